@@ -1,0 +1,54 @@
+//! Bottleneck adapters: project the hidden states down, apply a non-linearity, project up, add.
+//!
+//! Houlsby et al., 2019 (<https://arxiv.org/abs/1902.00751>); Pfeiffer et al., 2020 (<https://arxiv.org/abs/2005.00247>);
+//! He et al., 2021 (<https://arxiv.org/abs/2110.04366>, parallel and scaled); Steitz and Roth, 2024
+//! (<https://arxiv.org/abs/2406.06820>, AdapterPlus).
+//!
+//! The crate stands alone: a Burn module of yours can hold a [`Bottleneck`] and call it.
+//!
+//! ```
+//! use burn::module::Module;
+//! use burn::nn::{LayerNorm, LayerNormConfig, Linear, LinearConfig};
+//! use burn::tensor::{Device, Tensor};
+//! use burn_adapters_bottleneck::Bottleneck;
+//! use burn_adapters_config::BottleneckConfig;
+//! use burn_adapters_core::{Init, Mode};
+//!
+//! #[derive(Module, Debug)]
+//! struct Block {
+//!     feed_forward: Linear,
+//!     norm: LayerNorm,
+//!     adapter: Bottleneck,
+//! }
+//!
+//! impl Block {
+//!     fn forward(&self, x: Tensor<3>, mode: Mode) -> Tensor<3> {
+//!         let hidden = self.feed_forward.forward(x.clone());
+//!         self.adapter.apply(hidden, x, Some(&self.norm), None, mode)
+//!     }
+//! }
+//!
+//! let device = Device::default();
+//! let config = BottleneckConfig::seq_bn().with_reduction_factor(4.0);
+//! let block = Block {
+//!     feed_forward: LinearConfig::new(16, 16).init(&device),
+//!     norm: LayerNormConfig::new(16).init(&device),
+//!     adapter: Bottleneck::new(&config, 16, 0, &mut Init::from_seed(1), &device)?,
+//! };
+//! let output = block.forward(Tensor::ones([2, 5, 16], &device), Mode::Inference);
+//! assert_eq!(output.dims(), [2, 5, 16]);
+//! # Ok::<(), burn_adapters_bottleneck::BottleneckError>(())
+//! ```
+//!
+//! With `phm_layer` (Compacter) the projections are PHM layers; what those share among the layers of a model,
+//! [`shared_phm`] builds once, and each call is handed it.
+
+mod bottleneck;
+mod error;
+mod projection;
+mod width;
+
+pub use bottleneck::{Bottleneck, BottleneckOutput, Entry, Form};
+pub use error::BottleneckError;
+pub use projection::{Projection, shared_phm};
+pub use width::bottleneck_width;

@@ -1,0 +1,138 @@
+//! Adapters in a model of one's own, trained by burn-train's `Learner`.
+//!
+//! The base network sits in the trained module beside the bank, frozen: its parameters get no gradient, and the optimizer
+//! leaves them as they are.
+//!
+//! ```text
+//! cargo run --release --package burn-adapters --features learner --example learner
+//! ```
+
+use burn::data::dataloader::DataLoaderBuilder;
+use burn::data::dataloader::batcher::Batcher;
+use burn::data::dataset::InMemDataset;
+use burn::module::Module;
+use burn::nn::loss::CrossEntropyLossConfig;
+use burn::nn::{LayerNorm, LayerNormConfig, Linear, LinearConfig};
+use burn::optim::AdamWConfig;
+use burn::prelude::*;
+use burn::tensor::activation::relu;
+use burn::train::metric::{AccuracyMetric, LossMetric};
+use burn::train::{
+    ClassificationOutput, ExecutionStrategy, InferenceStep, Learner, SupervisedTraining, TrainOutput, TrainStep,
+};
+use burn_adapters::prelude::*;
+
+const WIDTH: usize = 16;
+
+/// Points, and which side of a plane each lies on.
+#[derive(Clone, Debug)]
+struct Item {
+    point: [f32; WIDTH],
+    side: i64,
+}
+
+#[derive(Clone, Debug)]
+struct Batch {
+    points: Tensor<3>,
+    sides: Tensor<1, Int>,
+}
+
+#[derive(Clone)]
+struct ToBatch;
+
+impl Batcher<Item, Batch> for ToBatch {
+    fn batch(&self, items: Vec<Item>, device: &Device) -> Batch {
+        let rows = items.len();
+        let points: Vec<f32> = items.iter().flat_map(|item| item.point).collect();
+        let sides: Vec<i64> = items.iter().map(|item| item.side).collect();
+        Batch {
+            points: Tensor::from_data(TensorData::new(points, [rows, 1, WIDTH]), device),
+            sides: Tensor::from_data(TensorData::new(sides, [rows]), device),
+        }
+    }
+}
+
+/// A frozen network, the adapters beside it, and what to run.
+#[derive(Module, Debug)]
+struct Adapted {
+    layer: Linear,
+    norm: LayerNorm,
+    read_out: Linear,
+    bank: AdapterBank,
+    #[module(skip)]
+    setup: Setup,
+}
+
+impl Adapted {
+    fn forward(&self, batch: Batch, setup: &Setup) -> ClassificationOutput {
+        // The setup names an adapter that `main` has added: hooks cannot fail here.
+        let hooks = self.bank.hooks(setup).unwrap_or_else(|_| Hooks::none());
+        let hidden = relu(hooks.linear(Site::encoder(0, Place::FeedForwardUp), &self.layer, batch.points.clone()));
+        let site = Site::encoder(0, Place::FeedForward);
+        let hidden = hooks.sublayer(site, hidden, batch.points, Some(&self.norm));
+        let logits = self.read_out.forward(hidden).squeeze_dim::<2>(1);
+        let loss = CrossEntropyLossConfig::new().init(&logits.device()).forward(logits.clone(), batch.sides.clone());
+        ClassificationOutput::new(loss, logits, batch.sides)
+    }
+}
+
+impl TrainStep for Adapted {
+    type Input = Batch;
+    type Output = ClassificationOutput;
+
+    fn step(&self, batch: Batch) -> TrainOutput<ClassificationOutput> {
+        let output = self.forward(batch, &self.setup.clone().training());
+        TrainOutput::new(self, output.loss.backward(), output)
+    }
+}
+
+impl InferenceStep for Adapted {
+    type Input = Batch;
+    type Output = ClassificationOutput;
+
+    fn step(&self, batch: Batch) -> ClassificationOutput {
+        self.forward(batch, &self.setup)
+    }
+}
+
+fn items(count: usize, mut state: u64) -> Vec<Item> {
+    let mut random = move || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        (state >> 33) as f32 / (1u64 << 31) as f32 * 2.0 - 1.0
+    };
+    let mut item = |_| {
+        let point = std::array::from_fn(|_| random());
+        Item { point, side: i64::from(point[0] * point[1] > 0.0) }
+    };
+    (0..count).map(&mut item).collect()
+}
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let device = Device::default().autodiff();
+    device.seed(3);
+    let spec = ModelSpec::new("network", WIDTH).with_stack(StackSpec::encoder(1, WIDTH, 1, WIDTH));
+    let mut bank = AdapterBank::new(spec, &device);
+    println!("{}", bank.add_seeded("sides", "seq_bn[reduction_factor=0.5]".parse()?, 1)?);
+    let setup = Setup::adapter("sides");
+    bank.train_only(&setup)?;
+
+    let model = Adapted {
+        layer: LinearConfig::new(WIDTH, WIDTH).init(&device).no_grad(),
+        norm: LayerNormConfig::new(WIDTH).init(&device).no_grad(),
+        read_out: LinearConfig::new(WIDTH, 2).init(&device).no_grad(),
+        bank,
+        setup,
+    };
+    let loader = |items| DataLoaderBuilder::new(ToBatch).batch_size(64).shuffle(5).build(InMemDataset::new(items));
+    let folder = std::env::temp_dir().join("burn-adapters-learner");
+    let result = SupervisedTraining::new(&folder, loader(items(4096, 1)), loader(items(512, 2)))
+        .metrics((AccuracyMetric::new(), LossMetric::new()))
+        .with_training_strategy(ExecutionStrategy::SingleDevice(device).into())
+        .num_epochs(5)
+        .summary()
+        .launch(Learner::new(model, AdamWConfig::new().init(), 3e-3));
+
+    // The learner gives the model back for inference: its bank is the trained one.
+    println!("{}", result.model.bank.summary());
+    Ok(())
+}

@@ -1,0 +1,204 @@
+//! Adapters.
+
+use std::path::{Path, PathBuf};
+
+use burn::tensor::Device;
+use burn_adapters_config::{AdapterConfig, MethodConfig};
+use burn_adapters_core::ModelSpec;
+use burn_adapters_model::{Adapter, AdapterBank};
+use burn_adapters_reft::Projection;
+
+use crate::files::ADAPTER;
+use crate::names::{Context, Family, adapter_entries, full_where_needed, layer_of};
+use crate::write::write_folder;
+use crate::{
+    CheckpointError, FolderMeta, LoadReport, SaveOptions, SaveReport, Tensors, legacy, meta, parameters, strict,
+};
+
+/// An adapter's folder as it is, without a model.
+#[derive(Debug, Clone)]
+pub struct AdapterFolder {
+    /// What the folder says of itself.
+    pub meta: FolderMeta,
+    /// What the adapter is.
+    pub config: AdapterConfig,
+    /// Its tensors, under the file's names.
+    pub tensors: Tensors,
+    /// What was brought up to date while reading.
+    pub notes: Vec<String>,
+    config_path: PathBuf,
+    weights_path: PathBuf,
+}
+
+impl AdapterFolder {
+    /// Whether a folder holds an adapter.
+    pub fn exists(dir: impl AsRef<Path>) -> bool {
+        ADAPTER.exists(dir.as_ref())
+    }
+
+    /// A folder that was made, not read; see [`write`](Self::write).
+    pub fn new(meta: FolderMeta, config: AdapterConfig, tensors: Tensors) -> Self {
+        let (config_path, weights_path) = (PathBuf::from(ADAPTER.config), PathBuf::from(ADAPTER.safetensors));
+        Self { meta, config, tensors, notes: vec![], config_path, weights_path }
+    }
+
+    /// Writes the folder, which is created if need be, without a model: the tensors are written as they are, and the
+    /// report's parameters are all their numbers.
+    ///
+    /// # Errors
+    /// If the file system refuses; what was in the folder is then whole.
+    pub fn write(&self, dir: impl AsRef<Path>) -> Result<SaveReport, CheckpointError> {
+        let config = meta::format(&self.meta.stamped(), self.config.to_json_value());
+        write_folder(dir.as_ref(), ADAPTER, &config, &self.tensors, count_values(&self.tensors))
+    }
+
+    /// Reads a folder.
+    ///
+    /// # Errors
+    /// If a file is missing, damaged, or not what its name says; if the configuration is wrong.
+    pub fn read(dir: impl AsRef<Path>) -> Result<Self, CheckpointError> {
+        let dir = dir.as_ref();
+        let (config_path, text) = ADAPTER.read_config(dir)?;
+        let (meta, mut config) = meta::parse(&config_path, &text)?;
+        let notes = legacy::update(&meta, &mut config);
+        let config = AdapterConfig::from_json_value(&config)
+            .map_err(|source| CheckpointError::Config { path: config_path.clone(), source })?;
+        let (weights_path, tensors) = ADAPTER.read_weights(dir)?;
+        Ok(Self { meta, config, tensors: legacy::rename(tensors), notes, config_path, weights_path })
+    }
+
+    /// Builds the adapter for a model, under its own name or another.
+    ///
+    /// # Errors
+    /// If the adapter is for another type, width or depth of model, or its tensors do not fit one by one.
+    pub fn into_adapter(
+        self,
+        spec: &ModelSpec,
+        device: &Device,
+        name: Option<&str>,
+    ) -> Result<(Adapter, LoadReport), CheckpointError> {
+        self.meta.check_model("adapter", spec)?;
+        let depth = self.depth();
+        let other_depth = |name: &str, file| CheckpointError::Depth {
+            what: "adapter",
+            name: name.to_owned(),
+            file,
+            model: spec.layers(),
+        };
+        if depth.tensors > spec.layers() {
+            return Err(other_depth(&self.meta.name, depth.tensors));
+        }
+        let name = name.unwrap_or(&self.meta.name);
+        let (mut adapter, added) = AdapterBank::new(spec.clone(), device).plan(name, self.config.clone())?;
+        let family = Family::of(&spec.model_type);
+        let context = Context { family: &family, spec, name: &self.meta.name };
+        full_where_needed(&mut adapter, &self.tensors, &context, device);
+        let entries = adapter_entries(&adapter, &context)?;
+        let matched = match strict::match_tensors(&self.weights_path, self.tensors, &entries, family.prefix) {
+            // Whole layers are missing: that says it shorter than the list of their tensors.
+            Err(CheckpointError::Mismatch(_)) if depth.tensors > 0 && depth.all < spec.layers() => {
+                return Err(other_depth(&self.meta.name, depth.all));
+            }
+            matched => matched?,
+        };
+        let mut adapter = parameters::fill(adapter, matched.values);
+        adapter.mark_loaded();
+        check_signs(&adapter, &self.weights_path)?;
+        let report = LoadReport {
+            name: name.to_owned(),
+            saved_name: self.meta.name.clone(),
+            files: vec![self.config_path, self.weights_path],
+            applied: matched.applied,
+            parameters: adapter.parameters(),
+            notes: self.notes.into_iter().chain(added.notes).collect(),
+        };
+        Ok((adapter, report))
+    }
+
+    /// The number of layers that the adapter's model had at least. Where a model has several stacks, that of the
+    /// deepest.
+    fn depth(&self) -> Depth {
+        let count = |layer: usize| layer.saturating_add(1);
+        let tensors = self.tensors.keys().filter_map(|name| layer_of(name)).map(count).max().unwrap_or(0);
+        let left_out = self.config.methods().iter().flat_map(leave_out).copied().map(count).max().unwrap_or(0);
+        Depth { tensors, all: tensors.max(left_out) }
+    }
+}
+
+/// Whether the orthogonal projections of a file are some.
+fn check_signs(adapter: &Adapter, path: &Path) -> Result<(), CheckpointError> {
+    for (site, reft) in adapter.reft.iter() {
+        for unit in &reft.units {
+            if let Projection::Orthogonal(orthogonal) = &unit.projection {
+                let error = |source| CheckpointError::Reft { path: path.to_owned(), site: *site, source };
+                orthogonal.check_signs().map_err(error)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+struct Depth {
+    /// By the layers that have tensors.
+    tensors: usize,
+    /// By these, and those that the configuration leaves out.
+    all: usize,
+}
+
+fn leave_out(method: &MethodConfig) -> &[usize] {
+    match method {
+        MethodConfig::Bottleneck(config) => &config.leave_out,
+        MethodConfig::Lora(config) => &config.leave_out,
+        MethodConfig::PrefixTuning(config) => &config.leave_out,
+        MethodConfig::PromptTuning(_) | MethodConfig::Reft(_) => &[],
+    }
+}
+
+/// Reads an adapter's folder into a bank, under its own name or another.
+///
+/// # Errors
+/// As [`AdapterFolder::read`] and [`AdapterFolder::into_adapter`]; if the bank has an adapter of that name. The bank is
+/// then as it was.
+pub fn load_adapter(
+    dir: impl AsRef<Path>,
+    bank: &mut AdapterBank,
+    name: Option<&str>,
+) -> Result<LoadReport, CheckpointError> {
+    let (adapter, report) = AdapterFolder::read(dir)?.into_adapter(bank.spec(), bank.device(), name)?;
+    bank.insert(adapter)?;
+    Ok(report)
+}
+
+/// Writes an adapter of a bank into a folder, which is created if need be.
+///
+/// # Errors
+/// If the bank has no adapter of that name, or the file system refuses; what was in the folder is then whole.
+pub fn save_adapter(
+    dir: impl AsRef<Path>,
+    bank: &AdapterBank,
+    name: &str,
+    options: &SaveOptions,
+) -> Result<SaveReport, CheckpointError> {
+    let (adapter, spec) = (bank.adapter(name)?, bank.spec());
+    let family = Family::of(&spec.model_type);
+    let entries = adapter_entries(adapter, &Context { family: &family, spec, name })?;
+    let tensors = strict::to_tensors(parameters::values(adapter), &entries, |name| family.prefixed(name));
+    let meta = meta_for(&family, spec.hidden_size, name, options);
+    let config = meta::format(&meta, adapter.config().to_json_value());
+    write_folder(dir.as_ref(), ADAPTER, &config, &tensors, adapter.parameters())
+}
+
+pub(crate) fn count_values(tensors: &Tensors) -> usize {
+    tensors.values().map(|tensor| tensor.values.len()).sum()
+}
+
+pub(crate) fn meta_for(family: &Family, hidden_size: usize, name: &str, options: &SaveOptions) -> FolderMeta {
+    FolderMeta {
+        name: name.to_owned(),
+        model_type: Some(family.model_type.clone()),
+        hidden_size: Some(hidden_size),
+        model_name: Some(options.model_name.clone()),
+        model_class: options.model_class.clone().or_else(|| family.class.map(str::to_owned)),
+        version: Some(meta::VERSION.to_owned()),
+    }
+}

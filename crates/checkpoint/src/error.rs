@@ -1,0 +1,278 @@
+//! What can go wrong with a folder.
+
+use std::fmt;
+use std::io;
+use std::path::PathBuf;
+
+use burn_adapters_composition::{AdapterSetup, JsonError};
+use burn_adapters_config::ConfigError;
+use burn_adapters_core::Site;
+use burn_adapters_fusion::FusionConfigError;
+use burn_adapters_heads::HeadError;
+use burn_adapters_model::BankError;
+use burn_adapters_reft::ReftError;
+use thiserror::Error;
+
+/// A folder that cannot be read, loaded or written.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum CheckpointError {
+    /// No such file.
+    #[error("`{}` holds no {what}: expected {} in it", dir.display(), expected.join(" or "))]
+    NotFound {
+        /// The folder.
+        dir: PathBuf,
+        /// `adapter`, `head` or `fusion`.
+        what: &'static str,
+        /// The file names that were looked for.
+        expected: Vec<&'static str>,
+    },
+    /// The file system refused.
+    #[error("cannot {doing} `{}`: {source}", path.display())]
+    Io {
+        /// What was tried.
+        doing: &'static str,
+        /// The file or folder.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// A configuration file that is not what it should be.
+    #[error("`{}`: {reason}", path.display())]
+    Json {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
+    /// An adapter configuration that is wrong.
+    #[error("`{}`: {source}", path.display())]
+    Config {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        source: ConfigError,
+    },
+    /// A head configuration that is wrong, or a head that cannot be built.
+    #[error("`{}`: {source}", path.display())]
+    Head {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        source: HeadError,
+    },
+    /// A fusion's configuration that is wrong.
+    #[error("`{}`: {source}", path.display())]
+    Fusion {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        source: Box<FusionConfigError>,
+    },
+    /// A fusion of adapters that are not there.
+    #[error(
+        "the fusion `{fusion}` fuses {}, but {place} has no {}; {}",
+        listed(adapters),
+        listed(missing),
+        advice(place)
+    )]
+    FusedAdapters {
+        /// The fusion's name.
+        fusion: String,
+        /// The adapters that it fuses.
+        adapters: Vec<String>,
+        /// Those of them that are missing.
+        missing: Vec<String>,
+        /// Where: `the bank` or `the setup`.
+        place: &'static str,
+    },
+    /// A file `adapter_setup.json` that is wrong.
+    #[error("`{}`: {source}", path.display())]
+    Setup {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        source: Box<JsonError>,
+    },
+    /// A folder that lacks what its `adapter_setup.json` names.
+    #[error("`{}` lacks what its {} names: {}", dir.display(), AdapterSetup::FILE_NAME, missing.join(", "))]
+    Incomplete {
+        /// The folder.
+        dir: PathBuf,
+        /// What is missing, and where it was looked for.
+        missing: Vec<String>,
+    },
+    /// A name that cannot be a folder's: a path, or a part of one.
+    #[error(
+        "the {what} `{name}` cannot have a folder of its own name: expected one without `/` and `\\`, and not `.` or `..`; \
+        rename it"
+    )]
+    FolderName {
+        /// `adapter`, `head` or `fusion`.
+        what: &'static str,
+        /// The name.
+        name: String,
+    },
+    /// A file of weights that is cut short, damaged, or no such file at all.
+    #[error("`{}` cannot be read, it is damaged or not what its name says: {reason}", path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
+    /// A tensor that does not hold floating point numbers.
+    #[error("`{}`: the tensor `{tensor}` holds {found}, expected floating point numbers (f32, f64, f16 or bf16)",
+        path.display())]
+    DataType {
+        /// The file.
+        path: PathBuf,
+        /// The tensor.
+        tensor: String,
+        /// Its data type.
+        found: String,
+    },
+    /// An adapter, head or fusion of another model family.
+    #[error("the {what} `{name}` is for a model of type `{file}`, but this model is of type `{model}`")]
+    ModelType {
+        /// `adapter`, `head` or `fusion`.
+        what: &'static str,
+        /// Its name.
+        name: String,
+        /// The type in the folder.
+        file: String,
+        /// The type of the model.
+        model: String,
+    },
+    /// An adapter, head or fusion of a model of another width.
+    #[error("the {what} `{name}` is for a model with hidden size {file}, but this model has hidden size {model}")]
+    HiddenSize {
+        /// `adapter`, `head` or `fusion`.
+        what: &'static str,
+        /// Its name.
+        name: String,
+        /// The hidden size in the folder.
+        file: usize,
+        /// The hidden size of the model.
+        model: usize,
+    },
+    /// An adapter or fusion of a model of another depth.
+    #[error("the {what} `{name}` is for a model with {file} layers, but this model has {model} layers")]
+    Depth {
+        /// `adapter` or `fusion`.
+        what: &'static str,
+        /// Its name.
+        name: String,
+        /// The layers in the folder.
+        file: usize,
+        /// The layers of the model.
+        model: usize,
+    },
+    /// Tensors that do not fit.
+    #[error("{0}")]
+    Mismatch(Box<Mismatch>),
+    /// One parameter under two names, with two values.
+    #[error("`{}`: the tensors `{first}` and `{second}` are one parameter, but differ", path.display())]
+    Disagreement {
+        /// The file.
+        path: PathBuf,
+        /// The one name.
+        first: String,
+        /// The other.
+        second: String,
+    },
+    /// An orthogonal projection that is none.
+    #[error("`{}`: at {site}: {source}", path.display())]
+    Reft {
+        /// The file.
+        path: PathBuf,
+        /// Where.
+        site: Site,
+        /// Why.
+        source: ReftError,
+    },
+    /// The adapter cannot be built for the model, or added.
+    #[error(transparent)]
+    Bank(#[from] BankError),
+    /// A parameter that the format has no name for.
+    #[error("AdapterHub's format has no name for the parameter `{path}` in a model of type `{model_type}`")]
+    NoName {
+        /// The parameter's path in the adapter.
+        path: String,
+        /// The type of the model.
+        model_type: String,
+    },
+    /// Tensors that the format cannot hold.
+    #[error("cannot write `{}`: {reason}", path.display())]
+    Encode {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        reason: String,
+    },
+}
+
+fn listed(names: &[String]) -> String {
+    names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
+}
+
+fn advice(place: &str) -> &'static str {
+    if place == "the bank" { "load them first, under these names" } else { "add them to it" }
+}
+
+/// A tensor's name and shape, as the file has or should have it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TensorShape {
+    /// The name.
+    pub name: String,
+    /// The shape.
+    pub shape: Vec<usize>,
+}
+
+/// A tensor of another shape than the model asks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reshaped {
+    /// The tensor's name.
+    pub name: String,
+    /// The shape that the model asks for.
+    pub expected: Vec<usize>,
+    /// The shape in the file.
+    pub found: Vec<usize>,
+}
+
+/// Every tensor of a file that does not fit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mismatch {
+    /// The file.
+    pub path: PathBuf,
+    /// Tensors that the configuration and the model ask for, and the file lacks.
+    pub missing: Vec<TensorShape>,
+    /// Tensors of the file that belong nowhere.
+    pub unexpected: Vec<TensorShape>,
+    /// Tensors of another shape.
+    pub reshaped: Vec<Reshaped>,
+}
+
+impl fmt::Display for Mismatch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (missing, unexpected, reshaped) = (self.missing.len(), self.unexpected.len(), self.reshaped.len());
+        write!(
+            f,
+            "the tensors of `{}` do not fit its configuration and this model: {missing} missing, {unexpected} left \
+             over, {reshaped} of another shape",
+            self.path.display()
+        )?;
+        for tensor in &self.missing {
+            write!(f, "\n  missing: {} {:?}", tensor.name, tensor.shape)?;
+        }
+        for tensor in &self.unexpected {
+            write!(f, "\n  left over: {} {:?}", tensor.name, tensor.shape)?;
+        }
+        for tensor in &self.reshaped {
+            write!(f, "\n  other shape: {}, expected {:?}, found {:?}", tensor.name, tensor.expected, tensor.found)?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Mismatch {}

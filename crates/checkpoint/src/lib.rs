@@ -1,0 +1,53 @@
+//! AdapterHub's folders of adapters, heads, fusions and whole setups, read and written.
+//!
+//! A folder holds `adapter_config.json` beside `adapter.safetensors` or `pytorch_adapter.bin`, and for a head
+//! `head_config.json` beside `model_head.safetensors` or `pytorch_model_head.bin`. An AdapterFusion's is of the same kind
+//! ([`load_fusion`]); a whole setup has `adapter_setup.json` and a folder of each of its parts ([`load_setup`]). Files of
+//! the Python library `adapters` are read as they are, and it reads what is written here. Reading a `.bin` executes
+//! nothing in it.
+//!
+//! Loading is strict: a tensor that is missing, left over or of another shape is an error that names it.
+//!
+//! ```
+//! use burn_adapters_checkpoint::{SaveOptions, load_adapter, save_adapter};
+//! use burn_adapters_core::{ModelSpec, StackSpec};
+//! use burn_adapters_model::AdapterBank;
+//!
+//! let device = burn::tensor::Device::default();
+//! let spec = ModelSpec::new("bert", 8).with_stack(StackSpec::encoder(2, 8, 2, 16));
+//! let mut bank = AdapterBank::new(spec, &device);
+//! bank.add("reviews", "seq_bn[reduction_factor=2]".parse()?)?;
+//!
+//! let folder = tempfile::tempdir()?;
+//! let saved = save_adapter(folder.path(), &bank, "reviews", &SaveOptions::default())?;
+//! let loaded = load_adapter(folder.path(), &mut bank, Some("copy"))?;
+//! assert_eq!(saved.tensors, loaded.applied.len());
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! How a file's names come about is in `names`: a table per model family, and one per method.
+
+mod adapter;
+mod error;
+mod files;
+mod fusion;
+mod head;
+mod layout;
+mod legacy;
+mod meta;
+mod names;
+mod parameters;
+mod report;
+mod setup;
+mod strict;
+mod tensors;
+mod write;
+
+pub use adapter::{AdapterFolder, load_adapter, save_adapter};
+pub use error::{CheckpointError, Mismatch, Reshaped, TensorShape};
+pub use fusion::{FusionFolder, load_fusion, save_fusion};
+pub use head::{HeadFolder, load_head, save_head};
+pub use meta::FolderMeta;
+pub use report::{LoadReport, SaveOptions, SaveReport};
+pub use setup::{load_setup, save_setup};
+pub use tensors::{RawTensor, Tensors};

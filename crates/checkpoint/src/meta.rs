@@ -1,0 +1,118 @@
+//! The configuration file of a folder: what is adapted, by what.
+
+use std::path::Path;
+
+use burn_adapters_core::ModelSpec;
+use serde_json::{Map, Value};
+
+use crate::CheckpointError;
+
+/// The version that is written: what the Python library of this version reads.
+pub(crate) const VERSION: &str = "adapters.1.3.0";
+
+/// What a folder says of itself, beside the configuration.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FolderMeta {
+    /// The adapter's or head's name.
+    pub name: String,
+    /// The family of the model (`bert`); old folders may lack it.
+    pub model_type: Option<String>,
+    /// The width of the model's hidden states.
+    pub hidden_size: Option<usize>,
+    /// The Hugging Face name of the model.
+    pub model_name: Option<String>,
+    /// The Python class of the model.
+    pub model_class: Option<String>,
+    /// The version of the library that wrote the folder.
+    pub version: Option<String>,
+}
+
+impl FolderMeta {
+    /// The same, as of the version that is written: what older versions wrote differently was put right in reading.
+    pub(crate) fn stamped(&self) -> Self {
+        Self { version: Some(VERSION.to_owned()), ..self.clone() }
+    }
+
+    /// Whether what the folder says of its model is true of this one.
+    pub(crate) fn check_model(&self, what: &'static str, spec: &ModelSpec) -> Result<(), CheckpointError> {
+        let name = self.name.clone();
+        if let Some(file) = self.model_type.clone().filter(|file| *file != spec.model_type) {
+            return Err(CheckpointError::ModelType { what, name, file, model: spec.model_type.clone() });
+        }
+        if let Some(file) = self.hidden_size.filter(|file| *file != spec.hidden_size) {
+            return Err(CheckpointError::HiddenSize { what, name, file, model: spec.hidden_size });
+        }
+        Ok(())
+    }
+}
+
+/// A configuration file: the part that is the same for adapters and heads, and the `config` in it.
+pub(crate) fn parse(path: &Path, text: &str) -> Result<(FolderMeta, Value), CheckpointError> {
+    match parse_with(path, text)? {
+        (meta, config @ Value::Object(_), _) => Ok((meta, config)),
+        (_, other, _) => {
+            let reason = format!("`config` must be an object, found {other}");
+            Err(CheckpointError::Json { path: path.to_owned(), reason })
+        }
+    }
+}
+
+/// As [`parse`], with any `config`, and what else the file holds.
+pub(crate) fn parse_with(path: &Path, text: &str) -> Result<(FolderMeta, Value, Map<String, Value>), CheckpointError> {
+    let fail = |reason: String| CheckpointError::Json { path: path.to_owned(), reason };
+    let value: Value = serde_json::from_str(text).map_err(|error| fail(format!("not valid JSON: {error}")))?;
+    let Value::Object(mut object) = value else {
+        return Err(fail("expected a JSON object".into()));
+    };
+    let mut string = |key: &str| match object.remove(key) {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::String(text)) => Ok(Some(text)),
+        Some(other) => Err(fail(format!("`{key}` must be a string, found {other}"))),
+    };
+    let (model_type, model_name) = (string("model_type")?, string("model_name")?);
+    let (model_class, version, name) = (string("model_class")?, string("version")?, string("name")?);
+    let hidden_size = match object.remove("hidden_size") {
+        None | Some(Value::Null) => None,
+        Some(number) => match number.as_u64().and_then(|size| usize::try_from(size).ok()) {
+            Some(size) => Some(size),
+            None => return Err(fail(format!("`hidden_size` must be a count, found {number}"))),
+        },
+    };
+    let name = name.ok_or_else(|| fail("the key `name` is missing".into()))?;
+    if name.is_empty() {
+        return Err(fail("`name` is empty".into()));
+    }
+    let config = object.remove("config").ok_or_else(|| fail("the key `config` is missing".into()))?;
+    Ok((FolderMeta { name, model_type, hidden_size, model_name, model_class, version }, config, object))
+}
+
+/// The text of a configuration file, as the Python library formats it.
+pub(crate) fn format(meta: &FolderMeta, config: Value) -> String {
+    format_with(meta, config, Map::new())
+}
+
+/// As [`format()`], with more beside.
+pub(crate) fn format_with(meta: &FolderMeta, config: Value, mut object: Map<String, Value>) -> String {
+    object.insert("config".into(), config);
+    object.insert("hidden_size".into(), meta.hidden_size.into());
+    object.insert("model_class".into(), meta.model_class.clone().into());
+    object.insert("model_name".into(), meta.model_name.clone().into());
+    object.insert("model_type".into(), meta.model_type.clone().into());
+    object.insert("name".into(), meta.name.clone().into());
+    object.insert("version".into(), meta.version.clone().into());
+    // Its alternate form is indented by two spaces, and cannot fail.
+    format!("{:#}", sorted(Value::Object(object)))
+}
+
+/// The same value with the keys of all objects in order, whatever order the map keeps.
+fn sorted(value: Value) -> Value {
+    match value {
+        Value::Object(object) => {
+            let mut entries: Vec<(String, Value)> = object.into_iter().collect();
+            entries.sort_by(|a, b| a.0.cmp(&b.0));
+            Value::Object(entries.into_iter().map(|(key, value)| (key, sorted(value))).collect())
+        }
+        Value::Array(items) => Value::Array(items.into_iter().map(sorted).collect()),
+        other => other,
+    }
+}

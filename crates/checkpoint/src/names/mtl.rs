@@ -1,0 +1,22 @@
+//! MTL-LoRA.
+
+use std::collections::BTreeSet;
+
+use super::{Method, Names, one};
+use crate::layout::Layout;
+
+pub(super) const METHOD: Method = Method { field: "mtl", container: "loras", local };
+
+fn local(path: &str, _siblings: &BTreeSet<&str>) -> Option<Names> {
+    let (name, layout) = match path {
+        "a" => ("lora_A", Layout::Transposed),
+        "b" => ("lora_B", Layout::Transposed),
+        "task.SingularValues" => ("task_specific.values", Layout::Same),
+        "task.Linear" => ("task_specific.values", Layout::Same),
+        "weights" => ("weights", Layout::Same),
+        "gate.projection.weight" => ("gate.weight", Layout::Transposed),
+        "gate.projection.bias" => ("gate.bias", Layout::Same),
+        _ => return None,
+    };
+    one(name, layout)
+}

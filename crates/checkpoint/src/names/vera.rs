@@ -1,0 +1,62 @@
+//! VeRA and DVoRA: what the library keeps as full matrices is a vector in the paper.
+
+use std::collections::BTreeSet;
+
+use super::{Method, Names, one};
+use crate::layout::Layout;
+use burn::tensor::Device;
+use burn_adapters_core::{Fill, Init};
+use burn_adapters_lora::Diagonal;
+use burn_adapters_model::Adapter;
+
+use super::Context;
+use crate::Tensors;
+
+pub(super) const METHOD: Method = Method { field: "vera", container: "loras", local };
+
+fn local(path: &str, _siblings: &BTreeSet<&str>) -> Option<Names> {
+    let (name, layout) = match path {
+        "d.Vector" => ("vera_D", Layout::Diagonal),
+        "d.Matrix" => ("vera_D", Layout::Transposed),
+        "b.Vector" => ("vera_B", Layout::Diagonal),
+        "b.Matrix" => ("vera_B", Layout::Transposed),
+        "magnitude.vector" => ("m.weight", Layout::Column),
+        "gate.projection.weight" => ("gate.weight", Layout::Transposed),
+        "gate.projection.bias" => ("gate.bias", Layout::Same),
+        _ => return None,
+    };
+    one(name, layout)
+}
+
+/// The matrices that all sites share.
+pub(super) fn shared(path: &str, context: &Context) -> Option<Names> {
+    let local = match path {
+        "vera_shared.a" => "lora_A",
+        "vera_shared.b" => "lora_B",
+        _ => return None,
+    };
+    one(format!("shared_parameters.{}.{local}", context.name), Layout::Transposed)
+}
+
+/// Makes room for full matrices where a file has more than a diagonal: the library trains all of them.
+pub(crate) fn full_where_needed(adapter: &mut Adapter, tensors: &Tensors, context: &Context, device: &Device) {
+    let (family, name) = (context.family, context.name);
+    let init = &mut Init::from_seed(0);
+    for (site, vera) in adapter.vera.iter_mut() {
+        let Some(module) = family.module(*site) else {
+            continue;
+        };
+        for (diagonal, local) in [(&mut vera.d, "vera_D"), (&mut vera.b, "vera_B")] {
+            let own = format!("{module}.{}.{name}.{local}", METHOD.container);
+            let Some(tensor) = tensors.get(&own).or_else(|| tensors.get(&family.prefixed(&own))) else {
+                continue;
+            };
+            if let (Diagonal::Vector(_), &[size, columns]) = (&*diagonal, tensor.shape.as_slice()) {
+                let beside = |(index, value): (usize, &f32)| index % (size + 1) != 0 && value.to_bits() != 0;
+                if size == columns && tensor.values.iter().enumerate().any(beside) {
+                    *diagonal = Diagonal::Matrix(init.param([size, size], Fill::ZEROS, device));
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,253 @@
+//! A whole setup in one folder: how its parts are put together in `adapter_setup.json`, and each adapter, fusion and
+//! head in a folder of its name.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use burn_adapters_composition::{AdapterSetup, Composition, HeadSetup};
+use burn_adapters_model::{AdapterBank, BankError};
+
+use crate::files::{ADAPTER, FUSION, HEAD, read_text};
+use crate::write::{create_dir, write_file};
+use crate::{
+    AdapterFolder, CheckpointError, FusionFolder, HeadFolder, LoadReport, SaveOptions, SaveReport, load_adapter,
+    load_fusion, load_head, save_adapter, save_fusion, save_head,
+};
+
+/// Writes a composition of adapters, and all that it needs, into a folder, which is created if need be: each adapter
+/// with the head of its name, if there is one, the fusions, the heads that are asked for, and last `adapter_setup.json`.
+/// The reports are in that order.
+///
+/// ```
+/// use burn_adapters_checkpoint::{SaveOptions, load_setup, save_setup};
+/// use burn_adapters_composition::Composition;
+/// use burn_adapters_core::{ModelSpec, StackSpec};
+/// use burn_adapters_model::AdapterBank;
+///
+/// let spec = ModelSpec::new("bert", 8).with_stack(StackSpec::encoder(2, 8, 2, 16));
+/// let mut bank = AdapterBank::new(spec.clone(), &burn::tensor::Device::default());
+/// bank.add("a", "seq_bn[reduction_factor=2]".parse()?)?;
+/// bank.add("b", "lora[r=2]".parse()?)?;
+///
+/// let (folder, stack) = (tempfile::tempdir()?, Composition::stack(["a", "b"]));
+/// save_setup(folder.path(), &bank, &stack, None, &SaveOptions::default())?;
+/// let mut other = AdapterBank::new(spec, &burn::tensor::Device::default());
+/// let (setup, reports) = load_setup(folder.path(), &mut other)?;
+/// assert_eq!(setup.adapters, stack);
+/// assert_eq!(reports.len(), 2);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// # Errors
+/// If the composition or the heads make no sense, the bank lacks a part, or a part's name cannot be a folder's: then
+/// nothing is written. If the file system refuses: then each part is as it was or as it is to be.
+pub fn save_setup(
+    dir: impl AsRef<Path>,
+    bank: &AdapterBank,
+    adapters: &Composition,
+    heads: Option<&HeadSetup>,
+    options: &SaveOptions,
+) -> Result<Vec<SaveReport>, CheckpointError> {
+    let dir = dir.as_ref();
+    adapters.validate().map_err(BankError::from)?;
+    heads.map_or(Ok(()), HeadSetup::validate).map_err(BankError::from)?;
+    let mut head_names = heads.map(HeadSetup::names).unwrap_or_default();
+    if matches!(heads, Some(HeadSetup::Unnamed)) {
+        let reason = "its head has no name, but a bank's heads have; give the head's name".to_owned();
+        return Err(CheckpointError::Encode { path: dir.join(AdapterSetup::FILE_NAME), reason });
+    }
+    let (names, fusions) = (adapters.names(), adapters.fusions());
+    for name in &names {
+        bank.adapter(name)?;
+        subfolder(dir, ADAPTER.what, name)?;
+    }
+    for name in &fusions {
+        let fused = bank.fusion(name)?.adapters();
+        let missing: Vec<_> = fused.iter().filter(|fused| !names.contains(&fused.as_str())).cloned().collect();
+        if !missing.is_empty() {
+            let (fusion, adapters) = (name.clone(), fused.to_vec());
+            return Err(CheckpointError::FusedAdapters { fusion, adapters, missing, place: "the setup" });
+        }
+        subfolder(dir, FUSION.what, name)?;
+    }
+    for name in &head_names {
+        bank.head(name)?;
+        subfolder(dir, HEAD.what, name)?;
+    }
+    head_names.retain(|name| !names.contains(name));
+
+    create_dir(dir)?;
+    let mut reports = Vec::new();
+    for name in &names {
+        let folder = subfolder(dir, ADAPTER.what, name)?;
+        reports.push(save_adapter(&folder, bank, name, options)?);
+        if bank.head(name).is_ok() {
+            reports.push(save_head(&folder, bank, name, options)?);
+        }
+    }
+    for name in &fusions {
+        reports.push(save_fusion(subfolder(dir, FUSION.what, name)?, bank, name, options)?);
+    }
+    for name in head_names {
+        reports.push(save_head(subfolder(dir, HEAD.what, name)?, bank, name, options)?);
+    }
+    let mut setup = AdapterSetup::new(adapters.clone());
+    setup.heads = heads.cloned();
+    reports.push(write_file(&dir.join(AdapterSetup::FILE_NAME), &setup.to_json_string())?);
+    Ok(reports)
+}
+
+/// Reads a folder of a whole setup into a bank: its adapters, each with the head in its folder, if there is one, its
+/// fusions and its heads, all under the names that the setup calls them by; the reports are in that order.
+///
+/// ```
+/// use burn_adapters_checkpoint::load_setup;
+/// # use burn_adapters_checkpoint::{SaveOptions, save_setup};
+/// # use burn_adapters_core::{ModelSpec, StackSpec};
+/// # use burn_adapters_heads::HeadConfig;
+/// # use burn_adapters_model::AdapterBank;
+/// # let spec = ModelSpec::new("bert", 8).with_stack(StackSpec::encoder(2, 8, 2, 16));
+/// # let mut trained = AdapterBank::new(spec.clone(), &burn::tensor::Device::default());
+/// # for name in ["a", "b"] {
+/// #     trained.add(name, "lora[r=2]".parse()?)?;
+/// #     trained.add_head(name, &HeadConfig::classification(2))?;
+/// # }
+/// # let heads = "[a, b]".parse()?;
+/// # let folder = tempfile::tempdir()?;
+/// # save_setup(folder.path(), &trained, &"Parallel(a, b)".parse()?, Some(&heads), &SaveOptions::default())?;
+/// let mut bank = AdapterBank::new(spec, &burn::tensor::Device::default());
+/// let (setup, reports) = load_setup(folder.path(), &mut bank)?;
+/// assert_eq!(setup.adapters.to_string(), "Parallel(a, b)");
+/// assert_eq!(setup.heads, Some("[a, b]".parse()?));
+/// // Two adapters, and the heads in their folders.
+/// assert_eq!(reports.len(), 4);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// The Python library forgets the name of a named `Fuse`: if no fusion is found under its default name, the only one
+/// over the same adapters is taken, and named in the setup.
+///
+/// # Errors
+/// If `adapter_setup.json` is missing or wrong, the folder lacks a part that it names (all are listed), a part cannot be
+/// loaded, or the bank has one of its name. The bank is then as it was.
+pub fn load_setup(
+    dir: impl AsRef<Path>,
+    bank: &mut AdapterBank,
+) -> Result<(AdapterSetup, Vec<LoadReport>), CheckpointError> {
+    let dir = dir.as_ref();
+    let mut setup = read_setup(dir)?;
+    setup.adapters = with_fusion_names(setup.adapters, dir)?;
+    setup.adapters.validate().map_err(BankError::from)?;
+    setup.heads.as_ref().map_or(Ok(()), HeadSetup::validate).map_err(BankError::from)?;
+    check_complete(dir, &setup)?;
+
+    // Tensors are shared: until all is loaded, the bank stays as it is.
+    let mut filled = bank.clone();
+    let mut reports = Vec::new();
+    let names = setup.adapters.names();
+    for name in &names {
+        let folder = subfolder(dir, ADAPTER.what, name)?;
+        reports.push(load_adapter(&folder, &mut filled, Some(name))?);
+        if HeadFolder::exists(&folder) {
+            reports.push(load_head(&folder, &mut filled, Some(name))?);
+        }
+    }
+    for name in setup.adapters.fusions() {
+        reports.push(load_fusion(subfolder(dir, FUSION.what, &name)?, &mut filled, Some(&name))?);
+    }
+    for name in setup.heads.as_ref().map(HeadSetup::names).unwrap_or_default() {
+        if !names.contains(&name) {
+            reports.push(load_head(subfolder(dir, HEAD.what, name)?, &mut filled, Some(name))?);
+        }
+    }
+    if matches!(setup.heads, Some(HeadSetup::Unnamed)) {
+        let report = load_head(dir, &mut filled, None)?;
+        setup.heads = Some(HeadSetup::One(report.name.clone()));
+        reports.push(report);
+    }
+    *bank = filled;
+    Ok((setup, reports))
+}
+
+fn read_setup(dir: &Path) -> Result<AdapterSetup, CheckpointError> {
+    let path = dir.join(AdapterSetup::FILE_NAME);
+    let text = read_text(&path)?.ok_or_else(|| CheckpointError::NotFound {
+        dir: dir.to_owned(),
+        what: "setup",
+        expected: vec![AdapterSetup::FILE_NAME],
+    })?;
+    AdapterSetup::from_json_str(&text).map_err(|source| CheckpointError::Setup { path, source: Box::new(source) })
+}
+
+/// Every part must be there before any is loaded.
+fn check_complete(dir: &Path, setup: &AdapterSetup) -> Result<(), CheckpointError> {
+    let mut missing = Vec::new();
+    let mut check = |what: &'static str, name: &str, file: &str, exists: fn(&Path) -> bool| {
+        let folder = subfolder(dir, what, name)?;
+        if !folder.is_dir() {
+            missing.push(format!("the {what} `{name}` (there is no folder `{name}`)"));
+        } else if !exists(&folder) {
+            missing.push(format!("the {what} `{name}` (the folder `{name}` has no {file})"));
+        }
+        Ok::<_, CheckpointError>(())
+    };
+    for name in setup.adapters.names() {
+        check(ADAPTER.what, name, ADAPTER.config, |dir| AdapterFolder::exists(dir))?;
+    }
+    for name in setup.adapters.fusions() {
+        check(FUSION.what, &name, FUSION.config, |dir| FusionFolder::exists(dir))?;
+    }
+    for name in setup.heads.as_ref().map(HeadSetup::names).unwrap_or_default() {
+        check(HEAD.what, name, HEAD.config, |dir| HeadFolder::exists(dir))?;
+    }
+    if missing.is_empty() { Ok(()) } else { Err(CheckpointError::Incomplete { dir: dir.to_owned(), missing }) }
+}
+
+/// The composition, with the name of each fusion that is not found without.
+fn with_fusion_names(composition: Composition, dir: &Path) -> Result<Composition, CheckpointError> {
+    let default = composition.fusion_name();
+    let all = |children: Vec<Composition>| -> Result<Vec<_>, _> {
+        children.into_iter().map(|child| with_fusion_names(child, dir)).collect()
+    };
+    Ok(match composition {
+        Composition::Fuse { children, name: None } => {
+            let default = default.unwrap_or_default();
+            let found = FusionFolder::exists(subfolder(dir, FUSION.what, &default)?);
+            let fused: Vec<&str> = children.iter().filter_map(Composition::last).collect();
+            let name = if found { None } else { only_fusion_of(dir, &fused) };
+            Composition::Fuse { children: all(children)?, name }
+        }
+        Composition::Fuse { children, name } => Composition::Fuse { children: all(children)?, name },
+        Composition::Stack(children) => Composition::Stack(all(children)?),
+        Composition::Parallel(children) => Composition::Parallel(all(children)?),
+        Composition::Split { children, splits } => Composition::Split { children: all(children)?, splits },
+        Composition::BatchSplit { children, batch_sizes } => {
+            Composition::BatchSplit { children: all(children)?, batch_sizes }
+        }
+        Composition::Average { children, weights, normalize_weights } => {
+            Composition::Average { children: all(children)?, weights, normalize_weights }
+        }
+        leaf @ (Composition::Adapter(_) | Composition::Route(_)) => leaf,
+    })
+}
+
+/// The name of the only fusion in a folder of these adapters. What cannot be read is no candidate: that no fusion was
+/// found is the error to tell.
+fn only_fusion_of(dir: &Path, adapters: &[&str]) -> Option<String> {
+    let folders = fs::read_dir(dir).ok()?.flatten();
+    let mut names = folders.filter_map(|folder| {
+        let fused = FusionFolder::read_names(&folder.path()).ok()?;
+        if fused == adapters { folder.file_name().into_string().ok() } else { None }
+    });
+    names.next().filter(|_| names.next().is_none())
+}
+
+/// The folder of a part. Names come from outside: none may lead out of the setup's folder.
+fn subfolder(dir: &Path, what: &'static str, name: &str) -> Result<PathBuf, CheckpointError> {
+    let path = name.contains(['/', '\\', '\0']) || (cfg!(windows) && name.contains(':'));
+    let outside = path || ["", ".", ".."].contains(&name);
+    if outside {
+        return Err(CheckpointError::FolderName { what, name: name.to_owned() });
+    }
+    Ok(dir.join(name))
+}

@@ -1,0 +1,145 @@
+//! Files of named tensors: safetensors, and what `torch.save` writes. Everything is read as f32.
+
+use std::collections::BTreeMap;
+use std::collections::HashMap;
+use std::fs;
+use std::path::Path;
+
+use burn::store::pytorch_reader::{DType as TorchType, PickleValue, PytorchReader};
+use burn::tensor::{DType, TensorData};
+use safetensors::tensor::{Dtype as SafeType, SafeTensors, TensorView};
+
+use crate::CheckpointError;
+
+/// A tensor as a file holds it, in row-major order.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RawTensor {
+    /// The shape; empty for a scalar.
+    pub shape: Vec<usize>,
+    /// The values.
+    pub values: Vec<f32>,
+}
+
+/// The tensors of a file, by name.
+pub type Tensors = BTreeMap<String, RawTensor>;
+
+/// All tensors of a safetensors file.
+pub(crate) fn read_safetensors(path: &Path) -> Result<Tensors, CheckpointError> {
+    let bytes =
+        fs::read(path).map_err(|source| CheckpointError::Io { doing: "read", path: path.to_owned(), source })?;
+    let file = SafeTensors::deserialize(&bytes).map_err(|error| damaged(path, error))?;
+    let mut tensors = Tensors::new();
+    for (name, view) in file.iter() {
+        let dtype = match view.dtype() {
+            SafeType::F32 => DType::F32,
+            SafeType::F64 => DType::F64,
+            SafeType::F16 => DType::F16,
+            SafeType::BF16 => DType::BF16,
+            other => return Err(data_type(path, name, format!("{other:?}"))),
+        };
+        let tensor = decode(path, name, view.data().to_vec(), view.shape().to_vec(), dtype)?;
+        tensors.insert(name.to_owned(), tensor);
+    }
+    Ok(tensors)
+}
+
+/// How many times larger than the file its tensors may be: parameters that are stored once and named twice are, but
+/// a small file that unfolds into gigabytes is not an adapter.
+const MAX_UNFOLDING: u64 = 16;
+
+/// All tensors of a file that `torch.save` wrote of a dictionary of tensors. Nothing in it is executed.
+pub(crate) fn read_pytorch(path: &Path) -> Result<Tensors, CheckpointError> {
+    let size = fs::metadata(path)
+        .map_err(|source| CheckpointError::Io { doing: "read", path: path.to_owned(), source })?
+        .len();
+    let root = PytorchReader::read_pickle_data(path, None).map_err(|error| damaged(path, error))?;
+    let reader = PytorchReader::new(path).map_err(|error| damaged(path, error))?.into_tensors();
+    // The reader skips what is no tensor; here such a thing is a sign that the file is something else.
+    let PickleValue::Dict(entries) = root else {
+        return Err(damaged(path, "it holds no dictionary of tensors"));
+    };
+    for (name, value) in &entries {
+        if !reader.contains_key(name) {
+            return Err(damaged(path, format!("its entry `{name}` is no tensor but {}", describe(value))));
+        }
+    }
+    let unfolded = reader.values().fold(0u64, |sum, tensor| {
+        let elements = tensor.shape().iter().fold(1u64, |product, &extent| product.saturating_mul(extent as u64));
+        sum.saturating_add(elements.saturating_mul(tensor.dtype().size() as u64))
+    });
+    if unfolded > size.saturating_mul(MAX_UNFOLDING) {
+        return Err(damaged(path, format!("{size} bytes that claim to hold {unfolded} bytes of tensors")));
+    }
+    let mut tensors = Tensors::new();
+    for (name, tensor) in reader {
+        let dtype = match tensor.dtype() {
+            TorchType::F32 => DType::F32,
+            TorchType::F64 => DType::F64,
+            TorchType::F16 => DType::F16,
+            TorchType::BF16 => DType::BF16,
+            other => return Err(data_type(path, &name, format!("{other:?}"))),
+        };
+        let bytes = tensor.read().map_err(|error| damaged(path, error))?;
+        let tensor = decode(path, &name, bytes, tensor.shape().to_vec(), dtype)?;
+        tensors.insert(name, tensor);
+    }
+    Ok(tensors)
+}
+
+fn describe(value: &PickleValue) -> String {
+    match value {
+        PickleValue::None => "None".into(),
+        PickleValue::Bool(_) => "a bool".into(),
+        PickleValue::Int(_) => "an int".into(),
+        PickleValue::Float(_) => "a float".into(),
+        PickleValue::String(_) => "a string".into(),
+        PickleValue::List(_) => "a list".into(),
+        PickleValue::Dict(_) => "a dictionary".into(),
+        PickleValue::Bytes(_) => "bytes".into(),
+        PickleValue::Unsupported(kind) => format!("a `{kind}`"),
+    }
+}
+
+fn decode(
+    path: &Path,
+    name: &str,
+    bytes: Vec<u8>,
+    shape: Vec<usize>,
+    dtype: DType,
+) -> Result<RawTensor, CheckpointError> {
+    let elements = shape.iter().try_fold(1usize, |product, &extent| product.checked_mul(extent));
+    if elements.and_then(|count| count.checked_mul(dtype.size())) != Some(bytes.len()) {
+        let reason = format!("the tensor `{name}` of shape {shape:?} has {} bytes", bytes.len());
+        return Err(damaged(path, reason));
+    }
+    let values = TensorData::from_bytes_vec(bytes, shape.clone(), dtype).convert::<f32>().try_into_vec::<f32>();
+    Ok(RawTensor { shape, values: values.map_err(|error| damaged(path, format!("{error:?}")))? })
+}
+
+/// The bytes of a safetensors file; the same tensors give the same bytes.
+pub(crate) fn encode_safetensors(path: &Path, tensors: &Tensors) -> Result<Vec<u8>, CheckpointError> {
+    let refuse =
+        |error: &dyn std::fmt::Display| CheckpointError::Encode { path: path.to_owned(), reason: error.to_string() };
+    let bytes: Vec<(&String, &[usize], Vec<u8>)> = tensors
+        .iter()
+        .map(|(name, tensor)| {
+            (name, tensor.shape.as_slice(), tensor.values.iter().flat_map(|value| value.to_le_bytes()).collect())
+        })
+        .collect();
+    let mut views = Vec::with_capacity(bytes.len());
+    for (name, shape, data) in &bytes {
+        let view = TensorView::new(SafeType::F32, shape.to_vec(), data).map_err(|error| refuse(&error))?;
+        views.push((name.as_str(), view));
+    }
+    // As the Python library's own files say where their tensors come from.
+    let metadata = HashMap::from([("format".to_owned(), "pt".to_owned())]);
+    safetensors::serialize(views, Some(metadata)).map_err(|error| refuse(&error))
+}
+
+fn damaged(path: &Path, reason: impl std::fmt::Display) -> CheckpointError {
+    CheckpointError::Damaged { path: path.to_owned(), reason: reason.to_string() }
+}
+
+fn data_type(path: &Path, tensor: &str, found: String) -> CheckpointError {
+    CheckpointError::DataType { path: path.to_owned(), tensor: tensor.to_owned(), found }
+}

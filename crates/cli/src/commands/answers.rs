@@ -1,0 +1,58 @@
+//! What the heads of a setup say of texts.
+
+use burn::tensor::Tensor;
+use burn_adapters_heads::HeadConfig;
+use burn_adapters_model::{AdapterBank, Setup};
+use burn_adapters_train::{Prediction, TextEncoder, TokenBatch, TokenData};
+
+use super::model::{Model, bank_error, encoder_error};
+use crate::error::{CliError, CliResult};
+
+/// What one head says of one text.
+pub(super) struct Answer {
+    pub(super) head: String,
+    pub(super) config: HeadConfig,
+    pub(super) prediction: Prediction,
+}
+
+/// The answers to each text, in the order of the data: none where no head was asked, several where several were. The
+/// batches say which texts go through the model together, and how.
+pub(super) fn answers(
+    model: &Model,
+    bank: &AdapterBank,
+    tokens: &TokenData,
+    batches: &[(Setup, Vec<usize>)],
+) -> CliResult<Vec<Vec<Answer>>> {
+    let mut answers: Vec<Vec<Answer>> = (0..tokens.len()).map(|_| Vec::new()).collect();
+    for (setup, indices) in batches {
+        let batch = TokenBatch::new(indices.iter().map(|index| &tokens.rows()[*index]));
+        let hooks = bank.hooks(setup).map_err(|error| bank_error(&error))?;
+        let encoded = model.bert.encode(&batch, &hooks).map_err(|error| encoder_error(&*error))?;
+        let parts = bank.logits(setup, encoded.hidden, encoded.pooled).map_err(|error| bank_error(&error))?;
+        for part in parts {
+            let config = bank.head(&part.head).map_err(|error| bank_error(&error))?.config();
+            let [_, width] = part.logits.dims();
+            let values = values(part.logits)?;
+            for (row, logits) in part.rows.iter().zip(values.chunks(width.max(1))) {
+                let prediction = Prediction::new(config, logits.to_vec());
+                answers[indices[*row]].push(Answer { head: part.head.clone(), config: config.clone(), prediction });
+            }
+        }
+    }
+    Ok(answers)
+}
+
+/// Which of these texts go through the model together: those of like length, the longest first, so that a lack of
+/// memory shows at once.
+pub(super) fn by_length(tokens: &TokenData, mut indices: Vec<usize>, batch_size: usize) -> CliResult<Vec<Vec<usize>>> {
+    if batch_size == 0 {
+        return Err(CliError::mistake("--batch-size must be at least 1, found 0"));
+    }
+    indices.sort_by_key(|index| std::cmp::Reverse(tokens.rows()[*index].ids.len()));
+    Ok(indices.chunks(batch_size).map(<[usize]>::to_vec).collect())
+}
+
+fn values(tensor: Tensor<2>) -> CliResult<Vec<f32>> {
+    let data = tensor.try_into_data_as::<f32>().map_err(|error| CliError::failure(error.to_string()))?;
+    data.try_into_vec().map_err(|error| CliError::failure(error.to_string()))
+}

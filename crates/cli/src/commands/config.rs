@@ -1,0 +1,33 @@
+//! `config`: what a configuration means.
+
+use clap::Args;
+
+use crate::error::CliResult;
+use crate::{input, output};
+
+/// Show what a configuration means: its shortest form, and every attribute under the name that AdapterHub's library
+/// gives it.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  burn-adapters config 'seq_bn[reduction_factor=8]'\n  burn-adapters config 'lora[r=16]|par_bn' \
+    --json > adapter.json\n  burn-adapters config adapter.json"
+)]
+pub(super) struct Arguments {
+    /// A configuration such as `lora[r=16]`, or a JSON file that holds one.
+    #[arg(value_name = "STRING|FILE")]
+    config: String,
+
+    /// Print JSON only, fit to be read again with --config FILE.
+    #[arg(long)]
+    json: bool,
+}
+
+impl Arguments {
+    pub(super) fn run(self) -> CliResult {
+        let config = input::adapter_config(&self.config)?;
+        if !self.json {
+            output::line(&config)?;
+        }
+        output::json(&config.to_json_value())
+    }
+}

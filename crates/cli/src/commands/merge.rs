@@ -1,0 +1,213 @@
+//! `merge`: several adapters made into one, of their files alone.
+
+use std::path::{Path, PathBuf};
+
+use burn_adapters_checkpoint::{AdapterFolder, HeadFolder};
+use burn_adapters_merging::{MajoritySign, MergeError, Strategy, merge_folders, merge_heads, with_weights};
+use clap::{Args, ValueEnum};
+use serde_json::json;
+
+use super::model::{checkpoint_error, make_output};
+use crate::draw;
+use crate::error::{CliError, CliResult, chain};
+use crate::output::{self, bytes, thousands};
+use crate::progress::Style;
+
+const HELP: &str = "\
+Strategies:
+  linear                     the weighted average of all parameters, for nearly every method; with
+                             --no-normalize and weights of either sign, task arithmetic
+                             (Ilharco et al., 2023)
+  lora_linear_only_negate_b  the same for LoRA, where a negative weight counts for one factor only
+                             (Zhang et al., 2023)
+  lora_delta_w_svd           for LoRA: the weighted sum of the updates, decomposed anew to --rank
+  ties                       keep the greatest values, elect their signs, average what agrees
+                             (Yadav et al., 2023)
+  dare_linear, dare_ties     drop values at random, scale up the others, then add or elect
+                             (Yu et al., 2023)
+
+Examples:
+  burn-adapters merge films tweets --weights 0.3,0.7 --output both --name both
+  burn-adapters merge good bad --weights=1,-0.5 --no-normalize --output better
+  burn-adapters merge a b c --strategy ties --density 0.3 --weights 1,1,1 --output merged";
+
+/// Merge adapters into one, of their files alone; no model is needed.
+///
+/// The adapters must be for one base model and configured alike. The merged one costs no more to run than one of them.
+/// Their prediction heads are averaged with the same weights, if all have one and for the same labels.
+#[derive(Debug, Args)]
+#[command(after_help = HELP)]
+pub(super) struct Arguments {
+    /// The adapters' folders.
+    #[arg(value_name = "DIR", required = true)]
+    adapters: Vec<PathBuf>,
+
+    /// A weight for each adapter, separated by commas; by default all have the same, of the sum 1.
+    #[arg(long, value_name = "W,W,…", value_delimiter = ',', allow_hyphen_values = true)]
+    weights: Option<Vec<f64>>,
+
+    /// How to merge; see below.
+    #[arg(long, value_enum, value_name = "STRATEGY", default_value_t = How::Linear)]
+    strategy: How,
+
+    /// The merged LoRA's rank, for lora_delta_w_svd; by default the first adapter's.
+    #[arg(long, value_name = "R")]
+    rank: Option<usize>,
+
+    /// The part of the values to keep, for ties, dare_linear and dare_ties.
+    #[arg(long, value_name = "PART", default_value_t = 0.5)]
+    density: f64,
+
+    /// Which sign is elected, for ties and dare_ties: that of the sum, or that of most values.
+    #[arg(long, value_enum, value_name = "SIGN", default_value_t = Sign::Total)]
+    majority_sign: Sign,
+
+    /// From which follows what is dropped, for dare_linear and dare_ties.
+    #[arg(long, value_name = "N", default_value_t = 42)]
+    seed: u64,
+
+    /// Use the weights as they are, for linear and the two of LoRA; by default they are divided by their sum.
+    #[arg(long)]
+    no_normalize: bool,
+
+    /// Leave the prediction heads out.
+    #[arg(long)]
+    no_head: bool,
+
+    /// Where to write the merged adapter.
+    #[arg(long, value_name = "DIR")]
+    output: PathBuf,
+
+    /// The merged adapter's name.
+    #[arg(long, value_name = "NAME", default_value = "merged")]
+    name: String,
+
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+/// How to merge.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[value(rename_all = "snake_case")]
+enum How {
+    Linear,
+    LoraLinearOnlyNegateB,
+    LoraDeltaWSvd,
+    Ties,
+    DareLinear,
+    DareTies,
+}
+
+/// Which sign is elected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Sign {
+    Total,
+    Frequency,
+}
+
+impl Arguments {
+    pub(super) fn run(self, style: Style) -> CliResult {
+        let folders = read_all(&self.adapters)?;
+        let strategy = self.strategy(&folders)?;
+        let names: Vec<String> = folders.iter().map(|folder| folder.meta.name.clone()).collect();
+        let inputs = with_weights(folders, self.weights.as_deref()).map_err(|error| merge_error(&error))?;
+        let weights: Vec<f64> = inputs.iter().map(|(_, weight)| *weight).collect();
+        for (name, weight) in names.iter().zip(&weights) {
+            style.say(format_args!("merging {name}, with weight {weight}"));
+        }
+        let merged = merge_folders(&inputs, &strategy, &self.name).map_err(|error| merge_error(&error))?;
+        let head = self.head(&weights)?;
+        make_output(&self.output)?;
+        let saved = merged.write(&self.output).map_err(|error| checkpoint_error(&error))?;
+        let head = match head {
+            Some(head) => Some(head.write(&self.output).map_err(|error| checkpoint_error(&error))?),
+            None => None,
+        };
+        if self.json {
+            let inputs: Vec<_> = names
+                .iter()
+                .zip(&weights)
+                .zip(&self.adapters)
+                .map(|((name, weight), folder)| json!({"name": name, "folder": folder, "weight": weight}))
+                .collect();
+            return output::json(&json!({
+                "name": self.name, "output": self.output, "strategy": strategy.name(), "inputs": inputs,
+                "tensors": saved.tensors, "parameters": saved.parameters, "bytes": saved.bytes,
+                "head": head.map(|head| json!({"parameters": head.parameters, "bytes": head.bytes})),
+            }));
+        }
+        output::line(format_args!(
+            "merged {} adapters by {strategy}: {} parameters, {}{}",
+            names.len(),
+            thousands(saved.parameters),
+            bytes(saved.bytes),
+            if head.is_some() { ", with the average of their heads" } else { ", without a head" }
+        ))?;
+        output::line(format_args!("saved to {}", self.output.display()))
+    }
+
+    fn strategy(&self, folders: &[AdapterFolder]) -> CliResult<Strategy> {
+        let (normalize, density, seed) = (!self.no_normalize, self.density, self.seed);
+        let majority_sign = match self.majority_sign {
+            Sign::Total => MajoritySign::Total,
+            Sign::Frequency => MajoritySign::Frequency,
+        };
+        Ok(match self.strategy {
+            How::Linear => Strategy::Linear { normalize },
+            How::LoraLinearOnlyNegateB => Strategy::LoraLinearOnlyNegateB { normalize },
+            How::LoraDeltaWSvd => {
+                Strategy::LoraDeltaWSvd { rank: self.rank.map_or_else(|| rank(folders), Ok)?, normalize }
+            }
+            How::Ties => Strategy::Ties { density, majority_sign },
+            How::DareLinear => Strategy::DareLinear { density, seed },
+            How::DareTies => Strategy::DareTies { density, majority_sign, seed },
+        })
+    }
+
+    /// The average of the heads, if all adapters have one and they are alike.
+    fn head(&self, weights: &[f64]) -> CliResult<Option<HeadFolder>> {
+        if self.no_head || !self.adapters.iter().all(HeadFolder::exists) {
+            return Ok(None);
+        }
+        let heads = self.adapters.iter().map(HeadFolder::read).collect::<Result<Vec<_>, _>>();
+        let heads = heads.map_err(|error| checkpoint_error(&error))?;
+        let inputs: Vec<_> = heads.into_iter().zip(weights.iter().copied()).collect();
+        match merge_heads(&inputs, !self.no_normalize, &self.name) {
+            Ok(head) => Ok(Some(head)),
+            Err(error) => {
+                draw::warning(&format!("the prediction heads are left out: {}", chain(&error)));
+                Ok(None)
+            }
+        }
+    }
+}
+
+fn read_all(dirs: &[PathBuf]) -> CliResult<Vec<AdapterFolder>> {
+    let read = |dir: &PathBuf| AdapterFolder::read(Path::new(dir)).map_err(|error| checkpoint_error(&error));
+    dirs.iter().map(read).collect()
+}
+
+/// The first adapter's rank.
+fn rank(folders: &[AdapterFolder]) -> CliResult<usize> {
+    let methods = folders.iter().flat_map(|folder| folder.config.methods());
+    let rank = methods.into_iter().find_map(|method| match method {
+        burn_adapters_config::MethodConfig::Lora(config) => Some(config.r),
+        _ => None,
+    });
+    rank.ok_or_else(|| CliError::mistake("lora_delta_w_svd merges LoRA only, and the first adapter is none"))
+}
+
+/// Adapters that cannot be merged: the user's to mend.
+fn merge_error(error: &MergeError) -> CliError {
+    let mistake = CliError::mistake(chain(error));
+    match error {
+        MergeError::WeightSum { .. } => mistake.with_help("--no-normalize uses the weights as they are"),
+        MergeError::WeightCount { .. } => {
+            mistake.with_help("--weights takes them separated by commas: --weights 0.3,0.7")
+        }
+        MergeError::Rank { .. } => mistake.with_help("--rank sets another"),
+        MergeError::Svd { .. } => CliError::failure(chain(error)),
+        _ => mistake,
+    }
+}

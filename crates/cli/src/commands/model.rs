@@ -1,0 +1,197 @@
+//! What several commands need of a model, an adapter and data.
+
+use std::error::Error;
+use std::path::Path;
+
+use burn::tensor::Device;
+use burn_adapters_checkpoint::CheckpointError;
+use burn_adapters_config::AdapterConfig;
+use burn_adapters_core::ModelSpec;
+use burn_adapters_heads::{HeadConfig, Task};
+use burn_adapters_model::{AdapterBank, BankError};
+use burn_adapters_train::{Columns, DataError, Dataset, Format, LabelKind, TokenData, TrainError};
+use burn_adapters_transformers::{
+    Bert, ForwardError, LoadError, ModelConfig, ModelConfigError, Tokenizer, TokenizerError,
+};
+use clap::Args;
+
+use crate::error::{CliError, CliResult, chain};
+use crate::progress::Style;
+use crate::{draw, input};
+
+/// The model, as far as it can be told without its weights.
+pub(super) fn read_spec(dir: &Path) -> CliResult<ModelSpec> {
+    Ok(ModelConfig::from_dir(dir).map_err(|error| model_config_error(dir, &error))?.spec())
+}
+
+/// Checks that a configuration fits a model before its weights are read.
+pub(super) fn check_fits(config: &AdapterConfig, dir: &Path) -> CliResult {
+    let bank = AdapterBank::new(read_spec(dir)?, &Device::default());
+    bank.plan("planned", config.clone()).map(|_| ()).map_err(|error| bank_error(&error))
+}
+
+/// Makes a folder to write to, before hours are spent on what is to be written.
+pub(super) fn make_output(dir: &Path) -> CliResult {
+    std::fs::create_dir_all(dir).map_err(|error| CliError::io("make the folder", dir, &error))
+}
+
+/// A model with its tokenizer.
+pub(super) struct Model {
+    pub(super) bert: Bert,
+    pub(super) tokenizer: Tokenizer,
+    /// The name of its folder, for people.
+    pub(super) name: String,
+}
+
+impl Model {
+    pub(super) fn load(dir: &Path, device: &Device, style: Style) -> CliResult<Self> {
+        let tokenizer = Tokenizer::from_dir(dir).map_err(|error| match &error {
+            TokenizerError::Config(error) => model_config_error(dir, error),
+            error => CliError::mistake(chain(error)),
+        })?;
+        let (bert, report) = Bert::from_dir(dir, device).map_err(|error| match &error {
+            LoadError::Config(error) => model_config_error(dir, error),
+            error => CliError::mistake(chain(error)),
+        })?;
+        let name = folder_name(dir);
+        style.say(format_args!("loaded {name}: {} parameters", crate::output::thousands(report.parameters)));
+        Ok(Self { bert, tokenizer, name })
+    }
+}
+
+fn model_config_error(dir: &Path, error: &ModelConfigError) -> CliError {
+    let error = CliError::mistake(chain(error));
+    if dir.is_dir() {
+        error
+    } else {
+        error.with_help(
+            "--model takes a folder as Hugging Face stores a model: config.json, model.safetensors, tokenizer.json",
+        )
+    }
+}
+
+/// What people call the model in this folder.
+pub(super) fn folder_name(dir: &Path) -> String {
+    let absolute = std::path::absolute(dir).unwrap_or_else(|_| dir.to_owned());
+    absolute.file_name().map_or_else(|| dir.display().to_string(), |name| name.to_string_lossy().into_owned())
+}
+
+/// An adapter's folder that cannot be used: the user's to mend, unless the system refuses.
+pub(super) fn checkpoint_error(error: &CheckpointError) -> CliError {
+    match error {
+        // What is drawn is the dictionary in the file, not the file itself.
+        CheckpointError::Config { path, source } => {
+            input::config_error(source, Some(&format!("the `config` in {}", path.display())))
+        }
+        CheckpointError::Bank(error) => bank_error(error),
+        CheckpointError::Io { doing, path, source } => CliError::io(doing, path, source),
+        CheckpointError::Damaged { .. } => CliError::mistake(chain(error))
+            .with_help("fetch or save the adapter again: the file does not hold what it should"),
+        error => CliError::mistake(chain(error)),
+    }
+}
+
+/// A configuration or a composition that does not fit the model, or names what is not there.
+pub(super) fn bank_error(error: &BankError) -> CliError {
+    match error {
+        BankError::Config(error) => input::config_error(error, None),
+        BankError::Composition(error) => input::composition_error(error),
+        BankError::UnknownFusion { .. } => CliError::mistake(chain(error)).with_help(
+            "--fusion DIR loads a fusion; without a name of its own it is called as its adapters with commas between \
+             them, and `Fuse(a, b, name=…)` uses one of another name",
+        ),
+        error => CliError::mistake(chain(error)),
+    }
+}
+
+/// Data that cannot be used.
+pub(super) fn data_error(error: &DataError) -> CliError {
+    match error {
+        DataError::Io { path, error } => CliError::io("read", path, error),
+        DataError::MissingColumn { .. } => CliError::mistake(chain(error))
+            .with_help("--text-column and --label-column name the columns, or number them from 0"),
+        error => CliError::mistake(chain(error)),
+    }
+}
+
+/// How a data file is read.
+#[derive(Debug, Clone, Args)]
+pub(super) struct DataArguments {
+    /// The column of the text: its name, or its number from 0.
+    #[arg(long, value_name = "COLUMN", default_value = "text")]
+    pub(super) text_column: String,
+
+    /// The column of the label: its name, or its number from 0.
+    #[arg(long, value_name = "COLUMN", default_value = "label")]
+    pub(super) label_column: String,
+
+    /// The format, where the file's extension (.csv, .tsv, .jsonl) does not tell it.
+    #[arg(long, value_name = "csv|tsv|jsonl")]
+    pub(super) format: Option<Format>,
+}
+
+impl DataArguments {
+    pub(super) fn read(&self, path: &Path, labels: LabelKind) -> CliResult<Dataset> {
+        let mut columns = Columns::new(self.text_column.as_str(), self.label_column.as_str()).with_label_kind(labels);
+        columns.format = self.format;
+        Dataset::read(path, &columns).map_err(|error| data_error(&error))
+    }
+}
+
+/// The labels that a head of this kind learns from.
+pub(super) fn labels_of(task: Task) -> LabelKind {
+    match task {
+        Task::Classification => LabelKind::Class,
+        Task::MultiLabel => LabelKind::Classes,
+        Task::Regression => LabelKind::Number,
+    }
+}
+
+/// A training, evaluation or prediction that could not be done.
+pub(super) fn train_error(error: &TrainError) -> CliError {
+    match error {
+        TrainError::Data(error) => data_error(error),
+        TrainError::Bank(error) => bank_error(error),
+        TrainError::BadConfig { option, expected, found } => {
+            let option = option.replace(['_', ' '], "-");
+            CliError::mistake(format!("--{option} must be {expected}, found {found}"))
+        }
+        TrainError::Io { path, error } => CliError::io("use", path, error),
+        TrainError::NotEmpty { .. } => CliError::mistake(chain(error))
+            .with_help("--resume goes on with that training; delete the folder to start anew"),
+        TrainError::Encoder(error) => encoder_error(&**error),
+        TrainError::Tokenizer(_) | TrainError::Device(_) | TrainError::Diverged { .. } => {
+            CliError::failure(chain(error))
+        }
+        error => CliError::mistake(chain(error)),
+    }
+}
+
+/// A pass that failed: the user's to mend if the adapters do not fit the batch.
+pub(super) fn encoder_error(error: &(dyn Error + Send + Sync + 'static)) -> CliError {
+    match error.downcast_ref::<ForwardError>() {
+        Some(ForwardError::Adapter(error)) => bank_error(error),
+        _ => CliError::failure(format!("the base model failed: {error}")),
+    }
+}
+
+/// Turns texts into tokens, and their labels into numbers; says once if texts had to be cut.
+pub(super) fn tokenize(model: &Model, data: &Dataset, head: &HeadConfig, max_length: usize) -> CliResult<TokenData> {
+    let tokens = TokenData::tokenize(data, head, &model.tokenizer, max_length).map_err(|error| train_error(&error))?;
+    if let Some(truncation) = tokens.truncation() {
+        draw::warning(&truncation.to_string());
+    }
+    Ok(tokens)
+}
+
+/// The length of texts, in tokens, that `--max-length` stands for.
+pub(super) fn max_length(model: &Model, asked: Option<usize>) -> CliResult<usize> {
+    let most = model.tokenizer.max_length();
+    match asked {
+        Some(asked) if asked > most => Err(CliError::mistake(format!(
+            "--max-length is {asked}, but the model {} takes {most} tokens at most",
+            model.name
+        ))),
+        asked => Ok(asked.unwrap_or(most)),
+    }
+}

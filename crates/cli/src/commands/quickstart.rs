@@ -1,0 +1,307 @@
+//! `quickstart`: a real model learns a real task, from nothing.
+
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use burn_adapters_heads::HeadConfig;
+use burn_adapters_train::{
+    Columns, Dataset, Evaluation, Format, Header, Label, LabelKind, Prediction, Scores, TrainConfig, evaluate, predict,
+};
+use clap::Args;
+use serde_json::{Value, json};
+
+use super::DeviceArgument;
+use super::model::{Model, check_fits, data_error, make_output, max_length, tokenize, train_error};
+use super::predict::table as predictions_table;
+use super::report::{confusion_json, confusion_table};
+use super::train::{Done, Job, Saved, write_json};
+use crate::device::Found;
+use crate::error::CliResult;
+use crate::output::{self, Align, Table, bytes, duration, thousands};
+use crate::progress::Style;
+use crate::{fetch, input, memory};
+
+/// The adapter's name.
+const NAME: &str = "reviews";
+
+/// The labels, in the order of the head's logits.
+const LABELS: [&str; 2] = ["negative", "positive"];
+
+/// What is predicted in the end, unless asked for something else.
+const SENTENCES: [&str; 3] = [
+    "A warm, funny and quietly wise film that I could watch again tomorrow.",
+    "Two hours of my life that I will never get back.",
+    "The plot creaks, but the two leads are a joy to watch.",
+];
+
+/// Fetch a small model and real data, train an adapter in minutes, and show what it learned.
+///
+/// The model is all-MiniLM-L6-v2 (22.7 million parameters), the data 10,605 sentences of movie reviews, each rated by
+/// people; every tenth is held out. Both are fetched once, checked, and kept in $BURN_ADAPTERS_CACHE, or else in the
+/// user's cache folder.
+#[derive(Debug, Args)]
+pub(super) struct Arguments {
+    /// Where to write the adapter, the learning curve and the results.
+    #[arg(long, value_name = "DIR", default_value = "quickstart-out")]
+    dir: PathBuf,
+
+    /// What to train: a configuration such as `lora` or `seq_bn[reduction_factor=8]`.
+    #[arg(long, value_name = "STRING|FILE", default_value = "seq_bn")]
+    config: String,
+
+    /// A model's folder, instead of fetching one.
+    #[arg(long, value_name = "DIR")]
+    model: Option<PathBuf>,
+
+    /// A file of rated sentences, instead of fetching it: number, rating (positive above 0) and text, tab-separated.
+    #[arg(long, value_name = "FILE")]
+    data: Option<PathBuf>,
+
+    /// How many times to go through the data.
+    #[arg(long, value_name = "N", default_value_t = 2)]
+    epochs: usize,
+
+    /// Texts that go through the model together.
+    #[arg(long, value_name = "N", default_value_t = 32)]
+    batch_size: usize,
+
+    /// The learning rate at the start; it falls in a straight line to 0.
+    #[arg(long, value_name = "RATE", default_value_t = 1e-3)]
+    learning_rate: f64,
+
+    /// From which every random number follows.
+    #[arg(long, value_name = "N", default_value_t = 42)]
+    seed: u64,
+
+    /// A sentence to predict in the end, instead of three of ours; may be given several times.
+    #[arg(long, value_name = "TEXT", num_args = 1..)]
+    text: Vec<String>,
+
+    #[command(flatten)]
+    device: DeviceArgument,
+
+    /// Print JSON: what result.json holds.
+    #[arg(long)]
+    json: bool,
+}
+
+/// The longest text in tokens: the sentences are far shorter.
+const MAX_LENGTH: usize = 128;
+
+impl Arguments {
+    pub(super) fn run(self, style: Style) -> CliResult {
+        let start = Instant::now();
+        let adapter = input::adapter_config(&self.config)?;
+        let train_config = TrainConfig::new()
+            .with_epochs(self.epochs)
+            .with_batch_size(self.batch_size)
+            .with_learning_rate(self.learning_rate)
+            .with_seed(self.seed)
+            .with_evaluate_at_start(true);
+        train_config.check().map_err(|error| train_error(&error))?;
+        let found = self.device.open(style)?;
+        let model_dir = match &self.model {
+            Some(dir) => dir.clone(),
+            None => fetch::model(&fetch::Cache::from_env()?, style)?,
+        };
+        check_fits(&adapter, &model_dir)?;
+        let (train, held_out) = self.data(style)?;
+
+        let model = Model::load(&model_dir, &found.device, style)?;
+        let head = HeadConfig::classification(LABELS.len()).with_labels(LABELS);
+        let length = max_length(&model, None)?.min(MAX_LENGTH);
+        let (train, held_out) = (tokenize(&model, &train, &head, length)?, tokenize(&model, &held_out, &head, length)?);
+
+        let model_name = if self.model.is_none() { fetch::MODEL_NAME.to_owned() } else { model.name.clone() };
+        make_output(&self.dir)?;
+        let job = Job { name: NAME, adapter, head, model_name, train: train_config, beside: None };
+        let done = job.run(&model, &found.device, &train, Some(&held_out), style)?;
+        let bank = &done.trained.bank;
+        let evaluation =
+            evaluate(&model.bert, bank, &done.setup, &held_out, 64).map_err(|error| train_error(&error))?;
+        let saved = job.save(&done, &self.dir)?;
+
+        let sentences: Vec<String> =
+            if self.text.is_empty() { SENTENCES.map(str::to_owned).to_vec() } else { self.text.clone() };
+        let spoken = Dataset::from_texts("the sentences", sentences.iter().cloned());
+        let tokens = tokenize(&model, &spoken, &job.head, length)?;
+        let predictions = predict(&model.bert, bank, &done.setup, &tokens, 32).map_err(|error| train_error(&error))?;
+
+        let result = Outcome {
+            arguments: &self,
+            job: &job,
+            done: &done,
+            saved: &saved,
+            found: &found,
+            evaluation: &evaluation,
+            examples: [train.len(), held_out.len()],
+            sentences: &sentences,
+            predictions: &predictions,
+            model_bytes: weights_size(&model_dir),
+            model_dir: &model_dir,
+            seconds: start.elapsed().as_secs_f64(),
+        };
+        let json = result.json();
+        write_json(&self.dir.join("result.json"), &json)?;
+        if self.json { output::json(&json) } else { result.print() }
+    }
+
+    /// The sentences: those to train on, and every tenth.
+    fn data(&self, style: Style) -> CliResult<(Dataset, Dataset)> {
+        let path = match &self.data {
+            Some(path) => path.clone(),
+            None => fetch::reviews(&fetch::Cache::from_env()?, style)?,
+        };
+        let columns =
+            Columns::new(2, 1).with_label_kind(LabelKind::Number).with_header(Header::No).with_format(Format::Tsv);
+        let data = Dataset::read(&path, &columns).map_err(|error| data_error(&error))?;
+        let data = data.map_labels(|label| match label {
+            Label::Number(rating) => Some(Label::Class(LABELS[usize::from(rating > 0.0)].to_owned())),
+            other => Some(other),
+        });
+        data.split_every(10).map_err(|error| data_error(&error))
+    }
+}
+
+/// The size of a model's weights on disk.
+fn weights_size(dir: &Path) -> u64 {
+    let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
+    let is_weights =
+        |path: &Path| path.extension().is_some_and(|extension| extension == "safetensors" || extension == "bin");
+    entries
+        .filter(|entry| is_weights(&entry.path()))
+        .filter_map(|entry| Some(std::fs::metadata(entry.path()).ok()?.len()))
+        .sum()
+}
+
+/// All that there is to tell.
+struct Outcome<'a> {
+    arguments: &'a Arguments,
+    job: &'a Job<'a>,
+    done: &'a Done,
+    saved: &'a Saved,
+    found: &'a Found,
+    evaluation: &'a Evaluation,
+    examples: [usize; 2],
+    sentences: &'a [String],
+    predictions: &'a [Prediction],
+    model_bytes: u64,
+    model_dir: &'a Path,
+    seconds: f64,
+}
+
+impl Outcome<'_> {
+    fn accuracy_before(&self) -> Option<f64> {
+        let first = self.done.trained.history.evaluations.first()?;
+        first.metric(burn_adapters_train::Metric::Accuracy)
+    }
+
+    fn json(&self) -> Value {
+        let (done, saved) = (self.done, self.saved);
+        let accuracy = self.evaluation.accuracy();
+        let epochs: Vec<Value> = done
+            .trained
+            .history
+            .evaluations
+            .iter()
+            .filter(|record| record.epoch > 0)
+            .zip(&done.epoch_losses)
+            .map(|(record, loss)| {
+                json!({"epoch": record.epoch, "training_loss": loss, "held_out_loss": record.metrics.get("loss"),
+                       "accuracy": record.metrics.get("accuracy")})
+            })
+            .collect();
+        let predictions: Vec<Value> = self
+            .sentences
+            .iter()
+            .zip(self.predictions)
+            .map(|(text, prediction)| {
+                let label = prediction.labels.first().map(|label| self.job.head.label_of(*label).into_owned());
+                json!({"text": text, "label": label, "logits": prediction.logits, "probabilities": prediction.probabilities})
+            })
+            .collect();
+        let confusion = match &self.evaluation.scores {
+            Scores::Classification(scores) => confusion_json(scores),
+            _ => Value::Null,
+        };
+        json!({
+            "model": self.job.model_name, "config": self.job.adapter.to_string(), "device": self.found.name(),
+            "base": done.report.base_parameters, "trainable": done.report.parameters(),
+            "head_parameters": done.head_parameters,
+            "examples": {"train": self.examples[0], "held_out": self.examples[1]},
+            "epochs": epochs, "batch_size": self.arguments.batch_size, "learning_rate": self.arguments.learning_rate,
+            "seed": self.arguments.seed,
+            "accuracy_before": self.accuracy_before(), "accuracy": accuracy, "loss": self.evaluation.loss,
+            "macro_f1": self.evaluation.metric(burn_adapters_train::Metric::MacroF1), "confusion": confusion,
+            "predictions": predictions,
+            "bytes": {"adapter": saved.adapter.bytes, "head": saved.head.bytes, "model": self.model_bytes},
+            "seconds": {"training": done.seconds, "all": self.seconds}, "peak_memory_bytes": memory::peak(),
+            "dir": self.arguments.dir,
+        })
+    }
+
+    fn print(&self) -> CliResult {
+        let (done, saved) = (self.done, self.saved);
+        let mut table = Table::new(&[
+            ("", Align::Left),
+            ("training loss", Align::Right),
+            ("held-out loss", Align::Right),
+            ("held-out accuracy", Align::Right),
+        ]);
+        for record in &done.trained.history.evaluations {
+            let number = |name: &str| record.metrics.get(name).map(|value| format!("{value:.4}")).unwrap_or_default();
+            let (name, loss) = match record.epoch {
+                0 => ("before training".to_owned(), String::new()),
+                epoch => {
+                    let loss = done.epoch_losses.get(epoch - 1).map(|loss| format!("{loss:.4}"));
+                    (format!("after epoch {epoch}"), loss.unwrap_or_default())
+                }
+            };
+            table.row(vec![name, loss, number("loss"), number("accuracy")]);
+        }
+        output::line(format_args!(
+            "{} with {} on {}\n{} sentences to train on, {} held out\n\n{table}\n",
+            self.job.model_name,
+            self.job.adapter,
+            self.found.name(),
+            thousands(self.examples[0]),
+            thousands(self.examples[1])
+        ))?;
+        if let Scores::Classification(scores) = &self.evaluation.scores {
+            output::line(format_args!("{}\n", confusion_table(&LABELS, &scores.confusion)))?;
+        }
+        let texts = self.sentences.iter().map(String::as_str);
+        output::line(format_args!("{}\n", predictions_table(texts.zip(self.predictions), &self.job.head)))?;
+        let percent = done.report.percent().unwrap_or_default();
+        output::line(format_args!(
+            "trained: {} parameters in the adapter ({percent:.2} % of the model's {}), {} in the head",
+            thousands(done.report.parameters()),
+            thousands(done.report.base_parameters),
+            thousands(done.head_parameters)
+        ))?;
+        output::line(format_args!(
+            "on disk: adapter {}, head {}, beside a model of {}",
+            bytes(saved.adapter.bytes),
+            bytes(saved.head.bytes),
+            bytes(self.model_bytes)
+        ))?;
+        let memory = memory::peak().map(|peak| format!(", {} of memory at most", bytes(peak))).unwrap_or_default();
+        output::line(format_args!(
+            "took:    {} to train, {} in all{memory}",
+            duration(done.seconds),
+            duration(self.seconds)
+        ))?;
+        let dir = self.arguments.dir.display();
+        output::line(format_args!(
+            "wrote:   {dir}: the adapter and its head, curve.svg, curve.png, history.json, result.json\n"
+        ))?;
+        output::line(format_args!(
+            "Try it:  burn-adapters predict --model {} --adapter {dir} --text 'Not bad at all.'",
+            self.model_dir.display()
+        ))?;
+        let accuracy = self.evaluation.accuracy().unwrap_or_default();
+        let before =
+            self.accuracy_before().map(|before| format!(" (before training: {before:.4})")).unwrap_or_default();
+        output::line(format_args!("\nheld-out accuracy: {accuracy:.4}{before}"))
+    }
+}

@@ -1,0 +1,204 @@
+//! How trainings and evaluations are watched and told.
+
+use std::time::Instant;
+
+use burn_adapters_train::{
+    ClassScores, Evaluation, EvaluationRecord, Metric, MultiLabelScores, Observer, Plan, Scores, StepRecord, Truncation,
+};
+use serde_json::{Map, Value, json};
+
+use crate::output::{Align, Table, duration, thousands};
+use crate::progress::{Style, Task, Unit};
+
+/// Shows a training on standard error.
+pub(super) struct Watch {
+    style: Style,
+    task: Option<Task>,
+    evaluation: Option<Task>,
+    epochs: usize,
+    /// The losses of the epoch under way.
+    losses: Vec<f64>,
+    started: Instant,
+    /// Mean training loss by epoch.
+    pub(super) epoch_losses: Vec<f64>,
+}
+
+impl Watch {
+    pub(super) fn new(style: Style) -> Self {
+        Self {
+            style,
+            task: None,
+            evaluation: None,
+            epochs: 0,
+            losses: Vec::new(),
+            started: Instant::now(),
+            epoch_losses: Vec::new(),
+        }
+    }
+
+    /// Removes the bars.
+    pub(super) fn finish(&mut self) {
+        for task in [self.task.take(), self.evaluation.take()].into_iter().flatten() {
+            task.finish();
+        }
+    }
+}
+
+impl Observer for Watch {
+    fn started(&mut self, plan: &Plan) {
+        self.epochs = plan.epochs;
+        self.started = Instant::now();
+        self.style.say(format_args!(
+            "training {} parameters on {} examples: {} epochs of {} steps",
+            thousands(plan.parameters),
+            thousands(plan.examples),
+            plan.epochs,
+            plan.steps_per_epoch
+        ));
+        if plan.done_steps > 0 {
+            self.style.say(format_args!("going on after step {}", plan.done_steps));
+        }
+        let mut task = Task::new(self.style, "training", plan.steps as u64, Unit::Count);
+        task.set(plan.done_steps as u64, "");
+        self.task = Some(task);
+    }
+
+    fn truncated(&mut self, _truncation: &Truncation) {
+        // Said when the texts were read.
+    }
+
+    fn epoch_started(&mut self, _epoch: usize) {
+        self.losses.clear();
+    }
+
+    fn step(&mut self, step: &StepRecord) {
+        self.losses.push(step.loss);
+        let recent = &self.losses[self.losses.len().saturating_sub(20)..];
+        let loss = recent.iter().sum::<f64>() / recent.len() as f64;
+        if let Some(task) = &mut self.task {
+            task.set(step.step as u64, format_args!("loss {loss:.4}"));
+        }
+    }
+
+    fn evaluating(&mut self, done: usize, total: usize) {
+        let style = if self.style == Style::Bars { Style::Bars } else { Style::Quiet };
+        let task = self.evaluation.get_or_insert_with(|| Task::new(style, "evaluating", total as u64, Unit::Count));
+        task.set(done as u64, "");
+    }
+
+    fn evaluated(&mut self, record: &EvaluationRecord, evaluation: &Evaluation) {
+        if let Some(task) = self.evaluation.take() {
+            task.finish();
+        }
+        let scores = headline(evaluation);
+        let text = if record.epoch == 0 {
+            format!("before training: held-out {scores}")
+        } else {
+            let loss = self.losses.iter().sum::<f64>() / self.losses.len().max(1) as f64;
+            self.epoch_losses.push(loss);
+            let time = duration(self.started.elapsed().as_secs_f64());
+            format!("epoch {} of {}: training loss {loss:.4}, held-out {scores} ({time})", record.epoch, self.epochs)
+        };
+        match &self.task {
+            Some(task) => task.say(text),
+            None => self.style.say(text),
+        }
+    }
+
+    fn checkpoint(&mut self, _path: &std::path::Path) {}
+}
+
+/// Loss and the most telling metric, in a few words.
+pub(super) fn headline(evaluation: &Evaluation) -> String {
+    let metric = match &evaluation.scores {
+        Scores::Classification(scores) => format!("accuracy {:.4}", scores.accuracy),
+        Scores::MultiLabel(scores) => format!("micro-F1 {:.4}", scores.micro_f1),
+        Scores::Regression(scores) => format!("mean squared error {:.4}", scores.mean_squared_error),
+    };
+    format!("loss {:.4}, {metric}", evaluation.loss)
+}
+
+/// An evaluation for people.
+pub(super) fn describe(evaluation: &Evaluation) -> String {
+    let mut lines = vec![format!("{} examples, loss {:.4}", thousands(evaluation.examples), evaluation.loss)];
+    match &evaluation.scores {
+        Scores::Classification(ClassScores { accuracy, macro_f1, classes, confusion }) => {
+            lines.push(format!("accuracy {accuracy:.4}, macro-F1 {macro_f1:.4}"));
+            let labels: Vec<&str> = classes.iter().map(|class| class.label.as_str()).collect();
+            lines.push(String::new());
+            lines.push(class_table(classes));
+            lines.push(String::new());
+            lines.push(confusion_table(&labels, confusion));
+        }
+        Scores::MultiLabel(MultiLabelScores { accuracy, micro_f1, macro_f1, classes }) => {
+            lines.push(format!("exact match {accuracy:.4}, micro-F1 {micro_f1:.4}, macro-F1 {macro_f1:.4}"));
+            lines.push(String::new());
+            lines.push(class_table(classes));
+        }
+        Scores::Regression(scores) => lines.push(format!(
+            "mean squared error {:.4}, mean absolute error {:.4}, Pearson's correlation {:.4}",
+            scores.mean_squared_error, scores.mean_absolute_error, scores.pearson
+        )),
+    }
+    lines.join("\n")
+}
+
+fn class_table(classes: &[burn_adapters_train::ClassScore]) -> String {
+    let right = Align::Right;
+    let mut table = Table::new(&[
+        ("label", Align::Left),
+        ("precision", right),
+        ("recall", right),
+        ("F1", right),
+        ("examples", right),
+    ]);
+    for class in classes {
+        let number = |value: f64| format!("{value:.4}");
+        let support = thousands(class.support);
+        table.row(vec![class.label.clone(), number(class.precision), number(class.recall), number(class.f1), support]);
+    }
+    table.to_string()
+}
+
+/// Rows are the true labels, columns the predicted ones.
+pub(super) fn confusion_table(labels: &[&str], confusion: &[Vec<usize>]) -> String {
+    let mut columns = vec![("truth \\ predicted", Align::Left)];
+    columns.extend(labels.iter().map(|label| (*label, Align::Right)));
+    let mut table = Table::new(&columns);
+    for (label, row) in labels.iter().zip(confusion) {
+        let mut cells = vec![(*label).to_owned()];
+        cells.extend(row.iter().map(|count| thousands(*count)));
+        table.row(cells);
+    }
+    table.to_string()
+}
+
+/// An evaluation as JSON: every metric by name, and what is known of each class.
+pub(super) fn evaluation_json(evaluation: &Evaluation) -> Map<String, Value> {
+    let mut object = Map::new();
+    object.insert("examples".into(), evaluation.examples.into());
+    for metric in Metric::ALL {
+        if let Some(value) = evaluation.metric(metric) {
+            object.insert(metric.name().into(), value.into());
+        }
+    }
+    match &evaluation.scores {
+        Scores::Classification(scores) => {
+            object.insert("classes".into(), json!(scores.classes));
+            object.insert("confusion".into(), confusion_json(scores));
+        }
+        Scores::MultiLabel(scores) => {
+            object.insert("classes".into(), json!(scores.classes));
+        }
+        Scores::Regression(scores) => {
+            object.insert("mean_absolute_error".into(), scores.mean_absolute_error.into());
+        }
+    }
+    object
+}
+
+/// The confusion matrix as JSON.
+pub(super) fn confusion_json(scores: &ClassScores) -> Value {
+    let labels: Vec<&str> = scores.classes.iter().map(|class| class.label.as_str()).collect();
+    json!({"labels": labels, "truth_by_prediction": scores.confusion})
+}

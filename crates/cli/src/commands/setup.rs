@@ -1,0 +1,335 @@
+//! Which adapters, fusions and heads a command uses, and how they work together.
+
+use std::path::{Path, PathBuf};
+
+use burn::tensor::Device;
+use burn_adapters_checkpoint::{CheckpointError, HeadFolder, load_adapter, load_fusion, load_head, load_setup};
+use burn_adapters_composition::{Composition, HeadSetup};
+use burn_adapters_heads::HeadConfig;
+use burn_adapters_model::{AdapterBank, BankError, Setup};
+use clap::Args;
+
+use super::model::{Model, bank_error, checkpoint_error};
+use crate::error::{CliError, CliResult, Snippet};
+use crate::input;
+use crate::progress::Style;
+
+/// How adapters work together, for --help.
+pub(super) const SETUP_HELP: &str = "\
+Several adapters (an adapter is called by the name in its adapter_config.json, or as NAME=DIR says):
+  Stack(a, b)                             first a, then b, which has the head
+  Fuse(a, b)                              AdapterFusion, which --fusion loads
+  Average(a, b, weights=[0.3, 0.7])       of what they add; `merge` averages what they are
+  Parallel(a, b)                          each on all texts, with a head each
+  BatchSplit(a, b, batch_sizes=[1, 3])    a for the first text, b for the next three
+  Split(a, b, splits=[10, 20])            a for the first 10 tokens of each text, b for the next 20
+  Stack(a, Route())                       each text's own after a; predict --route COLUMN names them
+Blocks nest, as in Stack(a, Fuse(b, c)); names with odd characters are quoted. Fuse, Average and Split have no head of \
+their own: --head names one, or --fusion brings it.
+BatchSplit, Split and Route with rows have sizes that must fit the input, so with them all texts go through the model \
+as one batch, as long as the longest text, whatever --batch-size says.";
+
+/// The adapters of a command.
+#[derive(Debug, Clone, Args)]
+pub(super) struct SetupArguments {
+    /// An adapter's folder, with its prediction head; may be given several times. The adapter is called by the name in
+    /// its adapter_config.json, or by NAME.
+    #[arg(long, value_name = "[NAME=]DIR")]
+    pub(super) adapter: Vec<String>,
+
+    /// How several adapters work together, such as `Stack(a, b)`; or a folder that holds a whole setup
+    /// (adapter_setup.json, and a folder for each adapter). See below.
+    #[arg(long, value_name = "TEXT|DIR")]
+    pub(super) setup: Option<String>,
+
+    /// An AdapterFusion's folder, for `Fuse(a, b)` in --setup; may be given several times. It is called as its adapters
+    /// with commas between them, or by NAME, which `Fuse(a, b, name=NAME)` uses.
+    #[arg(long, value_name = "[NAME=]DIR")]
+    pub(super) fusion: Vec<String>,
+
+    /// A folder with another prediction head. With several adapters it is called by the name in its head_config.json, or
+    /// by NAME, and stands in the place of the head of the adapter of that name; the only one given is the one that
+    /// decides, except after blocks with a head for each adapter.
+    #[arg(long, value_name = "[NAME=]DIR")]
+    pub(super) head: Vec<String>,
+}
+
+/// Adapters with their heads, ready to be used.
+pub(super) struct Loaded {
+    pub(super) bank: AdapterBank,
+    /// What was asked for; without rows in an open `Route`.
+    pub(super) composition: Composition,
+    /// The heads that were asked for, if they are not those of the adapters.
+    pub(super) heads: Option<HeadSetup>,
+    /// Where the adapters came from, by their names.
+    folders: Vec<(String, PathBuf)>,
+}
+
+impl SetupArguments {
+    /// What --setup says, checked before anything is loaded; `routed` if rows are to name their adapters.
+    pub(super) fn composition(&self, routed: bool) -> CliResult<Asked> {
+        let asked = match &self.setup {
+            Some(text) if Path::new(text).is_dir() => return Ok(Asked::Folder(text.into())),
+            Some(text) => Asked::Composition(input::composition(text)?),
+            None if routed => Asked::Composition(Composition::open_route()),
+            None => Asked::Single,
+        };
+        match self.adapter.len() {
+            0 => Err(CliError::mistake("no adapter is given, and a model alone has no prediction head")
+                .with_help("--adapter DIR names an adapter with its head; `burn-adapters train` makes one")),
+            2.. if matches!(asked, Asked::Single) => {
+                let message = format!("{} adapters, but it is not said how they work together", self.adapter.len());
+                Err(CliError::mistake(message).with_help("--setup 'Stack(a, b)' says it; --help lists the blocks"))
+            }
+            _ => Ok(asked),
+        }
+    }
+
+    /// Reads the folders.
+    pub(super) fn load(&self, asked: Asked, model: &Model, device: &Device, style: Style) -> CliResult<Loaded> {
+        let mut bank = AdapterBank::new(model.bert.spec(), device);
+        let mut folders = Vec::new();
+        let mut setup = None;
+        if let Asked::Folder(dir) = &asked {
+            let (read, reports) = load_setup(dir, &mut bank).map_err(|error| folder_error(&error))?;
+            reports.iter().for_each(|report| style.say(report));
+            setup = Some((read.adapters, read.heads));
+            folders.extend(bank.names().map(|name| (name.to_owned(), dir.clone())).collect::<Vec<_>>());
+        }
+        for text in &self.adapter {
+            let (name, dir) = named(text);
+            let report = load_adapter(dir, &mut bank, name).map_err(|error| folder_error(&error))?;
+            style.say(&report);
+            folders.push((report.name, dir.to_owned()));
+        }
+        let mut fused_head = None;
+        for text in &self.fusion {
+            let (name, dir) = named(text);
+            style.say(load_fusion(dir, &mut bank, name).map_err(|error| folder_error(&error))?);
+            if HeadFolder::exists(dir) {
+                let report = load_head(dir, &mut bank, None).map_err(|error| folder_error(&error))?;
+                fused_head = Some(report.name);
+            }
+        }
+        let mut given = Vec::new();
+        for text in &self.head {
+            let (name, dir) = named(text);
+            let only = matches!(asked, Asked::Single).then(|| folders.first()).flatten();
+            let name = name.map(str::to_owned).or_else(|| only.map(|(name, _)| name.clone()));
+            let found = HeadFolder::read(dir).map_err(|error| head_folder_error(&error, dir))?;
+            // A head that is given stands in the place of one that came with a setup or a fusion.
+            let _ = bank.remove_head(name.as_deref().unwrap_or(&found.meta.name));
+            let report = load_head(dir, &mut bank, name.as_deref()).map_err(|error| folder_error(&error))?;
+            given.push(report.name);
+        }
+        for (name, dir) in &folders {
+            if bank.head(name).is_err()
+                && HeadFolder::exists(dir)
+                && !matches!(&asked, Asked::Folder(whole) if whole == dir)
+            {
+                load_head(dir, &mut bank, Some(name)).map_err(|error| folder_error(&error))?;
+            }
+        }
+        let (composition, heads) = match (setup, asked) {
+            (Some((composition, heads)), _) => (composition, heads),
+            (None, Asked::Composition(composition)) => (composition, None),
+            (None, _) => match folders.first() {
+                Some((name, _)) => (Composition::adapter(name.as_str()), None),
+                None => return Err(CliError::mistake("no adapter is given")),
+            },
+        };
+        let mut loaded = Loaded { bank, composition, heads, folders };
+        check_names(&loaded.bank, &loaded.composition, self.setup.as_deref())?;
+        loaded.choose_heads(&given, fused_head);
+        Ok(loaded)
+    }
+}
+
+/// What the command line says of the adapters together.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Asked {
+    /// The one adapter.
+    Single,
+    /// These, so.
+    Composition(Composition),
+    /// What this folder says.
+    Folder(PathBuf),
+}
+
+impl Loaded {
+    /// Heads that were given take the place of those that follow from the adapters, where one decides.
+    fn choose_heads(&mut self, given: &[String], fused: Option<String>) {
+        let own = self.heads.clone().or_else(|| HeadSetup::of_adapters(&self.composition));
+        let mut routed = false;
+        self.composition.visit(&mut |part| routed |= matches!(part, Composition::Route(_)));
+        let one = self.composition.parallel_channels() == 1
+            && !matches!(own, Some(HeadSetup::Several(_) | HeadSetup::BatchSplit { .. }));
+        if !one {
+            return;
+        }
+        if let [name] = given {
+            self.heads = Some(HeadSetup::One(name.clone()));
+        } else if matches!(own, None | Some(HeadSetup::Unnamed)) && !routed {
+            let mut names = self.bank.head_names();
+            let only = names.next().filter(|_| names.next().is_none()).map(str::to_owned);
+            self.heads = fused.or(only).map(HeadSetup::One);
+        }
+    }
+
+    /// The setup of a pass; `rows` fill an open `Route`.
+    pub(super) fn setup(&self, rows: Option<&[Option<String>]>) -> Setup {
+        let composition = rows.map_or_else(|| self.composition.clone(), |rows| self.composition.with_rows(rows));
+        let setup = Setup::compose(composition);
+        match &self.heads {
+            Some(heads) => setup.with_head(heads.clone()),
+            None => setup,
+        }
+    }
+
+    /// The heads of a setup, all of which are there.
+    pub(super) fn heads(&self, setup: &Setup) -> CliResult<HeadSetup> {
+        let Some(heads) = setup.heads().filter(|heads| *heads != HeadSetup::Unnamed) else {
+            let known: Vec<String> = self.bank.head_names().map(str::to_owned).collect();
+            let [one] = known.as_slice() else {
+                let error = CliError::mistake(format!(
+                    "no adapter decides alone on the output of {}, so it has no prediction head of its own",
+                    self.composition
+                ));
+                return Err(
+                    error.with_help("--head DIR names the head to use, such as the folder of one of the adapters")
+                );
+            };
+            return Ok(HeadSetup::One(one.clone()));
+        };
+        heads.names().into_iter().try_for_each(|name| self.head(name).map(drop))?;
+        Ok(heads)
+    }
+
+    /// A head by its name.
+    pub(super) fn head(&self, name: &str) -> CliResult<&HeadConfig> {
+        if let Ok(head) = self.bank.head(name) {
+            return Ok(head.config());
+        }
+        let folder = self.folders.iter().find(|(adapter, _)| adapter == name);
+        let message = match folder {
+            Some((_, dir)) => {
+                format!("{} holds no prediction head: an adapter alone predicts no labels", dir.display())
+            }
+            None => format!("there is no prediction head `{name}`"),
+        };
+        Err(CliError::mistake(message).with_help(
+            "a head is head_config.json and model_head.safetensors; `burn-adapters train` writes them beside the adapter; \
+             --head names another folder",
+        ))
+    }
+
+    /// Whether sizes in the setup fit one batch only, so that all texts must go through the model together.
+    pub(super) fn is_sized(&self) -> bool {
+        let mut sized = matches!(self.heads, Some(HeadSetup::BatchSplit { .. } | HeadSetup::Route(_)));
+        self.composition.visit(&mut |part| {
+            sized |= match part {
+                Composition::BatchSplit { .. } | Composition::Split { .. } => true,
+                Composition::Route(route) => !route.is_open(),
+                _ => false,
+            };
+        });
+        sized
+    }
+
+    /// Whether an open `Route` waits for rows.
+    pub(super) fn is_open(&self) -> bool {
+        let mut open = false;
+        self.composition.visit(&mut |part| open |= matches!(part, Composition::Route(route) if route.is_open()));
+        open
+    }
+
+    /// Whether the sizes of a setup fit the texts.
+    pub(super) fn check_batch(&self, setup: &Setup, rows: usize, tokens: usize) -> CliResult {
+        if let Some(composition) = setup.composition() {
+            composition.validate_for_batch(rows, Some(tokens)).map_err(|error| input::composition_error(&error))?;
+        }
+        if let Some(heads) = setup.heads() {
+            heads.validate_for_batch(rows).map_err(|error| input::composition_error(&error))?;
+        }
+        Ok(())
+    }
+}
+
+/// All adapters and fusions of a composition must be there, and their methods must have a meaning in their blocks;
+/// `text` is what the composition was read from.
+pub(super) fn check_names(bank: &AdapterBank, composition: &Composition, text: Option<&str>) -> CliResult {
+    for name in composition.names() {
+        let Err(error) = bank.adapter(name) else { continue };
+        let mut error = bank_error(&error);
+        if let Some((text, span)) = text.and_then(|text| Some((text, find_name(text, name)?))) {
+            error.problems[0].snippet = Some(Snippet {
+                origin: None,
+                source: text.to_owned(),
+                span,
+                label: "not among the adapters that were given".into(),
+            });
+        }
+        return Err(error.with_help(UNKNOWN_ADAPTER));
+    }
+    bank.hooks(&Setup::compose(composition.clone())).map(drop).map_err(|error| bank_error(&error))
+}
+
+/// What to do about an adapter that is not there.
+pub(super) const UNKNOWN_ADAPTER: &str =
+    "--adapter DIR loads an adapter under the name in its adapter_config.json, and --adapter NAME=DIR under another";
+
+/// A folder, and the name that what it holds is to be called by.
+pub(super) fn named(text: &str) -> (Option<&str>, &Path) {
+    match text.split_once('=') {
+        Some((name, dir)) if !name.is_empty() && !Path::new(text).exists() => (Some(name), Path::new(dir)),
+        _ => (None, Path::new(text)),
+    }
+}
+
+/// Where a name stands in the text of a composition, quoted or not.
+fn find_name(text: &str, name: &str) -> Option<std::ops::Range<usize>> {
+    let part = |c: char| c.is_alphanumeric() || "_-+/.@".contains(c);
+    let whole = |start: &usize| {
+        let (before, after) = (&text[..*start], &text[start + name.len()..]);
+        !before.ends_with(part) && !after.starts_with(part) && !after.trim_start().starts_with(['(', '='])
+    };
+    let start = text.match_indices(name).map(|(start, _)| start).find(whole)?;
+    Some(start..start + name.len())
+}
+
+/// A folder that cannot be loaded; a name that is taken can be another.
+pub(super) fn folder_error(error: &CheckpointError) -> CliError {
+    match error {
+        CheckpointError::Bank(BankError::Duplicate { name }) => {
+            CliError::mistake(format!("two adapters, fusions or heads are called `{name}`"))
+                .with_help("NAME=DIR in the place of DIR calls one of them otherwise")
+        }
+        error => checkpoint_error(error),
+    }
+}
+
+fn head_folder_error(error: &CheckpointError, dir: &Path) -> CliError {
+    if HeadFolder::exists(dir) {
+        return checkpoint_error(error);
+    }
+    CliError::mistake(format!("{} holds no prediction head: expected head_config.json in it", dir.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_may_be_given_a_name() {
+        assert_eq!(named("a=b/c=d"), (Some("a"), Path::new("b/c=d")));
+        assert_eq!(named("b/c"), (None, Path::new("b/c")));
+        assert_eq!(named("=b"), (None, Path::new("=b")));
+    }
+
+    #[test]
+    fn a_name_is_found_as_a_whole_and_not_within_another_or_as_a_block() {
+        assert_eq!(find_name("Stack(ab, b)", "b"), Some(10..11));
+        assert_eq!(find_name("Stack(a, 'Stack')", "Stack"), Some(10..15));
+        assert_eq!(find_name("Fuse(a, name=b)", "name"), None);
+    }
+}

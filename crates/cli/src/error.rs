@@ -1,0 +1,135 @@
+//! What went wrong, whose turn it is, and how it is shown.
+
+use std::error::Error;
+use std::io;
+use std::ops::Range;
+use std::path::Path;
+
+/// Who has to act.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// The user asked for something that cannot be: exit code 2.
+    Mistake,
+    /// Something failed under way: exit code 1.
+    Failure,
+    /// The reader of standard output has seen enough (`burn-adapters methods | head -1`): exit code 0.
+    Closed,
+}
+
+/// A place in a text, to be pointed at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Snippet {
+    /// Where the text comes from; none for an argument.
+    pub(crate) origin: Option<String>,
+    /// The whole text.
+    pub(crate) source: String,
+    /// Bytes of the text.
+    pub(crate) span: Range<usize>,
+    /// What to write beside the carets.
+    pub(crate) label: String,
+}
+
+/// One thing that is wrong.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Problem {
+    pub(crate) message: String,
+    pub(crate) snippet: Option<Snippet>,
+}
+
+/// An error of the program: one problem or several, and what to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct CliError {
+    pub(crate) kind: Kind,
+    pub(crate) problems: Vec<Problem>,
+    pub(crate) help: Option<String>,
+}
+
+/// What a command gives.
+pub(crate) type CliResult<T = ()> = Result<T, CliError>;
+
+impl CliError {
+    fn new(kind: Kind, message: impl Into<String>) -> Self {
+        Self { kind, problems: vec![Problem { message: message.into(), snippet: None }], help: None }
+    }
+
+    /// The user's to mend.
+    pub(crate) fn mistake(message: impl Into<String>) -> Self {
+        Self::new(Kind::Mistake, message)
+    }
+
+    /// Nobody's fault that we know of.
+    pub(crate) fn failure(message: impl Into<String>) -> Self {
+        Self::new(Kind::Failure, message)
+    }
+
+    /// Standard output cannot be written.
+    pub(crate) fn output(error: &io::Error) -> Self {
+        let kind = if error.kind() == io::ErrorKind::BrokenPipe { Kind::Closed } else { Kind::Failure };
+        Self::new(kind, format!("cannot write to standard output: {error}"))
+    }
+
+    /// A file or folder that cannot be read or written. That it is not there is the user's mistake.
+    pub(crate) fn io(action: &str, path: &Path, error: &io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::NotFound => {
+                Self::mistake(format!("cannot {action} {}: there is no such file or folder", path.display()))
+            }
+            io::ErrorKind::PermissionDenied
+            | io::ErrorKind::NotADirectory
+            | io::ErrorKind::IsADirectory
+            | io::ErrorKind::AlreadyExists
+            | io::ErrorKind::ReadOnlyFilesystem => {
+                Self::mistake(format!("cannot {action} {}: {error}", path.display()))
+            }
+            _ => Self::failure(format!("cannot {action} {}: {error}", path.display())),
+        }
+    }
+
+    /// Adds what to do.
+    pub(crate) fn with_help(mut self, help: impl Into<String>) -> Self {
+        self.help = Some(help.into());
+        self
+    }
+
+    /// The exit code of the program.
+    pub(crate) fn exit_code(&self) -> u8 {
+        match self.kind {
+            Kind::Mistake => 2,
+            Kind::Failure => 1,
+            Kind::Closed => 0,
+        }
+    }
+}
+
+/// An error and its causes in one line; a cause that the text above it already tells is left out.
+pub(crate) fn chain(error: &(dyn Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let next = error.to_string();
+        if !text.contains(&next) {
+            text.push_str(": ");
+            text.push_str(&next);
+        }
+        cause = error.source();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_missing_file_is_the_users_mistake_and_a_full_disk_is_not() {
+        let missing = CliError::io("read", Path::new("x"), &io::Error::from(io::ErrorKind::NotFound));
+        assert_eq!(missing.exit_code(), 2);
+        let full = CliError::io("write", Path::new("x"), &io::Error::from(io::ErrorKind::StorageFull));
+        assert_eq!(full.exit_code(), 1);
+    }
+
+    #[test]
+    fn a_closed_pipe_is_no_failure() {
+        assert_eq!(CliError::output(&io::Error::from(io::ErrorKind::BrokenPipe)).exit_code(), 0);
+    }
+}

@@ -1,0 +1,131 @@
+//! The folder that fetched files are kept in.
+
+use std::env;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use tempfile::TempDir;
+
+use super::checksum::Known;
+use crate::error::{CliError, CliResult};
+use crate::progress::Style;
+
+/// The variable that names the folder.
+const VARIABLE: &str = "BURN_ADAPTERS_CACHE";
+
+/// The folder that fetched files are kept in.
+#[derive(Debug, Clone)]
+pub(crate) struct Cache {
+    root: PathBuf,
+}
+
+impl Cache {
+    /// `BURN_ADAPTERS_CACHE`, else `burn-adapters` in the user's cache folder.
+    pub(crate) fn from_env() -> CliResult<Self> {
+        let variable = |name: &str| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+        let root = variable(VARIABLE).or_else(|| user_cache(variable).map(|dir| dir.join("burn-adapters")));
+        match root {
+            Some(root) => Ok(Self { root }),
+            None => {
+                Err(CliError::mistake("no folder to keep the fetched model and data in: the user has no home folder")
+                    .with_help(format!("set {VARIABLE} to a folder")))
+            }
+        }
+    }
+
+    /// A folder of the cache.
+    pub(crate) fn dir(&self, name: &str) -> PathBuf {
+        self.root.join(name)
+    }
+
+    /// Whether the files are there and whole.
+    pub(crate) fn holds(&self, dir: &Path, files: &[Known], style: Style) -> CliResult<bool> {
+        if !files.iter().all(|file| dir.join(file.name).is_file()) {
+            return Ok(false);
+        }
+        for file in files {
+            if let Err(reason) = file.check(&dir.join(file.name)) {
+                style.say(format_args!("the cached copy is damaged ({reason}): it is fetched again"));
+                return Ok(false);
+            }
+        }
+        style.say(format_args!("using {} (cached)", dir.display()));
+        Ok(true)
+    }
+
+    /// A new folder beside the cached ones, removed with the value.
+    pub(crate) fn scratch(&self) -> CliResult<TempDir> {
+        let made = fs::create_dir_all(&self.root)
+            .and_then(|()| tempfile::Builder::new().prefix(".fetch-").tempdir_in(&self.root));
+        made.map_err(|error| {
+            CliError::mistake(format!("cannot write to the cache folder {}: {error}", self.root.display()))
+                .with_help(format!("set {VARIABLE} to a folder that can be written"))
+        })
+    }
+
+    /// Checks fetched files (in the order of `files`) and moves them to their place; another process never sees half a
+    /// file.
+    pub(crate) fn accept(&self, fetched: &[PathBuf], files: &[Known], dir: &Path) -> Result<(), String> {
+        for (path, file) in fetched.iter().zip(files) {
+            file.check(path)?;
+        }
+        let cannot = |error| format!("cannot write to {}: {error}", dir.display());
+        fs::create_dir_all(dir).map_err(cannot)?;
+        for (path, file) in fetched.iter().zip(files) {
+            // The hub's own cache gives links into a folder of blobs.
+            let path = fs::canonicalize(path).map_err(cannot)?;
+            fs::rename(path, dir.join(file.name)).map_err(cannot)?;
+        }
+        Ok(())
+    }
+}
+
+/// The platform's folder for a user's caches.
+fn user_cache(variable: impl Fn(&str) -> Option<PathBuf>) -> Option<PathBuf> {
+    if let Some(dir) = variable("XDG_CACHE_HOME").filter(|dir| dir.is_absolute()) {
+        return Some(dir);
+    }
+    if cfg!(windows) {
+        return variable("LOCALAPPDATA");
+    }
+    let home = variable("HOME")?;
+    Some(if cfg!(target_os = "macos") { home.join("Library/Caches") } else { home.join(".cache") })
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    const ABC: Known =
+        Known { name: "abc", sha256: "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad" };
+
+    #[test]
+    fn a_file_with_the_wrong_contents_is_not_accepted_and_a_damaged_one_not_used() {
+        let dir = tempfile::tempdir().unwrap();
+        let cache = Cache { root: dir.path().join("cache") };
+        let target = cache.dir("letters");
+        let fetched = dir.path().join("fetched");
+        fs::write(&fetched, "abd").unwrap();
+        assert!(cache.accept(std::slice::from_ref(&fetched), &[ABC], &target).is_err());
+        assert!(!target.join("abc").exists());
+
+        fs::write(&fetched, "abc").unwrap();
+        cache.accept(&[fetched], &[ABC], &target).unwrap();
+        assert!(cache.holds(&target, &[ABC], Style::Quiet).unwrap());
+
+        fs::write(target.join("abc"), "ab").unwrap();
+        assert!(!cache.holds(&target, &[ABC], Style::Quiet).unwrap());
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn a_relative_xdg_folder_is_ignored_as_its_specification_says() {
+        let variable = |name: &str| match name {
+            "XDG_CACHE_HOME" => Some(PathBuf::from("relative")),
+            "HOME" => Some(PathBuf::from("/home/someone")),
+            _ => None,
+        };
+        assert_eq!(user_cache(variable), Some(PathBuf::from("/home/someone/.cache")));
+    }
+}

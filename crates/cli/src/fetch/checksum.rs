@@ -1,0 +1,59 @@
+//! Files that are known by their SHA-256 sum.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::Path;
+
+use sha2::{Digest, Sha256};
+
+/// A file and what it must hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Known {
+    /// The file's name.
+    pub(crate) name: &'static str,
+    /// The SHA-256 sum of its contents, in hexadecimal.
+    pub(crate) sha256: &'static str,
+}
+
+impl Known {
+    /// Checks a file's contents; the error says what is wrong with it.
+    pub(crate) fn check(&self, path: &Path) -> Result<(), String> {
+        let found = sha256(path).map_err(|error| format!("cannot read {}: {error}", path.display()))?;
+        if found == self.sha256 {
+            Ok(())
+        } else {
+            Err(format!("{} has the SHA-256 sum {found}, expected {}", self.name, self.sha256))
+        }
+    }
+}
+
+fn sha256(path: &Path) -> io::Result<String> {
+    let mut file = File::open(path)?;
+    let mut hasher = Sha256::new();
+    let mut buffer = vec![0; 1 << 16];
+    loop {
+        let read = file.read(&mut buffer)?;
+        if read == 0 {
+            break;
+        }
+        hasher.update(&buffer[..read]);
+    }
+    Ok(hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_sum_of_abc_is_the_standards() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("abc");
+        std::fs::write(&path, "abc").unwrap();
+        let known = Known { name: "abc", sha256: "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad" };
+        known.check(&path).unwrap();
+        std::fs::write(&path, "abd").unwrap();
+        assert!(known.check(&path).unwrap_err().contains("expected ba78"));
+    }
+}

@@ -1,0 +1,86 @@
+//! What the user names on the command line: configurations and compositions, and how their errors are drawn.
+
+use std::path::Path;
+
+use burn_adapters_composition::{Composition, CompositionError};
+use burn_adapters_config::{AdapterConfig, ConfigError};
+
+use crate::error::{CliError, CliResult, Kind, Problem, Snippet};
+
+/// A configuration from a string, or from a JSON file.
+pub(crate) fn adapter_config(text: &str) -> CliResult<AdapterConfig> {
+    if !names_a_file(text) {
+        return text.parse().map_err(|error| config_error(&error, None));
+    }
+    let path = Path::new(text);
+    let path = if path.is_dir() { path.join("adapter_config.json") } else { path.to_owned() };
+    let json = std::fs::read_to_string(&path).map_err(|error| CliError::io("read the configuration", &path, &error))?;
+    AdapterConfig::from_json_str(&json).map_err(|error| config_error(&error, Some(&path.display().to_string())))
+}
+
+/// A configuration string may hold a slash within quotes only, where no path has its first bracket.
+fn names_a_file(text: &str) -> bool {
+    let head = text.split(['[', '|']).next().unwrap_or(text);
+    head.ends_with(".json") || text.ends_with(".json") || head.contains(['/', '\\'])
+}
+
+/// Points at each place of a configuration that is wrong.
+pub(crate) fn config_error(error: &ConfigError, origin: Option<&str>) -> CliError {
+    let problem = |problem: &burn_adapters_config::Problem| Problem {
+        message: problem.message(),
+        snippet: Some(Snippet {
+            origin: origin.map(str::to_owned),
+            source: error.text().to_owned(),
+            span: problem.span.clone(),
+            label: problem.label(),
+        }),
+    };
+    let help = error.problems().iter().filter_map(burn_adapters_config::Problem::help);
+    CliError { kind: Kind::Mistake, problems: error.problems().iter().map(problem).collect(), help: joined(help) }
+}
+
+/// A composition such as `Stack(a, Fuse(b, c))`.
+pub(crate) fn composition(text: &str) -> CliResult<Composition> {
+    Composition::parse(text).map_err(|error| composition_error(&error))
+}
+
+/// Points at each place of a composition that is wrong.
+pub(crate) fn composition_error(error: &CompositionError) -> CliError {
+    let problem = |problem: &burn_adapters_composition::Problem| Problem {
+        message: problem.message(),
+        snippet: Some(Snippet {
+            origin: None,
+            source: error.text().to_owned(),
+            span: problem.span.clone(),
+            label: problem.label(),
+        }),
+    };
+    let help = error.problems().iter().filter_map(burn_adapters_composition::Problem::help);
+    CliError { kind: Kind::Mistake, problems: error.problems().iter().map(problem).collect(), help: joined(help) }
+}
+
+/// Each help once, a line each.
+fn joined(texts: impl Iterator<Item = String>) -> Option<String> {
+    let mut help: Vec<String> = Vec::new();
+    for text in texts {
+        if !help.contains(&text) {
+            help.push(text);
+        }
+    }
+    (!help.is_empty()).then(|| help.join("\n"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_is_told_from_a_configuration() {
+        for path in ["a.json", "./lora", "dir/config", "C:\\x\\y", "adapters/my|file.json"] {
+            assert!(names_a_file(path), "{path}");
+        }
+        for config in ["lora", "seq_bn[reduction_factor=8]", "a|b", "x[key='a/b']", ""] {
+            assert!(!names_a_file(config), "{config}");
+        }
+    }
+}

@@ -1,0 +1,131 @@
+//! Standard output: results only, and a reader that goes away is no failure.
+
+use std::fmt;
+use std::io::Write;
+
+use serde::Serialize;
+
+use crate::error::{CliError, CliResult};
+
+/// Writes one line of a result.
+pub(crate) fn line(text: impl fmt::Display) -> CliResult {
+    writeln!(std::io::stdout().lock(), "{text}").map_err(|error| CliError::output(&error))
+}
+
+/// Writes a value as indented JSON.
+pub(crate) fn json(value: &impl Serialize) -> CliResult {
+    let text = serde_json::to_string_pretty(value)
+        .map_err(|error| CliError::failure(format!("cannot write JSON: {error}")))?;
+    line(text)
+}
+
+/// Writes a value as one line of JSON.
+pub(crate) fn json_line(value: &impl Serialize) -> CliResult {
+    let text =
+        serde_json::to_string(value).map_err(|error| CliError::failure(format!("cannot write JSON: {error}")))?;
+    line(text)
+}
+
+/// How a column of a table is aligned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Align {
+    Left,
+    Right,
+}
+
+/// A plain table: columns as wide as their widest cell, two spaces between them.
+#[derive(Debug)]
+pub(crate) struct Table {
+    align: Vec<Align>,
+    rows: Vec<Vec<String>>,
+}
+
+impl Table {
+    /// A table with a header.
+    pub(crate) fn new(columns: &[(&str, Align)]) -> Self {
+        Self {
+            align: columns.iter().map(|(_, align)| *align).collect(),
+            rows: vec![columns.iter().map(|(name, _)| (*name).to_owned()).collect()],
+        }
+    }
+
+    /// Adds a row.
+    pub(crate) fn row(&mut self, cells: Vec<String>) {
+        self.rows.push(cells);
+    }
+}
+
+impl fmt::Display for Table {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let width = |column: usize| {
+            self.rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max().unwrap_or(0)
+        };
+        let widths: Vec<usize> = (0..self.align.len()).map(width).collect();
+        for (index, row) in self.rows.iter().enumerate() {
+            let cells: Vec<String> = row
+                .iter()
+                .zip(&self.align)
+                .zip(&widths)
+                .map(|((cell, align), width)| match align {
+                    Align::Left => format!("{cell:<width$}"),
+                    Align::Right => format!("{cell:>width$}"),
+                })
+                .collect();
+            let separator = if index == 0 { "" } else { "\n" };
+            write!(f, "{separator}{}", cells.join("  ").trim_end())?;
+        }
+        Ok(())
+    }
+}
+
+/// A number with its thousands apart: `1,234,567`.
+pub(crate) fn thousands(number: usize) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// A size in bytes for people: `1.2 MB` (millions of bytes).
+pub(crate) fn bytes(number: u64) -> String {
+    match number {
+        0..1_000 => format!("{number} B"),
+        1_000..1_000_000 => format!("{:.1} kB", number as f64 / 1e3),
+        1_000_000..1_000_000_000 => format!("{:.1} MB", number as f64 / 1e6),
+        _ => format!("{:.1} GB", number as f64 / 1e9),
+    }
+}
+
+/// A time in seconds for people: `8.4 s`, `3 min 12 s`.
+pub(crate) fn duration(seconds: f64) -> String {
+    if seconds < 60.0 {
+        format!("{seconds:.1} s")
+    } else {
+        let whole = seconds.round() as u64;
+        format!("{} min {} s", whole / 60, whole % 60)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_table_aligns_its_columns() {
+        let mut table = Table::new(&[("name", Align::Left), ("n", Align::Right)]);
+        table.row(vec!["a".into(), "10".into()]);
+        assert_eq!(table.to_string(), "name   n\na     10");
+    }
+
+    #[test]
+    fn numbers_are_grouped_by_three() {
+        assert_eq!(thousands(7), "7");
+        assert_eq!(thousands(149_184), "149,184");
+        assert_eq!(thousands(22_713_216), "22,713,216");
+    }
+}

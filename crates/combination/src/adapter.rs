@@ -1,0 +1,236 @@
+//! One named adapter: its configuration, and its modules at every site.
+
+use burn::module::Module;
+use burn::module::{ModuleMapper, ModuleVisitor, Param, ParamId};
+use burn::tensor::{Device, Tensor};
+use burn_adapters_bottleneck::Bottleneck;
+use burn_adapters_compacter::SharedPhm;
+use burn_adapters_config::{AdapterConfig, MethodConfig};
+use burn_adapters_core::{Init, ModelSpec, NameMap, Site, SiteMap};
+use burn_adapters_ia3::Ia3;
+use burn_adapters_invertible::Invertible;
+use burn_adapters_lora::{Lora, MtlLoraModule, Vera, VeraShared};
+use burn_adapters_prefix_tuning::PrefixTuning;
+use burn_adapters_prompt_tuning::PromptTuning;
+use burn_adapters_reft::Reft;
+
+use crate::build::build;
+use crate::{AddReport, BuildError, Matrices};
+
+/// One adapter of a model: a Burn module that holds the trained parameters and nothing else.
+#[derive(Module, Debug)]
+pub struct Adapter {
+    /// Bottlenecks at the ends of sublayers.
+    pub bottleneck: SiteMap<Bottleneck>,
+    /// What the PHM layers of the bottlenecks share (Compacter).
+    pub phm_shared: Option<SharedPhm>,
+    /// The invertible adapter after the embeddings.
+    pub invertible: Option<Invertible>,
+    /// The prefixes, by the kind of attention.
+    pub prefix: NameMap<PrefixTuning>,
+    /// The prompt.
+    pub prompt: Option<PromptTuning>,
+    /// Interventions at the ends of layers.
+    pub reft: SiteMap<Reft>,
+    /// LoRA (and DoRA) modules at matrices.
+    pub lora: SiteMap<Lora>,
+    /// VeRA (and DVoRA) modules at matrices.
+    pub vera: SiteMap<Vera>,
+    /// The frozen matrices that the VeRA modules share.
+    pub vera_shared: Option<VeraShared>,
+    /// MTL-LoRA modules at matrices.
+    pub mtl: SiteMap<MtlLoraModule>,
+    /// (IA)³ modules at matrices.
+    pub ia3: SiteMap<Ia3>,
+    #[module(skip)]
+    pub(crate) prompt_is_unset: bool,
+    #[module(skip)]
+    pub(crate) name: String,
+    #[module(skip)]
+    pub(crate) config: AdapterConfig,
+}
+
+impl Adapter {
+    /// The adapter's name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// What the adapter is.
+    pub fn config(&self) -> &AdapterConfig {
+        &self.config
+    }
+
+    /// Every site at which the adapter acts, some more than once.
+    pub fn sites(&self) -> impl Iterator<Item = Site> {
+        let prefixes = self.prefix.values().flat_map(|prefix| prefix.group.sites.iter());
+        (self.bottleneck.keys())
+            .chain(self.lora.keys())
+            .chain(self.vera.keys())
+            .chain(self.mtl.keys())
+            .chain(self.ia3.keys())
+            .chain(self.reft.keys())
+            .chain(prefixes)
+            .copied()
+    }
+
+    /// The number of its trained parameters.
+    pub fn parameters(&self) -> usize {
+        let all = count(self, &self.frozen());
+        let reft: usize = self.reft.values().map(|reft| count(reft, &[]) - reft.num_trained()).sum();
+        all - reft
+    }
+
+    /// The parameters that are never trained: VeRA's random matrices, PHM rules without `learn_phm`, the bases of
+    /// orthogonal projections.
+    fn frozen(&self) -> Vec<ParamId> {
+        let mut frozen: Vec<ParamId> = self.bottleneck.values().flat_map(Bottleneck::frozen).collect();
+        frozen.extend(self.phm_shared.iter().flat_map(SharedPhm::frozen));
+        frozen.extend(self.vera_shared.iter().flat_map(|shared| [shared.a.id, shared.b.id]));
+        frozen
+    }
+
+    /// Says that every parameter holds what was read from a file: nothing is left to start from a model's weights.
+    pub fn mark_loaded(&mut self) {
+        self.prompt_is_unset = false;
+        let loras = self.lora.iter_mut().filter_map(|(_, lora)| lora.magnitude.as_mut());
+        let veras = self.vera.iter_mut().filter_map(|(_, vera)| vera.magnitude.as_mut());
+        loras.chain(veras).for_each(burn_adapters_lora::Magnitude::mark_set);
+    }
+
+    /// Whether every parameter holds values to compute with: methods that start from a model's weights or a text's
+    /// embeddings must have been given them.
+    ///
+    /// # Errors
+    /// If something is left to be set.
+    pub fn check_ready(&self) -> Result<(), BuildError> {
+        if self.prompt_is_unset {
+            return Err(BuildError::NeedsText { name: self.name.clone() });
+        }
+        match self.unset_magnitude() {
+            Some(site) => Err(BuildError::NeedsWeights { name: self.name.clone(), site }),
+            None => Ok(()),
+        }
+    }
+
+    /// Builds an adapter for a model; its parameters are drawn when they are first read.
+    ///
+    /// # Errors
+    /// If the configuration does not fit the model: it names layers or matrices that do not exist, puts two methods at
+    /// one site, or would train nothing.
+    pub fn build(
+        name: &str,
+        config: AdapterConfig,
+        spec: &ModelSpec,
+        init: &mut Init,
+        device: &Device,
+    ) -> Result<(Self, AddReport), BuildError> {
+        build(name, config, spec, init, device)
+    }
+
+    /// Starts a prompt as the embeddings of a text, if the adapter has one that is to start so.
+    ///
+    /// # Shapes
+    /// - embeddings: the model's word embeddings of the text's tokens, `[tokens, embedding]`
+    ///
+    /// # Errors
+    /// If the text has no tokens.
+    pub fn start_prompt(&mut self, embeddings: Tensor<2>, device: &Device) -> Result<(), BuildError> {
+        let prompt = self.config.methods().iter().find_map(|method| match method {
+            MethodConfig::PromptTuning(config) => Some(config),
+            _ => None,
+        });
+        if let Some(config) = prompt {
+            self.prompt = Some(PromptTuning::from_embeddings(config, embeddings, device)?);
+            self.prompt_is_unset = false;
+        }
+        Ok(())
+    }
+
+    /// Computes the prefixes for good and drops the MLPs that made them: the same results, for less. The configuration
+    /// then says `flat=True`.
+    pub fn eject_prefixes(mut self) -> Self {
+        self.prefix = self.prefix.into_iter().map(|(kind, prefix)| (kind, prefix.eject())).collect();
+        self.config = self.config.with_flat_prefixes();
+        self
+    }
+
+    pub(crate) fn empty(name: &str, config: AdapterConfig) -> Self {
+        Self {
+            bottleneck: SiteMap::default(),
+            phm_shared: None,
+            invertible: None,
+            prefix: NameMap::default(),
+            prompt: None,
+            reft: SiteMap::default(),
+            prompt_is_unset: false,
+            lora: SiteMap::default(),
+            vera: SiteMap::default(),
+            vera_shared: None,
+            mtl: SiteMap::default(),
+            ia3: SiteMap::default(),
+            name: name.to_owned(),
+            config,
+        }
+    }
+
+    /// The first matrix whose magnitude (DoRA) was not set yet.
+    pub(crate) fn unset_magnitude(&self) -> Option<Site> {
+        let loras = self.lora.iter().filter_map(|(site, lora)| Some((site, lora.magnitude.as_ref()?)));
+        let veras = self.vera.iter().filter_map(|(site, vera)| Some((site, vera.magnitude.as_ref()?)));
+        loras.chain(veras).find(|(_, magnitude)| !magnitude.is_set()).map(|(site, _)| *site)
+    }
+
+    /// Starts what depends on the model's weights: DoRA's magnitudes.
+    ///
+    /// # Errors
+    /// If the model lacks a matrix that the adapter adapts.
+    pub fn start_from(&mut self, model: &impl Matrices) -> Result<(), BuildError> {
+        let loras = self.lora.iter_mut().filter_map(|(site, lora)| Some((*site, lora.magnitude.as_mut()?)));
+        let veras = self.vera.iter_mut().filter_map(|(site, vera)| Some((*site, vera.magnitude.as_mut()?)));
+        for (site, magnitude) in loras.chain(veras) {
+            let linear = model.linear(site).ok_or_else(|| BuildError::NoMatrix { name: self.name.clone(), site })?;
+            magnitude.set_from(linear);
+        }
+        Ok(())
+    }
+
+    /// Makes every parameter one that an optimizer changes (but for those that are never trained), or none.
+    pub fn set_trained(self, trained: bool) -> Self {
+        let mut mapper = SetTrained { trained, frozen: self.frozen(), bases: false };
+        self.map(&mut mapper)
+    }
+}
+
+struct SetTrained {
+    trained: bool,
+    frozen: Vec<ParamId>,
+    bases: bool,
+}
+
+impl ModuleMapper for SetTrained {
+    fn enter_module(&mut self, name: &str, container: &str) {
+        // The base of an orthogonal projection is a rotation to start from.
+        self.bases = container == "Struct:Orthogonal" && name == "base";
+    }
+
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        let trained = self.trained && !self.bases && !self.frozen.contains(&param.id);
+        param.set_require_grad(trained)
+    }
+}
+
+/// The number of parameters of a module but for those with one of these ids.
+pub(crate) fn count(module: &impl Module, without: &[ParamId]) -> usize {
+    struct Count<'a>(usize, &'a [ParamId]);
+    impl ModuleVisitor for Count<'_> {
+        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+            if !self.1.contains(&param.id) {
+                self.0 += param.lazy_shape().num_elements();
+            }
+        }
+    }
+    let mut count = Count(0, without);
+    module.visit(&mut count);
+    count.0
+}

@@ -1,0 +1,138 @@
+//! What can be wrong with an adapter for a model.
+
+use burn_adapters_bottleneck::BottleneckError;
+use burn_adapters_config::ConfigError;
+use burn_adapters_core::Site;
+use burn_adapters_ia3::Ia3Error;
+use burn_adapters_invertible::InvertibleError;
+use burn_adapters_lora::LoraError;
+use burn_adapters_prefix_tuning::PrefixError;
+use burn_adapters_prompt_tuning::PromptError;
+use burn_adapters_reft::ReftError;
+use thiserror::Error;
+
+/// An adapter that cannot be built for a model, or that is not ready to be run.
+#[derive(Debug, Clone, PartialEq, Error)]
+#[non_exhaustive]
+pub enum BuildError {
+    /// The configuration itself is wrong.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// Parameters in another precision than single.
+    #[error("dtype='{dtype}' is not supported: an adapter's parameters are float32; leave dtype out")]
+    Dtype {
+        /// What the configuration asks for.
+        dtype: String,
+    },
+    /// Nothing of the model would be adapted.
+    #[error("the configuration `{config}` would train nothing on this model: {reason}")]
+    NothingToTrain {
+        /// The configuration, as a string.
+        config: String,
+        /// Why there is no site.
+        reason: String,
+    },
+    /// A layer that the model does not have.
+    #[error("{key} names layer {layer}, but the model has {layers} layers, numbered 0 to {}", layers.saturating_sub(1))]
+    UnknownLayer {
+        /// The key of the configuration (`leave_out`, `reduction_factor`).
+        key: &'static str,
+        /// The layer.
+        layer: usize,
+        /// How many layers there are.
+        layers: usize,
+    },
+    /// A matrix name that matches no site.
+    #[error("attn_matrices names `{name}`, which this model does not have; it has {}", quoted(known))]
+    UnknownMatrix {
+        /// The name.
+        name: String,
+        /// The names that match.
+        known: Vec<String>,
+    },
+    /// Two methods of a union at one site.
+    #[error("two methods of the union both act at {site}: leave the layer out of one of them, or drop one")]
+    Conflict {
+        /// The site.
+        site: Site,
+    },
+    /// Two methods of a union that would both act on the whole model.
+    #[error("the union has two configurations with a {method}; an adapter can have one: drop one of them")]
+    TwoShared {
+        /// The method.
+        method: &'static str,
+    },
+    /// A bottleneck that cannot be built.
+    #[error("at {site}: {source}")]
+    Bottleneck {
+        /// Where.
+        site: Site,
+        /// Why.
+        source: BottleneckError,
+    },
+    /// A LoRA module that cannot be built.
+    #[error("at {site}: {source}")]
+    Lora {
+        /// Where.
+        site: Site,
+        /// Why.
+        source: LoraError,
+    },
+    /// An (IA)³ module that cannot be built.
+    #[error("at {site}: {source}")]
+    Ia3 {
+        /// Where.
+        site: Site,
+        /// Why.
+        source: Ia3Error,
+    },
+    /// An invertible adapter that cannot be built.
+    #[error(transparent)]
+    Invertible(#[from] InvertibleError),
+    /// Prefixes that cannot be built, or that do not fit a model's attention.
+    #[error(transparent)]
+    Prefix(#[from] PrefixError),
+    /// A prompt that cannot be built, or that does not fit a model's embeddings.
+    #[error(transparent)]
+    Prompt(#[from] PromptError),
+    /// An intervention that cannot be built.
+    #[error("at {site}: {source}")]
+    Reft {
+        /// Where.
+        site: Site,
+        /// Why.
+        source: ReftError,
+    },
+    /// DoRA starts from the model's weights.
+    #[error(
+        "the adapter `{name}` uses DoRA, whose magnitude at {site} starts from the norms of the model's weights: add it \
+         with the model (AdapterBank::add_for, Adapter::start_from), or read it from a file"
+    )]
+    NeedsWeights {
+        /// The adapter.
+        name: String,
+        /// The first site without a magnitude.
+        site: Site,
+    },
+    /// A prompt that starts as a text's embeddings.
+    #[error(
+        "the adapter `{name}` has a prompt that starts as the embeddings of a text: add it with them \
+         (AdapterBank::add_prompt, Adapter::start_prompt), or read it from a file"
+    )]
+    NeedsText {
+        /// The adapter.
+        name: String,
+    },
+    /// The model lacks a matrix that the adapter is to start from.
+    #[error("the adapter `{name}` adapts {site}, where the model has no matrix: its specification is another model's")]
+    NoMatrix {
+        /// The adapter.
+        name: String,
+        /// The site.
+        site: Site,
+    },
+}
+
+fn quoted(names: &[String]) -> String {
+    names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
+}

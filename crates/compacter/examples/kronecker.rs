@@ -1,0 +1,60 @@
+//! Times a product with a PHM weight, forward and backward, through the dense weight and through the factors.
+//!
+//! The fastest of many runs, which what else the machine does disturbs least.
+//!
+//! ```text
+//! MALLOC_TRIM_THRESHOLD_=2000000000 MALLOC_MMAP_THRESHOLD_=2000000000 MALLOC_TOP_PAD_=500000000 RAYON_NUM_THREADS=1 \
+//!     cargo run -p burn-adapters-compacter --features flex --example kronecker
+//! ```
+
+use std::time::Instant;
+
+use burn::tensor::{Device, Distribution, Tensor};
+use burn_adapters_compacter::kronecker::Way;
+use burn_adapters_compacter::{CompacterError, PhmLinear, Position};
+use burn_adapters_config::BottleneckConfig;
+use burn_adapters_core::Init;
+
+fn main() -> Result<(), CompacterError> {
+    let device = Device::default().autodiff();
+    println!("{device:?}, forward + backward, microseconds");
+    println!("size          rank  tokens     dense  fold right  fold left  chosen");
+    for size in [[384, 12], [12, 384], [768, 24], [24, 768]] {
+        for rank in [1, 4] {
+            let config = BottleneckConfig::compacter().with_shared_phm_rule(false).with_phm_rank(rank);
+            let mut layer = PhmLinear::new(&config, size, Position::Down, &mut Init::from_seed(1), &device)?;
+            let chosen = layer.way;
+            for tokens in [32, 2048] {
+                let x = Tensor::<3>::random([1, tokens, size[0]], Distribution::Default, &device).require_grad();
+                let times = [Way::Dense, Way::FoldRight, Way::FoldLeft].map(|way| {
+                    layer.way = way;
+                    fastest(if tokens < 100 { 1000 } else { 150 }, || step(&layer, &x))
+                });
+                println!(
+                    "{:12}  {rank:4}  {tokens:6}  {:8.0}  {:10.0}  {:9.0}  {chosen:?}",
+                    format!("{} → {}", size[0], size[1]),
+                    times[0],
+                    times[1],
+                    times[2],
+                );
+            }
+        }
+    }
+    Ok(())
+}
+
+/// One pass forward and backward, to the input and all parameters.
+fn step(layer: &PhmLinear, x: &Tensor<3>) {
+    let gradients = layer.forward(x.clone(), None).sum().backward();
+    std::hint::black_box(x.grad(&gradients).map(Tensor::into_data));
+}
+
+/// Microseconds.
+fn fastest(repeats: usize, mut run: impl FnMut()) -> f64 {
+    let times = (0..repeats).map(|_| {
+        let start = Instant::now();
+        run();
+        start.elapsed().as_secs_f64() * 1e6
+    });
+    times.fold(f64::INFINITY, f64::min)
+}

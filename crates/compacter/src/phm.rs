@@ -1,0 +1,121 @@
+//! The layer.
+
+use burn::module::{Module, Param, ParamId};
+use burn::tensor::{Device, Tensor};
+use burn_adapters_config::BottleneckConfig;
+use burn_adapters_core::{Fill, Init};
+
+use crate::draw::{self, Owner};
+use crate::kronecker::{self, Way};
+use crate::{CompacterError, Matrices, SharedPhm};
+
+/// Which of an adapter's two projections a layer is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Position {
+    /// `[hidden] → [width]`.
+    Down,
+    /// `[width] → [hidden]`.
+    Up,
+}
+
+/// A linear layer whose weight is `Σᵢ Aᵢ ⊗ Wᵢ`. See the [crate] for an example.
+///
+/// What the layer lacks, its rule `A` or its weights `W`, it takes from the [`SharedPhm`] that it is called with.
+#[derive(Module, Debug)]
+pub struct PhmLinear {
+    /// The rule: `n` matrices of `[n, n]`.
+    pub rule: Option<Matrices>,
+    /// The weights: `n` matrices of `[d_input / n, d_output / n]`.
+    pub weight: Option<Matrices>,
+    /// `[d_output]`.
+    pub bias: Option<Param<Tensor<1>>>,
+    /// Which shared weights are the layer's.
+    #[module(skip)]
+    pub position: Position,
+    /// Whether the rule, own or shared, is trained.
+    #[module(skip)]
+    pub learn_rule: bool,
+    /// How products are computed.
+    #[module(skip)]
+    pub way: Way,
+}
+
+impl PhmLinear {
+    /// A new layer `[d_input] → [d_output]`, of which the configuration's PHM attributes are read.
+    ///
+    /// # Errors
+    /// If `phm_dim` does not divide both sizes, or `phm_dim` or `phm_rank` is 0.
+    pub fn new(
+        config: &BottleneckConfig,
+        size: [usize; 2],
+        position: Position,
+        init: &mut Init,
+        device: &Device,
+    ) -> Result<Self, CompacterError> {
+        draw::check(size, config.phm_dim)?;
+        let weight = match config.shared_w_phm {
+            true => None,
+            false => Some(draw::weight(config, size, init, device)?),
+        };
+        let rule = match config.shared_phm_rule {
+            true => None,
+            false => Some(draw::rule(config, Owner::Layer, init, device)?),
+        };
+        Ok(Self {
+            rule,
+            weight,
+            bias: config.phm_bias.then(|| init.param([size[1]], Fill::ZEROS, device)),
+            position,
+            learn_rule: config.learn_phm,
+            way: match config.factorized_phm_w {
+                true => Way::cheapest(size, config.phm_dim, config.phm_rank),
+                false => Way::Dense,
+            },
+        })
+    }
+
+    /// Applies the layer.
+    ///
+    /// # Shapes
+    /// - x: `[batch, sequence, d_input]`
+    /// - output: `[batch, sequence, d_output]`
+    ///
+    /// # Panics
+    /// If the layer was built for shared parts and `shared` lacks them.
+    pub fn forward(&self, x: Tensor<3>, shared: Option<&SharedPhm>) -> Tensor<3> {
+        let (rule, weight) = self.parts(shared);
+        let output = kronecker::multiply(x, rule, weight, self.way);
+        match &self.bias {
+            Some(bias) => output + bias.val().unsqueeze(),
+            None => output,
+        }
+    }
+
+    /// The dense weight `Σᵢ Aᵢ ⊗ Wᵢ`: `[d_input, d_output]`.
+    ///
+    /// # Panics
+    /// As [`forward`](Self::forward).
+    pub fn dense_weight(&self, shared: Option<&SharedPhm>) -> Tensor<2> {
+        let (rule, weight) = self.parts(shared);
+        kronecker::dense(rule, weight.product())
+    }
+
+    /// The layer's own parameters that training leaves as they are: its rule without `learn_phm`. No gradient reaches
+    /// them, whatever their `require_grad`.
+    pub fn frozen(&self) -> Vec<ParamId> {
+        crate::shared::frozen(self.rule.as_ref(), self.learn_rule)
+    }
+
+    fn parts<'a>(&'a self, shared: Option<&'a SharedPhm>) -> (Tensor<3>, &'a Matrices) {
+        let rule = self.rule.as_ref().or_else(|| shared?.rule.as_ref());
+        let weight = self.weight.as_ref().or_else(|| shared?.weight(self.position));
+        let (Some(rule), Some(weight)) = (rule, weight) else {
+            panic!(
+                "a PHM layer built with shared_phm_rule or shared_W_phm was called without them: hand `forward` the \
+                 `SharedPhm` of the same configuration"
+            );
+        };
+        let rule = rule.product();
+        (if self.learn_rule { rule } else { rule.detach() }, weight)
+    }
+}

@@ -1,0 +1,109 @@
+//! Whether a composition fits a batch.
+
+use crate::check::{Search, located, printed};
+use crate::error::CompositionError;
+use crate::problem::ProblemKind;
+use crate::spans::Part;
+use crate::{Composition, Route};
+
+impl Composition {
+    /// Whether the composition makes sense ([`Composition::validate`]) *and* fits a batch of so many rows, before any
+    /// `Parallel` repeats them, and sequences of so many tokens (`None` if that is not known): the sizes of each
+    /// `BatchSplit` and `Split` sum to what reaches it, and each `Route` has a row for each row.
+    ///
+    /// What reaches a block: a part, inside a `Split` or a `BatchSplit`; the batch once for each branch, after a
+    /// `Parallel` in the same `Stack`. The rows of a `Route` after it are still those of the batch as it was given.
+    ///
+    /// # Errors
+    ///
+    /// As [`Composition::validate`].
+    ///
+    /// ```
+    /// use burn_adapters_composition::Composition;
+    ///
+    /// let setup: Composition = "BatchSplit(a, b, batch_sizes=[1, 3])".parse()?;
+    /// setup.validate_for_batch(4, Some(128))?;
+    /// let error = setup.validate_for_batch(5, None).unwrap_err();
+    /// assert_eq!(error.to_string(), "`batch_sizes` sums to 4, but the number of rows is 5");
+    /// # Ok::<(), burn_adapters_composition::CompositionError>(())
+    /// ```
+    pub fn validate_for_batch(&self, batch: usize, sequence: Option<usize>) -> Result<(), CompositionError> {
+        self.validate()?;
+        let mut search = Search::default();
+        fit(self, Input { given: batch, rows: batch, tokens: sequence }, &mut search);
+        located(self, search.findings, || printed(self))
+    }
+}
+
+/// What reaches a block.
+#[derive(Debug, Clone, Copy)]
+struct Input {
+    /// The rows without the repetitions.
+    given: usize,
+    rows: usize,
+    tokens: Option<usize>,
+}
+
+fn fit(composition: &Composition, input: Input, search: &mut Search) {
+    let mut below = |index: usize, child: &Composition, input: Input| {
+        search.indices.push(index);
+        fit(child, input, search);
+        search.indices.pop();
+    };
+    match composition {
+        Composition::Adapter(_) => {}
+        Composition::Route(route) => rows(route, input, search),
+        Composition::Stack(children) => {
+            let mut now = input;
+            for (index, child) in children.iter().enumerate() {
+                let repeated = now.rows != input.rows;
+                match child {
+                    // The second `Parallel` goes on with the branches of the first.
+                    Composition::Parallel(_) if repeated => below(index, child, input),
+                    Composition::Parallel(branches) => {
+                        below(index, child, input);
+                        now.rows = input.rows.saturating_mul(branches.len());
+                    }
+                    _ => below(index, child, now),
+                }
+            }
+        }
+        Composition::Split { children, splits } => {
+            for (index, (child, tokens)) in children.iter().zip(splits).enumerate() {
+                below(index, child, Input { tokens: Some(*tokens), ..input });
+            }
+            if let Some(tokens) = input.tokens {
+                sum("splits", splits, "the number of tokens is", tokens, search);
+            }
+        }
+        Composition::BatchSplit { children, batch_sizes } => {
+            for (index, (child, rows)) in children.iter().zip(batch_sizes).enumerate() {
+                below(index, child, Input { given: *rows, rows: *rows, ..input });
+            }
+            sum("batch_sizes", batch_sizes, "the number of rows is", input.rows, search);
+        }
+        Composition::Fuse { children, .. }
+        | Composition::Average { children, .. }
+        | Composition::Parallel(children) => {
+            for (index, child) in children.iter().enumerate() {
+                below(index, child, input);
+            }
+        }
+    }
+}
+
+fn sum(argument: &'static str, sizes: &[usize], whole: &'static str, actual: usize, search: &mut Search) {
+    let sum: u128 = sizes.iter().map(|size| *size as u128).sum();
+    if sum != actual as u128 {
+        search.report(Part::Argument, ProblemKind::Sum { argument, sum, whole, actual });
+    }
+}
+
+fn rows(route: &Route, input: Input, search: &mut Search) {
+    let rows = route.rows().len();
+    if route.is_open() {
+        search.report(Part::Head, ProblemKind::RowsNotGiven);
+    } else if rows != input.given {
+        search.report(Part::Argument, ProblemKind::Rows { rows, batch: input.given });
+    }
+}

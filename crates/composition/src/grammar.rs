@@ -1,0 +1,180 @@
+//! The grammar of compositions.
+//!
+//! ```text
+//! composition = name | block
+//! block       = word "(" [ item { "," item } [ "," ] ] ")"
+//! item        = composition | argument | list          a list only in Route
+//! argument    = word "=" value
+//! value       = word | string | list
+//! list        = "[" [ entry { "," entry } [ "," ] ] "]"        entry = word | string
+//! name        = word | string
+//! word        = letters, digits and _ - + / . @
+//! string      = quoted by ' or ", with escapes
+//! ```
+//!
+//! Numbers are words, and are told from names by where they stand. Every choice is made on the next word and the
+//! character after it, so reading takes time linear in the text. After an error, reading goes on at the next `,` or `)`
+//! outside brackets and quotes.
+
+mod argument;
+mod block;
+mod token;
+
+use std::str::FromStr;
+
+use crate::check::{findings, located};
+use crate::display::{in_name, is_keyword};
+use crate::error::{CompositionError, Problem};
+use crate::problem::ProblemKind;
+use crate::spans::Spans;
+use crate::{Block, Composition};
+use argument::Value;
+use token::Tokens;
+
+/// Reading stops after this many problems: nobody reads more, and each costs time.
+pub(crate) const MOST_PROBLEMS: usize = 20;
+
+/// Blocks may be nested this deep. (The rules allow three levels; what is deeper is better told by them than by the
+/// grammar, up to here.)
+pub(crate) const DEPTH_LIMIT: usize = 32;
+
+/// A composition that was read, and where its parts are.
+pub(crate) type Located = (Composition, Spans);
+
+/// Reads a whole text, syntax alone.
+pub(crate) fn read(text: &str) -> Result<Located, CompositionError> {
+    let mut parser = Parser::new(text);
+    let composition = parser.whole(|parser| parser.composition(0));
+    parser.finish(composition)
+}
+
+impl FromStr for Composition {
+    type Err = CompositionError;
+
+    /// Reads a text. Any composition can be written and read, sensible or not: [`Composition::validate`] tells, and
+    /// [`Composition::parse`] does both.
+    fn from_str(text: &str) -> Result<Self, CompositionError> {
+        read(text).map(|(composition, _)| composition)
+    }
+}
+
+impl Composition {
+    /// Reads a text and checks it as [`Composition::validate`] does, with all places in that text.
+    ///
+    /// # Errors
+    ///
+    /// What cannot be read; if all can be, what makes no sense. At most 20 problems.
+    ///
+    /// ```
+    /// use burn_adapters_composition::Composition;
+    ///
+    /// let error = Composition::parse("Split( a,b , splits = [64, 0] )").unwrap_err();
+    /// assert_eq!(error.problems()[0].span, 27..28);
+    /// assert_eq!(error.problems()[0].label(), "must be 1 or greater");
+    /// ```
+    pub fn parse(text: &str) -> Result<Self, CompositionError> {
+        let (composition, spans) = read(text)?;
+        located(&composition, findings(&composition), || (text.to_owned(), spans))?;
+        Ok(composition)
+    }
+}
+
+/// Reads one text, and gathers what is wrong with it.
+pub(crate) struct Parser<'a> {
+    pub(crate) tokens: Tokens<'a>,
+    problems: Vec<Problem>,
+}
+
+impl<'a> Parser<'a> {
+    pub(crate) fn new(text: &'a str) -> Self {
+        Self { tokens: Tokens::new(text), problems: Vec::new() }
+    }
+
+    fn report(&mut self, span: std::ops::Range<usize>, kind: ProblemKind) {
+        if !self.full() {
+            self.problems.push(Problem::new(span, kind));
+        }
+    }
+
+    fn full(&self) -> bool {
+        self.problems.len() >= MOST_PROBLEMS
+    }
+
+    /// Reports that something else should stand at the next character.
+    fn expected(&mut self, expected: &'static str) {
+        let (span, found) = self.tokens.found();
+        self.report(span, ProblemKind::Expected { expected, found });
+    }
+
+    /// Reports a bracket that does not close, unless it is known already that the text ends too early.
+    fn unclosed(&mut self, open: usize, opener: char) {
+        if !self.problems.iter().any(|problem| matches!(problem.kind, ProblemKind::Unclosed { .. })) {
+            self.report(open..open + 1, ProblemKind::Unclosed { opener });
+        }
+    }
+
+    /// What `read` reads, which must be all of the text.
+    pub(crate) fn whole<T>(&mut self, read: impl FnOnce(&mut Self) -> Option<T>) -> Option<T> {
+        self.tokens.skip_space();
+        if self.tokens.rest().is_empty() {
+            self.report(0..self.tokens.at(), ProblemKind::Empty);
+            return None;
+        }
+        let whole = read(self);
+        self.tokens.skip_space();
+        if whole.is_some() && !self.tokens.rest().is_empty() && !self.full() {
+            let (span, found) = self.tokens.found();
+            let end = span.start + self.tokens.rest().trim_end().len();
+            self.report(span.start..end, ProblemKind::TrailingText { found });
+        }
+        whole
+    }
+
+    /// What was read, or what is wrong with it.
+    pub(crate) fn finish<T>(self, read: Option<T>) -> Result<T, CompositionError> {
+        match read {
+            Some(read) if self.problems.is_empty() => Ok(read),
+            _ => Err(CompositionError::new(self.tokens.text(), self.problems)),
+        }
+    }
+
+    /// A name, or a block. `None` if there is none, which has been reported.
+    pub(crate) fn composition(&mut self, depth: usize) -> Option<Located> {
+        self.tokens.skip_space();
+        let start = self.tokens.at();
+        match self.tokens.next() {
+            Some('\'' | '"') => {
+                let name = self.string()?;
+                Some(self.adapter(name, start))
+            }
+            Some(c) if in_name(c) => {
+                let word = self.tokens.word();
+                let head = start..self.tokens.at();
+                if self.tokens.next_after_space() == Some('(') {
+                    self.tokens.skip_space();
+                    return self.block(word, head, depth);
+                }
+                if Block::of_name(word).is_some() && self.tokens.next_after_space() == Some('[') {
+                    // As the reference prints it.
+                    self.tokens.skip_space();
+                    self.expected("`(`");
+                    return None;
+                }
+                if is_keyword(word) {
+                    // Read on as if it were a name: one problem, not two.
+                    self.report(head, ProblemKind::Keyword { word: word.to_owned() });
+                }
+                Some(self.adapter(word.to_owned(), start))
+            }
+            _ => {
+                self.expected("an adapter's name or a block");
+                None
+            }
+        }
+    }
+
+    fn adapter(&self, name: String, start: usize) -> Located {
+        let span = start..self.tokens.at();
+        (Composition::Adapter(name), Spans { whole: span.clone(), head: span, ..Spans::default() })
+    }
+}

@@ -1,0 +1,213 @@
+//! The kinds of problems, and their words.
+
+use thiserror::Error;
+
+/// What a problem is about. Its `Display` is the message; the place is in [`Problem`](crate::Problem).
+#[derive(Debug, Clone, PartialEq, Error)]
+#[non_exhaustive]
+#[allow(missing_docs, reason = "the fields are what the message says")]
+pub enum ProblemKind {
+    /// There is nothing to read.
+    #[error("the configuration is empty")]
+    Empty,
+    /// Something else should stand here.
+    #[error("expected {expected}, found {found}")]
+    Expected { expected: &'static str, found: String },
+    /// A bracket or quote that never closes.
+    #[error("this `{opener}` is never closed")]
+    Unclosed { opener: String },
+    /// Text after the configuration's end.
+    #[error("unexpected text after the configuration: {found}")]
+    TrailingText { found: String },
+    /// More brackets in brackets than any configuration needs.
+    #[error("brackets are nested more than {limit} deep")]
+    TooDeep { limit: usize },
+    /// A backslash in a string that means nothing.
+    #[error("`{escape}` is not an escape sequence")]
+    BadEscape { escape: String },
+    /// Something that starts as a number and is none, or none that can be held.
+    #[error("`{text}` is not a number that can be read")]
+    BadNumber { text: String },
+    /// A word where a value should stand.
+    #[error("the word `{word}` stands where a value should")]
+    Unquoted { word: String },
+    /// A file that is not JSON.
+    #[error("this is not JSON: {reason}")]
+    InvalidJson { reason: String },
+    /// JSON that is something other than a configuration.
+    #[error("expected {expected}, found {found}")]
+    NotAConfig { expected: &'static str, found: String },
+
+    /// No method has this name.
+    #[error("unknown method `{name}`")]
+    UnknownIdentifier { name: String, nearest: Option<String> },
+    /// No method has this `architecture`.
+    #[error("unknown architecture `{name}`")]
+    UnknownArchitecture { name: String, nearest: Option<String> },
+    /// The method has no such key. `elsewhere` names a method that has it.
+    #[error("unknown key `{key}` for `{owner}`")]
+    UnknownKey { key: String, owner: String, nearest: Option<String>, elsewhere: Option<&'static str> },
+    /// A key is given twice.
+    #[error("the key `{key}` is given twice")]
+    DuplicateKey { key: String },
+    /// A key that has no default is not given.
+    #[error("the key `{key}` is missing in {owner}")]
+    MissingKey { key: &'static str, owner: String },
+    /// A value of the wrong type.
+    #[error("`{key}` must be {expected}, not {found}")]
+    WrongType { key: String, expected: &'static str, found: String },
+    /// A name that is none of the known ones.
+    #[error("unknown value {value} for `{key}`")]
+    UnknownValue { key: String, value: String, allowed: Vec<&'static str>, nearest: Option<String> },
+    /// A number outside what is allowed.
+    #[error("`{key}` is {value}, but must be {allowed}")]
+    OutOfRange { key: String, value: String, allowed: &'static str },
+    /// An item stands twice in a list.
+    #[error("`{item}` stands twice in `{key}`")]
+    DuplicateItem { key: String, item: String },
+    /// Two attributes that do not go together, or one that needs another.
+    #[error("{reason}")]
+    Combination { key: &'static str, reason: &'static str, remedy: &'static str },
+    /// Nothing would be trained.
+    #[error("`{owner}` would train nothing: {reason}")]
+    TrainsNothing { owner: String, reason: &'static str, remedy: &'static str },
+
+    /// A union inside a union. `members` is how to write it.
+    #[error("`{name}` is itself a union, and unions cannot be nested")]
+    NestedUnion { name: String, members: String },
+    /// An attribute of a named union that not all its members have.
+    #[error("`{key}` applies to every method of `{union}`, but not all of them have it")]
+    NotInEveryMember { key: String, union: &'static str, members: String },
+    /// Two methods of a union that cannot be combined.
+    #[error("`{first}` and `{second}` cannot be combined: {reason}")]
+    Clash { first: String, second: String, reason: &'static str },
+    /// Two methods of a union at one place of one layer.
+    #[error("`{first}` and `{second}` both adapt {place} of layer {layer}")]
+    SiteConflict { first: String, second: String, place: &'static str, layer: usize },
+    /// A layer that the model does not have.
+    #[error("`{key}` names layer {layer}, but the model has {layers} layers")]
+    NoSuchLayer { key: &'static str, layer: usize, layers: usize },
+    /// Every layer of the model is left out.
+    #[error("`{key}` leaves out every one of the model's {layers} layers: nothing would be trained")]
+    EveryLayerLeftOut { key: &'static str, layers: usize },
+    /// A layer for which a `reduction_factor` map has no entry.
+    #[error("`reduction_factor` has no entry for layer {layer}, and no default")]
+    NoReductionFactor { layer: usize },
+}
+
+impl ProblemKind {
+    /// What to write under the caret.
+    pub(crate) fn label(&self) -> String {
+        let meant = |nearest: &Option<String>| match nearest {
+            Some(name) => format!("did you mean `{name}`?"),
+            None => String::new(),
+        };
+        match self {
+            Self::Empty => "expected a method, such as `seq_bn` or `lora[r=16]`".into(),
+            Self::Expected { expected, .. } | Self::NotAConfig { expected, .. } => format!("expected {expected}"),
+            Self::Unclosed { opener } => format!("`{}` is missing", closer(opener)),
+            Self::TrailingText { .. } => "expected `|` and another method, or the end".into(),
+            Self::TooDeep { .. } => "too deep".into(),
+            Self::BadEscape { .. } => "write `\\\\` for a backslash".into(),
+            Self::BadNumber { .. } => "expected a number such as `8`, `0.5` or `1e-3`".into(),
+            Self::Unquoted { word } => match word.to_ascii_lowercase().as_str() {
+                "true" => "did you mean `True`?".into(),
+                "false" => "did you mean `False`?".into(),
+                "none" | "null" | "nil" => "did you mean `None`?".into(),
+                "nan" | "inf" | "infinity" => "not a number that an attribute can have".into(),
+                _ => format!("did you mean the string `'{word}'`?"),
+            },
+            Self::InvalidJson { .. } => "here".into(),
+            Self::UnknownIdentifier { nearest, .. }
+            | Self::UnknownArchitecture { nearest, .. }
+            | Self::UnknownValue { nearest: nearest @ Some(_), .. } => meant(nearest),
+            Self::UnknownValue { allowed, .. } => format!("expected {}", alternatives(allowed)),
+            Self::UnknownKey { nearest, elsewhere, .. } => match (nearest, elsewhere) {
+                (Some(_), _) => meant(nearest),
+                (None, Some(method)) => format!("this is a key of `{method}`"),
+                (None, None) => String::new(),
+            },
+            Self::DuplicateKey { .. } | Self::DuplicateItem { .. } => "given before".into(),
+            Self::MissingKey { key, .. } => format!("add `{key}`"),
+            Self::WrongType { expected, .. } => format!("expected {expected}"),
+            Self::OutOfRange { allowed, .. } => format!("must be {allowed}"),
+            Self::Combination { remedy, .. } | Self::TrainsNothing { remedy, .. } => (*remedy).into(),
+            Self::NestedUnion { members, .. } | Self::NotInEveryMember { members, .. } => format!("write `{members}`"),
+            Self::Clash { .. } => "leave one of them out".into(),
+            Self::SiteConflict { .. } => "name this layer in the `leave_out` of one of them".into(),
+            Self::NoSuchLayer { layers, .. } => match layers {
+                0 => "there are no layers".into(),
+                _ => format!("layers are counted from 0 to {}", layers - 1),
+            },
+            Self::EveryLayerLeftOut { .. } => "keep at least one layer".into(),
+            Self::NoReductionFactor { .. } => "add an entry such as `'default': 16`".into(),
+        }
+    }
+
+    /// Whether the label says what the message does not: what was meant, or what to do.
+    pub(crate) fn label_says_more(&self) -> bool {
+        matches!(
+            self,
+            Self::UnknownValue { .. }
+                | Self::UnknownIdentifier { .. }
+                | Self::UnknownArchitecture { .. }
+                | Self::UnknownKey { .. }
+                | Self::Unquoted { .. }
+                | Self::Combination { .. }
+                | Self::TrainsNothing { .. }
+                | Self::NestedUnion { .. }
+                | Self::NotInEveryMember { .. }
+                | Self::SiteConflict { .. }
+                | Self::NoReductionFactor { .. }
+                | Self::NoSuchLayer { .. }
+                | Self::Empty
+        )
+    }
+
+    /// What to do about it, where the label does not say it all.
+    pub(crate) fn help(&self) -> Option<String> {
+        match self {
+            Self::Empty | Self::UnknownIdentifier { .. } => {
+                let names: Vec<_> = crate::identifiers().iter().map(|identifier| identifier.name).collect();
+                Some(format!("the methods are {}", names.join(", ")))
+            }
+            Self::UnknownArchitecture { .. } => Some(
+                "`architecture` is lora, mtl_lora, prefix_tuning, prompt_tuning, reft, union, \
+                 or null for bottleneck adapters"
+                    .into(),
+            ),
+            Self::UnknownValue { allowed, .. } => Some(format!("allowed: {}", alternatives(allowed))),
+            Self::UnknownKey { owner, .. } => crate::read::keys_of(owner).map(|keys| format!("the keys are {keys}")),
+            Self::MissingKey { owner, .. } if owner.contains("bottleneck") => {
+                Some("without an `architecture`, a configuration is read as that of bottleneck adapters".into())
+            }
+            Self::Clash { .. } => Some(
+                "methods of one kind can only be combined if they adapt different places, or different layers \
+                 (by `leave_out`)"
+                    .into(),
+            ),
+            Self::TooDeep { .. } => Some("no configuration needs more than a list or a map in its brackets".into()),
+            _ => None,
+        }
+    }
+}
+
+fn closer(opener: &str) -> &str {
+    match opener {
+        "[" => "]",
+        "{" => "}",
+        "(" => ")",
+        quote => quote,
+    }
+}
+
+fn alternatives(names: &[&str]) -> String {
+    match names {
+        [] => "nothing".into(),
+        [name] => format!("`{name}`"),
+        [head @ .., last] => {
+            let head: Vec<_> = head.iter().map(|name| format!("`{name}`")).collect();
+            format!("{} or `{last}`", head.join(", "))
+        }
+    }
+}

@@ -1,0 +1,31 @@
+//! The gate of UniPELT (Mao et al., 2022, <https://arxiv.org/abs/2110.07577>): how far a module acts on a sequence.
+
+use burn::module::Module;
+use burn::nn::Linear;
+use burn::tensor::activation::sigmoid;
+use burn::tensor::{Device, Tensor};
+
+use crate::{Fill, Init};
+
+/// `g = mean over positions of σ(x Wᵍ + bᵍ)`: one number per sequence (and output) in `(0, 1)`.
+#[derive(Module, Debug)]
+pub struct Gate {
+    /// `[hidden] → [outputs]`.
+    pub projection: Linear,
+}
+
+impl Gate {
+    /// A gate over hidden states of `hidden_size` with one number per output, weights drawn from `weight`, biases from `bias`.
+    pub fn new(hidden_size: usize, outputs: usize, weight: Fill, bias: Fill, init: &mut Init, device: &Device) -> Self {
+        Self { projection: init.linear([hidden_size, outputs], weight, Some(bias), device) }
+    }
+
+    /// The gate's values.
+    ///
+    /// # Shapes
+    /// - hidden: `[batch, sequence, hidden]`
+    /// - output: `[batch, 1, outputs]`
+    pub fn forward(&self, hidden: Tensor<3>) -> Tensor<3> {
+        sigmoid(self.projection.forward(hidden)).mean_dim(1)
+    }
+}

@@ -1,0 +1,25 @@
+//! What all adapter methods share: sites and model specifications, initialisers, activations, the gate, the mode of a
+//! pass, and maps of modules.
+//!
+//! Nothing here knows a method or a model.
+
+mod activation;
+mod floor_div;
+mod gate;
+mod init;
+mod mode;
+mod module_map;
+mod norm;
+mod site;
+mod spec;
+
+pub use activation::activate;
+pub use burn_adapters_config::Activation;
+pub use floor_div::floor_div;
+pub use gate::Gate;
+pub use init::{Fill, Init};
+pub use mode::{Mode, draw_seed, has_own_kernels};
+pub use module_map::ModuleMap;
+pub use norm::{Norm, NormWithEpsilon};
+pub use site::{ModuleKey, NameMap, Place, Site, SiteMap, SiteReport, StackKind};
+pub use spec::{ModelSpec, StackSpec};

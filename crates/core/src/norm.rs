@@ -1,0 +1,43 @@
+//! A normalisation that a sublayer hook can be handed.
+
+use burn::nn::{LayerNorm, RmsNorm};
+use burn::tensor::{DType, Tensor};
+
+/// Layer norm, RMS norm, or what else a model puts at the end of a sublayer.
+pub trait Norm {
+    /// # Shapes
+    /// - hidden, output: `[batch, sequence, hidden]`
+    fn norm(&self, hidden: Tensor<3>) -> Tensor<3>;
+}
+
+impl Norm for LayerNorm {
+    fn norm(&self, hidden: Tensor<3>) -> Tensor<3> {
+        self.forward(hidden)
+    }
+}
+
+impl Norm for RmsNorm {
+    fn norm(&self, hidden: Tensor<3>) -> Tensor<3> {
+        self.forward(hidden)
+    }
+}
+
+/// A layer norm whose epsilon is known: computed in one pass, with a backward that keeps two numbers a position, where
+/// the backend has it. (Burn's own module does not show its epsilon.)
+#[derive(Debug, Clone, Copy)]
+pub struct NormWithEpsilon<'a> {
+    /// The weights.
+    pub norm: &'a LayerNorm,
+    /// The epsilon that the module was made with.
+    pub epsilon: f64,
+}
+
+impl Norm for NormWithEpsilon<'_> {
+    fn norm(&self, hidden: Tensor<3>) -> Tensor<3> {
+        if hidden.dtype() != DType::F32 {
+            return self.norm.forward(hidden);
+        }
+        let beta = self.norm.beta.as_ref().map(|beta| beta.val());
+        burn_adapters_ops::layer_norm(hidden, self.norm.gamma.val(), beta, self.epsilon)
+    }
+}

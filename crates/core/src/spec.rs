@@ -1,0 +1,195 @@
+//! What sites a model has, and how wide they are.
+
+use crate::{Place, Site, StackKind};
+
+/// One stack of equal layers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StackSpec {
+    /// Encoder or decoder.
+    pub kind: StackKind,
+    /// The number of layers.
+    pub layers: usize,
+    /// The width of the hidden states.
+    pub hidden_size: usize,
+    /// The number of heads of keys and values.
+    pub key_value_heads: usize,
+    /// The width of a head.
+    pub head_dim: usize,
+    /// The matrices of a layer with `[d_input, d_output]`.
+    pub matrices: Vec<(Place, [usize; 2])>,
+    /// The sublayers of a layer after which a bottleneck can act: [`Place::Attention`], [`Place::CrossAttention`],
+    /// [`Place::FeedForward`].
+    pub sublayers: Vec<Place>,
+    /// The attention blocks of a layer whose keys and values can be extended: [`Place::Attention`],
+    /// [`Place::CrossAttention`].
+    pub attentions: Vec<Place>,
+}
+
+impl StackSpec {
+    /// A BERT-shaped encoder: self-attention and a feed-forward block, a residual and a norm after each.
+    pub fn encoder(layers: usize, hidden_size: usize, heads: usize, intermediate_size: usize) -> Self {
+        let square = [hidden_size, hidden_size];
+        Self {
+            kind: StackKind::Encoder,
+            layers,
+            hidden_size,
+            key_value_heads: heads,
+            head_dim: hidden_size / heads.max(1),
+            matrices: vec![
+                (Place::Query, square),
+                (Place::Key, square),
+                (Place::Value, square),
+                (Place::FeedForwardUp, [hidden_size, intermediate_size]),
+                (Place::FeedForwardDown, [intermediate_size, hidden_size]),
+            ],
+            sublayers: vec![Place::Attention, Place::FeedForward],
+            attentions: vec![Place::Attention],
+        }
+    }
+}
+
+/// What an adapter needs to know of a model to be built and counted before any weight is read.
+///
+/// ```
+/// use burn_adapters_core::{ModelSpec, Place, Site, StackSpec};
+///
+/// let spec = ModelSpec::new("bert", 32).with_stack(StackSpec::encoder(2, 32, 4, 64));
+/// assert_eq!(spec.matrix(Site::encoder(1, Place::FeedForwardUp)), Some([32, 64]));
+/// assert_eq!(spec.matrix(Site::encoder(2, Place::FeedForwardUp)), None); // two layers only
+/// ```
+#[derive(Debug, Clone, PartialEq)]
+pub struct ModelSpec {
+    /// The family, as Hugging Face names it (`bert`).
+    pub model_type: String,
+    /// The width of the hidden states.
+    pub hidden_size: usize,
+    /// The width of the embeddings, where a prompt or an invertible adapter acts.
+    pub embedding_size: usize,
+    /// Parameters of the whole base model.
+    pub parameters: usize,
+    /// The dropout of a prediction head that leaves it to the model.
+    pub head_dropout: f64,
+    /// The dropout on attention scores, which AdapterFusion takes over.
+    pub attention_dropout: f64,
+    /// The standard deviation that a prediction head's weights are drawn with.
+    pub initializer_range: f64,
+    /// The stacks, in the order in which layers are numbered.
+    pub stacks: Vec<StackSpec>,
+}
+
+impl ModelSpec {
+    /// A model without layers yet.
+    pub fn new(model_type: impl Into<String>, hidden_size: usize) -> Self {
+        Self {
+            model_type: model_type.into(),
+            hidden_size,
+            embedding_size: hidden_size,
+            parameters: 0,
+            head_dropout: 0.0,
+            attention_dropout: 0.0,
+            initializer_range: 0.02,
+            stacks: Vec::new(),
+        }
+    }
+
+    /// Adds a stack of layers.
+    pub fn with_stack(mut self, stack: StackSpec) -> Self {
+        self.stacks.push(stack);
+        self
+    }
+
+    /// Sets the number of parameters of the base model.
+    pub fn with_parameters(mut self, parameters: usize) -> Self {
+        self.parameters = parameters;
+        self
+    }
+
+    /// Sets the dropout of a prediction head that leaves it to the model.
+    pub fn with_head_dropout(mut self, head_dropout: f64) -> Self {
+        self.head_dropout = head_dropout;
+        self
+    }
+
+    /// Sets the dropout on attention scores.
+    pub fn with_attention_dropout(mut self, attention_dropout: f64) -> Self {
+        self.attention_dropout = attention_dropout;
+        self
+    }
+
+    /// The number of layers of all stacks.
+    pub fn layers(&self) -> usize {
+        self.stacks.iter().map(|stack| stack.layers).sum()
+    }
+
+    /// The stack that this site is in, if the model has it.
+    pub fn stack(&self, kind: StackKind) -> Option<&StackSpec> {
+        self.stacks.iter().find(|stack| stack.kind == kind)
+    }
+
+    /// The number by which configurations (`leave_out`, `reduction_factor`) know a site's layer: all stacks are
+    /// counted through.
+    pub fn layer_number(&self, site: Site) -> usize {
+        let before: usize =
+            self.stacks.iter().take_while(|stack| stack.kind != site.stack).map(|stack| stack.layers).sum();
+        before + site.layer
+    }
+
+    fn stack_of(&self, site: Site) -> Option<&StackSpec> {
+        self.stack(site.stack).filter(|stack| site.layer < stack.layers)
+    }
+
+    /// `[d_input, d_output]` of the matrix at a site, if the model has one there.
+    pub fn matrix(&self, site: Site) -> Option<[usize; 2]> {
+        let stack = self.stack_of(site)?;
+        stack.matrices.iter().find(|(place, _)| *place == site.place).map(|(_, size)| *size)
+    }
+
+    /// Every site with a matrix, with `[d_input, d_output]`.
+    pub fn matrices(&self) -> impl Iterator<Item = (Site, [usize; 2])> + '_ {
+        self.per_layer(|stack| &stack.matrices)
+            .map(|(stack, layer, (place, size))| (Site::new(stack.kind, layer, *place), *size))
+    }
+
+    /// Every sublayer's end, with the width of its hidden states.
+    pub fn sublayers(&self) -> impl Iterator<Item = (Site, usize)> + '_ {
+        self.per_layer(|stack| &stack.sublayers)
+            .map(|(stack, layer, place)| (Site::new(stack.kind, layer, *place), stack.hidden_size))
+    }
+
+    /// Every attention block, with its stack.
+    pub fn attentions(&self) -> impl Iterator<Item = (Site, &StackSpec)> + '_ {
+        self.per_layer(|stack| &stack.attentions)
+            .map(|(stack, layer, place)| (Site::new(stack.kind, layer, *place), stack))
+    }
+
+    /// Every layer as a whole, with the width of its hidden states.
+    pub fn whole_layers(&self) -> impl Iterator<Item = (Site, usize)> + '_ {
+        self.stacks.iter().flat_map(|stack| {
+            (0..stack.layers).map(|layer| (Site::new(stack.kind, layer, Place::Layer), stack.hidden_size))
+        })
+    }
+
+    fn per_layer<T: 'static>(
+        &self,
+        items: impl Fn(&StackSpec) -> &Vec<T> + Copy,
+    ) -> impl Iterator<Item = (&StackSpec, usize, &T)> {
+        self.stacks.iter().flat_map(move |stack| {
+            (0..stack.layers).flat_map(move |layer| items(stack).iter().map(move |item| (stack, layer, item)))
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn layers_are_counted_through_all_stacks() {
+        let mut decoder = StackSpec::encoder(2, 8, 2, 16);
+        decoder.kind = StackKind::Decoder;
+        let spec = ModelSpec::new("bart", 8).with_stack(StackSpec::encoder(3, 8, 2, 16)).with_stack(decoder);
+        assert_eq!(spec.layer_number(Site::decoder(1, Place::Query)), 4);
+        assert_eq!(spec.matrices().count(), 25);
+        assert_eq!(spec.sublayers().count(), 10);
+    }
+}

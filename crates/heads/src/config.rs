@@ -1,0 +1,330 @@
+//! What a head is: the reference's head dictionary.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use burn_adapters_config::Activation;
+use serde_json::{Map, Value, json};
+
+use crate::HeadError;
+
+/// The kind of a head, as the reference names it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HeadType {
+    /// One of several labels, or with `num_labels = 1` a number.
+    Classification,
+    /// Any number of several labels.
+    MultilabelClassification,
+}
+
+impl HeadType {
+    /// The reference's name.
+    pub fn name(self) -> &'static str {
+        match self {
+            HeadType::Classification => "classification",
+            HeadType::MultilabelClassification => "multilabel_classification",
+        }
+    }
+}
+
+/// What a head computes, and so its loss.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Task {
+    /// One label of several: cross-entropy.
+    Classification,
+    /// Any number of labels: binary cross-entropy on each logit.
+    MultiLabel,
+    /// A number: mean squared error. The reference's classification head with one label.
+    Regression,
+}
+
+impl Task {
+    /// `classification`, `multi-label` or `regression`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Task::Classification => "classification",
+            Task::MultiLabel => "multi-label",
+            Task::Regression => "regression",
+        }
+    }
+}
+
+/// A head's configuration. The fields are the reference's keys, name for name.
+///
+/// ```
+/// use burn_adapters_heads::HeadConfig;
+///
+/// let config = HeadConfig::classification(3).with_layers(1);
+/// assert_eq!(HeadConfig::from_json_value(&config.to_json_value())?, config);
+/// # Ok::<(), burn_adapters_heads::HeadError>(())
+/// ```
+#[derive(Debug, Clone, PartialEq)]
+pub struct HeadConfig {
+    /// The kind of head.
+    pub head_type: HeadType,
+    /// The number of logits.
+    pub num_labels: usize,
+    /// The number of linear layers, at least 1; all but the last keep the hidden size.
+    pub layers: usize,
+    /// The activation between layers; none for no activation.
+    pub activation_function: Option<Activation>,
+    /// The labels' names with their numbers. Labels without a name are called `LABEL_0`, `LABEL_1`, ….
+    pub label2id: Option<BTreeMap<String, usize>>,
+    /// Read the model's pooled output instead of the first token's hidden state.
+    pub use_pooler: bool,
+    /// Whether the last layer has a bias.
+    pub bias: bool,
+    /// Dropout before each layer; none for the model's own.
+    pub dropout_prob: Option<f64>,
+}
+
+impl HeadConfig {
+    fn new(head_type: HeadType, num_labels: usize) -> Self {
+        Self {
+            head_type,
+            num_labels,
+            layers: 2,
+            activation_function: Some(Activation::Tanh),
+            label2id: Some((0..num_labels.min(MAX_DEFAULT_LABELS)).map(|id| (default_label(id), id)).collect()),
+            use_pooler: false,
+            bias: true,
+            dropout_prob: None,
+        }
+    }
+
+    /// One of `num_labels` labels: two layers with a tanh between them.
+    pub fn classification(num_labels: usize) -> Self {
+        Self::new(HeadType::Classification, num_labels)
+    }
+
+    /// Any of `num_labels` labels at once.
+    pub fn multilabel_classification(num_labels: usize) -> Self {
+        Self::new(HeadType::MultilabelClassification, num_labels)
+    }
+
+    /// One number.
+    pub fn regression() -> Self {
+        Self::new(HeadType::Classification, 1)
+    }
+
+    /// Sets the number of layers.
+    pub fn with_layers(mut self, layers: usize) -> Self {
+        self.layers = layers;
+        self
+    }
+
+    /// Sets the activation between layers.
+    pub fn with_activation_function(mut self, activation_function: Option<Activation>) -> Self {
+        self.activation_function = activation_function;
+        self
+    }
+
+    /// Names the labels, in the order of their numbers.
+    pub fn with_labels<L: Into<String>>(mut self, labels: impl IntoIterator<Item = L>) -> Self {
+        self.label2id = Some(labels.into_iter().enumerate().map(|(id, label)| (label.into(), id)).collect());
+        self
+    }
+
+    /// Sets whether the head reads the pooled output.
+    pub fn with_use_pooler(mut self, use_pooler: bool) -> Self {
+        self.use_pooler = use_pooler;
+        self
+    }
+
+    /// Sets whether the last layer has a bias.
+    pub fn with_bias(mut self, bias: bool) -> Self {
+        self.bias = bias;
+        self
+    }
+
+    /// Sets the dropout before each layer.
+    pub fn with_dropout_prob(mut self, dropout_prob: Option<f64>) -> Self {
+        self.dropout_prob = dropout_prob;
+        self
+    }
+
+    /// What the head computes.
+    pub fn task(&self) -> Task {
+        match (self.head_type, self.num_labels) {
+            (HeadType::MultilabelClassification, _) => Task::MultiLabel,
+            (HeadType::Classification, 1) => Task::Regression,
+            (HeadType::Classification, _) => Task::Classification,
+        }
+    }
+
+    /// The name of the label with this number.
+    pub fn label_of(&self, index: usize) -> Cow<'_, str> {
+        let names = self.label2id.iter().flatten();
+        match names.into_iter().find(|(_, id)| **id == index) {
+            Some((label, _)) => Cow::Borrowed(label),
+            None => Cow::Owned(default_label(index)),
+        }
+    }
+
+    /// The number of the label with this name.
+    pub fn id_of(&self, label: &str) -> Option<usize> {
+        (0..self.num_labels).find(|id| self.label_of(*id) == label)
+    }
+
+    /// The names of all labels, in the order of their numbers.
+    pub fn labels(&self) -> Vec<String> {
+        (0..self.num_labels).map(|id| self.label_of(id).into_owned()).collect()
+    }
+
+    /// Whether a head can be built from this.
+    ///
+    /// # Errors
+    /// If a value is out of its range, or the labels' names do not fit their number.
+    pub fn check(&self) -> Result<(), HeadError> {
+        let bad = |key, expected, found: String| Err(HeadError::BadValue { key, expected, found });
+        if self.num_labels == 0 || self.num_labels > MAX_LABELS {
+            return bad("num_labels", "from 1 to 16777216", self.num_labels.to_string());
+        }
+        if self.layers == 0 || self.layers > MAX_LAYERS {
+            return bad("layers", "from 1 to 1024", self.layers.to_string());
+        }
+        if let Some(p) = self.dropout_prob.filter(|p| !(0.0..=1.0).contains(p)) {
+            return bad("dropout_prob", "from 0 to 1", p.to_string());
+        }
+        let mut seen: BTreeMap<usize, &str> = BTreeMap::new();
+        for (label, &id) in self.label2id.iter().flatten() {
+            let bad = |reason| Err(HeadError::BadLabel { label: label.clone(), id, reason });
+            if id >= self.num_labels {
+                return bad(format!("num_labels is {}", self.num_labels));
+            }
+            if let Some(other) = seen.insert(id, label) {
+                return bad(format!("so has `{other}`"));
+            }
+        }
+        Ok(())
+    }
+
+    /// The reference's dictionary.
+    pub fn to_json_value(&self) -> Value {
+        json!({
+            "head_type": self.head_type.name(),
+            "num_labels": self.num_labels,
+            "layers": self.layers,
+            "activation_function": self.activation_function.map(Activation::name),
+            "label2id": self.label2id,
+            "use_pooler": self.use_pooler,
+            "bias": self.bias,
+            "dropout_prob": self.dropout_prob,
+        })
+    }
+
+    /// Reads the reference's dictionary. Keys that older versions did not write get the reference's defaults; an
+    /// `id2label` goes before `label2id`.
+    ///
+    /// # Errors
+    /// If a key is unknown or has a value of the wrong type, the head type is not one of ours, or
+    /// [`check`](Self::check) fails.
+    pub fn from_json_value(value: &Value) -> Result<Self, HeadError> {
+        let object = value.as_object().ok_or_else(|| json_error("expected an object"))?;
+        let mut read = Reader(object.clone());
+        let head_type = match read.required("head_type", |v| v.as_str().map(str::to_owned), "a string")?.as_str() {
+            "classification" => HeadType::Classification,
+            "multilabel_classification" => HeadType::MultilabelClassification,
+            found => {
+                return Err(HeadError::UnknownType { found: found.to_owned() });
+            }
+        };
+        let count = |v: &Value| v.as_u64().and_then(|n| usize::try_from(n).ok());
+        let mut config = Self {
+            head_type,
+            num_labels: read.optional("num_labels", count, "a count")?.unwrap_or(2),
+            layers: read.optional("layers", count, "a count")?.unwrap_or(2),
+            activation_function: Some(Activation::Tanh),
+            label2id: read.optional("label2id", label2id, "an object from names to numbers")?,
+            use_pooler: read.optional("use_pooler", Value::as_bool, "true or false")?.unwrap_or(false),
+            bias: read.optional("bias", Value::as_bool, "true or false")?.unwrap_or(true),
+            dropout_prob: read.optional("dropout_prob", Value::as_f64, "a number")?,
+        };
+        if let Some(map) = read.optional("id2label", id2label, "an object from numbers to names")? {
+            config.label2id = Some(map);
+        }
+        // Here null does not mean the default, but no activation.
+        match read.0.remove("activation_function") {
+            None => {}
+            Some(Value::Null) => config.activation_function = None,
+            Some(value) => {
+                let activation = value.as_str().and_then(Activation::from_name);
+                config.activation_function = Some(activation.ok_or_else(|| HeadError::BadValue {
+                    key: "activation_function",
+                    expected: "null or the name of an activation",
+                    found: value.to_string(),
+                })?);
+            }
+        }
+        if let Some(key) = read.0.keys().next() {
+            return Err(json_error(format!("unknown key `{key}`")));
+        }
+        config.check()?;
+        Ok(config)
+    }
+}
+
+impl serde::Serialize for HeadConfig {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.to_json_value().serialize(serializer)
+    }
+}
+
+impl<'de> serde::Deserialize<'de> for HeadConfig {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let value = Value::deserialize(deserializer)?;
+        Self::from_json_value(&value).map_err(serde::de::Error::custom)
+    }
+}
+
+/// A head of more labels than this is a damaged file.
+const MAX_LABELS: usize = 1 << 24;
+/// Likewise for layers.
+const MAX_LAYERS: usize = 1 << 10;
+/// Labels beyond this get their names when asked for.
+const MAX_DEFAULT_LABELS: usize = 1 << 16;
+
+fn default_label(id: usize) -> String {
+    format!("LABEL_{id}")
+}
+
+fn json_error(reason: impl Into<String>) -> HeadError {
+    HeadError::Json { reason: reason.into() }
+}
+
+struct Reader(Map<String, Value>);
+
+impl Reader {
+    /// The value of a key; none if it is absent or null.
+    fn optional<T>(
+        &mut self,
+        key: &str,
+        read: impl Fn(&Value) -> Option<T>,
+        expected: &str,
+    ) -> Result<Option<T>, HeadError> {
+        match self.0.remove(key) {
+            None | Some(Value::Null) => Ok(None),
+            Some(value) => match read(&value) {
+                Some(read) => Ok(Some(read)),
+                None => Err(json_error(format!("`{key}` must be {expected}, found {value}"))),
+            },
+        }
+    }
+
+    fn required<T>(&mut self, key: &str, read: impl Fn(&Value) -> Option<T>, expected: &str) -> Result<T, HeadError> {
+        self.optional(key, read, expected)?.ok_or_else(|| json_error(format!("the key `{key}` is missing")))
+    }
+}
+
+fn label2id(value: &Value) -> Option<BTreeMap<String, usize>> {
+    // Some files quote the numbers.
+    let number = |v: &Value| match v {
+        Value::String(digits) => digits.parse().ok(),
+        v => v.as_u64().and_then(|n| usize::try_from(n).ok()),
+    };
+    value.as_object()?.iter().map(|(label, id)| Some((label.clone(), number(id)?))).collect()
+}
+
+fn id2label(value: &Value) -> Option<BTreeMap<String, usize>> {
+    value.as_object()?.iter().map(|(id, label)| Some((label.as_str()?.to_owned(), id.parse().ok()?))).collect()
+}

@@ -1,0 +1,80 @@
+//! What can go wrong with a head.
+
+use thiserror::Error;
+
+/// A head that cannot be built, read or used.
+#[derive(Debug, Clone, PartialEq, Error)]
+#[non_exhaustive]
+pub enum HeadError {
+    /// A value out of its range.
+    #[error("{key} of a head must be {expected}, found {found}")]
+    BadValue {
+        /// The key of the configuration.
+        key: &'static str,
+        /// What it may be.
+        expected: &'static str,
+        /// What it is.
+        found: String,
+    },
+    /// A head type that this version does not have.
+    #[error("the head type `{found}` is not known; there is `classification` and `multilabel_classification`")]
+    UnknownType {
+        /// The head type.
+        found: String,
+    },
+    /// Label names that do not fit the number of labels.
+    #[error("the label `{label}` has the number {id}, but {reason}")]
+    BadLabel {
+        /// The label's name.
+        label: String,
+        /// Its number.
+        id: usize,
+        /// What is wrong.
+        reason: String,
+    },
+    /// JSON that is no head configuration.
+    #[error("not a head configuration: {reason}")]
+    Json {
+        /// What is wrong.
+        reason: String,
+    },
+    /// The head reads the pooled output, and there was none.
+    #[error("this head reads the model's pooled output (use_pooler), and the model gave none")]
+    NoPooledOutput,
+    /// Hidden states that are not what the head was built for.
+    #[error("the head was built for {expected}, found {found}")]
+    Shape {
+        /// The expected shape.
+        expected: String,
+        /// The shape.
+        found: String,
+    },
+    /// Labels of the wrong kind.
+    #[error("this is a {task} head, which learns from {expected}, found {found}")]
+    WrongLabels {
+        /// What the head does.
+        task: &'static str,
+        /// What it learns from.
+        expected: &'static str,
+        /// What it was given.
+        found: &'static str,
+    },
+    /// Not one label a row.
+    #[error("there are {rows} rows of logits and {labels} labels")]
+    LabelCount {
+        /// Rows.
+        rows: usize,
+        /// Labels.
+        labels: usize,
+    },
+    /// A label that the head does not have.
+    #[error("row {row} has the label {label}, but the head has {labels} labels, numbered from 0")]
+    LabelOutOfRange {
+        /// The row of the batch, from 0.
+        row: usize,
+        /// The label.
+        label: usize,
+        /// How many labels there are.
+        labels: usize,
+    },
+}

@@ -1,0 +1,128 @@
+//! The module.
+
+use burn::module::{Module, Param};
+use burn::tensor::{Device, Tensor};
+use burn_adapters_config::{LoraConfig, LoraInit};
+use burn_adapters_core::{Fill, Gate, Init};
+
+use crate::Ia3Error;
+
+/// The scaling vector of one matrix' output. See the [crate] for an example.
+#[derive(Module, Debug)]
+pub struct Ia3 {
+    /// The vector `l`: `[d_output]`.
+    pub vector: Param<Tensor<1>>,
+    /// The gate, one number per sequence; it takes the place of `alpha`.
+    pub gate: Option<Gate>,
+    /// `alpha`, which the vector is multiplied with.
+    pub alpha: f64,
+}
+
+/// What an (IA)³ module gives.
+#[derive(Debug, Clone)]
+pub struct Ia3Scale {
+    /// What the matrix' output is to be multiplied with: `[1 or batch, 1, d_output]`.
+    pub factor: Tensor<3>,
+    /// The gate: `[batch, 1, 1]`.
+    pub gate: Option<Tensor<3>>,
+}
+
+impl Ia3 {
+    /// A new module for a matrix of `[d_input, d_output]`; its vector is ones, so that it changes nothing.
+    ///
+    /// # Errors
+    /// If the configuration asks for a rank above 1, dropout, or DoRA.
+    pub fn new(
+        config: &LoraConfig,
+        [d_input, d_output]: [usize; 2],
+        init: &mut Init,
+        device: &Device,
+    ) -> Result<Self, Ia3Error> {
+        if config.r != 1 {
+            return Err(Ia3Error::Rank { found: config.r });
+        }
+        if config.dropout > 0.0 {
+            return Err(Ia3Error::Dropout { found: config.dropout });
+        }
+        if config.use_dora {
+            return Err(Ia3Error::Dora);
+        }
+        let init = &mut init.for_module(config.init_weights_seed);
+        let fill = match config.init_weights {
+            LoraInit::Lora => Fill::ZEROS,
+            LoraInit::Bert => Fill::Normal { std: 0.02 },
+            LoraInit::Ia3 => Fill::ONES,
+            LoraInit::Vera => Fill::kaiming_uniform(1),
+        };
+        Ok(Self {
+            vector: init.param([d_output], fill, device),
+            gate: config.use_gating.then(|| {
+                let bias = Fill::kaiming_uniform_sqrt5(d_input);
+                Gate::new(d_input, 1, Fill::Normal { std: 0.02 }, bias, init, device)
+            }),
+            alpha: config.alpha,
+        })
+    }
+
+    /// The factor of the matrix' output.
+    ///
+    /// # Shapes
+    /// - input: what the matrix reads, `[batch, sequence, d_input]`
+    /// - factor: `[1 or batch, 1, d_output]`
+    pub fn scale(&self, input: Tensor<3>) -> Ia3Scale {
+        let vector = self.vector.val().unsqueeze::<3>();
+        match &self.gate {
+            Some(gate) => {
+                let gate = gate.forward(input);
+                Ia3Scale { factor: vector * gate.clone(), gate: Some(gate) }
+            }
+            None if self.alpha == 1.0 => Ia3Scale { factor: vector, gate: None },
+            None => Ia3Scale { factor: vector * self.alpha, gate: None },
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use burn::nn::LinearConfig;
+    use burn::tensor::Tolerance;
+
+    use super::*;
+    use crate::MergedIa3;
+
+    fn ia3(config: &LoraConfig) -> Ia3 {
+        Ia3::new(config, [6, 5], &mut Init::from_seed(1), &Device::default()).unwrap()
+    }
+
+    fn input() -> Tensor<3> {
+        Init::from_seed(9).param([2, 4, 6], Fill::Normal { std: 1.0 }, &Device::default()).val()
+    }
+
+    #[test]
+    fn a_new_module_scales_by_one() {
+        let factor = ia3(&LoraConfig::ia3()).scale(input()).factor;
+        assert_eq!(factor.into_data().try_to_vec::<f32>().unwrap(), vec![1.0; 5]);
+    }
+
+    #[test]
+    fn merging_scales_weight_and_bias_and_unmerging_gives_them_back_bit_for_bit() {
+        let mut linear = LinearConfig::new(6, 5).init(&Device::default());
+        let before = (linear.weight.val().into_data(), linear.bias.as_ref().unwrap().val().into_data());
+        let ia3 = ia3(&LoraConfig::ia3().with_init_weights(LoraInit::Bert).with_alpha(3.0));
+        let unmerged = linear.forward(input()) * ia3.scale(input()).factor;
+        let merged = MergedIa3::merge(&ia3, &mut linear).unwrap();
+        let output = linear.forward(input());
+        output.into_data().assert_approx_eq::<f32>(&unmerged.into_data(), Tolerance::absolute(1e-6));
+        merged.unmerge(&mut linear);
+        assert_eq!(before, (linear.weight.val().into_data(), linear.bias.as_ref().unwrap().val().into_data()));
+    }
+
+    #[test]
+    fn a_rank_above_one_and_dropout_are_errors() {
+        let build = |config: LoraConfig| Ia3::new(&config, [6, 5], &mut Init::from_seed(1), &Device::default());
+        assert_eq!(build(LoraConfig { r: 2, ..LoraConfig::ia3() }).unwrap_err(), Ia3Error::Rank { found: 2 });
+        let error = build(LoraConfig { dropout: 0.1, ..LoraConfig::ia3() }).unwrap_err();
+        assert_eq!(error, Ia3Error::Dropout { found: 0.1 });
+    }
+}

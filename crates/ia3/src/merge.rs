@@ -1,0 +1,45 @@
+//! Merging: the vector is multiplied into the weight and the bias.
+
+use burn::module::Param;
+use burn::nn::Linear;
+use burn::tensor::Tensor;
+
+use crate::{Ia3, Ia3Error};
+
+/// A matrix that holds a merged vector, and what it had before, so that [`unmerge`](Self::unmerge) is exact.
+#[derive(Debug)]
+#[must_use = "without this value the base weight cannot be restored"]
+pub struct MergedIa3 {
+    weight: Param<Tensor<2>>,
+    bias: Option<Param<Tensor<1>>>,
+}
+
+impl MergedIa3 {
+    /// Scales the outputs of `linear` by the vector of `ia3`.
+    ///
+    /// # Errors
+    /// If the module has a gate, or is for a matrix of another width; `linear` is then as it was.
+    pub fn merge(ia3: &Ia3, linear: &mut Linear) -> Result<Self, Ia3Error> {
+        if ia3.gate.is_some() {
+            return Err(Ia3Error::MergeWithGate);
+        }
+        let [_, found] = linear.weight.lazy_shape().dims();
+        let [expected] = ia3.vector.lazy_shape().dims();
+        if expected != found {
+            return Err(Ia3Error::Shape { expected, found });
+        }
+        let before = Self { weight: linear.weight.clone(), bias: linear.bias.clone() };
+        let factor = (ia3.vector.val() * ia3.alpha).without_autodiff();
+        let weight = before.weight.val().without_autodiff() * factor.clone().unsqueeze();
+        linear.weight = Param::initialized(before.weight.id, weight);
+        linear.bias =
+            before.bias.clone().map(|bias| Param::initialized(bias.id, bias.val().without_autodiff() * factor));
+        Ok(before)
+    }
+
+    /// Puts the original weight and bias back.
+    pub fn unmerge(self, linear: &mut Linear) {
+        linear.weight = self.weight;
+        linear.bias = self.bias;
+    }
+}

@@ -1,0 +1,69 @@
+//! The adapter.
+
+use burn::module::Module;
+use burn::tensor::{Device, Tensor};
+use burn_adapters_config::{BottleneckConfig, InvertibleKind};
+use burn_adapters_core::{Init, floor_div};
+
+use crate::{GlowCoupling, InvertibleError, NiceCoupling};
+
+/// An invertible adapter: either coupling block. See the [crate] for an example.
+#[derive(Module, Debug)]
+pub enum Invertible {
+    /// Additive coupling.
+    Nice(NiceCoupling),
+    /// Affine coupling.
+    Glow(GlowCoupling),
+}
+
+impl Invertible {
+    /// The adapter that `inv_adapter` names, for embeddings of `hidden_size`. Its networks are
+    /// `⌊hidden_size / 2 / inv_adapter_reduction_factor⌋` wide and use the configuration's `non_linearity`.
+    ///
+    /// # Errors
+    /// If the configuration has no invertible adapter or no fit reduction factor for it, or `hidden_size` is odd.
+    pub fn new(
+        config: &BottleneckConfig,
+        hidden_size: usize,
+        init: &mut Init,
+        device: &Device,
+    ) -> Result<Self, InvertibleError> {
+        let kind = config.inv_adapter.ok_or(InvertibleError::NotConfigured)?;
+        let factor = config.inv_adapter_reduction_factor.ok_or(InvertibleError::NoReductionFactor)?;
+        if !hidden_size.is_multiple_of(2) {
+            return Err(InvertibleError::OddHiddenSize { hidden_size });
+        }
+        let half = hidden_size / 2;
+        let width = floor_div(half, factor);
+        if !factor.is_finite() || width == 0 {
+            return Err(InvertibleError::BadReductionFactor { found: factor, hidden_size, half });
+        }
+        let init = &mut init.for_module(config.init_weights_seed);
+        Ok(match kind {
+            InvertibleKind::Nice => Self::Nice(NiceCoupling::new(half, width, config.non_linearity, init, device)),
+            InvertibleKind::Glow => Self::Glow(GlowCoupling::new(half, width, config.non_linearity, init, device)),
+        })
+    }
+
+    /// After the embeddings.
+    ///
+    /// # Shapes
+    /// - x, output: `[batch, sequence, hidden]`
+    pub fn forward(&self, x: Tensor<3>) -> Tensor<3> {
+        match self {
+            Self::Nice(block) => block.forward(x),
+            Self::Glow(block) => block.forward(x),
+        }
+    }
+
+    /// Before the output embeddings of a language model: what [`forward`](Self::forward) takes to `y`.
+    ///
+    /// # Shapes
+    /// - y, output: `[batch, sequence, hidden]`
+    pub fn inverse(&self, y: Tensor<3>) -> Tensor<3> {
+        match self {
+            Self::Nice(block) => block.inverse(y),
+            Self::Glow(block) => block.inverse(y),
+        }
+    }
+}

@@ -1,0 +1,50 @@
+//! LoRA, low-rank adaptation: a frozen matrix `W` acts as `W + (alpha / r) · A B`, with `A` of `r` columns and `B` of
+//! `r` rows (Hu et al., 2021, <https://arxiv.org/abs/2106.09685>).
+//!
+//! The update is computed on the activations, `(x A) B`; the dense product `A B` is formed only when an adapter is
+//! merged into the weight.
+//!
+//! The crate stands alone: a Burn module of yours can hold a [`Lora`] beside a linear layer.
+//!
+//! ```
+//! use burn::module::Module;
+//! use burn::nn::{Linear, LinearConfig};
+//! use burn::tensor::{Device, Tensor};
+//! use burn_adapters_config::LoraConfig;
+//! use burn_adapters_core::{Init, Mode};
+//! use burn_adapters_lora::Lora;
+//!
+//! #[derive(Module, Debug)]
+//! struct Adapted {
+//!     linear: Linear,
+//!     lora: Lora,
+//! }
+//!
+//! impl Adapted {
+//!     fn forward(&self, x: Tensor<3>, mode: Mode) -> Tensor<3> {
+//!         self.linear.forward(x.clone()) + self.lora.forward(x, mode).update
+//!     }
+//! }
+//!
+//! let device = Device::default();
+//! let adapted = Adapted {
+//!     linear: LinearConfig::new(16, 24).init(&device),
+//!     lora: Lora::new(&LoraConfig::new(4), [16, 24], &mut Init::from_seed(1), &device)?,
+//! };
+//! assert_eq!(adapted.forward(Tensor::ones([2, 5, 16], &device), Mode::Inference).dims(), [2, 5, 24]);
+//! # Ok::<(), burn_adapters_lora::LoraError>(())
+//! ```
+
+mod dora;
+mod error;
+mod lora;
+mod merge;
+mod mtl;
+mod vera;
+
+pub use dora::Magnitude;
+pub use error::LoraError;
+pub use lora::{Lora, LoraOutput};
+pub use merge::Merged;
+pub use mtl::{MtlLoraModule, TaskSpecific};
+pub use vera::{Diagonal, Vera, VeraShared};

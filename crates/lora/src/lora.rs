@@ -1,0 +1,177 @@
+//! The module.
+
+use burn::module::{Module, Param};
+use burn::tensor::{Device, Tensor};
+use burn_adapters_config::{CompositionMode, LoraConfig, LoraInit};
+use burn_adapters_core::{Fill, Gate, Init, Mode};
+
+use crate::{LoraError, Magnitude};
+
+/// The low-rank update of one matrix. See the [crate] for an example.
+#[derive(Module, Debug)]
+pub struct Lora {
+    /// `[d_input, r]`, the transpose of the paper's `A`.
+    pub a: Param<Tensor<2>>,
+    /// `[r, d_output]`, the transpose of the paper's `B`.
+    pub b: Param<Tensor<2>>,
+    /// The gate, one number per sequence; it takes the place of `alpha / r`.
+    pub gate: Option<Gate>,
+    /// The magnitude of DoRA.
+    pub magnitude: Option<Magnitude>,
+    /// `alpha / r`.
+    pub scaling: f64,
+    /// Dropout on the input.
+    pub dropout: f64,
+}
+
+/// What a LoRA module gives.
+#[derive(Debug, Clone)]
+pub struct LoraOutput {
+    /// What is to be added to the matrix' own output: `[batch, sequence, d_output]`.
+    pub update: Tensor<3>,
+    /// The gate: `[batch, 1, 1]`.
+    pub gate: Option<Tensor<3>>,
+}
+
+impl Lora {
+    /// A new module for a matrix of `[d_input, d_output]`.
+    ///
+    /// # Errors
+    /// If the rank is 0, or the configuration is that of a method that does not add.
+    pub fn new(
+        config: &LoraConfig,
+        [d_input, d_output]: [usize; 2],
+        init: &mut Init,
+        device: &Device,
+    ) -> Result<Self, LoraError> {
+        if config.r == 0 {
+            return Err(LoraError::ZeroRank);
+        }
+        if config.composition_mode != CompositionMode::Add {
+            return Err(LoraError::NotAdditive);
+        }
+        let init = &mut init.for_module(config.init_weights_seed);
+        let (a, b) = match config.init_weights {
+            LoraInit::Lora => (Fill::kaiming_uniform_sqrt5(d_input), Fill::ZEROS),
+            LoraInit::Bert => (Fill::Normal { std: 0.02 }, Fill::Normal { std: 0.02 }),
+            LoraInit::Ia3 => (Fill::ONES, Fill::ONES),
+            LoraInit::Vera => (Fill::kaiming_uniform(d_input), Fill::kaiming_uniform(config.r)),
+        };
+        Ok(Self {
+            a: init.param([d_input, config.r], a, device),
+            b: init.param([config.r, d_output], b, device),
+            gate: config.use_gating.then(|| {
+                // As PyTorch draws the bias of a linear layer.
+                let bias = Fill::kaiming_uniform_sqrt5(d_input);
+                Gate::new(d_input, 1, Fill::Normal { std: 0.02 }, bias, init, device)
+            }),
+            magnitude: config.use_dora.then(|| Magnitude::new(d_output, init, device)),
+            scaling: config.alpha / config.r as f64,
+            dropout: config.dropout,
+        })
+    }
+
+    /// `[d_input, d_output]` of the matrix that this module is for.
+    pub fn shape(&self) -> [usize; 2] {
+        let [d_input, _] = self.a.lazy_shape().dims();
+        let [_, d_output] = self.b.lazy_shape().dims();
+        [d_input, d_output]
+    }
+
+    /// The update for an input.
+    ///
+    /// # Shapes
+    /// - input: `[batch, sequence, d_input]`
+    /// - update: `[batch, sequence, d_output]`
+    pub fn forward(&self, input: Tensor<3>, mode: Mode) -> LoraOutput {
+        self.forward_from(input.clone(), input, mode)
+    }
+
+    /// As [`forward`](Self::forward), where the update starts from other states than the layer's input, which the
+    /// gate reads (a LoRA stacked on another).
+    pub fn forward_from(&self, states: Tensor<3>, layer_input: Tensor<3>, mode: Mode) -> LoraOutput {
+        let states = mode.dropout(self.dropout, states);
+        let low = states.matmul(self.a.val().unsqueeze());
+        match &self.gate {
+            Some(gate) => {
+                let gate = gate.forward(layer_input);
+                let update = low.matmul(self.b.val().unsqueeze()) * gate.clone();
+                LoraOutput { update, gate: Some(gate) }
+            }
+            None => {
+                // The scale is applied to the narrow side: r numbers a position rather than d_output.
+                let low = if self.scaling == 1.0 { low } else { low * self.scaling };
+                LoraOutput { update: low.matmul(self.b.val().unsqueeze()), gate: None }
+            }
+        }
+    }
+
+    /// The dense update `(alpha / r) · A B`: `[d_input, d_output]`. For merging and analysis, never for a forward pass.
+    pub fn delta_weight(&self) -> Tensor<2> {
+        self.a.val().matmul(self.b.val()) * self.scaling
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use burn::nn::LinearConfig;
+    use burn::tensor::Tolerance;
+
+    use super::*;
+    use crate::Merged;
+
+    fn input(device: &Device) -> Tensor<3> {
+        Init::from_seed(9).param([2, 4, 6], Fill::Normal { std: 1.0 }, device).val()
+    }
+
+    fn lora(config: &LoraConfig) -> Lora {
+        Lora::new(config, [6, 5], &mut Init::from_seed(1), &Device::default()).unwrap()
+    }
+
+    #[test]
+    fn b_is_zero_so_a_new_module_changes_nothing() {
+        let update = lora(&LoraConfig::lora()).forward(input(&Device::default()), Mode::Inference).update;
+        assert_eq!(update.abs().max().into_scalar::<f32>(), 0.0);
+    }
+
+    #[test]
+    fn the_factored_update_equals_the_dense_one() {
+        let device = Device::default();
+        let lora = lora(&LoraConfig::new(3).with_alpha(6.0).with_init_weights(LoraInit::Bert));
+        let x = input(&device);
+        let dense = x.clone().matmul(lora.delta_weight().unsqueeze());
+        lora.forward(x, Mode::Inference)
+            .update
+            .into_data()
+            .assert_approx_eq::<f32>(&dense.into_data(), Tolerance::absolute(1e-5));
+    }
+
+    #[test]
+    fn merging_gives_the_same_output_and_unmerging_gives_the_base_back_bit_for_bit() {
+        let device = Device::default();
+        let mut linear = LinearConfig::new(6, 5).init(&device);
+        let lora = lora(&LoraConfig::new(3).with_alpha(6.0).with_init_weights(LoraInit::Bert));
+        let x = input(&device);
+        let before = linear.weight.val().into_data();
+        let unmerged = linear.forward(x.clone()) + lora.forward(x.clone(), Mode::Inference).update;
+        let merged = Merged::merge(&lora, &mut linear).unwrap();
+        linear.forward(x).into_data().assert_approx_eq::<f32>(&unmerged.into_data(), Tolerance::absolute(1e-5));
+        merged.unmerge(&mut linear);
+        assert_eq!(linear.weight.val().into_data(), before);
+    }
+
+    #[test]
+    fn a_gate_cannot_be_merged() {
+        let mut linear = LinearConfig::new(6, 5).init(&Device::default());
+        let gated = lora(&LoraConfig::lora().with_use_gating(true));
+        assert_eq!(Merged::merge(&gated, &mut linear).unwrap_err(), LoraError::MergeWithGate);
+    }
+
+    #[test]
+    fn a_rank_of_zero_is_an_error() {
+        let config = LoraConfig { r: 0, ..LoraConfig::lora() };
+        let error = Lora::new(&config, [6, 5], &mut Init::from_seed(1), &Device::default()).unwrap_err();
+        assert_eq!(error, LoraError::ZeroRank);
+    }
+}

@@ -1,0 +1,106 @@
+//! Merging: for serving one adapter at no cost, its update is added to the weight itself.
+
+use burn::module::Param;
+use burn::nn::Linear;
+use burn::tensor::Tensor;
+
+use crate::{Lora, LoraError, Magnitude, MtlLoraModule, Vera, VeraShared};
+
+/// A matrix that holds a merged update, and what it had before.
+///
+/// The original is kept, not recomputed by subtraction, so that [`unmerge`](Self::unmerge) gives it back bit for bit.
+#[derive(Debug)]
+#[must_use = "without this value the base weight cannot be restored"]
+pub struct Merged {
+    weight: Param<Tensor<2>>,
+    bias: Option<Param<Tensor<1>>>,
+}
+
+impl Merged {
+    /// Merges a [`Lora`] (a DoRA too) into `linear`.
+    ///
+    /// # Errors
+    /// If the module has a gate, or is for a matrix of another shape; `linear` is then as it was.
+    pub fn merge(lora: &Lora, linear: &mut Linear) -> Result<Self, LoraError> {
+        if lora.gate.is_some() {
+            return Err(LoraError::MergeWithGate);
+        }
+        check_shape(lora.shape(), linear)?;
+        let weight = linear.weight.val().without_autodiff();
+        let merged = weight.clone() + lora.delta_weight().without_autodiff();
+        let factor = magnitude_factor(&lora.magnitude, weight, || (lora.a.val(), lora.b.val()))?;
+        Ok(Self::replace(linear, merged, factor))
+    }
+
+    /// Merges a [`Vera`] (a DVoRA too) into `linear`.
+    ///
+    /// # Errors
+    /// As [`merge`](Self::merge).
+    pub fn merge_vera(vera: &Vera, shared: &VeraShared, linear: &mut Linear) -> Result<Self, LoraError> {
+        if vera.gate.is_some() {
+            return Err(LoraError::MergeWithGate);
+        }
+        check_shape(vera.shape(), linear)?;
+        let weight = linear.weight.val().without_autodiff();
+        let (a, b) = vera.factors(shared);
+        let merged = weight.clone() + (a.clone().matmul(b.clone()) * vera.scaling).without_autodiff();
+        let factor = magnitude_factor(&vera.magnitude, weight, || (a, b))?;
+        Ok(Self::replace(linear, merged, factor))
+    }
+
+    /// Merges a [`MtlLoraModule`] into `linear`.
+    ///
+    /// # Errors
+    /// As [`merge`](Self::merge).
+    pub fn merge_mtl(mtl: &MtlLoraModule, linear: &mut Linear) -> Result<Self, LoraError> {
+        if mtl.gate.is_some() {
+            return Err(LoraError::MergeWithGate);
+        }
+        let delta = mtl.delta_weight().without_autodiff();
+        check_shape(delta.dims(), linear)?;
+        let merged = linear.weight.val().without_autodiff() + delta;
+        Ok(Self::replace(linear, merged, None))
+    }
+
+    /// Puts the original weight and bias back.
+    pub fn unmerge(self, linear: &mut Linear) {
+        linear.weight = self.weight;
+        linear.bias = self.bias;
+    }
+
+    fn replace(linear: &mut Linear, weight: Tensor<2>, factor: Option<Tensor<1>>) -> Self {
+        let before = Self { weight: linear.weight.clone(), bias: linear.bias.clone() };
+        let (weight, bias) = match factor {
+            // DoRA scales the layer's whole output, its bias included.
+            Some(factor) => {
+                let scaled = |bias: Param<Tensor<1>>| {
+                    Param::initialized(bias.id, bias.val().without_autodiff() * factor.clone())
+                };
+                (weight * factor.clone().unsqueeze(), before.bias.clone().map(scaled))
+            }
+            None => (weight, before.bias.clone()),
+        };
+        linear.weight = Param::initialized(before.weight.id, weight);
+        linear.bias = bias;
+        before
+    }
+}
+
+fn magnitude_factor(
+    magnitude: &Option<Magnitude>,
+    weight: Tensor<2>,
+    factors: impl FnOnce() -> (Tensor<2>, Tensor<2>),
+) -> Result<Option<Tensor<1>>, LoraError> {
+    let Some(magnitude) = magnitude else { return Ok(None) };
+    if !magnitude.is_set() {
+        return Err(LoraError::MagnitudeNotSet);
+    }
+    let (a, b) = factors();
+    let factor = magnitude.factor(weight, a, b).without_autodiff();
+    Ok(Some(factor.flatten(0, 2)))
+}
+
+fn check_shape(expected: [usize; 2], linear: &Linear) -> Result<(), LoraError> {
+    let found = linear.weight.lazy_shape().dims();
+    if expected == found { Ok(()) } else { Err(LoraError::Shape { expected, found }) }
+}

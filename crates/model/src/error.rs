@@ -1,0 +1,190 @@
+//! What can go wrong with adapters beside a model.
+
+use burn_adapters_combination::BuildError;
+use burn_adapters_composition::CompositionError;
+use burn_adapters_config::ConfigError;
+use burn_adapters_core::Site;
+use burn_adapters_heads::HeadError;
+use burn_adapters_ia3::Ia3Error;
+use burn_adapters_lora::LoraError;
+use burn_adapters_prefix_tuning::PrefixError;
+use burn_adapters_prompt_tuning::PromptError;
+use thiserror::Error;
+
+/// An adapter that cannot be added, found or used.
+#[derive(Debug, Clone, PartialEq, Error)]
+#[non_exhaustive]
+pub enum BankError {
+    /// No adapter of this name.
+    #[error("no adapter named `{name}`; {}", known_names(known))]
+    UnknownAdapter {
+        /// The name that was asked for.
+        name: String,
+        /// The names that exist.
+        known: Vec<String>,
+    },
+    /// No fusion of this name.
+    #[error("no fusion named `{name}`; {}", known_names(known))]
+    UnknownFusion {
+        /// The name that was asked for.
+        name: String,
+        /// The names that exist.
+        known: Vec<String>,
+    },
+    /// A fusion that cannot be built.
+    #[error("the fusion `{name}`: {reason}")]
+    Fusion {
+        /// The fusion.
+        name: String,
+        /// Why.
+        reason: String,
+    },
+    /// A composition that makes no sense.
+    #[error(transparent)]
+    Composition(#[from] CompositionError),
+    /// A block that a method has no meaning in.
+    #[error("{block} cannot hold the adapter `{adapter}`: {method} can stand in {allowed}")]
+    NotComposable {
+        /// The block.
+        block: &'static str,
+        /// The adapter.
+        adapter: String,
+        /// The method that has no meaning there.
+        method: &'static str,
+        /// The blocks that it can stand in.
+        allowed: String,
+    },
+    /// No head of this name.
+    #[error("no head named `{name}`; {}", known_names(known))]
+    UnknownHead {
+        /// The name that was asked for.
+        name: String,
+        /// The names that exist.
+        known: Vec<String>,
+    },
+    /// The name is taken.
+    #[error("there is already an adapter or head named `{name}`: delete it first, or choose another name")]
+    Duplicate {
+        /// The name.
+        name: String,
+    },
+    /// A name that cannot be a part of a parameter's path.
+    #[error("`{name}` cannot name an adapter or head: a name must not be empty or hold a dot or a control character")]
+    BadName {
+        /// The name.
+        name: String,
+    },
+    /// The configuration itself is wrong.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// No head is named, and it cannot be told which is meant.
+    #[error("the setup names no head; {}: name one (Setup::with_head)", known_names(known))]
+    WhichHead {
+        /// The heads that exist.
+        known: Vec<String>,
+    },
+    /// Heads for another number of rows.
+    #[error("the heads are for {found} rows, but the batch has {expected}")]
+    HeadRows {
+        /// The rows of the batch.
+        expected: usize,
+        /// The rows that the heads are for.
+        found: usize,
+    },
+    /// A head that cannot be built or run.
+    #[error("the head `{name}`: {source}")]
+    Head {
+        /// The head.
+        name: String,
+        /// Why.
+        source: HeadError,
+    },
+    /// A head for hidden states of another width.
+    #[error(
+        "the head `{name}` reads hidden states of {found}, but the model's are {expected} wide: it is for another model"
+    )]
+    HeadWidth {
+        /// The head.
+        name: String,
+        /// The model's width.
+        expected: usize,
+        /// The head's.
+        found: usize,
+    },
+    /// A method that no weight can stand for.
+    #[error("the adapter `{name}` cannot be merged: {method} computes on activations, no weight can stand for it")]
+    NotMergeable {
+        /// The adapter.
+        name: String,
+        /// The method.
+        method: &'static str,
+    },
+    /// The model to merge into lacks a matrix.
+    #[error("the adapter `{name}` adapts {site}, where the model to merge into has no matrix: it is for another model")]
+    NoMatrix {
+        /// The adapter.
+        name: String,
+        /// The site.
+        site: Site,
+    },
+    /// A LoRA module that cannot be merged.
+    #[error("at {site}: {source}")]
+    Lora {
+        /// Where.
+        site: Site,
+        /// Why.
+        source: LoraError,
+    },
+    /// An (IA)³ module that cannot be merged.
+    #[error("at {site}: {source}")]
+    Ia3 {
+        /// Where.
+        site: Site,
+        /// Why.
+        source: Ia3Error,
+    },
+    /// Prefixes that do not fit a model's attention.
+    #[error(transparent)]
+    Prefix(#[from] PrefixError),
+    /// A prompt that does not fit a model's embeddings.
+    #[error(transparent)]
+    Prompt(#[from] PromptError),
+    /// An adapter that does not fit the model.
+    #[error(transparent)]
+    Build(BuildError),
+    /// A layer to skip that the model does not have.
+    #[error("skip_layers names layer {layer}, but the model has {layers} layers, numbered from 0")]
+    SkippedLayer {
+        /// The layer.
+        layer: usize,
+        /// How many layers there are.
+        layers: usize,
+    },
+}
+
+impl From<BuildError> for BankError {
+    fn from(error: BuildError) -> Self {
+        match error {
+            BuildError::Config(error) => BankError::Config(error),
+            error => BankError::Build(error),
+        }
+    }
+}
+
+/// A merge that could not be done; the model is given back as it was.
+#[derive(Debug, Error)]
+#[error("{error}")]
+pub struct MergeFailure<M> {
+    /// The model, unchanged.
+    pub model: M,
+    /// Why.
+    pub error: BankError,
+}
+
+fn known_names(known: &[String]) -> String {
+    if known.is_empty() { "there is none yet".into() } else { format!("there is {}", quoted(known)) }
+}
+
+fn quoted(names: &[String]) -> String {
+    names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
+}

@@ -1,0 +1,371 @@
+//! What a model's forward pass calls.
+
+mod attention;
+mod linear;
+mod sequence;
+mod sublayer;
+mod walk;
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use burn::nn::Linear;
+use burn::tensor::{Bool, Tensor};
+use burn_adapters_composition::{Composition, Route};
+use burn_adapters_core::{Mode, ModelSpec, Norm, Site, StackKind};
+use burn_adapters_prefix_tuning::{Attended, Prefixes};
+
+use self::attention::{Attending, AttentionPlace};
+use self::linear::{Adapted, LinearPlace};
+use self::sequence::{InvertiblePlace, LayerPlace, PromptPlace, Sequence};
+use self::sublayer::{Sublayer, SublayerPlace};
+use self::walk::{Place, run};
+use crate::{Adapter, AdapterBank, BankError, FusionLayers, Observed, Setup};
+
+/// The hooks of a pass: borrowed from an [`AdapterBank`](crate::AdapterBank), handed down the model's forward by
+/// reference. See the [crate] for an example.
+///
+/// In training take new hooks for each backward: what all layers share (prefixes) is computed when they are made, and a
+/// graph can be gone through once.
+#[derive(Debug, Clone)]
+pub struct Hooks<'a> {
+    composition: Option<Composition>,
+    active: BTreeMap<&'a str, &'a Adapter>,
+    prefixes: BTreeMap<&'a str, Vec<Prefixes<'a>>>,
+    bank: Option<&'a AdapterBank>,
+    mode: Mode,
+    base_dropout: bool,
+    skip_layers: Vec<usize>,
+    replicated: Replicated,
+    observe_gates: bool,
+    observe_fusions: bool,
+    observed: Arc<Mutex<Observed>>,
+    failure: Arc<Mutex<Option<BankError>>>,
+}
+
+/// The rows of a batch in the order of their adapters; see [`Hooks::gathered`].
+#[derive(Debug, Clone)]
+pub struct Gathered<'a> {
+    /// `gathered[i] = batch[order[i]]`.
+    pub order: Vec<usize>,
+    /// `batch[i] = gathered[restore[i]]`.
+    pub restore: Vec<usize>,
+    /// The hooks for the gathered batch.
+    pub hooks: Hooks<'a>,
+}
+
+/// Where a batch is repeated for the branches of a `Parallel`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Replicated {
+    /// Nowhere.
+    Never,
+    /// After the embeddings.
+    AtEmbeddings(usize),
+    /// At the start of this layer.
+    AtLayer(StackKind, usize, usize),
+}
+
+impl Hooks<'static> {
+    /// No adapters, inference: every hook does what the plain model would.
+    pub fn none() -> Self {
+        Self {
+            composition: None,
+            active: BTreeMap::new(),
+            prefixes: BTreeMap::new(),
+            bank: None,
+            mode: Mode::Inference,
+            base_dropout: false,
+            skip_layers: Vec::new(),
+            replicated: Replicated::Never,
+            observe_gates: false,
+            observe_fusions: false,
+            observed: Arc::default(),
+            failure: Arc::default(),
+        }
+    }
+}
+
+impl<'a> Hooks<'a> {
+    pub(crate) fn new(bank: &'a AdapterBank, active: BTreeMap<&'a str, &'a Adapter>, setup: &Setup) -> Self {
+        let prefixes = active
+            .iter()
+            .map(|(name, adapter)| (*name, adapter.prefix.values().map(|prefix| prefix.compute(setup.mode)).collect()))
+            .collect();
+        let mut hooks = Self {
+            composition: setup.composition.clone(),
+            active,
+            prefixes,
+            bank: Some(bank),
+            mode: setup.mode,
+            base_dropout: setup.mode.is_training() && !setup.without_base_dropout,
+            skip_layers: setup.skip_layers.clone(),
+            replicated: Replicated::Never,
+            observe_gates: setup.observe_gates,
+            observe_fusions: setup.observe_fusions,
+            observed: Arc::default(),
+            failure: Arc::default(),
+        };
+        hooks.replicated = hooks.replication(bank.spec());
+        hooks
+    }
+
+    /// A batch is repeated as late as can be: below the first site of any branch all branches share it.
+    fn replication(&self, spec: &ModelSpec) -> Replicated {
+        let channels = self.composition.as_ref().map_or(1, Composition::parallel_channels);
+        if channels <= 1 {
+            return Replicated::Never;
+        }
+        if self.active.values().any(|adapter| adapter.prompt.is_some() || adapter.invertible.is_some()) {
+            return Replicated::AtEmbeddings(channels);
+        }
+        let sites = self.active.values().flat_map(|adapter| adapter.sites());
+        let first = sites
+            .filter(|site| !self.skip_layers.contains(&spec.layer_number(*site)))
+            .min_by_key(|site| spec.layer_number(*site));
+        match first {
+            Some(site) => Replicated::AtLayer(site.stack, site.layer, channels),
+            None => Replicated::AtEmbeddings(channels),
+        }
+    }
+
+    /// Training or inference.
+    pub fn mode(&self) -> Mode {
+        self.mode
+    }
+
+    /// What the passes so far observed; empty unless the setup asked for it.
+    pub fn observed(&self) -> Observed {
+        lock(&self.observed).clone()
+    }
+
+    /// For a model that can put the rows of its batch in another order: that in which the rows of each routed adapter lie
+    /// together, and hooks for a batch in that order. With these, rows are gathered once a pass; without, at every hook.
+    /// None where the rows lie together already, or nothing is routed.
+    pub fn gathered(&self) -> Option<Gathered<'a>> {
+        let gather = |route: &Route| {
+            let order = route.gather_order();
+            let rows = order.iter().map(|row| route.rows()[*row].clone());
+            (Route::new(rows), order)
+        };
+        let (composition, order) = match self.composition.as_ref()? {
+            Composition::Route(route) => {
+                let (route, order) = gather(route);
+                (Composition::Route(route), order)
+            }
+            // Other adapters of the stack do not care about the order of the rows.
+            Composition::Stack(children) => {
+                let plain = |child: &Composition| matches!(child, Composition::Adapter(_) | Composition::Route(_));
+                let mut routes = children.iter().filter_map(|child| match child {
+                    Composition::Route(route) => Some(route),
+                    _ => None,
+                });
+                let (Some(route), None, true) = (routes.next(), routes.next(), children.iter().all(plain)) else {
+                    return None;
+                };
+                let (route, order) = gather(route);
+                let children = children.iter().map(|child| match child {
+                    Composition::Route(_) => Composition::Route(route.clone()),
+                    child => child.clone(),
+                });
+                (Composition::Stack(children.collect()), order)
+            }
+            _ => return None,
+        };
+        if order.iter().enumerate().all(|(place, row)| place == *row) {
+            return None;
+        }
+        let mut restore = vec![0; order.len()];
+        order.iter().enumerate().for_each(|(place, row)| restore[*row] = place);
+        Some(Gathered { order, restore, hooks: Self { composition: Some(composition), ..self.clone() } })
+    }
+
+    /// What did not fit together in the passes so far. A hook cannot fail in the middle of a pass: where an adapter and
+    /// the model do not fit (other heads, another width), it leaves the states as they are and keeps the error for the
+    /// model's forward to give at its end.
+    ///
+    /// # Errors
+    /// The first misfit.
+    pub fn check(&self) -> Result<(), BankError> {
+        match lock(&self.failure).clone() {
+            Some(error) => Err(error),
+            None => Ok(()),
+        }
+    }
+
+    /// Whether the base model's own dropout is on in this pass.
+    pub fn has_base_dropout(&self) -> bool {
+        self.base_dropout
+    }
+
+    /// The base model's own dropout: on in training, unless the setup leaves it off.
+    pub fn dropout<const D: usize>(&self, probability: f64, x: Tensor<D>) -> Tensor<D> {
+        if self.base_dropout { Mode::Training.dropout(probability, x) } else { x }
+    }
+
+    /// In the place of `linear.forward(input)` at a matrix.
+    ///
+    /// # Shapes
+    /// - input: `[batch, sequence, d_input]`
+    /// - output: `[batch, sequence, d_output]`
+    pub fn linear(&self, site: Site, linear: &Linear, input: Tensor<3>) -> Tensor<3> {
+        let output = linear.forward(input.clone());
+        let place = LinearPlace { hooks: self, site, linear };
+        match self.composition_at(site, &place) {
+            Some(composition) => run(&place, composition, Adapted::new(input, output)).output,
+            None => output,
+        }
+    }
+
+    /// In the place of `norm(hidden + residual)` at the end of a sublayer.
+    ///
+    /// # Shapes
+    /// - hidden (the sublayer's output), residual (its input), output: `[batch, sequence, hidden]`
+    pub fn sublayer(&self, site: Site, hidden: Tensor<3>, residual: Tensor<3>, norm: Option<&dyn Norm>) -> Tensor<3> {
+        let place = SublayerPlace { hooks: self, site, norm };
+        if let Some(composition) = self.composition_at(site, &place) {
+            return run(&place, composition, Sublayer::new(hidden, residual)).hidden;
+        }
+        let added = hidden + residual;
+        match norm {
+            Some(norm) => norm.norm(added),
+            None => added,
+        }
+    }
+
+    /// Before the scores of an attention block: may put trained keys and values before the others.
+    ///
+    /// # Shapes
+    /// - input: the hidden states that the block was called with, `[batch, sequence, hidden]`
+    pub fn attention(&self, site: Site, attended: Attended, input: &Tensor<3>) -> Attended {
+        let place = AttentionPlace { hooks: self, site };
+        match self.composition_at(site, &place) {
+            Some(composition) => run(&place, composition, Attending::new(attended, input.clone())).attended,
+            None => attended,
+        }
+    }
+
+    /// After the embeddings: may transform them, and may put a prompt into the sequence.
+    ///
+    /// # Shapes
+    /// - embeddings: `[batch, sequence, embedding]`
+    /// - padding: true where a position is padding, `[batch, sequence]`
+    pub fn embeddings(&self, embeddings: Tensor<3>, padding: Tensor<2, Bool>) -> (Tensor<3>, Tensor<2, Bool>) {
+        let Some(composition) = &self.composition else {
+            return (embeddings, padding);
+        };
+        let mut state = Sequence { hidden: embeddings, padding };
+        if let Replicated::AtEmbeddings(channels) = self.replicated {
+            state = repeat(state, channels);
+        }
+        if self.active.values().any(|adapter| adapter.invertible.is_some()) {
+            let place = InvertiblePlace { hooks: self, inverse: false };
+            state = run(&place, &only_first(composition), state);
+        }
+        if self.active.values().any(|adapter| adapter.prompt.is_some()) {
+            state = run(&PromptPlace(self), composition, state);
+        }
+        (state.hidden, state.padding)
+    }
+
+    /// At a layer's start: where the branches of a `Parallel` begin, the batch is repeated for each.
+    ///
+    /// # Shapes
+    /// - hidden: `[batch, sequence, hidden]`; out: `[branches · batch, sequence, hidden]`
+    /// - padding: true where a position is padding, `[batch, sequence]`; repeated likewise
+    pub fn enter_layer(&self, site: Site, hidden: Tensor<3>, padding: Tensor<2, Bool>) -> (Tensor<3>, Tensor<2, Bool>) {
+        match self.replicated {
+            Replicated::AtLayer(stack, layer, channels) if site.stack == stack && site.layer == layer => {
+                let state = repeat(Sequence { hidden, padding }, channels);
+                (state.hidden, state.padding)
+            }
+            _ => (hidden, padding),
+        }
+    }
+
+    /// Before a language model's output embeddings: the inverse of what the invertible adapter did after the
+    /// embeddings.
+    ///
+    /// # Shapes
+    /// - hidden, output: `[batch, sequence, embedding]`
+    pub fn before_output_embeddings(&self, hidden: Tensor<3>) -> Tensor<3> {
+        let Some(composition) = &self.composition else { return hidden };
+        if self.active.values().all(|adapter| adapter.invertible.is_none()) {
+            return hidden;
+        }
+        let [batch, sequence, _] = hidden.dims();
+        let padding = Tensor::<2, Bool>::full([batch, sequence], false, &hidden.device().without_autodiff());
+        let place = InvertiblePlace { hooks: self, inverse: true };
+        run(&place, &only_first(composition), Sequence { hidden, padding }).hidden
+    }
+
+    /// At a layer's end.
+    ///
+    /// # Shapes
+    /// - hidden, output: `[batch, sequence, hidden]`
+    /// - padding: true where a position is padding, `[batch, sequence]`
+    pub fn layer(&self, site: Site, hidden: Tensor<3>, padding: &Tensor<2, Bool>) -> Tensor<3> {
+        let place = LayerPlace { hooks: self, site };
+        match self.composition_at(site, &place) {
+            Some(composition) => run(&place, composition, Sequence { hidden, padding: padding.clone() }).hidden,
+            None => hidden,
+        }
+    }
+
+    fn fail(&self, error: BankError) {
+        lock(&self.failure).get_or_insert(error);
+    }
+
+    /// The composition, if it acts at a place.
+    fn composition_at(&self, site: Site, place: &impl Place) -> Option<&Composition> {
+        let composition = self.composition.as_ref()?;
+        let skipped = !self.skip_layers.is_empty()
+            && self.bank.is_some_and(|bank| self.skip_layers.contains(&bank.spec().layer_number(site)));
+        (!skipped && self.active.keys().any(|name| place.acts(name))).then_some(composition)
+    }
+
+    fn fusion(&self, name: &str) -> Option<&'a FusionLayers> {
+        self.bank?.fusion(name).ok()
+    }
+
+    fn observe_gate(&self, adapter: &str, site: Site, gate: Option<Tensor<3>>) {
+        if let Some(gate) = gate.filter(|_| self.observe_gates) {
+            let mut observed = lock(&self.observed);
+            observed.gates.entry(adapter.to_owned()).or_default().insert(site, gate.without_autodiff());
+        }
+    }
+
+    fn observe_fusion(&self, fusion: &str, site: Site, attention: Tensor<3>) {
+        if self.observe_fusions {
+            let mut observed = lock(&self.observed);
+            observed.fusions.entry(fusion.to_owned()).or_default().insert(site, attention.without_autodiff());
+        }
+    }
+}
+
+fn repeat(state: Sequence, channels: usize) -> Sequence {
+    let [batch, sequence] = state.padding.dims();
+    let padding = state.padding.unsqueeze_dim::<3>(0).expand([channels, batch, sequence]);
+    Sequence { hidden: state.hidden.repeat_dim(0, channels), padding: padding.reshape([channels * batch, sequence]) }
+}
+
+/// Of adapters one after the other only the first has its invertible adapter used, as in the reference.
+fn only_first(composition: &Composition) -> Composition {
+    let each = |children: &[Composition]| children.iter().map(only_first).collect::<Vec<_>>();
+    match composition {
+        Composition::Stack(children) if !children.is_empty() => only_first(&children[0]),
+        Composition::BatchSplit { children, batch_sizes } => {
+            Composition::BatchSplit { children: each(children), batch_sizes: batch_sizes.clone() }
+        }
+        Composition::Parallel(children) => Composition::Parallel(each(children)),
+        Composition::Adapter(_) | Composition::Route(_) => composition.clone(),
+        composition => match composition.first() {
+            Some(first) => Composition::Adapter(first.to_owned()),
+            None => composition.clone(),
+        },
+    }
+}
+
+/// What a panic of another thread left behind is a finished value: an observation or an error.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+}

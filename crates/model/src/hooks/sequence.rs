@@ -1,0 +1,167 @@
+//! The embeddings (prompt tuning, invertible adapters) and the ends of layers (ReFT).
+
+use std::ops::Range;
+
+use burn::tensor::{Bool, Device, Int, Tensor};
+use burn_adapters_core::Site;
+
+use super::Hooks;
+use super::walk::{Place, State, select_mask};
+
+/// A sequence of vectors, and which of its positions are padding.
+#[derive(Clone)]
+pub(super) struct Sequence {
+    pub(super) hidden: Tensor<3>,
+    pub(super) padding: Tensor<2, Bool>,
+}
+
+impl State for Sequence {
+    fn batch(&self) -> usize {
+        let [batch, _, _] = self.hidden.dims();
+        batch
+    }
+
+    fn device(&self) -> Device {
+        self.hidden.device().without_autodiff()
+    }
+
+    fn rows(&self, range: Range<usize>) -> Self {
+        Self {
+            hidden: self.hidden.clone().narrow(0, range.start, range.len()),
+            padding: self.padding.clone().narrow(0, range.start, range.len()),
+        }
+    }
+
+    fn select(&self, rows: &Tensor<1, Int>) -> Self {
+        Self { hidden: self.hidden.clone().select(0, rows.clone()), padding: select_mask(&self.padding, rows) }
+    }
+}
+
+/// Puts parts of a batch together; shorter sequences get padding at their ends.
+fn join(parts: Vec<Sequence>) -> Sequence {
+    let length = |part: &Sequence| part.hidden.dims()[1];
+    let longest = parts.iter().map(length).max().unwrap_or(0);
+    let (mut hidden, mut padding) = (Vec::new(), Vec::new());
+    for part in parts {
+        let [batch, own, width] = part.hidden.dims();
+        let missing = longest - own;
+        if missing == 0 {
+            hidden.push(part.hidden);
+            padding.push(part.padding);
+            continue;
+        }
+        let zeros = Tensor::zeros([batch, missing, width], &part.hidden.device());
+        let pad = Tensor::<2, Bool>::full([batch, missing], true, &part.padding.device());
+        hidden.push(Tensor::cat(vec![part.hidden, zeros], 1));
+        padding.push(Tensor::cat(vec![part.padding, pad], 1));
+    }
+    Sequence { hidden: Tensor::cat(hidden, 0), padding: Tensor::cat(padding, 0) }
+}
+
+fn average(before: &Sequence, states: Vec<Sequence>, weights: &[f64]) -> Sequence {
+    let changes =
+        states.into_iter().zip(weights).map(|(state, weight)| (state.hidden - before.hidden.clone()) * *weight);
+    Sequence { hidden: changes.fold(before.hidden.clone(), |sum, change| sum + change), ..before.clone() }
+}
+
+/// After the embedding layer: prompts.
+pub(super) struct PromptPlace<'h, 'a>(pub(super) &'h Hooks<'a>);
+
+impl Place for PromptPlace<'_, '_> {
+    type State = Sequence;
+
+    fn acts(&self, adapter: &str) -> bool {
+        self.0.active.get(adapter).is_some_and(|module| module.prompt.is_some())
+    }
+
+    fn apply(&self, adapter: &str, state: Self::State) -> Self::State {
+        let Some(prompt) = self.0.active.get(adapter).and_then(|module| module.prompt.as_ref()) else { return state };
+        match prompt.forward(state.hidden.clone(), state.padding.clone()) {
+            Ok((hidden, padding)) => Sequence { hidden, padding },
+            Err(error) => {
+                self.0.fail(error.into());
+                state
+            }
+        }
+    }
+
+    fn settle(&self, state: Self::State) -> Self::State {
+        state
+    }
+
+    fn join(&self, parts: Vec<Self::State>) -> Self::State {
+        join(parts)
+    }
+
+    /// Prompts are not averaged: a setup that asks for it is refused before the pass.
+    fn average(&self, before: &Self::State, _states: Vec<Self::State>, _weights: &[f64]) -> Self::State {
+        before.clone()
+    }
+}
+
+/// After the embedding layer: invertible adapters.
+pub(super) struct InvertiblePlace<'h, 'a> {
+    pub(super) hooks: &'h Hooks<'a>,
+    pub(super) inverse: bool,
+}
+
+impl Place for InvertiblePlace<'_, '_> {
+    type State = Sequence;
+
+    fn acts(&self, adapter: &str) -> bool {
+        self.hooks.active.get(adapter).is_some_and(|module| module.invertible.is_some())
+    }
+
+    fn apply(&self, adapter: &str, state: Self::State) -> Self::State {
+        let module = self.hooks.active.get(adapter).and_then(|module| module.invertible.as_ref());
+        let Some(module) = module else { return state };
+        let hidden = state.hidden.clone();
+        Sequence { hidden: if self.inverse { module.inverse(hidden) } else { module.forward(hidden) }, ..state }
+    }
+
+    fn settle(&self, state: Self::State) -> Self::State {
+        state
+    }
+
+    fn join(&self, parts: Vec<Self::State>) -> Self::State {
+        join(parts)
+    }
+
+    fn average(&self, before: &Self::State, states: Vec<Self::State>, weights: &[f64]) -> Self::State {
+        average(before, states, weights)
+    }
+}
+
+/// The end of a layer: ReFT.
+pub(super) struct LayerPlace<'h, 'a> {
+    pub(super) hooks: &'h Hooks<'a>,
+    pub(super) site: Site,
+}
+
+impl Place for LayerPlace<'_, '_> {
+    type State = Sequence;
+
+    fn acts(&self, adapter: &str) -> bool {
+        self.hooks.active.get(adapter).is_some_and(|module| module.reft.contains_key(&self.site))
+    }
+
+    fn apply(&self, adapter: &str, state: Self::State) -> Self::State {
+        let Some(reft) = self.hooks.active.get(adapter).and_then(|module| module.reft.get(&self.site)) else {
+            return state;
+        };
+        let positions = reft.positions(&state.padding);
+        Sequence { hidden: reft.forward(state.hidden.clone(), &positions, self.hooks.mode), ..state }
+    }
+
+    fn settle(&self, state: Self::State) -> Self::State {
+        state
+    }
+
+    fn join(&self, parts: Vec<Self::State>) -> Self::State {
+        join(parts)
+    }
+
+    fn average(&self, before: &Self::State, states: Vec<Self::State>, weights: &[f64]) -> Self::State {
+        average(before, states, weights)
+    }
+}

@@ -1,0 +1,114 @@
+//! Merging an adapter into a model's weights, for serving one adapter at no cost.
+
+use std::ops::Deref;
+
+use burn::nn::Linear;
+use burn_adapters_core::Site;
+use burn_adapters_ia3::MergedIa3;
+use burn_adapters_lora::Merged;
+
+use crate::{Adapter, BankError, Matrices, MergeFailure};
+
+/// A model that hands out the matrix at a site, to change.
+pub trait Mergeable: Matrices {
+    /// The matrix at a site, if the model has one there.
+    fn linear_mut(&mut self, site: Site) -> Option<&mut Linear>;
+}
+
+#[derive(Debug)]
+enum Undo {
+    Lora(Merged),
+    Ia3(MergedIa3),
+}
+
+/// A model with an adapter merged into its weights.
+///
+/// It can be run (it dereferences to the model) but is no [`Mergeable`] itself: merging twice does not compile.
+#[derive(Debug)]
+pub struct MergedModel<M> {
+    model: M,
+    merged: Vec<(Site, Undo)>,
+    name: String,
+}
+
+impl<M: Mergeable> MergedModel<M> {
+    /// Merges an adapter into a model.
+    ///
+    /// # Errors
+    /// If the adapter has parts that no weight can stand for (bottlenecks, gates), or is for another model; the model is
+    /// given back unchanged.
+    pub fn merge(mut model: M, adapter: &Adapter) -> Result<Self, Box<MergeFailure<M>>> {
+        let mut merged = Vec::new();
+        match merge_all(&mut model, adapter, &mut merged) {
+            Ok(()) => Ok(Self { model, merged, name: adapter.name().to_owned() }),
+            Err(error) => Err(Box::new(MergeFailure { model: unmerge_all(model, merged), error })),
+        }
+    }
+
+    /// The name of the merged adapter.
+    pub fn adapter_name(&self) -> &str {
+        &self.name
+    }
+
+    /// The model as it was before, bit for bit.
+    pub fn unmerge(self) -> M {
+        unmerge_all(self.model, self.merged)
+    }
+}
+
+impl<M> Deref for MergedModel<M> {
+    type Target = M;
+
+    fn deref(&self) -> &M {
+        &self.model
+    }
+}
+
+fn merge_all<M: Mergeable>(model: &mut M, adapter: &Adapter, merged: &mut Vec<(Site, Undo)>) -> Result<(), BankError> {
+    let parts = [
+        (!adapter.bottleneck.is_empty(), "a bottleneck adapter"),
+        (adapter.invertible.is_some(), "an invertible adapter"),
+        (!adapter.prefix.is_empty(), "prefix tuning"),
+        (adapter.prompt.is_some(), "prompt tuning"),
+        (!adapter.reft.is_empty(), "ReFT"),
+    ];
+    if let Some((_, method)) = parts.into_iter().find(|(there, _)| *there) {
+        return Err(BankError::NotMergeable { name: adapter.name().to_owned(), method });
+    }
+    let mut matrix = |model: &mut M, site: Site, merge: &dyn Fn(&mut Linear) -> Result<Undo, BankError>| {
+        let linear =
+            model.linear_mut(site).ok_or_else(|| BankError::NoMatrix { name: adapter.name().to_owned(), site })?;
+        merged.push((site, merge(linear)?));
+        Ok::<(), BankError>(())
+    };
+    let failed = |site| move |source| BankError::Lora { site, source };
+    for (&site, lora) in adapter.lora.iter() {
+        matrix(model, site, &|linear| Merged::merge(lora, linear).map(Undo::Lora).map_err(failed(site)))?;
+    }
+    for (&site, mtl) in adapter.mtl.iter() {
+        matrix(model, site, &|linear| Merged::merge_mtl(mtl, linear).map(Undo::Lora).map_err(failed(site)))?;
+    }
+    for (&site, ia3) in adapter.ia3.iter() {
+        let failed = |source| BankError::Ia3 { site, source };
+        matrix(model, site, &|linear| MergedIa3::merge(ia3, linear).map(Undo::Ia3).map_err(failed))?;
+    }
+    if let Some(shared) = &adapter.vera_shared {
+        for (&site, vera) in adapter.vera.iter() {
+            let merge = |linear: &mut Linear| Merged::merge_vera(vera, shared, linear);
+            matrix(model, site, &|linear| merge(linear).map(Undo::Lora).map_err(failed(site)))?;
+        }
+    }
+    Ok(())
+}
+
+fn unmerge_all<M: Mergeable>(mut model: M, merged: Vec<(Site, Undo)>) -> M {
+    for (site, original) in merged {
+        if let Some(linear) = model.linear_mut(site) {
+            match original {
+                Undo::Lora(original) => original.unmerge(linear),
+                Undo::Ia3(original) => original.unmerge(linear),
+            }
+        }
+    }
+    model
+}

@@ -1,0 +1,138 @@
+//! What a pass uses: which adapters are active, whether it trains, what it observes.
+
+use burn_adapters_composition::{Composition, HeadSetup};
+use burn_adapters_core::Mode;
+
+/// The setup of one forward pass: a value, handed to [`AdapterBank::hooks`](crate::AdapterBank::hooks), so that no
+/// adapter can be forgotten to be switched on or off.
+///
+/// ```
+/// use burn_adapters_model::Setup;
+///
+/// let training = Setup::adapter("reviews").training();
+/// let serving = Setup::adapter("reviews").skip_layers([0, 1]);
+/// let plain = Setup::base();
+/// let several = Setup::compose("Stack(language, Fuse(a, b))".parse()?);
+/// assert_eq!(training.adapter_name(), Some("reviews"));
+/// assert_eq!(plain.adapter_name(), None);
+/// assert_eq!(several.adapter_names(), ["language", "a", "b"]);
+/// # Ok::<(), burn_adapters_composition::CompositionError>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Setup {
+    pub(crate) composition: Option<Composition>,
+    pub(crate) mode: Mode,
+    pub(crate) without_base_dropout: bool,
+    pub(crate) skip_layers: Vec<usize>,
+    pub(crate) observe_gates: bool,
+    pub(crate) observe_fusions: bool,
+    pub(crate) heads: Option<HeadSetup>,
+    pub(crate) train_fusions: bool,
+    pub(crate) trained: Option<Vec<String>>,
+}
+
+impl Setup {
+    /// The base model alone.
+    pub fn base() -> Self {
+        Self::default()
+    }
+
+    /// One adapter, at inference.
+    pub fn adapter(name: impl Into<String>) -> Self {
+        Self::compose(Composition::Adapter(name.into()))
+    }
+
+    /// Several adapters together, at inference.
+    pub fn compose(composition: Composition) -> Self {
+        Self { composition: Some(composition), ..Self::default() }
+    }
+
+    /// The same setup in training: dropout is on, in the adapters and in the base model.
+    pub fn training(mut self) -> Self {
+        self.mode = Mode::Training;
+        self
+    }
+
+    /// In training, leave the base model's own dropout off (the reference has it on).
+    pub fn without_base_dropout(mut self) -> Self {
+        self.without_base_dropout = true;
+        self
+    }
+
+    /// Run these layers (numbered from 0 through all stacks) without adapters (AdapterDrop, Rücklé et al., 2021).
+    pub fn skip_layers(mut self, layers: impl IntoIterator<Item = usize>) -> Self {
+        self.skip_layers.extend(layers);
+        self
+    }
+
+    /// Keep the values of all gates; see [`Hooks::observed`](crate::Hooks::observed).
+    pub fn observe_gates(mut self) -> Self {
+        self.observe_gates = true;
+        self
+    }
+
+    /// Keep the attention of all fusions; see [`Hooks::observed`](crate::Hooks::observed).
+    pub fn observe_fusions(mut self) -> Self {
+        self.observe_fusions = true;
+        self
+    }
+
+    /// Train the fusion layers of the setup, over frozen adapters.
+    pub fn train_fusions(mut self) -> Self {
+        self.train_fusions = true;
+        self
+    }
+
+    /// Train these adapters of the setup alone, over the others, which stay frozen.
+    pub fn training_only<S: Into<String>>(mut self, adapters: impl IntoIterator<Item = S>) -> Self {
+        self.trained = Some(adapters.into_iter().map(Into::into).collect());
+        self
+    }
+
+    /// The names of the fusions of the setup.
+    pub fn fusion_names(&self) -> Vec<String> {
+        self.composition.as_ref().map(Composition::fusions).unwrap_or_default()
+    }
+
+    /// Use these heads; without this call they are the ones with the names of the adapters that decide on the output.
+    pub fn with_head(mut self, heads: impl Into<HeadSetup>) -> Self {
+        self.heads = Some(heads.into());
+        self
+    }
+
+    /// The heads: those that were asked for, or those that belong to the adapters.
+    pub fn heads(&self) -> Option<HeadSetup> {
+        self.heads.clone().or_else(|| HeadSetup::of_adapters(self.composition.as_ref()?))
+    }
+
+    /// The head, if there is exactly one.
+    pub fn head_name(&self) -> Option<String> {
+        match self.heads()? {
+            HeadSetup::One(name) => Some(name),
+            _ => None,
+        }
+    }
+
+    /// The adapters and how they work together.
+    pub fn composition(&self) -> Option<&Composition> {
+        self.composition.as_ref()
+    }
+
+    /// The names of all adapters of the setup.
+    pub fn adapter_names(&self) -> Vec<&str> {
+        self.composition.as_ref().map(Composition::names).unwrap_or_default()
+    }
+
+    /// The active adapter, if there is exactly one.
+    pub fn adapter_name(&self) -> Option<&str> {
+        match self.composition.as_ref()? {
+            Composition::Adapter(name) => Some(name),
+            _ => None,
+        }
+    }
+
+    /// Training or inference.
+    pub fn mode(&self) -> Mode {
+        self.mode
+    }
+}

@@ -1,0 +1,169 @@
+//! Products of matrices as small as one attention head's.
+
+/// Rows of the block of the result that is held in registers.
+const ROWS: usize = 6;
+/// Its columns, in vectors: with twice six it fits the sixteen registers of AVX2.
+const VECTORS: usize = 2;
+/// Its most numbers: those of AVX-512's vectors.
+const BLOCK: usize = ROWS * VECTORS * 16;
+
+/// A matrix in a slice. Neighbours in a row or in a column are neighbours in memory: one stride is 1.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Matrix<'a> {
+    /// From the first element on.
+    pub(crate) data: &'a [f32],
+    /// From one row to the next.
+    pub(crate) row: usize,
+    /// From one column to the next.
+    pub(crate) column: usize,
+}
+
+impl<'a> Matrix<'a> {
+    /// Rows one after the other, this far apart.
+    pub(crate) fn new(data: &'a [f32], row: usize) -> Self {
+        Self { data, row, column: 1 }
+    }
+
+    /// With rows for columns.
+    pub(crate) fn transposed(self) -> Self {
+        Self { row: self.column, column: self.row, ..self }
+    }
+}
+
+/// Room for the operands in the order in which they are used.
+#[derive(Debug, Default)]
+pub(crate) struct Packed {
+    left: Vec<[f32; ROWS]>,
+    right: Vec<f32>,
+}
+
+impl Packed {
+    /// `output = left · right`, of sizes `[m, k]` and `[k, n]`, with `stride` from one row of the output to the next.
+    #[inline(always)]
+    pub(crate) fn product<S: pulp::Simd>(
+        &mut self,
+        simd: S,
+        left: Matrix<'_>,
+        right: Matrix<'_>,
+        [m, k, n]: [usize; 3],
+        output: &mut [f32],
+        stride: usize,
+    ) {
+        let width = VECTORS * S::F32_LANES;
+        self.pack_right(right, k, n, width);
+        for first in (0..m).step_by(ROWS) {
+            let rows = ROWS.min(m - first);
+            self.pack_left(left, first, rows, k);
+            for (panel, right) in self.right.chunks_exact(k * width).enumerate() {
+                let mut block = [[simd.splat_f32s(0.0); VECTORS]; ROWS];
+                let (right, _) = S::as_simd_f32s(right);
+                for (left, right) in self.left.iter().zip(right.as_chunks::<VECTORS>().0) {
+                    for (block, left) in block.iter_mut().zip(left) {
+                        let left = simd.splat_f32s(*left);
+                        for (block, right) in block.iter_mut().zip(right) {
+                            *block = simd.mul_add_e_f32s(left, *right, *block);
+                        }
+                    }
+                }
+                let mut numbers = [0.0_f32; BLOCK];
+                let (vectors, _) = S::as_mut_simd_f32s(&mut numbers);
+                for (target, block) in vectors.iter_mut().zip(block.as_flattened()) {
+                    *target = *block;
+                }
+                let start = panel * width;
+                let columns = width.min(n - start);
+                for (row, numbers) in numbers.chunks_exact(width).take(rows).enumerate() {
+                    output[(first + row) * stride + start..][..columns].copy_from_slice(&numbers[..columns]);
+                }
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn pack_right(&mut self, matrix: Matrix<'_>, k: usize, n: usize, width: usize) {
+        self.right.clear();
+        self.right.resize(k * n.div_ceil(width) * width, 0.0);
+        if matrix.column == 1 {
+            for row in 0..k {
+                let source = &matrix.data[row * matrix.row..][..n];
+                for (panel, source) in source.chunks(width).enumerate() {
+                    self.right[(panel * k + row) * width..][..source.len()].copy_from_slice(source);
+                }
+            }
+        } else {
+            for column in 0..n {
+                let source = &matrix.data[column * matrix.column..][..k];
+                let panel = &mut self.right[column / width * k * width..][..k * width];
+                for (target, source) in panel.chunks_exact_mut(width).zip(source) {
+                    target[column % width] = *source;
+                }
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn pack_left(&mut self, matrix: Matrix<'_>, first: usize, rows: usize, k: usize) {
+        self.left.clear();
+        self.left.resize(k, [0.0; ROWS]);
+        if matrix.column == 1 {
+            for row in 0..rows {
+                let source = &matrix.data[(first + row) * matrix.row..][..k];
+                for (target, source) in self.left.iter_mut().zip(source) {
+                    target[row] = *source;
+                }
+            }
+        } else {
+            for (column, target) in self.left.iter_mut().enumerate() {
+                target[..rows].copy_from_slice(&matrix.data[column * matrix.column + first..][..rows]);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernel::Work;
+
+    struct Whole([usize; 3]);
+
+    impl Work<(Matrix<'_>, Matrix<'_>)> for Whole {
+        type Result = Vec<f32>;
+
+        #[inline(always)]
+        fn work<S: pulp::Simd>(&self, simd: S, (a, b): (Matrix<'_>, Matrix<'_>)) -> Vec<f32> {
+            let [m, _, n] = self.0;
+            let mut output = vec![0.0; m * (n + 3)];
+            Packed::default().product(simd, a, b, self.0, &mut output, n + 3);
+            output
+        }
+    }
+
+    #[test]
+    fn products_of_any_size_and_order_are_sums_of_products() {
+        let number = |index: usize| ((index * 7919) % 23) as f32 - 11.0;
+        for [m, k, n] in [[1, 1, 1], [6, 3, 16], [7, 5, 17], [13, 32, 40]] {
+            let left: Vec<f32> = (0..m * k).map(number).collect();
+            let right: Vec<f32> = (0..k * n).map(|index| number(index + 5)).collect();
+            let across = |data: &[f32], rows: usize, columns: usize| -> Vec<f32> {
+                (0..rows * columns).map(|index| data[index % rows * columns + index / rows]).collect()
+            };
+            let (left_across, right_across) = (across(&left, m, k), across(&right, k, n));
+            for (a, b) in [
+                (Matrix::new(&left, k), Matrix::new(&right, n)),
+                (Matrix::new(&left_across, m).transposed(), Matrix::new(&right_across, k).transposed()),
+            ] {
+                let mut output = vec![0.0; m * (n + 3)];
+                Packed::default().product(pulp::Scalar, a, b, [m, k, n], &mut output, n + 3);
+                let widest = crate::kernel::run(vec![(a, b)], &Whole([m, k, n])).remove(0);
+                assert_eq!(output, widest);
+                for row in 0..m {
+                    for column in 0..n {
+                        let sum: f32 = (0..k).map(|at| left[row * k + at] * right[at * n + column]).sum();
+                        assert_eq!(output[row * (n + 3) + column], sum, "[{m}, {k}, {n}] at [{row}, {column}]");
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,37 @@
+//! Layer norm, attention, softmax, dropout and GELU with a backward pass of their own.
+//!
+//! Under autodiff Burn takes layer norm, softmax and attention apart into elementary operations, each of which allocates
+//! its result and keeps what its gradient needs. The functions here are one operation each: they keep the least
+//! that the gradient can be had from, and go over the numbers once.
+//!
+//! They apply to f32 tensors on the flex backend (feature `flex`), with or without a graph. Everything else, another
+//! backend, another type, a graph with gradient checkpointing, gets the same result from Burn's own operations.
+//!
+//! ```
+//! use burn::tensor::{Device, Tensor};
+//! use burn_adapters_ops::{dropout, layer_norm};
+//!
+//! let device = Device::default();
+//! let x = Tensor::<2>::from_data([[1.0, 2.0, 3.0, 6.0]], &device.clone().autodiff()).require_grad();
+//! // Frozen weights can stay on a device without a graph.
+//! let (gamma, beta) = (Tensor::<1>::ones([4], &device), Tensor::<1>::zeros([4], &device));
+//! let y = dropout(layer_norm(x.clone(), gamma, Some(beta), 1e-5), 0.1, 7);
+//! let gradients = y.sum().backward();
+//! assert_eq!(x.grad(&gradients).map(|gradient| gradient.dims()), Some([1, 4]));
+//! ```
+
+mod attention;
+mod dropout;
+#[cfg(feature = "flex")]
+mod flex;
+mod gelu;
+#[cfg(feature = "flex")]
+mod kernel;
+mod layer_norm;
+mod softmax;
+
+pub use attention::{AttentionOptions, Dropout, attention};
+pub use dropout::dropout;
+pub use gelu::gelu;
+pub use layer_norm::layer_norm;
+pub use softmax::softmax;

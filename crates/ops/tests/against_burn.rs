@@ -1,0 +1,209 @@
+//! Each function against Burn's own operations, forward and backward, on the device that `BURN_DEVICE` names.
+#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
+
+use burn::tensor::activation::softmax as burn_softmax;
+use burn::tensor::{Bool, Device, Distribution, Tensor};
+use burn_adapters_ops::{AttentionOptions, Dropout, attention, dropout, gelu, layer_norm, softmax};
+
+fn random<const D: usize>(shape: [usize; D]) -> Tensor<D> {
+    Tensor::random(shape, Distribution::Normal(0.0, 1.5), &Device::default())
+}
+
+fn tracked<const D: usize>(tensor: &Tensor<D>) -> Tensor<D> {
+    Tensor::from_data(tensor.to_data(), &Device::default().autodiff()).require_grad()
+}
+
+#[track_caller]
+fn close<const D: usize>(ours: Tensor<D>, theirs: Tensor<D>) {
+    assert_eq!(ours.dims(), theirs.dims());
+    let ours = ours.into_data().try_to_vec::<f32>().unwrap();
+    let theirs = theirs.into_data().try_to_vec::<f32>().unwrap();
+    let largest = theirs.iter().fold(0.0_f32, |largest, value| largest.max(value.abs()));
+    for (ours, theirs) in ours.iter().zip(&theirs) {
+        assert!((ours - theirs).abs() <= 1e-6 * largest, "{ours} is not {theirs} (largest: {largest})");
+    }
+}
+
+/// Outputs and all gradients of two functions, with an arbitrary gradient coming in.
+#[track_caller]
+fn same<const N: usize, const D: usize>(
+    inputs: [Tensor<D>; N],
+    ours: impl Fn([Tensor<D>; N]) -> Tensor<D>,
+    theirs: impl Fn([Tensor<D>; N]) -> Tensor<D>,
+) {
+    let plain = ours(inputs.clone());
+    assert!(!plain.is_autodiff());
+    let weight = random(plain.dims());
+    let run = |function: &dyn Fn([Tensor<D>; N]) -> Tensor<D>| {
+        let leaves = inputs.each_ref().map(tracked);
+        let output = function(leaves.clone());
+        let gradients = (output.clone() * weight.clone()).sum().backward();
+        (output.inner(), leaves.map(|leaf| leaf.grad(&gradients).unwrap()))
+    };
+    let ((our_output, our_gradients), (output, gradients)) = (run(&ours), run(&theirs));
+    close(plain, output.clone());
+    close(our_output, output);
+    for (ours, theirs) in our_gradients.into_iter().zip(gradients) {
+        close(ours, theirs);
+    }
+}
+
+fn exact_gelu<const D: usize>(x: Tensor<D>) -> Tensor<D> {
+    let cdf = (x.clone() / std::f64::consts::SQRT_2).erf() + 1.0;
+    x * cdf * 0.5
+}
+
+#[test]
+fn gelu_is_its_definition() {
+    same([random([3, 37, 200])], |[x]| gelu(x), |[x]| exact_gelu(x));
+    same([random([5, 7]).swap_dims(0, 1)], |[x]| gelu(x), |[x]| exact_gelu(x));
+}
+
+#[test]
+fn softmax_is_burns() {
+    same([random([3, 5, 40, 33])], |[x]| softmax(x), |[x]| burn_softmax(x, 3));
+    same([random([3, 40]).swap_dims(0, 1)], |[x]| softmax(x), |[x]| burn_softmax(x, 1));
+}
+
+#[test]
+fn layer_norm_is_burns_with_frozen_weights() {
+    for (rows, width) in [(3, 1), (50, 100), (129, 384)] {
+        let (gamma, beta) = (random([width]), random([width]));
+        same(
+            [random([2, rows, width]) + 3.0],
+            |[x]| layer_norm(x, gamma.clone(), Some(beta.clone()), 1e-5),
+            |[x]| burn::tensor::module::layer_norm(x, gamma.clone(), Some(beta.clone()), 1e-5),
+        );
+    }
+}
+
+#[test]
+fn layer_norm_has_the_gradients_of_its_weights() {
+    let (x, gamma, beta, weight) = (random([2, 60, 384]), random([384]), random([384]), random([2, 60, 384]));
+    let run = |ours: bool| {
+        let (x, gamma, beta) = (tracked(&x), tracked(&gamma), tracked(&beta));
+        let function = if ours { layer_norm } else { burn::tensor::module::layer_norm };
+        let output = function(x.clone(), gamma.clone(), Some(beta.clone()), 1e-12);
+        let gradients = (output * weight.clone()).sum().backward();
+        (x.grad(&gradients).unwrap(), gamma.grad(&gradients).unwrap(), beta.grad(&gradients).unwrap())
+    };
+    let (ours, theirs) = (run(true), run(false));
+    close(ours.0, theirs.0);
+    close(ours.1, theirs.1);
+    close(ours.2, theirs.2);
+    let x = layer_norm(x.clone(), gamma.clone(), None, 1e-12);
+    assert_eq!(x.dims(), [2, 60, 384]);
+}
+
+fn composed(
+    [q, k, v]: [Tensor<4>; 3],
+    scale: f64,
+    mask: Option<Tensor<4, Bool>>,
+    keep: Option<Tensor<4>>,
+) -> Tensor<4> {
+    let mut scores = (q * scale).matmul(k.swap_dims(2, 3));
+    if let Some(mask) = mask {
+        let lowest = Tensor::<4>::zeros(mask.dims(), &Device::default()).mask_fill(mask, f32::MIN);
+        scores = scores + lowest;
+    }
+    let mut shares = burn_softmax(scores, 3);
+    if let Some(keep) = keep {
+        shares = shares * keep;
+    }
+    shares.matmul(v)
+}
+
+/// Small enough that scores stay below ten: rounding alone changes larger ones by more than a millionth.
+fn heads(batch: usize, heads: usize, tokens: usize, width: usize) -> Tensor<4> {
+    random([batch, tokens, heads, width]).swap_dims(1, 2) * 0.6
+}
+
+/// The first rows of the batch are shorter than the last, and the very first is padding alone.
+fn padding(batch: usize, keys: usize) -> Tensor<4, Bool> {
+    let kept = |row: usize| keys * row / (batch - 1);
+    let mask: Vec<bool> = (0..batch).flat_map(|row| (0..keys).map(move |key| key >= kept(row))).collect();
+    Tensor::<1, Bool>::from_data(mask.as_slice(), &Device::default()).reshape([batch, 1, 1, keys])
+}
+
+#[test]
+fn attention_is_softmax_of_the_scores_times_the_values() {
+    let inputs = || [heads(3, 4, 9, 16), heads(3, 4, 21, 16), heads(3, 4, 21, 16)];
+    let options = AttentionOptions::default();
+    let many = [heads(9, 2, 9, 16), heads(9, 2, 37, 16), heads(9, 2, 37, 16)];
+    same(many, |[q, k, v]| attention(q, k, v, None, options), |input| composed(input, 0.25, None, None));
+    same(inputs(), |[q, k, v]| attention(q, k, v, None, options), |input| composed(input, 0.25, None, None));
+    let options = AttentionOptions { scale: Some(0.7), ..options };
+    same(inputs(), |[q, k, v]| attention(q, k, v, None, options), |input| composed(input, 0.7, None, None));
+}
+
+#[test]
+fn attention_leaves_out_what_is_masked() {
+    let inputs = || [heads(4, 3, 19, 8), heads(4, 3, 19, 8), heads(4, 3, 19, 8)];
+    let causal = random([1, 1, 19, 19]).greater_elem(0.3);
+    let by_head = random([1, 3, 1, 19]).greater_elem(0.3);
+    for mask in [padding(4, 19), causal, by_head] {
+        let options = AttentionOptions { scale: Some(0.5), dropout: None };
+        let with = || Some(mask.clone());
+        same(inputs(), |[q, k, v]| attention(q, k, v, with(), options), |input| composed(input, 0.5, with(), None));
+    }
+}
+
+#[test]
+fn attention_sees_a_mask_on_a_device_with_a_graph() {
+    let [q, k, v] = [heads(3, 2, 7, 8), heads(3, 2, 7, 8), heads(3, 2, 7, 8)];
+    let there = Tensor::from_data(padding(3, 7).to_data(), &Device::default().autodiff());
+    let options = AttentionOptions::default();
+    let ours = attention(tracked(&q), k.clone(), v.clone(), Some(there), options);
+    close(ours.inner(), attention(q, k, v, Some(padding(3, 7)), options));
+}
+
+#[cfg(feature = "flex")]
+#[test]
+fn attention_drops_what_dropout_of_the_same_seed_drops() {
+    if Device::default() != Device::flex() {
+        return;
+    }
+    let inputs = || [heads(8, 3, 70, 8), heads(8, 3, 70, 8), heads(8, 3, 70, 8)];
+    let keep = dropout(Tensor::ones([8, 3, 70, 70], &Device::default()), 0.3, 11);
+    let options = AttentionOptions { scale: Some(0.5), dropout: Some(Dropout { probability: 0.3, seed: 11 }) };
+    let mask = || Some(padding(8, 70));
+    same(
+        inputs(),
+        |[q, k, v]| attention(q, k, v, mask(), options),
+        |input| composed(input, 0.5, mask(), Some(keep.clone())),
+    );
+}
+
+#[cfg(feature = "flex")]
+#[test]
+fn dropout_follows_from_its_seed_forward_and_backward() {
+    if Device::default() != Device::flex() {
+        return;
+    }
+    let ones = || Tensor::<3>::ones([5, 100, 77], &Device::default());
+    let keep = dropout(ones(), 0.1, 3);
+    same([random([5, 100, 77])], |[x]| dropout(x, 0.1, 3), |[x]| x * keep.clone());
+    assert_ne!(keep.to_data(), dropout(ones(), 0.1, 4).to_data());
+    // A tensor that lies scattered is dropped by position, not by place in memory.
+    let scattered = Tensor::<3>::ones([77, 100, 5], &Device::default()).swap_dims(0, 2);
+    assert_eq!(keep.to_data(), dropout(scattered, 0.1, 3).to_data());
+}
+
+#[test]
+fn dropout_keeps_the_mean() {
+    for device in [Device::default(), Device::default().autodiff()] {
+        let x = dropout(Tensor::<2>::ones([300, 1000], &device), 0.25, 9);
+        let mean = x.clone().mean().into_scalar::<f32>();
+        assert!((mean - 1.0).abs() < 0.01, "{mean}");
+        let zeros = x.equal_elem(0.0).int().sum().into_scalar::<i64>();
+        assert!((70_000..80_000).contains(&zeros), "{zeros}");
+    }
+}
+
+#[test]
+fn dropout_of_nothing_or_everything_is_the_input_or_zero() {
+    let x = random([4, 5]);
+    assert_eq!(dropout(x.clone(), 0.0, 1).to_data(), x.to_data());
+    assert_eq!(dropout(x.clone(), f64::NAN, 1).to_data(), x.to_data());
+    close(dropout(x.clone(), 1.0, 1), x.zeros_like());
+}

@@ -1,0 +1,139 @@
+//! The module: where the prefixes come from.
+
+use burn::module::{Module, Param, ParamId};
+use burn::nn::{Embedding, Linear};
+use burn::tensor::{Device, Tensor};
+use burn_adapters_config::{Activation, PrefixTuningConfig};
+use burn_adapters_core::{Fill, Gate, Init, Mode, SiteMap, activate};
+
+use crate::{PrefixError, PrefixGroup, Prefixes};
+
+/// The MLP that makes the prefixes of all blocks of a group: `act(E W₁ + b₁) W₂ + b₂`.
+#[derive(Module, Debug)]
+pub struct PrefixMlp {
+    /// `E`, the prefix embedding: `[prefix_length, hidden]`.
+    pub wte: Embedding,
+    /// `[hidden] → [bottleneck_size]`.
+    pub control_in: Linear,
+    /// `[bottleneck_size] → [blocks · 2 · heads · head_dim]`.
+    pub control_out: Linear,
+    /// The activation between the two.
+    #[module(skip)]
+    pub non_linearity: Activation,
+}
+
+impl PrefixMlp {
+    /// `P: [prefix_length, blocks · 2 · heads · head_dim]`.
+    fn forward(&self) -> Tensor<2> {
+        let hidden = self.control_in.forward(self.wte.weight.val());
+        self.control_out.forward(activate(self.non_linearity, hidden))
+    }
+}
+
+/// Where the prefixes come from.
+// One value per adapter: its size does not matter, and a module cannot be boxed.
+#[allow(clippy::large_enum_variant)]
+#[derive(Module, Debug)]
+pub enum PrefixSource {
+    /// An MLP makes them.
+    Mlp(PrefixMlp),
+    /// They are parameters themselves: `[prefix_length · blocks · 2 · heads · head_dim]`, the positions outermost.
+    Flat(Param<Tensor<1>>),
+}
+
+/// The prefixes of all attention blocks of one group. See the [crate] for an example.
+#[derive(Module, Debug)]
+pub struct PrefixTuning {
+    /// Where the prefixes come from.
+    pub source: PrefixSource,
+    /// The gates, per block: one number per sequence (keys and values alike), or two (keys, values).
+    pub gates: SiteMap<Gate>,
+    /// The blocks.
+    #[module(skip)]
+    pub group: PrefixGroup,
+    /// The number of prefix positions.
+    pub prefix_length: usize,
+    /// Dropout on the prefixes, for each row of a batch anew.
+    pub dropout: f64,
+}
+
+impl PrefixTuning {
+    /// New prefixes for the blocks of a group.
+    ///
+    /// # Errors
+    /// If the configuration has no prefix position or no MLP width, or the group no blocks.
+    pub fn new(
+        config: &PrefixTuningConfig,
+        group: PrefixGroup,
+        init: &mut Init,
+        device: &Device,
+    ) -> Result<Self, PrefixError> {
+        if config.prefix_length == 0 {
+            return Err(PrefixError::ZeroLength);
+        }
+        if !config.flat && config.bottleneck_size == 0 {
+            return Err(PrefixError::ZeroBottleneck);
+        }
+        if group.sites.is_empty() {
+            return Err(PrefixError::NoSites { group: group.kind.name() });
+        }
+        let init = &mut init.for_module(config.init_weights_seed);
+        let (length, hidden, width) = (config.prefix_length, group.hidden_size, group.width());
+        let standard = Fill::Normal { std: 1.0 };
+        let source = if config.flat {
+            PrefixSource::Flat(init.param([length * width], standard, device))
+        } else {
+            // Both layers as PyTorch draws them.
+            let mut linear = |input: usize, output: usize| {
+                let fill = Fill::kaiming_uniform_sqrt5(input);
+                init.linear([input, output], fill, Some(fill), device)
+            };
+            let control_in = linear(hidden, config.bottleneck_size);
+            let control_out = linear(config.bottleneck_size, width);
+            PrefixSource::Mlp(PrefixMlp {
+                wte: Embedding { weight: init.param([length, hidden], standard, device) },
+                control_in,
+                control_out,
+                non_linearity: config.non_linearity,
+            })
+        };
+        let gates = group.sites.iter().filter(|_| config.use_gating).map(|site| {
+            let outputs = if config.shared_gating { 1 } else { 2 };
+            let (weight, bias) = (Fill::Normal { std: 0.02 }, Fill::kaiming_uniform_sqrt5(hidden));
+            (*site, Gate::new(hidden, outputs, weight, bias, init, device))
+        });
+        Ok(Self { source, gates: gates.collect(), group, prefix_length: length, dropout: config.dropout })
+    }
+
+    /// The prefixes of a pass, for all blocks. Without an MLP nothing is computed here: the parameters are only seen
+    /// in another shape.
+    pub fn compute(&self, mode: Mode) -> Prefixes<'_> {
+        let PrefixGroup { sites, heads, head_dim, .. } = &self.group;
+        let shape = [self.prefix_length, sites.len() * 2, *heads, *head_dim];
+        let prefixes = match &self.source {
+            PrefixSource::Mlp(mlp) => mlp.forward().reshape(shape),
+            PrefixSource::Flat(flat) => flat.val().reshape(shape),
+        };
+        // `[blocks · 2, heads, prefix_length, head_dim]`: keys and values of a block are neighbours.
+        Prefixes::new(self, prefixes.permute([1, 2, 0, 3]), mode)
+    }
+
+    /// Whether the prefixes are parameters themselves, without an MLP.
+    pub fn is_flat(&self) -> bool {
+        matches!(self.source, PrefixSource::Flat(_))
+    }
+
+    /// Computes the prefixes for good and drops the MLP: the same results, for less, and fewer parameters to keep. They
+    /// are parameters now and can be trained on. Prefixes that are flat already stay as they are.
+    ///
+    /// An adapter whose prefixes were ejected is one with `flat = True`: its configuration must say so when it is saved.
+    #[must_use]
+    pub fn eject(mut self) -> Self {
+        if let PrefixSource::Mlp(mlp) = &self.source {
+            let flat = mlp.forward().reshape([-1]).detach();
+            let flat = Param::initialized(ParamId::new(), flat);
+            self.source = PrefixSource::Flat(flat.set_require_grad(true));
+        }
+        self
+    }
+}

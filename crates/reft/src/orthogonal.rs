@@ -1,0 +1,239 @@
+//! A matrix whose rows stay orthonormal however its parameters are trained.
+//!
+//! It is PyTorch's `parametrizations.orthogonal` (the Householder map with a *dynamic trivialization*, Lezcano-Casado,
+//! 2019, <https://arxiv.org/abs/1909.09501>), tensor for tensor, so that stored projections mean the same here and
+//! there and train alike. For a projection `R: [r, n]`, `r < n`, two matrices are kept:
+//!
+//! - `original: [r, n]`, trained. Row `j` has, right of the diagonal, the tail of a Householder vector
+//!   `vⱼ = (0, …, 0, 1, original[j, j+1..])`, on the diagonal the sign `dⱼ` of a row, and left of it nothing that counts.
+//! - `base: [n, n]`, orthogonal and not trained.
+//!
+//! With the reflections `Hⱼ = I − 2 vⱼ vⱼᵀ / vⱼᵀvⱼ`, the projection is `Rᵀ = base · (H₁ H₂ … Hᵣ)[:, ..r] · diag(d)`.
+//! A new projection has tails of 0 and signs of −1, which cancel each other: `R` is the first `r` columns of `base`,
+//! transposed.
+//!
+//! *Where PyTorch differs.* It truncates the diagonal to an integer, and its weight decay shrinks the diagonal: after one
+//! step the projection is 0, and stays 0. Here the diagonal counts by its sign alone. A file with such a diagonal is not
+//! taken silently: see [`Orthogonal::check_signs`].
+
+use burn::module::{Module, Param, ParamId};
+use burn::tensor::{Device, Shape, Tensor, TensorData};
+use burn_adapters_core::{Fill, Init};
+
+use crate::ReftError;
+
+/// A projection with orthonormal rows.
+#[derive(Module, Debug)]
+pub struct Orthogonal {
+    /// The Householder vectors and signs: `[r, hidden]`.
+    pub original: Param<Tensor<2>>,
+    /// Where the rotation starts from: `[hidden, hidden]`, not trained.
+    pub base: Param<Tensor<2>>,
+}
+
+impl Orthogonal {
+    /// A random projection, as PyTorch makes one of a linear layer's weight.
+    ///
+    /// # Errors
+    /// If the rank is not below the width.
+    pub fn new(r: usize, hidden_size: usize, init: &mut Init, device: &Device) -> Result<Self, ReftError> {
+        if r == 0 {
+            return Err(ReftError::ZeroRank);
+        }
+        if r >= hidden_size {
+            return Err(ReftError::OrthogonalRank { r, hidden_size });
+        }
+        let rows = init.param::<2>([r, hidden_size], Fill::kaiming_uniform_sqrt5(hidden_size), device);
+        let original = Param::uninitialized(
+            ParamId::new(),
+            move |device: &Device, require_grad: bool| {
+                let mut values = vec![0.0; r * hidden_size];
+                for row in 0..r {
+                    values[row * hidden_size + row] = -1.0;
+                }
+                let tensor = Tensor::from_data(TensorData::new(values, [r, hidden_size]), device);
+                if require_grad { tensor.require_grad() } else { tensor }
+            },
+            device.clone(),
+            true,
+            Shape::from([r, hidden_size]),
+        );
+        let base = Param::uninitialized(
+            ParamId::new(),
+            move |device: &Device, _: bool| {
+                let rows: Vec<f64> = rows.val().into_data().iter().collect();
+                let values = complete(&rows, r, hidden_size);
+                Tensor::from_data(TensorData::new(values, [hidden_size, hidden_size]), device)
+            },
+            device.clone(),
+            false,
+            Shape::from([hidden_size, hidden_size]),
+        );
+        Ok(Self { original, base })
+    }
+
+    /// The projection, `R: [r, hidden]`.
+    pub fn weight(&self) -> Tensor<2> {
+        let original = self.original.val();
+        let [r, _] = original.dims();
+        let ones = original.clone().without_autodiff().ones_like();
+        let identity = ones.clone().triu(0) - ones.triu(1);
+        let signs = (original.clone().without_autodiff() * identity.clone()).sum_dim(1).sign();
+        let reflectors = original.triu(1) + identity.clone();
+        // The rows of (H₁ … Hᵣ)[:, ..r]ᵀ: those of the identity, reflected by Hᵣ first and by H₁ last.
+        let mut rows = identity;
+        for index in (0..r).rev() {
+            let reflector = reflectors.clone().narrow(0, index, 1);
+            let scale = (reflector.clone() * reflector.clone()).sum_dim(1).recip() * 2.0;
+            let along = rows.clone().matmul(reflector.clone().transpose()) * scale;
+            rows = rows - along.matmul(reflector);
+        }
+        (rows * signs).matmul(self.base.val().transpose())
+    }
+
+    /// The number of trained numbers: those of `original`, as PyTorch counts them.
+    pub fn num_trained(&self) -> usize {
+        self.original.lazy_shape().num_elements()
+    }
+
+    /// Whether the signs are whole; for what was read from a file.
+    ///
+    /// # Errors
+    /// If the diagonal of `original` holds something else than 1 and −1.
+    pub fn check_signs(&self) -> Result<(), ReftError> {
+        let original = self.original.val();
+        let [r, hidden_size] = original.dims();
+        let values: Vec<f32> = original.into_data().iter().collect();
+        for row in 0..r {
+            let found = values[row * hidden_size + row];
+            if found.abs() != 1.0 {
+                return Err(ReftError::BrokenSign { row, found });
+            }
+        }
+        Ok(())
+    }
+
+    /// The same projection, its diagonal 1 and −1 again where weight decay has shrunk it: to be saved for PyTorch.
+    #[must_use]
+    pub fn with_whole_signs(mut self) -> Self {
+        self.original = self.original.map(|original| {
+            let trained = original.is_require_grad();
+            let original = original.detach();
+            let ones = original.ones_like();
+            let identity = ones.clone().triu(0) - ones.triu(1);
+            let signs = original.clone().sign() * identity.clone();
+            let whole = original.clone() - original * identity + signs;
+            whole.set_require_grad(trained)
+        });
+        self
+    }
+}
+
+/// Orthonormalises the `r` rows of length `n` and completes them, as columns, to an orthogonal `[n, n]` matrix: the
+/// `Q` of the QR decomposition by Householder reflections, signs chosen so that `R` has a positive diagonal.
+fn complete(rows: &[f64], r: usize, n: usize) -> Vec<f32> {
+    let mut columns: Vec<Vec<f64>> = rows.chunks(n).map(<[f64]>::to_vec).collect();
+    let mut reflectors: Vec<Vec<f64>> = Vec::with_capacity(r);
+    let mut signs = Vec::with_capacity(r);
+    for index in 0..r {
+        let mut reflector = vec![0.0; n];
+        reflector[index..].copy_from_slice(&columns[index][index..]);
+        let length = norm(&reflector);
+        // Away from the axis, so that nothing cancels; the diagonal of R then has the opposite sign.
+        let towards = if reflector[index] < 0.0 { 1.0 } else { -1.0 };
+        reflector[index] -= towards * length;
+        for column in &mut columns[index..] {
+            reflect(&reflector, column);
+        }
+        signs.push(towards);
+        reflectors.push(reflector);
+    }
+    let mut base = vec![0.0_f32; n * n];
+    for index in 0..n {
+        let mut column = vec![0.0; n];
+        column[index] = signs.get(index).copied().unwrap_or(1.0);
+        for reflector in reflectors.iter().rev() {
+            reflect(reflector, &mut column);
+        }
+        for (row, value) in column.into_iter().enumerate() {
+            base[row * n + index] = value as f32;
+        }
+    }
+    base
+}
+
+fn norm(values: &[f64]) -> f64 {
+    values.iter().map(|value| value * value).sum::<f64>().sqrt()
+}
+
+/// `x − 2 v (v·x) / (v·v)`.
+fn reflect(v: &[f64], x: &mut [f64]) {
+    let square: f64 = v.iter().map(|value| value * value).sum();
+    if square == 0.0 {
+        return;
+    }
+    let along = 2.0 * v.iter().zip(x.iter()).map(|(v, x)| v * x).sum::<f64>() / square;
+    for (x, v) in x.iter_mut().zip(v) {
+        *x -= along * v;
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use burn::tensor::Tolerance;
+
+    use super::*;
+
+    fn assert_orthonormal(rows: Tensor<2>) {
+        let [r, _] = rows.dims();
+        let product = rows.clone().matmul(rows.transpose());
+        let identity = Tensor::<2>::eye(r, &product.device());
+        product.into_data().assert_approx_eq::<f32>(&identity.into_data(), Tolerance::absolute(1e-5));
+    }
+
+    #[test]
+    fn a_new_projection_is_orthonormal_and_its_base_too() {
+        let projection = Orthogonal::new(3, 7, &mut Init::from_seed(1), &Device::default()).unwrap();
+        assert_orthonormal(projection.weight());
+        assert_orthonormal(projection.base.val());
+        projection.check_signs().unwrap();
+    }
+
+    #[test]
+    fn rows_are_orthonormalised_in_order_with_a_positive_diagonal() {
+        let base = complete(&[3.0, 0.0, 4.0, 0.0, -2.0, 0.0], 2, 3);
+        let first: Vec<f32> = base.iter().step_by(3).copied().collect();
+        let second: Vec<f32> = base.iter().skip(1).step_by(3).copied().collect();
+        for (found, expected) in first.iter().chain(&second).zip([0.6, 0.0, 0.8, 0.0, -1.0, 0.0]) {
+            assert!((found - expected).abs() < 1e-6, "{first:?} {second:?}");
+        }
+    }
+
+    #[test]
+    fn any_parameters_give_an_orthonormal_projection() {
+        let device = Device::default();
+        let mut init = Init::from_seed(2);
+        let mut projection = Orthogonal::new(3, 6, &mut init, &device).unwrap();
+        projection.original = init.param([3, 6], Fill::Normal { std: 2.0 }, &device);
+        assert_orthonormal(projection.weight());
+    }
+
+    #[test]
+    fn a_diagonal_shrunk_by_weight_decay_keeps_the_projection_but_is_found_and_mended() {
+        let mut projection = Orthogonal::new(2, 5, &mut Init::from_seed(3), &Device::default()).unwrap();
+        let before = projection.weight().into_data();
+        projection.original = projection.original.map(|original| original * 0.5);
+        assert_eq!(projection.weight().into_data(), before);
+        assert_eq!(projection.check_signs(), Err(ReftError::BrokenSign { row: 0, found: -0.5 }));
+        let mended = projection.with_whole_signs();
+        mended.check_signs().unwrap();
+        assert_eq!(mended.weight().into_data(), before);
+    }
+
+    #[test]
+    fn the_rank_must_be_below_the_width() {
+        let error = Orthogonal::new(4, 4, &mut Init::from_seed(1), &Device::default()).unwrap_err();
+        assert_eq!(error, ReftError::OrthogonalRank { r: 4, hidden_size: 4 });
+    }
+}

@@ -1,0 +1,115 @@
+//! One intervention.
+
+use burn::module::Module;
+use burn::nn::Linear;
+use burn::tensor::{Device, Tensor};
+use burn_adapters_config::{Activation, ReftConfig};
+use burn_adapters_core::{Fill, Init, Mode, activate};
+
+use crate::{Orthogonal, ReftError};
+
+/// `R`, the projection to the subspace that is intervened on.
+#[derive(Module, Debug)]
+pub enum Projection {
+    /// Without constraint: `[hidden] → [r]`, no bias.
+    Free(Linear),
+    /// With orthonormal rows.
+    Orthogonal(Orthogonal),
+}
+
+impl Projection {
+    /// `R: [r, hidden]`.
+    pub fn weight(&self) -> Tensor<2> {
+        match self {
+            Projection::Free(linear) => linear.weight.val().transpose(),
+            Projection::Orthogonal(orthogonal) => orthogonal.weight(),
+        }
+    }
+
+    /// The number of trained numbers.
+    pub fn num_trained(&self) -> usize {
+        match self {
+            Projection::Free(linear) => linear.weight.lazy_shape().num_elements(),
+            Projection::Orthogonal(orthogonal) => orthogonal.num_trained(),
+        }
+    }
+}
+
+/// The intervention `h + Rᵀ (act(W h + b) − R h)`, or without `− R h`.
+#[derive(Module, Debug)]
+pub struct ReftUnit {
+    /// `W` and `b`: `[hidden] → [r]`.
+    pub learned_source: Linear,
+    /// `R`.
+    pub projection: Projection,
+    /// Subtract the projection of the hidden states.
+    pub subtract_projection: bool,
+    /// The activation after `W h + b`.
+    #[module(skip)]
+    pub non_linearity: Option<Activation>,
+    /// Dropout on the intervened hidden states (the sum, as in the reference).
+    pub dropout: f64,
+}
+
+impl ReftUnit {
+    /// A new intervention on hidden states of `hidden_size`.
+    ///
+    /// # Errors
+    /// If the rank is 0, or too high for orthonormal rows.
+    pub fn new(config: &ReftConfig, hidden_size: usize, init: &mut Init, device: &Device) -> Result<Self, ReftError> {
+        if config.r == 0 {
+            return Err(ReftError::ZeroRank);
+        }
+        let init = &mut init.for_module(config.init_weights_seed);
+        // As PyTorch draws linear layers.
+        let fill = Fill::kaiming_uniform_sqrt5(hidden_size);
+        Ok(Self {
+            learned_source: init.linear([hidden_size, config.r], fill, Some(fill), device),
+            projection: if config.orthogonality {
+                Projection::Orthogonal(Orthogonal::new(config.r, hidden_size, init, device)?)
+            } else {
+                Projection::Free(init.linear([hidden_size, config.r], fill, None, device))
+            },
+            subtract_projection: config.subtract_projection,
+            non_linearity: config.non_linearity,
+            dropout: config.dropout,
+        })
+    }
+
+    /// The intervened hidden states.
+    ///
+    /// # Shapes
+    /// - hidden, output: `[batch, positions, hidden]`
+    pub fn forward(&self, hidden: Tensor<3>, mode: Mode) -> Tensor<3> {
+        mode.dropout(self.dropout, hidden.clone() + self.edit(hidden))
+    }
+
+    /// What the intervention adds: `[batch, positions, hidden]`.
+    pub(crate) fn change(&self, hidden: Tensor<3>, mode: Mode) -> Tensor<3> {
+        if mode.is_training() && self.dropout > 0.0 {
+            self.forward(hidden.clone(), mode) - hidden
+        } else {
+            self.edit(hidden)
+        }
+    }
+
+    /// `Rᵀ (act(W h + b) − R h)`.
+    fn edit(&self, hidden: Tensor<3>) -> Tensor<3> {
+        let projection = self.projection.weight();
+        let mut source = self.learned_source.forward(hidden.clone());
+        if let Some(activation) = self.non_linearity {
+            source = activate(activation, source);
+        }
+        if self.subtract_projection {
+            source = source - hidden.matmul(projection.clone().transpose().unsqueeze());
+        }
+        source.matmul(projection.unsqueeze())
+    }
+
+    /// The number of trained numbers; the fixed base of an [`Orthogonal`] is none.
+    pub fn num_trained(&self) -> usize {
+        let Linear { weight, bias, .. } = &self.learned_source;
+        let bias = bias.as_ref().map_or(0, |bias| bias.lazy_shape().num_elements());
+        weight.lazy_shape().num_elements() + bias + self.projection.num_trained()
+    }
+}

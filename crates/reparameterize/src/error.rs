@@ -1,0 +1,181 @@
+//! What can be wrong.
+
+use std::io;
+use std::path::PathBuf;
+
+use burn_adapters_config::ConfigError;
+use burn_adapters_ia3::Ia3Error;
+use burn_adapters_lora::LoraError;
+use thiserror::Error;
+
+use crate::{ShapeMismatch, Skipped};
+
+/// An adapter that cannot be added, found, merged, saved or loaded. The module is then as it was.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum WeightAdapterError {
+    /// The pattern of [`Targets::regex`](crate::Targets::regex).
+    #[error("`{pattern}` is no regular expression: {reason}")]
+    Pattern {
+        /// The pattern.
+        pattern: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A name is a part of parameter paths.
+    #[error("`{name}` cannot name an adapter: a name must not be empty nor hold dots or control characters")]
+    BadName {
+        /// The name.
+        name: String,
+    },
+    /// The name is taken.
+    #[error("the module has an adapter `{name}` already: choose another name, or remove that one first")]
+    Duplicate {
+        /// The name.
+        name: String,
+    },
+    /// No adapter of this name.
+    #[error("the module has no adapter `{name}`; it has {}", list(.known))]
+    UnknownAdapter {
+        /// The name.
+        name: String,
+        /// The names that there are.
+        known: Vec<String>,
+    },
+    /// The choice matched nothing that can be adapted.
+    #[error("{targets} matched no matrix{}; the module's matrices are {}", left_out(.skipped), list(.matrices))]
+    NothingMatched {
+        /// The choice, in words.
+        targets: String,
+        /// What it matched, but cannot be adapted.
+        skipped: Vec<Skipped>,
+        /// The paths of the matrices that could be (the first ten).
+        matrices: Vec<String>,
+    },
+    /// Named parameters that the module does not have.
+    #[error("the module has no parameter {}", list(.paths))]
+    NoSuchParameter {
+        /// Their paths.
+        paths: Vec<String>,
+    },
+    /// A named parameter that cannot be adapted.
+    #[error("cannot adapt {skipped}")]
+    NotAdaptable {
+        /// The parameter, and why not.
+        skipped: Skipped,
+    },
+    /// Burn keeps one reparameterization a parameter, and would silently put a second inside the first.
+    #[error(
+        "`{path}` has the reparameterization `{found}` already; materialize it first, or choose parameters without one"
+    )]
+    Occupied {
+        /// The parameter.
+        path: String,
+        /// The name of what is attached to it.
+        found: String,
+    },
+    /// Two parameters cannot be told apart.
+    #[error("the module has two parameters with the path `{path}`, so neither can be adapted or saved by it")]
+    AmbiguousPath {
+        /// The path.
+        path: String,
+    },
+    /// Merging goes through Burn's `materialize`, which merges everything.
+    #[error(
+        "`{path}` has the reparameterization `{found}`, which would be merged with the adapter: materialize it first, or \
+         attach it after merging"
+    )]
+    Foreign {
+        /// The parameter.
+        path: String,
+        /// The name of what is attached to it.
+        found: String,
+    },
+    /// A key that has no meaning on the weight's side.
+    #[error("`{key}` cannot be used on weights: {reason}")]
+    Unsupported {
+        /// The key of the configuration.
+        key: &'static str,
+        /// Why not.
+        reason: &'static str,
+    },
+    /// The configuration is wrong in itself.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The module of LoRA or VeRA cannot be built.
+    #[error("`{path}`: {source}")]
+    Lora {
+        /// The parameter.
+        path: String,
+        /// What is wrong.
+        source: LoraError,
+    },
+    /// The module of (IA)³ cannot be built.
+    #[error("`{path}`: {source}")]
+    Ia3 {
+        /// The parameter.
+        path: String,
+        /// What is wrong.
+        source: Ia3Error,
+    },
+    /// A file cannot be read or written.
+    #[error("cannot {doing} {}: {source}", .file.display())]
+    Io {
+        /// Read or write.
+        doing: &'static str,
+        /// The file.
+        file: PathBuf,
+        /// The system's error.
+        source: io::Error,
+    },
+    /// A file that is not what [`save_adapter`](crate::WeightAdapters::save_adapter) writes.
+    #[error("{} is no file of a weight-side adapter: {reason}", .file.display())]
+    Damaged {
+        /// The file.
+        file: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The file's tensors are not the adapter's.
+    #[error("the tensors of {} do not fit its adapter on this module:{}", .file.display(), misfit(.missing, .unexpected, .shapes))]
+    Mismatch {
+        /// The file.
+        file: PathBuf,
+        /// Tensors that the adapter has and the file lacks.
+        missing: Vec<String>,
+        /// Tensors of the file that the adapter does not have.
+        unexpected: Vec<String>,
+        /// Tensors of another shape.
+        shapes: Vec<ShapeMismatch>,
+    },
+}
+
+fn list(names: &[String]) -> String {
+    match names {
+        [] => "none".into(),
+        names => names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", "),
+    }
+}
+
+fn left_out(skipped: &[Skipped]) -> String {
+    match skipped {
+        [] => String::new(),
+        [one] => format!(" (it matched {one})"),
+        [one, rest @ ..] => format!(" (it matched {one}, and {} like it)", rest.len()),
+    }
+}
+
+fn misfit(missing: &[String], unexpected: &[String], shapes: &[ShapeMismatch]) -> String {
+    let mut text = String::new();
+    if !missing.is_empty() {
+        text += &format!(" missing {};", list(missing));
+    }
+    if !unexpected.is_empty() {
+        text += &format!(" unexpected {};", list(unexpected));
+    }
+    for ShapeMismatch { tensor, expected, found } in shapes {
+        text += &format!(" `{tensor}` must be {expected:?}, found {found:?};");
+    }
+    text.pop();
+    text
+}

@@ -1,0 +1,180 @@
+//! Files of one adapter.
+//!
+//! A safetensors file: the tensors in single precision, named by the path of the adapted parameter, the method, and the
+//! parameter in it (`layers.0.mha.query.weight.lora.a`); VeRA's frozen matrices are `vera_shared.a` and `vera_shared.b`.
+//! The header holds, under one key, a JSON object with the configuration and the adapted paths, so that a missing tensor
+//! is known to be missing.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fs;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use burn::module::Module;
+use burn_adapters_config::{AdapterConfig, LoraConfig, MethodConfig};
+use burn_adapters_core::Init;
+use safetensors::tensor::{Dtype, SafeTensors, TensorView};
+use serde_json::{Value, json};
+
+use crate::attach::Adapted;
+use crate::plan::Plan;
+use crate::tensors::{Filler, RawTensor, Tensors, collect};
+use crate::{SaveReport, ShapeMismatch, Targets, WeightAdapterError};
+
+/// The key of the header.
+const HEADER: &str = "burn_adapters";
+const FORMAT: &str = "weight_adapter";
+const VERSION: u64 = 1;
+/// The prefix of VeRA's frozen matrices: no method is called so, thus no parameter's path makes such a name.
+const SHARED: &str = "vera_shared";
+
+pub(crate) fn save(adapted: &Adapted, name: &str, file: &Path) -> Result<SaveReport, WeightAdapterError> {
+    let mut tensors = Tensors::new();
+    let mut targets = Vec::new();
+    let mut about = None;
+    for (path, named) in &adapted.named {
+        if let Some(update) = named.updates.get(name) {
+            collect(update, path, &mut tensors);
+            targets.push(path.as_str());
+            about = about.or(named.about.get(name));
+        }
+    }
+    if let Some(shared) = about.and_then(|about| about.frozen.as_ref()?.first()) {
+        collect(&shared, SHARED, &mut tensors);
+    }
+    let config = about.map_or(Value::Null, |about| AdapterConfig::from((*about.config).clone()).to_json_value());
+    let header = json!({ "format": FORMAT, "version": VERSION, "config": config, "targets": targets });
+    let bytes =
+        encode(&tensors, &header.to_string()).map_err(|error| io_error("write", file, io::Error::other(error)))?;
+    write_beside(file, &bytes).map_err(|source| io_error("write", file, source))?;
+    Ok(SaveReport {
+        file: file.to_owned(),
+        tensors: tensors.len(),
+        parameters: tensors.values().map(|tensor| tensor.values.len()).sum(),
+        bytes: bytes.len() as u64,
+    })
+}
+
+/// The adapter of a file, fitted to a module.
+pub(crate) fn load<M: Module>(module: &M, name: &str, file: &Path) -> Result<Plan, WeightAdapterError> {
+    let bytes = fs::read(file).map_err(|source| io_error("read", file, source))?;
+    let (header, tensors) = decode(file, &bytes)?;
+    let (config, targets) = parse(&header).map_err(|reason| damaged(file, reason))?;
+    let mut plan = Plan::new(module, name, &Targets::paths(targets), &config, &mut Init::from_seed(0))?;
+    check(file, &plan, &tensors)?;
+    let mut filler = Filler::new(tensors);
+    for place in &mut plan.places {
+        place.update = filler.fill(place.update.clone(), &place.path);
+        if let Some(magnitude) = place.update.magnitude_mut() {
+            magnitude.mark_set();
+        }
+    }
+    plan.shared = plan.shared.map(|shared| filler.fill(shared, SHARED));
+    Ok(plan)
+}
+
+/// Compares the file's tensors with the adapter's.
+fn check(file: &Path, plan: &Plan, tensors: &Tensors) -> Result<(), WeightAdapterError> {
+    let mut expected = BTreeMap::new();
+    for place in &plan.places {
+        crate::tensors::shapes(&place.update, &place.path, &mut expected);
+    }
+    if let Some(shared) = &plan.shared {
+        crate::tensors::shapes(shared, SHARED, &mut expected);
+    }
+    let missing: Vec<String> = expected.keys().filter(|name| !tensors.contains_key(*name)).cloned().collect();
+    let unexpected: Vec<String> = tensors.keys().filter(|name| !expected.contains_key(*name)).cloned().collect();
+    let shapes: Vec<ShapeMismatch> = expected
+        .into_iter()
+        .filter_map(|(tensor, expected)| {
+            let found = &tensors.get(&tensor)?.shape;
+            (*found != expected).then(|| ShapeMismatch { tensor, found: found.clone(), expected })
+        })
+        .collect();
+    if missing.is_empty() && unexpected.is_empty() && shapes.is_empty() {
+        return Ok(());
+    }
+    Err(WeightAdapterError::Mismatch { file: file.to_owned(), missing, unexpected, shapes })
+}
+
+fn encode(tensors: &Tensors, header: &str) -> Result<Vec<u8>, safetensors::SafeTensorError> {
+    let bytes: Vec<(&String, &RawTensor, Vec<u8>)> = tensors
+        .iter()
+        .map(|(name, tensor)| (name, tensor, tensor.values.iter().flat_map(|value| value.to_le_bytes()).collect()))
+        .collect();
+    let views = bytes
+        .iter()
+        .map(|(name, tensor, bytes)| Ok((name.as_str(), TensorView::new(Dtype::F32, tensor.shape.clone(), bytes)?)));
+    let views: Vec<_> = views.collect::<Result<_, safetensors::SafeTensorError>>()?;
+    // One key only: the order of several would differ from run to run.
+    safetensors::serialize(views, Some(HashMap::from([(HEADER.to_owned(), header.to_owned())])))
+}
+
+fn decode(file: &Path, bytes: &[u8]) -> Result<(String, Tensors), WeightAdapterError> {
+    let fail = |error: safetensors::SafeTensorError| damaged(file, error.to_string());
+    let (_, metadata) = SafeTensors::read_metadata(bytes).map_err(fail)?;
+    let header = metadata.metadata().as_ref().and_then(|metadata| metadata.get(HEADER)).cloned();
+    let header = header.ok_or_else(|| damaged(file, format!("its header has no key `{HEADER}`")))?;
+    let mut tensors = Tensors::new();
+    for (name, view) in SafeTensors::deserialize(bytes).map_err(fail)?.iter() {
+        if view.dtype() != Dtype::F32 {
+            return Err(damaged(file, format!("the tensor `{name}` must be F32, found {:?}", view.dtype())));
+        }
+        let values = view.data().chunks_exact(4).map(|bytes| {
+            let mut number = [0; 4];
+            number.copy_from_slice(bytes);
+            f32::from_le_bytes(number)
+        });
+        tensors.insert(name.to_owned(), RawTensor { shape: view.shape().to_vec(), values: values.collect() });
+    }
+    Ok((header, tensors))
+}
+
+/// Configuration and targets of a header.
+fn parse(header: &str) -> Result<(LoraConfig, Vec<String>), String> {
+    let header: Value = serde_json::from_str(header).map_err(|error| format!("its header is no JSON: {error}"))?;
+    let (format, version) = (&header["format"], &header["version"]);
+    if format != FORMAT || version != VERSION {
+        return Err(format!("expected the format \"{FORMAT}\", version {VERSION}; found {format}, version {version}"));
+    }
+    let config = AdapterConfig::from_json_value(&header["config"]).map_err(|error| format!("its `config`: {error}"))?;
+    let [MethodConfig::Lora(config)] = config.methods() else {
+        return Err(format!("its `config` must be of LoRA or a relative, found `{config}`"));
+    };
+    let targets = header["targets"].as_array().map(|paths| paths.iter().map(|path| path.as_str().map(str::to_owned)));
+    match targets.and_then(Iterator::collect::<Option<Vec<String>>>) {
+        Some(targets) => Ok((config.clone(), targets)),
+        None => Err("its `targets` must be a list of parameter paths".into()),
+    }
+}
+
+/// Writes a complete file under another name, then puts it in place.
+fn write_beside(file: &Path, bytes: &[u8]) -> io::Result<()> {
+    let folder = match file.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder.to_owned(),
+        _ => PathBuf::from("."),
+    };
+    fs::create_dir_all(&folder)?;
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(".saving-");
+    // A temporary file is private by default; this one becomes a file like any other.
+    #[cfg(unix)]
+    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+    let mut beside = builder.tempfile_in(&folder)?;
+    beside.write_all(bytes)?;
+    beside.as_file().sync_all()?;
+    beside.persist(file).map_err(|error| error.error)?;
+    // Makes the new name durable, where a folder can be synced.
+    if let Ok(folder) = fs::File::open(&folder) {
+        let _ = folder.sync_all();
+    }
+    Ok(())
+}
+
+fn io_error(doing: &'static str, file: &Path, source: io::Error) -> WeightAdapterError {
+    WeightAdapterError::Io { doing, file: file.to_owned(), source }
+}
+
+fn damaged(file: &Path, reason: impl Into<String>) -> WeightAdapterError {
+    WeightAdapterError::Damaged { file: file.to_owned(), reason: reason.into() }
+}

@@ -1,0 +1,114 @@
+//! What was touched.
+
+use std::fmt;
+use std::path::PathBuf;
+
+/// What an adapter was added to; prints as a list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AddReport {
+    /// The adapter's name.
+    pub name: String,
+    /// Every matrix that is adapted, in the module's order.
+    pub adapted: Vec<AdaptedParameter>,
+    /// What the choice matched, but cannot be adapted.
+    pub skipped: Vec<Skipped>,
+    /// Frozen numbers that the adapter needs besides its parameters (VeRA's random matrices).
+    pub frozen: usize,
+}
+
+/// A matrix with an adapter.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AdaptedParameter {
+    /// The path of the weight.
+    pub path: String,
+    /// `[d_input, d_output]`.
+    pub shape: [usize; 2],
+    /// `lora`, `dora`, `vera`, `dvora` or `ia3`.
+    pub method: &'static str,
+    /// Trained parameters.
+    pub parameters: usize,
+    /// The path of the bias that is scaled with the weight, by DoRA and (IA)³.
+    pub bias: Option<String>,
+}
+
+/// A parameter that was matched and left out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Skipped {
+    /// The path of the parameter.
+    pub path: String,
+    /// Why.
+    pub reason: SkipReason,
+}
+
+/// Why a parameter cannot be adapted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SkipReason {
+    /// It is no matrix.
+    Rank {
+        /// Its shape.
+        shape: Vec<usize>,
+    },
+    /// It is the table of an embedding: rows are looked up, and the whole adapted table would be built for each look.
+    Embedding,
+}
+
+/// What was written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SaveReport {
+    /// The file.
+    pub file: PathBuf,
+    /// How many tensors it holds.
+    pub tensors: usize,
+    /// How many numbers they hold.
+    pub parameters: usize,
+    /// Its size.
+    pub bytes: u64,
+}
+
+/// A tensor of a file that has another shape than the adapter's.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ShapeMismatch {
+    /// Its name.
+    pub tensor: String,
+    /// The adapter's shape.
+    pub expected: Vec<usize>,
+    /// The file's.
+    pub found: Vec<usize>,
+}
+
+impl AddReport {
+    /// The number of trained parameters.
+    pub fn parameters(&self) -> usize {
+        self.adapted.iter().map(|adapted| adapted.parameters).sum()
+    }
+}
+
+impl fmt::Display for AddReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{}: {} parameters at {} matrices", self.name, self.parameters(), self.adapted.len())?;
+        for AdaptedParameter { path, shape: [d_input, d_output], method, parameters, bias } in &self.adapted {
+            write!(f, "  {path} [{d_input}, {d_output}]: {method}, {parameters} parameters")?;
+            match bias {
+                Some(bias) => writeln!(f, ", scales {bias} too")?,
+                None => writeln!(f)?,
+            }
+        }
+        for skipped in &self.skipped {
+            writeln!(f, "  left out: {skipped}")?;
+        }
+        if self.frozen > 0 {
+            writeln!(f, "  shared and frozen: {} numbers", self.frozen)?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Skipped {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.reason {
+            SkipReason::Rank { shape } => write!(f, "`{}`, which is no matrix but of shape {shape:?}", self.path),
+            SkipReason::Embedding => write!(f, "`{}`, which is the table of an embedding", self.path),
+        }
+    }
+}

@@ -1,0 +1,105 @@
+//! Which texts go through the model together.
+//!
+//! A batch is padded to its longest text, and padding costs as much to compute as text. So texts of like length are put
+//! together; but not over the whole data set, or every epoch would see the same batches. The data is shuffled, cut into
+//! windows of [`WINDOW`] batches, sorted by length within each, cut into batches, and the batches are shuffled.
+
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+use rand::seq::SliceRandom;
+
+/// How many batches are sorted by length together.
+pub(crate) const WINDOW: usize = 50;
+
+/// The batches of one epoch: the indices of the texts of each. They depend on the lengths, `seed` and `epoch` alone.
+/// The last batch to be cut may be smaller, and stands anywhere.
+pub(crate) fn epoch(
+    lengths: &[usize],
+    batch_size: usize,
+    group_by_length: bool,
+    seed: u64,
+    epoch: usize,
+) -> Vec<Vec<usize>> {
+    let mut rng = StdRng::seed_from_u64(mix(seed, epoch as u64));
+    let mut order: Vec<usize> = (0..lengths.len()).collect();
+    order.shuffle(&mut rng);
+    if !group_by_length {
+        return order.chunks(batch_size).map(<[usize]>::to_vec).collect();
+    }
+    for window in order.chunks_mut(WINDOW * batch_size) {
+        window.sort_by_key(|index| lengths[*index]);
+    }
+    let mut batches: Vec<Vec<usize>> = order.chunks(batch_size).map(<[usize]>::to_vec).collect();
+    batches.shuffle(&mut rng);
+    batches
+}
+
+/// The batches of an evaluation: from the longest texts to the shortest, so that a lack of memory shows at once.
+pub(crate) fn by_length(lengths: &[usize], batch_size: usize) -> Vec<Vec<usize>> {
+    let mut order: Vec<usize> = (0..lengths.len()).collect();
+    order.sort_by_key(|index| std::cmp::Reverse(lengths[*index]));
+    order.chunks(batch_size).map(<[usize]>::to_vec).collect()
+}
+
+/// A seed from two (SplitMix64's finaliser): neighbouring inputs give unrelated seeds.
+pub(crate) fn mix(seed: u64, value: u64) -> u64 {
+    let mut z = seed.wrapping_add(value.wrapping_add(1).wrapping_mul(0x9E37_79B9_7F4A_7C15));
+    z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+    z ^ (z >> 31)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lengths() -> Vec<usize> {
+        (0..1003).map(|index| 3 + (index * 7919) % 61).collect()
+    }
+
+    fn padded(batches: &[Vec<usize>], lengths: &[usize]) -> usize {
+        let longest = |batch: &Vec<usize>| batch.iter().map(|index| lengths[*index]).max().unwrap_or(0);
+        batches.iter().map(|batch| batch.len() * longest(batch)).sum()
+    }
+
+    #[test]
+    fn every_text_is_in_one_batch() {
+        for group in [true, false] {
+            let batches = epoch(&lengths(), 8, group, 1, 0);
+            assert_eq!(batches.len(), 126);
+            let mut all = batches.concat();
+            all.sort_unstable();
+            assert_eq!(all, (0..1003).collect::<Vec<_>>());
+        }
+    }
+
+    #[test]
+    fn batches_depend_on_seed_and_epoch_alone() {
+        let batches = |seed, number| epoch(&lengths(), 8, true, seed, number);
+        assert_eq!(batches(1, 2), batches(1, 2));
+        assert_ne!(batches(1, 2), batches(1, 3));
+        assert_ne!(batches(1, 2), batches(2, 2));
+    }
+
+    #[test]
+    fn grouping_saves_nearly_all_padding() {
+        let lengths = lengths();
+        let tokens: usize = lengths.iter().sum();
+        let grouped = padded(&epoch(&lengths, 8, true, 1, 0), &lengths);
+        let random = padded(&epoch(&lengths, 8, false, 1, 0), &lengths);
+        assert!(grouped * 100 < tokens * 105, "{grouped} positions for {tokens} tokens");
+        assert!(random * 100 > tokens * 150, "{random} positions for {tokens} tokens");
+    }
+
+    #[test]
+    fn grouped_batches_do_not_come_in_the_order_of_their_lengths() {
+        let lengths = lengths();
+        let longest: Vec<usize> = epoch(&lengths, 8, true, 1, 0).iter().map(|batch| lengths[batch[0]]).collect();
+        assert!(!longest.is_sorted() && !longest.iter().rev().is_sorted());
+    }
+
+    #[test]
+    fn evaluation_begins_with_the_longest() {
+        assert_eq!(by_length(&[1, 9, 4, 9, 2], 2), [vec![1, 3], vec![2, 4], vec![0]]);
+    }
+}

@@ -1,0 +1,198 @@
+//! Checkpoints: all that a training needs to go on as if it had never stopped.
+//!
+//! A folder `epoch-0002` holds `parameters.safetensors` (the adapter and its head), `optimizer.safetensors` (AdamW's two
+//! means of each parameter), `best.safetensors` (the parameters of the best epoch, where that is another), and
+//! `state.json` (where the training stands, what it was made with, its history). It is written beside and then renamed,
+//! so that a folder of that name is always whole. Random numbers need no state: they follow from the seed and the step.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use burn::tensor::{DType, Device, Tensor, TensorData};
+use safetensors::{Dtype, SafeTensors, tensor::TensorView};
+use serde::{Deserialize, Serialize};
+
+use crate::adamw::Moments;
+use crate::{History, TrainError};
+
+/// The version of the layout.
+const VERSION: u32 = 1;
+const PARAMETERS: &str = "parameters.safetensors";
+const OPTIMIZER: &str = "optimizer.safetensors";
+const BEST: &str = "best.safetensors";
+const STATE: &str = "state.json";
+
+pub(crate) type Values = BTreeMap<String, TensorData>;
+
+/// Where a training stands, and what it was made with.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct State {
+    pub(crate) version: u32,
+    /// Epochs that are done.
+    pub(crate) epoch: usize,
+    /// Optimizer steps that are done.
+    pub(crate) step: usize,
+    /// What must be the same to go on, by name.
+    pub(crate) made_with: BTreeMap<String, String>,
+    /// What the base model alone gives for a text of the training data.
+    pub(crate) base_probe: f64,
+    /// The number of AdamW's steps of each parameter.
+    pub(crate) optimizer_steps: BTreeMap<String, u32>,
+    pub(crate) history: History,
+}
+
+/// A whole checkpoint.
+#[derive(Debug)]
+pub(crate) struct Checkpoint {
+    pub(crate) state: State,
+    pub(crate) parameters: Values,
+    pub(crate) moments: BTreeMap<String, Moments>,
+    /// The parameters of the best epoch, where that is another.
+    pub(crate) best: Option<Values>,
+}
+
+impl State {
+    pub(crate) fn new(epoch: usize, step: usize, made_with: BTreeMap<String, String>, base_probe: f64) -> Self {
+        let (optimizer_steps, history) = (BTreeMap::new(), History::default());
+        Self { version: VERSION, epoch, step, made_with, base_probe, optimizer_steps, history }
+    }
+}
+
+/// The checkpoints of a folder, with their epochs, in order.
+pub(crate) fn list(folder: &Path) -> Result<Vec<(usize, PathBuf)>, TrainError> {
+    if !folder.exists() {
+        return Ok(Vec::new());
+    }
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).map_err(TrainError::io(folder))? {
+        let path = entry.map_err(TrainError::io(folder))?.path();
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        if let Some(epoch) = name.strip_prefix("epoch-").and_then(|epoch| epoch.parse().ok()) {
+            found.push((epoch, path));
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+/// Writes a checkpoint into `folder`; gives its path.
+pub(crate) fn save(folder: &Path, mut checkpoint: Checkpoint) -> Result<PathBuf, TrainError> {
+    let name = format!("epoch-{:04}", checkpoint.state.epoch);
+    let (path, beside) = (folder.join(&name), folder.join(format!(".{name}.partial")));
+    if beside.exists() {
+        fs::remove_dir_all(&beside).map_err(TrainError::io(&beside))?;
+    }
+    fs::create_dir_all(&beside).map_err(TrainError::io(&beside))?;
+    write_tensors(&beside.join(PARAMETERS), &checkpoint.parameters)?;
+    if let Some(best) = &checkpoint.best {
+        write_tensors(&beside.join(BEST), best)?;
+    }
+    let mut moments = Values::new();
+    for (parameter, Moments { first, second, steps }) in checkpoint.moments {
+        for (name, tensor) in [("first", first), ("second", second)] {
+            let data = tensor.try_into_data().map_err(|error| TrainError::Device(error.to_string()))?;
+            moments.insert(format!("{parameter}.{name}"), data);
+        }
+        checkpoint.state.optimizer_steps.insert(parameter, steps);
+    }
+    write_tensors(&beside.join(OPTIMIZER), &moments)?;
+    let state = serde_json::to_vec_pretty(&checkpoint.state).map_err(bad(&beside))?;
+    write(&beside.join(STATE), &state)?;
+    if path.exists() {
+        fs::remove_dir_all(&path).map_err(TrainError::io(&path))?;
+    }
+    fs::rename(&beside, &path).map_err(TrainError::io(&path))?;
+    Ok(path)
+}
+
+/// Removes all but the newest `keep` checkpoints.
+pub(crate) fn prune(folder: &Path, keep: usize) -> Result<(), TrainError> {
+    let found = list(folder)?;
+    for (_, path) in found.iter().rev().skip(keep) {
+        fs::remove_dir_all(path).map_err(TrainError::io(path))?;
+    }
+    Ok(())
+}
+
+/// Reads where the training of a checkpoint stands.
+pub(crate) fn read_state(path: &Path) -> Result<State, TrainError> {
+    let file = path.join(STATE);
+    let bytes = fs::read(&file).map_err(TrainError::io(&file))?;
+    let state: State = serde_json::from_slice(&bytes).map_err(bad(&file))?;
+    if state.version != VERSION {
+        return Err(bad(&file)(format!("its layout has the version {}, this program reads {VERSION}", state.version)));
+    }
+    Ok(state)
+}
+
+/// Reads a checkpoint; the optimizer's state is put on `device`.
+pub(crate) fn load(path: &Path, state: State, device: &Device) -> Result<Checkpoint, TrainError> {
+    let parameters = read_tensors(&path.join(PARAMETERS))?;
+    let best_file = path.join(BEST);
+    let best = best_file.exists().then(|| read_tensors(&best_file)).transpose()?;
+    let file = path.join(OPTIMIZER);
+    let mut values = read_tensors(&file)?;
+    let mut moments = BTreeMap::new();
+    for (parameter, steps) in &state.optimizer_steps {
+        let size = parameters.get(parameter).map(TensorData::num_elements);
+        let mut moment = |name: &str| {
+            let name = format!("{parameter}.{name}");
+            let data = values.remove(&name).ok_or_else(|| bad(&file)(format!("{name} is missing")))?;
+            if data.shape().to_vec().len() != 1 || Some(data.num_elements()) != size {
+                return Err(bad(&file)(format!("{name} does not have the size of its parameter")));
+            }
+            let dtype = data.dtype();
+            Ok(Tensor::<1>::from_data(data, (device, dtype)))
+        };
+        let (first, second) = (moment("first")?, moment("second")?);
+        moments.insert(parameter.clone(), Moments { first, second, steps: *steps });
+    }
+    Ok(Checkpoint { state, parameters, moments, best })
+}
+
+fn write_tensors(path: &Path, values: &Values) -> Result<(), TrainError> {
+    let mut views = Vec::with_capacity(values.len());
+    for (name, data) in values {
+        let dtype = match data.dtype() {
+            DType::F64 => Dtype::F64,
+            DType::F32 | DType::Flex32 => Dtype::F32,
+            DType::F16 => Dtype::F16,
+            DType::BF16 => Dtype::BF16,
+            other => return Err(bad(path)(format!("{name} is of type {other:?}, which is not trained"))),
+        };
+        let view = TensorView::new(dtype, data.shape().to_vec(), data.as_bytes()).map_err(bad(path))?;
+        views.push((name.as_str(), view));
+    }
+    write(path, &safetensors::serialize(views, None).map_err(bad(path))?)
+}
+
+fn read_tensors(path: &Path) -> Result<Values, TrainError> {
+    let bytes = fs::read(path).map_err(TrainError::io(path))?;
+    let file = SafeTensors::deserialize(&bytes).map_err(bad(path))?;
+    let mut values = Values::new();
+    for (name, view) in file.iter() {
+        let dtype = match view.dtype() {
+            Dtype::F64 => DType::F64,
+            Dtype::F32 => DType::F32,
+            Dtype::F16 => DType::F16,
+            Dtype::BF16 => DType::BF16,
+            other => return Err(bad(path)(format!("{name} is of type {other:?}"))),
+        };
+        let data = TensorData::from_bytes_vec(view.data().to_vec(), view.shape().to_vec(), dtype);
+        values.insert(name.to_owned(), data);
+    }
+    Ok(values)
+}
+
+fn write(path: &Path, bytes: &[u8]) -> Result<(), TrainError> {
+    use std::io::Write;
+    let mut file = fs::File::create(path).map_err(TrainError::io(path))?;
+    // On the disk before the rename is: or a crash could leave a whole name with half a file.
+    file.write_all(bytes).and_then(|()| file.sync_all()).map_err(TrainError::io(path))
+}
+
+fn bad<E: ToString>(path: &Path) -> impl Fn(E) -> TrainError + use<E> {
+    let path = path.to_owned();
+    move |error| TrainError::BadCheckpoint { path: path.clone(), message: error.to_string() }
+}

@@ -1,0 +1,194 @@
+//! How to train.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{AdamWOptions, Metric, Schedule, TrainError, Warmup};
+
+/// How to train. The defaults are those of the reference's own examples where it has them.
+///
+/// ```
+/// use burn_adapters_train::{Metric, Schedule, TrainConfig, Warmup};
+///
+/// let config = TrainConfig::new()
+///     .with_epochs(5)
+///     .with_learning_rate(5e-4)
+///     .with_schedule(Schedule::Cosine)
+///     .with_warmup(Warmup::Ratio(0.06))
+///     .with_best(Metric::Accuracy)
+///     .with_patience(2);
+/// assert!(config.check().is_ok());
+/// assert!(config.with_batch_size(0).check().is_err());
+/// ```
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct TrainConfig {
+    /// How many times to go through the data. 3 by default.
+    pub epochs: usize,
+    /// Texts that go through the model together. 32 by default.
+    pub batch_size: usize,
+    /// Batches whose gradients are added up for one optimizer step. 1 by default.
+    pub accumulation: usize,
+    /// Texts that go through the model together in evaluation. 64 by default.
+    pub evaluation_batch_size: usize,
+    /// The peak learning rate. 1e-3 by default.
+    pub learning_rate: f64,
+    /// How the learning rate goes on from its peak. A straight line to 0 by default.
+    pub schedule: Schedule,
+    /// For how long the learning rate rises to its peak. Not at all by default.
+    pub warmup: Warmup,
+    /// The numbers of AdamW.
+    pub adamw: AdamWOptions,
+    /// The greatest norm of the gradients of one step. 1 by default.
+    pub max_gradient_norm: Option<f64>,
+    /// Whether texts of like length go together. They do by default.
+    pub group_by_length: bool,
+    /// Whether the base model's own dropout is on, as in the reference. It is by default.
+    pub base_dropout: bool,
+    /// From which the order of the texts and all dropout follow. 42 by default.
+    pub seed: u64,
+    /// Evaluate before the first step, too. Not by default.
+    pub evaluate_at_start: bool,
+    /// Give back the parameters of the epoch that is best by this metric; those of the last epoch by default.
+    pub best: Option<Metric>,
+    /// Stop after so many evaluations without a better one. Never by default. Needs `best`.
+    pub patience: Option<usize>,
+    /// Where to write a checkpoint after each epoch. Nowhere by default.
+    pub checkpoints: Option<PathBuf>,
+    /// How many checkpoints to keep; all by default.
+    pub keep_checkpoints: Option<usize>,
+    /// Go on from the newest checkpoint, if there is one.
+    pub resume: bool,
+}
+
+impl Default for TrainConfig {
+    fn default() -> Self {
+        Self {
+            epochs: 3,
+            batch_size: 32,
+            accumulation: 1,
+            evaluation_batch_size: 64,
+            learning_rate: 1e-3,
+            schedule: Schedule::Linear,
+            warmup: Warmup::Steps(0),
+            adamw: AdamWOptions::default(),
+            max_gradient_norm: Some(1.0),
+            group_by_length: true,
+            base_dropout: true,
+            seed: 42,
+            evaluate_at_start: false,
+            best: None,
+            patience: None,
+            checkpoints: None,
+            keep_checkpoints: None,
+            resume: false,
+        }
+    }
+}
+
+macro_rules! setters {
+    ($($(#[$doc:meta])* $name:ident, $field:ident: $type:ty => $value:expr;)*) => {
+        impl TrainConfig {
+            $($(#[$doc])* pub fn $name(mut self, $field: $type) -> Self {
+                self.$field = $value;
+                self
+            })*
+        }
+    };
+}
+
+setters! {
+    /// Sets the number of epochs.
+    with_epochs, epochs: usize => epochs;
+    /// Sets the number of texts that go through the model together.
+    with_batch_size, batch_size: usize => batch_size;
+    /// Sets the number of batches whose gradients are added up for one step.
+    with_accumulation, accumulation: usize => accumulation;
+    /// Sets the number of texts that go through the model together in evaluation.
+    with_evaluation_batch_size, evaluation_batch_size: usize => evaluation_batch_size;
+    /// Sets the peak learning rate.
+    with_learning_rate, learning_rate: f64 => learning_rate;
+    /// Sets how the learning rate goes on from its peak.
+    with_schedule, schedule: Schedule => schedule;
+    /// Sets for how long the learning rate rises.
+    with_warmup, warmup: Warmup => warmup;
+    /// Sets the numbers of AdamW.
+    with_adamw, adamw: AdamWOptions => adamw;
+    /// Sets the greatest norm of the gradients; `None` for no clipping.
+    with_max_gradient_norm, max_gradient_norm: Option<f64> => max_gradient_norm;
+    /// Sets whether texts of like length go together.
+    with_group_by_length, group_by_length: bool => group_by_length;
+    /// Sets whether the base model's own dropout is on.
+    with_base_dropout, base_dropout: bool => base_dropout;
+    /// Sets the seed.
+    with_seed, seed: u64 => seed;
+    /// Sets whether to evaluate before the first step, too.
+    with_evaluate_at_start, evaluate_at_start: bool => evaluate_at_start;
+    /// Gives back the best epoch by this metric.
+    with_best, best: Metric => Some(best);
+    /// Stops after so many evaluations without a better one.
+    with_patience, patience: usize => Some(patience);
+    /// Writes a checkpoint after each epoch into this folder.
+    with_checkpoints, checkpoints: impl Into<PathBuf> => Some(checkpoints.into());
+    /// Keeps only the newest checkpoints.
+    with_keep_checkpoints, keep_checkpoints: usize => Some(keep_checkpoints);
+    /// Sets whether to go on from the newest checkpoint.
+    with_resume, resume: bool => resume;
+}
+
+impl TrainConfig {
+    /// The defaults.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Whether one can train so.
+    ///
+    /// # Errors
+    /// If a value is out of its range, or an option needs another one.
+    pub fn check(&self) -> Result<(), TrainError> {
+        let bad = |option: &'static str, expected: &'static str, found: String| {
+            Err(TrainError::BadConfig { option, expected, found })
+        };
+        let counts = [
+            ("epochs", self.epochs),
+            ("batch_size", self.batch_size),
+            ("accumulation", self.accumulation),
+            ("evaluation_batch_size", self.evaluation_batch_size),
+            ("patience", self.patience.unwrap_or(1)),
+            ("keep_checkpoints", self.keep_checkpoints.unwrap_or(1)),
+        ];
+        if let Some((option, _)) = counts.iter().find(|(_, count)| *count == 0) {
+            return bad(option, "at least 1", "0".into());
+        }
+        let above_zero = |value: f64| value > 0.0 && value.is_finite();
+        let below_one = |value: f64| (0.0..1.0).contains(&value);
+        let AdamWOptions { beta_1, beta_2, epsilon, weight_decay } = self.adamw;
+        let numbers = [
+            ("learning_rate", "a number above 0", self.learning_rate, above_zero(self.learning_rate)),
+            ("max_gradient_norm", "a number above 0", self.max_gradient_norm.unwrap_or(1.0), {
+                above_zero(self.max_gradient_norm.unwrap_or(1.0))
+            }),
+            ("beta_1", "a number from 0 to 1, 1 excluded", beta_1, below_one(beta_1)),
+            ("beta_2", "a number from 0 to 1, 1 excluded", beta_2, below_one(beta_2)),
+            ("epsilon", "a number above 0", epsilon, above_zero(epsilon)),
+            ("weight_decay", "a number, at least 0", weight_decay, weight_decay >= 0.0 && weight_decay.is_finite()),
+        ];
+        if let Some((option, expected, found, _)) = numbers.iter().find(|(.., good)| !good) {
+            return bad(option, expected, found.to_string());
+        }
+        if let Warmup::Ratio(ratio) = self.warmup
+            && !(0.0..=1.0).contains(&ratio)
+        {
+            return bad("warmup", "a number of steps, or a ratio from 0 to 1", ratio.to_string());
+        }
+        if self.patience.is_some() && self.best.is_none() {
+            return bad("patience", "given with the metric that tells the best epoch (`best`)", "none".into());
+        }
+        if self.resume && self.checkpoints.is_none() {
+            return bad("resume", "given with the folder of the checkpoints", "none".into());
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,204 @@
+//! Which columns hold the text and the label.
+
+use std::convert::Infallible;
+use std::fmt;
+use std::path::Path;
+use std::str::FromStr;
+
+use super::DataError;
+
+/// A column, by name or by number.
+///
+/// Numbers count from 0: `3` is the fourth column. Where a file has a header, a column that is *named* `3` goes before
+/// the one that is numbered so.
+///
+/// ```
+/// use burn_adapters_train::Column;
+///
+/// assert_eq!("sentence".parse(), Ok(Column::Name("sentence".into())));
+/// assert_eq!("3".parse(), Ok(Column::Number(3)));
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Column {
+    /// By its name in the header, or the key of a JSON object.
+    Name(String),
+    /// By its number, from 0.
+    Number(usize),
+}
+
+impl FromStr for Column {
+    type Err = Infallible;
+
+    fn from_str(text: &str) -> Result<Self, Infallible> {
+        Ok(text.parse().map_or_else(|_| Column::Name(text.to_owned()), Column::Number))
+    }
+}
+
+impl From<&str> for Column {
+    fn from(text: &str) -> Self {
+        text.parse().unwrap_or_else(|never: Infallible| match never {})
+    }
+}
+
+impl From<String> for Column {
+    fn from(text: String) -> Self {
+        text.as_str().into()
+    }
+}
+
+impl From<usize> for Column {
+    fn from(number: usize) -> Self {
+        Column::Number(number)
+    }
+}
+
+impl fmt::Display for Column {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Column::Name(name) => write!(f, "`{name}`"),
+            Column::Number(number) => write!(f, "number {number} (counted from 0)"),
+        }
+    }
+}
+
+/// What a label is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum LabelKind {
+    /// The name of one class: any text, a whole number, a truth value.
+    #[default]
+    Class,
+    /// The names of all classes that apply: separated by `|`, or a JSON array; an empty cell is none.
+    Classes,
+    /// A number, for regression.
+    Number,
+}
+
+/// Whether the first line of a CSV or TSV file names the columns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Header {
+    /// It does if any column is asked for by name.
+    #[default]
+    Auto,
+    /// It does.
+    Yes,
+    /// It is data.
+    No,
+}
+
+/// A file format.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// Comma-separated, with `"` around cells that hold commas, quotes or line breaks (RFC 4180).
+    Csv,
+    /// Tab-separated; quotes mean nothing.
+    Tsv,
+    /// A JSON object a line; blank lines are skipped.
+    JsonLines,
+}
+
+impl Format {
+    /// The format that a file's extension stands for.
+    ///
+    /// # Errors
+    /// If it stands for none.
+    pub fn of_path(path: &Path) -> Result<Self, DataError> {
+        let extension = path.extension().map(|extension| extension.to_string_lossy().to_lowercase());
+        match extension.as_deref() {
+            Some("csv") => Ok(Format::Csv),
+            Some("tsv" | "tab") => Ok(Format::Tsv),
+            Some("jsonl" | "ndjson" | "json") => Ok(Format::JsonLines),
+            _ => Err(DataError::UnknownFormat { path: path.to_owned() }),
+        }
+    }
+}
+
+impl FromStr for Format {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "csv" => Ok(Format::Csv),
+            "tsv" => Ok(Format::Tsv),
+            "jsonl" | "json" => Ok(Format::JsonLines),
+            _ => Err(format!("unknown format `{text}`: expected csv, tsv or jsonl")),
+        }
+    }
+}
+
+/// Which columns to read, and how.
+///
+/// ```
+/// use burn_adapters_train::{Columns, Dataset, Format, Label};
+///
+/// let columns = Columns::new(2, 1).with_label_kind(burn_adapters_train::LabelKind::Number);
+/// let data = Dataset::parse("ratings", b"1\t-1.5\tdull\n2\t3\tbright\n", Format::Tsv, &columns)?;
+/// assert_eq!(data.examples()[0].label, Some(Label::Number(-1.5)));
+/// # Ok::<(), burn_adapters_train::DataError>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Columns {
+    /// The column of the text.
+    pub text: Column,
+    /// The column of the label; none in data to predict on.
+    pub label: Option<Column>,
+    /// What a label is.
+    pub label_kind: LabelKind,
+    /// Whether the first line names the columns.
+    pub header: Header,
+    /// The format; by default the one that the extension stands for.
+    pub format: Option<Format>,
+}
+
+impl Default for Columns {
+    /// `text` and `label`.
+    fn default() -> Self {
+        Self::new("text", "label")
+    }
+}
+
+impl Columns {
+    /// These columns, by name or number.
+    pub fn new(text: impl Into<Column>, label: impl Into<Column>) -> Self {
+        Self { label: Some(label.into()), ..Self::unlabelled(text) }
+    }
+
+    /// Texts without labels.
+    pub fn unlabelled(text: impl Into<Column>) -> Self {
+        Self {
+            text: text.into(),
+            label: None,
+            label_kind: LabelKind::default(),
+            header: Header::default(),
+            format: None,
+        }
+    }
+
+    /// Sets what a label is.
+    pub fn with_label_kind(mut self, kind: LabelKind) -> Self {
+        self.label_kind = kind;
+        self
+    }
+
+    /// Sets whether the first line names the columns.
+    pub fn with_header(mut self, header: Header) -> Self {
+        self.header = header;
+        self
+    }
+
+    /// Sets the format, whatever the extension.
+    pub fn with_format(mut self, format: Format) -> Self {
+        self.format = Some(format);
+        self
+    }
+
+    pub(super) fn has_header(&self) -> bool {
+        match self.header {
+            Header::Yes => true,
+            Header::No => false,
+            Header::Auto => {
+                let named = |column: &Column| matches!(column, Column::Name(_));
+                named(&self.text) || self.label.as_ref().is_some_and(named)
+            }
+        }
+    }
+}

@@ -1,0 +1,243 @@
+//! Labelled text: reading it, naming its labels, splitting it.
+
+mod columns;
+mod error;
+mod json;
+mod labels;
+mod read;
+mod table;
+
+pub use columns::{Column, Columns, Format, Header, LabelKind};
+pub use error::{DataError, Problem, RowProblem};
+
+use std::path::Path;
+
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+use rand::seq::SliceRandom;
+
+/// A label as it stands in the data.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Label {
+    /// The name of a class.
+    Class(String),
+    /// The names of all classes that apply; there may be none.
+    Classes(Vec<String>),
+    /// A number, for regression.
+    Number(f64),
+}
+
+/// One text with its label.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Example {
+    /// The text.
+    pub text: String,
+    /// The label; absent in data to predict on.
+    pub label: Option<Label>,
+    /// The line of the file on which the example begins, from 1; for examples from elsewhere, its number from 1.
+    pub line: usize,
+}
+
+/// Labelled texts, and where they come from.
+///
+/// ```
+/// use burn_adapters_train::Dataset;
+///
+/// let data = Dataset::from_classes("reviews", [("a fine film", "good"), ("a bore", "bad"), ("a joy", "good")]);
+/// let head = data.head_config()?;
+/// assert_eq!(head.labels(), ["bad", "good"]); // in alphabetical order
+///
+/// let (train, held_out) = data.split_every(3)?;
+/// assert_eq!((train.len(), held_out.len()), (2, 1));
+/// # Ok::<(), burn_adapters_train::DataError>(())
+/// ```
+#[derive(Debug, Clone, PartialEq)]
+pub struct Dataset {
+    source: String,
+    examples: Vec<Example>,
+}
+
+impl Dataset {
+    /// Reads a file; its format is told by the columns, or else by the extension: `.csv`, `.tsv` or `.tab`, `.jsonl`,
+    /// `.ndjson` or `.json` (an object a line).
+    ///
+    /// # Errors
+    /// If the file cannot be read, has no rows, lacks a column, or has bad rows: the first
+    /// [`DataError::SHOWN`] of them are named, with line and reason.
+    ///
+    /// ```no_run
+    /// use burn_adapters_train::{Columns, Dataset};
+    ///
+    /// let data = Dataset::read("reviews.csv", &Columns::new("sentence", "label"))?;
+    /// # Ok::<(), burn_adapters_train::DataError>(())
+    /// ```
+    pub fn read(path: impl AsRef<Path>, columns: &Columns) -> Result<Self, DataError> {
+        read::read(path.as_ref(), columns)
+    }
+
+    /// Parses the bytes of a file; `source` names it in errors.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read).
+    pub fn parse(source: &str, bytes: &[u8], format: Format, columns: &Columns) -> Result<Self, DataError> {
+        read::parse(source, bytes, format, columns)
+    }
+
+    /// Examples from elsewhere; `source` names them in errors.
+    ///
+    /// # Errors
+    /// If there is no example.
+    pub fn from_examples(source: impl Into<String>, examples: Vec<Example>) -> Result<Self, DataError> {
+        let source = source.into();
+        if examples.is_empty() {
+            return Err(DataError::Empty { source_name: source });
+        }
+        Ok(Self { source, examples })
+    }
+
+    /// Texts with the names of their classes, numbered from 1.
+    pub fn from_classes<T: Into<String>, L: Into<String>>(
+        source: impl Into<String>,
+        rows: impl IntoIterator<Item = (T, L)>,
+    ) -> Self {
+        let examples = rows
+            .into_iter()
+            .enumerate()
+            .map(|(index, (text, label))| Example {
+                text: text.into(),
+                label: Some(Label::Class(label.into())),
+                line: index + 1,
+            })
+            .collect();
+        Self { source: source.into(), examples }
+    }
+
+    /// Texts without labels, numbered from 1.
+    pub fn from_texts<T: Into<String>>(source: impl Into<String>, texts: impl IntoIterator<Item = T>) -> Self {
+        let examples = texts
+            .into_iter()
+            .enumerate()
+            .map(|(index, text)| Example { text: text.into(), label: None, line: index + 1 })
+            .collect();
+        Self { source: source.into(), examples }
+    }
+
+    /// Where the data comes from, for messages.
+    pub fn source(&self) -> &str {
+        &self.source
+    }
+
+    /// The examples, in the order of the file.
+    pub fn examples(&self) -> &[Example] {
+        &self.examples
+    }
+
+    /// The number of examples.
+    pub fn len(&self) -> usize {
+        self.examples.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.examples.is_empty()
+    }
+
+    /// Replaces every label: a rating by a class, a code by a name. `None` takes the label away.
+    pub fn map_labels(mut self, mut map: impl FnMut(Label) -> Option<Label>) -> Self {
+        for example in &mut self.examples {
+            example.label = example.label.take().and_then(&mut map);
+        }
+        self
+    }
+
+    /// Holds out a fraction of the examples, drawn at random from `seed`: `(training, held out)`, each in the order of
+    /// the file. The number held out is rounded to the nearest.
+    ///
+    /// # Errors
+    /// If the fraction is not between 0 and 1, or leaves one part empty.
+    pub fn split_fraction(self, fraction: f64, seed: u64) -> Result<(Self, Self), DataError> {
+        let count = self.len();
+        let held_out = (count as f64 * fraction).round();
+        if !(fraction > 0.0 && fraction < 1.0) || held_out < 1.0 || held_out >= count as f64 {
+            return Err(DataError::BadSplit { how: format!("the fraction {fraction}"), examples: count });
+        }
+        let mut order: Vec<usize> = (0..count).collect();
+        order.shuffle(&mut StdRng::seed_from_u64(seed));
+        let mut held = vec![false; count];
+        order.iter().take(held_out as usize).for_each(|index| held[*index] = true);
+        Ok(self.split_by(|index| held[index]))
+    }
+
+    /// Holds out every `n`-th example, the first of all among them (`index % n == 0`): `(training, held out)`.
+    ///
+    /// # Errors
+    /// If one part would be empty.
+    pub fn split_every(self, n: usize) -> Result<(Self, Self), DataError> {
+        if n < 2 || self.len() < 2 {
+            return Err(DataError::BadSplit { how: format!("holding out every {n}th"), examples: self.len() });
+        }
+        Ok(self.split_by(|index| index % n == 0))
+    }
+
+    fn split_by(self, held_out: impl Fn(usize) -> bool) -> (Self, Self) {
+        let mut parts = (Vec::new(), Vec::new());
+        for (index, example) in self.examples.into_iter().enumerate() {
+            if held_out(index) { parts.1.push(example) } else { parts.0.push(example) }
+        }
+        (Self { source: self.source.clone(), examples: parts.0 }, Self { source: self.source, examples: parts.1 })
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn numbered(count: usize) -> Dataset {
+        Dataset::from_classes("n", (0..count).map(|index| (format!("text {index}"), format!("{}", index % 2))))
+    }
+
+    fn lines(data: &Dataset) -> Vec<usize> {
+        data.examples().iter().map(|example| example.line).collect()
+    }
+
+    #[test]
+    fn every_tenth_example_from_the_first_is_held_out() {
+        let (train, held_out) = numbered(25).split_every(10).unwrap();
+        assert_eq!(lines(&held_out), [1, 11, 21]);
+        assert_eq!(train.len(), 22);
+        assert_eq!(train.examples()[0].line, 2);
+    }
+
+    #[test]
+    fn a_fraction_is_drawn_from_the_seed_and_keeps_the_order() {
+        let (train, held_out) = numbered(100).split_fraction(0.2, 7).unwrap();
+        assert_eq!((train.len(), held_out.len()), (80, 20));
+        assert!(lines(&held_out).is_sorted() && lines(&train).is_sorted());
+        let mut all = [lines(&train), lines(&held_out)].concat();
+        all.sort_unstable();
+        assert_eq!(all, (1..=100).collect::<Vec<_>>());
+        assert_eq!(held_out, numbered(100).split_fraction(0.2, 7).unwrap().1);
+        assert_ne!(held_out, numbered(100).split_fraction(0.2, 8).unwrap().1);
+    }
+
+    #[test]
+    fn a_split_that_leaves_one_part_empty_is_an_error() {
+        for fraction in [0.0, 1.0, -0.5, f64::NAN, 0.01, 0.99] {
+            assert!(matches!(numbered(10).split_fraction(fraction, 1), Err(DataError::BadSplit { .. })), "{fraction}");
+        }
+        assert!(numbered(10).split_every(1).is_err());
+        assert!(numbered(10).split_every(0).is_err());
+        assert!(numbered(1).split_every(2).is_err());
+    }
+
+    #[test]
+    fn labels_can_be_replaced() {
+        let data = numbered(4).map_labels(|label| match label {
+            Label::Class(name) if name == "1" => Some(Label::Class("odd".into())),
+            _ => None,
+        });
+        assert_eq!(data.examples()[1].label, Some(Label::Class("odd".into())));
+        assert_eq!(data.examples()[2].label, None);
+    }
+}

@@ -1,0 +1,165 @@
+//! What can go wrong in training, evaluation and prediction.
+
+use std::path::PathBuf;
+
+use burn_adapters_heads::HeadError;
+use burn_adapters_model::BankError;
+use thiserror::Error;
+
+use crate::{DataError, Metric};
+
+/// An error of any kind, from a model or tokenizer that this crate does not know.
+pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// A training, evaluation or prediction that cannot be done.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum TrainError {
+    /// The data is wrong.
+    #[error(transparent)]
+    Data(#[from] DataError),
+    /// The setup names what the bank does not have.
+    #[error(transparent)]
+    Bank(#[from] BankError),
+    /// The head cannot read the hidden states, or not learn from the labels.
+    #[error(transparent)]
+    Head(#[from] HeadError),
+    /// The base model failed.
+    #[error("the base model failed: {0}")]
+    Encoder(#[source] BoxError),
+    /// The tokenizer failed.
+    #[error("the text could not be turned into tokens: {0}")]
+    Tokenizer(#[source] BoxError),
+    /// A row of tokens that no model can read.
+    #[error("{source_name}: row {row} has no tokens, or not one segment a token")]
+    BadRow {
+        /// The data set.
+        source_name: String,
+        /// The row, from 0.
+        row: usize,
+    },
+    /// Not one label a row.
+    #[error("{source_name}: there are {rows} rows of tokens and {labels} labels")]
+    LabelCount {
+        /// The data set.
+        source_name: String,
+        /// Rows.
+        rows: usize,
+        /// Labels.
+        labels: usize,
+    },
+    /// Data to train or evaluate on without labels.
+    #[error("{source_name} has no labels, and without them nothing can be learned or scored")]
+    NoLabels {
+        /// The data set.
+        source_name: String,
+    },
+    /// An option out of its range, or without the one it needs.
+    #[error("{option} must be {expected}, found {found}")]
+    BadConfig {
+        /// The option.
+        option: &'static str,
+        /// What it may be.
+        expected: &'static str,
+        /// What it is.
+        found: String,
+    },
+    /// The bank's parameters are where no gradients are computed.
+    #[error("the adapters are on a device without autodiff: make the bank with `device.autodiff()` to train it")]
+    NotAutodiff,
+    /// The adapters are on another device than the base model.
+    #[error("the base model is on {encoder:?}, the adapters are on {bank:?}: put them on the same device")]
+    DeviceMismatch {
+        /// Where the base model is.
+        encoder: Box<burn::tensor::Device>,
+        /// Where the adapters are.
+        bank: Box<burn::tensor::Device>,
+    },
+    /// The setup leaves no parameter to train.
+    #[error("the setup names neither an adapter nor a head: there is nothing to train")]
+    NothingToTrain,
+    /// The best epoch was asked for, and there is nothing to tell it by.
+    #[error("the best epoch by {metric} cannot be told without evaluation data")]
+    NoEvaluationData {
+        /// The metric.
+        metric: Metric,
+    },
+    /// A metric that this kind of head does not have.
+    #[error("a {task} head has no {metric}; it has {}", known.join(", "))]
+    NoSuchMetric {
+        /// What the head does.
+        task: &'static str,
+        /// The metric.
+        metric: Metric,
+        /// The metrics that it has.
+        known: Vec<&'static str>,
+    },
+    /// The loss is no number any more.
+    #[error(
+        "the {what} is {value} at step {step} (epoch {epoch}): the training has diverged; try a lower learning rate \
+         than {learning_rate}, or a warm-up"
+    )]
+    Diverged {
+        /// The loss or the norm of the gradients.
+        what: &'static str,
+        /// Its value.
+        value: f64,
+        /// The optimizer step, from 1.
+        step: usize,
+        /// The epoch, from 1.
+        epoch: usize,
+        /// The peak learning rate.
+        learning_rate: f64,
+    },
+    /// A tensor could not be read back from the device.
+    #[error("reading from the device failed: {0}")]
+    Device(String),
+    /// A file of a checkpoint cannot be read or written.
+    #[error("{}: {error}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        error: std::io::Error,
+    },
+    /// A checkpoint with broken files.
+    #[error("{}: not a checkpoint of this program: {message}", path.display())]
+    BadCheckpoint {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        message: String,
+    },
+    /// A checkpoint of another training.
+    #[error(
+        "{}: this checkpoint is of another training: {what} was {found}, is now {expected}; give the same as before, \
+         or start anew in another folder",
+        path.display()
+    )]
+    OtherTraining {
+        /// The checkpoint.
+        path: PathBuf,
+        /// What differs.
+        what: String,
+        /// What the checkpoint was written with.
+        found: String,
+        /// What this training has.
+        expected: String,
+    },
+    /// A folder that holds the checkpoints of an earlier training.
+    #[error(
+        "{} holds checkpoints already: resume that training, or choose another folder",
+        path.display()
+    )]
+    NotEmpty {
+        /// The folder.
+        path: PathBuf,
+    },
+}
+
+impl TrainError {
+    pub(crate) fn io(path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> Self {
+        let path = path.into();
+        move |error| TrainError::Io { path, error }
+    }
+}

@@ -1,0 +1,90 @@
+//! What makes two trainings the same: a checkpoint of one must not be taken up by another.
+
+use std::collections::BTreeMap;
+
+use burn_adapters_heads::Labels;
+use burn_adapters_model::{AdapterBank, Hooks, Setup};
+
+use crate::evaluate::to_vec;
+use crate::history::rounded;
+use crate::{TextEncoder, TokenData, TrainConfig, TrainError};
+
+/// What a training is made with, by name: every option that changes its course, the data, the model, the adapter and
+/// the head.
+pub(crate) fn made_with(
+    config: &TrainConfig,
+    bank: &AdapterBank,
+    setup: &Setup,
+    train: &TokenData,
+    evaluation: Option<&TokenData>,
+) -> Result<BTreeMap<String, String>, TrainError> {
+    let mut parts = options(config);
+    let spec = bank.spec();
+    let layers = spec.layers();
+    parts.insert("model".into(), format!("{}, hidden size {}, {layers} layers", spec.model_type, spec.hidden_size));
+    let adapters = setup.adapter_names();
+    for name in &adapters {
+        // One adapter is `adapter`, of several each has its name.
+        let key = if adapters.len() == 1 { "adapter".to_owned() } else { format!("adapter {name}") };
+        parts.insert(key, format!("{name}: {}", bank.adapter(name)?.config()));
+    }
+    let head = bank.head_of(setup)?.config().to_json_value();
+    parts.insert("head".into(), format!("{}: {head}", setup.head_name().unwrap_or_default()));
+    parts.insert("setup".into(), format!("{setup:?}"));
+    parts.insert("training data".into(), fingerprint(train));
+    parts.insert("evaluation data".into(), evaluation.map_or("none".into(), fingerprint));
+    Ok(parts)
+}
+
+/// The options that change the course of a training.
+fn options(config: &TrainConfig) -> BTreeMap<String, String> {
+    const NO_MATTER: [&str; 4] = ["checkpoints", "keep_checkpoints", "resume", "evaluation_batch_size"];
+    let value = serde_json::to_value(config).unwrap_or_default();
+    value
+        .as_object()
+        .into_iter()
+        .flatten()
+        .filter(|(name, _)| !NO_MATTER.contains(&name.as_str()))
+        .map(|(name, value)| (name.clone(), value.to_string()))
+        .collect()
+}
+
+/// A number that differs, as good as surely, between different data. It is no protection against intent.
+fn fingerprint(data: &TokenData) -> String {
+    let mut hash = Fnv(0xCBF2_9CE4_8422_2325);
+    for row in data.rows() {
+        hash.add(row.ids.len() as u64);
+        row.ids.iter().chain(&row.token_type_ids).for_each(|id| hash.add(u64::from(*id)));
+    }
+    match data.labels() {
+        None => {}
+        Some(Labels::Classes(rows)) => rows.iter().for_each(|row| hash.add(*row as u64)),
+        Some(Labels::Sets(rows)) => rows.iter().flatten().for_each(|value| hash.add(value.to_bits().into())),
+        Some(Labels::Values(rows)) => rows.iter().for_each(|value| hash.add(value.to_bits().into())),
+    }
+    format!("{} examples ({:016x})", data.len(), hash.0)
+}
+
+/// The Fowler–Noll–Vo hash (FNV-1a).
+struct Fnv(u64);
+
+impl Fnv {
+    fn add(&mut self, value: u64) {
+        for byte in value.to_le_bytes() {
+            self.0 = (self.0 ^ u64::from(byte)).wrapping_mul(0x100_0000_01B3);
+        }
+    }
+}
+
+/// A number that differs between base models of one shape: the mean size of what the model alone gives for a text.
+pub(crate) fn base_probe(encoder: &(impl TextEncoder + ?Sized), train: &TokenData) -> Result<f64, TrainError> {
+    let encoded = encoder.encode(&train.batch(&[0]), &Hooks::none()).map_err(TrainError::Encoder)?;
+    let values = to_vec(encoded.hidden.without_autodiff())?;
+    let weighted = values.iter().enumerate().map(|(index, value)| f64::from(value.abs()) * (1.0 + (index % 7) as f64));
+    Ok(rounded(weighted.sum::<f64>() / values.len().max(1) as f64))
+}
+
+/// Whether two probes are of the same model; another device rounds otherwise.
+pub(crate) fn same_base(one: f64, other: f64) -> bool {
+    (one - other).abs() <= 1e-3 * one.abs().max(other.abs())
+}

@@ -1,0 +1,72 @@
+//! Training of adapters on labelled text: data, batches, the optimizer, evaluation, checkpoints.
+//!
+//! Whoever has a training loop needs none of this: an [`AdapterBank`](burn_adapters_model::AdapterBank) is a Burn module
+//! like any other. What is here is the loop that the `burn-adapters` program uses:
+//!
+//! * [`Dataset`] reads CSV, TSV and JSON Lines, and says which rows are bad and why; [`TokenData`] is the same as tokens.
+//! * [`Trainer`] trains the adapter and head of one setup: AdamW, warm-up and [`Schedule`], clipping, accumulation,
+//!   choice of the best epoch, early stopping, checkpoints from which a training goes on bit for bit. An [`Observer`]
+//!   watches.
+//! * [`evaluate`] and [`predict`] work on any bank.
+//! * [`AdamW`], [`Gradients`] and the scores stand alone, too.
+//!
+//! ```
+//! use burn::tensor::Device;
+//! use burn_adapters_model::{AdapterBank, Setup};
+//! use burn_adapters_train::{Dataset, Row, TokenData, Tokenized, TrainConfig, Trainer, evaluate};
+//! use burn_adapters_transformers::{Bert, BertConfig};
+//!
+//! let device = Device::default();
+//! let bert = Bert::new_seeded(&BertConfig::new(100, 16, 1, 2, 32), 1, &device);
+//! let letters = |text: &str, max_length: usize| Tokenized {
+//!     row: Row::new(text.bytes().take(max_length).map(|byte| u32::from(byte % 100)).collect()),
+//!     truncated: text.len() > max_length,
+//! };
+//!
+//! let data = Dataset::from_classes("fruit", [("apple", "sweet"), ("lemon", "sour"), ("pear", "sweet"), ("lime", "sour")]);
+//! let mut bank = AdapterBank::new(bert.spec(), &device.clone().autodiff());
+//! bank.add_seeded("fruit", "seq_bn".parse()?, 1)?;
+//! bank.add_head_seeded("fruit", &data.head_config()?, 1)?;
+//! let data = TokenData::tokenize(&data, &data.head_config()?, &letters, 16)?;
+//!
+//! let setup = Setup::adapter("fruit");
+//! let config = TrainConfig::new().with_epochs(2).with_batch_size(2);
+//! let trained = Trainer::new(config).train(&bert, bank, &setup, &data, None, &mut ())?;
+//! assert_eq!(trained.history.steps.len(), 4);
+//! let evaluation = evaluate(&bert, &trained.bank, &setup, &data, 64)?;
+//! assert_eq!(evaluation.examples, 4);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+mod adamw;
+mod batches;
+mod checkpoint;
+mod config;
+mod data;
+mod encoder;
+mod error;
+mod evaluate;
+mod gradients;
+mod history;
+mod identity;
+mod metrics;
+mod observer;
+mod parameters;
+mod schedule;
+mod tokens;
+mod trainer;
+
+pub use adamw::{AdamW, AdamWOptions};
+pub use burn_adapters_transformers::Row;
+pub use config::TrainConfig;
+pub use data::{Column, Columns, DataError, Dataset, Example, Format, Header, Label, LabelKind, Problem, RowProblem};
+pub use encoder::{Encoded, TextEncoder};
+pub use error::{BoxError, TrainError};
+pub use evaluate::{Evaluation, Prediction, Scores, evaluate, evaluate_with, predict};
+pub use gradients::Gradients;
+pub use history::{Best, EvaluationRecord, History, StepRecord, Stopped};
+pub use metrics::{ClassScore, ClassScores, Metric, MultiLabelScores, RegressionScores};
+pub use observer::{Observer, Plan};
+pub use schedule::{Schedule, Warmup};
+pub use tokens::{TokenBatch, TokenData, Tokenize, Tokenized, Truncation};
+pub use trainer::{Trained, Trainer};

@@ -1,0 +1,157 @@
+//! The parameters of a setup's adapters, fusions and head, by path.
+
+use std::collections::BTreeMap;
+
+use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
+use burn::tensor::{Device, Tensor, TensorData};
+use burn_adapters_model::{AdapterBank, Setup};
+
+use crate::TrainError;
+use crate::gradients::Path;
+
+/// The parameters of a setup: all below these paths, the frozen ones among them.
+#[derive(Debug, Clone)]
+pub(crate) struct Scope(Vec<String>);
+
+impl Scope {
+    pub(crate) fn new(setup: &Setup) -> Self {
+        let adapters = setup.adapter_names().into_iter().map(|name| format!("adapters.{name}."));
+        let fusions = setup.fusion_names().into_iter().map(|name| format!("fusions.{name}."));
+        let head = setup.head_name().map(|name| format!("heads.{name}."));
+        Self(adapters.chain(fusions).chain(head).collect())
+    }
+
+    fn contains(&self, path: &str) -> bool {
+        self.0.iter().any(|prefix| path.starts_with(prefix))
+    }
+}
+
+/// What training needs to know of the parameters in a scope.
+#[derive(Debug)]
+pub(crate) struct Found {
+    /// The number of parameters that are trained.
+    pub(crate) trained: usize,
+    /// Where the parameters are; none if there is none.
+    pub(crate) device: Option<Device>,
+}
+
+impl Found {
+    pub(crate) fn of(bank: &AdapterBank, scope: &Scope) -> Self {
+        let mut find = Find { scope, path: Path::default(), found: Self { trained: 0, device: None } };
+        bank.visit(&mut find);
+        find.found
+    }
+}
+
+struct Find<'a> {
+    scope: &'a Scope,
+    path: Path,
+    found: Found,
+}
+
+impl ModuleVisitor for Find<'_> {
+    fn enter_module(&mut self, name: &str, _container: &str) {
+        self.path.enter(name);
+    }
+
+    fn exit_module(&mut self, _name: &str, _container: &str) {
+        self.path.exit();
+    }
+
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        if self.scope.contains(&self.path.joined()) {
+            self.found.device.get_or_insert_with(|| param.lazy_device());
+            if param.is_require_grad() {
+                self.found.trained += param.lazy_shape().num_elements();
+            }
+        }
+    }
+}
+
+/// The values of the parameters in a scope.
+pub(crate) fn read(bank: &AdapterBank, scope: &Scope) -> Result<BTreeMap<String, TensorData>, TrainError> {
+    struct Read<'a> {
+        scope: &'a Scope,
+        path: Path,
+        values: BTreeMap<String, TensorData>,
+        error: Option<TrainError>,
+    }
+    impl ModuleVisitor for Read<'_> {
+        fn enter_module(&mut self, name: &str, _container: &str) {
+            self.path.enter(name);
+        }
+
+        fn exit_module(&mut self, _name: &str, _container: &str) {
+            self.path.exit();
+        }
+
+        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+            let path = self.path.joined();
+            if !self.scope.contains(&path) {
+                return;
+            }
+            match param.val().without_autodiff().try_into_data() {
+                Ok(data) => drop(self.values.insert(path, data)),
+                Err(error) => self.error = Some(TrainError::Device(error.to_string())),
+            }
+        }
+    }
+    let mut read = Read { scope, path: Path::default(), values: BTreeMap::new(), error: None };
+    bank.visit(&mut read);
+    match read.error {
+        Some(error) => Err(error),
+        None => Ok(read.values),
+    }
+}
+
+/// Puts values in the place of the parameters in a scope. What does not fit is told: a parameter without a value, one
+/// of another shape, a value without a parameter.
+pub(crate) fn write(
+    bank: AdapterBank,
+    scope: &Scope,
+    values: BTreeMap<String, TensorData>,
+) -> Result<AdapterBank, String> {
+    struct Write<'a> {
+        scope: &'a Scope,
+        path: Path,
+        values: BTreeMap<String, TensorData>,
+        problem: Option<String>,
+    }
+    impl ModuleMapper for Write<'_> {
+        fn enter_module(&mut self, name: &str, _container: &str) {
+            self.path.enter(name);
+        }
+
+        fn exit_module(&mut self, _name: &str, _container: &str) {
+            self.path.exit();
+        }
+
+        fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+            let path = self.path.joined();
+            if !self.scope.contains(&path) {
+                return param;
+            }
+            let Some(value) = self.values.remove(&path) else {
+                self.problem.get_or_insert(format!("the parameter {path} is missing"));
+                return param;
+            };
+            let (expected, found) = (param.lazy_shape().to_vec(), value.shape().to_vec());
+            if expected != found {
+                self.problem.get_or_insert(format!("{path} has the shape {found:?}, not {expected:?}"));
+                return param;
+            }
+            param.map(|old| {
+                let (device, trained) = (old.device(), old.is_require_grad());
+                let new = Tensor::from_data(value, (&device, old.dtype()));
+                if device.is_autodiff() { new.set_require_grad(trained) } else { new }
+            })
+        }
+    }
+    let mut write = Write { scope, path: Path::default(), values, problem: None };
+    let bank = bank.map(&mut write);
+    match (write.problem, write.values.keys().next()) {
+        (Some(problem), _) => Err(problem),
+        (None, Some(path)) => Err(format!("{path} is no parameter of the adapter or head")),
+        (None, None) => Ok(bank),
+    }
+}

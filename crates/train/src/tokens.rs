@@ -1,0 +1,253 @@
+//! Tokens: what a model reads in the place of text.
+
+use burn_adapters_heads::{HeadConfig, Labels};
+use burn_adapters_transformers::{Row, Tokenizer};
+
+use crate::{BoxError, DataError, Dataset, TrainError};
+
+/// One text as tokens.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tokenized {
+    /// The tokens.
+    pub row: Row,
+    /// Whether the text was longer, and was cut.
+    pub truncated: bool,
+}
+
+/// Turns texts into tokens.
+///
+/// Implemented for [`Tokenizer`], and for any function `Fn(&str, usize) -> Tokenized` of a text and the greatest length.
+pub trait Tokenize {
+    /// The tokens of each text, at most `max_length` of them.
+    ///
+    /// # Errors
+    /// If a text cannot be turned into tokens.
+    fn tokenize(&self, texts: &[&str], max_length: usize) -> Result<Vec<Tokenized>, BoxError>;
+}
+
+impl<F: Fn(&str, usize) -> Tokenized> Tokenize for F {
+    fn tokenize(&self, texts: &[&str], max_length: usize) -> Result<Vec<Tokenized>, BoxError> {
+        Ok(texts.iter().map(|text| self(text, max_length)).collect())
+    }
+}
+
+impl Tokenize for Tokenizer {
+    fn tokenize(&self, texts: &[&str], max_length: usize) -> Result<Vec<Tokenized>, BoxError> {
+        let mut tokenized = Vec::with_capacity(texts.len());
+        for text in texts {
+            let encoded = self.encode(&[*text], max_length)?;
+            let truncated = encoded.truncated > 0;
+            tokenized.extend(encoded.rows.into_iter().map(|row| Tokenized { row, truncated }));
+        }
+        Ok(tokenized)
+    }
+}
+
+/// How many texts of a data set were cut.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Truncation {
+    /// The data set.
+    pub source: String,
+    /// How many texts were cut.
+    pub texts: usize,
+    /// How many texts there are.
+    pub of: usize,
+    /// The line of the first of them.
+    pub first_line: usize,
+    /// The greatest length, in tokens.
+    pub max_length: usize,
+}
+
+impl std::fmt::Display for Truncation {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { source, texts, of, first_line, max_length } = self;
+        write!(
+            f,
+            "{source}: {texts} of {of} texts are longer than {max_length} tokens and were cut (the first on line {first_line})"
+        )
+    }
+}
+
+/// Texts as tokens, with their labels: what training, evaluation and prediction work on.
+///
+/// ```
+/// use burn_adapters_train::{Dataset, Row, TokenData, Tokenized};
+///
+/// let data = Dataset::from_classes("d", [("a b c", "x"), ("d", "y")]);
+/// let words = |text: &str, max_length: usize| {
+///     let ids: Vec<u32> = text.split(' ').map(|word| u32::from(word.as_bytes()[0])).collect();
+///     Tokenized { truncated: ids.len() > max_length, row: Row::new(ids.into_iter().take(max_length).collect()) }
+/// };
+/// let tokens = TokenData::tokenize(&data, &data.head_config()?, &words, 2)?;
+/// assert_eq!(tokens.rows()[0].ids, [97, 98]);
+/// assert_eq!(tokens.truncation().map(|cut| cut.texts), Some(1));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug, Clone, PartialEq)]
+pub struct TokenData {
+    source: String,
+    rows: Vec<Row>,
+    labels: Option<Labels>,
+    truncation: Option<Truncation>,
+}
+
+impl TokenData {
+    /// Turns a data set into tokens, and its labels into the numbers that `head` knows them by.
+    ///
+    /// # Errors
+    /// If a label is not one of the head's, or the tokenizer fails.
+    pub fn tokenize(
+        data: &Dataset,
+        head: &HeadConfig,
+        tokenizer: &(impl Tokenize + ?Sized),
+        max_length: usize,
+    ) -> Result<Self, TrainError> {
+        let labels = data.labels(head)?;
+        let texts: Vec<&str> = data.examples().iter().map(|example| example.text.as_str()).collect();
+        let tokenized = tokenizer.tokenize(&texts, max_length).map_err(TrainError::Tokenizer)?;
+        if tokenized.len() != data.len() {
+            let message = format!("the tokenizer gave {} rows for {} texts", tokenized.len(), data.len());
+            return Err(TrainError::Tokenizer(message.into()));
+        }
+        let mut cut = tokenized.iter().zip(data.examples()).filter(|(text, _)| text.truncated);
+        let truncation = cut.next().map(|(_, first)| Truncation {
+            source: data.source().to_owned(),
+            texts: cut.count() + 1,
+            of: data.len(),
+            first_line: first.line,
+            max_length,
+        });
+        let rows = tokenized.into_iter().map(|text| text.row).collect();
+        Ok(Self { truncation, ..Self::new(data.source(), rows, labels)? })
+    }
+
+    /// Tokens from elsewhere; `source` names them in messages.
+    ///
+    /// # Errors
+    /// If there is no row, a row has no token, the segments of a row do not fit its tokens, or there is not one label a
+    /// row.
+    pub fn new(source: impl Into<String>, rows: Vec<Row>, labels: Option<Labels>) -> Result<Self, TrainError> {
+        let source = source.into();
+        if rows.is_empty() {
+            return Err(DataError::Empty { source_name: source }.into());
+        }
+        let bad = |row: &Row| row.ids.is_empty() || row.token_type_ids.len() != row.ids.len();
+        if let Some(row) = rows.iter().position(bad) {
+            return Err(TrainError::BadRow { source_name: source, row });
+        }
+        if let Some(labels) = labels.as_ref().filter(|labels| labels.len() != rows.len()) {
+            return Err(TrainError::LabelCount { source_name: source, rows: rows.len(), labels: labels.len() });
+        }
+        Ok(Self { source, rows, labels, truncation: None })
+    }
+
+    /// Where the data comes from.
+    pub fn source(&self) -> &str {
+        &self.source
+    }
+
+    /// The tokens of each text.
+    pub fn rows(&self) -> &[Row] {
+        &self.rows
+    }
+
+    /// The labels, if the data has any.
+    pub fn labels(&self) -> Option<&Labels> {
+        self.labels.as_ref()
+    }
+
+    /// The number of texts.
+    pub fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+
+    /// How many texts were cut, if any.
+    pub fn truncation(&self) -> Option<&Truncation> {
+        self.truncation.as_ref()
+    }
+
+    /// These rows as a batch.
+    pub(crate) fn batch(&self, indices: &[usize]) -> TokenBatch<'_> {
+        TokenBatch { rows: indices.iter().map(|index| &self.rows[*index]).collect() }
+    }
+
+    /// The number of tokens of each row.
+    pub(crate) fn lengths(&self) -> Vec<usize> {
+        self.rows.iter().map(|row| row.ids.len()).collect()
+    }
+}
+
+/// The labels of these rows.
+pub(crate) fn select_labels(labels: &Labels, indices: &[usize]) -> Labels {
+    match labels {
+        Labels::Classes(rows) => Labels::Classes(indices.iter().map(|index| rows[*index]).collect()),
+        Labels::Sets(rows) => Labels::Sets(indices.iter().map(|index| rows[*index].clone()).collect()),
+        Labels::Values(rows) => Labels::Values(indices.iter().map(|index| rows[*index]).collect()),
+    }
+}
+
+/// Rows that go through a model together, padded to the longest of them.
+#[derive(Debug, Clone)]
+pub struct TokenBatch<'a> {
+    rows: Vec<&'a Row>,
+}
+
+impl<'a> TokenBatch<'a> {
+    /// A batch of these rows.
+    pub fn new(rows: impl IntoIterator<Item = &'a Row>) -> Self {
+        Self { rows: rows.into_iter().collect() }
+    }
+
+    /// The rows.
+    pub fn rows(&self) -> &[&'a Row] {
+        &self.rows
+    }
+
+    /// The number of rows.
+    pub fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+
+    /// The length of the longest row.
+    pub fn sequence(&self) -> usize {
+        self.rows.iter().map(|row| row.ids.len()).max().unwrap_or(0)
+    }
+
+    /// The number of tokens, padding not counted.
+    pub fn tokens(&self) -> usize {
+        self.rows.iter().map(|row| row.ids.len()).sum()
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_batch_counts_its_tokens() {
+        let rows = [Row::new(vec![5, 6, 7]), Row::new(vec![8])];
+        let batch = TokenBatch::new(&rows);
+        assert_eq!((batch.len(), batch.sequence(), batch.tokens()), (2, 3, 4));
+    }
+
+    #[test]
+    fn rows_and_labels_that_do_not_fit_are_errors() {
+        let row = || Row::new(vec![1]);
+        assert!(TokenData::new("d", vec![], None).is_err());
+        assert!(TokenData::new("d", vec![row(), Row::new(vec![])], None).is_err());
+        assert!(TokenData::new("d", vec![row()], Some(Labels::Classes(vec![0, 1]))).is_err());
+        let segments = Row { ids: vec![1, 2], token_type_ids: vec![0] };
+        assert!(TokenData::new("d", vec![segments], None).is_err());
+    }
+}

@@ -1,0 +1,392 @@
+//! The training itself.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use burn::tensor::Device;
+use burn_adapters_core::Mode;
+use burn_adapters_heads::{Labels, Task};
+use burn_adapters_model::{AdapterBank, Setup};
+
+use crate::adamw::AdamW;
+use crate::checkpoint::{self, Checkpoint, State};
+use crate::evaluate::{evaluate_with, logits, scalar};
+use crate::history::rounded;
+use crate::parameters::{self, Scope};
+use crate::tokens::select_labels;
+use crate::{
+    Best, Evaluation, EvaluationRecord, Gradients, History, Metric, Observer, Plan, StepRecord, Stopped, TextEncoder,
+    TokenData, TrainConfig, TrainError, batches, identity,
+};
+
+/// Trains the adapter and the head of one setup. See the [crate] for an example.
+///
+/// On one CPU backend a training is reproducible to the last bit: the same seed gives the same files. The order of the
+/// texts and the dropout of each step follow from the seed and the step; for dropout the backend's own generator is
+/// seeded, which is one per process: nothing else may draw from it meanwhile.
+#[derive(Debug, Clone, Default)]
+pub struct Trainer {
+    config: TrainConfig,
+}
+
+/// What a training gives.
+#[derive(Debug)]
+pub struct Trained {
+    /// The bank, with the parameters of the best epoch if the training has a metric to tell it by, or else those of the
+    /// last step.
+    pub bank: AdapterBank,
+    /// What happened.
+    pub history: History,
+    /// Why it ended.
+    pub stopped: Stopped,
+}
+
+impl Trainer {
+    /// A trainer with these options.
+    pub fn new(config: TrainConfig) -> Self {
+        Self { config }
+    }
+
+    /// The options.
+    pub fn config(&self) -> &TrainConfig {
+        &self.config
+    }
+
+    /// Trains the adapter and the head that `setup` (at inference) names, or those of
+    /// [`Setup::training_only`]; everything else in the bank is frozen. The base model is never changed.
+    ///
+    /// # Errors
+    /// If an option is out of range, the bank lacks the adapter or head or is on a device without autodiff, the data has
+    /// no labels or they do not fit the head, a checkpoint is of another training or cannot be read or written, the
+    /// model fails, or the loss is no number any more. The bank is lost then; clone it before (it is cheap) to keep it.
+    pub fn train(
+        &self,
+        encoder: &(impl TextEncoder + ?Sized),
+        mut bank: AdapterBank,
+        setup: &Setup,
+        train: &TokenData,
+        evaluation: Option<&TokenData>,
+        observer: &mut dyn Observer,
+    ) -> Result<Trained, TrainError> {
+        self.config.check()?;
+        self.check(&bank, setup, train, evaluation)?;
+        bank.train_only(setup)?;
+        let scope = Scope::new(setup);
+        let found = parameters::Found::of(&bank, &scope);
+        let device = found.device.ok_or(TrainError::NothingToTrain)?;
+        check_devices(&device, &encoder.device())?;
+        if found.trained == 0 {
+            return Err(TrainError::NothingToTrain);
+        }
+
+        let batches_per_epoch = train.len().div_ceil(self.config.batch_size);
+        let steps_per_epoch = batches_per_epoch.div_ceil(self.config.accumulation);
+        let mut run = Run {
+            config: &self.config,
+            encoder,
+            setup,
+            labels: labels(train)?,
+            train,
+            evaluation,
+            scope,
+            steps: steps_per_epoch * self.config.epochs,
+            made_with: identity::made_with(&self.config, &bank, setup, train, evaluation)?,
+            base_probe: 0.0,
+            bank,
+            best: None,
+            optimizer: AdamW::new(self.config.adamw),
+            history: History::default(),
+            epoch: 0,
+            step: 0,
+        };
+        run.resume(&device)?;
+        observer.started(&Plan {
+            epochs: self.config.epochs,
+            examples: train.len(),
+            evaluation_examples: evaluation.map_or(0, TokenData::len),
+            steps_per_epoch,
+            steps: run.steps,
+            done_steps: run.step,
+            parameters: found.trained,
+        });
+        for data in [Some(train), evaluation].into_iter().flatten() {
+            if let Some(truncation) = data.truncation() {
+                observer.truncated(truncation);
+            }
+        }
+        let stopped = run.epochs(observer)?;
+        Ok(Trained { bank: run.best.unwrap_or(run.bank), history: run.history, stopped })
+    }
+
+    fn check(
+        &self,
+        bank: &AdapterBank,
+        setup: &Setup,
+        train: &TokenData,
+        evaluation: Option<&TokenData>,
+    ) -> Result<(), TrainError> {
+        if setup.mode() == Mode::Training {
+            let (expected, found) =
+                ("at inference: training is switched on by the trainer", "a setup in training".into());
+            return Err(TrainError::BadConfig { option: "setup", expected, found });
+        }
+        labels(train)?;
+        evaluation.map(labels).transpose()?;
+        let head = bank.head_of(setup)?.config();
+        let Some(metric) = self.config.best else { return Ok(()) };
+        if evaluation.is_none() {
+            return Err(TrainError::NoEvaluationData { metric });
+        }
+        let known: &[Metric] = match head.task() {
+            Task::Classification | Task::MultiLabel => {
+                &[Metric::Loss, Metric::Accuracy, Metric::MacroF1, Metric::MicroF1]
+            }
+            Task::Regression => &[Metric::Loss, Metric::MeanSquaredError, Metric::Pearson],
+        };
+        if known.contains(&metric) {
+            return Ok(());
+        }
+        let known = known.iter().map(|metric| metric.name()).collect();
+        Err(TrainError::NoSuchMetric { task: head.task().name(), metric, known })
+    }
+}
+
+fn labels(data: &TokenData) -> Result<&Labels, TrainError> {
+    data.labels().ok_or_else(|| TrainError::NoLabels { source_name: data.source().to_owned() })
+}
+
+fn check_devices(bank: &Device, encoder: &Device) -> Result<(), TrainError> {
+    if !bank.is_autodiff() {
+        return Err(TrainError::NotAutodiff);
+    }
+    if bank.clone().without_autodiff() != encoder.clone().without_autodiff() {
+        let (bank, encoder) = (Box::new(bank.clone()), Box::new(encoder.clone()));
+        return Err(TrainError::DeviceMismatch { encoder, bank });
+    }
+    Ok(())
+}
+
+/// A training under way.
+struct Run<'a, E: ?Sized> {
+    config: &'a TrainConfig,
+    encoder: &'a E,
+    setup: &'a Setup,
+    train: &'a TokenData,
+    labels: &'a Labels,
+    evaluation: Option<&'a TokenData>,
+    scope: Scope,
+    /// Optimizer steps in all.
+    steps: usize,
+    made_with: BTreeMap<String, String>,
+    base_probe: f64,
+    bank: AdapterBank,
+    /// The bank of the best epoch so far.
+    best: Option<AdapterBank>,
+    optimizer: AdamW,
+    history: History,
+    /// Epochs that are done.
+    epoch: usize,
+    /// Optimizer steps that are done.
+    step: usize,
+}
+
+impl<E: TextEncoder + ?Sized> Run<'_, E> {
+    /// Goes on from the newest checkpoint, if asked to.
+    fn resume(&mut self, device: &Device) -> Result<(), TrainError> {
+        let Some(folder) = &self.config.checkpoints else { return Ok(()) };
+        self.base_probe = identity::base_probe(self.encoder, self.train)?;
+        let Some((_, path)) = checkpoint::list(folder)?.pop() else { return Ok(()) };
+        if !self.config.resume {
+            return Err(TrainError::NotEmpty { path: folder.clone() });
+        }
+        let state = checkpoint::read_state(&path)?;
+        self.compare(&path, &state)?;
+        let plain = device.clone().without_autodiff();
+        let Checkpoint { state, parameters, moments, best } = checkpoint::load(&path, state, &plain)?;
+        let bad = |message| TrainError::BadCheckpoint { path: path.clone(), message };
+        self.bank = parameters::write(self.bank.clone(), &self.scope, parameters).map_err(bad)?;
+        self.best = match (best, &state.history.best) {
+            (Some(best), _) => Some(parameters::write(self.bank.clone(), &self.scope, best).map_err(bad)?),
+            (None, Some(_)) => Some(self.bank.clone()),
+            (None, None) => None,
+        };
+        self.optimizer.moments = moments;
+        (self.epoch, self.step, self.history) = (state.epoch, state.step, state.history);
+        Ok(())
+    }
+
+    fn compare(&self, path: &std::path::Path, state: &State) -> Result<(), TrainError> {
+        let other = |what: &str, found: String, expected: String| {
+            Err(TrainError::OtherTraining { path: path.to_owned(), what: what.to_owned(), found, expected })
+        };
+        let none = || "none".to_owned();
+        for (what, expected) in &self.made_with {
+            let found = state.made_with.get(what).cloned().unwrap_or_else(none);
+            if found != *expected {
+                return other(what, found, expected.clone());
+            }
+        }
+        if let Some((what, found)) = state.made_with.iter().find(|(what, _)| !self.made_with.contains_key(*what)) {
+            return other(what, found.clone(), none());
+        }
+        if !identity::same_base(state.base_probe, self.base_probe) {
+            let shown = |probe: f64| format!("one that gives {probe:.6} for the first text");
+            return other("the base model", shown(state.base_probe), shown(self.base_probe));
+        }
+        Ok(())
+    }
+
+    fn epochs(&mut self, observer: &mut dyn Observer) -> Result<Stopped, TrainError> {
+        if self.step == 0 && self.config.evaluate_at_start {
+            self.evaluate(observer)?;
+        }
+        loop {
+            if self.out_of_patience() {
+                return Ok(Stopped::Early);
+            }
+            if self.epoch == self.config.epochs {
+                return Ok(Stopped::Finished);
+            }
+            if observer.should_stop() {
+                return Ok(Stopped::Interrupted);
+            }
+            observer.epoch_started(self.epoch + 1);
+            if !self.one_epoch(observer)? {
+                return Ok(Stopped::Interrupted);
+            }
+            self.epoch += 1;
+            self.evaluate(observer)?;
+            if let Some(path) = self.save()? {
+                observer.checkpoint(&path);
+            }
+        }
+    }
+
+    /// One time through the data; false if the observer ended it before its end.
+    fn one_epoch(&mut self, observer: &mut dyn Observer) -> Result<bool, TrainError> {
+        let TrainConfig { batch_size, group_by_length, seed, accumulation, .. } = *self.config;
+        let batches = batches::epoch(&self.train.lengths(), batch_size, group_by_length, seed, self.epoch);
+        let groups = batches.chunks(accumulation);
+        let last = groups.len() - 1;
+        for (index, group) in groups.enumerate() {
+            let record = self.one_step(group, observer)?;
+            observer.step(&record);
+            self.history.steps.push(record);
+            if index < last && observer.should_stop() {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    fn one_step(&mut self, group: &[Vec<usize>], observer: &mut dyn Observer) -> Result<StepRecord, TrainError> {
+        let mut setup = self.setup.clone().training();
+        if !self.config.base_dropout {
+            setup = setup.without_base_dropout();
+        }
+        let config = self.config;
+        let warmup = config.warmup.steps(self.steps);
+        let learning_rate = config.learning_rate * config.schedule.factor(self.step, warmup, self.steps);
+        let examples: usize = group.iter().map(Vec::len).sum();
+        let (mut loss, mut tokens, mut positions) = (0.0, 0, 0);
+        let mut gradients = Gradients::default();
+        let seed = batches::mix(config.seed, self.step as u64);
+        for (index, indices) in group.iter().enumerate() {
+            self.encoder.device().seed(batches::mix(seed, index as u64));
+            let batch = self.train.batch(indices);
+            let logits = logits(self.encoder, &self.bank, &setup, &batch)?;
+            let labels = select_labels(self.labels, indices);
+            // Each batch weighs as much as it has examples: the step is that of one large batch.
+            let weight = indices.len() as f64 / examples as f64;
+            let mut part = self.bank.head_of(&setup)?.loss(logits, &labels)? * weight;
+            if let Some(regularisation) = self.bank.regularisation_loss(&setup).filter(|_| index == 0) {
+                part = part + regularisation;
+            }
+            if !part.is_tracked() {
+                return Err(TrainError::NothingToTrain);
+            }
+            loss += scalar(part.clone())?;
+            self.check_finite("loss", loss)?;
+            gradients.accumulate(Gradients::collect(part.backward(), &self.bank));
+            tokens += batch.tokens();
+            positions += batch.len() * batch.sequence();
+            observer.batch(index + 1, group.len());
+        }
+        let gradient_norm = gradients.norm();
+        self.check_finite("norm of the gradients", gradient_norm)?;
+        if let Some(max_norm) = config.max_gradient_norm {
+            gradients.clip(gradient_norm, max_norm);
+        }
+        self.bank = self.optimizer.step(learning_rate, self.bank.clone(), gradients);
+        self.bank.cool_fusions(&setup);
+        self.step += 1;
+        Ok(StepRecord {
+            step: self.step,
+            epoch: self.epoch + 1,
+            loss: rounded(loss),
+            learning_rate: rounded(learning_rate),
+            gradient_norm: rounded(gradient_norm),
+            examples,
+            tokens,
+            positions,
+        })
+    }
+
+    fn check_finite(&self, what: &'static str, value: f64) -> Result<(), TrainError> {
+        if value.is_finite() {
+            return Ok(());
+        }
+        let (step, epoch, learning_rate) = (self.step + 1, self.epoch + 1, self.config.learning_rate);
+        Err(TrainError::Diverged { what, value, step, epoch, learning_rate })
+    }
+
+    /// Evaluates, and keeps the parameters if they are the best so far.
+    fn evaluate(&mut self, observer: &mut dyn Observer) -> Result<(), TrainError> {
+        let Some(data) = self.evaluation else { return Ok(()) };
+        let batch_size = self.config.evaluation_batch_size;
+        let mut progress = |done, total| observer.evaluating(done, total);
+        let evaluation: Evaluation =
+            evaluate_with(self.encoder, &self.bank, self.setup, data, batch_size, &mut progress)?;
+        let record = EvaluationRecord::new(self.step, self.epoch, &evaluation);
+        observer.evaluated(&record, &evaluation);
+        if let Some(metric) = self.config.best {
+            let value = record.metric(metric).unwrap_or(f64::NAN);
+            if self.history.best.is_none_or(|best| metric.is_better(value, best.value)) && value.is_finite() {
+                self.history.best = Some(Best { epoch: self.epoch, step: self.step, metric, value });
+                self.best = Some(self.bank.clone());
+            }
+        }
+        self.history.evaluations.push(record);
+        Ok(())
+    }
+
+    fn out_of_patience(&self) -> bool {
+        let Some(patience) = self.config.patience else { return false };
+        let best = self.history.best.map(|best| best.step);
+        let worse = |record: &&EvaluationRecord| best.is_none_or(|best| record.step > best);
+        self.history.evaluations.iter().rev().take_while(worse).count() >= patience
+    }
+
+    fn save(&self) -> Result<Option<PathBuf>, TrainError> {
+        let Some(folder) = &self.config.checkpoints else { return Ok(None) };
+        let is_best = self.history.best.is_some_and(|best| best.step == self.step);
+        let best = self.best.as_ref().filter(|_| !is_best);
+        let state = State {
+            history: self.history.clone(),
+            ..State::new(self.epoch, self.step, self.made_with.clone(), self.base_probe)
+        };
+        let path = checkpoint::save(
+            folder,
+            Checkpoint {
+                state,
+                parameters: parameters::read(&self.bank, &self.scope)?,
+                moments: self.optimizer.moments.clone(),
+                best: best.map(|best| parameters::read(best, &self.scope)).transpose()?,
+            },
+        )?;
+        if let Some(keep) = self.config.keep_checkpoints {
+            checkpoint::prune(folder, keep)?;
+        }
+        Ok(Some(path))
+    }
+}

@@ -1,0 +1,76 @@
+//! Self-attention.
+
+use burn::module::Module;
+use burn::nn::Linear;
+use burn::tensor::module::attention;
+use burn::tensor::ops::AttentionModuleOptions;
+use burn::tensor::{Bool, Tensor};
+use burn_adapters_core::{Place, Site, draw_seed, has_own_kernels};
+use burn_adapters_model::{Attended, Hooks};
+use burn_adapters_ops::{AttentionOptions, Dropout};
+
+use crate::weights::Source;
+use crate::{BertConfig, LoadError};
+
+/// Multi-head self-attention without its output projection.
+#[derive(Module, Debug)]
+pub(crate) struct SelfAttention {
+    pub(crate) query: Linear,
+    pub(crate) key: Linear,
+    pub(crate) value: Linear,
+    heads: usize,
+    dropout: f64,
+}
+
+impl SelfAttention {
+    pub(crate) fn build(config: &BertConfig, name: &str, source: &mut impl Source) -> Result<Self, LoadError> {
+        let (size, std) = ([config.hidden_size; 2], config.initializer_range);
+        Ok(Self {
+            query: source.linear(&format!("{name}.query"), size, std)?,
+            key: source.linear(&format!("{name}.key"), size, std)?,
+            value: source.linear(&format!("{name}.value"), size, std)?,
+            heads: config.num_attention_heads,
+            dropout: config.attention_probs_dropout_prob,
+        })
+    }
+
+    /// # Shapes
+    /// - hidden, output: `[batch, sequence, hidden]`
+    /// - mask: true where a key is padding, `[batch, 1, 1, sequence]`
+    pub(crate) fn forward(
+        &self,
+        layer: usize,
+        hidden: Tensor<3>,
+        mask: Option<Tensor<4, Bool>>,
+        hooks: &Hooks,
+    ) -> Tensor<3> {
+        let [batch, queries, width] = hidden.dims();
+        let site = |place| Site::encoder(layer, place);
+        let split = |x: Tensor<3>| x.reshape([batch, queries, self.heads, width / self.heads]).swap_dims(1, 2);
+        let query = split(hooks.linear(site(Place::Query), &self.query, hidden.clone()));
+        let keys = split(hooks.linear(site(Place::Key), &self.key, hidden.clone()));
+        let values = split(hooks.linear(site(Place::Value), &self.value, hidden.clone()));
+        let attended = hooks.attention(site(Place::Attention), Attended { keys, values, mask }, &hidden);
+        self.attend(query, attended, hooks).swap_dims(1, 2).reshape([batch, queries, width])
+    }
+
+    /// `softmax(q kᵀ / √d) v`.
+    fn attend(&self, query: Tensor<4>, attended: Attended, hooks: &Hooks) -> Tensor<4> {
+        let Attended { keys, values, mask } = attended;
+        let drops = hooks.has_base_dropout() && self.dropout > 0.0;
+        let differentiated = [&query, &keys, &values].iter().any(|tensor| tensor.device().is_autodiff());
+        if !drops && !differentiated && !has_own_kernels(&query.device()) {
+            return fused(query, keys, values, mask);
+        }
+        let dropout = drops.then(|| Dropout { probability: self.dropout, seed: draw_seed(&query.device()) });
+        burn_adapters_ops::attention(query, keys, values, mask, AttentionOptions { scale: None, dropout })
+    }
+}
+
+/// The backend's own attention, which keeps no scores for a backward pass.
+fn fused(query: Tensor<4>, keys: Tensor<4>, values: Tensor<4>, mask: Option<Tensor<4, Bool>>) -> Tensor<4> {
+    let ([batch, _, queries, _], keys_len) = (query.dims(), keys.dims()[2]);
+    // One mask for all heads: a backend that needs its rows then copies it once, not once a head.
+    let mask = mask.map(|mask| mask.expand([batch, 1, queries, keys_len]));
+    attention(query, keys, values, mask, None, AttentionModuleOptions::default())
+}

@@ -1,0 +1,11 @@
+//! BERT and what shares its code.
+
+mod attention;
+mod embeddings;
+mod input;
+mod layer;
+mod load;
+mod model;
+
+pub use input::{Batch, BertInput};
+pub use model::{Bert, BertOutput};

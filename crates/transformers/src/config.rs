@@ -1,0 +1,306 @@
+//! What a model is, as Hugging Face's `config.json` says.
+
+use burn_adapters_core::{Activation, ModelSpec, StackSpec};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::ModelConfigError;
+use crate::fields::Fields;
+
+/// More layers than any model has; a bound for what a file may ask for.
+const MOST_LAYERS: usize = 10_000;
+
+/// The families that share BERT's code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum BertFamily {
+    /// BERT (Devlin et al., 2019), and the MiniLMs.
+    #[serde(rename = "bert")]
+    Bert,
+    /// RoBERTa (Liu et al., 2019): positions are counted from `pad_token_id + 1`.
+    #[serde(rename = "roberta")]
+    Roberta,
+    /// XLM-RoBERTa (Conneau et al., 2020): RoBERTa's code.
+    #[serde(rename = "xlm-roberta")]
+    XlmRoberta,
+    /// ELECTRA (Clark et al., 2020): embeddings of a width of their own, no pooler.
+    #[serde(rename = "electra")]
+    Electra,
+}
+
+impl BertFamily {
+    /// Every family.
+    pub const ALL: [BertFamily; 4] = [Self::Bert, Self::Roberta, Self::XlmRoberta, Self::Electra];
+
+    /// The `model_type` of `config.json`.
+    pub fn model_type(self) -> &'static str {
+        match self {
+            Self::Bert => "bert",
+            Self::Roberta => "roberta",
+            Self::XlmRoberta => "xlm-roberta",
+            Self::Electra => "electra",
+        }
+    }
+
+    /// The family of this `model_type`.
+    pub fn from_model_type(model_type: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|family| family.model_type() == model_type)
+    }
+
+    /// What the names of the base model's weights begin with in the checkpoint of a task model.
+    pub fn prefix(self) -> &'static str {
+        match self {
+            Self::Bert => "bert.",
+            Self::Roberta | Self::XlmRoberta => "roberta.",
+            Self::Electra => "electra.",
+        }
+    }
+
+    /// Whether models of this family have a pooler over the first position.
+    pub fn has_pooler(self) -> bool {
+        self != Self::Electra
+    }
+
+    /// Whether padding takes no position, and the others are counted from `pad_token_id + 1`.
+    pub(crate) fn counts_positions(self) -> bool {
+        matches!(self, Self::Roberta | Self::XlmRoberta)
+    }
+
+    fn default_pad_token_id(self) -> usize {
+        if self.counts_positions() { 1 } else { 0 }
+    }
+}
+
+/// The configuration of a BERT-shaped encoder; the fields are named as the keys of `config.json`.
+///
+/// ```
+/// use burn_adapters_transformers::BertConfig;
+///
+/// let config = BertConfig::new(30_522, 768, 12, 12, 3072);
+/// assert_eq!(config.spec().parameters, 109_482_240); // bert-base-uncased
+/// ```
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "Value")]
+#[non_exhaustive]
+pub struct BertConfig {
+    /// The family.
+    #[serde(rename = "model_type")]
+    pub family: BertFamily,
+    /// The number of tokens.
+    pub vocab_size: usize,
+    /// The width of the embeddings; the hidden size but for ELECTRA.
+    pub embedding_size: usize,
+    /// The width of the hidden states.
+    pub hidden_size: usize,
+    /// The number of layers.
+    pub num_hidden_layers: usize,
+    /// The number of attention heads.
+    pub num_attention_heads: usize,
+    /// The width of the feed-forward block.
+    pub intermediate_size: usize,
+    /// The non-linearity of the feed-forward block.
+    pub hidden_act: Activation,
+    /// Dropout after the embeddings and after each dense layer.
+    pub hidden_dropout_prob: f64,
+    /// Dropout on the attention probabilities.
+    pub attention_probs_dropout_prob: f64,
+    /// Dropout of a prediction head; without it, the hidden states' is taken.
+    pub classifier_dropout: Option<f64>,
+    /// The number of position embeddings.
+    pub max_position_embeddings: usize,
+    /// The number of token types.
+    pub type_vocab_size: usize,
+    /// The standard deviation of new weights.
+    pub initializer_range: f64,
+    /// The epsilon of the layer norms.
+    pub layer_norm_eps: f64,
+    /// The token that fills up rows.
+    pub pad_token_id: usize,
+}
+
+impl BertConfig {
+    /// A BERT of these sizes, the rest as in bert-base-uncased.
+    pub fn new(
+        vocab_size: usize,
+        hidden_size: usize,
+        num_hidden_layers: usize,
+        num_attention_heads: usize,
+        intermediate_size: usize,
+    ) -> Self {
+        Self {
+            family: BertFamily::Bert,
+            vocab_size,
+            embedding_size: hidden_size,
+            hidden_size,
+            num_hidden_layers,
+            num_attention_heads,
+            intermediate_size,
+            hidden_act: Activation::Gelu,
+            hidden_dropout_prob: 0.1,
+            attention_probs_dropout_prob: 0.1,
+            classifier_dropout: None,
+            max_position_embeddings: 512,
+            type_vocab_size: 2,
+            initializer_range: 0.02,
+            layer_norm_eps: 1e-12,
+            pad_token_id: 0,
+        }
+    }
+
+    /// Reads the text of a `config.json`.
+    ///
+    /// # Errors
+    /// If it is no JSON object, a key is absent or of the wrong type, or it asks for what this crate does not compute.
+    pub fn from_json_str(text: &str) -> Result<Self, ModelConfigError> {
+        Self::from_value(&parse(text, "config.json")?, "config.json")
+    }
+
+    /// Reads a parsed `config.json` that errors call `file`.
+    pub(crate) fn from_value(value: &Value, file: &str) -> Result<Self, ModelConfigError> {
+        let fields = Fields::new(value, file)?;
+        let model_type = fields.required_string("model_type")?;
+        let family = BertFamily::from_model_type(model_type)
+            .ok_or_else(|| ModelConfigError::UnknownModelType { file: fields.file(), found: model_type.to_owned() })?;
+        check_supported(&fields)?;
+        let hidden_size = fields.size("hidden_size")?;
+        let embedding_size = match family {
+            BertFamily::Electra => fields.size("embedding_size")?,
+            _ => hidden_size,
+        };
+        let config = Self {
+            family,
+            vocab_size: fields.size("vocab_size")?,
+            embedding_size,
+            hidden_size,
+            num_hidden_layers: fields.size("num_hidden_layers")?,
+            num_attention_heads: fields.size("num_attention_heads")?,
+            intermediate_size: fields.size("intermediate_size")?,
+            hidden_act: activation(&fields)?,
+            hidden_dropout_prob: fields.probability("hidden_dropout_prob", 0.1)?,
+            attention_probs_dropout_prob: fields.probability("attention_probs_dropout_prob", 0.1)?,
+            classifier_dropout: fields.optional_probability("classifier_dropout")?,
+            max_position_embeddings: fields.size("max_position_embeddings")?,
+            type_vocab_size: fields.optional_size("type_vocab_size")?.unwrap_or(2),
+            initializer_range: fields.positive("initializer_range", 0.02)?,
+            layer_norm_eps: fields.positive("layer_norm_eps", 1e-12)?,
+            pad_token_id: fields.index("pad_token_id", family.default_pad_token_id())?,
+        };
+        config.check(&fields)?;
+        Ok(config)
+    }
+
+    fn check(&self, fields: &Fields) -> Result<(), ModelConfigError> {
+        let inconsistent = |reason: String| Err(ModelConfigError::Inconsistent { file: fields.file(), reason });
+        if self.num_hidden_layers > MOST_LAYERS {
+            return inconsistent(format!("num_hidden_layers is {}, above {MOST_LAYERS}", self.num_hidden_layers));
+        }
+        if !self.hidden_size.is_multiple_of(self.num_attention_heads) {
+            return inconsistent(format!(
+                "hidden_size ({}) is no multiple of num_attention_heads ({})",
+                self.hidden_size, self.num_attention_heads
+            ));
+        }
+        if self.pad_token_id >= self.vocab_size {
+            return inconsistent(format!(
+                "pad_token_id ({}) is not below vocab_size ({})",
+                self.pad_token_id, self.vocab_size
+            ));
+        }
+        if self.max_sequence_length() == 0 {
+            return inconsistent(format!(
+                "max_position_embeddings ({}) leaves no position beside padding's, {}",
+                self.max_position_embeddings, self.pad_token_id
+            ));
+        }
+        Ok(())
+    }
+
+    /// The longest sequence, in tokens: RoBERTa's first `pad_token_id + 1` positions are never used.
+    pub fn max_sequence_length(&self) -> usize {
+        self.max_position_embeddings.saturating_sub(self.first_position())
+    }
+
+    /// The position of a row's first token.
+    pub(crate) fn first_position(&self) -> usize {
+        if self.family.counts_positions() { self.pad_token_id + 1 } else { 0 }
+    }
+
+    /// Whether the embeddings are projected to the hidden size.
+    pub(crate) fn projects_embeddings(&self) -> bool {
+        self.embedding_size != self.hidden_size
+    }
+
+    /// What adapters need to know of this model; the parameters are those of the base model with its pooler.
+    pub fn spec(&self) -> ModelSpec {
+        let stack = StackSpec::encoder(
+            self.num_hidden_layers,
+            self.hidden_size,
+            self.num_attention_heads,
+            self.intermediate_size,
+        );
+        let mut spec = ModelSpec::new(self.family.model_type(), self.hidden_size)
+            .with_stack(stack)
+            .with_parameters(self.parameters())
+            .with_head_dropout(self.classifier_dropout.unwrap_or(self.hidden_dropout_prob))
+            .with_attention_dropout(self.attention_probs_dropout_prob);
+        spec.initializer_range = self.initializer_range;
+        spec.embedding_size = self.embedding_size;
+        spec
+    }
+
+    fn parameters(&self) -> usize {
+        let (embedding, hidden) = (self.embedding_size, self.hidden_size);
+        let linear = |input: usize, output: usize| input.saturating_mul(output).saturating_add(output);
+        let embeddings = [self.vocab_size, self.max_position_embeddings, self.type_vocab_size, 2]
+            .into_iter()
+            .fold(0usize, |sum, rows| sum.saturating_add(rows.saturating_mul(embedding)));
+        let projection = if self.projects_embeddings() { linear(embedding, hidden) } else { 0 };
+        let layer = linear(hidden, hidden)
+            .saturating_mul(4)
+            .saturating_add(linear(hidden, self.intermediate_size))
+            .saturating_add(linear(self.intermediate_size, hidden))
+            .saturating_add(4 * hidden);
+        let pooler = if self.family.has_pooler() { linear(hidden, hidden) } else { 0 };
+        layer
+            .saturating_mul(self.num_hidden_layers)
+            .saturating_add(embeddings)
+            .saturating_add(projection)
+            .saturating_add(pooler)
+    }
+}
+
+impl TryFrom<Value> for BertConfig {
+    type Error = ModelConfigError;
+
+    fn try_from(value: Value) -> Result<Self, Self::Error> {
+        Self::from_value(&value, "config.json")
+    }
+}
+
+/// Parses JSON text that errors call `file`.
+pub(crate) fn parse(text: &str, file: &str) -> Result<Value, ModelConfigError> {
+    serde_json::from_str(text)
+        .map_err(|error| ModelConfigError::NotJson { file: file.to_owned(), message: error.to_string() })
+}
+
+/// Keys that change what the model computes, in ways that this crate does not know.
+fn check_supported(fields: &Fields) -> Result<(), ModelConfigError> {
+    if let Some(kind) = fields.string("position_embedding_type")?.filter(|kind| *kind != "absolute") {
+        return Err(fields.unsupported("position_embedding_type", format!("\"{kind}\""), "\"absolute\""));
+    }
+    for key in ["is_decoder", "add_cross_attention", "pruned_heads", "quantization_config"] {
+        fields.absent(key)?;
+    }
+    Ok(())
+}
+
+fn activation(fields: &Fields) -> Result<Activation, ModelConfigError> {
+    let Some(name) = fields.string("hidden_act")? else {
+        return Ok(Activation::Gelu);
+    };
+    // `leakyrelu` is the adapters' name for it; base models know `leaky_relu` only.
+    let mut known = Activation::ALL.iter().copied().filter(|known| *known != Activation::Leakyrelu);
+    known.clone().find(|known| known.name() == name).ok_or_else(|| {
+        let names: Vec<String> = known.by_ref().map(|known| format!("\"{}\"", known.name())).collect();
+        fields.unsupported("hidden_act", format!("\"{name}\""), names.join(", "))
+    })
+}

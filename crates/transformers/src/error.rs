@@ -1,0 +1,259 @@
+//! What can go wrong between a folder and a forward pass.
+
+use std::path::PathBuf;
+
+use burn::tensor::Device;
+use thiserror::Error;
+
+use crate::{ModelConfig, weights::Mismatch};
+
+/// A `config.json` that no model can be built from.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum ModelConfigError {
+    /// The file cannot be read.
+    #[error("cannot read {file}: {message}; a model folder needs its config.json")]
+    Unreadable {
+        /// The file.
+        file: String,
+        /// What the system said.
+        message: String,
+    },
+    /// Not JSON.
+    #[error("{file} is not JSON: {message}")]
+    NotJson {
+        /// The file.
+        file: String,
+        /// What the parser said, with line and column.
+        message: String,
+    },
+    /// JSON, but no object.
+    #[error("{file}: expected an object, found {found}")]
+    NotAnObject {
+        /// The file.
+        file: String,
+        /// What was found.
+        found: &'static str,
+    },
+    /// A key that must be there is not.
+    #[error("{file}: the key `{key}` is missing")]
+    MissingKey {
+        /// The file.
+        file: String,
+        /// The key.
+        key: &'static str,
+    },
+    /// A value of the wrong type or out of range.
+    #[error("{file}: `{key}`: expected {expected}, found {found}")]
+    WrongType {
+        /// The file.
+        file: String,
+        /// The key.
+        key: &'static str,
+        /// What was expected.
+        expected: &'static str,
+        /// The value.
+        found: String,
+    },
+    /// A value that is valid but asks for what this crate does not compute.
+    #[error("{file}: `{key}` is {found}, which is not supported; supported: {supported}")]
+    Unsupported {
+        /// The file.
+        file: String,
+        /// The key.
+        key: &'static str,
+        /// The value.
+        found: String,
+        /// The values that are supported.
+        supported: String,
+    },
+    /// A family of models that this crate does not know.
+    #[error("{file}: model_type \"{found}\" is not supported; supported: {}", supported_types())]
+    UnknownModelType {
+        /// The file.
+        file: String,
+        /// The `model_type`.
+        found: String,
+    },
+    /// Values that contradict each other.
+    #[error("{file}: {reason}")]
+    Inconsistent {
+        /// The file.
+        file: String,
+        /// Which, and why.
+        reason: String,
+    },
+}
+
+fn supported_types() -> String {
+    ModelConfig::supported().map(|name| format!("\"{name}\"")).collect::<Vec<_>>().join(", ")
+}
+
+/// A model that cannot be loaded.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum LoadError {
+    /// The configuration.
+    #[error(transparent)]
+    Config(#[from] ModelConfigError),
+    /// No file with weights.
+    #[error("{} holds no weights: expected one of {}", dir.display(), expected.join(", "))]
+    NoWeights {
+        /// The folder.
+        dir: PathBuf,
+        /// The files that were looked for.
+        expected: Vec<&'static str>,
+    },
+    /// A file that cannot be read.
+    #[error("cannot read {}: {message}", file.display())]
+    Unreadable {
+        /// The file.
+        file: PathBuf,
+        /// What the system said.
+        message: String,
+    },
+    /// A file that is broken, or not what its name says.
+    #[error("{} is broken: {message}; fetch it again", file.display())]
+    Broken {
+        /// The file.
+        file: PathBuf,
+        /// What is wrong.
+        message: String,
+    },
+    /// A tensor whose numbers are no floats.
+    #[error("{}: the tensor `{tensor}` holds {found}; expected f32, f16, bf16 or f64", file.display())]
+    ElementType {
+        /// The file.
+        file: PathBuf,
+        /// The tensor.
+        tensor: String,
+        /// The type of its elements.
+        found: String,
+    },
+    /// Two tensors that mean the same weight.
+    #[error("{}: `{first}` and `{second}` are both the weight `{weight}`", file.display())]
+    Duplicate {
+        /// The file of the second.
+        file: PathBuf,
+        /// The weight.
+        weight: String,
+        /// A tensor's name.
+        first: String,
+        /// Another tensor's name.
+        second: String,
+    },
+    /// The weights are not those of the model that `config.json` describes.
+    #[error("the weights in {} are not those that its config.json describes: {mismatch}", dir.display())]
+    Mismatch {
+        /// The folder.
+        dir: PathBuf,
+        /// What differs.
+        mismatch: Box<Mismatch>,
+    },
+}
+
+/// An input that the model cannot take.
+#[derive(Debug, Clone, PartialEq, Error)]
+#[non_exhaustive]
+pub enum ForwardError {
+    /// The active adapter does not fit the model.
+    #[error(transparent)]
+    Adapter(#[from] burn_adapters_model::BankError),
+    /// No row or no token.
+    #[error("the input is empty: input_ids is {shape:?}, expected [batch, sequence], both at least 1")]
+    Empty {
+        /// The shape of `input_ids`.
+        shape: [usize; 2],
+    },
+    /// A tensor of the input is not of the shape of `input_ids`.
+    #[error("{name} is {found:?}, expected {expected:?}, the shape of input_ids")]
+    Shape {
+        /// Which tensor.
+        name: &'static str,
+        /// The shape of `input_ids`.
+        expected: [usize; 2],
+        /// Its shape.
+        found: [usize; 2],
+    },
+    /// A sequence that is longer than the model's positions.
+    #[error("a sequence of {length} tokens, but the model takes at most {max}: truncate it")]
+    TooLong {
+        /// Its length.
+        length: usize,
+        /// The longest.
+        max: usize,
+    },
+    /// A tensor of the input is somewhere else than the model.
+    #[error("{name} is on {found:?}, the model on {expected:?}: move one of them with to_device")]
+    Device {
+        /// Which tensor.
+        name: &'static str,
+        /// Where the model is.
+        expected: Box<Device>,
+        /// Where the tensor is.
+        found: Box<Device>,
+    },
+}
+
+/// A tokenizer that cannot be built, or text that it cannot encode.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum TokenizerError {
+    /// The model's configuration.
+    #[error(transparent)]
+    Config(#[from] ModelConfigError),
+    /// No file of a tokenizer.
+    #[error("{} holds no tokenizer: expected tokenizer.json or vocab.txt", dir.display())]
+    Missing {
+        /// The folder.
+        dir: PathBuf,
+    },
+    /// A file that cannot be read, or is broken.
+    #[error("cannot build a tokenizer from {}: {message}", file.display())]
+    Unusable {
+        /// The file.
+        file: PathBuf,
+        /// What is wrong.
+        message: String,
+    },
+    /// The text could not be encoded.
+    #[error("text {index} cannot be encoded: {message}")]
+    Encoding {
+        /// Which text, from 0.
+        index: usize,
+        /// What the tokenizer said.
+        message: String,
+    },
+    /// A token that the model does not have.
+    #[error(
+        "the tokenizer gives the token {id} (`{token}`), but the model knows {vocab_size} tokens only: the tokenizer \
+         is another model's"
+    )]
+    UnknownToken {
+        /// The token's id.
+        id: u32,
+        /// The token.
+        token: String,
+        /// The number of tokens that the model knows.
+        vocab_size: usize,
+    },
+    /// The tokenizer marks segments that the model does not have.
+    #[error(
+        "the tokenizer gives the token type {token_type}, but the model knows {type_vocab_size} only: the tokenizer is \
+         another model's"
+    )]
+    UnknownTokenType {
+        /// The type.
+        token_type: u32,
+        /// The number of types that the model knows.
+        type_vocab_size: usize,
+    },
+    /// A maximal length that leaves no room for text.
+    #[error("a maximal length of {max_length} leaves no room for text beside the {special} special tokens")]
+    MaxLength {
+        /// The length that was asked for.
+        max_length: usize,
+        /// The special tokens around each text.
+        special: usize,
+    },
+}

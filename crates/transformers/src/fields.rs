@@ -1,0 +1,144 @@
+//! The keys of a `config.json`, read one by one so that an error can name the key.
+
+use serde_json::{Map, Value};
+
+use crate::ModelConfigError;
+
+/// The largest size that a key may give: no model comes near, and products of two of them cannot overflow.
+const LARGEST: u64 = 1 << 24;
+
+/// The object of a `config.json`.
+pub(crate) struct Fields<'a> {
+    map: &'a Map<String, Value>,
+    file: &'a str,
+}
+
+impl<'a> Fields<'a> {
+    /// The keys of `value`; `file` is what errors call it.
+    pub(crate) fn new(value: &'a Value, file: &'a str) -> Result<Self, ModelConfigError> {
+        match value {
+            Value::Object(map) => Ok(Self { map, file }),
+            other => Err(ModelConfigError::NotAnObject { file: file.to_owned(), found: kind(other) }),
+        }
+    }
+
+    /// What errors call the file.
+    pub(crate) fn file(&self) -> String {
+        self.file.to_owned()
+    }
+
+    fn get(&self, key: &str) -> Option<&'a Value> {
+        self.map.get(key).filter(|value| !value.is_null())
+    }
+
+    fn wrong(&self, key: &'static str, expected: &'static str, found: &Value) -> ModelConfigError {
+        ModelConfigError::WrongType { file: self.file(), key, expected, found: shown(found) }
+    }
+
+    fn missing(&self, key: &'static str) -> ModelConfigError {
+        ModelConfigError::MissingKey { file: self.file(), key }
+    }
+
+    /// A size: a whole number of at least 1.
+    pub(crate) fn size(&self, key: &'static str) -> Result<usize, ModelConfigError> {
+        self.optional_size(key)?.ok_or_else(|| self.missing(key))
+    }
+
+    /// As [`size`](Self::size), where the key may be absent.
+    pub(crate) fn optional_size(&self, key: &'static str) -> Result<Option<usize>, ModelConfigError> {
+        let Some(value) = self.get(key) else { return Ok(None) };
+        match value.as_u64() {
+            Some(size @ 1..=LARGEST) => Ok(Some(size as usize)),
+            Some(_) => Err(self.wrong(key, "a whole number between 1 and 16777216", value)),
+            None => Err(self.wrong(key, "a whole number of at least 1", value)),
+        }
+    }
+
+    /// A whole number of at least 0.
+    pub(crate) fn index(&self, key: &'static str, default: usize) -> Result<usize, ModelConfigError> {
+        let Some(value) = self.get(key) else { return Ok(default) };
+        match value.as_u64() {
+            Some(index @ 0..=LARGEST) => Ok(index as usize),
+            _ => Err(self.wrong(key, "a whole number of at least 0", value)),
+        }
+    }
+
+    /// A probability, in `[0, 1]`.
+    pub(crate) fn probability(&self, key: &'static str, default: f64) -> Result<f64, ModelConfigError> {
+        let Some(value) = self.get(key) else { return Ok(default) };
+        match value.as_f64() {
+            Some(p) if (0.0..=1.0).contains(&p) => Ok(p),
+            _ => Err(self.wrong(key, "a number between 0 and 1", value)),
+        }
+    }
+
+    /// As [`probability`](Self::probability), where the key may be absent.
+    pub(crate) fn optional_probability(&self, key: &'static str) -> Result<Option<f64>, ModelConfigError> {
+        self.get(key).map(|_| self.probability(key, 0.0)).transpose()
+    }
+
+    /// A number above 0.
+    pub(crate) fn positive(&self, key: &'static str, default: f64) -> Result<f64, ModelConfigError> {
+        let Some(value) = self.get(key) else { return Ok(default) };
+        match value.as_f64() {
+            Some(number) if number > 0.0 && number.is_finite() => Ok(number),
+            _ => Err(self.wrong(key, "a number above 0", value)),
+        }
+    }
+
+    /// A truth value, where the key may be absent.
+    pub(crate) fn flag(&self, key: &'static str) -> Result<Option<bool>, ModelConfigError> {
+        let Some(value) = self.get(key) else { return Ok(None) };
+        value.as_bool().map(Some).ok_or_else(|| self.wrong(key, "true or false", value))
+    }
+
+    /// A string, where the key may be absent.
+    pub(crate) fn string(&self, key: &'static str) -> Result<Option<&'a str>, ModelConfigError> {
+        let Some(value) = self.get(key) else { return Ok(None) };
+        value.as_str().map(Some).ok_or_else(|| self.wrong(key, "a string", value))
+    }
+
+    /// A string.
+    pub(crate) fn required_string(&self, key: &'static str) -> Result<&'a str, ModelConfigError> {
+        self.string(key)?.ok_or_else(|| self.missing(key))
+    }
+
+    /// An error if the key is there and says anything but nothing: absent, null, false, empty are nothing.
+    pub(crate) fn absent(&self, key: &'static str) -> Result<(), ModelConfigError> {
+        match self.get(key) {
+            None | Some(Value::Bool(false)) => Ok(()),
+            Some(Value::Object(map)) if map.is_empty() => Ok(()),
+            Some(value) => Err(self.unsupported(key, shown(value), "nothing else than its default")),
+        }
+    }
+
+    /// The error for a value that this crate does not compute.
+    pub(crate) fn unsupported(
+        &self,
+        key: &'static str,
+        found: String,
+        supported: impl Into<String>,
+    ) -> ModelConfigError {
+        ModelConfigError::Unsupported { file: self.file(), key, found, supported: supported.into() }
+    }
+}
+
+fn kind(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "a truth value",
+        Value::Number(_) => "a number",
+        Value::String(_) => "a string",
+        Value::Array(_) => "a list",
+        Value::Object(_) => "an object",
+    }
+}
+
+/// A value as JSON, cut where it gets long.
+fn shown(value: &Value) -> String {
+    let text = value.to_string();
+    match text.char_indices().nth(60) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text,
+    }
+}

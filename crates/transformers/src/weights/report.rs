@@ -1,0 +1,107 @@
+//! What loading found, as values.
+
+use std::fmt;
+use std::path::PathBuf;
+
+/// How many names a message lists before it only counts.
+const LISTED: usize = 8;
+
+/// What was loaded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct LoadReport {
+    /// The files that were read.
+    pub files: Vec<PathBuf>,
+    /// The number of tensors that the model took.
+    pub tensors: usize,
+    /// The number of its parameters.
+    pub parameters: usize,
+    /// Tensors in the files that a base model does not use: buffers, and the heads of task models.
+    pub unused: Vec<String>,
+    /// Whether the files hold no pooler although the family has one; the model then gives no pooled output.
+    pub missing_pooler: bool,
+}
+
+impl fmt::Display for LoadReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let files: Vec<_> = self.files.iter().map(|file| file.display().to_string()).collect();
+        write!(f, "loaded {} parameters in {} tensors from ", self.parameters, self.tensors)?;
+        list(f, &files)?;
+        if self.missing_pooler {
+            write!(f, "\nthe files hold no pooler: there is no pooled output")?;
+        }
+        if !self.unused.is_empty() {
+            write!(f, "\nnot used: ")?;
+            list(f, &self.unused)?;
+        }
+        Ok(())
+    }
+}
+
+/// How weights differ from what a configuration describes.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct Mismatch {
+    /// Weights of the model that no file holds.
+    pub missing: Vec<String>,
+    /// Tensors in the files that the model does not have.
+    pub unexpected: Vec<String>,
+    /// Weights of another shape.
+    pub reshaped: Vec<Reshaped>,
+}
+
+/// A weight of another shape than expected.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reshaped {
+    /// Its name.
+    pub name: String,
+    /// The shape that the configuration describes, as it is in a file.
+    pub expected: Vec<usize>,
+    /// The shape in the file.
+    pub found: Vec<usize>,
+}
+
+impl fmt::Display for Reshaped {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} (expected {:?}, found {:?})", self.name, self.expected, self.found)
+    }
+}
+
+impl Mismatch {
+    /// Whether nothing differs.
+    pub fn is_empty(&self) -> bool {
+        self.missing.is_empty() && self.unexpected.is_empty() && self.reshaped.is_empty()
+    }
+}
+
+impl fmt::Display for Mismatch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut separator = "";
+        if !self.missing.is_empty() {
+            write!(f, "{} missing: ", self.missing.len())?;
+            list(f, &self.missing)?;
+            separator = "; ";
+        }
+        if !self.unexpected.is_empty() {
+            write!(f, "{separator}{} unexpected: ", self.unexpected.len())?;
+            list(f, &self.unexpected)?;
+            separator = "; ";
+        }
+        if !self.reshaped.is_empty() {
+            write!(f, "{separator}{} of another shape: ", self.reshaped.len())?;
+            list(f, &self.reshaped)?;
+        }
+        Ok(())
+    }
+}
+
+fn list<T: fmt::Display>(f: &mut fmt::Formatter<'_>, items: &[T]) -> fmt::Result {
+    for (index, item) in items.iter().take(LISTED).enumerate() {
+        let separator = if index == 0 { "" } else { ", " };
+        write!(f, "{separator}{item}")?;
+    }
+    match items.len().saturating_sub(LISTED) {
+        0 => Ok(()),
+        more => write!(f, " and {more} more"),
+    }
+}

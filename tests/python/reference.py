@@ -1,0 +1,258 @@
+"""One case run with the reference: build, randomise, save, evaluate, one step of SGD."""
+
+import copy
+import logging
+import os
+import warnings
+
+import torch
+from torch import nn
+from transformers.utils import logging as transformers_logging
+
+from adapters import AdapterConfig, BertAdapterModel
+from adapters.heads import ClassificationHead
+from adapters.loading import AdapterLoader, PredictionHeadLoader
+
+from common import generator, normal, seed, write_json, write_tensors
+from models import inputs
+
+transformers_logging.set_verbosity_error()
+warnings.filterwarnings("ignore")
+logging.getLogger("adapters").setLevel(logging.ERROR)
+
+NAME = "task"
+LEARNING_RATE = 0.1
+#: Logits beyond this, or gradients beyond the next, ask for smaller weights.
+LARGEST_LOGIT = 20.0
+LARGEST_GRADIENT = 30.0
+#: How far float32 may be from float64 before a case counts as badly conditioned.
+PRECISION = 2e-5
+
+
+def build(model, case, attention="eager"):
+    """The reference's model with the case's adapter and head, in its own initialisation."""
+    # A relative path: it is written into the saved configurations as `model_name`.
+    bert = BertAdapterModel.from_pretrained(f"models/{model}", attn_implementation=attention).eval()
+    bert.add_adapter(NAME, AdapterConfig.load(case.config))
+    arguments = dict(case.head)
+    arguments.setdefault("num_labels", 3)
+    if not case.flagship and case.method != "head":
+        arguments.setdefault("layers", 1)
+    if "bias" in arguments:
+        bert.add_prediction_head(ClassificationHead(bert, NAME, **arguments))
+    else:
+        bert.add_classification_head(NAME, **arguments)
+    bert.set_active_adapters(NAME)
+    return bert.eval(), arguments
+
+
+def is_adapter_or_head(bert):
+    """Which names of the state dict belong to the adapter or the head."""
+    adapter = AdapterLoader(bert).filter_func(NAME)
+    head = PredictionHeadLoader(bert).filter_func(NAME)
+    return lambda name: adapter(name) or head(name)
+
+
+def _randomise_orthogonal(unit, salt, std):
+    """The orthogonal projection of LoReFT: a random orthonormal basis, turned by a random Householder product."""
+    shape = unit.projection.weight.shape
+    basis, _ = torch.linalg.qr(normal((shape[1], shape[0]), *salt, "basis"))
+    unit.projection.weight = basis.T
+    original = unit.projection.parametrizations.weight.original
+    # Only what is strictly below the diagonal is free; the diagonal holds signs.
+    wide = original.shape[-2] < original.shape[-1]
+    lower = original.T if wide else original
+    lower.copy_(lower.tril().triu() + normal(lower.shape, *salt, "original", std=std).tril(-1))
+
+
+@torch.no_grad()
+def randomise(bert, salt, std):
+    """Fills every parameter of adapter and head with wide random numbers."""
+    belongs = is_adapter_or_head(bert)
+    scales = {
+        f"{prefix}.weight" for prefix, module in bert.named_modules() if isinstance(module, nn.LayerNorm)
+    }
+    for name, parameter in bert.named_parameters():
+        if not belongs(name):
+            continue
+        draw = normal(parameter.shape, *salt, name)
+        leaf = name.rsplit(".", 1)[-1]
+        scale_vector = leaf == "lora_B" and parameter.dim() == 2 and parameter.shape[1] == 1 and "ia3" in salt
+        if name in scales or leaf == "scaling" or scale_vector:
+            parameter.copy_(1.0 + 0.25 * draw)
+        elif name.endswith(".m.weight"):
+            parameter.mul_(1.0 + 0.25 * draw)
+        elif leaf in ("W_left", "W_right", "W") or leaf.startswith(("phm_rule", "W_down", "W_up")):
+            parameter.copy_(2 * std * draw)
+        elif ".parametrizations." not in name:
+            parameter.copy_(std * draw)
+    for name, module in bert.named_modules():
+        if hasattr(module, "orthogonal") and module.orthogonal:
+            _randomise_orthogonal(module, (*salt, name), std)
+
+
+def labels_for(model, case, count):
+    """Labels for the batch: classes, several classes at once, or a number."""
+    random = generator(model, case.name, "labels")
+    if case.head.get("multilabel"):
+        return torch.from_numpy(random.integers(0, 2, size=(4, count))).float()
+    if count == 1:
+        return normal((4,), model, case.name, "labels")
+    return torch.from_numpy(random.integers(0, count, size=4))
+
+
+def evaluate(bert, batch, labels):
+    with torch.no_grad():
+        result = bert(**batch, labels=labels)
+    return result.logits, result.loss
+
+
+def train_step(bert, batch, labels):
+    """One step of plain SGD. Returns the loss, the trained parameters' new values and the largest gradient."""
+    bert.train_adapter(NAME)
+    bert.train()
+    parameters = {name: p for name, p in bert.named_parameters() if p.requires_grad}
+    optimizer = torch.optim.SGD(parameters.values(), lr=LEARNING_RATE)
+    loss = bert(**batch, labels=labels).loss
+    loss.backward()
+    largest = max(p.grad.abs().max().item() for p in parameters.values() if p.grad is not None)
+    still = sorted(name for name, p in parameters.items() if p.grad is None or not p.grad.any())
+    optimizer.step()
+    belongs = is_adapter_or_head(bert)
+    outside = [name for name in parameters if not belongs(name)]
+    assert not outside, f"trained outside adapter and head: {outside}"
+    frozen = sorted(name for name, p in bert.named_parameters() if name not in parameters and belongs(name))
+    return loss.detach(), parameters, largest, still, frozen
+
+
+def in_double_precision(bert, batch, labels):
+    """Logits and trained parameters as float64 gives them."""
+    double = copy.deepcopy(bert).double()
+    if labels.is_floating_point():
+        labels = labels.double()
+    # The reference makes some tensors in the default type.
+    torch.set_default_dtype(torch.float64)
+    try:
+        logits, _ = evaluate(double, batch, labels)
+        after = train_step(double, batch, labels)[1]
+    finally:
+        torch.set_default_dtype(torch.float32)
+    return logits, after
+
+
+def _attempt(model, case, salt, std, strict):
+    """Runs the case with one draw of weights; `None` where the numbers would make a poor golden."""
+    # The reference draws, too (LoReFT completes its basis at random): that must not depend on the cases before.
+    torch.manual_seed(seed(model, case.name, *salt))
+    bert, head = build(model, case)
+    randomise(bert, (model, case.method, case.name, *salt), std)
+    batch = inputs(model)
+    labels = labels_for(model, case, head["num_labels"])
+    logits, loss = evaluate(bert, batch, labels)
+
+    stepped = copy.deepcopy(bert)
+    train_loss, after, largest, still, frozen = train_step(stepped, batch, labels)
+    if logits.abs().max() > LARGEST_LOGIT or largest > LARGEST_GRADIENT or (strict and still):
+        return None
+    assert torch.equal(train_loss, loss), "training mode differs from evaluation mode"
+
+    # The same in double precision: what differs would be noise in a golden.
+    wide_logits, wide_after = in_double_precision(bert, batch, labels)
+    noise = (wide_logits - logits).abs().max().item()
+    noise = max([noise] + [(wide_after[n] - after[n]).abs().max().item() for n in after])
+    if noise > PRECISION:
+        return None
+
+    bert.set_active_adapters(None)
+    bert.active_head = NAME
+    plain, _ = evaluate(bert, batch, labels)
+    bert.set_active_adapters(NAME)
+    effect = (plain - logits).abs().max().item()
+    if effect < 1e-2:
+        return None
+
+    other, _ = build(model, case, attention="sdpa")
+    other.load_state_dict(bert.state_dict())
+    fused, _ = evaluate(other, batch, labels)
+    return {
+        "bert": bert,
+        "head": head,
+        "golden": dict(
+            batch,
+            logits=logits,
+            labels=labels,
+            loss=loss,
+            **{f"after.{name}": value for name, value in after.items()},
+        ),
+        "facts": {
+            "largest_logit": logits.abs().max().item(),
+            "largest_gradient": largest,
+            "noise": noise,
+            "effect": effect,
+            "sdpa": (fused - logits).abs().max().item(),
+            "still": still,
+            "frozen": frozen,
+        },
+    }
+
+
+def save(bert, folder):
+    """What the reference saves: as safetensors, or in PyTorch's format where it cannot. Says which and why."""
+    try:
+        bert.save_adapter(folder, NAME, with_head=False, use_safetensors=True)
+        written = "safetensors", None
+    except Exception as error:  # noqa: BLE001 - whatever the reference raises is the fact of interest
+        leftover = os.path.join(folder, "adapter.safetensors")
+        if os.path.exists(leftover):
+            os.remove(leftover)
+        bert.save_adapter(folder, NAME, with_head=False, use_safetensors=False)
+        written = "bin", f"{type(error).__name__}: {str(error).strip().splitlines()[0]}"
+    bert.save_head(folder, NAME, use_safetensors=True)
+    return written
+
+
+def reload(model, folder, batch, labels):
+    """Logits of the saved files loaded into a fresh model of the reference."""
+    bert = BertAdapterModel.from_pretrained(f"models/{model}", attn_implementation="eager").eval()
+    bert.load_adapter(folder, use_safetensors=True, set_active=True)
+    return evaluate(bert.eval(), batch, labels)[0]
+
+
+def run(model, case, folder):
+    """Generates one case's folder. Raises what the reference raises."""
+    # At first every parameter has to get a gradient; some never do (see `still` in the facts).
+    draws = [(0.25, True)] * 4 + [(0.25, False)] * 4 + [(0.125, False)] * 4
+    for index, (std, strict) in enumerate(draws):
+        result = _attempt(model, case, (index % 4,), std, strict)
+        if result is not None:
+            break
+    else:
+        raise AssertionError(f"{model} {case.name}: no draw of weights gave well-behaved numbers")
+    os.makedirs(folder)
+    bert, golden = result["bert"], result["golden"]
+    golden["logits"] = golden["logits"].contiguous()
+    file_format, reason = save(bert, folder)
+    write_tensors(os.path.join(folder, "golden.safetensors"), golden)
+    head = {key: value for key, value in result["head"].items() if key != "id2label"}
+    if "id2label" in result["head"]:
+        head["id2label"] = {str(key): value for key, value in result["head"]["id2label"].items()}
+    write_json(
+        os.path.join(folder, "case.json"),
+        {
+            "model": model,
+            "name": NAME,
+            "method": case.method,
+            "config": case.config,
+            "config_json": AdapterConfig.load(case.config).to_dict(),
+            "head": head,
+            "num_labels": result["head"]["num_labels"],
+            "learning_rate": LEARNING_RATE,
+            "std": std,
+            "adapter_file": "adapter.safetensors" if file_format == "safetensors" else "pytorch_adapter.bin",
+            "frozen": result["facts"]["frozen"],
+        },
+    )
+    loaded = reload(model, folder, inputs(model), golden["labels"])
+    facts = dict(result["facts"], std=std, draw=index, format=file_format, reason=reason)
+    facts["reload"] = (loaded - golden["logits"]).abs().max().item()
+    return facts

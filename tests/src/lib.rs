@@ -1,0 +1,192 @@
+//! What the workspace's tests share: the goldens that the Python reference made, and running them.
+//!
+//! A golden case is a folder: an adapter and a head as the reference saved them, a batch, the logits and the loss that
+//! it computed, and every trained parameter after one step of SGD. `cargo xtask goldens` makes them.
+
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use burn::tensor::{Bool, Device, Int, Tensor, TensorData};
+use burn_adapters_checkpoint::{load_adapter, load_head};
+use burn_adapters_heads::{Head, Labels};
+use burn_adapters_model::{AdapterBank, Hooks, Setup};
+use burn_adapters_transformers::{Bert, BertInput};
+use serde::Deserialize;
+
+/// The folder of the goldens.
+pub fn goldens() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("goldens")
+}
+
+/// One golden case.
+#[derive(Debug, Deserialize)]
+pub struct Case {
+    /// The folder's name under `cases`.
+    #[serde(skip)]
+    pub folder: String,
+    /// The folder's name under `models`.
+    pub model: String,
+    /// The adapter's name.
+    pub name: String,
+    /// The method, as the goldens are grouped.
+    pub method: String,
+    /// The configuration, as a string.
+    pub config: String,
+    /// The configuration, as the reference's dictionary.
+    pub config_json: serde_json::Value,
+    /// The number of labels of the head.
+    pub num_labels: usize,
+    /// The learning rate of the step of SGD.
+    pub learning_rate: f64,
+    /// Parameters of adapter and head that the reference does not train, under its names.
+    pub frozen: Vec<String>,
+}
+
+impl Case {
+    /// The case's folder.
+    pub fn dir(&self) -> PathBuf {
+        goldens().join("cases").join(&self.folder)
+    }
+
+    /// The batch and the reference's results.
+    pub fn golden(&self) -> Golden {
+        Golden::read(&self.dir().join("golden.safetensors"))
+    }
+
+    /// The base model, and a bank with the case's adapter and head.
+    pub fn load(&self, device: &Device) -> (Bert, AdapterBank) {
+        let (model, _) = Bert::from_dir(&goldens().join("models").join(&self.model), device).unwrap();
+        let mut bank = AdapterBank::new(model.spec(), &device.clone().autodiff());
+        let dir = self.adapter_dir();
+        load_adapter(dir.path(), &mut bank, None).unwrap_or_else(|error| panic!("{}: {error}", self.folder));
+        load_head(self.dir(), &mut bank, None).unwrap_or_else(|error| panic!("{}: {error}", self.folder));
+        (model, bank)
+    }
+
+    /// A copy of the adapter as the reference saved it. The reference does not save that DiReFT subtracts no projection
+    /// (and reads NoReFT back); here the file says it.
+    fn adapter_dir(&self) -> tempfile::TempDir {
+        let copy = tempfile::tempdir().unwrap();
+        for entry in std::fs::read_dir(self.dir()).unwrap() {
+            let entry = entry.unwrap();
+            std::fs::copy(entry.path(), copy.path().join(entry.file_name())).unwrap();
+        }
+        if self.config.starts_with("direft") {
+            let path = copy.path().join("adapter_config.json");
+            let mut config: serde_json::Value = read_json(&path);
+            config["config"]["subtract_projection"] = false.into();
+            std::fs::write(path, config.to_string()).unwrap();
+        }
+        copy
+    }
+
+    /// The setup that runs the case's adapter.
+    pub fn setup(&self) -> Setup {
+        Setup::adapter(&self.name)
+    }
+}
+
+/// Every case of the methods that the predicate takes.
+pub fn cases(take: impl Fn(&str) -> bool) -> Vec<Case> {
+    #[derive(Deserialize)]
+    struct Entry {
+        folder: String,
+        method: String,
+    }
+    let folder = goldens().join("cases");
+    let index: Vec<Entry> = read_json(&folder.join("index.json"));
+    index
+        .into_iter()
+        .filter(|entry| take(&entry.method))
+        .map(|entry| {
+            let mut case: Case = read_json(&folder.join(&entry.folder).join("case.json"));
+            case.folder = entry.folder;
+            case
+        })
+        .collect()
+}
+
+/// Reads a JSON file.
+pub fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> T {
+    let text = std::fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    serde_json::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// Tensors of a file, by name, as shapes and values; integers become floats.
+#[derive(Debug, Default)]
+pub struct Golden(pub BTreeMap<String, (Vec<usize>, Vec<f32>)>);
+
+impl Golden {
+    /// Reads a safetensors file.
+    pub fn read(path: &Path) -> Self {
+        let bytes = std::fs::read(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        let tensors = safetensors::SafeTensors::deserialize(&bytes).unwrap();
+        let read = |name: &str| {
+            let view = tensors.tensor(name).unwrap();
+            let values = match view.dtype() {
+                safetensors::Dtype::F32 => {
+                    view.data().chunks_exact(4).map(|b| f32::from_le_bytes(b.try_into().unwrap())).collect()
+                }
+                safetensors::Dtype::I64 => {
+                    view.data().chunks_exact(8).map(|b| i64::from_le_bytes(b.try_into().unwrap()) as f32).collect()
+                }
+                other => panic!("{name}: {other:?}"),
+            };
+            (view.shape().to_vec(), values)
+        };
+        Self(tensors.names().into_iter().map(|name| (name.to_owned(), read(name))).collect())
+    }
+
+    /// The values of a tensor.
+    pub fn values(&self, name: &str) -> &[f32] {
+        &self.0.get(name).unwrap_or_else(|| panic!("no tensor `{name}`")).1
+    }
+
+    fn ints(&self, name: &str, device: &Device) -> Tensor<2, Int> {
+        let (shape, values) = &self.0[name];
+        let values: Vec<i32> = values.iter().map(|value| *value as i32).collect();
+        Tensor::from_data(TensorData::new(values, shape.clone()), device)
+    }
+
+    /// The batch: ids, padding, token types.
+    pub fn input(&self, device: &Device) -> BertInput {
+        let padding: Tensor<2, Bool> = self.ints("attention_mask", device).equal_elem(0);
+        BertInput::new(self.ints("input_ids", device))
+            .with_padding(padding)
+            .with_token_types(self.ints("token_type_ids", device))
+    }
+
+    /// The labels, as the head's task takes them.
+    pub fn labels(&self, head: &Head) -> Labels {
+        let (shape, values) = &self.0["labels"];
+        match head.config().task() {
+            burn_adapters_heads::Task::Classification => {
+                Labels::Classes(values.iter().map(|value| *value as usize).collect())
+            }
+            burn_adapters_heads::Task::MultiLabel => {
+                Labels::Sets(values.chunks(shape[1]).map(<[f32]>::to_vec).collect())
+            }
+            burn_adapters_heads::Task::Regression => Labels::Values(values.clone()),
+        }
+    }
+}
+
+/// The logits of a batch: `[batch, labels]`.
+pub fn logits(model: &Bert, bank: &AdapterBank, setup: &Setup, hooks: &Hooks, input: BertInput) -> Tensor<2> {
+    let output = model.forward(input, hooks).unwrap();
+    bank.head_of(setup).unwrap().forward(output.hidden, output.pooled, setup.mode()).unwrap()
+}
+
+/// The values of a tensor, in order.
+pub fn values<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
+    tensor.into_data().convert::<f32>().try_to_vec().unwrap()
+}
+
+/// The largest difference between two lists of numbers of one length; infinite for a NaN.
+pub fn largest_difference(found: &[f32], expected: &[f32]) -> f32 {
+    assert_eq!(found.len(), expected.len(), "different numbers of values");
+    let difference = |(a, b): (&f32, &f32)| if (a - b).is_nan() { f32::INFINITY } else { (a - b).abs() };
+    found.iter().zip(expected).map(difference).fold(0.0, f32::max)
+}

@@ -1,0 +1,183 @@
+//! Equal to the reference: logits, loss, and every trained parameter after one step of SGD.
+
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use burn::optim::{GradientsParams, SgdConfig};
+use burn::tensor::Device;
+use burn_adapters_checkpoint::{SaveOptions, save_adapter, save_head};
+use burn_adapters_config::AdapterConfig;
+use burn_adapters_model::AdapterBank;
+use burn_adapters_tests::{Case, Golden, cases, largest_difference, logits, values};
+
+/// Absolute, on numbers of the order of one.
+const TOLERANCE: f32 = 1e-4;
+
+/// Configurations of the reference that are refused here, and why.
+const REFUSED: [(&str, &str); 1] = [("seq_bn_act_prelu", "an activation with parameters of its own")];
+
+/// Parameters that the reference trains although its configuration says otherwise (`learn_phm=False`).
+const NOT_TRAINED_HERE: [(&str, &str); 1] = [("compacter_fixed_rule", "phm_rule")];
+
+fn check_all(methods: &[&str]) {
+    let mut cases = cases(|method| methods.contains(&method));
+    cases.retain(|case| !REFUSED.iter().any(|(name, _)| case.folder.ends_with(&format!("__{name}"))));
+    assert!(!cases.is_empty(), "no goldens of {methods:?}");
+    let failures: Vec<String> = cases.iter().flat_map(check).collect();
+    assert!(failures.is_empty(), "{} of {} cases:\n{}", failures.len(), cases.len(), failures.join("\n"));
+}
+
+/// Runs one case; gives what differs.
+fn check(case: &Case) -> Vec<String> {
+    let device = Device::default();
+    let golden = case.golden();
+    let mut failures = Vec::new();
+    let mut compare = |what: &str, found: &[f32], expected: &[f32]| {
+        let difference = largest_difference(found, expected);
+        if difference > TOLERANCE {
+            failures.push(format!("{}: {what} differs by {difference:e}", case.folder));
+        }
+    };
+
+    let (model, mut bank) = case.load(&device);
+    let config: AdapterConfig = case.config.parse().unwrap();
+    assert_eq!(bank.adapter(&case.name).unwrap().config(), &config, "{}", case.folder);
+
+    let setup = case.setup();
+    let hooks = bank.hooks(&setup).unwrap();
+    let found = logits(&model, &bank, &setup, &hooks, golden.input(&device));
+    compare("the logits", &values(found), golden.values("logits"));
+    drop(hooks);
+
+    let setup = setup.training();
+    bank.train_only(&setup).unwrap();
+    let hooks = bank.hooks(&setup).unwrap();
+    let head = bank.head_of(&setup).unwrap();
+    let found = logits(&model, &bank, &setup, &hooks, golden.input(&device));
+    let loss = head.loss(found, &golden.labels(head)).unwrap();
+    compare("the loss", &values(loss.clone()), golden.values("loss"));
+    drop(hooks);
+
+    let gradients = GradientsParams::from_grads(loss.backward(), &bank);
+    let bank = SgdConfig::new().init().step(case.learning_rate, bank, gradients);
+    let found = saved(&bank, &case.name);
+    for (name, (_, expected)) in &golden.0 {
+        let Some(name) = name.strip_prefix("after.") else { continue };
+        let here = |(folder, leaf): &(&str, &str)| case.folder.ends_with(folder) && name.ends_with(leaf);
+        if NOT_TRAINED_HERE.iter().any(here) {
+            continue;
+        }
+        match found.0.get(&once(name)) {
+            Some((_, found)) => compare(name, found, expected),
+            None => panic!("{}: the reference trains `{name}`, we save no such parameter", case.folder),
+        }
+    }
+    failures
+}
+
+/// The reference registers prefixes once for the model and again in every layer; we write the first of these names.
+fn once(name: &str) -> String {
+    match name.split_once(".attention.self.prefix_tuning.pool.") {
+        Some((_, rest)) => format!("bert.prefix_tuning.{rest}"),
+        None => name.to_owned(),
+    }
+}
+
+/// Every parameter of the adapter and its head, under the reference's names.
+fn saved(bank: &AdapterBank, name: &str) -> Golden {
+    let dir = tempfile::tempdir().unwrap();
+    let options = SaveOptions::default();
+    save_adapter(dir.path(), bank, name, &options).unwrap();
+    save_head(dir.path(), bank, name, &options).unwrap();
+    let mut all = Golden::read(&dir.path().join("adapter.safetensors"));
+    all.0.extend(Golden::read(&dir.path().join("model_head.safetensors")).0);
+    all
+}
+
+#[test]
+fn bottleneck_adapters() {
+    check_all(&["bottleneck"]);
+}
+
+#[test]
+fn lora() {
+    check_all(&["lora"]);
+}
+
+#[test]
+fn heads() {
+    check_all(&["head"]);
+}
+
+#[test]
+fn invertible_adapters() {
+    check_all(&["invertible"]);
+}
+
+#[test]
+fn compacter() {
+    check_all(&["compacter"]);
+}
+
+#[test]
+fn prefix_tuning() {
+    check_all(&["prefix_tuning"]);
+}
+
+#[test]
+fn prompt_tuning() {
+    check_all(&["prompt_tuning"]);
+}
+
+#[test]
+fn ia3() {
+    check_all(&["ia3"]);
+}
+
+#[test]
+fn unions() {
+    check_all(&["mam", "unipelt", "union"]);
+}
+
+#[test]
+fn dora() {
+    check_all(&["dora"]);
+}
+
+#[test]
+fn vera() {
+    check_all(&["vera", "dvora"]);
+}
+
+#[test]
+fn mtl_lora() {
+    check_all(&["mtl_lora"]);
+}
+
+#[test]
+fn reft() {
+    check_all(&["reft"]);
+}
+
+#[test]
+fn every_golden_is_checked_by_one_of_these_tests() {
+    let checked = [
+        "bottleneck",
+        "lora",
+        "head",
+        "invertible",
+        "compacter",
+        "prefix_tuning",
+        "prompt_tuning",
+        "ia3",
+        "mam",
+        "unipelt",
+        "union",
+        "dora",
+        "vera",
+        "dvora",
+        "mtl_lora",
+        "reft",
+    ];
+    let unchecked: Vec<_> = cases(|method| !checked.contains(&method)).into_iter().map(|case| case.folder).collect();
+    assert!(unchecked.is_empty(), "{unchecked:?}");
+}

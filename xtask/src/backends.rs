@@ -1,0 +1,105 @@
+//! The same tests on every backend: one build, switched by `BURN_DEVICE`.
+
+use std::path::Path;
+
+use clap::ValueEnum;
+
+use crate::process::{Done, cargo, run};
+
+/// A backend that the tests run on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Backend {
+    /// Burn's CPU backend, the program's default.
+    Flex,
+    /// The older CPU backend.
+    Ndarray,
+    /// GPUs, or Mesa's software Vulkan driver.
+    Wgpu,
+}
+
+impl Backend {
+    const ALL: [Backend; 3] = [Backend::Flex, Backend::Ndarray, Backend::Wgpu];
+
+    fn name(self) -> &'static str {
+        match self {
+            Backend::Flex => "flex",
+            Backend::Ndarray => "ndarray",
+            Backend::Wgpu => "wgpu",
+        }
+    }
+}
+
+/// The packages whose tests compute with tensors.
+const PACKAGES: [&str; 17] = [
+    "core",
+    "bottleneck",
+    "compacter",
+    "invertible",
+    "prefix-tuning",
+    "prompt-tuning",
+    "lora",
+    "ia3",
+    "reft",
+    "fusion",
+    "heads",
+    "combination",
+    "model",
+    "reparameterize",
+    "checkpoint",
+    "transformers",
+    "train",
+];
+
+/// Packages whose tests do not hold on wgpu: the training step of weights that are reparameterised.
+const NOT_ON_WGPU: [&str; 1] = ["reparameterize"];
+
+/// The cargo arguments that compile in every backend which this machine can run. The same for all tests, so that there
+/// is one build.
+pub(crate) fn feature_arguments() -> Vec<String> {
+    let features = available().map(|backend| format!("burn-adapters-cli/{}", backend.name()));
+    vec!["--features".into(), features.collect::<Vec<_>>().join(",")]
+}
+
+fn available() -> impl Iterator<Item = Backend> {
+    let vulkan = has_vulkan();
+    Backend::ALL.into_iter().filter(move |backend| *backend != Backend::Wgpu || vulkan)
+}
+
+pub(crate) fn test_backends(backend: Option<Backend>) -> Done {
+    for backend in Backend::ALL.into_iter().filter(|one| backend.is_none_or(|wanted| wanted == *one)) {
+        if !available().any(|one| one == backend) {
+            eprintln!(
+                "xtask: wgpu skipped: no GPU driver found; Mesa's software driver would do \
+                 (apt-get install mesa-vulkan-drivers libvulkan1)"
+            );
+            continue;
+        }
+        let mut command = cargo();
+        command.arg("test").args(feature_arguments()).env("BURN_DEVICE", backend.name());
+        for package in PACKAGES {
+            if backend == Backend::Wgpu && NOT_ON_WGPU.contains(&package) {
+                continue;
+            }
+            command.args(["-p", &format!("burn-adapters-{package}")]);
+        }
+        // Features are named by the program's package, so it has to be among the selected ones; it has no tests there.
+        command.args(["-p", "burn-adapters-cli", "-p", "burn-adapters-tests", "--lib", "--tests"]);
+        command.args(["--", "--skip", "program::"]);
+        if backend == Backend::Wgpu {
+            // A kernel is compiled for each new shape; threads would only compile the same ones beside each other.
+            command.arg("--test-threads=1");
+        }
+        run(&format!("tests on {}", backend.name()), &mut command)?;
+    }
+    Ok(())
+}
+
+/// Whether a Vulkan, Metal or DirectX driver is there, or a software one.
+fn has_vulkan() -> bool {
+    if cfg!(any(target_os = "macos", target_os = "windows")) {
+        return true;
+    }
+    ["/usr/share/vulkan/icd.d", "/etc/vulkan/icd.d", "/usr/local/share/vulkan/icd.d"]
+        .iter()
+        .any(|folder| Path::new(folder).read_dir().is_ok_and(|mut entries| entries.next().is_some()))
+}

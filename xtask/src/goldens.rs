@@ -1,0 +1,82 @@
+//! Goldens: numbers that the Python reference gives, and the proof that it reads what we write.
+
+use std::fs::File;
+use std::path::PathBuf;
+use std::process::Command;
+
+use crate::process::{Done, cargo, root, run};
+
+/// Scripts under `crates` that make the small goldens of single crates, and the file beside each that takes what it
+/// prints; one without writes its files itself.
+const CRATE_SCRIPTS: [(&str, Option<&str>); 10] = [
+    ("composition/tests/goldens/make.py", None),
+    ("config/tests/goldens/make.py", None),
+    ("compacter/tests/goldens/phm.py", Some("phm.json")),
+    ("invertible/tests/goldens/invertible.py", Some("invertible.json")),
+    ("fusion/tests/goldens/make.py", Some("fusion.json")),
+    ("merging/tests/goldens/make.py", None),
+    ("prefix-tuning/tests/goldens/make.py", Some("prefix.json")),
+    ("prompt-tuning/tests/goldens/make.py", Some("prompt.json")),
+    ("reft/tests/goldens/make.py", Some("reft.json")),
+    ("transformers/tests/python/make_goldens.py", None),
+];
+
+pub(crate) fn goldens(check_only: bool) -> Done {
+    let python = reference()?;
+    let scripts = root().join("tests/python");
+    if !check_only {
+        let output = root().join("tests/goldens");
+        run(
+            "goldens of the reference",
+            Command::new(&python).arg(scripts.join("make_goldens.py")).arg("--output").arg(output),
+        )?;
+        let output = root().join("tests/goldens");
+        run(
+            "goldens of compositions",
+            Command::new(&python).arg(scripts.join("make_composition_goldens.py")).arg("--output").arg(output),
+        )?;
+        for (script, printed) in CRATE_SCRIPTS {
+            let path = root().join("crates").join(script);
+            let mut command = Command::new(&python);
+            command.arg(&path);
+            if let Some(file) = printed {
+                let file = path.with_file_name(file);
+                let file = File::create(&file).map_err(|error| format!("cannot write {}: {error}", file.display()))?;
+                command.stdout(file);
+            }
+            run(&format!("goldens of crates/{script}"), &mut command)?;
+        }
+        run("tests against the goldens", cargo().args(["test", "-p", "burn-adapters-tests"]))?;
+    }
+    let written = root().join("target/roundtrip");
+    run(
+        "writing adapters for the reference",
+        cargo()
+            .args(["test", "-p", "burn-adapters-tests", "--test", "roundtrip"])
+            .env("BURN_ADAPTERS_ROUNDTRIP_DIR", &written),
+    )?;
+    run(
+        "the reference reads what we write",
+        Command::new(&python).arg(scripts.join("check_roundtrip.py")).arg(&written),
+    )
+}
+
+/// A Python with the pinned reference: `BURN_ADAPTERS_PYTHON`, or a virtual environment made under `target`.
+fn reference() -> Result<PathBuf, String> {
+    if let Some(python) = std::env::var_os("BURN_ADAPTERS_PYTHON") {
+        return Ok(python.into());
+    }
+    let environment = root().join("target/reference");
+    let python = environment.join(if cfg!(windows) { "Scripts/python.exe" } else { "bin/python" });
+    let complete = environment.join("complete");
+    if !complete.exists() {
+        run("a virtual environment", Command::new("python3").args(["-m", "venv"]).arg(&environment))?;
+        let requirements = root().join("tests/python/requirements.txt");
+        run(
+            "installing the reference (once, about two minutes)",
+            Command::new(&python).args(["-m", "pip", "install", "--quiet", "-r"]).arg(requirements),
+        )?;
+        std::fs::write(&complete, "").map_err(|error| format!("cannot write {}: {error}", complete.display()))?;
+    }
+    Ok(python)
+}

@@ -1,0 +1,61 @@
+//! The workspace's own commands: `cargo xtask test`, `test-backends`, `goldens`, `check`.
+
+mod backends;
+mod check;
+mod goldens;
+mod process;
+mod test;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::backends::Backend;
+
+/// The workspace's own commands.
+#[derive(Parser)]
+#[command(name = "cargo xtask")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Everything that CI runs: formatting, lints and docs, all tests, and the backend tests.
+    Test {
+        /// The tests on the default CPU backend only: no lints, no other backends.
+        #[arg(long)]
+        quick: bool,
+    },
+    /// The tests of methods, models and training on every backend that this machine can run.
+    TestBackends {
+        /// One backend only.
+        #[arg(long)]
+        backend: Option<Backend>,
+    },
+    /// Regenerates the test goldens with the pinned Python reference, and checks that it reads what we write.
+    Goldens {
+        /// Only check; leave the goldens as they are.
+        #[arg(long)]
+        check_only: bool,
+    },
+    /// Formatting, clippy and docs.
+    Check,
+}
+
+fn main() -> ExitCode {
+    let done = match Cli::parse().command {
+        Command::Test { quick } => test::test(quick),
+        Command::TestBackends { backend } => backends::test_backends(backend),
+        Command::Goldens { check_only } => goldens::goldens(check_only),
+        Command::Check => check::check(),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(message) => {
+            eprintln!("xtask: {message}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,17 @@
+//! All tests.
+
+use crate::backends::{feature_arguments, test_backends};
+use crate::check::check;
+use crate::process::{Done, cargo, run};
+
+pub(crate) fn test(quick: bool) -> Done {
+    if quick {
+        return run("tests", cargo().args(["test", "--workspace"]).env("BURN_DEVICE", "flex"));
+    }
+    check()?;
+    let arguments = feature_arguments();
+    run("tests", cargo().args(["test", "--workspace"]).args(arguments).env("BURN_DEVICE", "flex"))?;
+    // The tests above were those on flex.
+    test_backends(Some(crate::Backend::Ndarray))?;
+    test_backends(Some(crate::Backend::Wgpu))
+}
