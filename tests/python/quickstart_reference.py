@@ -78,7 +78,10 @@ def main():
         random.shuffle(train)
         batches = [train[i : i + arguments.batch_size] for i in range(0, len(train), arguments.batch_size)]
         if arguments.grouped:
-            ordered = sorted(train, key=lambda row: len(row[0]))
+            # As our program does it: sorted by length within windows of 50 batches.
+            window = 50 * arguments.batch_size
+            parts = [train[i : i + window] for i in range(0, len(train), window)]
+            ordered = [row for part in parts for row in sorted(part, key=lambda row: len(row[0]))]
             batches = [ordered[i : i + arguments.batch_size] for i in range(0, len(train), arguments.batch_size)]
             random.shuffle(batches)
         for part in batches:
@@ -102,6 +105,8 @@ def main():
         json.dumps(
             {
                 "config": arguments.config,
+                "grouped": arguments.grouped,
+                "trained_parameters": sum(parameter.numel() for parameter in trained),
                 "accuracy_before": before,
                 "accuracy": after,
                 "training_seconds": training,

@@ -50,9 +50,6 @@ const PACKAGES: [&str; 17] = [
     "train",
 ];
 
-/// Packages whose tests do not hold on wgpu: the training step of weights that are reparameterised.
-const NOT_ON_WGPU: [&str; 1] = ["reparameterize"];
-
 /// The cargo arguments that compile in every backend which this machine can run. The same for all tests, so that there
 /// is one build.
 pub(crate) fn feature_arguments() -> Vec<String> {
@@ -77,10 +74,6 @@ pub(crate) fn test_backends(backend: Option<Backend>) -> Done {
         let mut command = cargo();
         command.arg("test").args(feature_arguments()).env("BURN_DEVICE", backend.name());
         for package in PACKAGES {
-            if backend == Backend::Wgpu && NOT_ON_WGPU.contains(&package) {
-                eprintln!("xtask: wgpu: burn-adapters-{package} left out: its training steps do not hold there yet");
-                continue;
-            }
             command.args(["-p", &format!("burn-adapters-{package}")]);
         }
         // Features are named by the program's package, so it has to be among the selected ones; it has no tests there.

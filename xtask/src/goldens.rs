@@ -1,10 +1,10 @@
 //! Goldens: numbers that the Python reference gives, and the proof that it reads what we write.
 
 use std::fs::File;
-use std::path::PathBuf;
 use std::process::Command;
 
 use crate::process::{Done, cargo, root, run};
+use crate::python::reference;
 
 /// Scripts under `crates` that make the small goldens of single crates, and the file beside each that takes what it
 /// prints; one without writes its files itself.
@@ -22,7 +22,7 @@ const CRATE_SCRIPTS: [(&str, Option<&str>); 10] = [
 ];
 
 pub(crate) fn goldens(check_only: bool) -> Done {
-    let python = reference()?;
+    let python = reference(&root().join("target/reference"))?;
     let scripts = root().join("tests/python");
     if !check_only {
         let output = root().join("tests/goldens");
@@ -59,24 +59,4 @@ pub(crate) fn goldens(check_only: bool) -> Done {
         "the reference reads what we write",
         Command::new(&python).arg(scripts.join("check_roundtrip.py")).arg(&written),
     )
-}
-
-/// A Python with the pinned reference: `BURN_ADAPTERS_PYTHON`, or a virtual environment made under `target`.
-fn reference() -> Result<PathBuf, String> {
-    if let Some(python) = std::env::var_os("BURN_ADAPTERS_PYTHON") {
-        return Ok(python.into());
-    }
-    let environment = root().join("target/reference");
-    let python = environment.join(if cfg!(windows) { "Scripts/python.exe" } else { "bin/python" });
-    let complete = environment.join("complete");
-    if !complete.exists() {
-        run("a virtual environment", Command::new("python3").args(["-m", "venv"]).arg(&environment))?;
-        let requirements = root().join("tests/python/requirements.txt");
-        run(
-            "installing the reference (once, about two minutes)",
-            Command::new(&python).args(["-m", "pip", "install", "--quiet", "-r"]).arg(requirements),
-        )?;
-        std::fs::write(&complete, "").map_err(|error| format!("cannot write {}: {error}", complete.display()))?;
-    }
-    Ok(python)
 }

@@ -1,9 +1,11 @@
-//! The workspace's own commands: `cargo xtask test`, `test-backends`, `goldens`, `check`.
+//! The workspace's own commands: `cargo xtask test`, `test-backends`, `goldens`, `bench`, `check`.
 
 mod backends;
+mod bench;
 mod check;
 mod goldens;
 mod process;
+mod python;
 mod test;
 
 use std::process::ExitCode;
@@ -40,6 +42,8 @@ enum Command {
         #[arg(long)]
         check_only: bool,
     },
+    /// Measures ours and the Python reference in turn, on the same weights and sentences.
+    Bench(bench::Arguments),
     /// Formatting, clippy and docs.
     Check,
 }
@@ -49,6 +53,7 @@ fn main() -> ExitCode {
         Command::Test { quick } => test::test(quick),
         Command::TestBackends { backend } => backends::test_backends(backend),
         Command::Goldens { check_only } => goldens::goldens(check_only),
+        Command::Bench(arguments) => bench::bench(&arguments),
         Command::Check => check::check(),
     };
     match done {

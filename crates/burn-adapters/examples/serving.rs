@@ -50,11 +50,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         bert.forward(batch(index), &bank.hooks(&Setup::adapter(name(index)))?)?;
     }
     let parameters: usize = bank.names().map(|name| bank.adapter(name).map_or(0, Adapter::parameters)).sum();
-    println!(
-        "{ADAPTERS} adapters of {} methods, {parameters} parameters, beside {}",
-        METHODS.len(),
-        bank.spec().parameters
-    );
+    let weights = bank.spec().parameters;
+    println!("{ADAPTERS} adapters of {} methods, {parameters} parameters, beside {weights}", METHODS.len());
 
     let shared = RwLock::new(Arc::new(bank));
     let current = || Arc::clone(&shared.read().unwrap_or_else(|poisoned| poisoned.into_inner()));
@@ -107,7 +104,13 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         changes.load(Ordering::Relaxed)
     );
     if let (Some(base), Some(peak)) = (base, peak_memory()) {
-        println!("peak memory: {base} MB with the base alone, {peak} MB in the end");
+        let megabytes = |parameters: usize| parameters as f64 * 4.0 / (1 << 20) as f64;
+        println!(
+            "peak memory: {base} MB with the base alone and one batch, {peak} MB in the end; the adapters are {:.0} MB, a copy \
+             of the base would be {:.0} MB",
+            megabytes(parameters),
+            megabytes(weights)
+        );
     }
     Ok(())
 }

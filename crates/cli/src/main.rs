@@ -16,6 +16,7 @@ use std::process::ExitCode;
 use clap::Parser;
 
 fn main() -> ExitCode {
+    burn_adapters_ops::keep_freed_memory();
     // Clap itself exits with 2 for what it cannot parse, and with 0 after --help.
     let cli = commands::Cli::parse();
     match cli.run() {

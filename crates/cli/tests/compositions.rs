@@ -178,10 +178,6 @@ fn parallel_and_parts_of_a_batch_equal_each_adapter_alone() {
     let evaluated =
         run(&place, "evaluate", &[both.as_slice(), &["Stack(a, b)", "--data", "data.csv", "--json"]].concat());
     assert_eq!(json_of(&evaluated)["examples"], 24);
-    let arguments = ["evaluate", "--model", "model", "--data", "data.csv"];
-    let (code, _, err) = place.run([arguments.as_slice(), &both, &["Parallel(a, b)"]].concat());
-    assert_eq!(code, 2);
-    assert!(err.contains("Parallel(a, b)") && err.contains("one by one"), "{err}");
 }
 
 #[test]

@@ -74,6 +74,17 @@ impl Adapter {
             .copied()
     }
 
+    /// Whether the adapter treats each position of a sequence by itself, beside what it does to keys and values: it has
+    /// no gates, which are means over the sequence, and no interventions at chosen positions.
+    pub fn treats_positions_alone(&self) -> bool {
+        self.reft.is_empty()
+            && self.bottleneck.values().all(|module| module.gate.is_none())
+            && self.lora.values().all(|module| module.gate.is_none())
+            && self.vera.values().all(|module| module.gate.is_none())
+            && self.mtl.values().all(|module| module.gate.is_none())
+            && self.ia3.values().all(|module| module.gate.is_none())
+    }
+
     /// The number of its trained parameters.
     pub fn parameters(&self) -> usize {
         let all = count(self, &self.frozen());

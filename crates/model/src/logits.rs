@@ -89,6 +89,9 @@ struct States<'a> {
 
 impl States<'_> {
     fn part(&self, name: &str, taken: Range<usize>, rows: Range<usize>) -> Result<HeadLogits, BankError> {
+        if taken == (0..self.hidden.dims()[0]) {
+            return self.forward(name, rows.collect(), self.hidden.clone(), self.pooled.clone());
+        }
         let hidden = self.hidden.clone().narrow(0, taken.start, taken.len());
         let pooled = self.pooled.clone().map(|pooled| pooled.narrow(0, taken.start, taken.len()));
         self.forward(name, rows.collect(), hidden, pooled)

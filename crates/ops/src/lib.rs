@@ -20,6 +20,7 @@
 //! assert_eq!(x.grad(&gradients).map(|gradient| gradient.dims()), Some([1, 4]));
 //! ```
 
+mod allocator;
 mod attention;
 mod dropout;
 #[cfg(feature = "flex")]
@@ -30,6 +31,7 @@ mod kernel;
 mod layer_norm;
 mod softmax;
 
+pub use allocator::keep_freed_memory;
 pub use attention::{AttentionOptions, Dropout, attention};
 pub use dropout::dropout;
 pub use gelu::gelu;

@@ -76,7 +76,11 @@
 //! - Burn's own `apply_lora` on a module with adapters puts LoRA *inside* them. (The other way round is an error here.)
 //! - A record of the module holds the base and all adapters; [`save_adapter`](WeightAdapters::save_adapter) writes one.
 //! - `quantize_weights` without a group quantises the adapters' parameters too: quantise before adding them. A quantised
-//!   base is unpacked at each read.
+//!   base is unpacked at each read. Take the scheme from `device.settings().quantization.scheme`, changed where you need
+//!   to: with a store that the backend lacks (`QuantStore::Native` on wgpu without 8-bit integers) Burn panics.
+//! - On wgpu, CUDA and the other CubeCL backends `into_data` copies when the bytes are first looked at, and an optimizer
+//!   steps in place. To compare a parameter before and after a step, look at it before:
+//!   `let before = weight.into_data(); before.as_bytes();`.
 
 mod adapters;
 mod attach;

@@ -75,6 +75,30 @@ pub enum TrainError {
         /// Where the adapters are.
         bank: Box<burn::tensor::Device>,
     },
+    /// Several heads where one is asked for.
+    #[error("the setup has the heads {}, and one was expected: evaluate_heads scores each", heads.join(", "))]
+    SeveralHeads {
+        /// The heads.
+        heads: Vec<String>,
+    },
+    /// Another number of heads than of branches.
+    #[error(
+        "the setup runs {branches} adapters in parallel, each with a head of its own, but its heads are {}: name one for \
+         each branch (Setup::with_head)",
+        heads.join(", ")
+    )]
+    HeadsOfBranches {
+        /// The number of branches.
+        branches: usize,
+        /// The heads.
+        heads: Vec<String>,
+    },
+    /// Heads that depend on the row.
+    #[error(
+        "each row of the batch has its own head (BatchSplit, Route), but batches are drawn at random here: take the \
+         adapters one by one, each with its own rows"
+    )]
+    HeadsOfRows,
     /// The setup leaves no parameter to train.
     #[error("the setup names neither an adapter nor a head: there is nothing to train")]
     NothingToTrain,

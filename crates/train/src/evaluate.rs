@@ -1,12 +1,13 @@
 //! Evaluation and prediction.
 
 use burn::module::Module;
-use burn::tensor::Tensor;
+use burn::tensor::{Tensor, TensorData};
 use burn_adapters_core::Mode;
-use burn_adapters_heads::{HeadConfig, Labels, Task};
-use burn_adapters_model::{AdapterBank, Setup};
+use burn_adapters_heads::{Head, HeadConfig, Labels, Task};
+use burn_adapters_model::{AdapterBank, HeadLogits, Setup};
 use serde::{Deserialize, Serialize};
 
+use crate::heads::{distinct, heads_of, one_head};
 use crate::tokens::select_labels;
 use crate::{
     ClassScores, Metric, MultiLabelScores, RegressionScores, TextEncoder, TokenBatch, TokenData, TrainError, batches,
@@ -38,7 +39,55 @@ pub struct Evaluation {
     pub logits: Vec<Vec<f32>>,
 }
 
+/// How good one head of a setup is.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct HeadEvaluation {
+    /// The head's name; where a second branch has the head `NAME` too, that is `NAME:2`.
+    pub head: String,
+    /// Its scores.
+    #[serde(flatten)]
+    pub evaluation: Evaluation,
+}
+
 impl Evaluation {
+    /// Compares what a head said of some texts with their labels; the logits are as [`Prediction`] has them, one list a
+    /// label.
+    ///
+    /// # Errors
+    /// If the labels do not fit the head, or there is not one for each list of logits.
+    pub fn new(head: &Head, logits: Vec<Vec<f32>>, labels: &Labels) -> Result<Self, TrainError> {
+        let device = head.devices().into_iter().next().unwrap_or_default().without_autodiff();
+        let shape = [logits.len(), head.config().num_labels];
+        let values: Vec<f32> = logits.iter().flatten().copied().collect();
+        if values.len() != shape[0] * shape[1] || labels.len() != shape[0] {
+            let source_name = "the logits".to_owned();
+            return Err(TrainError::LabelCount { source_name, rows: logits.len(), labels: labels.len() });
+        }
+        let loss = scalar(head.loss(Tensor::from_data(TensorData::new(values, shape), &device), labels)?)?;
+        Ok(Self::scored(head.config(), logits, labels, loss))
+    }
+
+    fn scored(head: &HeadConfig, logits: Vec<Vec<f32>>, labels: &Labels, loss: f64) -> Self {
+        let scores = match labels {
+            Labels::Classes(truth) => {
+                let found: Vec<usize> = logits.iter().map(|logits| greatest(logits)).collect();
+                Scores::Classification(ClassScores::new(&head.labels(), truth, &found))
+            }
+            Labels::Sets(truth) => {
+                let truth: Vec<Vec<bool>> =
+                    truth.iter().map(|row| row.iter().map(|value| *value > 0.5).collect()).collect();
+                let found: Vec<Vec<bool>> =
+                    logits.iter().map(|logits| logits.iter().map(|logit| *logit > 0.0).collect()).collect();
+                Scores::MultiLabel(MultiLabelScores::new(&head.labels(), &truth, &found))
+            }
+            Labels::Values(truth) => {
+                let found: Vec<f32> = logits.iter().flatten().copied().collect();
+                Scores::Regression(RegressionScores::new(truth, &found))
+            }
+        };
+        Self { examples: labels.len(), loss, scores, logits }
+    }
+
     /// A single number; `None` if the head does not have it.
     pub fn metric(&self, metric: Metric) -> Option<f64> {
         match (metric, &self.scores) {
@@ -102,7 +151,7 @@ impl Prediction {
 /// makes no difference beyond rounding.
 ///
 /// # Errors
-/// If the bank lacks the setup's adapter or head, or the model fails.
+/// If the bank lacks the setup's adapter or head, the setup has several heads, or the model fails.
 pub fn predict(
     encoder: &(impl TextEncoder + ?Sized),
     bank: &AdapterBank,
@@ -110,16 +159,16 @@ pub fn predict(
     data: &TokenData,
     batch_size: usize,
 ) -> Result<Vec<Prediction>, TrainError> {
-    let head = bank.head_of(setup)?.config().clone();
-    let logits = run(encoder, bank, setup, data, batch_size, None, &mut |_, _| {})?.0;
-    Ok(logits.into_iter().map(|logits| Prediction::new(&head, logits)).collect())
+    let head = bank.head(&one_head(bank, setup)?)?.config();
+    let said = run(encoder, bank, setup, data, batch_size, false, &mut |_, _| {})?.into_iter();
+    Ok(said.flat_map(|said| said.logits).map(|logits| Prediction::new(head, logits)).collect())
 }
 
 /// Compares the predictions for labelled data with the labels.
 ///
 /// # Errors
-/// If the data has no labels or they do not fit the head, the bank lacks the setup's adapter or head, or the model
-/// fails.
+/// If the data has no labels or they do not fit the head, the bank lacks the setup's adapter or head, the setup has
+/// several heads (see [`evaluate_heads`]), or the model fails.
 pub fn evaluate(
     encoder: &(impl TextEncoder + ?Sized),
     bank: &AdapterBank,
@@ -142,52 +191,69 @@ pub fn evaluate_with(
     batch_size: usize,
     progress: &mut dyn FnMut(usize, usize),
 ) -> Result<Evaluation, TrainError> {
-    let no_labels = || TrainError::NoLabels { source_name: data.source().to_owned() };
-    let labels = data.labels().ok_or_else(no_labels)?;
-    let head = bank.head_of(setup)?.config().clone();
-    let (logits, loss) = run(encoder, bank, setup, data, batch_size, Some(labels), progress)?;
-    let scores = match labels {
-        Labels::Classes(truth) => {
-            let found: Vec<usize> = logits.iter().map(|logits| greatest(logits)).collect();
-            Scores::Classification(ClassScores::new(&head.labels(), truth, &found))
-        }
-        Labels::Sets(truth) => {
-            let truth: Vec<Vec<bool>> =
-                truth.iter().map(|row| row.iter().map(|value| *value > 0.5).collect()).collect();
-            let found: Vec<Vec<bool>> =
-                logits.iter().map(|logits| logits.iter().map(|logit| *logit > 0.0).collect()).collect();
-            Scores::MultiLabel(MultiLabelScores::new(&head.labels(), &truth, &found))
-        }
-        Labels::Values(truth) => {
-            let found: Vec<f32> = logits.iter().flatten().copied().collect();
-            Scores::Regression(RegressionScores::new(truth, &found))
-        }
-    };
-    Ok(Evaluation { examples: data.len(), loss, scores, logits })
+    let head = one_head(bank, setup)?;
+    let found = evaluate_heads(encoder, bank, setup, data, batch_size, progress)?.pop();
+    found.map(|found| found.evaluation).ok_or(TrainError::SeveralHeads { heads: vec![head] })
 }
 
-/// The logits of a batch: base model with adapters, then the head.
+/// Compares what each head of a setup (one for each branch of a `Parallel`, or several on the same output) says of
+/// labelled data with the labels: in the order of the heads. Tells after each batch how many of how many examples are
+/// done.
+///
+/// # Errors
+/// If the data has no labels or they do not fit a head, the bank lacks an adapter or a head of the setup, the setup asks
+/// each row's own head, or the model fails.
+pub fn evaluate_heads(
+    encoder: &(impl TextEncoder + ?Sized),
+    bank: &AdapterBank,
+    setup: &Setup,
+    data: &TokenData,
+    batch_size: usize,
+    progress: &mut dyn FnMut(usize, usize),
+) -> Result<Vec<HeadEvaluation>, TrainError> {
+    let mut evaluations: Vec<HeadEvaluation> = Vec::new();
+    for said in run(encoder, bank, setup, data, batch_size, true, progress)? {
+        let config = bank.head(&said.head)?.config();
+        let evaluation = Evaluation::scored(config, said.logits, labels_of(data, &said.head)?, said.loss);
+        let head = distinct(&said.head, |name| evaluations.iter().any(|other| other.head == name));
+        evaluations.push(HeadEvaluation { head, evaluation });
+    }
+    Ok(evaluations)
+}
+
+/// The labels of a data set that a head is to learn.
+pub(crate) fn labels_of<'a>(data: &'a TokenData, head: &str) -> Result<&'a Labels, TrainError> {
+    data.labels_of(head).ok_or_else(|| TrainError::NoLabels { source_name: data.source().to_owned() })
+}
+
+/// The logits of a batch, of each head: base model with adapters, then the heads.
 pub(crate) fn logits(
     encoder: &(impl TextEncoder + ?Sized),
     bank: &AdapterBank,
     setup: &Setup,
     batch: &TokenBatch<'_>,
-) -> Result<Tensor<2>, TrainError> {
+) -> Result<Vec<HeadLogits>, TrainError> {
     let hooks = bank.hooks(setup)?;
-    let encoded = encoder.encode(batch, &hooks).map_err(TrainError::Encoder)?;
-    Ok(bank.head_of(setup)?.forward(encoded.hidden, encoded.pooled, setup.mode())?)
+    let encoded = encoder.encode_first(batch, &hooks).map_err(TrainError::Encoder)?;
+    Ok(bank.logits(setup, encoded.hidden, encoded.pooled)?)
 }
 
-/// The logits of all rows in their order, and the mean loss if there are labels.
+/// What one head says of all rows, in their order, and the mean loss if the labels were asked for.
+struct Said {
+    head: String,
+    logits: Vec<Vec<f32>>,
+    loss: f64,
+}
+
 fn run(
     encoder: &(impl TextEncoder + ?Sized),
     bank: &AdapterBank,
     setup: &Setup,
     data: &TokenData,
     batch_size: usize,
-    labels: Option<&Labels>,
+    labelled: bool,
     progress: &mut dyn FnMut(usize, usize),
-) -> Result<(Vec<Vec<f32>>, f64), TrainError> {
+) -> Result<Vec<Said>, TrainError> {
     if batch_size == 0 {
         return Err(TrainError::BadConfig { option: "batch size", expected: "at least 1", found: "0".into() });
     }
@@ -197,24 +263,31 @@ fn run(
     }
     // Without a graph: less memory, and fused operations.
     let bank = bank.valid();
-    let head = bank.head_of(setup)?;
-    let mut rows = vec![Vec::new(); data.len()];
-    let (mut loss, mut done) = (0.0, 0);
+    let heads = heads_of(&bank, setup)?;
+    if labelled {
+        heads.iter().try_for_each(|head| labels_of(data, head).map(drop))?;
+    }
+    let new = |head| Said { head, logits: vec![Vec::new(); data.len()], loss: 0.0 };
+    let mut said: Vec<Said> = heads.into_iter().map(new).collect();
+    let mut done = 0;
     for indices in batches::by_length(&data.lengths(), batch_size) {
-        let logits = logits(encoder, &bank, setup, &data.batch(&indices))?;
-        if let Some(labels) = labels {
-            let mean = scalar(head.loss(logits.clone(), &select_labels(labels, &indices))?)?;
-            loss += mean * indices.len() as f64;
-        }
-        let [_, width] = logits.dims();
-        let values = to_vec(logits)?;
-        for (index, row) in indices.iter().zip(values.chunks(width.max(1))) {
-            rows[*index] = row.to_vec();
+        for (part, said) in logits(encoder, &bank, setup, &data.batch(&indices))?.into_iter().zip(&mut said) {
+            if labelled {
+                let labels = select_labels(labels_of(data, &said.head)?, &indices);
+                let mean = scalar(bank.head(&said.head)?.loss(part.logits.clone(), &labels)?)?;
+                said.loss += mean * indices.len() as f64;
+            }
+            let [_, width] = part.logits.dims();
+            let values = to_vec(part.logits)?;
+            for (row, values) in part.rows.iter().zip(values.chunks(width.max(1))) {
+                said.logits[indices[*row]] = values.to_vec();
+            }
         }
         done += indices.len();
         progress(done, data.len());
     }
-    Ok((rows, loss / data.len() as f64))
+    said.iter_mut().for_each(|said| said.loss /= data.len() as f64);
+    Ok(said)
 }
 
 /// The values of a tensor.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Evaluation, Metric};
+use crate::{Evaluation, HeadEvaluation, Metric};
 
 /// Everything that a training reports, step by step. It holds no times, so that two runs give the same.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
@@ -45,19 +45,32 @@ pub struct EvaluationRecord {
     pub step: usize,
     /// The epoch after which it was made; 0 for the start.
     pub epoch: usize,
-    /// The metrics by name, the loss among them. Values that are no numbers are absent.
+    /// The metrics by name, the loss among them. Values that are no numbers are absent. Of several heads the loss is the
+    /// sum, as in training, and of the other metrics the mean, where all of them have it.
     pub metrics: BTreeMap<String, f64>,
+    /// The metrics of each head, where there are several.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub heads: BTreeMap<String, BTreeMap<String, f64>>,
 }
 
 impl EvaluationRecord {
-    pub(crate) fn new(step: usize, epoch: usize, evaluation: &Evaluation) -> Self {
-        let metrics = Metric::ALL
-            .into_iter()
-            .filter_map(|metric| Some((metric.name().to_owned(), evaluation.metric(metric)?)))
-            .filter(|(_, value)| value.is_finite())
-            .map(|(name, value)| (name, rounded(value)))
-            .collect();
-        Self { step, epoch, metrics }
+    pub(crate) fn new(step: usize, epoch: usize, evaluations: &[HeadEvaluation]) -> Self {
+        let metrics = |value: &dyn Fn(Metric) -> Option<f64>| {
+            let known = Metric::ALL.into_iter().filter_map(|metric| Some((metric.name().to_owned(), value(metric)?)));
+            known.filter(|(_, value)| value.is_finite()).map(|(name, value)| (name, rounded(value))).collect()
+        };
+        let one = |evaluation: &Evaluation| metrics(&|metric| evaluation.metric(metric));
+        if let [HeadEvaluation { evaluation, .. }] = evaluations {
+            return Self { step, epoch, metrics: one(evaluation), heads: BTreeMap::new() };
+        }
+        let heads = evaluations.iter().map(|head| (head.head.clone(), one(&head.evaluation))).collect();
+        let together = metrics(&|metric| {
+            let values = evaluations.iter().map(|head| head.evaluation.metric(metric));
+            let values: Vec<f64> = values.collect::<Option<_>>()?;
+            let sum: f64 = values.iter().sum();
+            Some(if metric == Metric::Loss { sum } else { sum / values.len() as f64 })
+        });
+        Self { step, epoch, metrics: together, heads }
     }
 
     /// The value of a metric, if the head has it and it is a number.

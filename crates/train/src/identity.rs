@@ -6,6 +6,7 @@ use burn_adapters_heads::Labels;
 use burn_adapters_model::{AdapterBank, Hooks, Setup};
 
 use crate::evaluate::to_vec;
+use crate::heads::heads_of;
 use crate::history::rounded;
 use crate::{TextEncoder, TokenData, TrainConfig, TrainError};
 
@@ -28,8 +29,14 @@ pub(crate) fn made_with(
         let key = if adapters.len() == 1 { "adapter".to_owned() } else { format!("adapter {name}") };
         parts.insert(key, format!("{name}: {}", bank.adapter(name)?.config()));
     }
-    let head = bank.head_of(setup)?.config().to_json_value();
-    parts.insert("head".into(), format!("{}: {head}", setup.head_name().unwrap_or_default()));
+    let heads = heads_of(bank, setup)?;
+    for name in &heads {
+        let key = if heads.len() == 1 { "head".to_owned() } else { format!("head {name}") };
+        parts.insert(key, format!("{name}: {}", bank.head(name)?.config().to_json_value()));
+    }
+    for name in setup.fusion_names() {
+        parts.insert(format!("fusion {name}"), bank.fusion(&name)?.config().to_string());
+    }
     parts.insert("setup".into(), format!("{setup:?}"));
     parts.insert("training data".into(), fingerprint(train));
     parts.insert("evaluation data".into(), evaluation.map_or("none".into(), fingerprint));
@@ -56,11 +63,12 @@ fn fingerprint(data: &TokenData) -> String {
         hash.add(row.ids.len() as u64);
         row.ids.iter().chain(&row.token_type_ids).for_each(|id| hash.add(u64::from(*id)));
     }
-    match data.labels() {
-        None => {}
-        Some(Labels::Classes(rows)) => rows.iter().for_each(|row| hash.add(*row as u64)),
-        Some(Labels::Sets(rows)) => rows.iter().flatten().for_each(|value| hash.add(value.to_bits().into())),
-        Some(Labels::Values(rows)) => rows.iter().for_each(|value| hash.add(value.to_bits().into())),
+    for labels in data.all_labels() {
+        match labels {
+            Labels::Classes(rows) => rows.iter().for_each(|row| hash.add(*row as u64)),
+            Labels::Sets(rows) => rows.iter().flatten().for_each(|value| hash.add(value.to_bits().into())),
+            Labels::Values(rows) => rows.iter().for_each(|value| hash.add(value.to_bits().into())),
+        }
     }
     format!("{} examples ({:016x})", data.len(), hash.0)
 }

@@ -4,10 +4,11 @@
 //! like any other. What is here is the loop that the `burn-adapters` program uses:
 //!
 //! * [`Dataset`] reads CSV, TSV and JSON Lines, and says which rows are bad and why; [`TokenData`] is the same as tokens.
-//! * [`Trainer`] trains the adapter and head of one setup: AdamW, warm-up and [`Schedule`], clipping, accumulation,
+//! * [`Trainer`] trains the adapter and head of one setup, the branches of a `Parallel`, each with its own head, or a
+//!   fusion over frozen adapters ([`Setup::train_fusions`](burn_adapters_model::Setup::train_fusions)): AdamW, warm-up and [`Schedule`], clipping, accumulation,
 //!   choice of the best epoch, early stopping, checkpoints from which a training goes on bit for bit. An [`Observer`]
 //!   watches.
-//! * [`evaluate`] and [`predict`] work on any bank.
+//! * [`evaluate`], [`evaluate_heads`] and [`predict`] work on any bank.
 //! * [`AdamW`], [`Gradients`] and the scores stand alone, too.
 //!
 //! ```
@@ -47,6 +48,7 @@ mod encoder;
 mod error;
 mod evaluate;
 mod gradients;
+mod heads;
 mod history;
 mod identity;
 mod metrics;
@@ -62,7 +64,7 @@ pub use config::TrainConfig;
 pub use data::{Column, Columns, DataError, Dataset, Example, Format, Header, Label, LabelKind, Problem, RowProblem};
 pub use encoder::{Encoded, TextEncoder};
 pub use error::{BoxError, TrainError};
-pub use evaluate::{Evaluation, Prediction, Scores, evaluate, evaluate_with, predict};
+pub use evaluate::{Evaluation, HeadEvaluation, Prediction, Scores, evaluate, evaluate_heads, evaluate_with, predict};
 pub use gradients::Gradients;
 pub use history::{Best, EvaluationRecord, History, StepRecord, Stopped};
 pub use metrics::{ClassScore, ClassScores, Metric, MultiLabelScores, RegressionScores};

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::{Evaluation, EvaluationRecord, StepRecord, Truncation};
+use crate::{EvaluationRecord, HeadEvaluation, StepRecord, Truncation};
 
 /// What a training is going to do.
 #[derive(Debug, Clone, PartialEq)]
@@ -57,8 +57,8 @@ pub trait Observer {
     /// So many examples of an evaluation are done.
     fn evaluating(&mut self, done: usize, total: usize) {}
 
-    /// An evaluation is done.
-    fn evaluated(&mut self, record: &EvaluationRecord, evaluation: &Evaluation) {}
+    /// An evaluation is done, of each head of the setup.
+    fn evaluated(&mut self, record: &EvaluationRecord, heads: &[HeadEvaluation]) {}
 
     /// A checkpoint was written.
     fn checkpoint(&mut self, path: &Path) {}

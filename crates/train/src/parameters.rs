@@ -1,9 +1,10 @@
-//! The parameters of a setup's adapters, fusions and head, by path.
+//! The parameters of a setup's adapters, fusions and heads, by path.
 
 use std::collections::BTreeMap;
 
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::tensor::{Device, Tensor, TensorData};
+use burn_adapters_composition::HeadSetup;
 use burn_adapters_model::{AdapterBank, Setup};
 
 use crate::TrainError;
@@ -17,8 +18,9 @@ impl Scope {
     pub(crate) fn new(setup: &Setup) -> Self {
         let adapters = setup.adapter_names().into_iter().map(|name| format!("adapters.{name}."));
         let fusions = setup.fusion_names().into_iter().map(|name| format!("fusions.{name}."));
-        let head = setup.head_name().map(|name| format!("heads.{name}."));
-        Self(adapters.chain(fusions).chain(head).collect())
+        let heads = setup.heads();
+        let heads = heads.iter().flat_map(HeadSetup::names).map(|name| format!("heads.{name}."));
+        Self(adapters.chain(fusions).chain(heads).collect())
     }
 
     fn contains(&self, path: &str) -> bool {

@@ -1,5 +1,7 @@
 //! Tokens: what a model reads in the place of text.
 
+use std::collections::BTreeMap;
+
 use burn_adapters_heads::{HeadConfig, Labels};
 use burn_adapters_transformers::{Row, Tokenizer};
 
@@ -88,6 +90,8 @@ pub struct TokenData {
     source: String,
     rows: Vec<Row>,
     labels: Option<Labels>,
+    /// The labels of single heads, where they are others.
+    head_labels: BTreeMap<String, Labels>,
     truncation: Option<Truncation>,
 }
 
@@ -138,7 +142,23 @@ impl TokenData {
         if let Some(labels) = labels.as_ref().filter(|labels| labels.len() != rows.len()) {
             return Err(TrainError::LabelCount { source_name: source, rows: rows.len(), labels: labels.len() });
         }
-        Ok(Self { source, rows, labels, truncation: None })
+        Ok(Self { source, rows, labels, head_labels: BTreeMap::new(), truncation: None })
+    }
+
+    /// Labels of its own for one head, where several are trained or evaluated on the same texts.
+    ///
+    /// # Errors
+    /// If there is not one label a row.
+    pub fn with_head_labels(mut self, head: impl Into<String>, labels: Labels) -> Result<Self, TrainError> {
+        if labels.len() != self.len() {
+            return Err(TrainError::LabelCount {
+                source_name: self.source,
+                rows: self.rows.len(),
+                labels: labels.len(),
+            });
+        }
+        self.head_labels.insert(head.into(), labels);
+        Ok(self)
     }
 
     /// Where the data comes from.
@@ -154,6 +174,16 @@ impl TokenData {
     /// The labels, if the data has any.
     pub fn labels(&self) -> Option<&Labels> {
         self.labels.as_ref()
+    }
+
+    /// The labels that a head is to learn: its own, or else those of the data.
+    pub fn labels_of(&self, head: &str) -> Option<&Labels> {
+        self.head_labels.get(head).or(self.labels.as_ref())
+    }
+
+    /// The labels of the data, and of each head that has its own.
+    pub(crate) fn all_labels(&self) -> impl Iterator<Item = &Labels> {
+        self.labels.iter().chain(self.head_labels.values())
     }
 
     /// The number of texts.

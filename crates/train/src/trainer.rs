@@ -5,21 +5,25 @@ use std::path::PathBuf;
 
 use burn::tensor::Device;
 use burn_adapters_core::Mode;
-use burn_adapters_heads::{Labels, Task};
+use burn_adapters_heads::Task;
 use burn_adapters_model::{AdapterBank, Setup};
 
 use crate::adamw::AdamW;
 use crate::checkpoint::{self, Checkpoint, State};
-use crate::evaluate::{evaluate_with, logits, scalar};
+use crate::evaluate::{evaluate_heads, labels_of, logits, scalar};
+use crate::heads::{self, heads_of};
 use crate::history::rounded;
 use crate::parameters::{self, Scope};
-use crate::tokens::select_labels;
 use crate::{
-    Best, Evaluation, EvaluationRecord, Gradients, History, Metric, Observer, Plan, StepRecord, Stopped, TextEncoder,
-    TokenData, TrainConfig, TrainError, batches, identity,
+    Best, EvaluationRecord, Gradients, History, Metric, Observer, Plan, StepRecord, Stopped, TextEncoder, TokenData,
+    TrainConfig, TrainError, batches, identity,
 };
 
-/// Trains the adapter and the head of one setup. See the [crate] for an example.
+/// Trains the adapter and the head of one setup, or several of each. See the [crate] for an example.
+///
+/// With one head for each branch of a `Parallel` the loss is the sum of the heads' losses, as in the reference; the base
+/// model runs once for all branches up to the first layer where one has an adapter. The branches share no parameters, so
+/// each is trained as if it were alone (but for the clipping of gradients, which goes by the norm of all together).
 ///
 /// On one CPU backend a training is reproducible to the last bit: the same seed gives the same files. The order of the
 /// texts and the dropout of each step follow from the seed and the step; for dropout the backend's own generator is
@@ -52,8 +56,12 @@ impl Trainer {
         &self.config
     }
 
-    /// Trains the adapter and the head that `setup` (at inference) names, or those of
-    /// [`Setup::training_only`]; everything else in the bank is frozen. The base model is never changed.
+    /// Trains the adapters and the heads that `setup` (at inference) names, of the adapters only those of
+    /// [`Setup::training_only`], or with [`Setup::train_fusions`] its fusions and heads; everything else in the bank is
+    /// frozen. The base model is never changed.
+    ///
+    /// All heads learn the labels of the data, but for those that have their own
+    /// ([`TokenData::with_head_labels`]).
     ///
     /// # Errors
     /// If an option is out of range, the bank lacks the adapter or head or is on a device without autodiff, the data has
@@ -85,7 +93,6 @@ impl Trainer {
             config: &self.config,
             encoder,
             setup,
-            labels: labels(train)?,
             train,
             evaluation,
             scope,
@@ -130,29 +137,29 @@ impl Trainer {
                 ("at inference: training is switched on by the trainer", "a setup in training".into());
             return Err(TrainError::BadConfig { option: "setup", expected, found });
         }
-        labels(train)?;
-        evaluation.map(labels).transpose()?;
-        let head = bank.head_of(setup)?.config();
+        let heads = heads_of(bank, setup)?;
+        for data in [Some(train), evaluation].into_iter().flatten() {
+            heads.iter().try_for_each(|head| labels_of(data, head).map(drop))?;
+        }
         let Some(metric) = self.config.best else { return Ok(()) };
         if evaluation.is_none() {
             return Err(TrainError::NoEvaluationData { metric });
         }
-        let known: &[Metric] = match head.task() {
-            Task::Classification | Task::MultiLabel => {
-                &[Metric::Loss, Metric::Accuracy, Metric::MacroF1, Metric::MicroF1]
+        for head in &heads {
+            let task = bank.head(head)?.config().task();
+            let known: &[Metric] = match task {
+                Task::Classification | Task::MultiLabel => {
+                    &[Metric::Loss, Metric::Accuracy, Metric::MacroF1, Metric::MicroF1]
+                }
+                Task::Regression => &[Metric::Loss, Metric::MeanSquaredError, Metric::Pearson],
+            };
+            if !known.contains(&metric) {
+                let known = known.iter().map(|metric| metric.name()).collect();
+                return Err(TrainError::NoSuchMetric { task: task.name(), metric, known });
             }
-            Task::Regression => &[Metric::Loss, Metric::MeanSquaredError, Metric::Pearson],
-        };
-        if known.contains(&metric) {
-            return Ok(());
         }
-        let known = known.iter().map(|metric| metric.name()).collect();
-        Err(TrainError::NoSuchMetric { task: head.task().name(), metric, known })
+        Ok(())
     }
-}
-
-fn labels(data: &TokenData) -> Result<&Labels, TrainError> {
-    data.labels().ok_or_else(|| TrainError::NoLabels { source_name: data.source().to_owned() })
 }
 
 fn check_devices(bank: &Device, encoder: &Device) -> Result<(), TrainError> {
@@ -172,7 +179,6 @@ struct Run<'a, E: ?Sized> {
     encoder: &'a E,
     setup: &'a Setup,
     train: &'a TokenData,
-    labels: &'a Labels,
     evaluation: Option<&'a TokenData>,
     scope: Scope,
     /// Optimizer steps in all.
@@ -204,9 +210,17 @@ impl<E: TextEncoder + ?Sized> Run<'_, E> {
         let plain = device.clone().without_autodiff();
         let Checkpoint { state, parameters, moments, best } = checkpoint::load(&path, state, &plain)?;
         let bad = |message| TrainError::BadCheckpoint { path: path.clone(), message };
-        self.bank = parameters::write(self.bank.clone(), &self.scope, parameters).map_err(bad)?;
+        // The temperature of fusions is no parameter: it follows from the step.
+        let fresh = self.bank.clone();
+        let at = |step, values| {
+            let mut bank = fresh.clone();
+            (0..step).for_each(|_| bank.cool_fusions(self.setup));
+            parameters::write(bank, &self.scope, values).map_err(bad)
+        };
+        self.bank = at(state.step, parameters)?;
         self.best = match (best, &state.history.best) {
-            (Some(best), _) => Some(parameters::write(self.bank.clone(), &self.scope, best).map_err(bad)?),
+            (Some(values), Some(best)) => Some(at(best.step, values)?),
+            (Some(values), None) => Some(at(state.step, values)?),
             (None, Some(_)) => Some(self.bank.clone()),
             (None, None) => None,
         };
@@ -294,11 +308,10 @@ impl<E: TextEncoder + ?Sized> Run<'_, E> {
         for (index, indices) in group.iter().enumerate() {
             self.encoder.device().seed(batches::mix(seed, index as u64));
             let batch = self.train.batch(indices);
-            let logits = logits(self.encoder, &self.bank, &setup, &batch)?;
-            let labels = select_labels(self.labels, indices);
+            let said = logits(self.encoder, &self.bank, &setup, &batch)?;
             // Each batch weighs as much as it has examples: the step is that of one large batch.
             let weight = indices.len() as f64 / examples as f64;
-            let mut part = self.bank.head_of(&setup)?.loss(logits, &labels)? * weight;
+            let mut part = heads::loss(&self.bank, said, self.train, indices)? * weight;
             if let Some(regularisation) = self.bank.regularisation_loss(&setup).filter(|_| index == 0) {
                 part = part + regularisation;
             }
@@ -345,10 +358,9 @@ impl<E: TextEncoder + ?Sized> Run<'_, E> {
         let Some(data) = self.evaluation else { return Ok(()) };
         let batch_size = self.config.evaluation_batch_size;
         let mut progress = |done, total| observer.evaluating(done, total);
-        let evaluation: Evaluation =
-            evaluate_with(self.encoder, &self.bank, self.setup, data, batch_size, &mut progress)?;
-        let record = EvaluationRecord::new(self.step, self.epoch, &evaluation);
-        observer.evaluated(&record, &evaluation);
+        let evaluations = evaluate_heads(self.encoder, &self.bank, self.setup, data, batch_size, &mut progress)?;
+        let record = EvaluationRecord::new(self.step, self.epoch, &evaluations);
+        observer.evaluated(&record, &evaluations);
         if let Some(metric) = self.config.best {
             let value = record.metric(metric).unwrap_or(f64::NAN);
             if self.history.best.is_none_or(|best| metric.is_better(value, best.value)) && value.is_finite() {

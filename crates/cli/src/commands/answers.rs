@@ -16,18 +16,20 @@ pub(super) struct Answer {
 }
 
 /// The answers to each text, in the order of the data: none where no head was asked, several where several were. The
-/// batches say which texts go through the model together, and how.
+/// batches say which texts go through the model together, and how. Tells after each batch how many texts are done.
 pub(super) fn answers(
     model: &Model,
     bank: &AdapterBank,
     tokens: &TokenData,
     batches: &[(Setup, Vec<usize>)],
+    progress: &mut dyn FnMut(usize),
 ) -> CliResult<Vec<Vec<Answer>>> {
     let mut answers: Vec<Vec<Answer>> = (0..tokens.len()).map(|_| Vec::new()).collect();
+    let mut done = 0;
     for (setup, indices) in batches {
         let batch = TokenBatch::new(indices.iter().map(|index| &tokens.rows()[*index]));
         let hooks = bank.hooks(setup).map_err(|error| bank_error(&error))?;
-        let encoded = model.bert.encode(&batch, &hooks).map_err(|error| encoder_error(&*error))?;
+        let encoded = model.bert.encode_first(&batch, &hooks).map_err(|error| encoder_error(&*error))?;
         let parts = bank.logits(setup, encoded.hidden, encoded.pooled).map_err(|error| bank_error(&error))?;
         for part in parts {
             let config = bank.head(&part.head).map_err(|error| bank_error(&error))?.config();
@@ -38,6 +40,8 @@ pub(super) fn answers(
                 answers[indices[*row]].push(Answer { head: part.head.clone(), config: config.clone(), prediction });
             }
         }
+        done += indices.len();
+        progress(done);
     }
     Ok(answers)
 }
@@ -50,6 +54,12 @@ pub(super) fn by_length(tokens: &TokenData, mut indices: Vec<usize>, batch_size:
     }
     indices.sort_by_key(|index| std::cmp::Reverse(tokens.rows()[*index].ids.len()));
     Ok(indices.chunks(batch_size).map(<[usize]>::to_vec).collect())
+}
+
+/// A name that is not taken: two branches may have one head.
+pub(super) fn another(name: &str, taken: impl Fn(&str) -> bool) -> String {
+    let numbered = (2..).map(|number| format!("{name}:{number}"));
+    std::iter::once(name.to_owned()).chain(numbered).find(|name| !taken(name)).unwrap_or_default()
 }
 
 fn values(tensor: Tensor<2>) -> CliResult<Vec<f32>> {

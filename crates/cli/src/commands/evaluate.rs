@@ -1,29 +1,37 @@
-//! `evaluate`: how good an adapter is on labelled data.
+//! `evaluate`: how good adapters are on labelled data.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use burn_adapters_composition::{Composition, HeadSetup};
-use burn_adapters_train::evaluate_with;
+use burn_adapters_composition::HeadSetup;
+use burn_adapters_heads::HeadConfig;
+use burn_adapters_train::{Dataset, Evaluation, Example, Format};
 use clap::Args;
+use serde_json::{Map, Value, json};
 
 use super::DeviceArgument;
-use super::model::{DataArguments, Model, labels_of, max_length, tokenize, train_error};
-use super::report::{describe, evaluation_json};
+use super::answers::{Answer, another, answers};
+use super::model::{LabelledArguments, Model, data_error, labels_of, max_length, tokenize, train_error};
+use super::report::{describe, evaluation_json, overall};
+use super::routes::{self, Routes};
 use super::setup::{Loaded, SETUP_HELP, SetupArguments};
 use crate::error::{CliError, CliResult};
-use crate::output;
-use crate::progress::{Style, Task, Unit};
+use crate::output::{self, thousands};
+use crate::progress::{Style, Task as Progress, Unit};
 
 const EXAMPLES: &str = "\
 Examples:
   burn-adapters evaluate --model all-MiniLM-L6-v2 --adapter my-adapter --data test.csv
-  burn-adapters evaluate --model all-MiniLM-L6-v2 --adapter a=films --adapter b=tweets --setup 'Average(a, b)' \\
-    --head films --data test.csv";
+  burn-adapters evaluate --model all-MiniLM-L6-v2 --adapter a=films --adapter b=tweets \\
+    --setup 'Average(a, b)' --head films --data test.csv
+  burn-adapters evaluate --model all-MiniLM-L6-v2 --adapter a=films --adapter b=tweets \\
+    --setup 'Parallel(a, b)' --data test.csv --label-column a=stars --label-column b=mood
+  burn-adapters evaluate --model all-MiniLM-L6-v2 --adapter films=a --adapter tweets=b \\
+    --data mixed.csv --route kind";
 
 /// Evaluate an adapter, or several together, on labelled data: loss, accuracy, F1, confusion matrix.
 #[derive(Debug, Args)]
-#[command(after_help = format!("{EXAMPLES}\n\n{SETUP_HELP}\n\nOne head must decide on the output: evaluate the parts \
-of a Parallel, BatchSplit or Route one by one."))]
+#[command(after_help = format!("{EXAMPLES}\n\n{SETUP_HELP}"))]
 pub(super) struct Arguments {
     /// The model's folder.
     #[arg(long, value_name = "DIR")]
@@ -37,9 +45,14 @@ pub(super) struct Arguments {
     data: PathBuf,
 
     #[command(flatten)]
-    columns: DataArguments,
+    columns: LabelledArguments,
 
-    /// Texts that go through the model together.
+    /// The column of the data that names each text's adapter, with whose head the text is scored; empty or `none` for no
+    /// adapter, which is not scored (unless one --head is for all). With --setup it fills the `Route()` there.
+    #[arg(long, value_name = "COLUMN")]
+    route: Option<String>,
+
+    /// Texts that go through the model together; all of them where --setup has sizes.
     #[arg(long, value_name = "N", default_value_t = 64)]
     batch_size: usize,
 
@@ -50,49 +63,166 @@ pub(super) struct Arguments {
     #[command(flatten)]
     device: DeviceArgument,
 
-    /// Print JSON.
+    /// Print JSON: the scores; where there are several heads, those of each under `heads`, with --route by adapter (a
+    /// second branch with the head NAME is NAME:2), and those of all rows under `overall`, where each row has one head.
     #[arg(long)]
     json: bool,
 }
 
+/// What one head says of some rows.
+struct Part {
+    /// What it is called: the head, or with --route the adapter.
+    name: String,
+    head: String,
+    rows: Vec<usize>,
+    logits: Vec<Vec<f32>>,
+}
+
 impl Arguments {
     pub(super) fn run(self, style: Style) -> CliResult {
-        let asked = self.adapters.composition(false)?;
+        let asked = self.adapters.composition(self.route.is_some())?;
         let device = self.device.open(style)?.device;
         let model = Model::load(&self.model, &device, style)?;
         let loaded = self.adapters.load(asked, &model, &device, style)?;
-        let setup = loaded.setup(None);
-        let HeadSetup::One(name) = loaded.heads(&setup)? else { return Err(several_heads(&loaded)) };
-        if setup.composition().is_some_and(|composition| composition.parallel_channels() > 1 || by_rows(composition)) {
-            return Err(several_heads(&loaded));
-        }
-        let (head, setup) = (loaded.head(&name)?, setup.with_head(name.as_str()));
-        let data = self.columns.read(&self.data, labels_of(head.task()))?;
-        let tokens = tokenize(&model, &data, head, max_length(&model, self.max_length)?)?;
-        let mut batch_size = self.batch_size;
-        if loaded.is_sized() {
-            let longest = tokens.rows().iter().map(|row| row.ids.len()).max().unwrap_or(0);
-            loaded.check_batch(&setup, tokens.len(), longest)?;
-            batch_size = tokens.len();
-        }
-        let bank = &loaded.bank;
-        let mut task = Task::new(style, "evaluating", tokens.len() as u64, Unit::Count);
-        let evaluated =
-            evaluate_with(&model.bert, bank, &setup, &tokens, batch_size, &mut |done, _| task.set(done as u64, ""));
+        let routed = self.route.as_deref().map(|column| self.routes(column)).transpose()?;
+        loaded.check_routes(routed.as_ref().map(|(texts, routes)| (texts, routes)))?;
+        let routes = routed.map(|(_, routes)| routes);
+        let setup = loaded.setup(routes.as_deref());
+        let heads = match (&routes, setup.heads()) {
+            (Some(_), Some(heads)) => heads,
+            (Some(_), None) => return Err(no_rows(&self.data.display().to_string())),
+            (None, _) => loaded.heads(&setup)?,
+        };
+        self.columns.check_names(&heads.names(), "the heads that are scored")?;
+        let labelled = self.labelled(&loaded, &heads)?;
+        let data = labelled.values().next().ok_or_else(|| no_rows(&self.data.display().to_string()))?;
+        // The labels of each head are looked at later: here any head will do.
+        let texts = Dataset::from_examples(data.source(), data.examples().iter().map(without_label).collect())
+            .map_err(|error| data_error(&error))?;
+        let max_length = max_length(&model, self.max_length)?;
+        let tokens = tokenize(&model, &texts, &HeadConfig::classification(2), max_length)?;
+        let batches = loaded.batches(&tokens, routes.as_ref(), self.batch_size)?;
+        let total = batches.iter().map(|(_, rows)| rows.len()).sum::<usize>();
+        let mut task = Progress::new(style, "evaluating", total as u64, Unit::Count);
+        let answers = answers(&model, &loaded.bank, &tokens, &batches, &mut |done| task.set(done as u64, ""));
         task.finish();
-        let evaluation = evaluated.map_err(|error| train_error(&error))?;
-        if self.json { output::json(&evaluation_json(&evaluation)) } else { output::line(describe(&evaluation)) }
+        let unscored = tokens.len() - total;
+        let parts = parts(answers?, routes.as_ref());
+        let mut scored = Vec::new();
+        for part in parts {
+            scored.push((part.name.clone(), score(part, &loaded, &labelled)?));
+        }
+        let one_each = !matches!(heads, HeadSetup::Several(_));
+        match (scored.as_slice(), &heads, &routes) {
+            ([(_, one)], HeadSetup::One(_), None) if self.json => output::json(&evaluation_json(one)),
+            ([(_, one)], HeadSetup::One(_), None) => output::line(describe(one)),
+            _ if self.json => output::json(&json(&scored, one_each, unscored)),
+            _ => tell(&scored, if routes.is_some() { "adapter" } else { "head" }, one_each, unscored),
+        }
+    }
+
+    /// The texts without labels, and each one's adapter.
+    fn routes(&self, column: &str) -> CliResult<(Dataset, Routes)> {
+        let name = self.data.display().to_string();
+        let format = match self.columns.format {
+            Some(format) => format,
+            None => Format::of_path(&self.data).map_err(|error| data_error(&error))?,
+        };
+        let bytes = std::fs::read(&self.data).map_err(|error| CliError::io("read", &self.data, &error))?;
+        routes::read(&name, &bytes, format, &self.columns.text_column, column)
+    }
+
+    /// The data, with the labels that each head is to be scored by.
+    fn labelled(&self, loaded: &Loaded, heads: &HeadSetup) -> CliResult<BTreeMap<String, Dataset>> {
+        let mut labelled: BTreeMap<String, Dataset> = BTreeMap::new();
+        let mut read: Vec<((&str, &'static str), String)> = Vec::new();
+        for head in heads.names() {
+            let task = loaded.head(head)?.task();
+            let kind = (self.columns.column_of(head), task.name());
+            let same = read.iter().find(|(other, _)| *other == kind).and_then(|(_, name)| labelled.get(name).cloned());
+            let data = match same {
+                Some(data) => data,
+                None => self.columns.read(&self.data, head, labels_of(task))?,
+            };
+            read.push((kind, head.to_owned()));
+            labelled.insert(head.to_owned(), data);
+        }
+        Ok(labelled)
     }
 }
 
-/// Whether what happens to a text depends on its row.
-fn by_rows(composition: &Composition) -> bool {
-    let mut found = false;
-    composition.visit(&mut |part| found |= matches!(part, Composition::BatchSplit { .. } | Composition::Route(_)));
-    found
+fn without_label(example: &Example) -> Example {
+    Example { label: None, ..example.clone() }
 }
 
-fn several_heads(loaded: &Loaded) -> CliError {
-    CliError::mistake(format!("{} has no one output to evaluate", loaded.composition))
-        .with_help("evaluate its parts one by one; predict --json gives all of them")
+fn no_rows(data: &str) -> CliError {
+    CliError::mistake(format!("no row of {data} names an adapter, so there is nothing to score"))
+        .with_help("--route names the column with the adapters' names; --head DIR scores rows without one, too")
+}
+
+/// The answers by head, or with `routes` by adapter, in the order in which they come up.
+fn parts(answers: Vec<Vec<Answer>>, routes: Option<&Routes>) -> Vec<Part> {
+    let mut parts: Vec<Part> = Vec::new();
+    for (row, answers) in answers.into_iter().enumerate() {
+        let mut seen: Vec<String> = Vec::new();
+        for Answer { head, prediction, .. } in answers {
+            let adapter = routes.map(|routes| routes[row].clone().unwrap_or_else(|| "none".into()));
+            let name = adapter.unwrap_or_else(|| another(&head, |name| seen.iter().any(|other| other == name)));
+            seen.push(name.clone());
+            let index = parts.iter().position(|part| part.name == name).unwrap_or_else(|| {
+                parts.push(Part { name, head, rows: Vec::new(), logits: Vec::new() });
+                parts.len() - 1
+            });
+            parts[index].rows.push(row);
+            parts[index].logits.push(prediction.logits);
+        }
+    }
+    if routes.is_some() {
+        parts.sort_by(|a, b| a.name.cmp(&b.name));
+    }
+    parts
+}
+
+fn score(part: Part, loaded: &Loaded, labelled: &BTreeMap<String, Dataset>) -> CliResult<Evaluation> {
+    let head = loaded.bank.head(&part.head).map_err(|error| super::model::bank_error(&error))?;
+    let Some(data) = labelled.get(&part.head) else { return Err(no_rows("the data")) };
+    let rows = part.rows.iter().map(|row| data.examples()[*row].clone()).collect();
+    let rows = Dataset::from_examples(data.source(), rows).map_err(|error| data_error(&error))?;
+    let labels = rows.labels(head.config()).map_err(|error| data_error(&error))?;
+    let Some(labels) = labels else { return Err(no_rows(data.source())) };
+    Evaluation::new(head, part.logits, &labels).map_err(|error| train_error(&error))
+}
+
+fn json(scored: &[(String, Evaluation)], one_each: bool, unscored: usize) -> Value {
+    let heads: Map<String, Value> =
+        scored.iter().map(|(name, evaluation)| (name.clone(), evaluation_json(evaluation).into())).collect();
+    if !one_each {
+        return json!({"heads": heads});
+    }
+    let mut all = overall(scored.iter().map(|(_, evaluation)| evaluation));
+    if unscored > 0 {
+        all.insert("unscored".into(), unscored.into());
+    }
+    json!({"heads": heads, "overall": all})
+}
+
+/// A table for each head, and what holds for all rows.
+fn tell(scored: &[(String, Evaluation)], what: &str, one_each: bool, unscored: usize) -> CliResult {
+    for (index, (name, evaluation)) in scored.iter().enumerate() {
+        let gap = if index == 0 { "" } else { "\n" };
+        output::line(format_args!("{gap}{what} {name}: {}", describe(evaluation)))?;
+    }
+    if one_each {
+        let all = overall(scored.iter().map(|(_, evaluation)| evaluation));
+        let number = |key: &str| all.get(key).and_then(Value::as_f64);
+        let mut words = vec![format!("overall: {} examples", thousands(number("examples").unwrap_or(0.0) as usize))];
+        for (key, name) in [("loss", "loss"), ("accuracy", "accuracy"), ("mean_squared_error", "mean squared error")] {
+            words.extend(number(key).map(|value| format!("{name} {value:.4}")));
+        }
+        if unscored > 0 {
+            words.push(format!("{} without an adapter not scored", thousands(unscored)));
+        }
+        output::line(format_args!("\n{}", words.join(", ")))?;
+    }
+    Ok(())
 }

@@ -5,12 +5,16 @@ mod config;
 mod devices;
 mod evaluate;
 mod inspect;
+mod job;
 mod merge;
 mod methods;
 mod model;
+mod plan;
 mod predict;
 mod quickstart;
+mod ready;
 mod report;
+mod routes;
 mod setup;
 mod train;
 

@@ -114,25 +114,49 @@ pub(super) fn data_error(error: &DataError) -> CliError {
     }
 }
 
-/// How a data file is read.
+/// How a file of labelled texts is read.
 #[derive(Debug, Clone, Args)]
-pub(super) struct DataArguments {
+pub(super) struct LabelledArguments {
     /// The column of the text: its name, or its number from 0.
     #[arg(long, value_name = "COLUMN", default_value = "text")]
     pub(super) text_column: String,
 
-    /// The column of the label: its name, or its number from 0.
-    #[arg(long, value_name = "COLUMN", default_value = "label")]
-    pub(super) label_column: String,
+    /// The column of the label: its name, or its number from 0. Where there are several heads, NAME=COLUMN gives the
+    /// head NAME labels of its own; may be given several times.
+    #[arg(long, value_name = "[NAME=]COLUMN", default_value = "label")]
+    label_column: Vec<String>,
 
     /// The format, where the file's extension (.csv, .tsv, .jsonl) does not tell it.
     #[arg(long, value_name = "csv|tsv|jsonl")]
     pub(super) format: Option<Format>,
 }
 
-impl DataArguments {
-    pub(super) fn read(&self, path: &Path, labels: LabelKind) -> CliResult<Dataset> {
-        let mut columns = Columns::new(self.text_column.as_str(), self.label_column.as_str()).with_label_kind(labels);
+impl LabelledArguments {
+    /// The column with the labels of a head.
+    pub(super) fn column_of(&self, head: &str) -> &str {
+        let own = self.label_column.iter().rev().find_map(|text| text.strip_prefix(head)?.strip_prefix('='));
+        let common = || self.label_column.iter().rev().find(|text| !text.contains('='));
+        own.or_else(|| common().map(String::as_str)).unwrap_or("label")
+    }
+
+    /// Labels may be named for these heads only; `what` they are.
+    pub(super) fn check_names(&self, heads: &[&str], what: &str) -> CliResult {
+        for text in &self.label_column {
+            let Some((name, column)) = text.split_once('=') else { continue };
+            if !heads.contains(&name) {
+                let message = format!("--label-column {text} is for the head `{name}`");
+                return Err(CliError::mistake(message).with_help(format!(
+                    "{what} are {}; a column for all of them is named without a head: --label-column {column}",
+                    heads.join(", ")
+                )));
+            }
+        }
+        Ok(())
+    }
+
+    /// The file's texts, with the labels of a head.
+    pub(super) fn read(&self, path: &Path, head: &str, labels: LabelKind) -> CliResult<Dataset> {
+        let mut columns = Columns::new(self.text_column.as_str(), self.column_of(head)).with_label_kind(labels);
         columns.format = self.format;
         Dataset::read(path, &columns).map_err(|error| data_error(&error))
     }

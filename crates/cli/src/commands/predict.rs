@@ -6,15 +6,15 @@ use std::path::{Path, PathBuf};
 
 use burn_adapters_composition::HeadSetup;
 use burn_adapters_heads::{HeadConfig, Task};
-use burn_adapters_model::Setup;
-use burn_adapters_train::{Columns, DataError, Dataset, Example, Format, Label, LabelKind, Prediction, TokenData};
+use burn_adapters_train::{Columns, Dataset, Format, Prediction};
 use clap::Args;
 use serde::Serialize;
 
 use super::DeviceArgument;
-use super::answers::{Answer, answers, by_length};
-use super::model::{Model, bank_error, data_error, max_length, tokenize};
-use super::setup::{Loaded, SETUP_HELP, SetupArguments, UNKNOWN_ADAPTER};
+use super::answers::{Answer, another, answers};
+use super::model::{Model, data_error, max_length, tokenize};
+use super::routes::{self, Routes};
+use super::setup::{SETUP_HELP, SetupArguments};
 use crate::error::{CliError, CliResult};
 use crate::output::{self, Align, Table};
 use crate::progress::Style;
@@ -154,20 +154,15 @@ impl Arguments {
         let device = self.device.open(style)?.device;
         let model = Model::load(&self.model, &device, style)?;
         let loaded = self.adapters.load(asked, &model, &device, style)?;
-        if let Some(routes) = &routes {
-            check_routes(&loaded, &data, routes)?;
-        } else if loaded.is_open() {
-            let error = CliError::mistake(format!("no row of {} names its adapter", loaded.composition));
-            return Err(error.with_help("--route COLUMN says which column of the input does"));
-        }
+        loaded.check_routes(routes.as_ref().map(|routes| (&data, routes)))?;
         let heads = match &routes {
             Some(routes) => loaded.setup(Some(routes)).heads(),
             None => Some(loaded.heads(&loaded.setup(None))?),
         };
         // Without labels, any head will do.
         let tokens = tokenize(&model, &data, &HeadConfig::classification(2), max_length(&model, self.max_length)?)?;
-        let batches = self.batches(&loaded, &tokens, routes.as_deref())?;
-        let answers = answers(&model, &loaded.bank, &tokens, &batches)?;
+        let batches = loaded.batches(&tokens, routes.as_ref(), self.batch_size)?;
+        let answers = answers(&model, &loaded.bank, &tokens, &batches, &mut |_| {})?;
         let texts = data.examples().iter().map(|example| example.text.as_str());
         let kind = match heads {
             _ if routes.is_some() => Kind::Routed,
@@ -193,36 +188,8 @@ impl Arguments {
         }
     }
 
-    /// Which texts go through the model together, each batch with its setup.
-    fn batches(
-        &self,
-        loaded: &Loaded,
-        tokens: &TokenData,
-        routes: Option<&[Option<String>]>,
-    ) -> CliResult<Vec<(Setup, Vec<usize>)>> {
-        let all: Vec<usize> = (0..tokens.len()).collect();
-        if loaded.is_sized() {
-            let setup = loaded.setup(routes);
-            let longest = tokens.rows().iter().map(|row| row.ids.len()).max().unwrap_or(0);
-            loaded.check_batch(&setup, tokens.len(), longest)?;
-            return Ok(vec![(setup, all)]);
-        }
-        let Some(routes) = routes else {
-            let batches = by_length(tokens, all, self.batch_size)?;
-            return Ok(batches.into_iter().map(|batch| (loaded.setup(None), batch)).collect());
-        };
-        // A row that no head is asked about need not go through the model.
-        let asked = all.into_iter().filter(|index| loaded.heads.is_some() || routes[*index].is_some()).collect();
-        let batches = by_length(tokens, asked, self.batch_size)?;
-        let setup = |batch: &[usize]| {
-            let rows: Vec<Option<String>> = batch.iter().map(|index| routes[*index].clone()).collect();
-            loaded.setup(Some(&rows))
-        };
-        Ok(batches.into_iter().map(|batch| (setup(&batch), batch)).collect())
-    }
-
     /// The texts, and with --route each one's adapter.
-    fn texts(&self) -> CliResult<(Dataset, Option<Vec<Option<String>>>)> {
+    fn texts(&self) -> CliResult<(Dataset, Option<Routes>)> {
         let Some(path) = &self.input else {
             return Ok((Dataset::from_texts("--text", self.text.iter().cloned()), None));
         };
@@ -249,17 +216,8 @@ impl Arguments {
                     let data = Dataset::parse(&name, &bytes, format, &columns).map_err(|error| data_error(&error))?;
                     return Ok((data, None));
                 };
-                // Of all kinds of labels only lists may be empty.
-                let columns = Columns::new(self.text_column.as_str(), route.as_str());
-                let data = Dataset::parse(&name, &bytes, format, &columns.with_label_kind(LabelKind::Classes));
-                let data = data.map_err(|error| match &error {
-                    DataError::MissingColumn { .. } => data_error(&error)
-                        .with_help("--text-column and --route name the columns, or number them from 0"),
-                    _ => data_error(&error),
-                })?;
-                let routes = data.examples().iter().map(adapter_of).collect();
-                let texts = data.examples().iter().map(|example| Example { label: None, ..example.clone() }).collect();
-                Ok((Dataset::from_examples(name, texts).map_err(|error| data_error(&error))?, Some(routes)))
+                let (data, routes) = routes::read(&name, &bytes, format, &self.text_column, route)?;
+                Ok((data, Some(routes)))
             }
         }
     }
@@ -274,48 +232,6 @@ enum Kind {
     Several,
     /// Each row's own.
     Routed,
-}
-
-/// The adapter that a row names.
-fn adapter_of(example: &Example) -> Option<String> {
-    match &example.label {
-        Some(Label::Classes(names)) => Some(names.join("|")).filter(|name| !name.is_empty() && name != "none"),
-        _ => None,
-    }
-}
-
-/// Every adapter that a row names must be there, with a head.
-fn check_routes(loaded: &Loaded, data: &Dataset, routes: &[Option<String>]) -> CliResult {
-    if !loaded.is_open() {
-        let error = CliError::mistake(format!(
-            "--route names an adapter for each row, but {} has no `Route()` for it",
-            loaded.composition
-        ));
-        return Err(error.with_help(
-            "without --setup each row goes through its adapter alone; `Stack(a, Route())` puts it after a",
-        ));
-    }
-    let mut known = std::collections::BTreeSet::new();
-    for (example, name) in data.examples().iter().zip(routes) {
-        let Some(name) = name.as_deref().filter(|name| !known.contains(name)) else { continue };
-        if let Err(error) = loaded.bank.adapter(name) {
-            let mut error = bank_error(&error);
-            error.problems[0].message =
-                format!("{}, line {}: {}", data.source(), example.line, error.problems[0].message);
-            return Err(error.with_help(UNKNOWN_ADAPTER));
-        }
-        if loaded.heads.is_none() {
-            loaded.head(name)?;
-        }
-        known.insert(name);
-    }
-    Ok(())
-}
-
-/// A name that is not taken: two branches may have one head.
-fn another(name: &str, taken: impl Fn(&str) -> bool) -> String {
-    let numbered = (2..).map(|number| format!("{name}:{number}"));
-    std::iter::once(name.to_owned()).chain(numbered).find(|name| !taken(name)).unwrap_or_default()
 }
 
 fn print_json<'a>(

@@ -11,10 +11,10 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use super::DeviceArgument;
+use super::job::{Done, Job, Saved, write_json};
 use super::model::{Model, check_fits, data_error, make_output, max_length, tokenize, train_error};
 use super::predict::table as predictions_table;
 use super::report::{confusion_json, confusion_table};
-use super::train::{Done, Job, Saved, write_json};
 use crate::device::Found;
 use crate::error::CliResult;
 use crate::output::{self, Align, Table, bytes, duration, thousands};
@@ -102,7 +102,7 @@ impl Arguments {
         let found = self.device.open(style)?;
         let model_dir = match &self.model {
             Some(dir) => dir.clone(),
-            None => fetch::model(&fetch::Cache::from_env()?, style)?,
+            None => fetch::model(style)?,
         };
         check_fits(&adapter, &model_dir)?;
         let (train, held_out) = self.data(style)?;
@@ -114,7 +114,7 @@ impl Arguments {
 
         let model_name = if self.model.is_none() { fetch::MODEL_NAME.to_owned() } else { model.name.clone() };
         make_output(&self.dir)?;
-        let job = Job { name: NAME, adapter, head, model_name, train: train_config, beside: None };
+        let job = Job { name: NAME, adapter, head, model_name, train: train_config };
         let done = job.run(&model, &found.device, &train, Some(&held_out), style)?;
         let bank = &done.trained.bank;
         let evaluation =
@@ -150,7 +150,7 @@ impl Arguments {
     fn data(&self, style: Style) -> CliResult<(Dataset, Dataset)> {
         let path = match &self.data {
             Some(path) => path.clone(),
-            None => fetch::reviews(&fetch::Cache::from_env()?, style)?,
+            None => fetch::reviews(style)?,
         };
         let columns =
             Columns::new(2, 1).with_label_kind(LabelKind::Number).with_header(Header::No).with_format(Format::Tsv);

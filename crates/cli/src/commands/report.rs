@@ -3,7 +3,8 @@
 use std::time::Instant;
 
 use burn_adapters_train::{
-    ClassScores, Evaluation, EvaluationRecord, Metric, MultiLabelScores, Observer, Plan, Scores, StepRecord, Truncation,
+    ClassScores, Evaluation, EvaluationRecord, HeadEvaluation, Metric, MultiLabelScores, Observer, Plan, Scores,
+    StepRecord, Truncation,
 };
 use serde_json::{Map, Value, json};
 
@@ -86,11 +87,17 @@ impl Observer for Watch {
         task.set(done as u64, "");
     }
 
-    fn evaluated(&mut self, record: &EvaluationRecord, evaluation: &Evaluation) {
+    fn evaluated(&mut self, record: &EvaluationRecord, heads: &[HeadEvaluation]) {
         if let Some(task) = self.evaluation.take() {
             task.finish();
         }
-        let scores = headline(evaluation);
+        let scores = match heads {
+            [one] => headline(&one.evaluation),
+            several => {
+                let each = several.iter().map(|head| format!("{}: {}", head.head, headline(&head.evaluation)));
+                each.collect::<Vec<_>>().join("; ")
+            }
+        };
         let text = if record.epoch == 0 {
             format!("before training: held-out {scores}")
         } else {
@@ -192,6 +199,20 @@ pub(super) fn evaluation_json(evaluation: &Evaluation) -> Map<String, Value> {
         }
         Scores::Regression(scores) => {
             object.insert("mean_absolute_error".into(), scores.mean_absolute_error.into());
+        }
+    }
+    object
+}
+
+/// What holds for the rows of several evaluations together: the metrics that are means over rows, where all have them.
+pub(super) fn overall<'a>(evaluations: impl Iterator<Item = &'a Evaluation> + Clone) -> Map<String, Value> {
+    let examples: usize = evaluations.clone().map(|evaluation| evaluation.examples).sum();
+    let mut object = Map::new();
+    object.insert("examples".into(), examples.into());
+    for metric in [Metric::Loss, Metric::Accuracy, Metric::MeanSquaredError] {
+        let weighted = |one: &Evaluation| Some(one.metric(metric)? * one.examples as f64);
+        if let Some(sum) = evaluations.clone().map(weighted).sum::<Option<f64>>().filter(|_| examples > 0) {
+            object.insert(metric.name().into(), (sum / examples as f64).into());
         }
     }
     object

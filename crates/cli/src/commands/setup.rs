@@ -23,7 +23,7 @@ Several adapters (an adapter is called by the name in its adapter_config.json, o
   Parallel(a, b)                          each on all texts, with a head each
   BatchSplit(a, b, batch_sizes=[1, 3])    a for the first text, b for the next three
   Split(a, b, splits=[10, 20])            a for the first 10 tokens of each text, b for the next 20
-  Stack(a, Route())                       each text's own after a; predict --route COLUMN names them
+  Stack(a, Route())                       each text's own after a; --route COLUMN names them
 Blocks nest, as in Stack(a, Fuse(b, c)); names with odd characters are quoted. Fuse, Average and Split have no head of \
 their own: --head names one, or --fusion brings it.
 BatchSplit, Split and Route with rows have sizes that must fit the input, so with them all texts go through the model \
@@ -52,6 +52,10 @@ pub(super) struct SetupArguments {
     /// decides, except after blocks with a head for each adapter.
     #[arg(long, value_name = "[NAME=]DIR")]
     pub(super) head: Vec<String>,
+
+    /// Run these layers of the model, counted from 0, without adapters (AdapterDrop): `0,1`.
+    #[arg(long, value_name = "LAYERS", value_delimiter = ',')]
+    pub(super) skip_layers: Vec<usize>,
 }
 
 /// Adapters with their heads, ready to be used.
@@ -61,6 +65,8 @@ pub(super) struct Loaded {
     pub(super) composition: Composition,
     /// The heads that were asked for, if they are not those of the adapters.
     pub(super) heads: Option<HeadSetup>,
+    /// The layers without adapters.
+    skip_layers: Vec<usize>,
     /// Where the adapters came from, by their names.
     folders: Vec<(String, PathBuf)>,
 }
@@ -138,8 +144,9 @@ impl SetupArguments {
                 None => return Err(CliError::mistake("no adapter is given")),
             },
         };
-        let mut loaded = Loaded { bank, composition, heads, folders };
+        let mut loaded = Loaded { bank, composition, heads, skip_layers: self.skip_layers.clone(), folders };
         check_names(&loaded.bank, &loaded.composition, self.setup.as_deref())?;
+        loaded.bank.hooks(&loaded.setup(None)).map_err(|error| bank_error(&error))?;
         loaded.choose_heads(&given, fused_head);
         Ok(loaded)
     }
@@ -179,7 +186,7 @@ impl Loaded {
     /// The setup of a pass; `rows` fill an open `Route`.
     pub(super) fn setup(&self, rows: Option<&[Option<String>]>) -> Setup {
         let composition = rows.map_or_else(|| self.composition.clone(), |rows| self.composition.with_rows(rows));
-        let setup = Setup::compose(composition);
+        let setup = Setup::compose(composition).skip_layers(self.skip_layers.iter().copied());
         match &self.heads {
             Some(heads) => setup.with_head(heads.clone()),
             None => setup,
@@ -202,6 +209,12 @@ impl Loaded {
             return Ok(HeadSetup::One(one.clone()));
         };
         heads.names().into_iter().try_for_each(|name| self.head(name).map(drop))?;
+        let branches = self.composition.parallel_channels();
+        if branches > 1 && !matches!(&heads, HeadSetup::Several(names) if names.len() == branches) {
+            let message = format!("{} has {branches} branches, but not a head for each", self.composition);
+            return Err(CliError::mistake(message)
+                .with_help("each branch of a Parallel, which must be the last block, is asked its own head"));
+        }
         Ok(heads)
     }
 
@@ -255,9 +268,15 @@ impl Loaded {
     }
 }
 
-/// All adapters and fusions of a composition must be there, and their methods must have a meaning in their blocks;
-/// `text` is what the composition was read from.
+/// All adapters of a composition must be there, and their methods must have a meaning in their blocks; `text` is what
+/// the composition was read from.
 pub(super) fn check_names(bank: &AdapterBank, composition: &Composition, text: Option<&str>) -> CliResult {
+    check_adapters(bank, composition, text)?;
+    bank.hooks(&Setup::compose(composition.clone())).map(drop).map_err(|error| bank_error(&error))
+}
+
+/// All adapters of a composition must be there.
+pub(super) fn check_adapters(bank: &AdapterBank, composition: &Composition, text: Option<&str>) -> CliResult {
     for name in composition.names() {
         let Err(error) = bank.adapter(name) else { continue };
         let mut error = bank_error(&error);
@@ -271,7 +290,7 @@ pub(super) fn check_names(bank: &AdapterBank, composition: &Composition, text: O
         }
         return Err(error.with_help(UNKNOWN_ADAPTER));
     }
-    bank.hooks(&Setup::compose(composition.clone())).map(drop).map_err(|error| bank_error(&error))
+    Ok(())
 }
 
 /// What to do about an adapter that is not there.

@@ -1,46 +1,61 @@
-//! `train`: an adapter and its head from labelled text.
+//! `train`: adapters, or a fusion of adapters, and their heads from labelled text.
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::Instant;
 
 use burn::tensor::Device;
-use burn_adapters_checkpoint::{CheckpointError, SaveOptions, SaveReport, load_adapter, save_adapter, save_head};
-use burn_adapters_composition::{Composition, HeadSetup};
-use burn_adapters_config::AdapterConfig;
+use burn_adapters_checkpoint::{HeadFolder, load_adapter, load_head};
+use burn_adapters_fusion::FusionConfig;
 use burn_adapters_heads::HeadConfig;
-use burn_adapters_model::{AdapterBank, AddReport, Setup};
-use burn_adapters_train::{
-    AdamWOptions, Dataset, LabelKind, Metric, Schedule, Stopped, TokenData, TrainConfig, Trained, Trainer, Warmup,
-};
+use burn_adapters_model::{AdapterBank, Setup};
+use burn_adapters_train::{AdamWOptions, Dataset, LabelKind, Metric, Schedule, Stopped, TrainConfig, Warmup};
 use clap::{Args, ValueEnum};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::DeviceArgument;
+use super::job::Run;
 use super::model::{
-    DataArguments, Model, bank_error, check_fits, checkpoint_error, data_error, make_output, max_length, tokenize,
-    train_error,
+    LabelledArguments, Model, bank_error, check_fits, data_error, make_output, max_length, train_error,
 };
-use super::report::Watch;
-use super::setup::{check_names, folder_error, named};
-use crate::chart::{self, Curve};
+use super::plan::{Configs, Plan, Shape, fusion_config};
+use super::ready::{Labelled, Part, Ready, Written, add_fusions};
+use super::setup::{check_adapters, check_names, folder_error, named};
 use crate::error::{CliError, CliResult};
-use crate::output::{self, bytes, duration, thousands};
+use crate::output::{self, duration};
 use crate::progress::Style;
-use crate::{draw, input, memory};
+use crate::{draw, memory};
 
-/// Train an adapter and its prediction head on labelled text.
+const EXAMPLES: &str = "\
+Examples:
+  burn-adapters train --model all-MiniLM-L6-v2 --data reviews.csv --config seq_bn --name reviews \\
+    --output reviews-adapter
+  burn-adapters train --model all-MiniLM-L6-v2 --data train.tsv --eval dev.tsv --text-column sentence \\
+    --config 'lora[r=16]' --epochs 5 --output out
+  burn-adapters train --model all-MiniLM-L6-v2 --data reviews.csv --setup 'Stack(language, task)' \\
+    --adapter language=german --name task --output task
+  burn-adapters train --model all-MiniLM-L6-v2 --data reviews.csv --setup 'Parallel(stars, mood)' \\
+    --config lora --config mood=seq_bn --label-column stars=stars --label-column mood=mood --output both
+  burn-adapters train --model all-MiniLM-L6-v2 --data reviews.csv --setup 'Fuse(films, tweets)' \\
+    --adapter films=a --adapter tweets=b --fusion-config dynamic --output fusion
+
+What --setup trains:
+  Stack(language, NAME)   the new adapter NAME, which is the last, or in the last
+                          Average or Split; the others, which --adapter loads,
+                          stay as they are
+  Parallel(a, b)          the adapter that each branch ends in, each with its own
+                          head: those that --adapter loads go on from where they
+                          are, the others are new. OUTPUT gets a folder for each,
+                          and predict --setup OUTPUT uses all
+  Fuse(a, b)              a new AdapterFusion, and a head, over adapters that
+                          --adapter loads and that stay as they are. OUTPUT is
+                          then what predict --fusion takes";
+
+/// Train an adapter and its prediction head on labelled text; or several at once, or a fusion of several.
 ///
 /// The model itself is never changed. OUTPUT gets the adapter and its head in AdapterHub's format, history.json, and the
 /// learning curve as curve.svg and curve.png.
 #[derive(Debug, Args)]
-#[command(
-    after_help = "Examples:\n  burn-adapters train --model all-MiniLM-L6-v2 --data reviews.csv --config seq_bn --name \
-    reviews --output reviews-adapter\n  burn-adapters train --model all-MiniLM-L6-v2 --data train.tsv --eval dev.tsv \
-    --text-column sentence --config 'lora[r=16]' --epochs 5 --output out\n  burn-adapters train --model \
-    all-MiniLM-L6-v2 --data reviews.csv --setup 'Stack(language, task)' --adapter language=german --name task \
-    --output task"
-)]
+#[command(after_help = EXAMPLES)]
 pub(super) struct Arguments {
     /// The model's folder.
     #[arg(long, value_name = "DIR")]
@@ -51,30 +66,40 @@ pub(super) struct Arguments {
     data: PathBuf,
 
     /// What to train: a configuration such as `lora[r=16]`, or a JSON file that holds one; `burn-adapters methods` lists
-    /// what there is.
-    #[arg(long, value_name = "STRING|FILE", default_value = "seq_bn")]
-    config: String,
+    /// what there is. With Parallel in --setup, NAME=CONFIG is for one adapter; may be given several times. By default
+    /// `seq_bn`.
+    #[arg(long, value_name = "[NAME=]STRING|FILE")]
+    config: Vec<String>,
 
-    /// The adapter's name.
-    #[arg(long, value_name = "NAME", default_value = "adapter")]
-    name: String,
+    /// The adapter's name, `adapter` by default; with Fuse in --setup that of the head.
+    #[arg(long, value_name = "NAME")]
+    name: Option<String>,
 
-    /// Train the adapter among others, which stay as they are: `Stack(language, NAME)`. The adapter that is trained is
-    /// the last, or one of several in the last block but Parallel, BatchSplit and Route.
-    #[arg(long, value_name = "TEXT", requires = "adapter")]
+    /// Train among other adapters: `Stack(language, NAME)`, `Parallel(a, b)` or `Fuse(a, b)`. See below.
+    #[arg(long, value_name = "TEXT")]
     setup: Option<String>,
 
-    /// The folder of an adapter that --setup puts beside the one that is trained; may be given several times. It is
-    /// called by the name in its adapter_config.json, or by NAME.
+    /// The folder of an adapter of --setup; may be given several times. It is called by the name in its
+    /// adapter_config.json, or by NAME.
     #[arg(long, value_name = "[NAME=]DIR", requires = "setup")]
     adapter: Vec<String>,
 
-    /// Where to write the adapter.
+    /// How a fusion is made: `static`, `dynamic` or one with attributes such as `dynamic[temperature=True]`, or a JSON
+    /// file. By default `dynamic`.
+    #[arg(long, value_name = "STRING|FILE", requires = "setup")]
+    fusion_config: Option<String>,
+
+    /// Run these layers of the model, counted from 0, without adapters (AdapterDrop): `0,1`. What is trained changes
+    /// nothing there; the configuration's `leave_out` saves its parameters, too.
+    #[arg(long, value_name = "LAYERS", value_delimiter = ',')]
+    skip_layers: Vec<usize>,
+
+    /// Where to write what was trained.
     #[arg(long, value_name = "DIR")]
     output: PathBuf,
 
     #[command(flatten)]
-    columns: DataArguments,
+    columns: LabelledArguments,
 
     /// What labels are: one class, several classes (their names joined with `|`), or a number to be predicted.
     #[arg(long, value_enum, value_name = "KIND", default_value_t = Labels::Class)]
@@ -193,73 +218,141 @@ impl Arguments {
     pub(super) fn run(self, style: Style) -> CliResult {
         let config = self.train_config();
         config.check().map_err(|error| train_error(&error))?;
-        let adapter_config = input::adapter_config(&self.config)?;
-        let composition = self.composition()?;
-        let (train, evaluation) = self.data()?;
-        let head = train.head_config().map_err(|error| data_error(&error))?;
-
-        check_fits(&adapter_config, &self.model)?;
+        let plan = Plan::new(self.setup.as_deref(), self.name.as_deref())?;
+        let configs = Configs::read(&self.config)?;
+        let fusion = self.fusion(&plan, &configs)?;
+        self.columns.check_names(&plan.names(), "the heads that are trained")?;
+        let (train, evaluation) = self.data(&plan)?;
+        let heads = train.iter().map(|(_, data)| data.head_config());
+        let heads = heads.collect::<Result<Vec<_>, _>>().map_err(|error| data_error(&error))?;
+        if fusion.is_none() {
+            // An adapter that --adapter loads has a configuration, but which ones are loaded is not known yet.
+            for name in plan.names() {
+                check_fits(&configs.of(name)?, &self.model)?;
+            }
+        }
 
         let device = self.device.open(style)?.device;
         let model = Model::load(&self.model, &device, style)?;
-        let beside = self.beside(composition, &adapter_config, &model, &device, style)?;
+        let ready = self.prepare(&plan, &configs, fusion.as_ref(), (&train, heads), &model, &device, style)?;
         let max_length = max_length(&model, self.options.max_length)?;
-        let train = tokenize(&model, &train, &head, max_length)?;
-        let evaluation = evaluation.map(|data| tokenize(&model, &data, &head, max_length)).transpose()?;
+        let train = ready.tokens(&model, &train, max_length)?;
+        let evaluation = evaluation.map(|data| ready.tokens(&model, &data, max_length)).transpose()?;
         make_output(&self.output)?;
-        let (name, model_name) = (self.name.as_str(), model.name.clone());
-        let job = Job { name, adapter: adapter_config, head, model_name, train: config, beside };
-        let done = job.run(&model, &device, &train, evaluation.as_ref(), style)?;
-        let saved = job.save(&done, &self.output)?;
-        self.clear_checkpoints(done.trained.stopped)?;
-        self.print(&done, &saved)
+        let run = Run::new(&config, &model, ready.bank.clone(), &ready.setup, &train, evaluation.as_ref(), style)?;
+        let written = ready.save(&run, &self.output, &model.name)?;
+        self.clear_checkpoints(run.trained.stopped)?;
+        if self.json { self.print_json(&ready, &run, &written) } else { self.print(&ready, &run, &written) }
     }
 
-    /// What --setup says, as far as it can be told without the adapters.
-    fn composition(&self) -> CliResult<Option<Composition>> {
-        let Some(text) = &self.setup else { return Ok(None) };
-        let composition = input::composition(text)?;
-        let mut by_rows = false;
-        composition.visit(&mut |part| {
-            by_rows |=
-                matches!(part, Composition::Parallel(_) | Composition::BatchSplit { .. } | Composition::Route(_));
-        });
-        let last = match &composition {
-            Composition::Stack(children) => children.last(),
-            other => Some(other),
-        };
-        if by_rows || !last.is_some_and(|last| last.contains(&self.name)) {
-            let name = &self.name;
-            let error = CliError::mistake(format!("{composition} does not end in `{name}`, the adapter to be trained"));
-            return Err(error.with_help(format!(
-                "--name is the adapter's name; it is the last of the setup, as in `Stack(language, {name})`, and stands in \
-                 no Parallel, BatchSplit or Route"
-            )));
+    /// The configuration of fusions, if any are trained; and what else was given must make sense with that.
+    fn fusion(&self, plan: &Plan, configs: &Configs) -> CliResult<Option<FusionConfig>> {
+        let setup = self.setup.as_deref().unwrap_or_default();
+        if plan.shape != Shape::Fusion {
+            if self.fusion_config.is_some() {
+                return Err(CliError::mistake(format!("--fusion-config, but {setup} holds no Fuse"))
+                    .with_help("`Fuse(a, b)` in --setup trains a fusion over the adapters a and b"));
+            }
+            configs.check_names(&plan.names())?;
+            return Ok(None);
         }
-        Ok(Some(composition))
+        if !configs.is_empty() {
+            return Err(CliError::mistake(format!("--config, but {setup} trains no adapter: a fusion is trained over adapters"))
+                .with_help(
+                    "--fusion-config configures the fusion; the adapters stay as they are, so train new ones first, each by \
+                     itself, and give their folders: --adapter DIR",
+                ));
+        }
+        fusion_config(self.fusion_config.as_deref().unwrap_or("dynamic")).map(Some)
     }
 
-    /// Reads the adapters that --setup puts beside the one to be trained.
-    fn beside(
+    /// Everything in its place, and checked to fit together, before time is spent on texts and training.
+    #[allow(clippy::too_many_arguments)]
+    fn prepare(
         &self,
-        composition: Option<Composition>,
-        config: &AdapterConfig,
+        plan: &Plan,
+        configs: &Configs,
+        fusion: Option<&FusionConfig>,
+        (train, mut heads): (&Labelled, Vec<HeadConfig>),
         model: &Model,
         device: &Device,
         style: Style,
-    ) -> CliResult<Option<Beside>> {
-        let Some(composition) = composition else { return Ok(None) };
+    ) -> CliResult<Ready> {
         let mut bank = AdapterBank::new(model.bert.spec(), &device.clone().autodiff());
+        let mut folders = Vec::new();
         for text in &self.adapter {
             let (name, dir) = named(text);
-            style.say(load_adapter(dir, &mut bank, name).map_err(|error| folder_error(&error))?);
+            let report = load_adapter(dir, &mut bank, name).map_err(|error| folder_error(&error))?;
+            style.say(&report);
+            folders.push((report.name, dir));
         }
-        // All of the setup must fit together before the training starts.
-        let mut whole = bank.clone();
-        let added = whole.add_for(&model.bert, &self.name, config.clone(), 0);
-        added.map_err(|error| folder_error(&CheckpointError::Bank(error)))?;
-        check_names(&whole, &composition, self.setup.as_deref())?;
-        Ok(Some(Beside { bank, composition }))
+        let mut parts = Vec::new();
+        let mut fusions = Vec::new();
+        let seed = self.options.seed;
+        match fusion {
+            None => {
+                for (index, name) in plan.names().into_iter().enumerate() {
+                    let loaded = folders.iter().find(|(loaded, _)| loaded == name).map(|(_, dir)| *dir);
+                    if plan.shape == Shape::Branches && loaded.is_some() {
+                        if configs.names(name) {
+                            let message = format!("--config {name}=…, but the adapter `{name}` is loaded, not new");
+                            return Err(CliError::mistake(message).with_help("leave one of --config and --adapter out"));
+                        }
+                        parts.push(Part { name: name.to_owned(), loaded: true, head_loaded: false });
+                        continue;
+                    }
+                    let seed = seed.wrapping_add(index as u64);
+                    let report = bank.add_for(&model.bert, name, configs.of(name)?, seed);
+                    let report = report.map_err(|error| folder_error(&error.into()))?;
+                    report.notes.iter().for_each(|note| draw::warning(note));
+                    parts.push(Part { name: name.to_owned(), loaded: false, head_loaded: false });
+                }
+            }
+            Some(config) => {
+                let Some(composition) = &plan.composition else { return Err(CliError::mistake("no setup is given")) };
+                check_adapters(&bank, composition, self.setup.as_deref()).map_err(|error| {
+                    error.with_help(
+                        "a fusion is trained over adapters that are there: --adapter DIR or NAME=DIR loads each",
+                    )
+                })?;
+                fusions = add_fusions(&mut bank, composition, config, seed)?;
+            }
+        }
+        if let Some(composition) = &plan.composition {
+            check_names(&bank, composition, self.setup.as_deref())?;
+        }
+        let setup = match (&plan.composition, plan.shape) {
+            (None, _) => plan.names().first().map_or_else(Setup::base, |name| Setup::adapter(*name)),
+            (Some(composition), Shape::Fusion) => {
+                Setup::compose(composition.clone()).with_head(plan.heads.clone()).train_fusions()
+            }
+            (Some(composition), _) => {
+                Setup::compose(composition.clone()).with_head(plan.heads.clone()).training_only(plan.names())
+            }
+        };
+        let setup = setup.skip_layers(self.skip_layers.iter().copied());
+        bank.hooks(&setup).map_err(|error| bank_error(&error))?;
+
+        for (index, (name, data)) in train.iter().enumerate() {
+            let folder = folders.iter().find(|(loaded, dir)| loaded == name && HeadFolder::exists(dir));
+            if let Some((_, dir)) = folder.filter(|_| plan.shape == Shape::Branches) {
+                load_head(dir, &mut bank, Some(name)).map_err(|error| folder_error(&error))?;
+                let known = bank.head(name).map_err(|error| bank_error(&error))?.config().clone();
+                if data.labels(&known).is_ok() {
+                    heads[index] = known;
+                    parts.iter_mut().filter(|part| part.name == *name).for_each(|part| part.head_loaded = true);
+                    continue;
+                }
+                draw::warning(&format!(
+                    "the head in {} was made for other labels than the data's: `{name}` gets a new head",
+                    dir.display()
+                ));
+                let _ = bank.remove_head(name);
+            }
+            let seed = seed.wrapping_add(index as u64);
+            bank.add_head_seeded(name, &heads[index], seed).map_err(|error| bank_error(&error))?;
+        }
+        Ok(Ready { plan: plan.clone(), bank, setup, parts, fusions, heads })
     }
 
     fn train_config(&self) -> TrainConfig {
@@ -297,160 +390,69 @@ impl Arguments {
         fs::remove_dir_all(&dir).map_err(|error| CliError::io("remove", &dir, &error))
     }
 
-    fn data(&self) -> CliResult<(Dataset, Option<Dataset>)> {
+    /// What to train on and what to evaluate on, with the labels of each head.
+    fn data(&self, plan: &Plan) -> CliResult<(Labelled, Option<Labelled>)> {
         let kind = match self.labels {
             Labels::Class => LabelKind::Class,
             Labels::Classes => LabelKind::Classes,
             Labels::Number => LabelKind::Number,
         };
-        let data = self.columns.read(&self.data, kind)?;
+        let read = |path: &Path| {
+            let read = |name: &str| Ok((name.to_owned(), self.columns.read(path, name, kind)?));
+            plan.names().into_iter().map(read).collect::<CliResult<Labelled>>()
+        };
+        let data = read(&self.data)?;
         match (&self.eval, self.eval_fraction) {
-            (Some(path), _) => Ok((data, Some(self.columns.read(path, kind)?))),
+            (Some(path), _) => Ok((data, Some(read(path)?))),
             (None, Some(fraction)) => {
-                let split = data.split_fraction(fraction, self.options.seed);
-                let (train, held_out) = split.map_err(|error| data_error(&error))?;
+                // The same rows are held out whatever the labels are.
+                let split = |(name, data): (String, Dataset)| {
+                    let (train, held_out) = data.split_fraction(fraction, self.options.seed)?;
+                    Ok(((name.clone(), train), (name, held_out)))
+                };
+                let split: Result<Vec<_>, _> = data.into_iter().map(split).collect();
+                let (train, held_out) = split.map_err(|error| data_error(&error))?.into_iter().unzip();
                 Ok((train, Some(held_out)))
             }
             (None, None) => Ok((data, None)),
         }
     }
 
-    fn print(&self, done: &Done, saved: &Saved) -> CliResult {
-        if self.json {
-            let history = &done.trained.history;
-            return output::json(&json!({
-                "name": self.name, "output": self.output, "adapter_parameters": done.report.parameters(),
-                "head_parameters": done.head_parameters, "epochs": history.evaluations, "best": history.best,
-                "steps": history.steps.len(), "final_loss": history.steps.last().map(|step| step.loss),
-                "bytes": {"adapter": saved.adapter.bytes, "head": saved.head.bytes},
-                "seconds": done.seconds, "peak_memory_bytes": memory::peak(),
-            }));
-        }
-        if let Some(record) = done.chosen() {
-            let metrics: Vec<String> =
-                record.metrics.iter().map(|(name, value)| format!("{name} {value:.4}")).collect();
-            output::line(format_args!("held out, after epoch {}: {}", record.epoch, metrics.join(", ")))?;
-        } else if let Some(step) = done.trained.history.steps.last() {
+    fn print_json(&self, ready: &Ready, run: &Run, written: &Written) -> CliResult {
+        let history = &run.trained.history;
+        let mut object = ready.json();
+        let setup = self.setup.as_ref().filter(|_| ready.plan.shape != Shape::One);
+        object.extend(setup.map(|setup| ("setup".to_owned(), json!(setup))));
+        let common = json!({
+            "output": self.output, "epochs": history.evaluations, "best": history.best, "steps": history.steps.len(),
+            "final_loss": history.steps.last().map(|step| step.loss), "bytes": written.bytes, "seconds": run.seconds,
+            "peak_memory_bytes": memory::peak(),
+        });
+        object.extend(common.as_object().cloned().into_iter().flatten());
+        output::json(&object)
+    }
+
+    fn print(&self, ready: &Ready, run: &Run, written: &Written) -> CliResult {
+        if let Some(record) = run.chosen() {
+            let metrics = |metrics: &std::collections::BTreeMap<String, f64>| {
+                metrics.iter().map(|(name, value)| format!("{name} {value:.4}")).collect::<Vec<_>>().join(", ")
+            };
+            if record.heads.is_empty() {
+                output::line(format_args!("held out, after epoch {}: {}", record.epoch, metrics(&record.metrics)))?;
+            }
+            for (head, found) in &record.heads {
+                output::line(format_args!("held out, after epoch {}, {head}: {}", record.epoch, metrics(found)))?;
+            }
+        } else if let Some(step) = run.trained.history.steps.last() {
             output::line(format_args!("the last step's loss: {:.4}", step.loss))?;
         }
+        output::line(format_args!("trained {} in {}", ready.told(), duration(run.seconds)))?;
         output::line(format_args!(
-            "trained {} parameters (adapter) and {} (head) in {}",
-            thousands(done.report.parameters()),
-            thousands(done.head_parameters),
-            duration(done.seconds)
-        ))?;
-        output::line(format_args!(
-            "saved to {}: adapter {}, head {}, history.json, curve.svg, curve.png",
+            "saved to {}: {}, history.json, curve.svg, curve.png",
             self.output.display(),
-            bytes(saved.adapter.bytes),
-            bytes(saved.head.bytes)
+            written.told
         ))
     }
-}
-
-/// What is to be trained.
-pub(super) struct Job<'a> {
-    pub(super) name: &'a str,
-    pub(super) adapter: AdapterConfig,
-    pub(super) head: HeadConfig,
-    pub(super) model_name: String,
-    pub(super) train: TrainConfig,
-    pub(super) beside: Option<Beside>,
-}
-
-/// Adapters that stay as they are, and how they work together with the one that is trained.
-pub(super) struct Beside {
-    bank: AdapterBank,
-    composition: Composition,
-}
-
-/// What was trained.
-pub(super) struct Done {
-    pub(super) report: AddReport,
-    pub(super) head_parameters: usize,
-    pub(super) trained: Trained,
-    pub(super) setup: Setup,
-    /// Mean training loss by epoch.
-    pub(super) epoch_losses: Vec<f64>,
-    pub(super) seconds: f64,
-}
-
-impl Done {
-    /// The evaluation of the parameters that were kept.
-    pub(super) fn chosen(&self) -> Option<&burn_adapters_train::EvaluationRecord> {
-        let history = &self.trained.history;
-        match history.best {
-            Some(best) => history.evaluations.iter().find(|record| record.step == best.step),
-            None => history.evaluations.last(),
-        }
-    }
-}
-
-/// What was written.
-pub(super) struct Saved {
-    pub(super) adapter: SaveReport,
-    pub(super) head: SaveReport,
-}
-
-impl Job<'_> {
-    pub(super) fn run(
-        &self,
-        model: &Model,
-        device: &Device,
-        train: &TokenData,
-        evaluation: Option<&TokenData>,
-        style: Style,
-    ) -> CliResult<Done> {
-        let seed = self.train.seed;
-        let mut bank = match &self.beside {
-            Some(beside) => beside.bank.clone(),
-            None => AdapterBank::new(model.bert.spec(), &device.clone().autodiff()),
-        };
-        let added = bank.add_for(&model.bert, self.name, self.adapter.clone(), seed);
-        let report = added.map_err(|error| bank_error(&error))?;
-        report.notes.iter().for_each(|note| draw::warning(note));
-        let head_parameters = bank.add_head_seeded(self.name, &self.head, seed).map_err(|error| bank_error(&error))?;
-        let setup = match &self.beside {
-            Some(beside) => Setup::compose(beside.composition.clone())
-                .with_head(HeadSetup::from(self.name))
-                .training_only([self.name]),
-            None => Setup::adapter(self.name),
-        };
-        let mut watch = Watch::new(style);
-        let start = Instant::now();
-        let trained = Trainer::new(self.train.clone()).train(&model.bert, bank, &setup, train, evaluation, &mut watch);
-        watch.finish();
-        let trained = trained.map_err(|error| train_error(&error))?;
-        let seconds = start.elapsed().as_secs_f64();
-        Ok(Done { report, head_parameters, trained, setup, epoch_losses: watch.epoch_losses, seconds })
-    }
-
-    /// Writes the adapter, its head, the history and the learning curve.
-    pub(super) fn save(&self, done: &Done, dir: &Path) -> CliResult<Saved> {
-        let options = SaveOptions::new(&self.model_name);
-        let bank = &done.trained.bank;
-        let adapter = save_adapter(dir, bank, self.name, &options).map_err(|error| checkpoint_error(&error))?;
-        let head = save_head(dir, bank, self.name, &options).map_err(|error| checkpoint_error(&error))?;
-        write_json(&dir.join("history.json"), &json!(done.trained.history))?;
-        let curve = Curve {
-            title: format!("{}: {} on {}", self.name, self.adapter, self.model_name),
-            losses: done.trained.history.steps.iter().map(|step| step.loss as f32).collect(),
-            accuracy: done
-                .trained
-                .history
-                .evaluations
-                .iter()
-                .filter_map(|record| Some((record.step, record.metric(Metric::Accuracy)?)))
-                .collect(),
-        };
-        chart::draw(&curve, dir).map_err(CliError::failure)?;
-        Ok(Saved { adapter, head })
-    }
-}
-
-/// Writes an indented JSON file.
-pub(super) fn write_json(path: &Path, value: &Value) -> CliResult {
-    fs::write(path, format!("{value:#}\n")).map_err(|error| CliError::io("write", path, &error))
 }
 
 #[cfg(test)]

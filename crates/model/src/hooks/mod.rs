@@ -197,6 +197,18 @@ impl<'a> Hooks<'a> {
         self.base_dropout
     }
 
+    /// Whether all adapters of the pass treat each position of a sequence by itself, once keys and values are there: a
+    /// model of which only some positions are read may then compute only these from the last attention on. Gates, which
+    /// are means over the sequence, interventions at chosen positions, and blocks that split the sequence do not.
+    pub fn treats_positions_alone(&self) -> bool {
+        let mut split = false;
+        if let Some(composition) = &self.composition {
+            composition.visit(&mut |part| split |= matches!(part, Composition::Split { .. }));
+        }
+        let observed = self.observe_gates || self.observe_fusions;
+        !split && !observed && self.active.values().all(|adapter| adapter.treats_positions_alone())
+    }
+
     /// The base model's own dropout: on in training, unless the setup leaves it off.
     pub fn dropout<const D: usize>(&self, probability: f64, x: Tensor<D>) -> Tensor<D> {
         if self.base_dropout { Mode::Training.dropout(probability, x) } else { x }

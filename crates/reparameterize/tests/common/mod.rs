@@ -120,8 +120,12 @@ pub fn input(seed: u64, device: &Device) -> Tensor<3> {
     Init::from_seed(seed).param([2, 5, WIDTH], Fill::Normal { std: 1.0 }, device).val().detach()
 }
 
+/// What a tensor holds now. On the CubeCL backends (wgpu, CUDA, …) `into_data` only reads when the bytes are first looked
+/// at, and then finds what was computed in place since: an optimizer's step, for one.
 pub fn data<const D: usize>(tensor: Tensor<D>) -> TensorData {
-    tensor.into_data()
+    let data = tensor.into_data();
+    let _ = data.as_bytes();
+    data
 }
 
 pub fn assert_close<const D: usize>(a: Tensor<D>, b: Tensor<D>, tolerance: f64) {
@@ -190,7 +194,7 @@ struct Reader {
 
 impl ModuleVisitor for Reader {
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        let entry = (self.path.join("."), param.base().into_data());
+        let entry = (self.path.join("."), data(param.base()));
         if self.path.iter().any(|part| part == "adapters") { &mut self.adapters } else { &mut self.base }.push(entry);
     }
 
@@ -208,7 +212,7 @@ pub fn gradients<M: Module>(module: &M, grads: &GradientsParams) -> Vec<TensorDa
     struct Read<'a>(&'a GradientsParams, Vec<TensorData>);
     impl ModuleVisitor for Read<'_> {
         fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-            self.1.push(self.0.get::<D>(param.id).expect("a gradient").into_data());
+            self.1.push(data(self.0.get::<D>(param.id).expect("a gradient")));
         }
     }
     let mut read = Read(grads, Vec::new());

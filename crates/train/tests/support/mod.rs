@@ -101,7 +101,7 @@ impl Observer for StopAfter {
         self.last_step = step.step;
     }
 
-    fn evaluated(&mut self, _record: &EvaluationRecord, _evaluation: &burn_adapters_train::Evaluation) {
+    fn evaluated(&mut self, _record: &EvaluationRecord, _heads: &[burn_adapters_train::HeadEvaluation]) {
         self.seen += 1;
     }
 

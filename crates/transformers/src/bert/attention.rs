@@ -35,19 +35,25 @@ impl SelfAttention {
     }
 
     /// # Shapes
-    /// - hidden, output: `[batch, sequence, hidden]`
+    /// - asking (the positions that attend, all or some): `[batch, queries, hidden]`
+    /// - hidden (the positions that are attended to): `[batch, sequence, hidden]`
     /// - mask: true where a key is padding, `[batch, 1, 1, sequence]`
+    /// - output: `[batch, queries, hidden]`
     pub(crate) fn forward(
         &self,
         layer: usize,
+        asking: Tensor<3>,
         hidden: Tensor<3>,
         mask: Option<Tensor<4, Bool>>,
         hooks: &Hooks,
     ) -> Tensor<3> {
-        let [batch, queries, width] = hidden.dims();
+        let [batch, queries, width] = asking.dims();
         let site = |place| Site::encoder(layer, place);
-        let split = |x: Tensor<3>| x.reshape([batch, queries, self.heads, width / self.heads]).swap_dims(1, 2);
-        let query = split(hooks.linear(site(Place::Query), &self.query, hidden.clone()));
+        let split = |x: Tensor<3>| {
+            let [batch, positions, _] = x.dims();
+            x.reshape([batch, positions, self.heads, width / self.heads]).swap_dims(1, 2)
+        };
+        let query = split(hooks.linear(site(Place::Query), &self.query, asking));
         let keys = split(hooks.linear(site(Place::Key), &self.key, hidden.clone()));
         let values = split(hooks.linear(site(Place::Value), &self.value, hidden.clone()));
         let attended = hooks.attention(site(Place::Attention), Attended { keys, values, mask }, &hidden);

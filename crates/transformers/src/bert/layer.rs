@@ -46,6 +46,7 @@ impl Layer {
     /// - hidden, output: `[batch, sequence, hidden]`
     /// - padding: true where a position is padding, `[batch, sequence]`
     /// - mask: the same for the scores, `[batch, 1, 1, sequence]`; none where nothing is padding
+    /// - with `first_only`: output `[batch, 1, hidden]`, the first position, where it can be had alone
     pub(crate) fn forward(
         &self,
         layer: usize,
@@ -53,10 +54,14 @@ impl Layer {
         padding: &Tensor<2, Bool>,
         mask: Option<Tensor<4, Bool>>,
         hooks: &Hooks,
+        first_only: bool,
     ) -> Tensor<3> {
         let site = |place| Site::encoder(layer, place);
         let with_epsilon = |norm| NormWithEpsilon { norm, epsilon: self.epsilon };
-        let context = self.attention.forward(layer, hidden.clone(), mask, hooks);
+        let cut = first_only && hooks.treats_positions_alone();
+        let asking = if cut { hidden.clone().narrow(1, 0, 1) } else { hidden.clone() };
+        let context = self.attention.forward(layer, asking.clone(), hidden, mask, hooks);
+        let hidden = asking;
         let attended = hooks.linear(site(Place::AttentionOutput), &self.attention_output, context);
         let attended = hooks.dropout(self.dropout, attended);
         let hidden =
@@ -66,6 +71,10 @@ impl Layer {
         let down = hooks.linear(site(Place::FeedForwardDown), &self.down, activate(self.activation, up));
         let down = hooks.dropout(self.dropout, down);
         let hidden = hooks.sublayer(site(Place::FeedForward), down, hidden, Some(&with_epsilon(&self.norm)));
+        // Interventions at the layer's end choose positions, so that with them nothing is cut.
+        if cut {
+            return hidden;
+        }
         hooks.layer(site(Place::Layer), hidden, padding)
     }
 

@@ -102,12 +102,27 @@ impl Bert {
     /// # Errors
     /// If the input is empty or too long, its tensors disagree in shape, or they are not where the model is.
     pub fn forward(&self, input: BertInput, hooks: &Hooks) -> Result<BertOutput, ForwardError> {
-        let hidden = self.run(input, hooks, &mut |_| {})?;
+        let hidden = self.run(input, hooks, false, &mut |_| {})?;
+        Ok(self.pool(hidden))
+    }
+
+    /// As [`forward`](Self::forward), for those who read the first position alone, as classification heads do:
+    /// `hidden` is `[batch, 1, hidden]`. Where the adapters treat each position by itself, all of the last layer but its
+    /// keys and values is then computed for that position only.
+    ///
+    /// # Errors
+    /// As [`forward`](Self::forward).
+    pub fn forward_first(&self, input: BertInput, hooks: &Hooks) -> Result<BertOutput, ForwardError> {
+        let hidden = self.run(input, hooks, true, &mut |_| {})?;
+        Ok(self.pool(hidden))
+    }
+
+    fn pool(&self, hidden: Tensor<3>) -> BertOutput {
         let pooled = self.pooler.as_ref().map(|pooler| {
             let first = hidden.clone().narrow(1, 0, 1).squeeze_dim::<2>(1);
             pooler.forward(first).tanh()
         });
-        Ok(BertOutput { hidden, pooled })
+        BertOutput { hidden, pooled }
     }
 
     /// Runs the model and gives the hidden states of every depth: after the embeddings, then after each layer.
@@ -116,7 +131,7 @@ impl Bert {
     /// As [`forward`](Self::forward).
     pub fn hidden_states(&self, input: BertInput, hooks: &Hooks) -> Result<Vec<Tensor<3>>, ForwardError> {
         let mut states = Vec::with_capacity(self.layers.len() + 1);
-        self.run(input, hooks, &mut |state| states.push(state.clone()))?;
+        self.run(input, hooks, false, &mut |state| states.push(state.clone()))?;
         Ok(states)
     }
 
@@ -124,6 +139,7 @@ impl Bert {
         &self,
         input: BertInput,
         hooks: &Hooks,
+        first_only: bool,
         observe: &mut dyn FnMut(&Tensor<3>),
     ) -> Result<Tensor<3>, ForwardError> {
         input.check(self.config.max_sequence_length(), &self.device())?;
@@ -132,7 +148,8 @@ impl Bert {
             let restore = indices(&gathered.restore, &device);
             let back = |hidden: &Tensor<3>| hidden.clone().select(0, restore.clone());
             let input = input.select(&indices(&gathered.order, &device));
-            let hidden = self.run(input, &gathered.hooks, &mut |state: &Tensor<3>| observe(&back(state)))?;
+            let hidden =
+                self.run(input, &gathered.hooks, first_only, &mut |state: &Tensor<3>| observe(&back(state)))?;
             return Ok(back(&hidden));
         }
         let is_padded = input.padding.is_some();
@@ -155,10 +172,14 @@ impl Bert {
                     padding.clone().reshape([batch, 1, 1, keys])
                 });
             }
-            hidden = layer.forward(index, hidden, &padding, mask.clone(), hooks);
+            let first_only = first_only && index + 1 == self.layers.len();
+            hidden = layer.forward(index, hidden, &padding, mask.clone(), hooks, first_only);
             observe(&hidden);
         }
         hooks.check()?;
+        if first_only {
+            return Ok(hidden.narrow(1, 0, 1));
+        }
         Ok(hidden)
     }
 }

@@ -8,7 +8,8 @@ use hf_hub::Cache;
 use hf_hub::api::Progress;
 use hf_hub::api::sync::ApiBuilder;
 
-use crate::progress::{Style, Task, Unit};
+use crate::Progress as Watch;
+use crate::error::chain;
 
 /// How long the hub may stay silent: where it is out of reach, the next source should not wait for minutes.
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -25,7 +26,7 @@ pub(crate) fn fetch(
     repository: &str,
     files: &[&'static str],
     into: &Path,
-    style: Style,
+    progress: &mut dyn Watch,
 ) -> Result<Vec<PathBuf>, String> {
     let (sender, receiver) = channel();
     let (repository, names, into) = (repository.to_owned(), files.to_vec(), into.to_owned());
@@ -33,21 +34,16 @@ pub(crate) fn fetch(
     std::thread::spawn(move || work(&repository, &names, into, &sender));
 
     let mut done = Vec::new();
-    let mut task: Option<Task> = None;
     let mut received = 0;
     let result = loop {
         match receiver.recv_timeout(PATIENCE) {
             Ok(Event::Started { file, bytes }) => {
                 received = 0;
-                if let Some(task) = task.replace(Task::new(style, file, bytes, Unit::Bytes)) {
-                    task.finish();
-                }
+                progress.started(&file, bytes);
             }
             Ok(Event::Received(bytes)) => {
                 received += bytes;
-                if let Some(task) = &mut task {
-                    task.set(received, "");
-                }
+                progress.received(received);
             }
             Ok(Event::Done(path)) => {
                 done.push(path);
@@ -60,9 +56,7 @@ pub(crate) fn fetch(
             Err(RecvTimeoutError::Disconnected) => break Err("the client broke off".into()),
         }
     };
-    if let Some(task) = task {
-        task.finish();
-    }
+    progress.finished();
     result
 }
 
@@ -75,12 +69,12 @@ fn work(repository: &str, files: &[&'static str], into: PathBuf, sender: &Sender
     }
     let repository = match builder.build() {
         Ok(api) => api.model(repository.to_owned()),
-        Err(error) => return send(Event::Failed(crate::error::chain(&error))),
+        Err(error) => return send(Event::Failed(chain(&error))),
     };
     for file in files {
         match repository.download_with_progress(file, Reporter { sender: sender.clone() }) {
             Ok(path) => send(Event::Done(path)),
-            Err(error) => return send(Event::Failed(format!("{file}: {}", crate::error::chain(&error)))),
+            Err(error) => return send(Event::Failed(format!("{file}: {}", chain(&error)))),
         }
     }
 }

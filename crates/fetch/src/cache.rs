@@ -6,61 +6,59 @@ use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
 
-use super::checksum::Known;
-use crate::error::{CliError, CliResult};
-use crate::progress::Style;
+use crate::checksum::Known;
+use crate::{FetchError, Progress};
 
 /// The variable that names the folder.
-const VARIABLE: &str = "BURN_ADAPTERS_CACHE";
+pub(crate) const VARIABLE: &str = "BURN_ADAPTERS_CACHE";
 
 /// The folder that fetched files are kept in.
-#[derive(Debug, Clone)]
-pub(crate) struct Cache {
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cache {
     root: PathBuf,
 }
 
 impl Cache {
-    /// `BURN_ADAPTERS_CACHE`, else `burn-adapters` in the user's cache folder.
-    pub(crate) fn from_env() -> CliResult<Self> {
+    /// `$BURN_ADAPTERS_CACHE`, else `burn-adapters` in the user's cache folder.
+    ///
+    /// # Errors
+    /// If neither is there.
+    pub fn from_env() -> Result<Self, FetchError> {
         let variable = |name: &str| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
         let root = variable(VARIABLE).or_else(|| user_cache(variable).map(|dir| dir.join("burn-adapters")));
-        match root {
-            Some(root) => Ok(Self { root }),
-            None => {
-                Err(CliError::mistake("no folder to keep the fetched model and data in: the user has no home folder")
-                    .with_help(format!("set {VARIABLE} to a folder")))
-            }
-        }
+        root.map(|root| Self { root }).ok_or(FetchError::NoCacheFolder)
+    }
+
+    /// A folder of one's own choice; it need not be there yet.
+    pub fn at(root: impl Into<PathBuf>) -> Self {
+        Self { root: root.into() }
     }
 
     /// A folder of the cache.
-    pub(crate) fn dir(&self, name: &str) -> PathBuf {
+    pub fn dir(&self, name: &str) -> PathBuf {
         self.root.join(name)
     }
 
     /// Whether the files are there and whole.
-    pub(crate) fn holds(&self, dir: &Path, files: &[Known], style: Style) -> CliResult<bool> {
+    pub(crate) fn holds(&self, dir: &Path, files: &[Known], progress: &mut dyn Progress) -> bool {
         if !files.iter().all(|file| dir.join(file.name).is_file()) {
-            return Ok(false);
+            return false;
         }
         for file in files {
             if let Err(reason) = file.check(&dir.join(file.name)) {
-                style.say(format_args!("the cached copy is damaged ({reason}): it is fetched again"));
-                return Ok(false);
+                progress.say(&format!("the cached copy is damaged ({reason}): it is fetched again"));
+                return false;
             }
         }
-        style.say(format_args!("using {} (cached)", dir.display()));
-        Ok(true)
+        progress.say(&format!("using {} (cached)", dir.display()));
+        true
     }
 
     /// A new folder beside the cached ones, removed with the value.
-    pub(crate) fn scratch(&self) -> CliResult<TempDir> {
+    pub(crate) fn scratch(&self) -> Result<TempDir, FetchError> {
         let made = fs::create_dir_all(&self.root)
             .and_then(|()| tempfile::Builder::new().prefix(".fetch-").tempdir_in(&self.root));
-        made.map_err(|error| {
-            CliError::mistake(format!("cannot write to the cache folder {}: {error}", self.root.display()))
-                .with_help(format!("set {VARIABLE} to a folder that can be written"))
-        })
+        made.map_err(|source| FetchError::CacheNotWritable { path: self.root.clone(), source })
     }
 
     /// Checks fetched files (in the order of `files`) and moves them to their place; another process never sees half a
@@ -103,7 +101,7 @@ mod tests {
     #[test]
     fn a_file_with_the_wrong_contents_is_not_accepted_and_a_damaged_one_not_used() {
         let dir = tempfile::tempdir().unwrap();
-        let cache = Cache { root: dir.path().join("cache") };
+        let cache = Cache::at(dir.path().join("cache"));
         let target = cache.dir("letters");
         let fetched = dir.path().join("fetched");
         fs::write(&fetched, "abd").unwrap();
@@ -112,10 +110,10 @@ mod tests {
 
         fs::write(&fetched, "abc").unwrap();
         cache.accept(&[fetched], &[ABC], &target).unwrap();
-        assert!(cache.holds(&target, &[ABC], Style::Quiet).unwrap());
+        assert!(cache.holds(&target, &[ABC], &mut ()));
 
         fs::write(target.join("abc"), "ab").unwrap();
-        assert!(!cache.holds(&target, &[ABC], Style::Quiet).unwrap());
+        assert!(!cache.holds(&target, &[ABC], &mut ()));
     }
 
     #[test]

@@ -1,0 +1,30 @@
+//! The measured jobs.
+
+mod adding;
+mod burn_lora;
+mod infer;
+mod parts;
+mod routed;
+mod step;
+mod whole;
+
+use burn::tensor::Device;
+
+use crate::Failed;
+use crate::job::Job;
+use crate::protocol::{Check, Kind, Prepare};
+
+type Prepared = (Box<dyn Job>, Check);
+
+/// Loads what a job needs, and computes what the two sides are to agree on.
+pub(crate) fn prepare(prepare: &Prepare, device: &Device) -> Result<Prepared, Failed> {
+    match prepare.kind {
+        Kind::Step => step::prepare(prepare, device),
+        Kind::Full => whole::prepare(prepare, device),
+        Kind::BurnLora => burn_lora::prepare(prepare, device),
+        Kind::Infer => infer::prepare(prepare, device),
+        Kind::InferMerged => infer::prepare_merged(prepare, device),
+        Kind::Routed | Kind::Separate => routed::prepare(prepare, device),
+        Kind::Add | Kind::AddAndUse | Kind::Switch => adding::prepare(prepare, device),
+    }
+}

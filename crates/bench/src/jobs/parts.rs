@@ -1,0 +1,94 @@
+//! What several jobs need.
+
+use std::path::Path;
+
+use burn::tensor::{Device, Gradients, Tensor};
+use burn_adapters_checkpoint::{load_adapter, load_head};
+use burn_adapters_model::{AdapterBank, Setup};
+use burn_adapters_train::{TextEncoder, TokenBatch};
+use burn_adapters_transformers::Bert;
+
+use crate::Failed;
+use crate::data::{Batch, batches};
+use crate::make::NAME;
+use crate::protocol::{Check, Prepare};
+
+/// As the reference's loop, but that it stays the same from the first step to the last.
+pub(super) const LEARNING_RATE: f64 = 1e-4;
+
+/// The greatest norm of the gradients of a step.
+pub(super) const MAX_NORM: f64 = 1.0;
+
+/// The base model and the batches of a job.
+pub(super) struct Base {
+    pub(super) bert: Bert,
+    pub(super) batches: Vec<Batch>,
+}
+
+impl Base {
+    pub(super) fn load(prepare: &Prepare, device: &Device) -> Result<Self, Failed> {
+        let (bert, _) = Bert::from_dir(&prepare.model, device)?;
+        Ok(Self { bert, batches: batches(&prepare.batches, &prepare.data, &prepare.model)? })
+    }
+}
+
+/// The adapter's folder of a job.
+pub(super) fn folder(prepare: &Prepare) -> Result<&Path, Failed> {
+    prepare.adapter.as_deref().ok_or_else(|| "this job needs an adapter's folder".into())
+}
+
+/// A bank with the adapter of a folder under each of these names, and its head.
+pub(super) fn bank(bert: &Bert, folder: &Path, names: &[String], device: &Device) -> Result<AdapterBank, Failed> {
+    let mut bank = AdapterBank::new(bert.spec(), device);
+    for name in names {
+        load_adapter(folder, &mut bank, Some(name))?;
+    }
+    load_head(folder, &mut bank, Some(NAME))?;
+    Ok(bank)
+}
+
+/// The logits of a batch, through the one head of a setup.
+pub(super) fn logits(
+    encoder: &(impl TextEncoder + ?Sized),
+    bank: &AdapterBank,
+    setup: &Setup,
+    batch: &TokenBatch<'_>,
+) -> Result<Tensor<2>, Failed> {
+    let hooks = bank.hooks(setup)?;
+    let encoded = encoder.encode_first(batch, &hooks)?;
+    Ok(bank.head_of(setup)?.forward(encoded.hidden, encoded.pooled, setup.mode())?)
+}
+
+/// What both sides are to agree on, and the gradients, so that their norm can be told.
+pub(super) fn check(
+    encoder: &(impl TextEncoder + ?Sized),
+    bank: &AdapterBank,
+    setup: &Setup,
+    batch: &Batch,
+) -> Result<(Check, Gradients), Failed> {
+    let logits = logits(encoder, bank, setup, &batch.tokens())?;
+    let loss = bank.head_of(setup)?.loss(logits.clone(), &batch.labels)?;
+    let check = Check {
+        tokens: batch.count(),
+        checksum: batch.checksum(),
+        logits: rows(logits)?,
+        loss: Some(scalar(loss.clone())?),
+        ..Check::default()
+    };
+    Ok((check, loss.backward()))
+}
+
+/// The values of a tensor, row by row.
+pub(super) fn rows(tensor: Tensor<2>) -> Result<Vec<Vec<f32>>, Failed> {
+    let [_, width] = tensor.dims();
+    let values = values(tensor)?;
+    Ok(values.chunks(width.max(1)).map(<[f32]>::to_vec).collect())
+}
+
+pub(super) fn values<const D: usize>(tensor: Tensor<D>) -> Result<Vec<f32>, Failed> {
+    Ok(tensor.try_into_data_as::<f32>()?.try_into_vec()?)
+}
+
+pub(super) fn scalar(tensor: Tensor<1>) -> Result<f64, Failed> {
+    Ok(values(tensor)?.first().copied().unwrap_or(f32::NAN).into())
+}

@@ -1,0 +1,198 @@
+//! What both sides load: models of random weights, adapters.
+
+use std::collections::HashMap;
+use std::fs;
+
+use burn::module::{Module, ModuleMapper, Param};
+use burn::tensor::{Device, Distribution, Tensor};
+use burn_adapters_checkpoint::{SaveOptions, save_adapter, save_head};
+use burn_adapters_heads::HeadConfig;
+use burn_adapters_model::AdapterBank;
+use burn_adapters_transformers::ModelConfig;
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+use rand_distr::{Distribution as _, Normal};
+use safetensors::tensor::{Dtype, TensorView};
+use serde_json::json;
+
+use crate::Failed;
+use crate::protocol::{MakeAdapter, MakeModel};
+
+/// The name of every adapter and head.
+pub(crate) const NAME: &str = "bench";
+
+/// The labels of the reviews, in the order of the head's logits.
+const LABELS: [&str; 2] = ["negative", "positive"];
+
+/// The standard deviation of a model's random weights.
+const RANGE: f32 = 0.02;
+
+/// Writes a BERT of random weights as Hugging Face stores it.
+pub(crate) fn model(make: &MakeModel) -> Result<(), Failed> {
+    if make.heads == 0 || make.hidden == 0 || !make.hidden.is_multiple_of(make.heads) {
+        return Err(format!("{} heads do not share a width of {}", make.heads, make.hidden).into());
+    }
+    fs::create_dir_all(&make.dir)?;
+    let config = json!({
+        "architectures": ["BertModel"], "model_type": "bert", "vocab_size": make.vocabulary,
+        "hidden_size": make.hidden, "num_hidden_layers": make.layers, "num_attention_heads": make.heads,
+        "intermediate_size": make.intermediate, "hidden_act": "gelu", "hidden_dropout_prob": 0.1,
+        "attention_probs_dropout_prob": 0.1, "max_position_embeddings": 512, "type_vocab_size": 2,
+        "initializer_range": RANGE, "layer_norm_eps": 1e-12, "pad_token_id": 0,
+        "position_embedding_type": "absolute",
+    });
+    for name in ["tokenizer.json", "vocab.txt", "tokenizer_config.json"] {
+        let from = make.tokenizer.join(name);
+        if from.is_file() {
+            fs::copy(from, make.dir.join(name))?;
+        }
+    }
+
+    let mut random = StdRng::seed_from_u64(7);
+    let normal = Normal::new(0.0, RANGE).map_err(|error| error.to_string())?;
+    let mut tensors: Vec<(String, Vec<usize>, Vec<u8>)> = Vec::new();
+    for (name, shape) in shapes(make) {
+        let count: usize = shape.iter().product();
+        let bytes = (0..count)
+            .flat_map(|_| {
+                let one = name.ends_with("LayerNorm.weight");
+                let value: f32 = if one { 1.0 } else { normal.sample(&mut random) };
+                value.to_le_bytes()
+            })
+            .collect();
+        tensors.push((name, shape, bytes));
+    }
+    let views = tensors
+        .iter()
+        .map(|(name, shape, bytes)| Ok((name.as_str(), TensorView::new(Dtype::F32, shape.clone(), bytes)?)))
+        .collect::<Result<Vec<_>, Failed>>()?;
+    let metadata = HashMap::from([("format".to_owned(), "pt".to_owned())]);
+    safetensors::serialize_to_file(views, Some(metadata), &make.dir.join("model.safetensors"))?;
+    // Last: a folder with a configuration is whole.
+    fs::write(make.dir.join("config.json"), serde_json::to_string_pretty(&config)?)?;
+    Ok(())
+}
+
+/// The names and shapes of a BERT's tensors in a file.
+fn shapes(make: &MakeModel) -> Vec<(String, Vec<usize>)> {
+    let (hidden, wide) = (make.hidden, make.intermediate);
+    let mut shapes = vec![
+        ("embeddings.word_embeddings.weight".to_owned(), vec![make.vocabulary, hidden]),
+        ("embeddings.position_embeddings.weight".to_owned(), vec![512, hidden]),
+        ("embeddings.token_type_embeddings.weight".to_owned(), vec![2, hidden]),
+    ];
+    let norm = |name: String| [(format!("{name}.weight"), vec![hidden]), (format!("{name}.bias"), vec![hidden])];
+    let linear = |name: String, output: usize, input: usize| {
+        [(format!("{name}.weight"), vec![output, input]), (format!("{name}.bias"), vec![output])]
+    };
+    shapes.extend(norm("embeddings.LayerNorm".into()));
+    for layer in 0..make.layers {
+        let at = |name: &str| format!("encoder.layer.{layer}.{name}");
+        for name in ["attention.self.query", "attention.self.key", "attention.self.value", "attention.output.dense"] {
+            shapes.extend(linear(at(name), hidden, hidden));
+        }
+        shapes.extend(norm(at("attention.output.LayerNorm")));
+        shapes.extend(linear(at("intermediate.dense"), wide, hidden));
+        shapes.extend(linear(at("output.dense"), hidden, wide));
+        shapes.extend(norm(at("output.LayerNorm")));
+    }
+    shapes.extend(linear("pooler.dense".into(), hidden, hidden));
+    shapes
+}
+
+/// Writes an adapter and its head as AdapterHub stores them.
+pub(crate) fn adapter(make: &MakeAdapter, device: &Device) -> Result<(), Failed> {
+    let spec = ModelConfig::from_dir(&make.model)?.spec();
+    let mut bank = AdapterBank::new(spec, device);
+    bank.add_seeded(NAME, make.config.parse()?, 11)?;
+    bank.add_head_seeded(NAME, &head(), 13)?;
+    let bank = with_noise(bank, make.noise, 17);
+    let options = SaveOptions::default();
+    save_adapter(&make.dir, &bank, NAME, &options)?;
+    save_head(&make.dir, &bank, NAME, &options)?;
+    Ok(())
+}
+
+/// A head for the reviews.
+pub(crate) fn head() -> HeadConfig {
+    HeadConfig::classification(LABELS.len()).with_labels(LABELS)
+}
+
+/// Adds normal noise to every parameter.
+pub(crate) fn with_noise<M: Module>(module: M, noise: f64, seed: u64) -> M {
+    struct Add(f64);
+    impl ModuleMapper for Add {
+        fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+            param.map(|value| {
+                let noise =
+                    Tensor::random(value.dims(), Distribution::Normal(0.0, self.0), &value.device().without_autodiff());
+                let tracked = value.device().is_autodiff().then(|| value.is_require_grad());
+                let sum = value.without_autodiff() + noise;
+                match tracked {
+                    Some(tracked) => sum.autodiff().set_require_grad(tracked),
+                    None => sum,
+                }
+            })
+        }
+    }
+    if noise == 0.0 {
+        return module;
+    }
+    Device::default().seed(seed);
+    module.map(&mut Add(noise))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use burn_adapters_checkpoint::{load_adapter, load_head};
+    use burn_adapters_model::{Hooks, Setup};
+    use burn_adapters_transformers::{Batch, Bert, Row};
+
+    use super::*;
+
+    #[test]
+    fn a_made_model_and_adapter_load_and_the_adapter_makes_a_difference() {
+        let dir = tempfile::tempdir().unwrap();
+        let (base, folder) = (dir.path().join("model"), dir.path().join("adapter"));
+        let tokenizer = dir.path().to_owned();
+        let make = MakeModel {
+            dir: base.clone(),
+            tokenizer,
+            vocabulary: 50,
+            hidden: 16,
+            layers: 2,
+            heads: 2,
+            intermediate: 32,
+        };
+        model(&make).unwrap();
+        let device = Device::default();
+        let (bert, report) = Bert::from_dir(&base, &device).unwrap();
+        assert_eq!(report.parameters, bert.spec().parameters);
+
+        let make = MakeAdapter { dir: folder.clone(), model: base, config: "lora".into(), noise: 0.1 };
+        adapter(&make, &device).unwrap();
+        let mut bank = AdapterBank::new(bert.spec(), &device);
+        load_adapter(&folder, &mut bank, None).unwrap();
+        load_head(&folder, &mut bank, None).unwrap();
+        let batch = || Batch::from_rows(&[Row::new(vec![3, 4, 5])], 0, &device);
+        let with = bert.forward(batch(), &bank.hooks(&Setup::adapter(NAME)).unwrap()).unwrap().hidden;
+        let without = bert.forward(batch(), &Hooks::none()).unwrap().hidden;
+        assert!((with - without).abs().max().into_scalar::<f32>() > 1e-3);
+    }
+
+    #[test]
+    fn heads_that_do_not_share_the_width_are_an_error() {
+        let dir = std::path::PathBuf::from("none");
+        let make = MakeModel {
+            dir: dir.clone(),
+            tokenizer: dir,
+            vocabulary: 9,
+            hidden: 10,
+            layers: 1,
+            heads: 3,
+            intermediate: 4,
+        };
+        assert!(model(&make).is_err());
+    }
+}

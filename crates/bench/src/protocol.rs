@@ -1,0 +1,189 @@
+//! What is asked, and what is answered. `tests/python/bench_reference.py` speaks the same.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+/// One line of input.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(tag = "op", rename_all = "snake_case", deny_unknown_fields)]
+pub(crate) enum Request {
+    /// Who is there?
+    Hello,
+    /// Where the small model and the rated sentences are; fetched if the cache does not hold them.
+    Fetch,
+    /// Write a model of random weights, the same for both sides.
+    MakeModel(MakeModel),
+    /// Write an adapter and its head, the same for both sides.
+    MakeAdapter(MakeAdapter),
+    /// Load what a job needs, and tell what it computes.
+    Prepare(Box<Prepare>),
+    /// Run units of the prepared job, each timed.
+    Run(Run),
+    /// How many multiplications and additions a matrix product does in a second.
+    Matmul(Matmul),
+    /// The most memory the process has held.
+    Peak,
+}
+
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct MakeModel {
+    pub(crate) dir: PathBuf,
+    /// A folder to take `tokenizer.json` from.
+    pub(crate) tokenizer: PathBuf,
+    pub(crate) vocabulary: usize,
+    pub(crate) hidden: usize,
+    pub(crate) layers: usize,
+    pub(crate) heads: usize,
+    pub(crate) intermediate: usize,
+}
+
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct MakeAdapter {
+    pub(crate) dir: PathBuf,
+    pub(crate) model: PathBuf,
+    pub(crate) config: String,
+    /// Add noise to every parameter, so that an adapter that begins as nothing makes a difference.
+    #[serde(default)]
+    pub(crate) noise: f64,
+}
+
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Prepare {
+    pub(crate) kind: Kind,
+    pub(crate) model: PathBuf,
+    /// The adapter's and its head's folder; for `full` and `burn_lora` only the head's.
+    #[serde(default)]
+    pub(crate) adapter: Option<PathBuf>,
+    /// A configuration, for the jobs that make their own adapters.
+    #[serde(default)]
+    pub(crate) config: Option<String>,
+    /// The rated sentences: number, rating and text, tab-separated.
+    pub(crate) data: PathBuf,
+    pub(crate) batches: Vec<BatchSpec>,
+    /// How many adapters: one after the other (`infer`), in the bank (`add`, `switch`) or in the batch (`routed`).
+    #[serde(default = "one")]
+    pub(crate) adapters: usize,
+}
+
+fn one() -> usize {
+    1
+}
+
+/// What is measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Kind {
+    /// A training step of the adapter and its head.
+    Step,
+    /// A training step of the whole model.
+    Full,
+    /// A training step of Burn's own LoRA on the query and value weights.
+    BurnLora,
+    /// Logits of a batch.
+    Infer,
+    /// The same with the adapter merged into the weights.
+    InferMerged,
+    /// Logits of a batch whose rows go through different adapters.
+    Routed,
+    /// The same rows, a batch for each adapter.
+    Separate,
+    /// Adding one more adapter.
+    Add,
+    /// Adding one more adapter, and the first pass through it.
+    AddAndUse,
+    /// A pass through another adapter than the last.
+    Switch,
+}
+
+/// A batch: rows of the data's file (from 0), or tokens.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum BatchSpec {
+    Rows(Vec<usize>),
+    Tokens(Vec<Vec<u32>>),
+}
+
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Run {
+    /// Units that are timed; each takes the next batch.
+    pub(crate) units: usize,
+    /// Units before that are not.
+    #[serde(default)]
+    pub(crate) warmup: usize,
+    /// Threads, where the side can change it; ours cannot, and always uses all.
+    #[serde(default)]
+    #[allow(dead_code)]
+    pub(crate) threads: Option<usize>,
+}
+
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Matmul {
+    pub(crate) size: usize,
+    pub(crate) repetitions: usize,
+    #[serde(default)]
+    #[allow(dead_code)]
+    pub(crate) threads: Option<usize>,
+}
+
+/// What a prepared job computes before anything is trained, dropout off: the two sides must agree on it.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub(crate) struct Check {
+    /// The parameters of the adapter (of all that is trained, where there is none).
+    pub(crate) parameters: usize,
+    /// Tokens of the first batch, padding not counted.
+    pub(crate) tokens: usize,
+    /// A sum over the tokens of the first batch, each times its place.
+    pub(crate) checksum: u64,
+    /// Rows and positions of each batch.
+    pub(crate) shapes: Vec<[usize; 2]>,
+    /// The logits of the first batch.
+    pub(crate) logits: Vec<Vec<f32>>,
+    /// Its loss, of jobs that train.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) loss: Option<f64>,
+    /// The norm of all its gradients.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) gradient_norm: Option<f64>,
+}
+
+/// One line of output.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(untagged)]
+pub(crate) enum Answer {
+    Hello { side: &'static str, version: &'static str, backend: String, threads: usize },
+    Fetched { model: PathBuf, data: PathBuf },
+    Done { done: bool },
+    Prepared { check: Check },
+    Ran { seconds: Vec<f64> },
+    Rate { flops_per_second: f64 },
+    Peak { peak_memory_bytes: Option<u64> },
+    Error { error: String },
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_job_is_read_with_what_it_leaves_out() {
+        let line = r#"{"op":"prepare","kind":"step","model":"m","adapter":"a","data":"d",
+                       "batches":[{"rows":[3,1]},{"tokens":[[101,102]]}]}"#;
+        let Request::Prepare(job) = serde_json::from_str(line).unwrap() else { panic!("not a job") };
+        assert_eq!((job.kind, job.adapters), (Kind::Step, 1));
+        assert_eq!(job.batches, [BatchSpec::Rows(vec![3, 1]), BatchSpec::Tokens(vec![vec![101, 102]])]);
+        assert_eq!(serde_json::from_str::<Request>(r#"{"op":"peak"}"#).unwrap(), Request::Peak);
+    }
+
+    #[test]
+    fn a_misspelt_field_is_an_error() {
+        assert!(serde_json::from_str::<Request>(r#"{"op":"run","unit":3}"#).is_err());
+        assert!(serde_json::from_str::<Request>(r#"{"op":"walk"}"#).is_err());
+    }
+}

@@ -1,0 +1,198 @@
+//! All that a training trains, in its place: with the texts' tokens, and how it is written and told.
+
+use std::path::Path;
+
+use burn_adapters_checkpoint::{SaveOptions, SaveReport, save_fusion, save_head, save_setup};
+use burn_adapters_composition::{Composition, HeadSetup};
+use burn_adapters_fusion::FusionConfig;
+use burn_adapters_heads::HeadConfig;
+use burn_adapters_model::{AdapterBank, Setup};
+use burn_adapters_train::{Dataset, TokenData};
+use serde_json::{Map, Value, json};
+
+use super::job::{Run, Saved, save_history};
+use super::model::{Model, bank_error, checkpoint_error, data_error, tokenize, train_error};
+use super::plan::{Plan, Shape};
+use crate::draw;
+use crate::error::{CliError, CliResult};
+use crate::output::{bytes, thousands};
+
+/// Labelled data of each head, in the order of the heads.
+pub(super) type Labelled = Vec<(String, Dataset)>;
+
+/// An adapter that is trained with its head.
+pub(super) struct Part {
+    pub(super) name: String,
+    /// Not new: it goes on from where it was.
+    pub(super) loaded: bool,
+    pub(super) head_loaded: bool,
+}
+
+/// All that is trained, in its place.
+pub(super) struct Ready {
+    pub(super) plan: Plan,
+    pub(super) bank: AdapterBank,
+    pub(super) setup: Setup,
+    /// Empty where fusions are trained.
+    pub(super) parts: Vec<Part>,
+    /// The fusions that are trained, with the number of their parameters.
+    pub(super) fusions: Vec<(String, usize)>,
+    /// The configuration of each head, in the order of the plan's names.
+    pub(super) heads: Vec<HeadConfig>,
+}
+
+/// What was written, for people and machines.
+pub(super) struct Written {
+    pub(super) told: String,
+    pub(super) bytes: Value,
+}
+
+impl Ready {
+    /// The texts as tokens, with the labels of each head.
+    pub(super) fn tokens(&self, model: &Model, data: &Labelled, max_length: usize) -> CliResult<TokenData> {
+        let mut all = data.iter().zip(&self.heads);
+        let Some(((_, first), head)) = all.next() else { return Err(CliError::mistake("there is no head to train")) };
+        let mut tokens = tokenize(model, first, head, max_length)?;
+        for ((name, data), head) in all {
+            if let Some(labels) = data.labels(head).map_err(|error| data_error(&error))? {
+                tokens = tokens.with_head_labels(name, labels).map_err(|error| train_error(&error))?;
+            }
+        }
+        Ok(tokens)
+    }
+
+    fn adapter_parameters(&self, name: &str) -> usize {
+        self.bank.adapter(name).map_or(0, |adapter| adapter.parameters())
+    }
+
+    fn head_parameters(&self, name: &str) -> usize {
+        self.bank.head(name).map_or(0, |head| head.parameters())
+    }
+
+    /// Writes what was trained, the history and the learning curve.
+    pub(super) fn save(&self, run: &Run, dir: &Path, model: &str) -> CliResult<Written> {
+        let (bank, options) = (&run.trained.bank, SaveOptions::new(model));
+        let failed = |error| checkpoint_error(&error);
+        let sum = |reports: &[SaveReport]| reports.iter().map(|report| report.bytes).sum::<u64>();
+        let names = self.plan.names();
+        let first = names.first().copied().unwrap_or_default();
+        let whole = |composition: &Composition, heads: &HeadSetup| -> CliResult<Written> {
+            let reports = save_setup(dir, bank, composition, Some(heads), &options).map_err(failed)?;
+            let told = format!("the whole setup {composition} ({}), which predict --setup takes", bytes(sum(&reports)));
+            Ok(Written { told, bytes: json!({"setup": sum(&reports)}) })
+        };
+        let written = match (self.plan.shape, &self.plan.composition) {
+            (Shape::Branches, Some(composition)) => whole(composition, &self.plan.heads)?,
+            (Shape::Fusion, Some(composition)) if self.fusions.len() > 1 => whole(composition, &self.plan.heads)?,
+            (Shape::Fusion, _) => {
+                let name = self.fusions.first().map(|(name, _)| name.as_str()).unwrap_or_default();
+                let fusion = save_fusion(dir, bank, name, &options).map_err(failed)?.bytes;
+                let head = save_head(dir, bank, first, &options).map_err(failed)?.bytes;
+                let told = format!("fusion {}, head {}", bytes(fusion), bytes(head));
+                Written { told, bytes: json!({"fusion": fusion, "head": head}) }
+            }
+            _ => {
+                let Saved { adapter, head } = Saved::write(dir, bank, first, &options)?;
+                let told = format!("adapter {}, head {}", bytes(adapter.bytes), bytes(head.bytes));
+                Written { told, bytes: json!({"adapter": adapter.bytes, "head": head.bytes}) }
+            }
+        };
+        save_history(dir, &run.trained, self.title(model))?;
+        Ok(written)
+    }
+
+    fn title(&self, model: &str) -> String {
+        let name = self.plan.names().first().copied().unwrap_or_default();
+        match (self.plan.shape, &self.plan.composition, self.bank.adapter(name)) {
+            (Shape::One, _, Ok(adapter)) => format!("{name}: {} on {model}", adapter.config()),
+            (_, Some(composition), _) => format!("{composition} on {model}"),
+            _ => model.to_owned(),
+        }
+    }
+
+    /// What is trained, in words.
+    pub(super) fn told(&self) -> String {
+        let names = self.plan.names();
+        let first = names.first().copied().unwrap_or_default();
+        match self.plan.shape {
+            Shape::One => format!(
+                "{} parameters (adapter) and {} (head)",
+                thousands(self.adapter_parameters(first)),
+                thousands(self.head_parameters(first))
+            ),
+            Shape::Branches => {
+                let part = |part: &Part| {
+                    let age = |loaded: bool| if loaded { "loaded" } else { "new" };
+                    let (adapter, head) = (self.adapter_parameters(&part.name), self.head_parameters(&part.name));
+                    format!(
+                        "{} ({} adapter of {} parameters, {} head of {})",
+                        part.name,
+                        age(part.loaded),
+                        thousands(adapter),
+                        age(part.head_loaded),
+                        thousands(head)
+                    )
+                };
+                self.parts.iter().map(part).collect::<Vec<_>>().join(", ")
+            }
+            Shape::Fusion => format!(
+                "{} parameters (fusion) and {} (head `{first}`)",
+                thousands(self.fusions.iter().map(|(_, parameters)| parameters).sum()),
+                thousands(self.head_parameters(first))
+            ),
+        }
+    }
+
+    /// What is trained, for machines.
+    pub(super) fn json(&self) -> Map<String, Value> {
+        let names = self.plan.names();
+        let first = names.first().copied().unwrap_or_default();
+        let value = match self.plan.shape {
+            Shape::One => json!({
+                "name": first, "adapter_parameters": self.adapter_parameters(first),
+                "head_parameters": self.head_parameters(first),
+            }),
+            Shape::Branches => {
+                let part = |part: &Part| {
+                    let (adapter, head) = (self.adapter_parameters(&part.name), self.head_parameters(&part.name));
+                    let value = json!({"adapter_parameters": adapter, "head_parameters": head, "loaded": part.loaded,
+                        "head_loaded": part.head_loaded});
+                    (part.name.clone(), value)
+                };
+                json!({"adapters": self.parts.iter().map(part).collect::<Map<_, _>>()})
+            }
+            Shape::Fusion => {
+                let fusions = self.fusions.iter().map(|(name, parameters)| (name.clone(), json!(parameters)));
+                json!({"fusions": fusions.collect::<Map<_, _>>(), "head": first,
+                    "head_parameters": self.head_parameters(first)})
+            }
+        };
+        value.as_object().cloned().unwrap_or_default()
+    }
+}
+
+/// Adds the fusions of a composition, whose adapters are there: their names and parameters.
+pub(super) fn add_fusions(
+    bank: &mut AdapterBank,
+    composition: &Composition,
+    config: &FusionConfig,
+    seed: u64,
+) -> CliResult<Vec<(String, usize)>> {
+    if !config.trains() {
+        draw::warning("a fusion without key, query and value has nothing to learn: only the head is trained");
+    }
+    let mut fuses: Vec<(String, Vec<&str>)> = Vec::new();
+    composition.visit(&mut |part| {
+        if let Some(name) = part.fusion_name()
+            && fuses.iter().all(|(other, _)| *other != name)
+        {
+            fuses.push((name, part.children().iter().filter_map(Composition::last).collect()));
+        }
+    });
+    let mut fusions = Vec::new();
+    for (index, (name, adapters)) in fuses.into_iter().enumerate() {
+        let added = bank.add_fusion(&name, &adapters, config, seed.wrapping_add(index as u64));
+        fusions.push((name, added.map_err(|error| bank_error(&error))?));
+    }
+    Ok(fusions)
+}

@@ -1,0 +1,63 @@
+//! Which heads a setup trains and evaluates.
+
+use burn::tensor::Tensor;
+use burn_adapters_composition::{Composition, HeadSetup};
+use burn_adapters_model::{AdapterBank, BankError, HeadLogits, Setup};
+
+use crate::evaluate::labels_of;
+use crate::tokens::select_labels;
+use crate::{TokenData, TrainError};
+
+/// The heads that a setup asks about every row, in their order, all of which the bank has: one, several on the same
+/// output, or one for each branch of a `Parallel`.
+pub(crate) fn heads_of(bank: &AdapterBank, setup: &Setup) -> Result<Vec<String>, TrainError> {
+    let heads = match setup.heads() {
+        Some(HeadSetup::One(name)) => vec![name],
+        Some(HeadSetup::Several(names)) => names,
+        Some(HeadSetup::BatchSplit { .. } | HeadSetup::Route(_)) => return Err(TrainError::HeadsOfRows),
+        Some(HeadSetup::Unnamed) | None => {
+            return Err(BankError::WhichHead { known: bank.head_names().map(str::to_owned).collect() }.into());
+        }
+    };
+    heads.iter().try_for_each(|name| bank.head(name).map(drop))?;
+    let branches = setup.composition().map_or(1, Composition::parallel_channels);
+    if branches > 1 && branches != heads.len() {
+        return Err(TrainError::HeadsOfBranches { branches, heads });
+    }
+    Ok(heads)
+}
+
+/// The head of a setup that has no other.
+pub(crate) fn one_head(bank: &AdapterBank, setup: &Setup) -> Result<String, TrainError> {
+    let mut heads = heads_of(bank, setup)?;
+    match (heads.pop(), heads.is_empty()) {
+        (Some(head), true) => Ok(head),
+        (last, _) => Err(TrainError::SeveralHeads { heads: heads.into_iter().chain(last).collect() }),
+    }
+}
+
+/// A name that is not taken: two branches may have one head.
+pub(crate) fn distinct(name: &str, taken: impl Fn(&str) -> bool) -> String {
+    let numbered = (2..).map(|number| format!("{name}:{number}"));
+    std::iter::once(name.to_owned()).chain(numbered).find(|name| !taken(name)).unwrap_or_default()
+}
+
+/// The sum of the losses of all heads, each the mean over the rows that it was asked about, as in the reference;
+/// `indices` are the rows of the data that are in the batch.
+pub(crate) fn loss(
+    bank: &AdapterBank,
+    said: Vec<HeadLogits>,
+    data: &TokenData,
+    indices: &[usize],
+) -> Result<Tensor<1>, TrainError> {
+    let mut sum: Option<Tensor<1>> = None;
+    for HeadLogits { head, rows, logits } in said {
+        let rows: Vec<usize> = rows.into_iter().map(|row| indices[row]).collect();
+        let loss = bank.head(&head)?.loss(logits, &select_labels(labels_of(data, &head)?, &rows))?;
+        sum = Some(match sum {
+            Some(sum) => sum + loss,
+            None => loss,
+        });
+    }
+    sum.ok_or(TrainError::NothingToTrain)
+}

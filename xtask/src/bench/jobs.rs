@@ -1,0 +1,474 @@
+//! What is measured: the jobs, by family.
+
+use clap::ValueEnum;
+use serde_json::{Value, json};
+
+use super::floor::Work;
+
+/// A group of jobs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Family {
+    /// The quickstart as a whole program, from start to saved adapter.
+    Quickstart,
+    /// `predict` of one sentence, from the start of the process.
+    Cold,
+    /// A training step of each of the fifteen methods.
+    Methods,
+    /// Training steps on two models, of random tokens and of sentences.
+    Step,
+    /// Inference at several batch sizes, LoRA unmerged and merged.
+    Infer,
+    /// A batch whose rows go through eight adapters.
+    Routed,
+    /// A bank of a hundred adapters: adding one, switching.
+    Bank,
+    /// Training with adapters in the upper half of the layers only.
+    Upper,
+    /// Full fine-tuning.
+    Full,
+    /// LoRA against Burn's own `apply_lora`.
+    BurnLora,
+    /// How time grows with length, batch, layers and adapters.
+    Growth,
+}
+
+impl Family {
+    /// The name on the command line and in the results.
+    pub(crate) fn name(self) -> String {
+        self.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
+    }
+}
+
+/// A base model.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Model {
+    /// all-MiniLM-L6-v2, as the quickstart fetches it.
+    MiniLm,
+    /// Of the size of BERT-base, with random weights.
+    Base,
+    /// As wide as MiniLM and this deep, with random weights.
+    Layers(usize),
+}
+
+impl Model {
+    pub(crate) fn name(self) -> String {
+        match self {
+            Model::MiniLm => "MiniLM-L6".into(),
+            Model::Base => "BERT-base size".into(),
+            Model::Layers(layers) => format!("MiniLM's width, {layers} layers"),
+        }
+    }
+
+    pub(crate) fn layers(self) -> usize {
+        match self {
+            Model::MiniLm => 6,
+            Model::Base => 12,
+            Model::Layers(layers) => layers,
+        }
+    }
+}
+
+/// What goes through the model.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Input {
+    /// So many batches of so many sentences.
+    Sentences { batches: usize, size: usize },
+    /// One batch of random tokens, without padding.
+    Tokens { rows: usize, length: usize },
+}
+
+/// How many sentences there are.
+pub(crate) const SENTENCES: usize = 10_605;
+
+impl Input {
+    pub(crate) fn name(self) -> String {
+        match self {
+            Input::Sentences { size: 1, .. } => "1 sentence".into(),
+            Input::Sentences { size, .. } => format!("{size} sentences"),
+            Input::Tokens { rows, length } => format!("{rows}×{length} tokens"),
+        }
+    }
+
+    /// The batches, as both sides read them.
+    pub(crate) fn batches(self) -> Vec<Value> {
+        match self {
+            Input::Sentences { batches, size } => {
+                // A stride that has no factor with the number of sentences: all are different, from the whole file.
+                let row = |index: usize| (17 + index * 331) % SENTENCES;
+                let batch = |batch: usize| (batch * size..(batch + 1) * size).map(row).collect::<Vec<_>>();
+                (0..batches).map(|index| json!({"rows": batch(index)})).collect()
+            }
+            Input::Tokens { rows, length } => {
+                let mut state = 42u64;
+                let mut token = || {
+                    state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                    1000 + (state >> 33) % 20_000
+                };
+                let row = |_| (0..length).map(|_| token()).collect::<Vec<_>>();
+                vec![json!({"tokens": (0..rows).map(row).collect::<Vec<_>>()})]
+            }
+        }
+    }
+
+    /// The number of batches.
+    pub(crate) fn count(self) -> usize {
+        match self {
+            Input::Sentences { batches, .. } => batches,
+            Input::Tokens { .. } => 1,
+        }
+    }
+}
+
+/// One of those who do a job.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Contestant {
+    /// What the table calls it.
+    pub(crate) label: String,
+    /// Whether it is the Python side.
+    pub(crate) python: bool,
+    /// What it does, in the words of the protocol.
+    pub(crate) kind: &'static str,
+    /// The Python library, if not `adapters`.
+    pub(crate) library: Option<&'static str>,
+    pub(crate) config: String,
+    pub(crate) adapters: usize,
+    /// Noise on the adapter's new weights.
+    pub(crate) noise: f64,
+    /// Whether it must compute what the first one does.
+    pub(crate) agrees: bool,
+}
+
+impl Contestant {
+    fn ours(kind: &'static str, config: &str) -> Self {
+        Self {
+            label: "ours".into(),
+            python: false,
+            kind,
+            library: None,
+            config: config.into(),
+            adapters: 1,
+            noise: 0.02,
+            agrees: true,
+        }
+    }
+
+    fn python(kind: &'static str, config: &str) -> Self {
+        Self { label: "adapters".into(), python: true, ..Self::ours(kind, config) }
+    }
+
+    fn called(self, label: &str) -> Self {
+        Self { label: label.into(), ..self }
+    }
+
+    fn other(self) -> Self {
+        Self { agrees: false, ..self }
+    }
+}
+
+/// A comparison: the first contestant against each of the others.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Job {
+    pub(crate) family: Family,
+    pub(crate) name: String,
+    pub(crate) model: Model,
+    pub(crate) input: Input,
+    /// Timed units of a repetition, at least one for each batch.
+    pub(crate) units: usize,
+    pub(crate) work: Work,
+    pub(crate) contestants: Vec<Contestant>,
+    /// Where it stands on a chart of growth: what grows, and how much there is of it.
+    pub(crate) growth: Option<(&'static str, usize)>,
+}
+
+impl Job {
+    fn new(family: Family, name: &str, model: Model, input: Input, contestants: Vec<Contestant>) -> Self {
+        Self {
+            family,
+            name: format!("{name}, {}, {}", model.name(), input.name()),
+            model,
+            input,
+            units: input.count(),
+            work: Work::Infer,
+            contestants,
+            growth: None,
+        }
+    }
+
+    fn working(self, work: Work) -> Self {
+        Self { work, ..self }
+    }
+
+    fn units(self, units: usize) -> Self {
+        Self { units, ..self }
+    }
+}
+
+/// The identifiers of the reference's table of methods.
+pub(crate) const METHODS: [&str; 15] = [
+    "seq_bn",
+    "double_seq_bn",
+    "par_bn",
+    "scaled_par_bn",
+    "seq_bn_inv",
+    "double_seq_bn_inv",
+    "compacter",
+    "compacter++",
+    "prefix_tuning",
+    "prefix_tuning_flat",
+    "prompt_tuning",
+    "lora",
+    "ia3",
+    "mam",
+    "unipelt",
+];
+
+/// The methods whose steps are measured on both models.
+const STEPS: [&str; 5] = ["seq_bn", "lora", "prefix_tuning", "compacter", "mam"];
+
+/// What was asked for.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Wanted {
+    /// Configurations in the place of a family's own.
+    pub(crate) configs: Vec<String>,
+    /// No large model.
+    pub(crate) quick: bool,
+}
+
+impl Wanted {
+    fn configs(&self, own: &[&str]) -> Vec<String> {
+        if self.configs.is_empty() { own.iter().map(|name| (*name).to_owned()).collect() } else { self.configs.clone() }
+    }
+
+    fn models(&self) -> &[Model] {
+        if self.quick { &[Model::MiniLm] } else { &[Model::MiniLm, Model::Base] }
+    }
+}
+
+/// The jobs of a family that runs on servers; none of those that are whole programs.
+pub(crate) fn jobs(family: Family, wanted: &Wanted) -> Vec<Job> {
+    match family {
+        Family::Quickstart | Family::Cold => Vec::new(),
+        Family::Methods => methods(wanted),
+        Family::Step => steps(wanted),
+        Family::Infer => inference(wanted),
+        Family::Routed => routed(wanted),
+        Family::Bank => bank(wanted),
+        Family::Upper => upper(wanted),
+        Family::Full => full(wanted),
+        Family::BurnLora => burn_lora(wanted),
+        Family::Growth => growth(wanted),
+    }
+}
+
+fn sentences(model: Model, size: usize) -> Input {
+    Input::Sentences { batches: if model == Model::Base { 1 } else { 4 }, size }
+}
+
+fn step(family: Family, config: &str, model: Model, input: Input) -> Job {
+    let mut contestants = vec![Contestant::ours("step", config), Contestant::python("step", config)];
+    if config == "lora" && family == Family::Step {
+        contestants.push(Contestant { library: Some("peft"), ..Contestant::python("step", config).called("peft") });
+    }
+    Job::new(family, &format!("step {config}"), model, input, contestants).working(Work::Step { lowest: 0 })
+}
+
+fn methods(wanted: &Wanted) -> Vec<Job> {
+    let configs = wanted.configs(&METHODS);
+    configs.iter().map(|config| step(Family::Methods, config, Model::MiniLm, sentences(Model::MiniLm, 32))).collect()
+}
+
+fn steps(wanted: &Wanted) -> Vec<Job> {
+    let mut jobs = Vec::new();
+    for model in wanted.models() {
+        for config in wanted.configs(&STEPS) {
+            let tokens = Input::Tokens { rows: 16, length: 128 };
+            let units = if *model == Model::Base { 1 } else { 3 };
+            jobs.push(step(Family::Step, &config, *model, tokens).units(units));
+            jobs.push(step(Family::Step, &config, *model, sentences(*model, 32)));
+        }
+    }
+    jobs
+}
+
+fn inference(wanted: &Wanted) -> Vec<Job> {
+    let mut jobs = Vec::new();
+    for model in wanted.models() {
+        let large = *model == Model::Base;
+        let inputs = [(1, if large { 4 } else { 24 }), (32, if large { 1 } else { 4 }), (256, 1)];
+        for (size, batches) in inputs.into_iter().filter(|(size, _)| !large || *size < 256) {
+            let input = Input::Sentences { batches, size };
+            for config in wanted.configs(&["seq_bn", "lora"]) {
+                let mut kinds = vec![("infer", format!("infer {config}"))];
+                if config == "lora" {
+                    kinds.push(("infer_merged", "infer lora merged".to_owned()));
+                }
+                for (kind, name) in kinds {
+                    let contestants = vec![Contestant::ours(kind, &config), Contestant::python(kind, &config)];
+                    jobs.push(Job::new(Family::Infer, &name, *model, input, contestants));
+                }
+            }
+        }
+    }
+    jobs
+}
+
+fn routed(wanted: &Wanted) -> Vec<Job> {
+    let job = |config: &String| {
+        let eight = |kind| Contestant { adapters: 8, ..Contestant::ours(kind, config) };
+        let contestants = vec![
+            eight("routed").called("8 adapters, mixed"),
+            Contestant::ours("routed", config).called("1 adapter").other(),
+            eight("separate").called("8 batches, one after the other"),
+        ];
+        Job::new(Family::Routed, &format!("routed {config}"), Model::MiniLm, sentences(Model::MiniLm, 32), contestants)
+    };
+    wanted.configs(&["seq_bn", "lora"]).iter().map(job).collect()
+}
+
+fn bank(wanted: &Wanted) -> Vec<Job> {
+    let mut jobs = Vec::new();
+    for config in wanted.configs(&["seq_bn"]) {
+        let kinds = [
+            ("add", "add the 100th adapter"),
+            ("add_and_use", "add the 100th adapter and use it"),
+            ("switch", "switch between 100 adapters"),
+        ];
+        for (kind, name) in kinds {
+            let with = |contestant| Contestant { adapters: 100, ..contestant };
+            let contestants = vec![with(Contestant::ours(kind, &config)), with(Contestant::python(kind, &config))];
+            let input = Input::Sentences { batches: 4, size: 1 };
+            let work = if kind == "add" { Work::Nothing } else { Work::Infer };
+            let job = Job::new(Family::Bank, &format!("{name} ({config})"), Model::MiniLm, input, contestants);
+            jobs.push(job.working(work));
+        }
+    }
+    jobs
+}
+
+fn upper(wanted: &Wanted) -> Vec<Job> {
+    let mut jobs = Vec::new();
+    for model in wanted.models() {
+        for config in wanted.configs(&["seq_bn"]) {
+            let half = model.layers() / 2;
+            let left_out: Vec<String> = (0..half).map(|layer| layer.to_string()).collect();
+            let above = match config.strip_suffix(']') {
+                Some(open) => format!("{open},leave_out=[{}]]", left_out.join(",")),
+                None => format!("{config}[leave_out=[{}]]", left_out.join(",")),
+            };
+            let contestants = vec![
+                Contestant::ours("step", &above).called("ours, upper half"),
+                Contestant::ours("step", &config).called("ours, all layers").other(),
+                Contestant::python("step", &above).called("adapters, upper half"),
+            ];
+            let name = format!("upper half {config}");
+            let job = Job::new(Family::Upper, &name, *model, sentences(*model, 32), contestants);
+            jobs.push(job.working(Work::Step { lowest: half }));
+        }
+    }
+    jobs
+}
+
+fn full(wanted: &Wanted) -> Vec<Job> {
+    let job = |model: &Model| {
+        let contestants = vec![Contestant::ours("full", "seq_bn"), Contestant::python("full", "seq_bn")];
+        let job = Job::new(Family::Full, "full fine-tuning", *model, sentences(*model, 32), contestants);
+        job.working(Work::Full)
+    };
+    wanted.models().iter().map(job).collect()
+}
+
+fn burn_lora(wanted: &Wanted) -> Vec<Job> {
+    let job = |model: &Model| {
+        // Without noise: Burn's adapter begins as nothing, and so must ours to compute the same.
+        let plain = |contestant| Contestant { noise: 0.0, ..contestant };
+        let contestants = vec![
+            plain(Contestant::ours("step", "lora")),
+            plain(Contestant::ours("burn_lora", "lora").called("burn's apply_lora")),
+        ];
+        let job = Job::new(Family::BurnLora, "step lora", *model, sentences(*model, 32), contestants);
+        job.working(Work::Step { lowest: 0 })
+    };
+    wanted.models().iter().map(job).collect()
+}
+
+fn growth(wanted: &Wanted) -> Vec<Job> {
+    let mut jobs = Vec::new();
+    for config in wanted.configs(&["seq_bn"]) {
+        let mut tokens = |what: &'static str, value: usize, model: Model, rows: usize, length: usize| {
+            let job = step(Family::Growth, &config, model, Input::Tokens { rows, length }).units(2);
+            jobs.push(Job { growth: Some((what, value)), ..job });
+        };
+        for length in [16, 32, 64, 128, 256] {
+            tokens("positions", length, Model::MiniLm, 16, length);
+        }
+        for rows in [4, 8, 16, 32, 64] {
+            tokens("rows", rows, Model::MiniLm, rows, 64);
+        }
+        for layers in [3, 6, 12] {
+            tokens("layers", layers, Model::Layers(layers), 16, 64);
+        }
+        for adapters in [1, 2, 4, 8] {
+            let with = |contestant| Contestant { adapters, ..contestant };
+            let contestants =
+                vec![with(Contestant::ours("infer", &config)), with(Contestant::python("infer", &config))];
+            let input = Input::Tokens { rows: 16, length: 64 };
+            let name = format!("infer {adapters} × {config}");
+            let job = Job::new(Family::Growth, &name, Model::MiniLm, input, contestants).units(2);
+            jobs.push(Job { growth: Some(("stacked adapters", adapters)), ..job });
+        }
+    }
+    jobs
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn every_family_of_servers_has_jobs_with_names_of_their_own() {
+        let mut names = BTreeSet::new();
+        for family in Family::value_variants() {
+            let jobs = jobs(*family, &Wanted::default());
+            assert_eq!(jobs.is_empty(), matches!(family, Family::Quickstart | Family::Cold));
+            for job in jobs {
+                // One point may stand on two charts of growth.
+                assert!(names.insert((family.name(), job.growth, job.name.clone())), "{}", job.name);
+                assert!(job.units >= job.input.count() && job.contestants.len() > 1 && !job.contestants[0].python);
+            }
+        }
+    }
+
+    #[test]
+    fn sentences_are_different_rows_of_the_file() {
+        let batches = Input::Sentences { batches: 4, size: 256 }.batches();
+        let rows: Vec<u64> = batches
+            .iter()
+            .flat_map(|batch| batch["rows"].as_array().unwrap())
+            .map(|row| row.as_u64().unwrap())
+            .collect();
+        assert_eq!(rows.len(), 1024);
+        assert_eq!(rows.iter().collect::<BTreeSet<_>>().len(), 1024);
+        assert!(rows.iter().all(|row| *row < SENTENCES as u64));
+    }
+
+    #[test]
+    fn random_tokens_fill_the_batch_and_are_the_same_each_time() {
+        let input = Input::Tokens { rows: 3, length: 5 };
+        let batches = input.batches();
+        assert_eq!(batches, input.batches());
+        let rows = batches[0]["tokens"].as_array().unwrap();
+        assert!(rows.len() == 3 && rows.iter().all(|row| row.as_array().unwrap().len() == 5));
+    }
+
+    #[test]
+    fn quick_jobs_leave_the_large_model_out_and_configurations_can_be_chosen() {
+        let wanted = Wanted { configs: vec!["par_bn[reduction_factor=4]".into()], quick: true };
+        assert_eq!(jobs(Family::Step, &wanted).len(), 2);
+        let upper = jobs(Family::Upper, &wanted);
+        assert_eq!(upper.len(), 1);
+        assert_eq!(upper[0].contestants[0].config, "par_bn[reduction_factor=4,leave_out=[0,1,2]]");
+    }
+}

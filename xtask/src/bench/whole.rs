@@ -1,0 +1,230 @@
+//! Whole programs: the quickstart, and the cold start of a prediction.
+
+use std::io::Read;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use super::floor::{Sizes, Work, operations};
+use super::jobs::{Family, Input, Model, SENTENCES};
+use super::measure::{Measured, Times, agree, best_threads};
+use super::place::{Place, program};
+use crate::process::root;
+
+/// What a program did.
+struct Ran {
+    seconds: f64,
+    peak: Option<u64>,
+    output: String,
+}
+
+/// Runs a program from start to end, watching its memory.
+fn run(name: &str, command: &mut Command) -> Result<Ran, String> {
+    let start = Instant::now();
+    let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn();
+    let mut child = child.map_err(|error| format!("{name}: cannot start {command:?}: {error}"))?;
+    let status = format!("/proc/{}/status", child.id());
+    let ended = AtomicBool::new(false);
+    let (finished, peak, output) = std::thread::scope(|scope| {
+        let watch = scope.spawn(|| {
+            let mut peak = None;
+            while !ended.load(Ordering::Relaxed) {
+                peak = peak.max(high_water_mark(Path::new(&status)));
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            peak
+        });
+        let mut output = String::new();
+        let read = child.stdout.take().map(|mut pipe| pipe.read_to_string(&mut output)).transpose();
+        let finished = child.wait().map(|status| (status, start.elapsed()));
+        ended.store(true, Ordering::Relaxed);
+        let peak = watch.join().unwrap_or_default();
+        (read.and(finished), peak, output)
+    });
+    let (status, taken) = finished.map_err(|error| format!("{name}: {error}"))?;
+    if !status.success() {
+        return Err(format!("{name} failed ({status}): {command:?}"));
+    }
+    Ok(Ran { seconds: taken.as_secs_f64(), peak, output })
+}
+
+/// The most memory that a process has held so far, in bytes; known on Linux only.
+fn high_water_mark(status: &Path) -> Option<u64> {
+    let status = std::fs::read_to_string(status).ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    Some(line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()? * 1024)
+}
+
+/// One of the programs that do the same.
+struct Contestant<'a> {
+    label: &'a str,
+    command: Box<dyn Fn() -> Command + 'a>,
+    /// What is kept of its output.
+    told: fn(&Value) -> Value,
+    threads: Option<usize>,
+}
+
+fn measure(family: Family, name: &str, contestants: &[Contestant], repetitions: usize) -> Result<Measured, String> {
+    let mut times: Vec<Times> = contestants
+        .iter()
+        .map(|one| Times { label: one.label.to_owned(), threads: one.threads, ..Times::default() })
+        .collect();
+    for repetition in 0..repetitions {
+        let mut order: Vec<usize> = (0..contestants.len()).collect();
+        if repetition % 2 == 1 {
+            order.reverse();
+        }
+        for index in order {
+            let (one, times) = (&contestants[index], &mut times[index]);
+            let ran = run(one.label, &mut (one.command)())?;
+            times.seconds.push(ran.seconds);
+            times.peak = times.peak.max(ran.peak);
+            let told = ran.output.lines().rev().find_map(|line| serde_json::from_str::<Value>(line).ok());
+            let told = told.or_else(|| serde_json::from_str(&ran.output).ok());
+            times.extra = (one.told)(&told.ok_or_else(|| format!("{}: it printed no JSON", one.label))?);
+        }
+    }
+    let (family, name) = (family.name(), name.to_owned());
+    Ok(Measured { family, name, config: None, operations: None, times, growth: None })
+}
+
+/// The threads with which the reference trains fastest.
+fn training_threads(place: &Place, config: &str) -> Result<usize, String> {
+    let mut side = place.start("adapters", true)?;
+    let adapter = place.adapter(Model::MiniLm, config, 0.02)?;
+    side.ask(&json!({
+        "op": "prepare", "kind": "step", "model": place.minilm, "adapter": adapter, "data": place.data,
+        "batches": Input::Sentences { batches: 2, size: 32 }.batches(),
+    }))?;
+    best_threads(&mut side, 2)
+}
+
+/// The quickstart, from start to saved adapter: ours, the reference's plain loop, and the reference grouped by length.
+pub(crate) fn quickstart(place: &Place, config: &str, epochs: usize, repetitions: usize) -> Result<Measured, String> {
+    let out = root().join("target/bench/quickstart");
+    let threads = place.python.as_ref().map(|_| training_threads(place, config)).transpose()?;
+    let accuracy = |told: &Value| json!({"accuracy": told["accuracy"]});
+    let mut contestants = vec![Contestant {
+        label: "ours",
+        command: Box::new(|| {
+            let mut command = Command::new(program("burn-adapters"));
+            command.args(["quickstart", "--json", "--quiet", "--config", config]);
+            command.args(["--epochs", &epochs.to_string()]).arg("--dir").arg(&out);
+            command
+        }),
+        told: accuracy,
+        threads: None,
+    }];
+    for (label, grouped) in [("adapters", false), ("adapters, grouped by length", true)] {
+        let Some(python) = &place.python else { break };
+        contestants.push(Contestant {
+            label,
+            command: Box::new(move || {
+                let mut command = Command::new(python);
+                command.arg(root().join("tests/python/quickstart_reference.py"));
+                command.args(["--config", config, "--epochs", &epochs.to_string()]);
+                command.args(["--threads", &threads.unwrap_or_default().to_string()]);
+                command.arg("--model").arg(&place.minilm).arg("--data").arg(&place.data);
+                if grouped {
+                    command.arg("--grouped");
+                }
+                command
+            }),
+            told: accuracy,
+            threads,
+        });
+    }
+    let name = format!("quickstart {config}, {epochs} epochs");
+    let mut measured = measure(Family::Quickstart, &name, &contestants, repetitions)?;
+    measured.config = Some(config.to_owned());
+    measured.operations = Some(quickstart_operations(place, epochs)?);
+    Ok(measured)
+}
+
+/// The operations of a quickstart without any padding: training, and an evaluation before, after each epoch, and at the
+/// end.
+fn quickstart_operations(place: &Place, epochs: usize) -> Result<f64, String> {
+    let batches: Vec<Value> = (0..SENTENCES).map(|row| json!({"rows": [row]})).collect();
+    let adapter = place.adapter(Model::MiniLm, "seq_bn", 0.0)?;
+    // Prepared only: that counts the tokens of each sentence.
+    let answer = place.start("ours", false)?.ask(&json!({
+        "op": "prepare", "kind": "infer", "model": place.minilm, "adapter": adapter, "data": place.data,
+        "batches": batches,
+    }))?;
+    let sizes: Sizes = place.sizes(Model::MiniLm)?;
+    let lengths = answer["check"]["shapes"].as_array().into_iter().flatten();
+    let lengths = lengths.filter_map(|shape| usize::try_from(shape.get(1)?.as_u64()?).ok());
+    let each = lengths.enumerate().map(|(row, length)| {
+        let of = |work| operations(sizes, [1, length], work);
+        match row % 10 {
+            0 => (epochs + 2) as f64 * of(Work::Infer),
+            _ => epochs as f64 * of(Work::Step { lowest: 0 }),
+        }
+    });
+    Ok(each.sum())
+}
+
+/// The prediction of one sentence, from the start of the process to its end.
+pub(crate) fn cold_start(place: &Place, config: &str, repetitions: usize) -> Result<Measured, String> {
+    let adapter = place.adapter(Model::MiniLm, config, 0.02)?;
+    let sentence = "A warm, funny and quietly wise film that I could watch again tomorrow.";
+    let logits = |told: &Value| json!({"logits": told["logits"]});
+    let mut contestants = vec![Contestant {
+        label: "ours",
+        command: Box::new(|| {
+            let mut command = Command::new(program("burn-adapters"));
+            command.args(["predict", "--json", "--quiet", "--text", sentence]);
+            command.arg("--model").arg(&place.minilm).arg("--adapter").arg(&adapter);
+            command
+        }),
+        told: logits,
+        threads: None,
+    }];
+    if let Some(python) = &place.python {
+        let adapter = &adapter;
+        contestants.push(Contestant {
+            label: "adapters",
+            command: Box::new(move || {
+                let mut command = Command::new(python);
+                command.arg(root().join("tests/python/predict_reference.py")).args(["--text", sentence]);
+                command.arg("--model").arg(&place.minilm).arg("--adapter").arg(adapter);
+                command
+            }),
+            told: logits,
+            threads: None,
+        });
+    }
+    let name = format!("predict one sentence, cold ({config})");
+    let mut measured = measure(Family::Cold, &name, &contestants, repetitions)?;
+    measured.config = Some(config.to_owned());
+    if let [ours, theirs] = measured.times.as_slice() {
+        agree(&ours.extra, &theirs.extra).map_err(|what| format!("the two do not predict the same: {what}"))?;
+    }
+    Ok(measured)
+}
+
+#[cfg(test)]
+#[cfg(unix)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_program_is_timed_and_its_failure_is_told() {
+        let ran = run("echo", Command::new("sh").args(["-c", "echo hello; sleep 0.05"])).unwrap();
+        assert_eq!(ran.output, "hello\n");
+        assert!(ran.seconds >= 0.05);
+        assert!(run("false", &mut Command::new("false")).is_err());
+        assert!(run("nothing", &mut Command::new("/nowhere/nothing")).is_err());
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn the_high_water_mark_of_a_process_is_read() {
+        assert!(high_water_mark(Path::new("/proc/self/status")).unwrap() > 100_000);
+        assert_eq!(high_water_mark(Path::new("/nowhere")), None);
+    }
+}

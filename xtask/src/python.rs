@@ -1,0 +1,25 @@
+//! A Python with the pinned reference.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::process::{root, run};
+
+/// The Python of `BURN_ADAPTERS_PYTHON`, or of a virtual environment that is made in this folder if it is not there.
+pub(crate) fn reference(environment: &Path) -> Result<PathBuf, String> {
+    if let Some(python) = std::env::var_os("BURN_ADAPTERS_PYTHON") {
+        return Ok(python.into());
+    }
+    let python = environment.join(if cfg!(windows) { "Scripts/python.exe" } else { "bin/python" });
+    let complete = environment.join("complete");
+    if !complete.exists() {
+        run("a virtual environment", Command::new("python3").args(["-m", "venv"]).arg(environment))?;
+        let requirements = root().join("tests/python/requirements.txt");
+        run(
+            "installing the reference (once, about two minutes)",
+            Command::new(&python).args(["-m", "pip", "install", "--quiet", "-r"]).arg(requirements),
+        )?;
+        std::fs::write(&complete, "").map_err(|error| format!("cannot write {}: {error}", complete.display()))?;
+    }
+    Ok(python)
+}
