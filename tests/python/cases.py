@@ -256,6 +256,17 @@ def _unions():
         flagship=True,
     )
     yield Case("union_lora_seq_bn", "union", "lora[r=2]|seq_bn[reduction_factor=16]")
+    # Each other method beside another one.
+    for name, config in {
+        "ia3_double_seq_bn": "ia3|double_seq_bn[reduction_factor=16]",
+        "compacter_lora": "compacter[phm_dim=2,reduction_factor=8]|lora[r=2]",
+        "inv_flat": "seq_bn_inv[reduction_factor=16,inv_adapter_reduction_factor=4]|prefix_tuning_flat[prefix_length=4]",
+        "prompt_scaled_par_bn": "prompt_tuning[prompt_length=4]|scaled_par_bn[reduction_factor=16]",
+        "loreft_ia3": "loreft[r=1,dropout=0.0]|ia3",
+        "dora_prefix": "dora[r=2]|prefix_tuning[prefix_length=4,bottleneck_size=6]",
+        "vera_seq_bn": "vera[r=4,attn_matrices=['v']]|seq_bn[reduction_factor=16]",
+    }.items():
+        yield Case(f"union_{name}", "union", config, models=("tiny-b",))
 
 
 def _lora_relatives():

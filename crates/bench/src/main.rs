@@ -36,6 +36,8 @@ enum Command {
 }
 
 fn main() -> ExitCode {
+    // As the program does it.
+    burn_adapters_ops::keep_freed_memory();
     let done = match Command::parse() {
         Command::Serve => server::serve(std::io::stdin().lock(), std::io::stdout().lock()),
         Command::Charts { results, dir } => chart::draw_all(&results, &dir),

@@ -70,6 +70,7 @@ fn pass(bert: &Bert, hooks: &Hooks<'_>, batch: &Batch) -> Result<Tensor<3>, Forw
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
+    burn_adapters::ops::keep_freed_memory();
     let arguments = arguments()?;
     let device = Device::default();
     let bert = match &arguments.folder {

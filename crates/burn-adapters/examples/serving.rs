@@ -25,6 +25,7 @@ const ROWS: usize = 16;
 const METHODS: [&str; 4] = ["seq_bn", "lora[init_weights='bert']", "ia3", "prefix_tuning_flat[prefix_length=8]"];
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
+    burn_adapters::ops::keep_freed_memory();
     let device = Device::default();
     let bert = match std::env::args().nth(1) {
         Some(folder) => Bert::from_dir(Path::new(&folder), &device)?.0,

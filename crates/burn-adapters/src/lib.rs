@@ -31,6 +31,7 @@ pub use burn_adapters_invertible as invertible;
 pub use burn_adapters_lora as lora;
 pub use burn_adapters_merging as merging;
 pub use burn_adapters_model as model;
+pub use burn_adapters_ops as ops;
 pub use burn_adapters_prefix_tuning as prefix_tuning;
 pub use burn_adapters_prompt_tuning as prompt_tuning;
 pub use burn_adapters_reft as reft;

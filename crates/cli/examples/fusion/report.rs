@@ -153,10 +153,9 @@ impl Report {
             text,
             "\nSentences to train on and held out: {}.{}\n\n\
              Adapters are `{ADAPTER}`, fusions `dynamic`; {epochs} each, batches of {BATCH_SIZE}, AdamW at \
-             {ADAPTER_LEARNING_RATE:e} (adapters) and {:e} (fusions), falling in a straight line\nto 0; seed {}. It is one \
-             run: of two setups that differ by less than about {:.1} points on a kind it does not tell which is\nbetter \
-             (two standard errors at the fewest held-out sentences).\n{ATTENTION}",
-            sizes.join("; "),
+             {ADAPTER_LEARNING_RATE:e}\n(adapters) and {:e} (fusions), falling in a straight line to 0; seed {}. It is one run: \
+             of two setups that differ by\nless than about {:.1} points on a kind it does not tell which is better (two standard errors at the fewest held-out sentences).\n{ATTENTION}",
+            sizes.join(";\n"),
             self.rows.map(|rows| format!(" A quick try on the first {rows} of each kind.")).unwrap_or_default(),
             self.fusion_learning_rate,
             self.seed,
