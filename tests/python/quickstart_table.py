@@ -1,12 +1,12 @@
 """The quickstart with each of the fifteen identifiers, ours beside the Python reference: a table of accuracies.
 
     cargo build --release
-    python tests/python/quickstart_table.py --model DIR --data movieReviewSnippets_GroundTruth.txt --out DIR [--steps FILE]
+    python tests/python/quickstart_table.py --model DIR --data movieReviewSnippets_GroundTruth.txt --out DIR
 
 runs both programs once for each identifier, each with the same settings (batches of 32 texts of like length, learning
 rate 1e-3), and prints Markdown. What was run is kept in --out, and not run again. A run takes minutes:
-the fifteen pairs take hours. Accuracy does not depend on what else the machine does, but time does: --steps takes the
-times from `cargo xtask bench --job methods --json FILE` instead, which measures both sides alternately.
+the fifteen pairs take hours. Accuracy does not depend on what else the machine does, but time does: `cargo xtask bench
+--job methods` measures it, both sides in turn.
 """
 
 import argparse
@@ -41,7 +41,6 @@ def main():
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--epochs", default="2")
     parser.add_argument("--threads", default="", help="threads of each program; all cores if not given")
-    parser.add_argument("--steps", type=Path, help="the result of `cargo xtask bench --job methods --json FILE`")
     parser.add_argument("--only", choices=["ours", "reference"], help="run one side, print nothing")
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
@@ -62,11 +61,10 @@ def main():
             reference = run(command, arguments.out / f"ref-{name}.json", arguments.threads)
         rows.append((name, ours, reference))
     if not arguments.only:
-        steps = json.loads(arguments.steps.read_text()) if arguments.steps else None
-        print(table(rows, steps))
+        print(table(rows))
 
 
-def table(rows, steps):
+def table(rows):
     lines = [
         "| identifier | parameters, adapter and head | accuracy, ours | accuracy, reference | ours − reference |",
         "| --- | ---: | ---: | ---: | ---: |",
