@@ -5,6 +5,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+pub mod composed;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 

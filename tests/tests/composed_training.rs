@@ -3,94 +3,40 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 
 use burn::optim::{GradientsParams, SgdConfig};
 use burn::tensor::{Device, Tensor};
-use burn_adapters_checkpoint::{SaveOptions, load_adapter, load_head, save_adapter, save_head};
-use burn_adapters_composition::{Composition, HeadSetup};
+use burn_adapters_checkpoint::{SaveOptions, save_adapter, save_head};
 use burn_adapters_heads::Labels;
-use burn_adapters_model::{AdapterBank, Hooks, Setup};
-use burn_adapters_tests::{Golden, goldens, largest_difference, read_json, values};
+use burn_adapters_model::{AdapterBank, Hooks};
+use burn_adapters_tests::composed::{self, Case};
+use burn_adapters_tests::{Golden, largest_difference, values};
 use burn_adapters_train::{
     BoxError, Encoded, Row, TextEncoder, TokenBatch, TokenData, TrainConfig, TrainError, Trainer,
 };
 use burn_adapters_transformers::Bert;
-use serde::Deserialize;
 
 const TOLERANCE: f32 = 1e-4;
 
-#[derive(Deserialize)]
-struct Case {
-    #[serde(skip)]
-    folder: String,
-    model: String,
-    setup: String,
-    adapters: Vec<String>,
-    heads: String,
-    skip_layers: Vec<usize>,
-    #[serde(default)]
-    train: Option<String>,
-    #[serde(default)]
-    learning_rate: f64,
-}
-
-fn folder() -> PathBuf {
-    goldens().join("compositions")
-}
-
 /// The cases in which the reference trains adapters; its average, which it divides twice, is another.
 fn cases() -> Vec<Case> {
-    #[derive(Deserialize)]
-    struct Entry {
-        folder: String,
-    }
-    let index: Vec<Entry> = read_json(&folder().join("cases/index.json"));
-    let read = |entry: Entry| {
-        let mut case: Case = read_json(&folder().join("cases").join(&entry.folder).join("case.json"));
-        case.folder = entry.folder;
-        case
-    };
     let trained = |case: &Case| case.train.as_deref() == Some("adapters") && !case.setup.starts_with("Average");
-    index.into_iter().map(read).filter(trained).collect()
+    composed::cases().into_iter().filter(trained).collect()
 }
 
-impl Case {
-    fn golden(&self) -> Golden {
-        Golden::read(&folder().join("cases").join(&self.folder).join("golden.safetensors"))
-    }
-
-    fn load(&self, device: &Device) -> (Bert, AdapterBank) {
-        let (model, _) = Bert::from_dir(&goldens().join("models").join(&self.model), device).unwrap();
-        let mut bank = AdapterBank::new(model.spec(), &device.clone().autodiff());
-        for adapter in &self.adapters {
-            let dir = folder().join("adapters").join(format!("{}__{adapter}", self.model));
-            load_adapter(&dir, &mut bank, None).unwrap();
-            load_head(&dir, &mut bank, None).unwrap();
+/// Every parameter of the adapters and their heads, under the reference's names.
+fn saved(case: &Case, bank: &AdapterBank) -> BTreeMap<String, Vec<f32>> {
+    let mut all = BTreeMap::new();
+    for name in &case.adapters {
+        let dir = tempfile::tempdir().unwrap();
+        save_adapter(dir.path(), bank, name, &SaveOptions::default()).unwrap();
+        save_head(dir.path(), bank, name, &SaveOptions::default()).unwrap();
+        for file in ["adapter.safetensors", "model_head.safetensors"] {
+            let tensors = Golden::read(&dir.path().join(file)).0.into_iter();
+            all.extend(tensors.map(|(name, (_, values))| (name, values)));
         }
-        (model, bank)
     }
-
-    fn setup(&self) -> Setup {
-        Setup::compose(Composition::parse(&self.setup).unwrap())
-            .skip_layers(self.skip_layers.iter().copied())
-            .with_head(self.heads.parse::<HeadSetup>().unwrap())
-    }
-
-    /// Every parameter of the adapters and their heads, under the reference's names.
-    fn saved(&self, bank: &AdapterBank) -> BTreeMap<String, Vec<f32>> {
-        let mut all = BTreeMap::new();
-        for name in &self.adapters {
-            let dir = tempfile::tempdir().unwrap();
-            save_adapter(dir.path(), bank, name, &SaveOptions::default()).unwrap();
-            save_head(dir.path(), bank, name, &SaveOptions::default()).unwrap();
-            for file in ["adapter.safetensors", "model_head.safetensors"] {
-                let tensors = Golden::read(&dir.path().join(file)).0.into_iter();
-                all.extend(tensors.map(|(name, (_, values))| (name, values)));
-            }
-        }
-        all
-    }
+    all
 }
 
 /// What the reference's step left of each parameter, once: it names prefixes anew in every layer.
@@ -135,7 +81,7 @@ fn a_step_of_sgd_is_the_references_in_every_parameter() {
         compare("the loss", &values(loss.clone()), golden.values("loss"));
         let gradients = GradientsParams::from_grads(loss.backward(), &bank);
         let bank = SgdConfig::new().init().step(case.learning_rate, bank, gradients);
-        let found = case.saved(&bank);
+        let found = saved(case, &bank);
         for (name, expected) in after(&golden) {
             let found = found.get(&name).unwrap_or_else(|| panic!("{}: no parameter `{name}`", case.folder));
             compare(&name, found, expected);
@@ -176,7 +122,7 @@ fn the_trainer_computes_the_references_loss_and_gradients() {
         let labels = classes(&golden);
         let rows = (0..labels.len()).map(|row| Row::new(vec![row as u32])).collect();
         let data = TokenData::new("golden", rows, Some(Labels::Classes(labels))).unwrap();
-        let before = case.saved(&bank);
+        let before = saved(&case, &bank);
         let trainer = Trainer::new(TrainConfig::new().with_epochs(1).with_batch_size(4).with_base_dropout(false));
         let trained = trainer.train(&encoder, bank, &case.setup(), &data, None, &mut ());
         if case.setup.starts_with("BatchSplit") {

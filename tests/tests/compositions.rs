@@ -6,17 +6,14 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-use std::path::PathBuf;
-
 use burn::optim::{GradientsParams, SgdConfig};
 use burn::tensor::Device;
-use burn_adapters_checkpoint::{SaveOptions, load_adapter, load_fusion, load_head, save_fusion};
-use burn_adapters_composition::{Composition, HeadSetup};
+use burn_adapters_checkpoint::{SaveOptions, save_fusion};
+use burn_adapters_composition::Composition;
 use burn_adapters_core::{Place, Site};
-use burn_adapters_model::{AdapterBank, Setup};
-use burn_adapters_tests::{Golden, goldens, largest_difference, read_json, values};
-use burn_adapters_transformers::Bert;
-use serde::Deserialize;
+use burn_adapters_model::Setup;
+use burn_adapters_tests::composed::{Case, cases};
+use burn_adapters_tests::{Golden, goldens, largest_difference, values};
 
 const TOLERANCE: f32 = 1e-4;
 
@@ -45,70 +42,6 @@ const DIFFERENT: [(&str, &str); 19] = [
 
 fn is_different(case: &Case) -> bool {
     DIFFERENT.iter().any(|(name, _)| case.folder.split_once("__").is_some_and(|(_, folder)| folder == *name))
-}
-
-#[derive(Deserialize)]
-struct Case {
-    #[serde(skip)]
-    folder: String,
-    model: String,
-    setup: String,
-    adapters: Vec<String>,
-    fusions: Vec<String>,
-    heads: Option<String>,
-    skip_layers: Vec<usize>,
-    #[serde(default)]
-    train: Option<String>,
-    #[serde(default)]
-    learning_rate: f64,
-}
-
-fn folder() -> PathBuf {
-    goldens().join("compositions")
-}
-
-fn cases() -> Vec<Case> {
-    #[derive(Deserialize)]
-    struct Entry {
-        folder: String,
-    }
-    let index: Vec<Entry> = read_json(&folder().join("cases/index.json"));
-    let read = |entry: Entry| {
-        let mut case: Case = read_json(&folder().join("cases").join(&entry.folder).join("case.json"));
-        case.folder = entry.folder;
-        case
-    };
-    index.into_iter().map(read).collect()
-}
-
-impl Case {
-    fn golden(&self) -> Golden {
-        Golden::read(&folder().join("cases").join(&self.folder).join("golden.safetensors"))
-    }
-
-    fn load(&self, device: &Device) -> (Bert, AdapterBank) {
-        let (model, _) = Bert::from_dir(&goldens().join("models").join(&self.model), device).unwrap();
-        let mut bank = AdapterBank::new(model.spec(), &device.clone().autodiff());
-        for adapter in &self.adapters {
-            let dir = folder().join("adapters").join(format!("{}__{adapter}", self.model));
-            load_adapter(&dir, &mut bank, None).unwrap_or_else(|error| panic!("{adapter}: {error}"));
-            load_head(&dir, &mut bank, None).unwrap();
-        }
-        for fusion in &self.fusions {
-            let dir = folder().join("fusions").join(format!("{}__{fusion}", self.model));
-            load_fusion(&dir, &mut bank, None).unwrap_or_else(|error| panic!("{fusion}: {error}"));
-        }
-        (model, bank)
-    }
-
-    fn setup(&self) -> Setup {
-        let setup =
-            Setup::compose(Composition::parse(&self.setup).unwrap()).skip_layers(self.skip_layers.iter().copied());
-        match &self.heads {
-            Some(heads) => setup.with_head(heads.parse::<HeadSetup>().unwrap()),
-            None => setup,
-        }
-    }
 }
 
 /// What differs from the golden.
