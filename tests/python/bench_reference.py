@@ -75,7 +75,9 @@ def read_batches(job):
 def load_model(job):
     from adapters import AutoAdapterModel
 
-    return AutoAdapterModel.from_pretrained(job["model"])
+    # With the attention that it takes by default, prompts attend to padding, which is not what ours computes.
+    eager = str(job.get("config", "")).startswith("prompt_tuning")
+    return AutoAdapterModel.from_pretrained(job["model"], **({"attn_implementation": "eager"} if eager else {}))
 
 
 class Step:
