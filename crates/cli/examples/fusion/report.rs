@@ -127,7 +127,7 @@ impl Report {
     }
 
     fn markdown(&self) -> String {
-        let mut text = INTRODUCTION.replace("MODEL", &self.model);
+        let mut text = INTRODUCTION.replace("MODEL", &self.model).replace("EPOCHS", &self.epochs.to_string());
         let row = |cells: Vec<String>| format!("| {} |\n", cells.join(" | "));
         let mut header = vec!["held-out accuracy".to_owned()];
         header.extend(self.kinds.iter().chain(&["mean"]).map(|kind| (*kind).to_owned()));
@@ -174,7 +174,7 @@ impl Report {
 const INTRODUCTION: &str = "\
 # Four adapters together
 
-Made by `cargo run --release --example fusion -- --output docs`.
+Made by `cargo run --release --example fusion -- --epochs EPOCHS --output docs`.
 
 MODEL stays frozen. One adapter each learns to tell positive from negative sentences (a mean rating above 0,
 or not) on nine tenths of four kinds: film reviews, tweets, product reviews and newspaper editorials (Hutto and Gilbert,
