@@ -5,7 +5,7 @@ use burn::nn::Linear;
 use burn::tensor::{Device, Tensor};
 use burn_adapters_compacter::{PhmLinear, SharedPhm};
 use burn_adapters_config::{BottleneckConfig, ReductionFactor};
-use burn_adapters_core::Init;
+use burn_adapters_core::{Init, project};
 
 use crate::{BottleneckError, bottleneck_width};
 
@@ -31,7 +31,7 @@ impl Projection {
     /// If a PHM layer was built for shared parts and `shared` lacks them.
     pub fn forward(&self, x: Tensor<3>, shared: Option<&SharedPhm>) -> Tensor<3> {
         match self {
-            Self::Linear(linear) => linear.forward(x),
+            Self::Linear(linear) => project(linear, x),
             Self::Phm(phm) => phm.forward(x, shared),
         }
     }

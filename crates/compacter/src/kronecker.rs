@@ -44,6 +44,7 @@
 //! ```
 
 use burn::tensor::Tensor;
+use burn_adapters_core::linear;
 
 use crate::Matrices;
 
@@ -97,19 +98,19 @@ pub fn multiply(x: Tensor<3>, rule: Tensor<3>, weight: &Matrices, way: Way) -> T
             let (left, right) = (factors.left.val(), factors.right.val());
             let ([_, p, r], [_, _, q]) = (left.dims(), right.dims());
             let side_by_side = left.swap_dims(0, 1).reshape([p, n * r]);
-            let inner = x.reshape([tokens * n, p]).matmul(side_by_side);
+            let inner = linear(x.reshape([tokens * n, p]), side_by_side, None);
             let folded = rule.swap_dims(0, 1).reshape([n, n, 1, n, 1]) * right.reshape([1, n, r, 1, q]);
-            inner.reshape([tokens, n * n * r]).matmul(folded.reshape([n * n * r, n * q]))
+            linear(inner.reshape([tokens, n * n * r]), folded.reshape([n * n * r, n * q]), None)
         }
         (Matrices::Factorized(factors), Way::FoldLeft) => {
             let (left, right) = (factors.left.val(), factors.right.val());
             let ([_, p, r], [_, _, q]) = (left.dims(), right.dims());
             let folded =
                 rule.permute([1, 2, 0]).reshape([n, 1, n, n, 1]) * left.swap_dims(0, 1).reshape([1, p, 1, n, r]);
-            let inner = x.reshape([tokens, d_input]).matmul(folded.reshape([n * p, n * n * r]));
-            inner.reshape([tokens * n, n * r]).matmul(right.reshape([n * r, q])).reshape([tokens, n * q])
+            let inner = linear(x.reshape([tokens, d_input]), folded.reshape([n * p, n * n * r]), None);
+            linear(inner.reshape([tokens * n, n * r]), right.reshape([n * r, q]), None).reshape([tokens, n * q])
         }
-        (weight, _) => x.reshape([tokens, d_input]).matmul(dense(rule, weight.product())),
+        (weight, _) => linear(x.reshape([tokens, d_input]), dense(rule, weight.product()), None),
     };
     let d_output = output.dims()[1];
     output.reshape([batch, sequence, d_output])

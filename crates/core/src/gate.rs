@@ -5,7 +5,7 @@ use burn::nn::Linear;
 use burn::tensor::activation::sigmoid;
 use burn::tensor::{Device, Tensor};
 
-use crate::{Fill, Init};
+use crate::{Fill, Init, project};
 
 /// `g = mean over positions of σ(x Wᵍ + bᵍ)`: one number per sequence (and output) in `(0, 1)`.
 #[derive(Module, Debug)]
@@ -26,6 +26,6 @@ impl Gate {
     /// - hidden: `[batch, sequence, hidden]`
     /// - output: `[batch, 1, outputs]`
     pub fn forward(&self, hidden: Tensor<3>) -> Tensor<3> {
-        sigmoid(self.projection.forward(hidden)).mean_dim(1)
+        sigmoid(project(&self.projection, hidden)).mean_dim(1)
     }
 }

@@ -13,9 +13,8 @@
 use burn::module::{Module, Param, ParamId};
 use burn::nn::Linear;
 use burn::tensor::activation::softmax;
-use burn::tensor::module::linear;
 use burn::tensor::{Device, Shape, Tensor, TensorData};
-use burn_adapters_core::{Fill, Init, Mode};
+use burn_adapters_core::{Fill, Init, Mode, linear, project};
 
 use crate::{FusionConfig, FusionConfigError};
 
@@ -121,7 +120,7 @@ impl Fusion {
             hidden = hidden + residual.clone();
         }
         if let Some(value) = &self.value {
-            hidden = value.forward(hidden);
+            hidden = project(value, hidden);
         }
         if !self.config.residual_before {
             hidden = hidden + residual;
@@ -136,7 +135,7 @@ impl Fusion {
             return Tensor::zeros([batch, sequence, 0], &query.device());
         }
         let query = match &self.query {
-            Some(projection) => projection.forward(query),
+            Some(projection) => project(projection, query),
             None => query,
         };
         let probe = match &self.key {

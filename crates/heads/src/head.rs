@@ -3,7 +3,7 @@
 use burn::module::Module;
 use burn::nn::Linear;
 use burn::tensor::{Device, Tensor};
-use burn_adapters_core::{Fill, Init, Mode, activate};
+use burn_adapters_core::{Fill, Init, Mode, activate, project};
 
 use crate::{HeadConfig, HeadError, Labels};
 
@@ -132,12 +132,12 @@ impl Head {
         }
         let mut states = states;
         for layer in &self.hidden_layers {
-            states = layer.forward(mode.dropout(self.dropout, states));
+            states = project(layer, mode.dropout(self.dropout, states));
             if let Some(activation) = self.config.activation_function {
                 states = activate(activation, states);
             }
         }
-        Ok(self.output.forward(mode.dropout(self.dropout, states)))
+        Ok(project(&self.output, mode.dropout(self.dropout, states)))
     }
 
     /// The mean loss of a batch: cross-entropy, binary cross-entropy on every logit, or squared error, by the head's

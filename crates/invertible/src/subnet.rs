@@ -4,7 +4,7 @@ use burn::module::Module;
 use burn::nn::Linear;
 use burn::tensor::{Device, Tensor};
 use burn_adapters_config::Activation;
-use burn_adapters_core::{Fill, Init, activate};
+use burn_adapters_core::{Fill, Init, activate, project};
 
 /// `up(φ(down(x)))`: what a coupling block computes from one half of the features for the other.
 #[derive(Module, Debug)]
@@ -40,6 +40,6 @@ impl Subnet {
     /// - x: `[batch, sequence, d_input]`
     /// - output: `[batch, sequence, d_output]`
     pub fn forward(&self, x: Tensor<3>) -> Tensor<3> {
-        self.up.forward(activate(self.non_linearity, self.down.forward(x)))
+        project(&self.up, activate(self.non_linearity, project(&self.down, x)))
     }
 }

@@ -3,7 +3,7 @@
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor};
 use burn_adapters_config::{CompositionMode, LoraConfig, LoraInit};
-use burn_adapters_core::{Fill, Gate, Init, Mode};
+use burn_adapters_core::{Fill, Gate, Init, Mode, linear};
 
 use crate::{LoraError, Magnitude};
 
@@ -91,17 +91,17 @@ impl Lora {
     /// gate reads (a LoRA stacked on another).
     pub fn forward_from(&self, states: Tensor<3>, layer_input: Tensor<3>, mode: Mode) -> LoraOutput {
         let states = mode.dropout(self.dropout, states);
-        let low = states.matmul(self.a.val().unsqueeze());
+        let low = linear(states, self.a.val(), None);
         match &self.gate {
             Some(gate) => {
                 let gate = gate.forward(layer_input);
-                let update = low.matmul(self.b.val().unsqueeze()) * gate.clone();
+                let update = linear(low, self.b.val(), None) * gate.clone();
                 LoraOutput { update, gate: Some(gate) }
             }
             None => {
                 // The scale is applied to the narrow side: r numbers a position rather than d_output.
                 let low = if self.scaling == 1.0 { low } else { low * self.scaling };
-                LoraOutput { update: low.matmul(self.b.val().unsqueeze()), gate: None }
+                LoraOutput { update: linear(low, self.b.val(), None), gate: None }
             }
         }
     }

@@ -12,7 +12,7 @@ use burn::module::{Module, Param};
 use burn::tensor::activation::softmax;
 use burn::tensor::{Device, Tensor};
 use burn_adapters_config::{CompositionMode, LoraConfig, LoraInit, TaskMatrix};
-use burn_adapters_core::{Fill, Gate, Init, Mode};
+use burn_adapters_core::{Fill, Gate, Init, Mode, linear};
 
 use crate::{LoraError, LoraOutput};
 
@@ -100,8 +100,8 @@ impl MtlLoraModule {
 
     /// As [`forward`](Self::forward), where the update starts from other states than the layer's input.
     pub fn forward_from(&self, states: Tensor<3>, layer_input: Tensor<3>, mode: Mode) -> LoraOutput {
-        let low = mode.dropout(self.dropout, states).matmul(self.a.val().unsqueeze());
-        let update = low.matmul(self.up().unsqueeze());
+        let low = linear(mode.dropout(self.dropout, states), self.a.val(), None);
+        let update = linear(low, self.up(), None);
         match &self.gate {
             Some(gate) => {
                 let gate = gate.forward(layer_input);

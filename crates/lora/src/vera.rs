@@ -13,7 +13,7 @@
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor};
 use burn_adapters_config::{CompositionMode, LoraConfig, LoraInit};
-use burn_adapters_core::{Fill, Gate, Init, Mode};
+use burn_adapters_core::{Fill, Gate, Init, Mode, linear};
 
 use crate::{LoraError, LoraOutput, Magnitude};
 
@@ -72,7 +72,7 @@ impl Diagonal {
     fn apply(&self, x: Tensor<3>) -> Tensor<3> {
         match self {
             Diagonal::Vector(vector) => x * vector.val().unsqueeze(),
-            Diagonal::Matrix(matrix) => x.matmul(matrix.val().unsqueeze()),
+            Diagonal::Matrix(matrix) => linear(x, matrix.val(), None),
         }
     }
 
@@ -162,8 +162,8 @@ impl Vera {
         mode: Mode,
     ) -> LoraOutput {
         let (a, b) = shared.for_size(self.shape());
-        let low = self.d.apply(mode.dropout(self.dropout, states).matmul(a.unsqueeze()));
-        let update = self.b.apply(low.matmul(b.unsqueeze()));
+        let low = self.d.apply(linear(mode.dropout(self.dropout, states), a, None));
+        let update = self.b.apply(linear(low, b, None));
         match &self.gate {
             Some(gate) => {
                 let gate = gate.forward(layer_input);

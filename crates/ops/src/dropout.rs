@@ -50,7 +50,7 @@ mod own {
     }
 
     pub(super) fn dropout<const D: usize>(x: Operand, keep: Keep) -> Tensor<D> {
-        record([x], Dropout, |[x], keeps| (apply(x, keep), keeps.then_some(keep)))
+        record([x], Dropout, |[x], [keeps]| (apply(x, keep), keeps.then_some(keep)))
     }
 
     /// In place where nobody else holds the numbers.

@@ -46,25 +46,26 @@ impl Operand {
 
 /// Runs `forward` and, where an operand is differentiated, keeps what it says the backward pass needs.
 ///
-/// `forward` is told whether to keep anything.
+/// `forward` is told which operands are differentiated.
 pub(crate) fn record<const D: usize, const N: usize, B, F>(operands: [Operand; N], backward: B, forward: F) -> Tensor<D>
 where
     B: Backward<Flex, N>,
-    F: FnOnce([Raw; N], bool) -> (Raw, Option<B::State>),
+    F: FnOnce([Raw; N], [bool; N]) -> (Raw, Option<B::State>),
 {
     if operands.iter().all(|operand| matches!(operand, Operand::Plain(_))) {
         let plain = operands.map(|operand| match operand {
             Operand::Plain(raw) => raw,
             Operand::Taped(taped) => taped.into_primitive(),
         });
-        return Tensor::from_primitive::<Flex>(forward(plain, false).0);
+        return Tensor::from_primitive::<Flex>(forward(plain, [false; N]).0);
     }
     let taped = operands.map(Operand::tape);
     let nodes = taped.each_ref().map(|tensor| tensor.node());
+    let tracked = taped.each_ref().map(|tensor| tensor.is_tracked());
     let plain = taped.map(|tensor| tensor.into_primitive());
     let output = match backward.prepare::<NoCheckpointing>(nodes).compute_bound().stateful() {
-        OpsKind::UnTracked(prepared) => prepared.finish(forward(plain, false).0),
-        OpsKind::Tracked(prepared) => match forward(plain, true) {
+        OpsKind::UnTracked(prepared) => prepared.finish(forward(plain, [false; N]).0),
+        OpsKind::Tracked(prepared) => match forward(plain, tracked) {
             (output, Some(state)) => prepared.finish(state, output),
             (_, None) => unreachable!("a forward pass that is told to keep its state keeps it"),
         },

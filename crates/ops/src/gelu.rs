@@ -52,7 +52,7 @@ mod own {
     }
 
     pub(super) fn gelu<const D: usize>(x: Operand) -> Tensor<D> {
-        record([x], Gelu, |[x], keeps| {
+        record([x], Gelu, |[x], [keeps]| {
             let x = contiguous(x);
             let mut output = vec![0.0; values(&x).len()];
             run(output.chunks_mut(piece(1)).zip(values(&x).chunks(piece(1))).collect(), &Gelu);

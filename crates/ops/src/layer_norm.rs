@@ -63,11 +63,11 @@ mod own {
     }
 
     pub(super) fn layer_norm<const D: usize>(operands: [Operand; 3], epsilon: f64) -> Tensor<D> {
-        record(operands, LayerNorm, |[x, gamma, beta], keeps| {
+        record(operands, LayerNorm, |[x, gamma, beta], tracked| {
             let (x, gamma, beta) = (contiguous(x), contiguous(gamma), contiguous(beta));
             let (output, moments) = forward(values(&x), values(&gamma), values(&beta), epsilon as f32);
             let output = tensor(output, shape(&x));
-            (output, keeps.then_some(State { x, gamma, moments }))
+            (output, tracked.contains(&true).then_some(State { x, gamma, moments }))
         })
     }
 

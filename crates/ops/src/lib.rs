@@ -1,4 +1,4 @@
-//! Layer norm, attention, softmax, dropout and GELU with a backward pass of their own.
+//! Linear layers, layer norm, attention, softmax, dropout and GELU with a backward pass of their own.
 //!
 //! Under autodiff Burn takes layer norm, softmax and attention apart into elementary operations, each of which allocates
 //! its result and keeps what its gradient needs. The functions here are one operation each: they keep the least
@@ -29,6 +29,7 @@ mod gelu;
 #[cfg(feature = "flex")]
 mod kernel;
 mod layer_norm;
+mod linear;
 mod softmax;
 
 pub use allocator::keep_freed_memory;
@@ -36,4 +37,5 @@ pub use attention::{AttentionOptions, Dropout, attention};
 pub use dropout::dropout;
 pub use gelu::gelu;
 pub use layer_norm::layer_norm;
+pub use linear::linear;
 pub use softmax::softmax;

@@ -72,7 +72,7 @@ pub(crate) mod own {
     }
 
     pub(super) fn softmax<const D: usize>(x: Operand, width: usize) -> Tensor<D> {
-        record([x], Softmax, |[x], keeps| {
+        record([x], Softmax, |[x], [keeps]| {
             let x = contiguous(x);
             let mut output = values(&x).to_vec();
             run(output.chunks_mut(piece(width)).collect(), &Rows(width.max(1)));

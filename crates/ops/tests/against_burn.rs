@@ -3,7 +3,7 @@
 
 use burn::tensor::activation::softmax as burn_softmax;
 use burn::tensor::{Bool, Device, Distribution, Tensor};
-use burn_adapters_ops::{AttentionOptions, Dropout, attention, dropout, gelu, layer_norm, softmax};
+use burn_adapters_ops::{AttentionOptions, Dropout, attention, dropout, gelu, layer_norm, linear, softmax};
 
 fn random<const D: usize>(shape: [usize; D]) -> Tensor<D> {
     Tensor::random(shape, Distribution::Normal(0.0, 1.5), &Device::default())
@@ -57,6 +57,36 @@ fn exact_gelu<const D: usize>(x: Tensor<D>) -> Tensor<D> {
 fn gelu_is_its_definition() {
     same([random([3, 37, 200])], |[x]| gelu(x), |[x]| exact_gelu(x));
     same([random([5, 7]).swap_dims(0, 1)], |[x]| gelu(x), |[x]| exact_gelu(x));
+}
+
+#[test]
+fn linear_is_a_product_and_a_sum() {
+    // The last have more rows than a product by a transposed weight is done with as it is.
+    for [rows, d_input, d_output] in [[1, 1, 1], [3, 5, 7], [9, 64, 1], [100, 33, 20], [70, 128, 384]] {
+        let bias = random([d_output]);
+        let (x, weight) = (random([rows, d_input]), random([d_input, d_output]));
+        let sum = |x: Tensor<2>, weight: Tensor<2>| x.matmul(weight) + bias.clone().unsqueeze();
+        same(
+            [x.clone(), weight.clone()],
+            |[x, weight]| linear(x, weight, Some(bias.clone())),
+            |[x, weight]| sum(x, weight),
+        );
+        same([x.clone(), weight.clone()], |[x, weight]| linear(x, weight, None), |[x, weight]| x.matmul(weight));
+        // The bias alone is trained; everything lies across.
+        let across = weight.clone().transpose().reshape([d_output, d_input]);
+        same(
+            [bias.clone()],
+            |[bias]| linear(x.clone(), across.clone().transpose(), Some(bias)).flatten(0, 1),
+            |[bias]| (x.clone().matmul(weight.clone()) + bias.unsqueeze()).flatten(0, 1),
+        );
+        let turned = x.clone().transpose().reshape([d_input, rows]);
+        same([turned], |[x]| linear(x.transpose(), weight.clone(), None), |[x]| x.transpose().matmul(weight.clone()));
+        let row = x.clone().slice([0..1]);
+        close(linear(row.clone().flatten::<1>(0, 1), weight.clone(), None), row.matmul(weight).flatten(0, 1));
+    }
+    // Batches of sequences, and a frozen weight.
+    let weight = random([40, 24]);
+    same([random([4, 50, 40])], |[x]| linear(x, weight.clone(), None), |[x]| x.matmul(weight.clone().unsqueeze()));
 }
 
 #[test]

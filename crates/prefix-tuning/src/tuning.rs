@@ -4,7 +4,7 @@ use burn::module::{Module, Param, ParamId};
 use burn::nn::{Embedding, Linear};
 use burn::tensor::{Device, Tensor};
 use burn_adapters_config::{Activation, PrefixTuningConfig};
-use burn_adapters_core::{Fill, Gate, Init, Mode, SiteMap, activate};
+use burn_adapters_core::{Fill, Gate, Init, Mode, SiteMap, activate, project};
 
 use crate::{PrefixError, PrefixGroup, Prefixes};
 
@@ -25,8 +25,8 @@ pub struct PrefixMlp {
 impl PrefixMlp {
     /// `P: [prefix_length, blocks · 2 · heads · head_dim]`.
     fn forward(&self) -> Tensor<2> {
-        let hidden = self.control_in.forward(self.wte.weight.val());
-        self.control_out.forward(activate(self.non_linearity, hidden))
+        let hidden = project(&self.control_in, self.wte.weight.val());
+        project(&self.control_out, activate(self.non_linearity, hidden))
     }
 }
 

@@ -4,7 +4,7 @@ use burn::module::Module;
 use burn::nn::Linear;
 use burn::tensor::{Device, Tensor};
 use burn_adapters_config::{Activation, ReftConfig};
-use burn_adapters_core::{Fill, Init, Mode, activate};
+use burn_adapters_core::{Fill, Init, Mode, activate, linear, project};
 
 use crate::{Orthogonal, ReftError};
 
@@ -96,14 +96,14 @@ impl ReftUnit {
     /// `Rᵀ (act(W h + b) − R h)`.
     fn edit(&self, hidden: Tensor<3>) -> Tensor<3> {
         let projection = self.projection.weight();
-        let mut source = self.learned_source.forward(hidden.clone());
+        let mut source = project(&self.learned_source, hidden.clone());
         if let Some(activation) = self.non_linearity {
             source = activate(activation, source);
         }
         if self.subtract_projection {
-            source = source - hidden.matmul(projection.clone().transpose().unsqueeze());
+            source = source - linear(hidden, projection.clone().transpose(), None);
         }
-        source.matmul(projection.unsqueeze())
+        linear(source, projection, None)
     }
 
     /// The number of trained numbers; the fixed base of an [`Orthogonal`] is none.

@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use burn::nn::Linear;
 use burn::tensor::{Bool, Tensor};
 use burn_adapters_composition::{Composition, Route};
-use burn_adapters_core::{Mode, ModelSpec, Norm, Site, StackKind};
+use burn_adapters_core::{Mode, ModelSpec, Norm, Site, StackKind, project};
 use burn_adapters_prefix_tuning::{Attended, Prefixes};
 
 use self::attention::{Attending, AttentionPlace};
@@ -220,7 +220,7 @@ impl<'a> Hooks<'a> {
     /// - input: `[batch, sequence, d_input]`
     /// - output: `[batch, sequence, d_output]`
     pub fn linear(&self, site: Site, linear: &Linear, input: Tensor<3>) -> Tensor<3> {
-        let output = linear.forward(input.clone());
+        let output = project(linear, input.clone());
         let place = LinearPlace { hooks: self, site, linear };
         match self.composition_at(site, &place) {
             Some(composition) => run(&place, composition, Adapted::new(input, output)).output,

@@ -326,7 +326,8 @@ struct State {
 }
 
 pub(super) fn attention(operands: [Operand; 3], plan: Plan) -> Tensor<4> {
-    record(operands, Attention, |operands, keeps| {
+    record(operands, Attention, |operands, tracked| {
+        let keeps = tracked.contains(&true);
         let operands = operands.map(Heads::new);
         let [q, k, v] = &operands;
         let (output, shares) = plan.forward(q, k, v, keeps);

@@ -1,8 +1,11 @@
 //! Loops over f32 slices, compiled for the widest vectors that the processor has.
 
+pub(crate) mod dense;
 pub(crate) mod math;
 pub(crate) mod product;
 pub(crate) mod random;
+
+use std::mem::MaybeUninit;
 
 use rayon::iter::{IntoParallelIterator, ParallelIterator};
 
@@ -17,6 +20,15 @@ pub(crate) fn rows_in_piece(width: usize) -> usize {
 /// Numbers in one piece of work that is whole rows of this width.
 pub(crate) fn piece(width: usize) -> usize {
     rows_in_piece(width) * width.max(1)
+}
+
+/// `len` numbers, all of which `write` writes: none is set to zero before.
+pub(crate) fn written(len: usize, write: impl FnOnce(&mut [MaybeUninit<f32>])) -> Vec<f32> {
+    let mut numbers = Vec::with_capacity(len);
+    write(&mut numbers.spare_capacity_mut()[..len]);
+    // SAFETY: as many were allocated, and each was written.
+    unsafe { numbers.set_len(len) };
+    numbers
 }
 
 /// What is done to a piece. Implement it with `#[inline(always)]` on the method and all that it calls: what is not inlined is

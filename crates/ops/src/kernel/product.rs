@@ -53,18 +53,22 @@ impl Packed {
         self.pack_right(right, k, n, width);
         for first in (0..m).step_by(ROWS) {
             let rows = ROWS.min(m - first);
-            self.pack_left(left, first, rows, k);
+            let packed = left.column == 1 || rows < ROWS;
+            if packed {
+                self.left.clear();
+                self.left.resize(k, [0.0; ROWS]);
+                interleave(left, first, rows, &mut self.left);
+            }
             for (panel, right) in self.right.chunks_exact(k * width).enumerate() {
-                let mut block = [[simd.splat_f32s(0.0); VECTORS]; ROWS];
                 let (right, _) = S::as_simd_f32s(right);
-                for (left, right) in self.left.iter().zip(right.as_chunks::<VECTORS>().0) {
-                    for (block, left) in block.iter_mut().zip(left) {
-                        let left = simd.splat_f32s(*left);
-                        for (block, right) in block.iter_mut().zip(right) {
-                            *block = simd.mul_add_e_f32s(left, *right, *block);
-                        }
-                    }
-                }
+                let (right, _) = right.as_chunks::<VECTORS>();
+                let block = if packed {
+                    block(simd, self.left.iter(), right)
+                } else {
+                    // Six neighbours, row by row: as good as packed.
+                    let rows = left.data[first..].chunks(left.column).take(k);
+                    block(simd, rows.filter_map(|row| row.first_chunk()), right)
+                };
                 let mut numbers = [0.0_f32; BLOCK];
                 let (vectors, _) = S::as_mut_simd_f32s(&mut numbers);
                 for (target, block) in vectors.iter_mut().zip(block.as_flattened()) {
@@ -91,31 +95,57 @@ impl Packed {
                 }
             }
         } else {
-            for column in 0..n {
-                let source = &matrix.data[column * matrix.column..][..k];
-                let panel = &mut self.right[column / width * k * width..][..k * width];
-                for (target, source) in panel.chunks_exact_mut(width).zip(source) {
-                    target[column % width] = *source;
-                }
+            across(matrix, [k, n], width, &mut self.right);
+        }
+    }
+}
+
+/// A block of the result: rows of the left operand times columns of the right one.
+#[inline(always)]
+fn block<'a, S: pulp::Simd>(
+    simd: S,
+    left: impl Iterator<Item = &'a [f32; ROWS]>,
+    right: &[[S::f32s; VECTORS]],
+) -> [[S::f32s; VECTORS]; ROWS] {
+    let mut block = [[simd.splat_f32s(0.0); VECTORS]; ROWS];
+    for (left, right) in left.zip(right) {
+        for (block, left) in block.iter_mut().zip(left) {
+            let left = simd.splat_f32s(*left);
+            for (block, right) in block.iter_mut().zip(right) {
+                *block = simd.mul_add_e_f32s(left, *right, *block);
             }
         }
     }
+    block
+}
 
-    #[inline(always)]
-    fn pack_left(&mut self, matrix: Matrix<'_>, first: usize, rows: usize, k: usize) {
-        self.left.clear();
-        self.left.resize(k, [0.0; ROWS]);
-        if matrix.column == 1 {
-            for row in 0..rows {
-                let source = &matrix.data[(first + row) * matrix.row..][..k];
-                for (target, source) in self.left.iter_mut().zip(source) {
-                    target[row] = *source;
-                }
-            }
-        } else {
-            for (column, target) in self.left.iter_mut().enumerate() {
-                target[..rows].copy_from_slice(&matrix.data[column * matrix.column + first..][..rows]);
-            }
+/// `packed[panel][row][column]`, of a matrix whose columns lie together.
+///
+/// Not inlined: compiled for AVX-512, this is done by scatter instructions, which take several times as long.
+#[inline(never)]
+fn across(matrix: Matrix<'_>, [k, n]: [usize; 2], width: usize, packed: &mut [f32]) {
+    for column in 0..n {
+        let source = &matrix.data[column * matrix.column..][..k];
+        let panel = &mut packed[column / width * k * width..][..k * width];
+        for (target, source) in panel.chunks_exact_mut(width).zip(source) {
+            target[column % width] = *source;
+        }
+    }
+}
+
+/// `packed[column][row]`, of some rows of a matrix. Not inlined for the same reason.
+#[inline(never)]
+fn interleave(matrix: Matrix<'_>, first: usize, rows: usize, packed: &mut [[f32; ROWS]]) {
+    if matrix.column != 1 {
+        for (column, target) in packed.iter_mut().enumerate() {
+            target[..rows].copy_from_slice(&matrix.data[column * matrix.column + first..][..rows]);
+        }
+        return;
+    }
+    for row in 0..rows {
+        let source = &matrix.data[(first + row) * matrix.row..][..packed.len()];
+        for (target, source) in packed.iter_mut().zip(source) {
+            target[row] = *source;
         }
     }
 }

@@ -3,7 +3,7 @@
 use burn::module::Module;
 use burn::nn::{Embedding, LayerNorm, Linear};
 use burn::tensor::{Int, Tensor};
-use burn_adapters_core::{Norm, NormWithEpsilon};
+use burn_adapters_core::{Norm, NormWithEpsilon, project};
 use burn_adapters_model::Hooks;
 
 use crate::weights::Source;
@@ -68,7 +68,7 @@ impl Embeddings {
     /// From the width of the embeddings to that of the layers.
     pub(crate) fn project(&self, embeddings: Tensor<3>) -> Tensor<3> {
         match &self.projection {
-            Some(projection) => projection.forward(embeddings),
+            Some(projection) => project(projection, embeddings),
             None => embeddings,
         }
     }

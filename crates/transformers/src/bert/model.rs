@@ -3,7 +3,7 @@
 use burn::module::Module;
 use burn::nn::Linear;
 use burn::tensor::{Bool, Device, Int, Tensor, TensorData};
-use burn_adapters_core::{Init, ModelSpec, Place, Site, StackKind};
+use burn_adapters_core::{Init, ModelSpec, Place, Site, StackKind, project};
 use burn_adapters_model::{Hooks, Matrices, Mergeable};
 
 use super::embeddings::Embeddings;
@@ -120,7 +120,7 @@ impl Bert {
     fn pool(&self, hidden: Tensor<3>) -> BertOutput {
         let pooled = self.pooler.as_ref().map(|pooler| {
             let first = hidden.clone().narrow(1, 0, 1).squeeze_dim::<2>(1);
-            pooler.forward(first).tanh()
+            project(pooler, first).tanh()
         });
         BertOutput { hidden, pooled }
     }

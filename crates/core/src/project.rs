@@ -1,0 +1,17 @@
+//! Linear layers by the kernels of `burn-adapters-ops`.
+
+use burn::nn::Linear;
+use burn::tensor::Tensor;
+use burn_adapters_ops::linear;
+
+/// What `layer.forward(x)` gives, where the backend has it as one operation with a backward pass of its own.
+///
+/// # Shapes
+/// - x: `[.., d_input]`
+/// - output: `[.., d_output]`
+///
+/// # Panics
+/// If the last dimension of `x` is not the layer's `d_input`.
+pub fn project<const D: usize>(layer: &Linear, x: Tensor<D>) -> Tensor<D> {
+    linear(x, layer.weight.val(), layer.bias.as_ref().map(|bias| bias.val()))
+}

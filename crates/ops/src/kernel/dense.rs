@@ -1,0 +1,233 @@
+//! Products of large matrices.
+
+use std::mem::MaybeUninit;
+
+use gemm::Parallelism;
+
+use super::{Work, piece, rows_in_piece, run, written};
+
+/// A matrix `[rows, columns]`, wherever its numbers lie.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Weight<'a> {
+    /// From the first element on.
+    pub(crate) numbers: &'a [f32],
+    pub(crate) rows: usize,
+    pub(crate) columns: usize,
+    /// From one row to the next, and from one column to the next.
+    pub(crate) strides: [isize; 2],
+}
+
+impl<'a> Weight<'a> {
+    /// Rows one after the other.
+    fn new(numbers: &'a [f32], rows: usize, columns: usize) -> Self {
+        Self { numbers, rows, columns, strides: [columns as isize, 1] }
+    }
+
+    /// With rows for columns.
+    pub(crate) fn transposed(self) -> Self {
+        let [by_row, by_column] = self.strides;
+        Self { rows: self.columns, columns: self.rows, strides: [by_column, by_row], ..self }
+    }
+
+    /// Whether all elements are among the numbers.
+    fn is_inside(&self) -> bool {
+        let last = |count: usize, stride: isize| {
+            usize::try_from(stride).ok().and_then(|stride| count.checked_sub(1)?.checked_mul(stride))
+        };
+        let [by_row, by_column] = self.strides;
+        let end = last(self.rows, by_row).zip(last(self.columns, by_column)).and_then(|(a, b)| a.checked_add(b));
+        end.is_some_and(|end| end < self.numbers.len())
+    }
+}
+
+/// Fewer rows are multiplied by a transposed weight as it is.
+const WORTH_TRANSPOSING: usize = 64;
+
+/// `x · weight + bias`, of `[rows, weight.rows]`.
+pub(crate) fn product(x: &[f32], weight: Weight<'_>, bias: Option<&[f32]>) -> Vec<f32> {
+    let rows = x.len() / weight.rows;
+    let [by_row, by_column] = weight.strides;
+    let across = by_row == 1 && by_column == weight.rows as isize && weight.columns > 1;
+    if across && rows >= WORTH_TRANSPOSING {
+        let straight = transposed(weight);
+        return product(x, Weight::new(&straight, weight.rows, weight.columns), bias);
+    }
+    let mut output = multiplied(Weight::new(x, rows, weight.rows), weight);
+    if let Some(bias) = bias {
+        run(output.chunks_mut(piece(bias.len())).collect(), &Add(bias));
+    }
+    output
+}
+
+/// `leftᵀ · right`, of `[rows, left_width]` and `[rows, right_width]`.
+pub(crate) fn product_across(left: &[f32], left_width: usize, right: &[f32], right_width: usize) -> Vec<f32> {
+    let rows = left.len() / left_width;
+    multiplied(Weight::new(left, rows, left_width).transposed(), Weight::new(right, rows, right_width))
+}
+
+fn multiplied(left: Weight<'_>, right: Weight<'_>) -> Vec<f32> {
+    let (rows, columns) = (left.rows, right.columns);
+    if rows == 0 || columns == 0 || left.columns == 0 {
+        return vec![0.0; rows * columns];
+    }
+    assert!(
+        left.is_inside() && right.is_inside() && left.columns == right.rows,
+        "no product of {left:?} and {right:?}"
+    );
+    let [left_rows, left_columns] = left.strides;
+    let [right_rows, right_columns] = right.strides;
+    written(rows * columns, |output| {
+        // SAFETY: gemm reads the two matrices, which were just seen to lie in their slices, and writes, without reading it,
+        // a matrix of as many numbers as the output has, row by row.
+        unsafe {
+            gemm::gemm(
+                rows,
+                columns,
+                left.columns,
+                output.as_mut_ptr().cast::<f32>(),
+                1,
+                columns as isize,
+                false,
+                left.numbers.as_ptr(),
+                left_columns,
+                left_rows,
+                right.numbers.as_ptr(),
+                right_columns,
+                right_rows,
+                0.0,
+                1.0,
+                false,
+                false,
+                false,
+                Parallelism::Rayon(0),
+            );
+        }
+    })
+}
+
+/// The side of the blocks in which a matrix is transposed: a row of one fills a cache line.
+const BLOCK: usize = 16;
+
+/// The numbers row by row, of a matrix that has them column by column.
+fn transposed(matrix: Weight<'_>) -> Vec<f32> {
+    let Weight { numbers, rows, columns, .. } = matrix;
+    written(rows * columns, |output| {
+        run(output.chunks_mut(columns * BLOCK).enumerate().collect(), &Transpose { numbers, rows, columns });
+    })
+}
+
+struct Transpose<'a> {
+    numbers: &'a [f32],
+    rows: usize,
+    columns: usize,
+}
+
+impl Work<(usize, &mut [MaybeUninit<f32>])> for Transpose<'_> {
+    type Result = ();
+
+    #[inline(always)]
+    fn work<S: pulp::Simd>(&self, _: S, (number, output): (usize, &mut [MaybeUninit<f32>])) {
+        self.rows(number * BLOCK, output);
+    }
+}
+
+impl Transpose<'_> {
+    /// Some rows from `first` on. Not inlined: compiled for AVX-512, this is done by scatter instructions, which take
+    /// several times as long.
+    #[inline(never)]
+    fn rows(&self, first: usize, output: &mut [MaybeUninit<f32>]) {
+        let Self { numbers, rows, columns } = *self;
+        let high = BLOCK.min(rows - first);
+        for start in (0..columns).step_by(BLOCK) {
+            let wide = BLOCK.min(columns - start);
+            if high == BLOCK && wide == BLOCK {
+                let mut block = [[0.0_f32; BLOCK]; BLOCK];
+                for column in 0..BLOCK {
+                    let (source, _) = numbers[(start + column) * rows + first..].as_chunks::<BLOCK>();
+                    for (block, number) in block.iter_mut().zip(&source[0]) {
+                        block[column] = *number;
+                    }
+                }
+                for (row, block) in block.iter().enumerate() {
+                    output[row * columns + start..][..BLOCK].write_copy_of_slice(block);
+                }
+            } else {
+                for row in 0..high {
+                    for column in start..start + wide {
+                        output[row * columns + column].write(numbers[column * rows + first + row]);
+                    }
+                }
+            }
+        }
+    }
+}
+
+struct Add<'a>(&'a [f32]);
+
+impl Work<&mut [f32]> for Add<'_> {
+    type Result = ();
+
+    #[inline(always)]
+    fn work<S: pulp::Simd>(&self, _: S, output: &mut [f32]) {
+        for row in output.chunks_exact_mut(self.0.len()) {
+            for (output, bias) in row.iter_mut().zip(self.0) {
+                *output += bias;
+            }
+        }
+    }
+}
+
+/// The sum of the rows.
+pub(crate) fn column_sums(x: &[f32], width: usize) -> Vec<f32> {
+    let sums = run(x.chunks(rows_in_piece(width) * width).collect(), &Sum { width });
+    let mut total = vec![0.0; width];
+    for part in sums {
+        total.iter_mut().zip(part).for_each(|(total, part): (&mut f32, f32)| *total += part);
+    }
+    total
+}
+
+struct Sum {
+    width: usize,
+}
+
+impl Work<&[f32]> for Sum {
+    type Result = Vec<f32>;
+
+    #[inline(always)]
+    fn work<S: pulp::Simd>(&self, _: S, x: &[f32]) -> Vec<f32> {
+        let mut sums = vec![0.0; self.width];
+        for row in x.chunks_exact(self.width) {
+            for (sum, x) in sums.iter_mut().zip(row) {
+                *sum += x;
+            }
+        }
+        sums
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_matrix_is_transposed_whatever_its_size() {
+        for (rows, columns) in [(1, 1), (16, 16), (17, 40), (33, 5), (64, 48)] {
+            let numbers: Vec<f32> = (0..rows * columns).map(|number| number as f32).collect();
+            let across = Weight::new(&numbers, columns, rows).transposed();
+            let straight = transposed(across);
+            for row in 0..rows {
+                for column in 0..columns {
+                    assert_eq!(straight[row * columns + column], numbers[column * rows + row]);
+                }
+            }
+        }
+    }
+
+    #[test]
+    #[should_panic(expected = "no product of")]
+    fn a_matrix_that_reaches_beyond_its_numbers_is_not_read() {
+        let weight = Weight { numbers: &[1.0; 5], rows: 2, columns: 3, strides: [3, 1] };
+        product(&[1.0; 4], weight, None);
+    }
+}
