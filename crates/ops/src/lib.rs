@@ -33,7 +33,7 @@ mod linear;
 mod softmax;
 
 pub use allocator::keep_freed_memory;
-pub use attention::{AttentionOptions, Dropout, attention};
+pub use attention::{AttentionOptions, Dropout, attention, packed_attention};
 pub use dropout::dropout;
 pub use gelu::gelu;
 pub use layer_norm::layer_norm;

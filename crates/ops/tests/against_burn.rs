@@ -3,7 +3,9 @@
 
 use burn::tensor::activation::softmax as burn_softmax;
 use burn::tensor::{Bool, Device, Distribution, Tensor};
-use burn_adapters_ops::{AttentionOptions, Dropout, attention, dropout, gelu, layer_norm, linear, softmax};
+use burn_adapters_ops::{
+    AttentionOptions, Dropout, attention, dropout, gelu, layer_norm, linear, packed_attention, softmax,
+};
 
 fn random<const D: usize>(shape: [usize; D]) -> Tensor<D> {
     Tensor::random(shape, Distribution::Normal(0.0, 1.5), &Device::default())
@@ -175,6 +177,64 @@ fn attention_leaves_out_what_is_masked() {
         let options = AttentionOptions { scale: Some(0.5), dropout: None };
         let with = || Some(mask.clone());
         same(inputs(), |[q, k, v]| attention(q, k, v, with(), options), |input| composed(input, 0.5, with(), None));
+    }
+}
+
+#[test]
+fn sequences_that_are_packed_attend_as_they_would_alone() {
+    let (queries, keys) = ([3, 1, 20, 7], [3, 5, 20, 2]);
+    let options = AttentionOptions { scale: Some(0.4), dropout: None };
+    let inputs = [random([31, 2, 8]), random([30, 2, 8]), random([30, 2, 8])];
+    let alone = |[q, k, v]: [Tensor<3>; 3]| {
+        let (mut query, mut key, mut parts) = (0, 0, Vec::new());
+        for (queries, keys) in queries.into_iter().zip(keys) {
+            let [q, k, v] = [(&q, query, queries), (&k, key, keys), (&v, key, keys)]
+                .map(|(x, from, count)| x.clone().narrow(0, from, count).swap_dims(0, 1).unsqueeze::<4>());
+            parts.push(composed([q, k, v], 0.4, None, None).squeeze_dim::<3>(0).swap_dims(0, 1));
+            (query, key) = (query + queries, key + keys);
+        }
+        Tensor::cat(parts, 0)
+    };
+    same(inputs.clone(), |[q, k, v]| packed_attention(q, k, v, &queries, &keys, options), alone);
+    // As parts of one tensor, side by side.
+    let side_by_side = Tensor::cat(inputs.map(|x| x.narrow(0, 0, 30)).to_vec(), 2);
+    let parts = |x: Tensor<3>| [0, 8, 16].map(|from| x.clone().narrow(2, from, 8));
+    let lengths = [10, 20];
+    let packed = |x| {
+        let [q, k, v] = parts(x);
+        packed_attention(q, k, v, &lengths, &lengths, options)
+    };
+    let dense = |x: Tensor<3>| {
+        let rows = |from: usize, count: usize| {
+            let heads = parts(x.clone()).map(|x| x.narrow(0, from, count).swap_dims(0, 1).unsqueeze::<4>());
+            composed(heads, 0.4, None, None).squeeze_dim::<3>(0).swap_dims(0, 1)
+        };
+        Tensor::cat(vec![rows(0, 10), rows(10, 20)], 0)
+    };
+    same([side_by_side], |[x]| packed(x), |[x]| dense(x));
+}
+
+#[test]
+#[should_panic(expected = "are not those of")]
+fn packed_sequences_must_be_as_long_as_their_tensors() {
+    let x = random([5, 1, 4]);
+    packed_attention(x.clone(), x.clone(), x, &[2, 2], &[2, 3], AttentionOptions::default());
+}
+
+#[test]
+fn packed_attention_is_thinned_out_by_its_seed() {
+    let run = |seed: u64| {
+        let x = Tensor::<3>::ones([64, 2, 4], &Device::default());
+        let options = AttentionOptions { dropout: Some(Dropout { probability: 0.5, seed }), ..Default::default() };
+        let lengths = [24, 40];
+        let output = packed_attention(x.clone(), x.clone(), x, &lengths, &lengths, options);
+        (output.clone().mean().into_scalar::<f32>(), output.into_data())
+    };
+    let (mean, data) = run(5);
+    assert!((mean - 1.0).abs() < 0.1, "{mean}");
+    if cfg!(feature = "flex") && Device::default() == Device::flex() {
+        assert_eq!(run(5).1, data);
+        assert_ne!(run(6).1, data);
     }
 }
 

@@ -63,6 +63,78 @@ pub fn attention(
     shares.matmul(v)
 }
 
+/// As [`attention`], for sequences of any lengths that lie one after the other: no padding, and so no mask.
+///
+/// # Shapes
+/// - q: `[Σ queries, heads, head]`
+/// - k: `[Σ keys, heads, head]`
+/// - v: `[Σ keys, heads, value]`
+/// - queries, keys: of each sequence, at least 1
+/// - output: `[Σ queries, heads, value]`
+///
+/// # Panics
+/// If the numbers of queries and keys are not those of the tensors, or one is 0.
+///
+/// ```
+/// use burn::tensor::{Device, Tensor};
+/// use burn_adapters_ops::{AttentionOptions, packed_attention};
+///
+/// // Sequences of two and of three positions, one head of a width of 4.
+/// let x = Tensor::<3>::ones([5, 1, 4], &Device::default());
+/// let lengths = [2, 3];
+/// let output = packed_attention(x.clone(), x.clone(), x, &lengths, &lengths, AttentionOptions::default());
+/// assert_eq!(output.dims(), [5, 1, 4]);
+/// ```
+pub fn packed_attention(
+    q: Tensor<3>,
+    k: Tensor<3>,
+    v: Tensor<3>,
+    queries: &[usize],
+    keys: &[usize],
+    options: AttentionOptions,
+) -> Tensor<3> {
+    let ([rows, heads, head], [key_rows, _, value]) = (q.dims(), v.dims());
+    assert!(
+        queries.len() == keys.len() && !queries.contains(&0) && !keys.contains(&0),
+        "each sequence has queries and keys: found {queries:?} and {keys:?}"
+    );
+    assert!(
+        queries.iter().sum::<usize>() == rows
+            && keys.iter().sum::<usize>() == key_rows
+            && k.dims() == [key_rows, heads, head]
+            && v.dims() == [key_rows, heads, value],
+        "sequences of {queries:?} queries and {keys:?} keys are not those of {:?}, {:?} and {:?}",
+        q.dims(),
+        k.dims(),
+        v.dims()
+    );
+    #[cfg(feature = "flex")]
+    {
+        let scale = options.scale.unwrap_or_else(|| 1.0 / (head as f64).sqrt());
+        let thinned = options.dropout.filter(|dropout| dropout.probability > 0.0);
+        if thinned.is_none_or(|dropout| dropout.probability < 1.0)
+            && let Some((operands, plan)) = own::plan_packed(&q, &k, &v, [queries, keys], scale, thinned)
+        {
+            drop((q, k, v));
+            return own::attention(operands, plan);
+        }
+    }
+    let alone = |x: &Tensor<3>, from: usize, count: usize| x.clone().narrow(0, from, count).swap_dims(0, 1).unsqueeze();
+    let (mut query, mut key) = (0, 0);
+    let parts = queries.iter().zip(keys).enumerate().map(|(sequence, (&queries, &keys))| {
+        // Of one seed, all sequences would be thinned out alike.
+        let dropout = options.dropout.map(|dropout| Dropout { seed: dropout.seed ^ sequence as u64, ..dropout });
+        let (q, k, v) = (alone(&q, query, queries), alone(&k, key, keys), alone(&v, key, keys));
+        (query, key) = (query + queries, key + keys);
+        attention(q, k, v, None, AttentionOptions { dropout, ..options }).squeeze_dim::<3>(0).swap_dims(0, 1)
+    });
+    let parts: Vec<_> = parts.collect();
+    if parts.is_empty() {
+        return v;
+    }
+    Tensor::cat(parts, 0)
+}
+
 /// 0, and the lowest number where the mask is true. Not −∞: a row of padding alone must not give NaN.
 fn lowest_where(mask: Tensor<4, Bool>, like: &Tensor<4>) -> Tensor<4> {
     let dtype = like.dtype();

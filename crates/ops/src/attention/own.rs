@@ -28,16 +28,38 @@ pub(super) struct Plan {
     scale: f32,
     keep: Option<Keep>,
     sizes: Sizes,
+    pieces: Vec<Piece>,
 }
 
 #[derive(Debug, Clone, Copy)]
 struct Sizes {
-    batch: usize,
+    heads: usize,
+    head: usize,
+    value: usize,
+    form: Form,
+}
+
+/// How the sequences lie in their tensors.
+#[derive(Debug, Clone, Copy)]
+enum Form {
+    /// All of one length: `[batch, heads, rows, columns]`.
+    Batch,
+    /// One after the other: `[rows, heads, columns]`.
+    Packed,
+}
+
+/// What one thread does at once: heads of one sequence.
+#[derive(Debug, Clone, Copy)]
+struct Piece {
+    sequence: usize,
+    first_head: usize,
     heads: usize,
     queries: usize,
     keys: usize,
-    head: usize,
-    value: usize,
+    /// The first row in the tensors of queries and of keys.
+    rows: [usize; 2],
+    /// Where its scores lie among all.
+    scores: usize,
 }
 
 pub(super) fn plan(
@@ -57,9 +79,52 @@ pub(super) fn plan(
         Some(mask) => Some(Mask::new(mask, [batch, heads, queries, keys])?),
         None => None,
     };
-    let keep = dropout.map(|dropout| Keep::new(dropout.probability, dropout.seed));
-    let sizes = Sizes { batch, heads, queries, keys, head, value };
-    Some(([Operand::new(q)?, Operand::new(k)?, Operand::new(v)?], Plan { mask, scale: scale as f32, keep, sizes }))
+    // Where there are sequences enough for all threads, their heads come to lie side by side as the next layer wants them.
+    let together = if batch >= 8 { heads } else { 1 };
+    let piece = |number: usize| Piece {
+        sequence: number * together / heads,
+        first_head: number * together % heads,
+        heads: together,
+        queries,
+        keys,
+        rows: [0, 0],
+        scores: number * together * queries * keys,
+    };
+    let pieces = (0..batch * heads / together).map(piece).collect();
+    let sizes = Sizes { heads, head, value, form: Form::Batch };
+    let plan = Plan { mask, scale: scale as f32, keep: keep(dropout), sizes, pieces };
+    Some(([Operand::new(q)?, Operand::new(k)?, Operand::new(v)?], plan))
+}
+
+/// For sequences one after the other, with their numbers of queries and of keys.
+pub(super) fn plan_packed(
+    q: &Tensor<3>,
+    k: &Tensor<3>,
+    v: &Tensor<3>,
+    lengths: [&[usize]; 2],
+    scale: f64,
+    dropout: Option<Dropout>,
+) -> Option<([Operand; 3], Plan)> {
+    let ([_, heads, head], [_, _, value]) = (q.dims(), v.dims());
+    let [queries, keys] = lengths;
+    if [heads, head, value].contains(&0) || queries.iter().chain(keys).any(|length| *length == 0) {
+        return None;
+    }
+    let (mut rows, mut scores) = ([0, 0], 0);
+    let pieces = queries.iter().zip(keys).enumerate().map(|(sequence, (&queries, &keys))| {
+        let piece = Piece { sequence, first_head: 0, heads, queries, keys, rows, scores };
+        rows = [rows[0] + queries, rows[1] + keys];
+        scores += heads * queries * keys;
+        piece
+    });
+    let pieces = pieces.collect();
+    let sizes = Sizes { heads, head, value, form: Form::Packed };
+    let plan = Plan { mask: None, scale: scale as f32, keep: keep(dropout), sizes, pieces };
+    Some(([Operand::new(q)?, Operand::new(k)?, Operand::new(v)?], plan))
+}
+
+fn keep(dropout: Option<Dropout>) -> Option<Keep> {
+    dropout.map(|dropout| Keep::new(dropout.probability, dropout.seed))
 }
 
 impl Mask {
@@ -87,103 +152,116 @@ impl Mask {
     }
 }
 
-/// The heads of a tensor `[batch, heads, rows, columns]`, wherever they lie.
+/// The heads of a tensor, wherever they lie.
 #[derive(Debug, Clone)]
 struct Heads {
     raw: Raw,
     offset: usize,
+    /// From one sequence, head and row to the next.
     strides: [usize; 3],
 }
 
 impl Heads {
-    fn new(raw: Raw) -> Self {
+    fn new(raw: Raw, form: Form) -> Self {
         let in_rows = raw.layout().strides().last() == Some(&1) && raw.layout().strides().iter().all(|&by| by >= 0);
         let raw = if in_rows { raw } else { contiguous(raw) };
-        let strides = std::array::from_fn(|at| raw.layout().strides()[at] as usize);
+        let by = |dim: usize| raw.layout().strides()[dim] as usize;
+        let strides = match form {
+            Form::Batch => [by(0), by(1), by(2)],
+            Form::Packed => [0, by(1), by(0)],
+        };
         Self { offset: raw.layout().start_offset(), strides, raw }
     }
 
+    /// From this row on.
     #[inline(always)]
-    fn get(&self, batch: usize, head: usize) -> Matrix<'_> {
-        let [by_batch, by_head, by_row] = self.strides;
-        Matrix::new(&self.raw.storage()[self.offset + batch * by_batch + head * by_head..], by_row)
+    fn get(&self, sequence: usize, head: usize, row: usize) -> Matrix<'_> {
+        let [by_sequence, by_head, by_row] = self.strides;
+        let start = self.offset + sequence * by_sequence + head * by_head + row * by_row;
+        Matrix::new(&self.raw.storage()[start..], by_row)
     }
 }
 
-/// Results `[batch, heads, rows, columns]`, in pieces that are computed by one thread each.
+/// Results, in the order of the pieces.
 struct Results {
     numbers: Vec<f32>,
-    dims: [usize; 4],
-    /// Whether a piece is all heads of one example, and those lie side by side as the next layer wants them.
-    by_example: bool,
+    columns: usize,
 }
 
 impl Results {
-    fn new(sizes: Sizes, rows: usize, columns: usize) -> Self {
-        let dims = [sizes.batch, sizes.heads, rows, columns];
-        Self { numbers: vec![0.0; dims.iter().product()], dims, by_example: sizes.by_example() }
+    fn new(plan: &Plan, rows: impl Fn(&Piece) -> usize, columns: usize) -> Self {
+        let rows: usize = plan.pieces.iter().map(|piece| piece.heads * rows(piece)).sum();
+        Self { numbers: vec![0.0; rows * columns], columns }
     }
 
-    fn pieces(&mut self) -> std::slice::ChunksMut<'_, f32> {
-        let [_, heads, rows, columns] = self.dims;
-        self.numbers.chunks_mut(rows * columns * if self.by_example { heads } else { 1 })
+    fn split(&mut self, plan: &Plan, rows: impl Fn(&Piece) -> usize) -> Vec<&mut [f32]> {
+        let columns = self.columns;
+        split(&mut self.numbers, plan.pieces.iter().map(|piece| piece.heads * rows(piece) * columns))
     }
 
-    /// Where a head starts in its piece, and from one of its rows to the next.
-    #[inline(always)]
-    fn place(sizes: Sizes, head: usize, columns: usize) -> (usize, usize) {
-        if sizes.by_example() { (head * columns, sizes.heads * columns) } else { (0, columns) }
-    }
-
-    fn tensor(self) -> Raw {
-        let [batch, heads, rows, columns] = self.dims;
-        if self.by_example {
-            Flex::float_swap_dims(tensor(self.numbers, Shape::new([batch, rows, heads, columns])), 1, 2)
-        } else {
-            tensor(self.numbers, Shape::new(self.dims))
+    fn tensor(self, plan: &Plan, rows: impl Fn(&Piece) -> usize) -> Raw {
+        let (heads, columns) = (plan.sizes.heads, self.columns);
+        let first = plan.pieces.first().map_or(0, &rows);
+        let together = plan.pieces.first().map_or(1, |piece| piece.heads);
+        match plan.sizes.form {
+            Form::Packed => {
+                let rows = plan.pieces.iter().map(rows).sum();
+                tensor(self.numbers, Shape::new([rows, heads, columns]))
+            }
+            Form::Batch => {
+                let batch = plan.pieces.len() * together / heads;
+                if together < heads {
+                    return tensor(self.numbers, Shape::new([batch, heads, first, columns]));
+                }
+                Flex::float_swap_dims(tensor(self.numbers, Shape::new([batch, first, heads, columns])), 1, 2)
+            }
         }
     }
 }
 
-impl Sizes {
-    /// Whether there are examples enough for all threads.
-    fn by_example(&self) -> bool {
-        self.batch >= 8
+/// Neighbouring parts of these lengths.
+fn split(mut numbers: &mut [f32], lengths: impl Iterator<Item = usize>) -> Vec<&mut [f32]> {
+    let mut parts = Vec::new();
+    for length in lengths {
+        let (part, rest) = std::mem::take(&mut numbers).split_at_mut(length);
+        parts.push(part);
+        numbers = rest;
     }
+    parts
+}
 
-    /// The heads of a piece of work.
-    fn heads_in(&self, piece: usize) -> impl Iterator<Item = (usize, usize)> + use<> {
-        let count = if self.by_example() { self.heads } else { 1 };
-        let heads = self.heads;
-        (piece * count..(piece + 1) * count).map(move |number| (number / heads, number % heads))
-    }
-
-    fn scores(&self) -> usize {
+impl Piece {
+    /// The scores of one head.
+    fn scores_of_head(&self) -> usize {
         self.queries * self.keys
     }
 
-    fn scores_in_piece(&self) -> usize {
-        self.scores() * if self.by_example() { self.heads } else { 1 }
+    /// Where a head's results start among the piece's, and from one of its rows to the next.
+    #[inline(always)]
+    fn place(&self, number: usize, columns: usize) -> (usize, usize) {
+        (number * columns, self.heads * columns)
     }
 }
 
 impl Plan {
     /// Probabilities from one head's scores, in place, negative where dropout zeroes them.
     #[inline(always)]
-    fn shares(&self, scores: &mut [f32], batch: usize, head: usize) {
-        let Sizes { heads, queries, keys, .. } = self.sizes;
+    fn shares(&self, scores: &mut [f32], piece: &Piece, number: usize) {
+        let keys = piece.keys;
+        let first = piece.scores + number * piece.scores_of_head();
         for (query, scores) in scores.chunks_exact_mut(keys).enumerate() {
             for score in scores.iter_mut() {
                 *score *= self.scale;
             }
             if let Some(mask) = &self.mask {
-                for (score, masked) in scores.iter_mut().zip(mask.row([batch, head, query], keys)) {
+                let place = [piece.sequence, piece.first_head + number, query];
+                for (score, masked) in scores.iter_mut().zip(mask.row(place, keys)) {
                     *score = if *masked != 0 { f32::MIN } else { *score };
                 }
             }
             row(scores);
             if let Some(keep) = self.keep {
-                let start = (((batch * heads + head) * queries + query) * keys) as u32;
+                let start = (first + query * keys) as u32;
                 for (index, share) in scores.iter_mut().enumerate() {
                     *share = if keep.at(start.wrapping_add(index as u32)) { *share } else { -*share };
                 }
@@ -198,17 +276,13 @@ impl Plan {
             return shares;
         };
         room.clear();
-        room.resize(shares.len(), 0.0);
-        for (output, share) in room.iter_mut().zip(shares) {
-            *output = if *share < 0.0 { 0.0 } else { share * scale };
-        }
+        room.extend(shares.iter().map(|share| if *share < 0.0 { 0.0 } else { share * scale }));
         room
     }
 
     /// The gradient of `q kᵀ`, in place of that of the thinned probabilities.
     #[inline(always)]
-    fn scores(&self, gradient: &mut [f32], shares: &[f32]) {
-        let keys = self.sizes.keys;
+    fn scores(&self, gradient: &mut [f32], shares: &[f32], keys: usize) {
         let kept = self.keep.map_or(1.0, |keep| keep.scale);
         for (gradient, shares) in gradient.chunks_exact_mut(keys).zip(shares.chunks_exact(keys)) {
             let along = math::sum2(gradient, shares, |g, p| if p > 0.0 { g * p } else { 0.0 }) * kept;
@@ -221,26 +295,28 @@ impl Plan {
 
     /// The output, and the probabilities if they are kept.
     fn forward(&self, q: &Heads, k: &Heads, v: &Heads, keeps: bool) -> (Raw, Vec<f32>) {
-        let sizes = self.sizes;
-        let Sizes { queries, value, .. } = sizes;
-        let mut output = Results::new(sizes, queries, value);
-        let mut kept = vec![0.0; if keeps { sizes.batch * sizes.heads * sizes.scores() } else { 0 }];
-        let mut rooms: Vec<_> = kept.chunks_mut(sizes.scores_in_piece()).map(Some).collect();
-        rooms.resize_with(output.pieces().len(), || None);
-        run(output.pieces().zip(rooms).enumerate().collect(), &Forward { plan: self, q, k, v });
-        (output.tensor(), kept)
+        let queries = |piece: &Piece| piece.queries;
+        let mut output = Results::new(self, queries, self.sizes.value);
+        let scores = |piece: &Piece| piece.heads * piece.scores_of_head();
+        let mut kept = vec![0.0; if keeps { self.pieces.iter().map(scores).sum() } else { 0 }];
+        let mut rooms = Vec::new();
+        if keeps {
+            rooms.extend(split(&mut kept, self.pieces.iter().map(scores)).into_iter().map(Some));
+        }
+        rooms.resize_with(self.pieces.len(), || None);
+        run(self.pieces.iter().zip(output.split(self, queries)).zip(rooms).collect(), &Forward { plan: self, q, k, v });
+        (output.tensor(self, queries), kept)
     }
 
     /// The gradients of q, k and v.
     fn backward(&self, gradient: &Heads, [q, k, v]: [&Heads; 3], shares: &[f32]) -> [Raw; 3] {
-        let sizes = self.sizes;
-        let Sizes { queries, keys, head: width, value, .. } = sizes;
-        let mut to_q = Results::new(sizes, queries, width);
-        let mut to_k = Results::new(sizes, keys, width);
-        let mut to_v = Results::new(sizes, keys, value);
-        let pieces = to_q.pieces().zip(to_k.pieces()).zip(to_v.pieces()).zip(shares.chunks(sizes.scores_in_piece()));
-        run(pieces.enumerate().collect(), &Reverse { plan: self, gradient, q, k, v });
-        [to_q.tensor(), to_k.tensor(), to_v.tensor()]
+        let (queries, keys) = (|piece: &Piece| piece.queries, |piece: &Piece| piece.keys);
+        let mut to_q = Results::new(self, queries, self.sizes.head);
+        let mut to_k = Results::new(self, keys, self.sizes.head);
+        let mut to_v = Results::new(self, keys, self.sizes.value);
+        let pieces = to_q.split(self, queries).into_iter().zip(to_k.split(self, keys)).zip(to_v.split(self, keys));
+        run(self.pieces.iter().zip(pieces).collect(), &Reverse { plan: self, gradient, q, k, v, shares });
+        [to_q.tensor(self, queries), to_k.tensor(self, keys), to_v.tensor(self, keys)]
     }
 }
 
@@ -251,29 +327,32 @@ struct Forward<'a> {
     v: &'a Heads,
 }
 
-impl Work<(usize, (&mut [f32], Option<&mut [f32]>))> for Forward<'_> {
+impl Work<((&Piece, &mut [f32]), Option<&mut [f32]>)> for Forward<'_> {
     type Result = ();
 
     #[inline(always)]
-    fn work<S: pulp::Simd>(&self, simd: S, (piece, (output, mut kept)): (usize, (&mut [f32], Option<&mut [f32]>))) {
+    fn work<S: pulp::Simd>(&self, simd: S, ((piece, output), mut kept): ((&Piece, &mut [f32]), Option<&mut [f32]>)) {
         let Self { plan, q, k, v } = *self;
-        let sizes = plan.sizes;
-        let Sizes { queries, keys, head: width, value, .. } = sizes;
+        let Sizes { head: width, value, .. } = plan.sizes;
+        let Piece { sequence, queries, keys, rows: [query, key], .. } = *piece;
+        let scores = piece.scores_of_head();
         let (mut packed, mut scratch, mut room) = (Packed::default(), Vec::new(), Vec::new());
-        for (number, (batch, head)) in sizes.heads_in(piece).enumerate() {
+        for number in 0..piece.heads {
+            let head = piece.first_head + number;
             let shares = match &mut kept {
-                Some(kept) => &mut kept[number * sizes.scores()..][..sizes.scores()],
+                Some(kept) => &mut kept[number * scores..][..scores],
                 None => {
-                    scratch.resize(sizes.scores(), 0.0);
+                    scratch.resize(scores, 0.0);
                     &mut scratch[..]
                 }
             };
-            let keys_across = k.get(batch, head).transposed();
-            packed.product(simd, q.get(batch, head), keys_across, [queries, width, keys], shares, keys);
-            plan.shares(shares, batch, head);
+            let keys_across = k.get(sequence, head, key).transposed();
+            packed.product(simd, q.get(sequence, head, query), keys_across, [queries, width, keys], shares, keys);
+            plan.shares(shares, piece, number);
             let thinned = Matrix::new(plan.thinned(shares, &mut room), keys);
-            let (start, stride) = Results::place(sizes, head, value);
-            packed.product(simd, thinned, v.get(batch, head), [queries, keys, value], &mut output[start..], stride);
+            let (start, stride) = piece.place(number, value);
+            let values = v.get(sequence, head, key);
+            packed.product(simd, thinned, values, [queries, keys, value], &mut output[start..], stride);
         }
     }
 }
@@ -284,33 +363,38 @@ struct Reverse<'a> {
     q: &'a Heads,
     k: &'a Heads,
     v: &'a Heads,
+    shares: &'a [f32],
 }
 
-/// The pieces of three gradients, and the probabilities.
-type Reversed<'a> = (((&'a mut [f32], &'a mut [f32]), &'a mut [f32]), &'a [f32]);
+/// A piece of three gradients.
+type Reversed<'a> = (&'a Piece, ((&'a mut [f32], &'a mut [f32]), &'a mut [f32]));
 
-impl Work<(usize, Reversed<'_>)> for Reverse<'_> {
+impl Work<Reversed<'_>> for Reverse<'_> {
     type Result = ();
 
     #[inline(always)]
-    fn work<S: pulp::Simd>(&self, simd: S, (piece, (((to_q, to_k), to_v), shares)): (usize, Reversed<'_>)) {
-        let Self { plan, gradient, q, k, v } = *self;
-        let sizes = plan.sizes;
-        let Sizes { queries, keys, head: width, value, .. } = sizes;
-        let (mut packed, mut scores, mut room) = (Packed::default(), vec![0.0; sizes.scores()], Vec::new());
-        for ((batch, head), shares) in sizes.heads_in(piece).zip(shares.chunks_exact(sizes.scores())) {
-            let gradient = gradient.get(batch, head);
+    fn work<S: pulp::Simd>(&self, simd: S, (piece, ((to_q, to_k), to_v)): Reversed<'_>) {
+        let Self { plan, gradient, q, k, v, shares } = *self;
+        let Sizes { head: width, value, .. } = plan.sizes;
+        let Piece { sequence, queries, keys, rows: [query, key], .. } = *piece;
+        let count = piece.scores_of_head();
+        let shares = shares[piece.scores..].chunks_exact(count);
+        let (mut packed, mut scores, mut room) = (Packed::default(), vec![0.0; count], Vec::new());
+        for (number, shares) in shares.take(piece.heads).enumerate() {
+            let head = piece.first_head + number;
+            let gradient = gradient.get(sequence, head, query);
             let thinned = Matrix::new(plan.thinned(shares, &mut room), keys).transposed();
-            let (start, stride) = Results::place(sizes, head, value);
+            let (start, stride) = piece.place(number, value);
             packed.product(simd, thinned, gradient, [keys, queries, value], &mut to_v[start..], stride);
-            let values_across = v.get(batch, head).transposed();
+            let values_across = v.get(sequence, head, key).transposed();
             packed.product(simd, gradient, values_across, [queries, value, keys], &mut scores, keys);
-            plan.scores(&mut scores, shares);
+            plan.scores(&mut scores, shares, keys);
             let scores = Matrix::new(&scores, keys);
-            let (start, stride) = Results::place(sizes, head, width);
-            packed.product(simd, scores, k.get(batch, head), [queries, keys, width], &mut to_q[start..], stride);
-            let across = scores.transposed();
-            packed.product(simd, across, q.get(batch, head), [keys, queries, width], &mut to_k[start..], stride);
+            let (start, stride) = piece.place(number, width);
+            let heads = k.get(sequence, head, key);
+            packed.product(simd, scores, heads, [queries, keys, width], &mut to_q[start..], stride);
+            let heads = q.get(sequence, head, query);
+            packed.product(simd, scores.transposed(), heads, [keys, queries, width], &mut to_k[start..], stride);
         }
     }
 }
@@ -325,10 +409,10 @@ struct State {
     shares: Raw,
 }
 
-pub(super) fn attention(operands: [Operand; 3], plan: Plan) -> Tensor<4> {
+pub(super) fn attention<const D: usize>(operands: [Operand; 3], plan: Plan) -> Tensor<D> {
     record(operands, Attention, |operands, tracked| {
         let keeps = tracked.contains(&true);
-        let operands = operands.map(Heads::new);
+        let operands = operands.map(|operand| Heads::new(operand, plan.sizes.form));
         let [q, k, v] = &operands;
         let (output, shares) = plan.forward(q, k, v, keeps);
         let shape = Shape::new([shares.len()]);
@@ -342,7 +426,7 @@ impl Backward<Flex, 3> for Attention {
 
     fn backward(self, ops: Ops<State, 3>, gradients: &mut Gradients, _: &mut Checkpointer) {
         let State { plan, operands, shares } = ops.state;
-        let gradient = Heads::new(gradients.consume::<Flex>(&ops.node));
+        let gradient = Heads::new(gradients.consume::<Flex>(&ops.node), plan.sizes.form);
         let results = plan.backward(&gradient, operands.each_ref(), values(&shares));
         for (node, result) in ops.parents.into_iter().zip(results) {
             register(gradients, node.map(|node| node.id), result);
