@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use burn::nn::Linear;
 use burn::tensor::{Bool, Tensor};
+use burn_adapters_bottleneck::Bottleneck;
 use burn_adapters_composition::{Composition, Route};
 use burn_adapters_core::{Mode, ModelSpec, Norm, Site, StackKind, project};
 use burn_adapters_prefix_tuning::{Attended, Prefixes};
@@ -209,6 +210,33 @@ impl<'a> Hooks<'a> {
         !split && !observed && self.active.values().all(|adapter| adapter.treats_positions_alone())
     }
 
+    /// Hooks for the same batch without its padding: each position that is none becomes a row of its own, one after the
+    /// other, `[Σ lengths, 1, hidden]`, for the hooks at matrices and at the ends of sublayers. (The hook at attention is
+    /// called with whole sequences, on these hooks' own batch.) None where an adapter needs more than one position at a
+    /// time, or the row as a whole: see [`treats_positions_alone`](Self::treats_positions_alone).
+    ///
+    /// `lengths` has for each row of the batch the number of its positions that are no padding.
+    pub fn packed(&self, lengths: &[usize]) -> Option<Self> {
+        let whole_rows = |adapter: &Adapter| {
+            let gated = adapter.prefix.values().any(|prefix| !prefix.gates.is_empty());
+            let deep = |bottleneck: &Bottleneck| self.mode.is_training() && bottleneck.form.stochastic_depth > 0.0;
+            gated || adapter.bottleneck.values().any(deep)
+        };
+        if !self.treats_positions_alone() || self.active.values().any(|adapter| whole_rows(adapter)) {
+            return None;
+        }
+        let composition = match &self.composition {
+            Some(composition) => Some(by_position(composition, lengths)?),
+            None => None,
+        };
+        Some(Self { composition, ..self.clone() })
+    }
+
+    /// Whether anything acts on the keys and values of an attention block.
+    pub fn extends_attention(&self, site: Site) -> bool {
+        self.composition_at(site, &AttentionPlace { hooks: self, site }).is_some()
+    }
+
     /// The base model's own dropout: on in training, unless the setup leaves it off.
     pub fn dropout<const D: usize>(&self, probability: f64, x: Tensor<D>) -> Tensor<D> {
         if self.base_dropout { Mode::Training.dropout(probability, x) } else { x }
@@ -358,6 +386,39 @@ fn repeat(state: Sequence, channels: usize) -> Sequence {
     let [batch, sequence] = state.padding.dims();
     let padding = state.padding.unsqueeze_dim::<3>(0).expand([channels, batch, sequence]);
     Sequence { hidden: state.hidden.repeat_dim(0, channels), padding: padding.reshape([channels * batch, sequence]) }
+}
+
+/// What a composition does to the positions of rows of these lengths, each a row of its own; none where it repeats or
+/// cuts them in another way.
+fn by_position(composition: &Composition, lengths: &[usize]) -> Option<Composition> {
+    let each =
+        |children: &[Composition]| children.iter().map(|child| by_position(child, lengths)).collect::<Option<_>>();
+    Some(match composition {
+        Composition::Adapter(_) => composition.clone(),
+        Composition::Stack(children) => Composition::Stack(each(children)?),
+        Composition::Fuse { children, name } => Composition::Fuse { children: each(children)?, name: name.clone() },
+        Composition::Average { children, weights, normalize_weights } => Composition::Average {
+            children: each(children)?,
+            weights: weights.clone(),
+            normalize_weights: *normalize_weights,
+        },
+        Composition::BatchSplit { children, batch_sizes } => {
+            let mut first = 0;
+            let (mut parts, mut sizes) = (Vec::new(), Vec::new());
+            for (child, size) in children.iter().zip(batch_sizes) {
+                let lengths = lengths.get(first..first + size)?;
+                parts.push(by_position(child, lengths)?);
+                sizes.push(lengths.iter().sum());
+                first += size;
+            }
+            (first == lengths.len()).then_some(Composition::BatchSplit { children: parts, batch_sizes: sizes })?
+        }
+        Composition::Route(route) if route.rows().len() == lengths.len() => {
+            let rows = route.rows().iter().zip(lengths);
+            Composition::Route(Route::new(rows.flat_map(|(row, length)| std::iter::repeat_n(row.clone(), *length))))
+        }
+        Composition::Route(_) | Composition::Split { .. } | Composition::Parallel(_) => return None,
+    })
 }
 
 /// Of adapters one after the other only the first has its invertible adapter used, as in the reference.

@@ -7,8 +7,9 @@ use burn::tensor::ops::AttentionModuleOptions;
 use burn::tensor::{Bool, Tensor};
 use burn_adapters_core::{Place, Site, draw_seed, has_own_kernels};
 use burn_adapters_model::{Attended, Hooks};
-use burn_adapters_ops::{AttentionOptions, Dropout};
+use burn_adapters_ops::{AttentionOptions, Dropout, packed_attention};
 
+use super::packing::Packing;
 use crate::weights::Source;
 use crate::{BertConfig, LoadError};
 
@@ -60,15 +61,69 @@ impl SelfAttention {
         self.attend(query, attended, hooks).swap_dims(1, 2).reshape([batch, queries, width])
     }
 
+    /// The same without padding.
+    ///
+    /// # Shapes
+    /// - asking: the positions that attend, all (`[Σ lengths, 1, hidden]`, with the packing's hooks) or the first of each
+    ///   row (`[batch, 1, hidden]`, with those of the batch)
+    /// - hidden: `[Σ lengths, 1, hidden]`
+    /// - mask: for the whole batch, `[batch, 1, 1, sequence]`
+    /// - output: as asking
+    pub(crate) fn forward_packed(
+        &self,
+        layer: usize,
+        asking: (Tensor<3>, &Hooks),
+        hidden: Tensor<3>,
+        mask: Option<Tensor<4, Bool>>,
+        hooks: &Hooks,
+        packing: &Packing,
+    ) -> Tensor<3> {
+        let (asking, asking_hooks) = asking;
+        let [rows, _, width] = asking.dims();
+        let only_first = rows == packing.lengths.len();
+        let site = |place| Site::encoder(layer, place);
+        let query = asking_hooks.linear(site(Place::Query), &self.query, asking);
+        let keys = packing.hooks.linear(site(Place::Key), &self.key, hidden.clone());
+        let values = packing.hooks.linear(site(Place::Value), &self.value, hidden.clone());
+        let head = [self.heads, width / self.heads];
+        if !hooks.extends_attention(site(Place::Attention)) {
+            let split = |x: Tensor<3>| {
+                let [rows, _, _] = x.dims();
+                x.reshape([rows, head[0], head[1]])
+            };
+            let options = AttentionOptions { scale: None, dropout: self.base_dropout(hooks, &hidden) };
+            let ones = vec![1; rows];
+            let queries = if only_first { &ones } else { &packing.lengths };
+            let attended =
+                packed_attention(split(query), split(keys), split(values), queries, &packing.lengths, options);
+            return attended.reshape([rows, 1, width]);
+        }
+        let whole = |x: Tensor<3>| {
+            let [batch, positions, _] = x.dims();
+            x.reshape([batch, positions, head[0], head[1]]).swap_dims(1, 2)
+        };
+        let query = whole(if only_first { query } else { packing.unpack(query) });
+        let attended = Attended { keys: whole(packing.unpack(keys)), values: whole(packing.unpack(values)), mask };
+        let attended = hooks.attention(site(Place::Attention), attended, &packing.unpack(hidden));
+        let [batch, _, queries, _] = query.dims();
+        let attended = self.attend(query, attended, hooks).swap_dims(1, 2).reshape([batch, queries, width]);
+        if only_first { attended } else { packing.pack(attended) }
+    }
+
+    /// The base model's dropout on probabilities, with a seed drawn for it.
+    fn base_dropout<const D: usize>(&self, hooks: &Hooks, like: &Tensor<D>) -> Option<Dropout> {
+        let drops = hooks.has_base_dropout() && self.dropout > 0.0;
+        drops.then(|| Dropout { probability: self.dropout, seed: draw_seed(&like.device()) })
+    }
+
     /// `softmax(q kᵀ / √d) v`.
     fn attend(&self, query: Tensor<4>, attended: Attended, hooks: &Hooks) -> Tensor<4> {
         let Attended { keys, values, mask } = attended;
-        let drops = hooks.has_base_dropout() && self.dropout > 0.0;
+        let dropout = self.base_dropout(hooks, &query);
         let differentiated = [&query, &keys, &values].iter().any(|tensor| tensor.device().is_autodiff());
-        if !drops && !differentiated && !has_own_kernels(&query.device()) {
+        if dropout.is_none() && !differentiated && !has_own_kernels(&query.device()) {
             return fused(query, keys, values, mask);
         }
-        let dropout = drops.then(|| Dropout { probability: self.dropout, seed: draw_seed(&query.device()) });
         burn_adapters_ops::attention(query, keys, values, mask, AttentionOptions { scale: None, dropout })
     }
 }

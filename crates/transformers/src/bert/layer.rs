@@ -7,6 +7,7 @@ use burn_adapters_core::{Activation, NormWithEpsilon, Place, Site, activate};
 use burn_adapters_model::Hooks;
 
 use super::attention::SelfAttention;
+use super::packing::Packing;
 use crate::weights::Source;
 use crate::{BertConfig, LoadError};
 
@@ -56,12 +57,43 @@ impl Layer {
         hooks: &Hooks,
         first_only: bool,
     ) -> Tensor<3> {
-        let site = |place| Site::encoder(layer, place);
-        let with_epsilon = |norm| NormWithEpsilon { norm, epsilon: self.epsilon };
         let cut = first_only && hooks.treats_positions_alone();
         let asking = if cut { hidden.clone().narrow(1, 0, 1) } else { hidden.clone() };
         let context = self.attention.forward(layer, asking.clone(), hidden, mask, hooks);
-        let hidden = asking;
+        let hidden = self.after_attention(layer, context, asking, hooks);
+        // Interventions at the layer's end choose positions, so that with them nothing is cut.
+        if cut {
+            return hidden;
+        }
+        hooks.layer(Site::encoder(layer, Place::Layer), hidden, padding)
+    }
+
+    /// The same without padding: see [`Packing`].
+    ///
+    /// # Shapes
+    /// - hidden: `[Σ lengths, 1, hidden]`
+    /// - mask: as in [`forward`](Self::forward)
+    /// - output: as hidden; with `first_only` `[batch, 1, hidden]`
+    pub(crate) fn forward_packed(
+        &self,
+        layer: usize,
+        hidden: Tensor<3>,
+        mask: Option<Tensor<4, Bool>>,
+        hooks: &Hooks,
+        packing: &Packing,
+        first_only: bool,
+    ) -> Tensor<3> {
+        let (asking, asking_hooks) =
+            if first_only { (packing.first(hidden.clone()), hooks) } else { (hidden.clone(), &packing.hooks) };
+        let context = (asking.clone(), asking_hooks);
+        let context = self.attention.forward_packed(layer, context, hidden, mask, hooks, packing);
+        self.after_attention(layer, context, asking, asking_hooks)
+    }
+
+    /// From the attention's output, before its projection, and the layer's input.
+    fn after_attention(&self, layer: usize, context: Tensor<3>, hidden: Tensor<3>, hooks: &Hooks) -> Tensor<3> {
+        let site = |place| Site::encoder(layer, place);
+        let with_epsilon = |norm| NormWithEpsilon { norm, epsilon: self.epsilon };
         let attended = hooks.linear(site(Place::AttentionOutput), &self.attention_output, context);
         let attended = hooks.dropout(self.dropout, attended);
         let hidden =
@@ -70,12 +102,7 @@ impl Layer {
         let up = hooks.linear(site(Place::FeedForwardUp), &self.up, hidden.clone());
         let down = hooks.linear(site(Place::FeedForwardDown), &self.down, activate(self.activation, up));
         let down = hooks.dropout(self.dropout, down);
-        let hidden = hooks.sublayer(site(Place::FeedForward), down, hidden, Some(&with_epsilon(&self.norm)));
-        // Interventions at the layer's end choose positions, so that with them nothing is cut.
-        if cut {
-            return hidden;
-        }
-        hooks.layer(site(Place::Layer), hidden, padding)
+        hooks.sublayer(site(Place::FeedForward), down, hidden, Some(&with_epsilon(&self.norm)))
     }
 
     /// The matrix at a place.

@@ -6,6 +6,7 @@ mod input;
 mod layer;
 mod load;
 mod model;
+mod packing;
 
 pub use input::{Batch, BertInput};
 pub use model::{Bert, BertOutput};

@@ -3,11 +3,12 @@
 use burn::module::Module;
 use burn::nn::Linear;
 use burn::tensor::{Bool, Device, Int, Tensor, TensorData};
-use burn_adapters_core::{Init, ModelSpec, Place, Site, StackKind, project};
+use burn_adapters_core::{Init, ModelSpec, Place, Site, StackKind, has_own_kernels, project};
 use burn_adapters_model::{Hooks, Matrices, Mergeable};
 
 use super::embeddings::Embeddings;
 use super::layer::Layer;
+use super::packing::Packing;
 use crate::weights::{Fresh, Source};
 use crate::{BertConfig, BertInput, ForwardError, LoadError};
 
@@ -161,6 +162,19 @@ impl Bert {
         let mut hidden = self.embeddings.project(embeddings);
         observe(&hidden);
         let mut mask = None;
+        // A backend that compiles its kernels for shapes would have a new one for each batch.
+        let packs = first_only && has_own_kernels(&self.device());
+        if let Some(packing) = packs.then(|| Packing::new(&padding, hooks, &self.device())).flatten() {
+            let [batch, keys] = padding.dims();
+            let mask = padding.reshape([batch, 1, 1, keys]);
+            hidden = packing.pack(hidden);
+            for (index, layer) in self.layers.iter().enumerate() {
+                let last = index + 1 == self.layers.len();
+                hidden = layer.forward_packed(index, hidden, Some(mask.clone()), hooks, &packing, last);
+            }
+            hooks.check()?;
+            return Ok(if self.layers.is_empty() { packing.first(hidden) } else { hidden });
+        }
         for (index, layer) in self.layers.iter().enumerate() {
             let rows = padding.dims();
             (hidden, padding) = hooks.enter_layer(Site::encoder(index, Place::Layer), hidden, padding);
