@@ -38,10 +38,11 @@ enum Command {
 fn main() -> ExitCode {
     // As the program does it.
     burn_adapters_ops::keep_freed_memory();
-    let done = match Command::parse() {
+    let command = Command::parse();
+    let done = burn_adapters_ops::on_working_thread(|| match command {
         Command::Serve => server::serve(std::io::stdin().lock(), std::io::stdout().lock()),
         Command::Charts { results, dir } => chart::draw_all(&results, &dir),
-    };
+    });
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

@@ -19,7 +19,7 @@ fn main() -> ExitCode {
     burn_adapters_ops::keep_freed_memory();
     // Clap itself exits with 2 for what it cannot parse, and with 0 after --help.
     let cli = commands::Cli::parse();
-    match cli.run() {
+    match burn_adapters_ops::on_working_thread(|| cli.run()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             let code = error.exit_code();

@@ -25,6 +25,8 @@ fn composed<const D: usize>(x: Tensor<D>) -> Tensor<D> {
 
 #[cfg(feature = "flex")]
 mod own {
+    use std::mem::MaybeUninit;
+
     use burn::backend::Flex;
     use burn::backend::autodiff::checkpoint::base::Checkpointer;
     use burn::backend::autodiff::grads::Gradients;
@@ -32,7 +34,7 @@ mod own {
     use burn::tensor::Tensor;
 
     use crate::flex::{Operand, Raw, contiguous, record, register, shape, tensor, values};
-    use crate::kernel::{Work, math::normal, piece, run};
+    use crate::kernel::{Work, math::normal, piece, run, written};
 
     #[derive(Debug)]
     struct Gelu;
@@ -43,43 +45,64 @@ mod own {
         fn backward(self, ops: Ops<Raw, 1>, gradients: &mut Gradients, _: &mut Checkpointer) {
             let [x] = ops.parents;
             let gradient = contiguous(gradients.consume::<Flex>(&ops.node));
-            let mut output = vec![0.0; values(&gradient).len()];
-            let pieces = output.chunks_mut(piece(1)).zip(values(&gradient).chunks(piece(1)));
-            let pieces = pieces.zip(values(&ops.state).chunks(piece(1))).collect();
-            run(pieces, &Gelu);
+            let output = written(values(&gradient).len(), |output| {
+                let pieces = output.chunks_mut(piece(1)).zip(values(&gradient).chunks(piece(1)));
+                run(pieces.zip(values(&ops.state).chunks(piece(1))).collect(), &Gelu);
+            });
             register(gradients, x.map(|node| node.id), tensor(output, shape(&gradient)));
         }
     }
 
     pub(super) fn gelu<const D: usize>(x: Operand) -> Tensor<D> {
         record([x], Gelu, |[x], [keeps]| {
-            let x = contiguous(x);
-            let mut output = vec![0.0; values(&x).len()];
-            run(output.chunks_mut(piece(1)).zip(values(&x).chunks(piece(1))).collect(), &Gelu);
+            // In place where nobody else holds the numbers.
+            let mut x = contiguous(x);
+            let len = values(&x).len();
+            if !keeps && let Some(numbers) = x.try_storage_mut::<f32>().filter(|numbers| numbers.len() == len) {
+                run(numbers.chunks_mut(piece(1)).collect(), &Gelu);
+                return (x, None);
+            }
+            let output = written(len, |output| {
+                run(output.chunks_mut(piece(1)).zip(values(&x).chunks(piece(1))).collect(), &Gelu);
+            });
             let output = tensor(output, shape(&x));
             (output, keeps.then_some(x))
         })
     }
 
-    impl Work<(&mut [f32], &[f32])> for Gelu {
+    impl Work<&mut [f32]> for Gelu {
         type Result = ();
 
         #[inline(always)]
-        fn work<S: pulp::Simd>(&self, _: S, (output, x): (&mut [f32], &[f32])) {
-            for (output, x) in output.iter_mut().zip(x) {
-                *output = x * normal(*x).0;
+        fn work<S: pulp::Simd>(&self, _: S, x: &mut [f32]) {
+            for x in x {
+                *x *= normal(*x).0;
             }
         }
     }
 
-    impl Work<((&mut [f32], &[f32]), &[f32])> for Gelu {
+    impl Work<(&mut [MaybeUninit<f32>], &[f32])> for Gelu {
         type Result = ();
 
         #[inline(always)]
-        fn work<S: pulp::Simd>(&self, _: S, ((output, gradient), x): ((&mut [f32], &[f32]), &[f32])) {
+        fn work<S: pulp::Simd>(&self, _: S, (output, x): (&mut [MaybeUninit<f32>], &[f32])) {
+            for (output, x) in output.iter_mut().zip(x) {
+                output.write(x * normal(*x).0);
+            }
+        }
+    }
+
+    /// A part of the result, of the gradient and of x.
+    type Reversed<'a> = ((&'a mut [MaybeUninit<f32>], &'a [f32]), &'a [f32]);
+
+    impl Work<Reversed<'_>> for Gelu {
+        type Result = ();
+
+        #[inline(always)]
+        fn work<S: pulp::Simd>(&self, _: S, ((output, gradient), x): Reversed<'_>) {
             for ((output, gradient), x) in output.iter_mut().zip(gradient).zip(x) {
                 let (cdf, density) = normal(*x);
-                *output = gradient * (cdf + x * density);
+                output.write(gradient * (cdf + x * density));
             }
         }
     }

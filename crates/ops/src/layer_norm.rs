@@ -24,6 +24,8 @@ pub fn layer_norm<const D: usize>(x: Tensor<D>, gamma: Tensor<1>, beta: Option<T
 
 #[cfg(feature = "flex")]
 mod own {
+    use std::mem::MaybeUninit;
+
     use burn::backend::Flex;
     use burn::backend::autodiff::checkpoint::base::Checkpointer;
     use burn::backend::autodiff::grads::Gradients;
@@ -31,7 +33,7 @@ mod own {
     use burn::tensor::{Shape, Tensor};
 
     use crate::flex::{Operand, Raw, contiguous, record, register, shape, tensor, values};
-    use crate::kernel::{Work, math, piece, rows_in_piece, run};
+    use crate::kernel::{Work, math, piece, rows_in_piece, run, written};
 
     #[derive(Debug)]
     struct LayerNorm;
@@ -73,11 +75,12 @@ mod own {
 
     fn forward(x: &[f32], gamma: &[f32], beta: &[f32], epsilon: f32) -> (Vec<f32>, Vec<Moments>) {
         let width = gamma.len();
-        let mut output = vec![0.0; x.len()];
         let mut moments = vec![[0.0; 2]; x.len() / width];
-        let pieces = output.chunks_mut(piece(width)).zip(x.chunks(piece(width)));
-        let pieces = pieces.zip(moments.chunks_mut(rows_in_piece(width))).collect();
-        run(pieces, &Forward { gamma, beta, epsilon });
+        let output = written(x.len(), |output| {
+            let pieces = output.chunks_mut(piece(width)).zip(x.chunks(piece(width)));
+            let pieces = pieces.zip(moments.chunks_mut(rows_in_piece(width))).collect();
+            run(pieces, &Forward { gamma, beta, epsilon });
+        });
         (output, moments)
     }
 
@@ -104,11 +107,11 @@ mod own {
     /// The gradient of x.
     fn input(x: &[f32], gradient: &[f32], gamma: &[f32], moments: &[Moments]) -> Vec<f32> {
         let width = gamma.len();
-        let mut output = vec![0.0; x.len()];
-        let pieces = output.chunks_mut(piece(width)).zip(x.chunks(piece(width)));
-        let pieces = pieces.zip(gradient.chunks(piece(width))).zip(moments.chunks(rows_in_piece(width))).collect();
-        run(pieces, &Input { gamma });
-        output
+        written(x.len(), |output| {
+            let pieces = output.chunks_mut(piece(width)).zip(x.chunks(piece(width)));
+            let pieces = pieces.zip(gradient.chunks(piece(width))).zip(moments.chunks(rows_in_piece(width))).collect();
+            run(pieces, &Input { gamma });
+        })
     }
 
     /// The gradients of gamma and beta.
@@ -130,11 +133,14 @@ mod own {
         epsilon: f32,
     }
 
-    impl Work<((&mut [f32], &[f32]), &mut [Moments])> for Forward<'_> {
+    /// A part of the result, of x and of the moments.
+    type Normed<'a> = ((&'a mut [MaybeUninit<f32>], &'a [f32]), &'a mut [Moments]);
+
+    impl Work<Normed<'_>> for Forward<'_> {
         type Result = ();
 
         #[inline(always)]
-        fn work<S: pulp::Simd>(&self, _: S, ((output, x), moments): ((&mut [f32], &[f32]), &mut [Moments])) {
+        fn work<S: pulp::Simd>(&self, _: S, ((output, x), moments): Normed<'_>) {
             let Self { gamma, beta, epsilon } = *self;
             let width = gamma.len();
             for ((output, x), moments) in output.chunks_exact_mut(width).zip(x.chunks_exact(width)).zip(moments) {
@@ -142,7 +148,7 @@ mod own {
                 let variance = math::sum(x, |x| (x - mean) * (x - mean)) / width as f32;
                 let scale = 1.0 / (variance + epsilon).sqrt();
                 for (((output, x), gamma), beta) in output.iter_mut().zip(x).zip(gamma).zip(beta) {
-                    *output = (x - mean) * scale * gamma + beta;
+                    output.write((x - mean) * scale * gamma + beta);
                 }
                 *moments = [mean, scale];
             }
@@ -153,26 +159,23 @@ mod own {
         gamma: &'a [f32],
     }
 
-    impl Work<(((&mut [f32], &[f32]), &[f32]), &[Moments])> for Input<'_> {
+    /// A part of the result, of x, of the gradient and of the moments.
+    type Reversed<'a> = (((&'a mut [MaybeUninit<f32>], &'a [f32]), &'a [f32]), &'a [Moments]);
+
+    impl Work<Reversed<'_>> for Input<'_> {
         type Result = ();
 
         #[inline(always)]
-        fn work<S: pulp::Simd>(
-            &self,
-            _: S,
-            (((output, x), gradient), moments): (((&mut [f32], &[f32]), &[f32]), &[Moments]),
-        ) {
+        fn work<S: pulp::Simd>(&self, _: S, (((output, x), gradient), moments): Reversed<'_>) {
             let gamma = self.gamma;
             let width = gamma.len();
             let rows = output.chunks_exact_mut(width).zip(x.chunks_exact(width)).zip(gradient.chunks_exact(width));
             for (((output, x), gradient), [mean, scale]) in rows.zip(moments) {
-                for ((output, gradient), gamma) in output.iter_mut().zip(gradient).zip(gamma) {
-                    *output = gradient * gamma;
-                }
-                let along_one = math::sum(output, |g| g) / width as f32;
-                let along_x = math::sum2(output, x, |g, x| g * (x - mean)) * scale * scale / width as f32;
-                for (output, x) in output.iter_mut().zip(x) {
-                    *output = (*output - along_one - (x - mean) * along_x) * scale;
+                let along_one = math::sum2(gradient, gamma, |g, gamma| g * gamma) / width as f32;
+                let along_x = math::sum3(gradient, gamma, x, |g, gamma, x| g * gamma * (x - mean));
+                let along_x = along_x * scale * scale / width as f32;
+                for (((output, gradient), gamma), x) in output.iter_mut().zip(gradient).zip(gamma).zip(x) {
+                    output.write((gradient * gamma - along_one - (x - mean) * along_x) * scale);
                 }
             }
         }

@@ -30,6 +30,8 @@ mod gelu;
 mod kernel;
 mod layer_norm;
 mod linear;
+mod pool;
+mod rows;
 mod softmax;
 
 pub use allocator::keep_freed_memory;
@@ -38,4 +40,6 @@ pub use dropout::dropout;
 pub use gelu::gelu;
 pub use layer_norm::layer_norm;
 pub use linear::linear;
+pub use pool::on_working_thread;
+pub use rows::{Rows, take_rows};
 pub use softmax::softmax;

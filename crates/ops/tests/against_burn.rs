@@ -4,7 +4,7 @@
 use burn::tensor::activation::softmax as burn_softmax;
 use burn::tensor::{Bool, Device, Distribution, Tensor};
 use burn_adapters_ops::{
-    AttentionOptions, Dropout, attention, dropout, gelu, layer_norm, linear, packed_attention, softmax,
+    AttentionOptions, Dropout, Rows, attention, dropout, gelu, layer_norm, linear, packed_attention, softmax, take_rows,
 };
 
 fn random<const D: usize>(shape: [usize; D]) -> Tensor<D> {
@@ -89,6 +89,24 @@ fn linear_is_a_product_and_a_sum() {
     // Batches of sequences, and a frozen weight.
     let weight = random([40, 24]);
     same([random([4, 50, 40])], |[x]| linear(x, weight.clone(), None), |[x]| x.matmul(weight.clone().unsqueeze()));
+}
+
+#[test]
+fn rows_are_taken_and_put_back() {
+    let from = [Some(4), None, Some(0), Some(2), None];
+    let rows = Rows::new(from, 6).unwrap();
+    let theirs = |x: Tensor<2>| {
+        let zeros = Tensor::<2>::zeros([1, 700], &x.device());
+        let parts = from.map(|row| row.map_or_else(|| zeros.clone(), |row| x.clone().narrow(0, row, 1)));
+        Tensor::cat(parts.to_vec(), 0)
+    };
+    same([random([6, 700])], |[x]| take_rows(x, &rows), |[x]| theirs(x));
+    let x = random([6, 3]);
+    let back = take_rows(take_rows(x.clone(), &rows), &rows.inverse());
+    let kept = Tensor::<2>::from_data([[1.0], [0.0], [1.0], [0.0], [1.0], [0.0]], &Device::default());
+    close(back, x * kept);
+    assert_eq!(Rows::new([Some(1), Some(1)], 3), None);
+    assert_eq!(Rows::new([Some(3)], 3), None);
 }
 
 #[test]

@@ -3,22 +3,29 @@
 /// Independent partial sums: as many as the widest vector has lanes.
 const LANES: usize = 16;
 
-/// The sum of `f` of both slices' elements.
+/// The sum of `f` of the elements of three slices.
 #[inline(always)]
-pub(crate) fn sum2(a: &[f32], b: &[f32], f: impl Fn(f32, f32) -> f32) -> f32 {
+pub(crate) fn sum3(a: &[f32], b: &[f32], c: &[f32], f: impl Fn(f32, f32, f32) -> f32) -> f32 {
     let mut lanes = [0.0_f32; LANES];
     let (a_whole, a_rest) = a.as_chunks::<LANES>();
     let (b_whole, b_rest) = b.as_chunks::<LANES>();
-    for (a, b) in a_whole.iter().zip(b_whole) {
+    let (c_whole, c_rest) = c.as_chunks::<LANES>();
+    for ((a, b), c) in a_whole.iter().zip(b_whole).zip(c_whole) {
         for lane in 0..LANES {
-            lanes[lane] += f(a[lane], b[lane]);
+            lanes[lane] += f(a[lane], b[lane], c[lane]);
         }
     }
     let mut rest = 0.0;
-    for (a, b) in a_rest.iter().zip(b_rest) {
-        rest += f(*a, *b);
+    for ((a, b), c) in a_rest.iter().zip(b_rest).zip(c_rest) {
+        rest += f(*a, *b, *c);
     }
     fold(lanes, |a, b| a + b) + rest
+}
+
+/// The sum of `f` of both slices' elements.
+#[inline(always)]
+pub(crate) fn sum2(a: &[f32], b: &[f32], f: impl Fn(f32, f32) -> f32) -> f32 {
+    sum3(a, b, b, |a, b, _| f(a, b))
 }
 
 /// The sum of `f` of the elements.

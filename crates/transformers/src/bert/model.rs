@@ -164,7 +164,7 @@ impl Bert {
         let mut mask = None;
         // A backend that compiles its kernels for shapes would have a new one for each batch.
         let packs = first_only && has_own_kernels(&self.device());
-        if let Some(packing) = packs.then(|| Packing::new(&padding, hooks, &self.device())).flatten() {
+        if let Some(packing) = packs.then(|| Packing::new(&padding, hooks)).flatten() {
             let [batch, keys] = padding.dims();
             let mask = padding.reshape([batch, 1, 1, keys]);
             hidden = packing.pack(hidden);
