@@ -29,9 +29,9 @@ impl Batch {
         self.rows.iter().map(|row| row.ids.len()).sum()
     }
 
-    /// Rows, and positions of the longest.
-    pub(crate) fn shape(&self) -> [usize; 2] {
-        [self.rows.len(), self.tokens().sequence()]
+    /// The number of tokens of each row.
+    pub(crate) fn lengths(&self) -> Vec<usize> {
+        self.rows.iter().map(|row| row.ids.len()).collect()
     }
 
     /// Tells whether two sides see the same tokens.
@@ -110,7 +110,7 @@ mod tests {
     fn tokens_are_taken_as_they_are() {
         let specs = [BatchSpec::Tokens(vec![vec![5, 6], vec![7]])];
         let batches = batches(&specs, Path::new("none"), Path::new("none")).unwrap();
-        assert_eq!((batches[0].count(), batches[0].shape()), (3, [2, 2]));
+        assert_eq!((batches[0].count(), batches[0].lengths()), (3, vec![1, 2]));
         assert_eq!(batches[0].checksum(), 5 + 2 * 6 + 3 * 7);
         assert_eq!(batches[0].labels, Labels::Classes(vec![0, 1]));
         assert_eq!(batches[0].part(1, 2), [Row::new(vec![7])]);

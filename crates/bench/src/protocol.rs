@@ -81,8 +81,10 @@ pub(crate) enum Kind {
     Step,
     /// A training step of the whole model.
     Full,
-    /// A training step of Burn's own LoRA on the query and value weights.
+    /// A training step of Burn's own LoRA on the query and value weights of a model of Burn's own modules.
     BurnLora,
+    /// The same on our model.
+    BurnLoraHere,
     /// Logits of a batch.
     Infer,
     /// The same with the adapter merged into the weights.
@@ -141,7 +143,7 @@ pub(crate) struct Check {
     /// A sum over the tokens of the first batch, each times its place.
     pub(crate) checksum: u64,
     /// Rows and positions of each batch.
-    pub(crate) shapes: Vec<[usize; 2]>,
+    pub(crate) lengths: Vec<Vec<usize>>,
     /// The logits of the first batch.
     pub(crate) logits: Vec<Vec<f32>>,
     /// Its loss, of jobs that train.

@@ -49,7 +49,7 @@ impl Server {
                 // First, so that two are never in memory together.
                 self.job = None;
                 let (job, mut check) = jobs::prepare(&prepare, &self.device)?;
-                check.shapes = job.batches().iter().map(Batch::shape).collect();
+                check.lengths = job.batches().iter().map(Batch::lengths).collect();
                 self.job = Some(job);
                 Ok(Answer::Prepared { check })
             }

@@ -1,8 +1,7 @@
 //! The floor of a job: the operations that it cannot do without, over the rate of this machine's matrix products.
 //!
-//! Counted are the products of the base model alone, a multiplication and an addition as two operations, over all
-//! positions of a padded batch: an adapter's own are a few in a hundred. Not counted is what need not be computed: in
-//! the last layer all but the first position, which is what the head reads, beside the keys and values of the others; in
+//! Counted are the products of the base model alone, a multiplication and an addition as two operations: an adapter's
+//! own are a few in a hundred. Not counted is what need not be computed: padding; in the last layer all but the first position, which is what the head reads, beside the keys and values of the others; in
 //! the backward pass the layers up to the lowest that is trained, and the gradients of frozen weights. A floor is too low
 //! rather than too high.
 
@@ -41,31 +40,32 @@ pub(crate) enum Work {
     Full,
 }
 
-/// The operations on a batch of rows, padded to `positions` each.
-pub(crate) fn operations(sizes: Sizes, [rows, positions]: [usize; 2], work: Work) -> f64 {
-    let [rows, positions, hidden, wide] = [rows, positions, sizes.hidden, sizes.intermediate].map(|size| size as f64);
-    let all = rows * positions;
+/// The operations on a batch of rows of these lengths.
+pub(crate) fn operations(sizes: Sizes, lengths: &[usize], work: Work) -> f64 {
+    let [rows, hidden, wide] = [lengths.len(), sizes.hidden, sizes.intermediate].map(|size| size as f64);
+    let all = lengths.iter().sum::<usize>() as f64;
+    let squares = lengths.iter().map(|length| length * length).sum::<usize>() as f64;
     let matrix = 2.0 * hidden * hidden;
     let feed_forward = 4.0 * hidden * wide;
-    // Scores, and the weighted values, of this many queries a row.
-    let attention = |queries: f64| 4.0 * rows * queries * positions * hidden;
+    // Scores, and the weighted values: of every position with every one of its row, and of the first with every one.
+    let (attention, first_attention) = (4.0 * squares * hidden, 4.0 * all * hidden);
 
     let linear = all * (4.0 * matrix + feed_forward);
     let last_linear = all * 2.0 * matrix + rows * (2.0 * matrix + feed_forward);
     let layers = sizes.layers.saturating_sub(1) as f64;
-    let forward = layers * (linear + attention(positions)) + last_linear + attention(1.0);
+    let forward = layers * (linear + attention) + last_linear + first_attention;
     match work {
         Work::Nothing => 0.0,
         Work::Infer => forward,
         Work::Step { lowest } => {
             let above = sizes.layers.saturating_sub(lowest + 1);
-            let last = if above > 0 { last_linear + 2.0 * attention(1.0) } else { 0.0 };
-            let back = above.saturating_sub(1) as f64 * (linear + 2.0 * attention(positions));
+            let last = if above > 0 { last_linear + 2.0 * first_attention } else { 0.0 };
+            let back = above.saturating_sub(1) as f64 * (linear + 2.0 * attention);
             forward + back + last
         }
         Work::Full => {
-            let back = layers * (2.0 * linear + 2.0 * attention(positions));
-            forward + back + 2.0 * last_linear + 2.0 * attention(1.0)
+            let back = layers * (2.0 * linear + 2.0 * attention);
+            forward + back + 2.0 * last_linear + 2.0 * first_attention
         }
     }
 }
@@ -83,21 +83,21 @@ mod tests {
     fn a_pass_of_one_position_is_two_operations_a_weight_and_the_scores() {
         // 4·384² + 2·384·1536 weights a layer, and one score and one weighted value of 384 products each.
         let expected = 6.0 * 2.0 * (4.0 * 384.0 * 384.0 + 2.0 * 384.0 * 1536.0) + 6.0 * 4.0 * 384.0;
-        assert_eq!(operations(MINILM, [1, 1], Work::Infer), expected);
+        assert_eq!(operations(MINILM, &[1], Work::Infer), expected);
     }
 
     #[test]
     fn rows_add_up_and_more_work_is_more_operations() {
-        let of = |batch, work| operations(MINILM, batch, work);
-        assert_eq!(of([8, 32], Work::Infer), 8.0 * of([1, 32], Work::Infer));
-        let step = of([8, 32], Work::Step { lowest: 0 });
-        let upper = of([8, 32], Work::Step { lowest: 3 });
-        assert!(of([8, 32], Work::Infer) < upper && upper < step && step < of([8, 32], Work::Full));
+        let of = |lengths: &[usize], work| operations(MINILM, lengths, work);
+        assert_eq!(of(&[32; 8], Work::Infer), 8.0 * of(&[32], Work::Infer));
+        let step = of(&[32; 8], Work::Step { lowest: 0 });
+        let upper = of(&[32; 8], Work::Step { lowest: 3 });
+        assert!(of(&[32; 8], Work::Infer) < upper && upper < step && step < of(&[32; 8], Work::Full));
     }
 
     #[test]
     fn an_adapter_in_the_last_layer_costs_no_way_back() {
-        let of = |work| operations(MINILM, [2, 9], work);
+        let of = |work| operations(MINILM, &[9, 9], work);
         assert_eq!(of(Work::Step { lowest: 5 }), of(Work::Infer));
     }
 

@@ -383,7 +383,8 @@ fn burn_lora(wanted: &Wanted) -> Vec<Job> {
         let plain = |contestant| Contestant { noise: 0.0, ..contestant };
         let contestants = vec![
             plain(Contestant::ours("step", "lora")),
-            plain(Contestant::ours("burn_lora", "lora").called("burn's apply_lora")),
+            plain(Contestant::ours("burn_lora", "lora").called("burn's apply_lora, burn's modules")),
+            plain(Contestant::ours("burn_lora_here", "lora").called("burn's apply_lora, our model")),
         ];
         let job = Job::new(Family::BurnLora, "step lora", *model, sentences(*model, 32), contestants);
         job.working(Work::Step { lowest: 0 })

@@ -82,13 +82,13 @@ pub(crate) fn measure(job: &Job, place: &Place, repetitions: usize) -> Result<Me
     let mut sides = Vec::with_capacity(contestants.len());
     let mut times = Vec::with_capacity(contestants.len());
     let mut first: Option<Value> = None;
-    let mut shapes = Vec::new();
+    let mut batches = Vec::new();
     for contestant in contestants {
         let mut side = place.start(&contestant.label, contestant.python)?;
         let check = prepare(&mut side, job, contestant, &model, place)?;
         match &first {
             None => {
-                shapes = shapes_of(&check);
+                batches = lengths_of(&check);
                 first = Some(check.clone());
             }
             Some(first) if contestant.agrees => agree(first, &check).map_err(|what| {
@@ -121,7 +121,7 @@ pub(crate) fn measure(job: &Job, place: &Place, repetitions: usize) -> Result<Me
         times.peak = side.peak();
     }
     let sizes = place.sizes(job.model)?;
-    let all: Vec<f64> = shapes.iter().map(|shape| operations(sizes, *shape, job.work)).collect();
+    let all: Vec<f64> = batches.iter().map(|lengths| operations(sizes, lengths, job.work)).collect();
     Ok(Measured {
         family: job.family.name(),
         name: job.name.clone(),
@@ -179,12 +179,12 @@ pub(crate) fn candidates(cores: usize) -> Vec<usize> {
     list
 }
 
-fn shapes_of(check: &Value) -> Vec<[usize; 2]> {
-    let shape = |value: &Value| {
-        let size = |index: usize| usize::try_from(value.get(index)?.as_u64()?).ok();
-        Some([size(0)?, size(1)?])
-    };
-    check.get("shapes").and_then(Value::as_array).into_iter().flatten().filter_map(shape).collect()
+/// Of each batch, the number of tokens of each row.
+pub(crate) fn lengths_of(check: &Value) -> Vec<Vec<usize>> {
+    let array = |value: &Value| value.as_array().cloned().unwrap_or_default();
+    let batches = check.get("lengths").map(array).unwrap_or_default();
+    let numbers = |batch: &Value| array(batch).iter().filter_map(|n| usize::try_from(n.as_u64()?).ok()).collect();
+    batches.iter().map(numbers).collect()
 }
 
 /// Whether two sides compute the same; what differs, if not.

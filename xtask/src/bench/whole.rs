@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::floor::{Sizes, Work, operations};
 use super::jobs::{Family, Input, Model, SENTENCES};
-use super::measure::{Measured, Times, agree, best_threads};
+use super::measure::{Measured, Times, agree, best_threads, lengths_of};
 use super::place::{Place, program};
 use crate::process::root;
 
@@ -155,10 +155,8 @@ fn quickstart_operations(place: &Place, epochs: usize) -> Result<f64, String> {
         "batches": batches,
     }))?;
     let sizes: Sizes = place.sizes(Model::MiniLm)?;
-    let lengths = answer["check"]["shapes"].as_array().into_iter().flatten();
-    let lengths = lengths.filter_map(|shape| usize::try_from(shape.get(1)?.as_u64()?).ok());
-    let each = lengths.enumerate().map(|(row, length)| {
-        let of = |work| operations(sizes, [1, length], work);
+    let each = lengths_of(&answer["check"]).into_iter().enumerate().map(|(row, lengths)| {
+        let of = |work| operations(sizes, &lengths, work);
         match row % 10 {
             0 => (epochs + 2) as f64 * of(Work::Infer),
             _ => epochs as f64 * of(Work::Step { lowest: 0 }),

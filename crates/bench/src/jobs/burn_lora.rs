@@ -1,4 +1,5 @@
-//! A training step of Burn's own LoRA (`apply_lora`) on the query and value weights, as a user of Burn writes it.
+//! A training step of Burn's own LoRA (`apply_lora`) on the query and value weights, as a user of Burn writes it: on a
+//! model of Burn's own modules, or on ours.
 
 use std::time::{Duration, Instant};
 
@@ -6,9 +7,13 @@ use burn::grad_clipping::GradientClippingConfig;
 use burn::module::{Lora, Module, ModuleVisitor, Param, ParamGroup};
 use burn::optim::{AdamWConfig, GradientsParams, ModuleOptimizer};
 use burn::tensor::{Device, Tensor};
+use burn_adapters_model::{AdapterBank, Hooks};
+use burn_adapters_train::{BoxError, Encoded, TextEncoder, TokenBatch};
+use burn_adapters_transformers::Bert;
 
 use super::Prepared;
 use super::parts::{LEARNING_RATE, MAX_NORM, check, logits, scalar};
+use super::plain::Plain;
 use super::whole::{Whole, setup};
 use crate::Failed;
 use crate::data::Batch;
@@ -19,29 +24,74 @@ use crate::protocol::Prepare;
 const RANK: usize = 8;
 const ALPHA: f64 = 8.0;
 
+/// The model that gets the LoRA.
+// A box is no Burn module.
+#[allow(clippy::large_enum_variant)]
+#[derive(Module, Debug)]
+enum Model {
+    Ours(Bert),
+    Plain(Plain),
+}
+
+impl TextEncoder for Model {
+    fn encode(&self, batch: &TokenBatch<'_>, hooks: &Hooks<'_>) -> Result<Encoded, BoxError> {
+        match self {
+            Self::Ours(bert) => bert.encode(batch, hooks),
+            Self::Plain(plain) => plain.encode(batch, hooks),
+        }
+    }
+
+    fn encode_first(&self, batch: &TokenBatch<'_>, hooks: &Hooks<'_>) -> Result<Encoded, BoxError> {
+        match self {
+            Self::Ours(bert) => bert.encode_first(batch, hooks),
+            Self::Plain(plain) => plain.encode_first(batch, hooks),
+        }
+    }
+
+    fn device(&self) -> Device {
+        match self {
+            Self::Ours(bert) => bert.device(),
+            Self::Plain(plain) => TextEncoder::device(plain),
+        }
+    }
+}
+
+/// The model and the bank that holds its head.
+#[derive(Module, Debug)]
+struct Trained {
+    model: Model,
+    bank: AdapterBank,
+}
+
 struct BurnLora {
-    whole: Whole,
+    trained: Trained,
     batches: Vec<Batch>,
     optimizer: ModuleOptimizer,
     steps: u64,
 }
 
-pub(super) fn prepare(prepare: &Prepare, device: &Device) -> Result<Prepared, Failed> {
+pub(super) fn prepare(prepare: &Prepare, device: &Device, ours: bool) -> Result<Prepared, Failed> {
     let (Whole { bert, bank }, batches) = Whole::load(prepare, device)?;
     let group = ParamGroup::from_regex(r"(query|value)\.weight$").map_err(|error| format!("{error:?}"))?;
-    let bert = bert.apply_lora(Lora::new(RANK, ALPHA).set_param_group(group));
-    let whole = Whole { bert, bank: bank.set_require_grad(true) };
-    let (mut check, _) = check(&whole.bert, &whole.bank, &setup(), &batches[0])?;
-    check.parameters = trained(&whole.bert);
+    let lora = Lora::new(RANK, ALPHA).set_param_group(group);
+    let model =
+        if ours { Model::Ours(bert) } else { Model::Plain(Plain::load(&prepare.model, &device.clone().autodiff())?) };
+    let trained = Trained { model: model.apply_lora(lora), bank: bank.set_require_grad(true) };
+    let quiet = match trained.model.clone() {
+        Model::Plain(plain) => Model::Plain(plain.without_dropout()),
+        ours => ours,
+    };
+    let (mut check, _) = check(&quiet, &trained.bank, &setup(), &batches[0])?;
+    check.parameters = numbers(&trained.model);
     let optimizer = AdamWConfig::new()
         .with_weight_decay(0.0)
         .with_grad_clipping(Some(GradientClippingConfig::Norm(MAX_NORM as f32)))
         .init();
-    Ok((Box::new(BurnLora { whole, batches, optimizer, steps: 0 }), check))
+    Ok((Box::new(BurnLora { trained, batches, optimizer, steps: 0 }), check))
 }
 
 /// The numbers in parameters that are trained.
-fn trained(module: &impl Module) -> usize {
+fn numbers(module: &impl Module) -> usize {
     struct Count(usize);
     impl ModuleVisitor for Count {
         fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
@@ -64,15 +114,16 @@ impl Job for BurnLora {
         let batch = &self.batches[index % self.batches.len()];
         let setup = setup().training();
         let start = Instant::now();
-        self.whole.bert.device().seed(self.steps);
-        let logits = logits(&self.whole.bert, &self.whole.bank, &setup, &batch.tokens())?;
-        let loss = self.whole.bank.head_of(&setup)?.loss(logits, &batch.labels)?;
+        let device = TextEncoder::device(&self.trained.model);
+        device.seed(self.steps);
+        let logits = logits(&self.trained.model, &self.trained.bank, &setup, &batch.tokens())?;
+        let loss = self.trained.bank.head_of(&setup)?.loss(logits, &batch.labels)?;
         if !scalar(loss.clone())?.is_finite() {
             return Err("the loss is no number any more".into());
         }
-        let gradients = GradientsParams::from_grads(loss.backward(), &self.whole);
-        self.whole = self.optimizer.step(LEARNING_RATE, self.whole.clone(), gradients);
-        self.whole.bert.device().sync()?;
+        let gradients = GradientsParams::from_grads(loss.backward(), &self.trained);
+        self.trained = self.optimizer.step(LEARNING_RATE, self.trained.clone(), gradients);
+        device.sync()?;
         self.steps += 1;
         Ok(start.elapsed())
     }

@@ -4,6 +4,7 @@ mod adding;
 mod burn_lora;
 mod infer;
 mod parts;
+mod plain;
 mod routed;
 mod step;
 mod whole;
@@ -21,7 +22,8 @@ pub(crate) fn prepare(prepare: &Prepare, device: &Device) -> Result<Prepared, Fa
     match prepare.kind {
         Kind::Step => step::prepare(prepare, device),
         Kind::Full => whole::prepare(prepare, device),
-        Kind::BurnLora => burn_lora::prepare(prepare, device),
+        Kind::BurnLora => burn_lora::prepare(prepare, device, false),
+        Kind::BurnLoraHere => burn_lora::prepare(prepare, device, true),
         Kind::Infer => infer::prepare(prepare, device),
         Kind::InferMerged => infer::prepare_merged(prepare, device),
         Kind::Routed | Kind::Separate => routed::prepare(prepare, device),
