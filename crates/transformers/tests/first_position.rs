@@ -1,22 +1,28 @@
-//! The first position alone is the first position of all, whatever the adapters do.
+//! The first position alone is the first position of all, whatever the adapters do. On a backend with kernels of our own it
+//! is computed without the padding.
 #![allow(clippy::unwrap_used, missing_docs)]
 
-use burn::tensor::Device;
+use burn::module::{Module, ModuleVisitor, Param};
+use burn::tensor::{Device, Gradients, Tensor};
 use burn_adapters_composition::Composition;
 use burn_adapters_model::{AdapterBank, Setup};
 use burn_adapters_transformers::{Batch, Bert, BertConfig, Row};
 
 const LENGTHS: [usize; 3] = [9, 4, 7];
 
-fn check(bert: &Bert, bank: &AdapterBank, setup: &Setup) {
+fn batch(bert: &Bert) -> Batch {
     let rows: Vec<Row> =
         (0..3).map(|row| Row::new((0..LENGTHS[row]).map(|at| (row * 31 + at * 7) as u32 % 99).collect())).collect();
-    let batch = Batch::from_rows(&rows, 0, &bert.device());
+    Batch::from_rows(&rows, 0, &bert.device())
+}
+
+fn check(bert: &Bert, bank: &AdapterBank, setup: &Setup) {
+    let batch = batch(bert);
     let whole = bert.forward(batch.clone(), &bank.hooks(setup).unwrap()).unwrap();
     let first = bert.forward_first(batch, &bank.hooks(setup).unwrap()).unwrap();
     let [rows, positions, _] = first.hidden.dims();
     assert_eq!((rows, positions), (whole.hidden.dims()[0], 1));
-    let far = |a: burn::tensor::Tensor<2>, b: burn::tensor::Tensor<2>| (a - b).abs().max().into_scalar::<f32>();
+    let far = |a: Tensor<2>, b: Tensor<2>| (a - b).abs().max().into_scalar::<f32>();
     let hidden = far(whole.hidden.narrow(1, 0, 1).squeeze_dim(1), first.hidden.squeeze_dim(1));
     let pooled = far(whole.pooled.unwrap(), first.pooled.unwrap());
     assert!(hidden < 1e-5 && pooled < 1e-5, "{setup:?}: {hidden}, pooled {pooled}");
@@ -52,7 +58,82 @@ fn it_is_the_first_of_all_with_every_method() {
         bank.add_seeded("a", config.parse().unwrap(), 5).unwrap();
         let setup = Setup::adapter("a");
         check(&bert, &bank, &setup);
-        assert_eq!(bank.hooks(&setup).unwrap().treats_positions_alone(), alone, "{config}");
+        let hooks = bank.hooks(&setup).unwrap();
+        assert_eq!(hooks.treats_positions_alone(), alone, "{config}");
+        // A gate of a prefix is a mean over the whole sequence.
+        let packed = alone && !config.contains("use_gating");
+        assert_eq!(hooks.packed(&LENGTHS).is_some(), packed, "{config}");
+    }
+}
+
+#[test]
+fn blocks_of_rows_become_blocks_of_positions() {
+    let bert = bert();
+    let mut bank = AdapterBank::new(bert.spec(), &bert.device());
+    for (index, name) in ["a", "b"].into_iter().enumerate() {
+        bank.add_seeded(name, "seq_bn[reduction_factor=4]".parse().unwrap(), index as u64).unwrap();
+    }
+    bank.add_seeded("deep", "seq_bn[stochastic_depth=0.1]".parse().unwrap(), 7).unwrap();
+    let packed = |setup: &Setup, lengths: &[usize]| bank.hooks(setup).unwrap().packed(lengths).is_some();
+    let compose = |text: &str| Setup::compose(text.parse().unwrap());
+    assert!(packed(&compose("BatchSplit(a, b, batch_sizes=[1, 2])"), &LENGTHS));
+    assert!(packed(&compose("Stack(a, b)"), &LENGTHS) && packed(&Setup::base(), &LENGTHS));
+    assert!(packed(&Setup::compose(Composition::route([Some("b"), None, Some("a")])), &LENGTHS));
+    // Another number of rows, a repeated batch, a sequence that is cut.
+    assert!(!packed(&compose("BatchSplit(a, b, batch_sizes=[1, 1])"), &LENGTHS));
+    assert!(!packed(&Setup::compose(Composition::route([Some("b")])), &LENGTHS));
+    assert!(!packed(&compose("Parallel(a, b)"), &LENGTHS));
+    assert!(!packed(&compose("Split(a, b, splits=[5, 4])"), &LENGTHS));
+    // Stochastic depth drops whole rows, in training only.
+    assert!(packed(&Setup::adapter("deep"), &LENGTHS) && !packed(&Setup::adapter("deep").training(), &LENGTHS));
+}
+
+#[test]
+fn training_without_padding_has_the_gradients_of_training_with_it() {
+    let bert = bert();
+    let device = bert.device().autodiff();
+    for config in [
+        "seq_bn[reduction_factor=4]",
+        "lora[init_weights='bert']",
+        "prefix_tuning[prefix_length=3]",
+        "mam",
+        "seq_bn_inv",
+    ] {
+        let gradients = |first: bool| {
+            let mut bank = AdapterBank::new(bert.spec(), &device);
+            bank.add_seeded("a", config.parse().unwrap(), 5).unwrap();
+            let setup = Setup::adapter("a");
+            bank.train_only(&setup).unwrap();
+            let hooks = bank.hooks(&setup).unwrap();
+            let hidden = match first {
+                true => bert.forward_first(batch(&bert), &hooks).unwrap().hidden,
+                false => bert.forward(batch(&bert), &hooks).unwrap().hidden.narrow(1, 0, 1),
+            };
+            let gradients = hidden.powi_scalar(3).sum().backward();
+            let mut found = Found { gradients: &gradients, values: Vec::new() };
+            bank.visit(&mut found);
+            found.values
+        };
+        let (with, without) = (gradients(false), gradients(true));
+        assert!(!with.is_empty() && with.len() == without.len(), "{config}");
+        let largest = with.iter().fold(0.0_f32, |largest, value| largest.max(value.abs()));
+        for (with, without) in with.iter().zip(&without) {
+            assert!((with - without).abs() <= 1e-5 * largest.max(1.0), "{config}: {without} is not {with}");
+        }
+    }
+}
+
+/// All gradients there are.
+struct Found<'a> {
+    gradients: &'a Gradients,
+    values: Vec<f32>,
+}
+
+impl ModuleVisitor for Found<'_> {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        if let Some(gradient) = param.val().grad(self.gradients) {
+            self.values.extend(gradient.into_data().iter::<f32>());
+        }
     }
 }
 
