@@ -110,7 +110,7 @@ mod tests {
     fn tokens_are_taken_as_they_are() {
         let specs = [BatchSpec::Tokens(vec![vec![5, 6], vec![7]])];
         let batches = batches(&specs, Path::new("none"), Path::new("none")).unwrap();
-        assert_eq!((batches[0].count(), batches[0].lengths()), (3, vec![1, 2]));
+        assert_eq!((batches[0].count(), batches[0].lengths()), (3, vec![2, 1]));
         assert_eq!(batches[0].checksum(), 5 + 2 * 6 + 3 * 7);
         assert_eq!(batches[0].labels, Labels::Classes(vec![0, 1]));
         assert_eq!(batches[0].part(1, 2), [Row::new(vec![7])]);
