@@ -83,7 +83,7 @@ fn linear_is_a_product_and_a_sum() {
         );
         let turned = x.clone().transpose().reshape([d_input, rows]);
         same([turned], |[x]| linear(x.transpose(), weight.clone(), None), |[x]| x.transpose().matmul(weight.clone()));
-        let row = x.clone().slice([0..1]);
+        let row = x.clone().narrow(0, 0, 1);
         close(linear(row.clone().flatten::<1>(0, 1), weight.clone(), None), row.matmul(weight).flatten(0, 1));
     }
     // Batches of sequences, and a frozen weight.
