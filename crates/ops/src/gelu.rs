@@ -45,10 +45,14 @@ mod own {
         fn backward(self, ops: Ops<Raw, 1>, gradients: &mut Gradients, _: &mut Checkpointer) {
             let [x] = ops.parents;
             let gradient = contiguous(gradients.consume::<Flex>(&ops.node));
-            let output = written(values(&gradient).len(), |output| {
-                let pieces = output.chunks_mut(piece(1)).zip(values(&gradient).chunks(piece(1)));
-                run(pieces.zip(values(&ops.state).chunks(piece(1))).collect(), &Gelu);
-            });
+            let (gradients_of, x_of) = (values(&gradient), values(&ops.state));
+            assert_eq!(gradients_of.len(), x_of.len(), "a gradient is as large as what it is of");
+            let write = |output: &mut [MaybeUninit<f32>]| {
+                let pieces = output.chunks_mut(piece(1)).zip(gradients_of.chunks(piece(1)));
+                run(pieces.zip(x_of.chunks(piece(1))).collect(), &Gelu);
+            };
+            // SAFETY: the pieces are all of the output, and as many of the others; each element of one is written.
+            let output = unsafe { written(gradients_of.len(), write) };
             register(gradients, x.map(|node| node.id), tensor(output, shape(&gradient)));
         }
     }
@@ -62,9 +66,11 @@ mod own {
                 run(numbers.chunks_mut(piece(1)).collect(), &Gelu);
                 return (x, None);
             }
-            let output = written(len, |output| {
+            let write = |output: &mut [MaybeUninit<f32>]| {
                 run(output.chunks_mut(piece(1)).zip(values(&x).chunks(piece(1))).collect(), &Gelu);
-            });
+            };
+            // SAFETY: the pieces are all of the output, and as many of x; each element of one is written.
+            let output = unsafe { written(len, write) };
             let output = tensor(output, shape(&x));
             (output, keeps.then_some(x))
         })

@@ -76,11 +76,13 @@ mod own {
     fn forward(x: &[f32], gamma: &[f32], beta: &[f32], epsilon: f32) -> (Vec<f32>, Vec<Moments>) {
         let width = gamma.len();
         let mut moments = vec![[0.0; 2]; x.len() / width];
-        let output = written(x.len(), |output| {
+        let write = |output: &mut [MaybeUninit<f32>]| {
             let pieces = output.chunks_mut(piece(width)).zip(x.chunks(piece(width)));
             let pieces = pieces.zip(moments.chunks_mut(rows_in_piece(width))).collect();
             run(pieces, &Forward { gamma, beta, epsilon });
-        });
+        };
+        // SAFETY: x is whole rows of this width, and so are the pieces; each element of a row is written.
+        let output = unsafe { written(x.len(), write) };
         (output, moments)
     }
 
@@ -107,11 +109,14 @@ mod own {
     /// The gradient of x.
     fn input(x: &[f32], gradient: &[f32], gamma: &[f32], moments: &[Moments]) -> Vec<f32> {
         let width = gamma.len();
-        written(x.len(), |output| {
+        assert_eq!(gradient.len(), x.len(), "a gradient is as large as what it is of");
+        let write = |output: &mut [MaybeUninit<f32>]| {
             let pieces = output.chunks_mut(piece(width)).zip(x.chunks(piece(width)));
             let pieces = pieces.zip(gradient.chunks(piece(width))).zip(moments.chunks(rows_in_piece(width))).collect();
             run(pieces, &Input { gamma });
-        })
+        };
+        // SAFETY: x is whole rows of this width, and so are the pieces; each element of a row is written.
+        unsafe { written(x.len(), write) }
     }
 
     /// The gradients of gamma and beta.

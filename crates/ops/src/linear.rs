@@ -30,7 +30,7 @@ mod own {
     use burn::tensor::{Shape, Tensor};
 
     use crate::flex::{Operand, Raw, contiguous, record, register, shape, tensor, values};
-    use crate::kernel::dense::{Weight, column_sums, product, product_across};
+    use crate::kernel::dense::{Strided, column_sums, product, product_across};
 
     /// x, the weight and perhaps a bias.
     pub(super) enum Operands {
@@ -87,9 +87,9 @@ mod own {
     }
 
     /// A matrix wherever it lies.
-    fn matrix(raw: &Raw) -> Weight<'_> {
+    fn matrix(raw: &Raw) -> Strided<'_> {
         let (dims, strides) = (shape(raw), raw.layout().strides());
-        Weight {
+        Strided {
             numbers: &raw.storage::<f32>()[raw.layout().start_offset()..],
             rows: dims[0],
             columns: dims[1],

@@ -123,12 +123,14 @@ mod own {
     fn taken(x: Raw, from: &[Option<u32>]) -> Raw {
         let x = contiguous(x);
         let width = shape(&x).last().copied().unwrap_or(0);
-        let output = written(from.len() * width, |output| {
+        let write = |output: &mut [MaybeUninit<f32>]| {
             if width > 0 {
                 let pieces = output.chunks_mut(piece(width)).zip(from.chunks(rows_in_piece(width)));
                 run(pieces.collect(), &Copy { x: values(&x), width });
             }
-        });
+        };
+        // SAFETY: the output is a row for each that is taken, and each row is copied or filled.
+        let output = unsafe { written(from.len() * width, write) };
         tensor(output, Shape::new([from.len(), width]))
     }
 

@@ -159,7 +159,7 @@ fn warn(load: &Load) {
 fn machine(place: &Place) -> Result<Value, String> {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let ours = place.ask(&json!({"op": "hello"}))?;
-    let matmul = |threads: Option<usize>| json!({"op": "matmul", "size": 1536, "repetitions": 8, "threads": threads});
+    let matmul = |threads: Option<usize>| json!({"op": "matmul", "size": 1536, "repetitions": 40, "threads": threads});
     let ours_rate = place.ask(&matmul(None))?["flops_per_second"].as_f64();
     let (mut reference, mut rate, mut best_threads) = (Value::Null, None, None);
     if place.python.is_some() {

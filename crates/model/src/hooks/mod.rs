@@ -211,9 +211,9 @@ impl<'a> Hooks<'a> {
     }
 
     /// Hooks for the same batch without its padding: each position that is none becomes a row of its own, one after the
-    /// other, `[Σ lengths, 1, hidden]`, for the hooks at matrices and at the ends of sublayers. (The hook at attention is
-    /// called with whole sequences, on these hooks' own batch.) None where an adapter needs more than one position at a
-    /// time, or the row as a whole: see [`treats_positions_alone`](Self::treats_positions_alone).
+    /// other, `[Σ lengths, 1, hidden]`, for the hooks at matrices and at the ends of sublayers. Attention sees whole sequences,
+    /// and so its hook stays that of the hooks for the batch, called with padding. None where an adapter needs more than one
+    /// position at a time, or the row as a whole: see [`treats_positions_alone`](Self::treats_positions_alone).
     ///
     /// `lengths` has for each row of the batch the number of its positions that are no padding.
     pub fn packed(&self, lengths: &[usize]) -> Option<Self> {

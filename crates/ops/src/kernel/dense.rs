@@ -8,7 +8,7 @@ use super::{Work, piece, rows_in_piece, run, written};
 
 /// A matrix `[rows, columns]`, wherever its numbers lie.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Weight<'a> {
+pub(crate) struct Strided<'a> {
     /// From the first element on.
     pub(crate) numbers: &'a [f32],
     pub(crate) rows: usize,
@@ -17,7 +17,7 @@ pub(crate) struct Weight<'a> {
     pub(crate) strides: [isize; 2],
 }
 
-impl<'a> Weight<'a> {
+impl<'a> Strided<'a> {
     /// Rows one after the other.
     fn new(numbers: &'a [f32], rows: usize, columns: usize) -> Self {
         Self { numbers, rows, columns, strides: [columns as isize, 1] }
@@ -44,15 +44,15 @@ impl<'a> Weight<'a> {
 const WORTH_TRANSPOSING: usize = 64;
 
 /// `x · weight + bias`, of `[rows, weight.rows]`.
-pub(crate) fn product(x: &[f32], weight: Weight<'_>, bias: Option<&[f32]>) -> Vec<f32> {
+pub(crate) fn product(x: &[f32], weight: Strided<'_>, bias: Option<&[f32]>) -> Vec<f32> {
     let rows = x.len() / weight.rows;
     let [by_row, by_column] = weight.strides;
     let across = by_row == 1 && by_column == weight.rows as isize && weight.columns > 1;
     if across && rows >= WORTH_TRANSPOSING {
         let straight = transposed(weight);
-        return product(x, Weight::new(&straight, weight.rows, weight.columns), bias);
+        return product(x, Strided::new(&straight, weight.rows, weight.columns), bias);
     }
-    let mut output = multiplied(Weight::new(x, rows, weight.rows), weight);
+    let mut output = multiplied(Strided::new(x, rows, weight.rows), weight);
     if let Some(bias) = bias {
         run(output.chunks_mut(piece(bias.len())).collect(), &Add(bias));
     }
@@ -62,10 +62,10 @@ pub(crate) fn product(x: &[f32], weight: Weight<'_>, bias: Option<&[f32]>) -> Ve
 /// `leftᵀ · right`, of `[rows, left_width]` and `[rows, right_width]`.
 pub(crate) fn product_across(left: &[f32], left_width: usize, right: &[f32], right_width: usize) -> Vec<f32> {
     let rows = left.len() / left_width;
-    multiplied(Weight::new(left, rows, left_width).transposed(), Weight::new(right, rows, right_width))
+    multiplied(Strided::new(left, rows, left_width).transposed(), Strided::new(right, rows, right_width))
 }
 
-fn multiplied(left: Weight<'_>, right: Weight<'_>) -> Vec<f32> {
+fn multiplied(left: Strided<'_>, right: Strided<'_>) -> Vec<f32> {
     let (rows, columns) = (left.rows, right.columns);
     if rows == 0 || columns == 0 || left.columns == 0 {
         return vec![0.0; rows * columns];
@@ -76,7 +76,7 @@ fn multiplied(left: Weight<'_>, right: Weight<'_>) -> Vec<f32> {
     );
     let [left_rows, left_columns] = left.strides;
     let [right_rows, right_columns] = right.strides;
-    written(rows * columns, |output| {
+    let write = |output: &mut [MaybeUninit<f32>]| {
         // SAFETY: gemm reads the two matrices, which were just seen to lie in their slices, and writes, without reading it,
         // a matrix of as many numbers as the output has, row by row.
         unsafe {
@@ -102,18 +102,22 @@ fn multiplied(left: Weight<'_>, right: Weight<'_>) -> Vec<f32> {
                 Parallelism::Rayon(0),
             );
         }
-    })
+    };
+    // SAFETY: a product writes all of its result.
+    unsafe { written(rows * columns, write) }
 }
 
 /// The side of the blocks in which a matrix is transposed: a row of one fills a cache line.
 const BLOCK: usize = 16;
 
 /// The numbers row by row, of a matrix that has them column by column.
-fn transposed(matrix: Weight<'_>) -> Vec<f32> {
-    let Weight { numbers, rows, columns, .. } = matrix;
-    written(rows * columns, |output| {
+fn transposed(matrix: Strided<'_>) -> Vec<f32> {
+    let Strided { numbers, rows, columns, .. } = matrix;
+    let write = |output: &mut [MaybeUninit<f32>]| {
         run(output.chunks_mut(columns * BLOCK).enumerate().collect(), &Transpose { numbers, rows, columns });
-    })
+    };
+    // SAFETY: the pieces are all rows of the output, and each block of a row is written.
+    unsafe { written(rows * columns, write) }
 }
 
 struct Transpose<'a> {
@@ -214,7 +218,7 @@ mod tests {
     fn a_matrix_is_transposed_whatever_its_size() {
         for (rows, columns) in [(1, 1), (16, 16), (17, 40), (33, 5), (64, 48)] {
             let numbers: Vec<f32> = (0..rows * columns).map(|number| number as f32).collect();
-            let across = Weight::new(&numbers, columns, rows).transposed();
+            let across = Strided::new(&numbers, columns, rows).transposed();
             let straight = transposed(across);
             for row in 0..rows {
                 for column in 0..columns {
@@ -227,7 +231,7 @@ mod tests {
     #[test]
     #[should_panic(expected = "no product of")]
     fn a_matrix_that_reaches_beyond_its_numbers_is_not_read() {
-        let weight = Weight { numbers: &[1.0; 5], rows: 2, columns: 3, strides: [3, 1] };
+        let weight = Strided { numbers: &[1.0; 5], rows: 2, columns: 3, strides: [3, 1] };
         product(&[1.0; 4], weight, None);
     }
 }

@@ -22,11 +22,14 @@ pub(crate) fn piece(width: usize) -> usize {
     rows_in_piece(width) * width.max(1)
 }
 
-/// `len` numbers, all of which `write` writes: none is set to zero before.
-pub(crate) fn written(len: usize, write: impl FnOnce(&mut [MaybeUninit<f32>])) -> Vec<f32> {
+/// `len` numbers that `write` writes: none is set to zero before.
+///
+/// # Safety
+/// `write` must write every one.
+pub(crate) unsafe fn written(len: usize, write: impl FnOnce(&mut [MaybeUninit<f32>])) -> Vec<f32> {
     let mut numbers = Vec::with_capacity(len);
     write(&mut numbers.spare_capacity_mut()[..len]);
-    // SAFETY: as many were allocated, and each was written.
+    // SAFETY: as many were allocated, and the caller promises that each was written.
     unsafe { numbers.set_len(len) };
     numbers
 }
