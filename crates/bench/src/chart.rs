@@ -114,13 +114,8 @@ fn draw_bars(bars: &[Bar], title: &str, path: &Path) -> Result<(), Failed> {
     area.fill(&WHITE).map_err(|error| cannot(&error))?;
     let text = |text: &str, at: (i32, i32), style: TextStyle| area.draw_text(text, &style, at);
     text(title, (24, 18), font(24, FontStyle::Bold, INK)).map_err(|error| cannot(&error))?;
-    for (index, (name, color)) in [("ours", OURS), ("adapters (PyTorch)", THEIRS), ("floor", FLOOR)].iter().enumerate()
-    {
-        let x = 24 + 190 * index as i32;
-        let sign = Rectangle::new([(x, 58), (x + 22, 72)], color.filled());
-        area.draw(&sign).map_err(|error| cannot(&error))?;
-        text(name, (x + 30, 57), font(15, FontStyle::Normal, INK)).map_err(|error| cannot(&error))?;
-    }
+    let signs = [("ours", OURS), ("adapters (PyTorch)", THEIRS), ("floor", FLOOR)];
+    legend(&signs, &area).map_err(|error| cannot(&error))?;
     let greatest = bars.iter().flat_map(|bar| [bar.ours, bar.theirs.unwrap_or(0.0)]).fold(0.0, f64::max);
     let scale = f64::from(WIDTH as i32 - LEFT - RIGHT) / greatest.max(1e-12);
     for (index, bar) in bars.iter().enumerate() {
@@ -154,17 +149,31 @@ fn milliseconds(seconds: f64) -> String {
 
 fn draw_growth(lines: &Lines, path: &Path) -> Result<(), Failed> {
     let rows = lines.len().div_ceil(2);
-    let area = SVGBackend::new(path, (WIDTH, 60 + 340 * rows as u32)).into_drawing_area();
+    let area = SVGBackend::new(path, (WIDTH, 90 + 340 * rows as u32)).into_drawing_area();
     let cannot =
         |error: &dyn std::fmt::Display| -> Failed { format!("cannot draw {}: {error}", path.display()).into() };
     area.fill(&WHITE).map_err(|error| cannot(&error))?;
-    area.draw_text("How time grows, in ms: ours and adapters (PyTorch)", &font(24, FontStyle::Bold, INK), (24, 16))
+    area.draw_text("How time grows, in ms", &font(24, FontStyle::Bold, INK), (24, 16))
         .map_err(|error| cannot(&error))?;
-    let (_, charts) = area.split_vertically(60);
+    legend(&[("ours", OURS), ("adapters (PyTorch)", THEIRS)], &area).map_err(|error| cannot(&error))?;
+    let (_, charts) = area.split_vertically(90);
     for ((of, points), part) in lines.iter().zip(charts.split_evenly((rows, 2))) {
         draw_one(of, points, &part).map_err(|error| cannot(&error))?;
     }
     area.present().map_err(|error| cannot(&error))?;
+    Ok(())
+}
+
+/// What the colours mean, under the title.
+fn legend<DB: DrawingBackend>(
+    signs: &[(&str, RGBColor)],
+    area: &DrawingArea<DB, Shift>,
+) -> Result<(), DrawingAreaErrorKind<DB::ErrorType>> {
+    for (index, (name, color)) in signs.iter().enumerate() {
+        let x = 24 + 190 * index as i32;
+        area.draw(&Rectangle::new([(x, 58), (x + 22, 72)], color.filled()))?;
+        area.draw_text(name, &font(15, FontStyle::Normal, INK), (x + 30, 57))?;
+    }
     Ok(())
 }
 

@@ -82,13 +82,18 @@ fn measure(family: Family, name: &str, contestants: &[Contestant], repetitions: 
             let ran = run(one.label, &mut (one.command)())?;
             times.seconds.push(ran.seconds);
             times.peak = times.peak.max(ran.peak);
-            let told = ran.output.lines().rev().find_map(|line| serde_json::from_str::<Value>(line).ok());
-            let told = told.or_else(|| serde_json::from_str(&ran.output).ok());
-            times.extra = (one.told)(&told.ok_or_else(|| format!("{}: it printed no JSON", one.label))?);
+            let told = told(&ran.output).ok_or_else(|| format!("{}: it printed no JSON", one.label))?;
+            times.extra = (one.told)(&told);
         }
     }
     let (family, name) = (family.name(), name.to_owned());
     Ok(Measured { family, name, config: None, operations: None, times, growth: None })
+}
+
+/// What a program printed: a value in several lines, or one in the last line that is one.
+fn told(output: &str) -> Option<Value> {
+    let line = || output.lines().rev().find_map(|line| serde_json::from_str(line).ok());
+    serde_json::from_str(output).ok().or_else(line)
 }
 
 /// The threads with which the reference trains fastest.
@@ -209,6 +214,13 @@ pub(crate) fn cold_start(place: &Place, config: &str, repetitions: usize) -> Res
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_value_in_several_lines_is_not_taken_for_its_last_number() {
+        assert_eq!(told("{\n\"logits\": [\n0.5\n]\n}\n"), Some(json!({"logits": [0.5]})));
+        assert_eq!(told("loading\n{\"accuracy\": 0.8}\n"), Some(json!({"accuracy": 0.8})));
+        assert_eq!(told("nothing"), None);
+    }
 
     #[test]
     fn a_program_is_timed_and_its_failure_is_told() {
