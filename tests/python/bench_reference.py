@@ -81,10 +81,11 @@ def load_model(job):
 
 
 class Step:
-    """A training step: forward, loss, backward, clipping, AdamW."""
+    """A training step: forward, loss, backward, clipping, AdamW. In bf16 by autocast, under which weights stay f32."""
 
     def __init__(self, job):
         self.batches = read_batches(job)
+        self.bf16 = job.get("bf16", False)
         if job.get("library") == "peft":
             self.model = PeftModel(job)
         else:
@@ -101,10 +102,14 @@ class Step:
         self.trained = [value for _, value in named]
         self.optimizer = torch.optim.AdamW(self.trained, lr=LEARNING_RATE, weight_decay=0.0)
 
+    def forward(self, batch):
+        with torch.autocast("cpu", torch.bfloat16, enabled=self.bf16):
+            return self.model(**batch.inputs, labels=batch.labels)
+
     def check(self):
         self.model.eval()
         batch = self.batches[0]
-        output = self.model(**batch.inputs, labels=batch.labels)
+        output = self.forward(batch)
         output.loss.backward()
         norm = torch.nn.utils.clip_grad_norm_(self.trained, float("inf"))
         self.optimizer.zero_grad()
@@ -113,7 +118,7 @@ class Step:
             "parameters": self.parameters,
             "tokens": batch.count(),
             "checksum": batch.checksum(),
-            "logits": output.logits.tolist(),
+            "logits": output.logits.float().tolist(),
             "loss": output.loss.item(),
             "gradient_norm": norm.item(),
         }
@@ -121,8 +126,7 @@ class Step:
     def unit(self, index):
         batch = self.batches[index % len(self.batches)]
         start = time.perf_counter()
-        loss = self.model(**batch.inputs, labels=batch.labels).loss
-        loss.backward()
+        self.forward(batch).loss.backward()
         torch.nn.utils.clip_grad_norm_(self.trained, MAX_NORM)
         self.optimizer.step()
         self.optimizer.zero_grad()
@@ -167,11 +171,11 @@ class PeftModel(torch.nn.Module):
 
 
 def answer_of(check, batch, logits):
-    return {**check, "tokens": batch.count(), "checksum": batch.checksum(), "logits": logits.tolist()}
+    return {**check, "tokens": batch.count(), "checksum": batch.checksum(), "logits": logits.float().tolist()}
 
 
 class Infer:
-    """Logits of a batch."""
+    """Logits of a batch. In bf16 all of the model is."""
 
     def __init__(self, job):
         from adapters.composition import Stack
@@ -198,6 +202,8 @@ class Infer:
             self.model.set_active_adapters(Stack(*names) if len(names) > 1 else names[0])
         self.model.active_head = NAME
         self.model.eval()
+        if job.get("bf16"):
+            self.model.to(torch.bfloat16)
 
     def check(self):
         with torch.inference_mode():

@@ -67,6 +67,9 @@ pub(crate) struct Prepare {
     /// How many adapters: one after the other (`infer`), in the bank (`add`, `switch`) or in the batch (`routed`).
     #[serde(default = "one")]
     pub(crate) adapters: usize,
+    /// Whether the weights of the model's linear layers are bf16.
+    #[serde(default)]
+    pub(crate) bf16: bool,
 }
 
 fn one() -> usize {

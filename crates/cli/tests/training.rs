@@ -115,6 +115,26 @@ fn a_trained_adapter_is_evaluated_and_predicts_in_the_order_of_the_input() {
 }
 
 #[test]
+fn frozen_weights_in_bf16_change_little() {
+    let place = place();
+    let (code, _, err) = place.run(train(&["--epochs", "12", "--bf16"]));
+    assert_eq!(code, 0, "{err}");
+    assert!(err.contains("bf16"), "{err}");
+    let predict = |extra: &[&str]| {
+        let mut arguments = vec!["predict", "--model", "model", "--adapter", "out", "--text", "good", "--json"];
+        arguments.extend(extra);
+        let (code, out, err) = place.run(arguments);
+        assert_eq!(code, 0, "{err}");
+        json_of(&out)["logits"].as_array().unwrap().iter().map(|number| number.as_f64().unwrap()).collect::<Vec<_>>()
+    };
+    let (whole, half) = (predict(&[]), predict(&["--bf16"]));
+    assert_ne!(whole, half);
+    for (whole, half) in whole.iter().zip(&half) {
+        assert!((whole - half).abs() < 0.1, "{whole} and {half}");
+    }
+}
+
+#[test]
 fn the_same_seed_gives_the_same_files() {
     let files = || {
         let place = place();

@@ -4,6 +4,7 @@
 //! Nothing here knows a method or a model.
 
 mod activation;
+mod bf16;
 mod floor_div;
 mod gate;
 mod init;
@@ -15,6 +16,7 @@ mod site;
 mod spec;
 
 pub use activation::activate;
+pub use bf16::{Bf16Error, linear_weights_in_bf16};
 pub use burn_adapters_config::Activation;
 pub use burn_adapters_ops::linear;
 pub use floor_div::floor_div;

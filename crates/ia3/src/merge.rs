@@ -30,7 +30,8 @@ impl MergedIa3 {
         }
         let before = Self { weight: linear.weight.clone(), bias: linear.bias.clone() };
         let factor = (ia3.vector.val() * ia3.alpha).without_autodiff();
-        let weight = before.weight.val().without_autodiff() * factor.clone().unsqueeze();
+        // In bf16 the product would be rounded once more.
+        let weight = before.weight.val().without_autodiff().cast(factor.dtype()) * factor.clone().unsqueeze();
         linear.weight = Param::initialized(before.weight.id, weight);
         linear.bias =
             before.bias.clone().map(|bias| Param::initialized(bias.id, bias.val().without_autodiff() * factor));

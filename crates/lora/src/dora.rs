@@ -14,7 +14,7 @@
 
 use burn::module::{Module, Param, ParamId};
 use burn::nn::Linear;
-use burn::tensor::{Device, Shape, Tensor};
+use burn::tensor::{Device, FloatDType, Shape, Tensor};
 
 use burn_adapters_core::Fill;
 use burn_adapters_core::Init;
@@ -81,13 +81,15 @@ impl Magnitude {
     }
 }
 
-/// `‖W‖` over the inputs: `[d_output]`.
+/// `‖W‖` over the inputs, in f32 whatever the weight is: `[d_output]`.
 pub(crate) fn column_norms(weight: Tensor<2>) -> Tensor<1> {
+    let weight = weight.cast(FloatDType::F32);
     (weight.clone() * weight).sum_dim(0).sqrt().squeeze_dim(0)
 }
 
 /// `‖W + A B‖` over the inputs, without forming `A B`: `[d_output]`.
 pub(crate) fn adapted_norms(weight: Tensor<2>, a: Tensor<2>, b: Tensor<2>) -> Tensor<1> {
+    let weight = weight.cast(a.dtype());
     let own = (weight.clone() * weight.clone()).sum_dim(0);
     let cross = (a.clone().transpose().matmul(weight) * b.clone()).sum_dim(0);
     let gram = a.clone().transpose().matmul(a);

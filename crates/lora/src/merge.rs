@@ -26,8 +26,9 @@ impl Merged {
             return Err(LoraError::MergeWithGate);
         }
         check_shape(lora.shape(), linear)?;
-        let weight = linear.weight.val().without_autodiff();
-        let merged = weight.clone() + lora.delta_weight().without_autodiff();
+        let delta = lora.delta_weight().without_autodiff();
+        let weight = frozen(linear, &delta);
+        let merged = weight.clone() + delta;
         let factor = magnitude_factor(&lora.magnitude, weight, || (lora.a.val(), lora.b.val()))?;
         Ok(Self::replace(linear, merged, factor))
     }
@@ -41,9 +42,10 @@ impl Merged {
             return Err(LoraError::MergeWithGate);
         }
         check_shape(vera.shape(), linear)?;
-        let weight = linear.weight.val().without_autodiff();
         let (a, b) = vera.factors(shared);
-        let merged = weight.clone() + (a.clone().matmul(b.clone()) * vera.scaling).without_autodiff();
+        let delta = (a.clone().matmul(b.clone()) * vera.scaling).without_autodiff();
+        let weight = frozen(linear, &delta);
+        let merged = weight.clone() + delta;
         let factor = magnitude_factor(&vera.magnitude, weight, || (a, b))?;
         Ok(Self::replace(linear, merged, factor))
     }
@@ -58,7 +60,7 @@ impl Merged {
         }
         let delta = mtl.delta_weight().without_autodiff();
         check_shape(delta.dims(), linear)?;
-        let merged = linear.weight.val().without_autodiff() + delta;
+        let merged = frozen(linear, &delta) + delta;
         Ok(Self::replace(linear, merged, None))
     }
 
@@ -84,6 +86,11 @@ impl Merged {
         linear.bias = bias;
         before
     }
+}
+
+/// The weight, in the numbers of what is added to it: in bf16 most of an update would be rounded away.
+fn frozen(linear: &Linear, delta: &Tensor<2>) -> Tensor<2> {
+    linear.weight.val().without_autodiff().cast(delta.dtype())
 }
 
 fn magnitude_factor(

@@ -14,7 +14,7 @@ pub(crate) type Tape = Autodiff<Flex, NoCheckpointing>;
 /// A flex tensor on the tape.
 pub(crate) type Taped = FloatTensor<Tape>;
 
-/// An f32 tensor on flex.
+/// A tensor on flex.
 pub(crate) enum Operand {
     /// Without a graph.
     Plain(Raw),
@@ -23,9 +23,20 @@ pub(crate) enum Operand {
 }
 
 impl Operand {
-    /// `None` where the kernels don't apply.
+    /// An f32 tensor; `None` where the kernels don't apply.
     pub(crate) fn new<const D: usize>(tensor: &Tensor<D>) -> Option<Self> {
-        if tensor.dtype() != DType::F32 {
+        Self::of(tensor, DType::F32)
+    }
+
+    /// A bf16 tensor that nothing differentiates; `None` where the kernels don't apply.
+    pub(crate) fn frozen_bf16<const D: usize>(tensor: &Tensor<D>) -> Option<Self> {
+        let operand = Self::of(tensor, DType::BF16)?;
+        let is_tracked = matches!(&operand, Self::Taped(taped) if taped.is_tracked());
+        (!is_tracked).then_some(operand)
+    }
+
+    fn of<const D: usize>(tensor: &Tensor<D>, dtype: DType) -> Option<Self> {
+        if tensor.dtype() != dtype {
             return None;
         }
         let tensor = tensor.clone();

@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
 use burn::tensor::activation::softmax as burn_softmax;
-use burn::tensor::{Bool, Device, Distribution, Tensor};
+use burn::tensor::{Bool, DType, Device, Distribution, FloatDType, Tensor};
 use burn_adapters_ops::{
     AttentionOptions, Dropout, Rows, attention, dropout, gelu, layer_norm, linear, packed_attention, softmax, take_rows,
 };
@@ -89,6 +89,42 @@ fn linear_is_a_product_and_a_sum() {
     // Batches of sequences, and a frozen weight.
     let weight = random([40, 24]);
     same([random([4, 50, 40])], |[x]| linear(x, weight.clone(), None), |[x]| x.matmul(weight.clone().unsqueeze()));
+}
+
+#[test]
+fn linear_multiplies_by_a_weight_in_bf16() {
+    let device = Device::default();
+    if !device.supports_dtype(FloatDType::BF16) {
+        return;
+    }
+    let bias = random([33]);
+    for rows in [1, 5, 90] {
+        let x = random([2, rows, 50]);
+        let half = random([50, 33]).cast(FloatDType::BF16);
+        let weight = half.clone().cast(FloatDType::F32);
+        let near = |ours: Tensor<3>, theirs: Tensor<3>| {
+            let largest = theirs.clone().abs().max().into_scalar::<f32>();
+            let far = (ours - theirs).abs().max().into_scalar::<f32>();
+            assert!(far <= largest / 128.0, "{far} of {largest}");
+        };
+        let turned = Tensor::<2>::from_data(half.clone().transpose().to_data(), (&device, DType::BF16));
+        for half in [half.clone(), turned.transpose()] {
+            let run = |linear: &dyn Fn(Tensor<3>) -> Tensor<3>| {
+                let leaf = tracked(&x);
+                let output = linear(leaf.clone());
+                let gradients = output.clone().powi_scalar(2).sum().backward();
+                (output.inner(), leaf.grad(&gradients).unwrap())
+            };
+            let (ours, our_gradient) = run(&|x| linear(x, half.clone(), Some(bias.clone())));
+            let (theirs, their_gradient) = run(&|x| linear(x, weight.clone(), Some(bias.clone())));
+            near(ours, theirs);
+            near(our_gradient, their_gradient);
+        }
+        // A weight that is trained has a gradient, in bf16 too.
+        let leaf = Tensor::<2>::from_data(half.to_data(), (&device.clone().autodiff(), DType::BF16)).require_grad();
+        let gradients = linear(x, leaf.clone(), None).sum().backward();
+        assert_eq!(leaf.grad(&gradients).unwrap().dims(), [50, 33]);
+    }
 }
 
 #[test]

@@ -24,6 +24,8 @@ pub(crate) enum Family {
     Bank,
     /// Training with adapters in the upper half of the layers only.
     Upper,
+    /// The frozen weights in bf16, against f32.
+    Bf16,
     /// Full fine-tuning.
     Full,
     /// LoRA against Burn's own `apply_lora`.
@@ -134,6 +136,8 @@ pub(crate) struct Contestant {
     pub(crate) adapters: usize,
     /// Noise on the adapter's new weights.
     pub(crate) noise: f64,
+    /// Whether the frozen weights are bf16.
+    pub(crate) bf16: bool,
     /// Whether it must compute what the first one does.
     pub(crate) agrees: bool,
 }
@@ -148,6 +152,7 @@ impl Contestant {
             config: config.into(),
             adapters: 1,
             noise: 0.02,
+            bf16: false,
             agrees: true,
         }
     }
@@ -254,6 +259,7 @@ pub(crate) fn jobs(family: Family, wanted: &Wanted) -> Vec<Job> {
         Family::Routed => routed(wanted),
         Family::Bank => bank(wanted),
         Family::Upper => upper(wanted),
+        Family::Bf16 => bf16(wanted),
         Family::Full => full(wanted),
         Family::BurnLora => burn_lora(wanted),
         Family::Growth => growth(wanted),
@@ -363,6 +369,28 @@ fn upper(wanted: &Wanted) -> Vec<Job> {
             let name = format!("upper half {config}");
             let job = Job::new(Family::Upper, &name, *model, sentences(*model, 32), contestants);
             jobs.push(job.working(Work::Step { lowest: half }));
+        }
+    }
+    jobs
+}
+
+fn bf16(wanted: &Wanted) -> Vec<Job> {
+    let mut jobs = Vec::new();
+    for model in wanted.models() {
+        for config in wanted.configs(&["seq_bn", "lora"]) {
+            for kind in ["step", "infer"] {
+                let half = |contestant, label| Contestant { bf16: true, ..contestant }.called(label).other();
+                let contestants = vec![
+                    half(Contestant::ours(kind, &config), "ours, bf16"),
+                    Contestant::ours(kind, &config).called("ours, f32").other(),
+                    half(Contestant::python(kind, &config), "adapters, bf16"),
+                    Contestant::python(kind, &config).called("adapters, f32").other(),
+                ];
+                let job =
+                    Job::new(Family::Bf16, &format!("{kind} {config}"), *model, sentences(*model, 32), contestants);
+                // The measured rate of products is that of f32.
+                jobs.push(job.working(Work::Nothing));
+            }
         }
     }
     jobs

@@ -96,9 +96,12 @@ pub(crate) fn measure(job: &Job, place: &Place, repetitions: usize) -> Result<Me
             })?,
             Some(_) => {}
         }
+        let rounds = job.contestants.iter().any(|one| one.bf16);
+        let apart = first.as_ref().filter(|_| rounds).and_then(|first| apart(&first["logits"], &check["logits"]));
         times.push(Times {
             label: contestant.label.clone(),
             parameters: check.get("parameters").and_then(Value::as_u64),
+            extra: apart.map_or(Value::Null, |apart| json!({"logits_apart": apart})),
             ..Times::default()
         });
         sides.push((side, contestant.python));
@@ -148,6 +151,9 @@ fn prepare(
         "op": "prepare", "kind": contestant.kind, "model": model, "adapter": adapter, "config": contestant.config,
         "data": place.data, "batches": job.input.batches(), "adapters": contestant.adapters,
     });
+    if contestant.bf16 {
+        request["bf16"] = true.into();
+    }
     if let Some(library) = contestant.library {
         request["library"] = library.into();
     }
@@ -197,10 +203,9 @@ pub(crate) fn agree(ours: &Value, theirs: &Value) -> Result<(), String> {
     let (left, right) = (numbers(&ours["logits"]), numbers(&theirs["logits"]));
     // A side that has none to compare gives none.
     if !left.is_empty() && !right.is_empty() {
-        if left.len() != right.len() {
+        let Some(difference) = apart(&ours["logits"], &theirs["logits"]) else {
             return Err(format!("{} logits and {}", left.len(), right.len()));
-        }
-        let difference = left.iter().zip(&right).map(|(left, right)| (left - right).abs()).fold(0.0, worse);
+        };
         if difference.is_nan() || difference > TOLERANCE {
             return Err(format!("logits differ by {difference:.1e}, at most {TOLERANCE:.0e} is rounding"));
         }
@@ -215,6 +220,13 @@ pub(crate) fn agree(ours: &Value, theirs: &Value) -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+/// By how much the logits of two sides differ at most; none if they are not as many.
+fn apart(ours: &Value, theirs: &Value) -> Option<f64> {
+    let (left, right) = (numbers(ours), numbers(theirs));
+    let differences = left.iter().zip(&right).map(|(left, right)| (left - right).abs());
+    (left.len() == right.len()).then(|| differences.fold(0.0, worse))
 }
 
 /// The greater one; what is no number stays.

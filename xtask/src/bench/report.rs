@@ -31,7 +31,8 @@ fn against(first: &Times, other: &Times) -> Vec<String> {
         format!("{:.digits$} ({:.digits$}–{:.digits$})", one.medians, one.lowest, one.highest)
     });
     let threads = other.threads.map(|count| format!(" ({count} threads)").replace("(1 threads)", "(1 thread)"));
-    let label = format!("{}{}", other.label, threads.unwrap_or_default());
+    let apart = other.extra["logits_apart"].as_f64().map(|apart| format!(", logits {apart:.1e} apart"));
+    let label = format!("{}{}{}", other.label, threads.unwrap_or_default(), apart.unwrap_or_default());
     let memory = match (first.peak, other.peak) {
         (Some(ours), Some(theirs)) if theirs > 0 => {
             format!("{} / {} = {:.2}", bytes(Some(ours)), bytes(Some(theirs)), ours as f64 / theirs as f64)

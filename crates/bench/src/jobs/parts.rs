@@ -28,6 +28,7 @@ pub(super) struct Base {
 impl Base {
     pub(super) fn load(prepare: &Prepare, device: &Device) -> Result<Self, Failed> {
         let (bert, _) = Bert::from_dir(&prepare.model, device)?;
+        let bert = if prepare.bf16 { bert.in_bf16()? } else { bert };
         Ok(Self { bert, batches: batches(&prepare.batches, &prepare.data, &prepare.model)? })
     }
 }

@@ -9,9 +9,9 @@ use burn_adapters_train::{Dataset, Evaluation, Example, Format};
 use clap::Args;
 use serde_json::{Map, Value, json};
 
-use super::DeviceArgument;
+use super::DeviceArguments;
 use super::answers::{Answer, another, answers};
-use super::model::{LabelledArguments, Model, data_error, labels_of, max_length, tokenize, train_error};
+use super::model::{LabelledArguments, data_error, labels_of, max_length, tokenize, train_error};
 use super::report::{describe, evaluation_json, overall};
 use super::routes::{self, Routes};
 use super::setup::{Loaded, SETUP_HELP, SetupArguments};
@@ -61,7 +61,7 @@ pub(super) struct Arguments {
     max_length: Option<usize>,
 
     #[command(flatten)]
-    device: DeviceArgument,
+    device: DeviceArguments,
 
     /// Print JSON: the scores; where there are several heads, those of each under `heads`, with --route by adapter (a
     /// second branch with the head NAME is NAME:2), and those of all rows under `overall`, where each row has one head.
@@ -82,7 +82,7 @@ impl Arguments {
     pub(super) fn run(self, style: Style) -> CliResult {
         let asked = self.adapters.composition(self.route.is_some())?;
         let device = self.device.open(style)?.device;
-        let model = Model::load(&self.model, &device, style)?;
+        let model = self.device.load(&self.model, &device, style)?;
         let loaded = self.adapters.load(asked, &model, &device, style)?;
         let routed = self.route.as_deref().map(|column| self.routes(column)).transpose()?;
         loaded.check_routes(routed.as_ref().map(|(texts, routes)| (texts, routes)))?;

@@ -10,9 +10,9 @@ use burn_adapters_train::{Columns, Dataset, Format, Prediction};
 use clap::Args;
 use serde::Serialize;
 
-use super::DeviceArgument;
+use super::DeviceArguments;
 use super::answers::{Answer, another, answers};
-use super::model::{Model, data_error, max_length, tokenize};
+use super::model::{data_error, max_length, tokenize};
 use super::routes::{self, Routes};
 use super::setup::{SETUP_HELP, SetupArguments};
 use crate::error::{CliError, CliResult};
@@ -70,7 +70,7 @@ pub(super) struct Arguments {
     max_length: Option<usize>,
 
     #[command(flatten)]
-    device: DeviceArgument,
+    device: DeviceArguments,
 
     /// Print a JSON object a line: text, label, logits, probabilities; with --route also adapter; with several heads
     /// text and heads, and the others for each head by its name (a second
@@ -152,7 +152,7 @@ impl Arguments {
         let asked = self.adapters.composition(self.route.is_some())?;
         let (data, routes) = self.texts()?;
         let device = self.device.open(style)?.device;
-        let model = Model::load(&self.model, &device, style)?;
+        let model = self.device.load(&self.model, &device, style)?;
         let loaded = self.adapters.load(asked, &model, &device, style)?;
         loaded.check_routes(routes.as_ref().map(|routes| (&data, routes)))?;
         let heads = match &routes {

@@ -10,9 +10,9 @@ use burn_adapters_train::{
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::DeviceArgument;
+use super::DeviceArguments;
 use super::job::{Done, Job, Saved, write_json};
-use super::model::{Model, check_fits, data_error, make_output, max_length, tokenize, train_error};
+use super::model::{check_fits, data_error, make_output, max_length, tokenize, train_error};
 use super::predict::table as predictions_table;
 use super::report::{confusion_json, confusion_table};
 use crate::device::Found;
@@ -78,7 +78,7 @@ pub(super) struct Arguments {
     text: Vec<String>,
 
     #[command(flatten)]
-    device: DeviceArgument,
+    device: DeviceArguments,
 
     /// Print JSON: what result.json holds.
     #[arg(long)]
@@ -107,7 +107,7 @@ impl Arguments {
         check_fits(&adapter, &model_dir)?;
         let (train, held_out) = self.data(style)?;
 
-        let model = Model::load(&model_dir, &found.device, style)?;
+        let model = self.device.load(&model_dir, &found.device, style)?;
         let head = HeadConfig::classification(LABELS.len()).with_labels(LABELS);
         let length = max_length(&model, None)?.min(MAX_LENGTH);
         let (train, held_out) = (tokenize(&model, &train, &head, length)?, tokenize(&model, &held_out, &head, length)?);
@@ -226,6 +226,7 @@ impl Outcome<'_> {
         };
         json!({
             "model": self.job.model_name, "config": self.job.adapter.to_string(), "device": self.found.name(),
+            "bf16": self.arguments.device.bf16,
             "base": done.report.base_parameters, "trainable": done.report.parameters(),
             "head_parameters": done.head_parameters,
             "examples": {"train": self.examples[0], "held_out": self.examples[1]},

@@ -12,7 +12,7 @@ use burn_adapters_train::{AdamWOptions, Dataset, LabelKind, Metric, Schedule, St
 use clap::{Args, ValueEnum};
 use serde_json::json;
 
-use super::DeviceArgument;
+use super::DeviceArguments;
 use super::job::Run;
 use super::model::{
     LabelledArguments, Model, bank_error, check_fits, data_error, make_output, max_length, train_error,
@@ -121,7 +121,7 @@ pub(super) struct Arguments {
     options: Options,
 
     #[command(flatten)]
-    device: DeviceArgument,
+    device: DeviceArguments,
 
     /// Print JSON.
     #[arg(long)]
@@ -233,7 +233,7 @@ impl Arguments {
         }
 
         let device = self.device.open(style)?.device;
-        let model = Model::load(&self.model, &device, style)?;
+        let model = self.device.load(&self.model, &device, style)?;
         let ready = self.prepare(&plan, &configs, fusion.as_ref(), (&train, heads), &model, &device, style)?;
         let max_length = max_length(&model, self.options.max_length)?;
         let train = ready.tokens(&model, &train, max_length)?;

@@ -8,18 +8,18 @@ use super::{Work, piece, rows_in_piece, run, written};
 
 /// A matrix `[rows, columns]`, wherever its numbers lie.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Strided<'a> {
+pub(crate) struct Strided<'a, T = f32> {
     /// From the first element on.
-    pub(crate) numbers: &'a [f32],
+    pub(crate) numbers: &'a [T],
     pub(crate) rows: usize,
     pub(crate) columns: usize,
     /// From one row to the next, and from one column to the next.
     pub(crate) strides: [isize; 2],
 }
 
-impl<'a> Strided<'a> {
+impl<'a, T> Strided<'a, T> {
     /// Rows one after the other.
-    fn new(numbers: &'a [f32], rows: usize, columns: usize) -> Self {
+    pub(crate) fn new(numbers: &'a [T], rows: usize, columns: usize) -> Self {
         Self { numbers, rows, columns, strides: [columns as isize, 1] }
     }
 
@@ -30,13 +30,19 @@ impl<'a> Strided<'a> {
     }
 
     /// Whether all elements are among the numbers.
-    fn is_inside(&self) -> bool {
+    pub(crate) fn is_inside(&self) -> bool {
         let last = |count: usize, stride: isize| {
             usize::try_from(stride).ok().and_then(|stride| count.checked_sub(1)?.checked_mul(stride))
         };
         let [by_row, by_column] = self.strides;
         let end = last(self.rows, by_row).zip(last(self.columns, by_column)).and_then(|(a, b)| a.checked_add(b));
         end.is_some_and(|end| end < self.numbers.len())
+    }
+
+    /// Where an element of a matrix that [is inside](Self::is_inside) lies.
+    pub(crate) fn index(&self, row: usize, column: usize) -> usize {
+        let [by_row, by_column] = self.strides;
+        row * by_row.unsigned_abs() + column * by_column.unsigned_abs()
     }
 }
 

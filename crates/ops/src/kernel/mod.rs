@@ -1,5 +1,6 @@
 //! Loops over f32 slices, compiled for the widest vectors that the processor has.
 
+pub(crate) mod bfloat;
 pub(crate) mod dense;
 pub(crate) mod math;
 pub(crate) mod product;
@@ -26,7 +27,7 @@ pub(crate) fn piece(width: usize) -> usize {
 ///
 /// # Safety
 /// `write` must write every one.
-pub(crate) unsafe fn written(len: usize, write: impl FnOnce(&mut [MaybeUninit<f32>])) -> Vec<f32> {
+pub(crate) unsafe fn written<T>(len: usize, write: impl FnOnce(&mut [MaybeUninit<T>])) -> Vec<T> {
     let mut numbers = Vec::with_capacity(len);
     write(&mut numbers.spare_capacity_mut()[..len]);
     // SAFETY: as many were allocated, and the caller promises that each was written.

@@ -3,7 +3,9 @@
 use burn::module::Module;
 use burn::nn::Linear;
 use burn::tensor::{Bool, Device, Int, Tensor, TensorData};
-use burn_adapters_core::{Init, ModelSpec, Place, Site, StackKind, has_own_kernels, project};
+use burn_adapters_core::{
+    Bf16Error, Init, ModelSpec, Place, Site, StackKind, has_own_kernels, linear_weights_in_bf16, project,
+};
 use burn_adapters_model::{Hooks, Matrices, Mergeable};
 
 use super::embeddings::Embeddings;
@@ -66,6 +68,15 @@ impl Bert {
             Ok(bert) => bert,
             Err(error) => unreachable!("drawing weights reads no file, yet failed: {error}"),
         }
+    }
+
+    /// The model with the weights of its linear layers in bf16: half the memory for them, twice the rate on CPUs with
+    /// AVX-512 BF16, and results that differ by the rounding. Adapters stay f32. See [`linear_weights_in_bf16`].
+    ///
+    /// # Errors
+    /// If the model is on an autodiff device, or on one that has no bf16.
+    pub fn in_bf16(self) -> Result<Self, Bf16Error> {
+        linear_weights_in_bf16(self)
     }
 
     /// The model from any source of weights. The names are those of Hugging Face's files.

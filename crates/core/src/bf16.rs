@@ -1,0 +1,144 @@
+//! Frozen weights in half the room.
+
+use burn::module::{Module, ModuleMapper, Param};
+use burn::tensor::{Device, FloatDType, Tensor};
+use thiserror::Error;
+
+/// Why weights cannot be bf16.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum Bf16Error {
+    /// The backend has no such numbers.
+    #[error("the device {device:?} has no bf16: on the CPU, the flex backend has")]
+    Unsupported {
+        /// The device of the weights.
+        device: Device,
+    },
+    /// On an autodiff device weights are trained, and bf16 is too coarse for the steps of an optimiser.
+    #[error(
+        "the weights are on an autodiff device, where they are trained: in bf16 put a frozen model on the plain one"
+    )]
+    Trained,
+    /// There was nothing to do.
+    #[error("the module has no linear layers whose weights could be bf16")]
+    NoLinear,
+}
+
+/// The module with the weights of its linear layers in bf16; biases, norms and embeddings stay as they are.
+///
+/// They take half the memory, and [`project`](crate::project) (by which hooks compute) multiplies by them at twice the
+/// rate on CPUs with AVX-512 BF16. Results differ from those of f32 by what rounding to 8 bits makes: of the weights, of
+/// what is multiplied with them, and in training of the gradients that go back through them. Everything else, adapters
+/// included, stays f32. A layer that adapters are merged into becomes f32 again.
+///
+/// Layers must be run by hooks or by [`project`](crate::project): burn's own `Linear::forward` takes no mix of types.
+///
+/// # Errors
+/// If the device has no bf16, the weights are on an autodiff device, or there are no linear layers.
+///
+/// ```
+/// use burn::nn::LinearConfig;
+/// use burn::tensor::{Device, Tensor};
+/// use burn_adapters_core::{linear_weights_in_bf16, project};
+///
+/// let device = Device::default();
+/// let linear = linear_weights_in_bf16(LinearConfig::new(8, 4).init(&device))?;
+/// assert_eq!(project(&linear, Tensor::<2>::ones([3, 8], &device)).dims(), [3, 4]);
+/// # Ok::<(), burn_adapters_core::Bf16Error>(())
+/// ```
+pub fn linear_weights_in_bf16<M: Module>(module: M) -> Result<M, Bf16Error> {
+    let mut cast = Cast::default();
+    let module = module.map(&mut cast);
+    match cast.problem {
+        Some(problem) => Err(problem),
+        None if cast.layers == 0 => Err(Bf16Error::NoLinear),
+        None => Ok(module),
+    }
+}
+
+#[derive(Default)]
+struct Cast {
+    /// Whether what is entered is the weight of a linear layer, for each level.
+    entered: Vec<bool>,
+    layers: usize,
+    problem: Option<Bf16Error>,
+}
+
+impl ModuleMapper for Cast {
+    fn enter_module(&mut self, name: &str, container_type: &str) {
+        self.entered.push(name == "weight" && container_type == "Struct:Linear");
+    }
+
+    fn exit_module(&mut self, _: &str, _: &str) {
+        self.entered.pop();
+    }
+
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        if self.problem.is_some() || self.entered.last() != Some(&true) {
+            return param;
+        }
+        self.layers += 1;
+        let device = param.lazy_device();
+        if device.is_autodiff() {
+            self.problem = Some(Bf16Error::Trained);
+        } else if !device.supports_dtype(FloatDType::BF16) {
+            self.problem = Some(Bf16Error::Unsupported { device });
+        } else {
+            let (id, weight, _) = param.consume();
+            return Param::initialized(id, weight.cast(FloatDType::BF16));
+        }
+        param
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use burn::nn::{Embedding, EmbeddingConfig, LayerNorm, LayerNormConfig, Linear, LinearConfig};
+    use burn::tensor::DType;
+
+    use super::*;
+
+    #[derive(Module, Debug)]
+    struct Layers {
+        words: Embedding,
+        deep: Vec<Linear>,
+        norm: Option<LayerNorm>,
+    }
+
+    impl Layers {
+        fn new(deep: usize, device: &Device) -> Self {
+            Self {
+                words: EmbeddingConfig::new(5, 4).init(device),
+                deep: (0..deep).map(|_| LinearConfig::new(4, 4).init(device)).collect(),
+                norm: Some(LayerNormConfig::new(4).init(device)),
+            }
+        }
+    }
+
+    #[test]
+    fn only_the_weights_of_linear_layers_change() {
+        let device = Device::default();
+        let layers = Layers::new(2, &device);
+        if !device.supports_dtype(FloatDType::BF16) {
+            assert_eq!(linear_weights_in_bf16(layers).unwrap_err(), Bf16Error::Unsupported { device });
+            return;
+        }
+        let ids: Vec<_> = layers.deep.iter().map(|linear| linear.weight.id).collect();
+        let half = linear_weights_in_bf16(layers).unwrap();
+        assert_eq!(half.words.weight.val().dtype(), DType::F32);
+        assert_eq!(half.norm.unwrap().gamma.val().dtype(), DType::F32);
+        for (linear, id) in half.deep.iter().zip(ids) {
+            assert_eq!((linear.weight.val().dtype(), linear.weight.id), (DType::BF16, id));
+            assert_eq!(linear.bias.as_ref().unwrap().val().dtype(), DType::F32);
+        }
+    }
+
+    #[test]
+    fn nothing_to_do_and_what_is_trained_are_errors() {
+        let device = Device::default();
+        assert_eq!(linear_weights_in_bf16(Layers::new(0, &device)).unwrap_err(), Bf16Error::NoLinear);
+        let trained = linear_weights_in_bf16(Layers::new(1, &device.autodiff()));
+        assert_eq!(trained.unwrap_err(), Bf16Error::Trained);
+    }
+}
