@@ -138,6 +138,7 @@ fn weights_that_are_trained_stay_f32() {
 fn a_device_without_bf16_is_an_error() {
     let device = Device::default();
     if !device.supports_dtype(FloatDType::BF16) {
-        assert_eq!(bert(&device).in_bf16().unwrap_err(), Bf16Error::Unsupported { device });
+        let error = bert(&device).in_bf16().unwrap_err();
+        assert!(matches!(error, Bf16Error::Unsupported { .. }), "{error}");
     }
 }

@@ -4,7 +4,7 @@
 //! together, and the weight is put in order as `[panel][pair][column of the panel]`.
 
 use std::arch::x86_64::{
-    __m512i, _mm512_add_ps, _mm512_cvtne2ps_pbh, _mm512_dpbf16_ps, _mm512_loadu_ps, _mm512_loadu_si512,
+    __m512bh, __m512i, _mm512_add_ps, _mm512_cvtne2ps_pbh, _mm512_dpbf16_ps, _mm512_loadu_ps, _mm512_loadu_si512,
     _mm512_mask_storeu_ps, _mm512_maskz_loadu_ps, _mm512_set1_epi32, _mm512_setzero_ps, _mm512_storeu_si512,
 };
 use std::mem::{MaybeUninit, transmute};
@@ -126,9 +126,16 @@ fn round_vector(x: &[f32; 2 * LANES], pairs: &mut [MaybeUninit<u32>; LANES]) {
     // SAFETY: 32 numbers are read, and 16 pairs written.
     unsafe {
         let (low, high) = (_mm512_loadu_ps(x.as_ptr()), _mm512_loadu_ps(x.as_ptr().add(LANES)));
-        let rounded: __m512i = transmute(_mm512_cvtne2ps_pbh(high, low));
+        let rounded = transmute::<__m512bh, __m512i>(_mm512_cvtne2ps_pbh(high, low));
         _mm512_storeu_si512(pairs.as_mut_ptr().cast(), rounded);
     }
+}
+
+/// The same bits: sixteen pairs.
+#[inline(always)]
+fn as_bf16(pairs: __m512i) -> __m512bh {
+    // SAFETY: both are 512 bits, and any are numbers.
+    unsafe { transmute::<__m512i, __m512bh>(pairs) }
 }
 
 /// The weight, in the order in which it is used.
@@ -265,12 +272,13 @@ impl Whole<'_> {
             let right = self.right.as_ptr().add(start * pairs);
             let mut sums = [[_mm512_setzero_ps(); VECTORS]; R];
             for pair in 0..pairs {
-                let right: [_; VECTORS] =
-                    std::array::from_fn(|vector| _mm512_loadu_si512(right.add(pair * COLUMNS + vector * LANES).cast()));
+                let right: [__m512bh; VECTORS] = std::array::from_fn(|vector| {
+                    as_bf16(_mm512_loadu_si512(right.add(pair * COLUMNS + vector * LANES).cast()))
+                });
                 for (sums, left) in sums.iter_mut().zip(left) {
-                    let left = _mm512_set1_epi32(*left.add(pair) as i32);
+                    let left = as_bf16(_mm512_set1_epi32(*left.add(pair) as i32));
                     for (sum, right) in sums.iter_mut().zip(right) {
-                        *sum = _mm512_dpbf16_ps(*sum, transmute(left), transmute(right));
+                        *sum = _mm512_dpbf16_ps(*sum, left, right);
                     }
                 }
             }
