@@ -6,7 +6,7 @@
 
 use std::hint::black_box;
 
-use burn::tensor::{Bool, Device, Distribution, Tensor};
+use burn::tensor::{Bool, Device, Distribution, FloatDType, Tensor};
 use burn_adapters_ops::{AttentionOptions, attention, gelu, keep_freed_memory, layer_norm, linear, packed_attention};
 use criterion::{Criterion, criterion_group, criterion_main};
 
@@ -17,18 +17,15 @@ fn random<const D: usize>(shape: [usize; D]) -> Tensor<D> {
     Tensor::random(shape, Distribution::Normal(0.0, 1.0), &Device::default())
 }
 
-/// One function and another that gives the same, in turn: the pass alone, and with the way back to x.
-fn pair(
-    criterion: &mut Criterion,
-    name: &str,
-    x: &Tensor<3>,
-    ours: &dyn Fn(Tensor<3>) -> Tensor<3>,
-    burns: &dyn Fn(Tensor<3>) -> Tensor<3>,
-) {
+/// A name, and what it names.
+type Function<'a> = (&'a str, &'a dyn Fn(Tensor<3>) -> Tensor<3>);
+
+/// Functions that give the same, in turn: the pass alone, and with the way back to x.
+fn compare(criterion: &mut Criterion, name: &str, x: &Tensor<3>, functions: &[Function<'_>]) {
     keep_freed_memory();
     let mut group = criterion.benchmark_group(name);
     group.sample_size(20);
-    for (label, function) in [("ours", ours), ("Burn's", burns)] {
+    for (label, function) in functions {
         group.bench_function(format!("{label}, forward"), |bencher| bencher.iter(|| black_box(function(x.clone()))));
         let tracked = Tensor::from_data(x.to_data(), &Device::default().autodiff()).require_grad();
         group.bench_function(format!("{label}, forward and backward"), |bencher| {
@@ -41,12 +38,16 @@ fn pair(
 fn linears(criterion: &mut Criterion) {
     for [d_input, d_output] in [[384, 1536], [1536, 384], [768, 3072], [3072, 768]] {
         let (weight, bias) = (random([d_input, d_output]), random([d_output]));
-        pair(
+        let half = weight.clone().cast(FloatDType::BF16);
+        compare(
             criterion,
             &format!("linear {d_input} to {d_output}"),
             &random([BATCH[0], BATCH[1], d_input]),
-            &|x| linear(x, weight.clone(), Some(bias.clone())),
-            &|x| burn::tensor::module::linear(x, weight.clone(), Some(bias.clone())),
+            &[
+                ("ours", &|x| linear(x, weight.clone(), Some(bias.clone()))),
+                ("ours, bf16", &|x| linear(x, half.clone(), Some(bias.clone()))),
+                ("Burn's", &|x| burn::tensor::module::linear(x, weight.clone(), Some(bias.clone()))),
+            ],
         );
     }
 }
@@ -57,14 +58,16 @@ fn elementwise(criterion: &mut Criterion) {
         let cdf = (x.clone() / std::f64::consts::SQRT_2).erf() + 1.0;
         x * cdf * 0.5
     };
-    pair(criterion, "gelu", &x, &|x| gelu(x), &exact);
+    compare(criterion, "gelu", &x, &[("ours", &|x| gelu(x)), ("Burn's", &exact)]);
     let (gamma, beta) = (random([384]), random([384]));
-    pair(
+    compare(
         criterion,
         "layer norm",
         &random([BATCH[0], BATCH[1], 384]),
-        &|x| layer_norm(x, gamma.clone(), Some(beta.clone()), 1e-12),
-        &|x| burn::tensor::module::layer_norm(x, gamma.clone(), Some(beta.clone()), 1e-12),
+        &[
+            ("ours", &|x| layer_norm(x, gamma.clone(), Some(beta.clone()), 1e-12)),
+            ("Burn's", &|x| burn::tensor::module::layer_norm(x, gamma.clone(), Some(beta.clone()), 1e-12)),
+        ],
     );
 }
 
