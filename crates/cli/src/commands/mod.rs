@@ -87,8 +87,9 @@ struct DeviceArguments {
     #[arg(long, value_name = "DEVICE", default_value = "auto")]
     device: Choice,
 
-    /// Keep the frozen weights of linear layers in bf16: half the memory for them, and about twice as fast where the
-    /// processor has AVX-512 BF16. Results change by the rounding; adapters stay f32.
+    /// Keep the frozen weights of linear layers in bf16: half the memory for them, and products at twice the rate
+    /// where the processor has AVX-512 BF16. Results change by the rounding; adapters stay f32. A training that is
+    /// resumed needs it again.
     #[arg(long)]
     bf16: bool,
 }
