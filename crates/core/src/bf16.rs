@@ -16,11 +16,11 @@ pub enum Bf16Error {
     },
     /// On an autodiff device weights are trained, and bf16 is too coarse for the steps of an optimiser.
     #[error(
-        "the weights are on an autodiff device, where they are trained: in bf16 put a frozen model on the plain one"
+        "the weights are on an autodiff device, where they are trained: put a frozen model on the plain device first"
     )]
     Trained,
     /// There was nothing to do.
-    #[error("the module has no linear layers whose weights could be bf16")]
+    #[error("expected a module with linear layers (burn's `Linear`), found none: there is nothing to put in bf16")]
     NoLinear,
 }
 

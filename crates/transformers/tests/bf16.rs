@@ -1,11 +1,13 @@
 //! With the weights of the base in bf16 every method computes what it does in f32, but for the rounding; training too.
 #![allow(clippy::unwrap_used, missing_docs)]
 
-use burn::module::{Module, ModuleVisitor, Param};
-use burn::tensor::{DType, Device, FloatDType, Gradients, Tensor};
+mod common;
+
+use burn::tensor::{DType, Device, FloatDType};
 use burn_adapters_core::{Bf16Error, Place, Site};
 use burn_adapters_model::{AdapterBank, Matrices, MergedModel, Setup};
 use burn_adapters_transformers::{Batch, Bert, BertConfig, Row};
+use common::all_gradients;
 
 fn bert(device: &Device) -> Bert {
     Bert::new_seeded(&BertConfig::new(100, 32, 2, 4, 64), 3, device)
@@ -21,20 +23,6 @@ fn batch(device: &Device) -> Batch {
 fn device() -> Option<Device> {
     let device = Device::default();
     device.supports_dtype(FloatDType::BF16).then_some(device)
-}
-
-/// All gradients there are.
-struct Found<'a> {
-    gradients: &'a Gradients,
-    values: Vec<f32>,
-}
-
-impl ModuleVisitor for Found<'_> {
-    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        if let Some(gradient) = param.val().grad(self.gradients) {
-            self.values.extend(gradient.into_data().iter::<f32>());
-        }
-    }
 }
 
 fn length(values: impl Iterator<Item = f32>) -> f32 {
@@ -77,10 +65,9 @@ fn every_method_computes_and_learns_the_same_but_for_the_rounding() {
             let pooled = bert.forward_first(batch(&device), &bank.hooks(&setup).unwrap()).unwrap().pooled.unwrap();
             let values: Vec<f32> = pooled.clone().into_data().iter::<f32>().collect();
             let gradients = pooled.powi_scalar(3).sum().backward();
-            let mut found = Found { gradients: &gradients, values: Vec::new() };
-            bank.visit(&mut found);
-            assert!(!found.values.is_empty(), "{config}");
-            (values, found.values)
+            let gradients = all_gradients(&bank, &gradients);
+            assert!(!gradients.is_empty(), "{config}");
+            (values, gradients)
         };
         let ((values, gradients), (rounded, rounded_gradients)) = (run(&whole), run(&half));
         let (far, far_gradients) = (distance(&values, &rounded), distance(&gradients, &rounded_gradients));

@@ -2,11 +2,13 @@
 //! is computed without the padding.
 #![allow(clippy::unwrap_used, missing_docs)]
 
-use burn::module::{Module, ModuleVisitor, Param};
-use burn::tensor::{Device, Gradients, Tensor};
+mod common;
+
+use burn::tensor::{Device, Tensor};
 use burn_adapters_composition::Composition;
 use burn_adapters_model::{AdapterBank, Setup};
 use burn_adapters_transformers::{Batch, Bert, BertConfig, Row};
+use common::all_gradients;
 
 const LENGTHS: [usize; 3] = [9, 4, 7];
 
@@ -110,29 +112,13 @@ fn training_without_padding_has_the_gradients_of_training_with_it() {
                 false => bert.forward(batch(&bert), &hooks).unwrap().hidden.narrow(1, 0, 1),
             };
             let gradients = hidden.powi_scalar(3).sum().backward();
-            let mut found = Found { gradients: &gradients, values: Vec::new() };
-            bank.visit(&mut found);
-            found.values
+            all_gradients(&bank, &gradients)
         };
         let (with, without) = (gradients(false), gradients(true));
         assert!(!with.is_empty() && with.len() == without.len(), "{config}");
         let largest = with.iter().fold(0.0_f32, |largest, value| largest.max(value.abs()));
         for (with, without) in with.iter().zip(&without) {
             assert!((with - without).abs() <= 1e-5 * largest.max(1.0), "{config}: {without} is not {with}");
-        }
-    }
-}
-
-/// All gradients there are.
-struct Found<'a> {
-    gradients: &'a Gradients,
-    values: Vec<f32>,
-}
-
-impl ModuleVisitor for Found<'_> {
-    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        if let Some(gradient) = param.val().grad(self.gradients) {
-            self.values.extend(gradient.into_data().iter::<f32>());
         }
     }
 }

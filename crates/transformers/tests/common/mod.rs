@@ -4,7 +4,8 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use burn::tensor::{DType, Device, Int, Tensor, TensorData};
+use burn::module::{Module, ModuleVisitor, Param};
+use burn::tensor::{DType, Device, Gradients, Int, Tensor, TensorData};
 use burn_adapters_transformers::{BertInput, BertOutput};
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors, serialize};
@@ -125,4 +126,24 @@ pub(crate) fn without_padding(states: &[Tensor<3>], goldens: &Tensors) -> (Vec<T
         (name.clone(), (shape.clone(), values))
     };
     (states, goldens.iter().map(masked).collect())
+}
+
+/// The gradients of all parameters that have one.
+pub(crate) fn all_gradients(module: &impl Module, gradients: &Gradients) -> Vec<f32> {
+    let mut found = Found { gradients, values: Vec::new() };
+    module.visit(&mut found);
+    found.values
+}
+
+struct Found<'a> {
+    gradients: &'a Gradients,
+    values: Vec<f32>,
+}
+
+impl ModuleVisitor for Found<'_> {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        if let Some(gradient) = param.val().grad(self.gradients) {
+            self.values.extend(gradient.into_data().iter::<f32>());
+        }
+    }
 }

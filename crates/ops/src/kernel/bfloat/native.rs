@@ -153,60 +153,52 @@ fn pair_panel(weight: Strided<'_, u16>, first: usize, output: &mut [MaybeUninit<
     let wide = COLUMNS.min(weight.columns - first);
     let (whole, _) = output.as_chunks_mut::<COLUMNS>();
     let done = match weight.strides {
-        [by_row, 1] if wide == COLUMNS => {
-            pair_rows(weight.numbers, by_row.unsigned_abs(), first, weight.rows / 2, whole)
-        }
-        [1, by_column] if wide == COLUMNS => {
-            pair_columns(weight.numbers, by_column.unsigned_abs(), first, weight.rows / 2, whole)
-        }
+        [_, 1] if wide == COLUMNS => pair_rows(weight, first, whole),
+        [1, _] if wide == COLUMNS => pair_columns(weight, first, whole),
         _ => 0,
     };
     // What is left: an odd row, a narrow panel, strides of any size.
     let number = |row: usize, column: usize| {
         let is_there = row < weight.rows && column < weight.columns;
-        if is_there { u32::from(weight.numbers[weight.index(row, column)]) } else { 0 }
+        if is_there { weight.numbers[weight.index(row, column)] } else { 0 }
     };
     for (pair, output) in whole.iter_mut().enumerate().skip(done) {
         for (column, output) in output.iter_mut().enumerate() {
             let column = first + column;
-            output.write(number(2 * pair, column) | number(2 * pair + 1, column) << 16);
+            output.write(joined(number(2 * pair, column), number(2 * pair + 1, column)));
         }
     }
 }
 
+/// A pair: the first of two numbers lies lower.
+fn joined(first: u16, second: u16) -> u32 {
+    u32::from(first) | u32::from(second) << 16
+}
+
 /// Pairs of a matrix whose rows lie together; gives how many.
-fn pair_rows(
-    numbers: &[u16],
-    stride: usize,
-    first: usize,
-    pairs: usize,
-    output: &mut [[MaybeUninit<u32>; COLUMNS]],
-) -> usize {
+fn pair_rows(weight: Strided<'_, u16>, first: usize, output: &mut [[MaybeUninit<u32>; COLUMNS]]) -> usize {
+    let pairs = weight.rows / 2;
     for (pair, output) in output.iter_mut().enumerate().take(pairs) {
-        let row = |row: usize| &numbers[row * stride + first..][..COLUMNS];
+        let row = |row: usize| &weight.numbers[weight.index(row, first)..][..COLUMNS];
         for ((output, low), high) in output.iter_mut().zip(row(2 * pair)).zip(row(2 * pair + 1)) {
-            output.write(u32::from(*low) | u32::from(*high) << 16);
+            output.write(joined(*low, *high));
         }
     }
     pairs
 }
 
 /// Pairs of a matrix whose columns lie together; gives how many, which are whole blocks.
-fn pair_columns(
-    numbers: &[u16],
-    stride: usize,
-    first: usize,
-    pairs: usize,
-    output: &mut [[MaybeUninit<u32>; COLUMNS]],
-) -> usize {
+fn pair_columns(weight: Strided<'_, u16>, first: usize, output: &mut [[MaybeUninit<u32>; COLUMNS]]) -> usize {
+    let pairs = weight.rows / 2;
     let (blocks, _) = output[..pairs].as_chunks_mut::<LANES>();
     for (number, output) in blocks.iter_mut().enumerate() {
         for part in (0..COLUMNS).step_by(LANES) {
             let mut block = [[0_u32; LANES]; LANES];
             for column in 0..LANES {
-                let source = &numbers[(first + part + column) * stride + number * 2 * LANES..][..2 * LANES];
+                let start = weight.index(number * 2 * LANES, first + part + column);
+                let source = &weight.numbers[start..][..2 * LANES];
                 for (block, pair) in block.iter_mut().zip(source.as_chunks::<2>().0) {
-                    block[column] = u32::from(pair[0]) | u32::from(pair[1]) << 16;
+                    block[column] = joined(pair[0], pair[1]);
                 }
             }
             for (output, block) in output.iter_mut().zip(&block) {
