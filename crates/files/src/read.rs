@@ -1,0 +1,103 @@
+//! Opening and reading.
+
+use std::fs::{self, File, Metadata};
+use std::io::{Read, Seek};
+use std::path::Path;
+
+use crate::{FileError, FileErrorKind};
+
+/// The most bytes that configurations, indexes and vocabularies have: 256 MiB.
+pub const MAX_TEXT: u64 = 256 << 20;
+
+/// What a Git LFS pointer begins with.
+const LFS: &[u8] = b"version https://git-lfs.github.com/spec/";
+
+/// A regular file, open for reading at its start.
+#[derive(Debug)]
+pub struct Opened {
+    /// The file.
+    pub file: File,
+    /// Its size in bytes.
+    pub size: u64,
+}
+
+/// Opens a regular file.
+///
+/// # Errors
+/// If there is none, if the path leads to anything but a regular file (a pipe would block, a device never ends), or if
+/// the file is a Git LFS pointer.
+pub fn open(path: &Path) -> Result<Opened, FileError> {
+    // Before opening, because opening a pipe blocks; again after, because the path may have changed.
+    regular(path, &fs::metadata(path).map_err(FileError::io(path))?)?;
+    let mut file = File::open(path).map_err(FileError::io(path))?;
+    let metadata = file.metadata().map_err(FileError::io(path))?;
+    regular(path, &metadata)?;
+    let mut start = Vec::with_capacity(LFS.len());
+    Read::by_ref(&mut file).take(LFS.len() as u64).read_to_end(&mut start).map_err(FileError::io(path))?;
+    if start == LFS {
+        return Err(FileError::new(path, FileErrorKind::LfsPointer));
+    }
+    file.rewind().map_err(FileError::io(path))?;
+    Ok(Opened { file, size: metadata.len() })
+}
+
+/// Reads a regular file of at most `limit` bytes.
+///
+/// # Errors
+/// Those of [`open`], and if the file is larger.
+pub fn read(path: &Path, limit: u64) -> Result<Vec<u8>, FileError> {
+    let Opened { file, size } = open(path)?;
+    if size > limit {
+        return Err(FileError::new(path, FileErrorKind::TooLarge { size, limit }));
+    }
+    let mut bytes = Vec::with_capacity(usize::try_from(size).unwrap_or_default());
+    // The file may have grown since.
+    file.take(limit.saturating_add(1)).read_to_end(&mut bytes).map_err(FileError::io(path))?;
+    match bytes.len() as u64 {
+        size if size > limit => Err(FileError::new(path, FileErrorKind::TooLarge { size, limit })),
+        _ => Ok(bytes),
+    }
+}
+
+/// Reads a regular file of UTF-8 text, of at most `limit` bytes; a byte order mark is left out.
+///
+/// # Errors
+/// Those of [`read`], and if the file is not UTF-8.
+pub fn read_text(path: &Path, limit: u64) -> Result<String, FileError> {
+    let mut bytes = read(path, limit)?;
+    if bytes.starts_with(b"\xEF\xBB\xBF") {
+        bytes.drain(..3);
+    }
+    if bytes.starts_with(b"\xFF\xFE") || bytes.starts_with(b"\xFE\xFF") {
+        return Err(FileError::new(path, FileErrorKind::NotUtf8 { found: "UTF-16".into() }));
+    }
+    String::from_utf8(bytes).map_err(|error| {
+        let found = format!("invalid byte at {}", error.utf8_error().valid_up_to());
+        FileError::new(path, FileErrorKind::NotUtf8 { found })
+    })
+}
+
+fn regular(path: &Path, metadata: &Metadata) -> Result<(), FileError> {
+    if metadata.is_file() {
+        return Ok(());
+    }
+    Err(FileError::new(path, FileErrorKind::NotAFile { found: kind(metadata) }))
+}
+
+#[cfg(unix)]
+fn kind(metadata: &Metadata) -> &'static str {
+    use std::os::unix::fs::FileTypeExt;
+    let kind = metadata.file_type();
+    match () {
+        () if kind.is_dir() => "a directory",
+        () if kind.is_fifo() => "a pipe",
+        () if kind.is_socket() => "a socket",
+        () if kind.is_block_device() || kind.is_char_device() => "a device",
+        () => "something else",
+    }
+}
+
+#[cfg(not(unix))]
+fn kind(metadata: &Metadata) -> &'static str {
+    if metadata.is_dir() { "a directory" } else { "something else" }
+}
