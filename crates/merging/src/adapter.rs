@@ -18,6 +18,9 @@ use crate::{MergeError, Strategy, check, combine, svd};
 /// reference keeps `alpha` itself, so that there the update becomes larger or smaller with the new rank; the matrices
 /// are the same.)
 ///
+/// A negative weight in [`Strategy::Linear`] does not subtract the update of a LoRA, because it multiplies both of its
+/// matrices; the result's `notes` then say so.
+///
 /// An input of weight 0 has no part in the first three strategies, and in [`Strategy::Linear`] one of
 /// weight 1 among them comes out bit for bit.
 ///
@@ -51,9 +54,7 @@ pub(crate) fn merge_with_masks(
     let Some((first, _)) = inputs.first() else {
         return Err(MergeError::NoInputs);
     };
-    if name.is_empty() {
-        return Err(MergeError::EmptyName);
-    }
+    check::name(name)?;
     for (other, _) in &inputs[1..] {
         check::model(&first.meta, &other.meta)?;
         check::config(first, other, strategy)?;
@@ -67,6 +68,8 @@ pub(crate) fn merge_with_masks(
     let parameters = parameters.collect::<Result<Vec<_>, _>>()?;
     same_keys(&parameters)?;
     let scale = Scale::of(inputs, strategy);
+    let named = inputs.iter().map(|(folder, _)| folder.meta.name.as_str()).zip(weights.iter().copied());
+    let cancelled = if copied { Vec::new() } else { check::cancelled_signs(&first.config, named, strategy) };
     let merging = Merging { strategy, config: &first.config, parameters: &parameters, weights, scale, masks };
     let mut values = BTreeMap::new();
     for key in parameters[0].by_key.keys() {
@@ -80,7 +83,7 @@ pub(crate) fn merge_with_masks(
     let config = merging.scale.config(&first.config, strategy);
     let mut merged = AdapterFolder::new(meta(inputs, name), config, parameters[0].rename(name, &values));
     let notes = inputs.iter().flat_map(|(folder, _)| folder.notes.iter().map(|note| (&folder.meta.name, note)));
-    merged.notes = notes.map(|(name, note)| format!("{name}: {note}")).collect();
+    merged.notes = notes.map(|(name, note)| format!("{name}: {note}")).chain(cancelled).collect();
     Ok(merged)
 }
 

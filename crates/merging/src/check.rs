@@ -9,6 +9,14 @@ use serde_json::{Map, Value};
 
 use crate::{MergeError, Strategy};
 
+/// Whether the merged adapter can be called so: the name becomes a part of its parameters' paths.
+pub(crate) fn name(name: &str) -> Result<(), MergeError> {
+    if name.is_empty() || name.contains('.') || name.chars().any(char::is_control) {
+        return Err(MergeError::BadName { name: name.to_owned() });
+    }
+    Ok(())
+}
+
 /// The weights, divided by their sum where the strategy asks for it.
 pub(crate) fn weights<'a>(
     inputs: impl Iterator<Item = (&'a str, f64)> + Clone,
@@ -143,6 +151,36 @@ pub(crate) fn json_differences(a: &Map<String, Value>, b: &Map<String, Value>) -
         format!("`{key}` is {value} and {other}")
     };
     differing.map(words).collect()
+}
+
+/// What a negative weight does where it multiplies two factors of one product: the sign cancels.
+pub(crate) fn cancelled_signs<'a>(
+    config: &AdapterConfig,
+    inputs: impl Iterator<Item = (&'a str, f64)>,
+    strategy: &Strategy,
+) -> Vec<String> {
+    let product = config.methods().iter().find_map(|method| match method {
+        MethodConfig::Lora(config) if is_vera(config) => Some("both of VeRA's vectors, `d` and `b`"),
+        MethodConfig::Lora(config) if adds(config) => Some("both of LoRA's matrices, `A` and `B`"),
+        _ => None,
+    });
+    let (Strategy::Linear { .. }, Some(factors)) = (strategy, product) else { return Vec::new() };
+    let instead = match config.methods() {
+        [MethodConfig::Lora(config)]
+            if lora(config, &Strategy::LoraDeltaWSvd { rank: 1, normalize: false }, true).is_ok() =>
+        {
+            ": `lora_delta_w_svd` subtracts its update, and `lora_linear_only_negate_b` negates `B` alone"
+        }
+        _ => ", and no strategy subtracts it for this method",
+    };
+    let note = |(name, weight): (&str, f64)| {
+        format!(
+            "`{name}` has the negative weight {weight}, but `linear` multiplies {factors}, with it; the signs cancel in \
+             their product, so that the update of `{name}` is added with the factor {:.3}, not subtracted{instead}",
+            weight * weight
+        )
+    };
+    inputs.filter(|(_, weight)| *weight < 0.0).map(note).collect()
 }
 
 /// Whether the strategy can merge what the configuration says.

@@ -9,9 +9,15 @@ pub enum MergeError {
     /// Nothing to merge.
     #[error("nothing to merge: give at least one adapter or head")]
     NoInputs,
-    /// The new name is empty.
-    #[error("the name of what is merged is empty: give it one")]
-    EmptyName,
+    /// A new name that cannot be a part of a parameter's path.
+    #[error(
+        "`{}` cannot name the merged adapter: a name must not be empty or hold a dot or a control character",
+        name.escape_debug()
+    )]
+    BadName {
+        /// The name.
+        name: String,
+    },
     /// As many weights as inputs are needed.
     #[error("{inputs} to merge, but {weights} weights: give one weight for each")]
     WeightCount {

@@ -22,9 +22,7 @@ pub fn merge_heads(inputs: &[(HeadFolder, f64)], normalize: bool, name: &str) ->
     let Some((first, _)) = inputs.first() else {
         return Err(MergeError::NoInputs);
     };
-    if name.is_empty() {
-        return Err(MergeError::EmptyName);
-    }
+    check::name(name)?;
     let mut aligned = Vec::with_capacity(inputs.len());
     for (folder, _) in inputs {
         check::model(&first.meta, &folder.meta)?;

@@ -100,7 +100,7 @@ fn an_average_with_the_weights_1_and_0_is_the_first_bit_for_bit() {
 fn an_average_is_written_read_and_loaded() {
     for method in METHODS.into_iter().filter(|method| !method.starts_with("loreft")) {
         let inputs = [(folder("a", method, 1), 3.0), (folder("b", method, 2), 1.0)];
-        let merged = merge_folders(&inputs, &AVERAGE, "both.of them").unwrap();
+        let merged = merge_folders(&inputs, &AVERAGE, "both of them").unwrap();
         let dir = tempfile::tempdir().unwrap();
         let at = dir.path().join("new");
         let report = merged.write(&at).unwrap();
@@ -108,11 +108,11 @@ fn an_average_is_written_read_and_loaded() {
         let read = AdapterFolder::read(&at).unwrap();
         assert_eq!(
             (&read.tensors, &read.config, read.meta.name.as_str()),
-            (&merged.tensors, &merged.config, "both.of them")
+            (&merged.tensors, &merged.config, "both of them")
         );
         let name = inputs[0].0.tensors.keys().find(|name| !name.contains("shared_parameters")).unwrap();
         let [a, b] = [name.clone(), name.replace(".a.", ".b.")];
-        let merged = &merged.tensors[&name.replace(".a.", ".both.of them.")];
+        let merged = &merged.tensors[&name.replace(".a.", ".both of them.")];
         for (at, value) in merged.values.iter().enumerate() {
             let expected = 0.75 * inputs[0].0.tensors[&a].values[at] + 0.25 * inputs[1].0.tensors[&b].values[at];
             assert!((value - expected).abs() < 1e-6, "{method}: {name}");
@@ -222,7 +222,11 @@ fn wrong_arguments_are_refused() {
     let cancelling = [(lora(1), 0.3), (lora(2), -0.1), (lora(3), -0.2)];
     assert!(matches!(refused(&cancelling, AVERAGE), MergeError::WeightSum { .. }));
     assert!(merge_folders(&cancelling, &SUM, "m").is_ok());
-    assert_eq!(merge_folders(&cancelling, &SUM, "").unwrap_err(), MergeError::EmptyName);
+    for name in ["", "a.b", "a\nb"] {
+        let error = merge_folders(&cancelling, &SUM, name).unwrap_err();
+        assert_eq!(error, MergeError::BadName { name: name.into() });
+        assert!(error.to_string().lines().count() == 1, "{error}");
+    }
     for density in [0.0, 1.1, -1.0, f64::NAN] {
         let error = refused(&[(lora(1), 1.0)], Strategy::Ties { density, majority_sign: TOTAL });
         assert!(matches!(error, MergeError::Density { .. }));
@@ -230,6 +234,62 @@ fn wrong_arguments_are_refused() {
     let zero = Strategy::LoraDeltaWSvd { rank: 0, normalize: true };
     assert_eq!(refused(&[(lora(1), 1.0)], zero), MergeError::ZeroRank);
     assert!(matches!(refused(&[(lora(1), 1e300)], SUM), MergeError::NotFinite { .. }));
+}
+
+#[test]
+fn a_negative_weight_that_does_not_subtract_is_noted() {
+    let notes = |config: &str, weights: [f64; 2], strategy: Strategy| {
+        let inputs = [(folder("a", config, 1), weights[0]), (folder("b", config, 1), weights[1])];
+        merge_folders(&inputs, &strategy, "m").unwrap().notes
+    };
+    for config in [
+        "lora[r=2]",
+        "dora[r=2]",
+        "mtl_lora[r=2]",
+        "vera[r=2,init_weights_seed=1]",
+        "lora[r=2]|seq_bn[reduction_factor=2]",
+    ] {
+        let notes = notes(config, [1.0, -0.5], SUM);
+        assert!(notes.len() == 1 && notes[0].contains("`b` is added with the factor 0.250"), "{config}: {notes:?}");
+        assert_eq!(notes[0].contains("lora_delta_w_svd"), config == "lora[r=2]", "{config}: {notes:?}");
+    }
+    // Weights that are positive after division, and what is no product of two factors.
+    assert!(notes("lora[r=2]", [-1.0, -1.0], AVERAGE).is_empty());
+    assert!(notes("ia3", [1.0, -0.5], SUM).is_empty());
+    for strategy in [
+        Strategy::LoraLinearOnlyNegateB { normalize: false },
+        Strategy::LoraDeltaWSvd { rank: 2, normalize: false },
+        Strategy::Ties { density: 1.0, majority_sign: TOTAL },
+    ] {
+        assert!(notes("lora[r=2]", [1.0, -0.5], strategy).is_empty());
+    }
+}
+
+#[test]
+fn the_decomposition_subtracts_an_update() {
+    let (good, bad) = (folder("good", "lora[r=2]", 1), folder("bad", "lora[r=2]", 2));
+    let inputs = [(good.clone(), 1.0), (bad, 1.0)];
+    let sum = merge_folders(&inputs, &Strategy::LoraDeltaWSvd { rank: 4, normalize: false }, "sum").unwrap();
+    let inputs = [(sum, 1.0), (inputs[1].0.clone(), -1.0)];
+    let back = merge_folders(&inputs, &Strategy::LoraDeltaWSvd { rank: 2, normalize: false }, "good").unwrap();
+    let update = |folder: &AdapterFolder, at: &str| {
+        let of = |name: &str| {
+            let found = folder.tensors.iter().find(|(key, _)| key.contains(at) && key.ends_with(name));
+            found.map(|(_, tensor)| tensor.clone()).unwrap()
+        };
+        let (a, b) = (of("lora_A"), of("lora_B"));
+        let [rank, columns] = [a.shape[0], a.shape[1]];
+        let cell = |row: usize, column: usize| {
+            (0..rank).map(|k| b.values[row * rank + k] * a.values[k * columns + column]).sum::<f32>()
+        };
+        (0..b.shape[0])
+            .flat_map(|row| (0..columns).map(move |column| (row, column)))
+            .map(|(r, c)| cell(r, c))
+            .collect::<Vec<_>>()
+    };
+    let (expected, found) =
+        (update(&good, "layer.0.attention.self.query"), update(&back, "layer.0.attention.self.query"));
+    assert!(expected.iter().zip(&found).all(|(a, b)| (a - b).abs() < 1e-5), "{expected:?} {found:?}");
 }
 
 #[test]

@@ -20,8 +20,15 @@ pub struct SummaryRow {
 pub struct Summary {
     /// The adapters, by name.
     pub adapters: Vec<SummaryRow>,
-    /// Parameters of the base model.
+    /// Parameters of the base model; 0 where the model did not say.
     pub base_parameters: usize,
+}
+
+impl Summary {
+    /// An adapter's parameters in percent of the base model's; none where the model did not say how many it has.
+    pub fn percent(&self, row: &SummaryRow) -> Option<f64> {
+        (self.base_parameters > 0).then(|| 100.0 * row.parameters as f64 / self.base_parameters as f64)
+    }
 }
 
 impl fmt::Display for Summary {
@@ -32,14 +39,38 @@ impl fmt::Display for Summary {
         let (name, config) = (width(|row| &row.name, 10), width(|row| &row.config, 6));
         writeln!(f, "{:<name$}  {:<config$}  {:>12}  {:>8}  train", "adapter", "config", "parameters", "% base")?;
         for row in &self.adapters {
-            let percent = 100.0 * row.parameters as f64 / self.base_parameters.max(1) as f64;
+            let percent = self.percent(row).map_or_else(|| "-".to_owned(), |percent| format!("{percent:.3}"));
             let trained = if row.trained { "yes" } else { "no" };
             writeln!(
                 f,
-                "{:<name$}  {:<config$}  {:>12}  {percent:>8.3}  {trained}",
+                "{:<name$}  {:<config$}  {:>12}  {percent:>8}  {trained}",
                 row.name, row.config, row.parameters
             )?;
         }
-        write!(f, "{:<name$}  {:<config$}  {:>12}  {:>8.3}  no", "base model", "", self.base_parameters, 100.0)
+        let (parameters, percent) = match self.base_parameters {
+            0 => ("unknown".to_owned(), "-"),
+            parameters => (parameters.to_string(), "100.000"),
+        };
+        write!(f, "{:<name$}  {:<config$}  {parameters:>12}  {percent:>8}  no", "base model", "")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn summary(base_parameters: usize) -> Summary {
+        let row = SummaryRow { name: "a".into(), config: "lora".into(), parameters: 25, trained: true };
+        Summary { adapters: vec![row], base_parameters }
+    }
+
+    #[test]
+    fn a_base_of_unknown_size_gives_no_percentage() {
+        let text = summary(0).to_string();
+        assert!(text.contains("unknown") && !text.contains("2500") && !text.contains("100.000"), "{text}");
+        let text = summary(1000).to_string();
+        assert!(text.contains("2.500") && text.contains("100.000") && text.contains("1000"), "{text}");
+        let columns = |text: &str| text.lines().map(|line| line.chars().count()).collect::<Vec<_>>();
+        assert_eq!(columns(&summary(0).to_string())[1..], columns(&text)[1..]);
     }
 }

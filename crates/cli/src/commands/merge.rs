@@ -16,11 +16,14 @@ use crate::progress::Style;
 const HELP: &str = "\
 Strategies:
   linear                     the weighted average of all parameters, for nearly every method; with
-                             --no-normalize and weights of either sign, task arithmetic
-                             (Ilharco et al., 2023)
-  lora_linear_only_negate_b  the same for LoRA, where a negative weight counts for one factor only
-                             (Zhang et al., 2023)
-  lora_delta_w_svd           for LoRA: the weighted sum of the updates, decomposed anew to --rank
+                             --no-normalize, task arithmetic (Ilharco et al., 2023). A negative
+                             weight does not subtract a LoRA: it multiplies both of its matrices,
+                             and the signs cancel in their product
+  lora_linear_only_negate_b  the same for LoRA, where a negative weight negates one of the matrices
+                             only (Zhang et al., 2023)
+  lora_delta_w_svd           for LoRA: the weighted sum of the updates, decomposed again to --rank;
+                             a negative weight subtracts the update. Exact if --rank is the sum of
+                             the ranks
   ties                       keep the greatest values, elect their signs, average what agrees
                              (Yadav et al., 2023)
   dare_linear, dare_ties     drop values at random, scale up the others, then add or elect
@@ -28,7 +31,8 @@ Strategies:
 
 Examples:
   burn-adapters merge films tweets --weights 0.3,0.7 --output both --name both
-  burn-adapters merge good bad --weights=1,-0.5 --no-normalize --output better
+  burn-adapters merge good bad --weights=1,-0.5 --no-normalize --strategy lora_delta_w_svd \
+    --rank 16 --output better
   burn-adapters merge a b c --strategy ties --density 0.3 --weights 1,1,1 --output merged";
 
 /// Merge adapters into one, of their files alone; no model is needed.
@@ -78,8 +82,8 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "DIR")]
     output: PathBuf,
 
-    /// The merged adapter's name.
-    #[arg(long, value_name = "NAME", default_value = "merged")]
+    /// The merged adapter's name: not empty, without dots.
+    #[arg(long, value_name = "NAME", default_value = "merged", value_parser = super::model::parse_name)]
     name: String,
 
     /// Print JSON.
@@ -117,6 +121,7 @@ impl Arguments {
             style.say(format_args!("merging {name}, with weight {weight}"));
         }
         let merged = merge_folders(&inputs, &strategy, &self.name).map_err(|error| merge_error(&error))?;
+        merged.notes.iter().for_each(|note| draw::warning(note));
         let head = self.head(&weights)?;
         make_output(&self.output)?;
         let saved = merged.write(&self.output).map_err(|error| checkpoint_error(&error))?;
@@ -133,7 +138,7 @@ impl Arguments {
                 .collect();
             return output::json(&json!({
                 "name": self.name, "output": self.output, "strategy": strategy.name(), "inputs": inputs,
-                "tensors": saved.tensors, "parameters": saved.parameters, "bytes": saved.bytes,
+                "tensors": saved.tensors, "parameters": saved.parameters, "bytes": saved.bytes, "notes": merged.notes,
                 "head": head.map(|head| json!({"parameters": head.parameters, "bytes": head.bytes})),
             }));
         }
@@ -208,6 +213,15 @@ fn merge_error(error: &MergeError) -> CliError {
         }
         MergeError::Rank { .. } => mistake.with_help("--rank sets another"),
         MergeError::Svd { .. } => CliError::failure(chain(error)),
+        MergeError::Config { .. } => mistake.with_help(
+            "adapters are merged if they have one configuration; lora_delta_w_svd also merges LoRA of different ranks, \
+             and `--setup 'Average(a, b)'` of `predict` averages the outputs of any adapters without merging them",
+        ),
+        MergeError::Model { .. } => mistake.with_help("merge adapters that were trained on the same base model"),
+        MergeError::Missing { .. } | MergeError::Shape { .. } | MergeError::Malformed { .. } => mistake.with_help(
+            "adapters are merged if they have one configuration and base model; `burn-adapters inspect --model MODEL \
+             --adapter DIR` shows what an adapter holds",
+        ),
         _ => mistake,
     }
 }

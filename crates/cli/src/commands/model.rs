@@ -30,6 +30,14 @@ pub(super) fn check_fits(config: &AdapterConfig, dir: &Path) -> CliResult {
     bank.plan("planned", config.clone()).map(|_| ()).map_err(|error| bank_error(&error))
 }
 
+/// A new adapter's name, as [`AdapterBank`] takes it.
+pub(super) fn parse_name(text: &str) -> Result<String, String> {
+    if text.is_empty() || text.contains('.') || text.chars().any(char::is_control) {
+        return Err("a name must not be empty or hold a dot or a control character".into());
+    }
+    Ok(text.to_owned())
+}
+
 /// Makes a folder to write to, before hours are spent on what is to be written.
 pub(super) fn make_output(dir: &Path) -> CliResult {
     std::fs::create_dir_all(dir).map_err(|error| CliError::io("make the folder", dir, &error))

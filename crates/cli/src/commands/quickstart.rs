@@ -273,11 +273,12 @@ impl Outcome<'_> {
         }
         let texts = self.sentences.iter().map(String::as_str);
         output::line(format_args!("{}\n", predictions_table(texts.zip(self.predictions), &self.job.head)))?;
-        let percent = done.report.percent().unwrap_or_default();
+        let base = thousands(done.report.base_parameters);
+        let share = done.report.percent().map(|percent| format!(" ({percent:.2} % of the model's {base})"));
         output::line(format_args!(
-            "trained: {} parameters in the adapter ({percent:.2} % of the model's {}), {} in the head",
+            "trained: {} parameters in the adapter{}, {} in the head",
             thousands(done.report.parameters()),
-            thousands(done.report.base_parameters),
+            share.unwrap_or_default(),
             thousands(done.head_parameters)
         ))?;
         output::line(format_args!(

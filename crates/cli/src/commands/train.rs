@@ -15,7 +15,7 @@ use serde_json::json;
 use super::DeviceArguments;
 use super::job::Run;
 use super::model::{
-    LabelledArguments, Model, bank_error, check_fits, data_error, make_output, max_length, train_error,
+    LabelledArguments, Model, bank_error, check_fits, data_error, make_output, max_length, parse_name, train_error,
 };
 use super::plan::{Configs, Plan, Shape, fusion_config};
 use super::ready::{Labelled, Part, Ready, Written, add_fusions};
@@ -72,7 +72,7 @@ pub(super) struct Arguments {
     config: Vec<String>,
 
     /// The adapter's name, `adapter` by default; with Fuse in --setup that of the head.
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_parser = parse_name)]
     name: Option<String>,
 
     /// Train among other adapters: `Stack(language, NAME)`, `Parallel(a, b)` or `Fuse(a, b)`. See below.
