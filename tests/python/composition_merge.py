@@ -9,7 +9,7 @@ from torch import nn
 from torch.nn import functional
 
 import composition_pool as pool
-from common import normal, seed, write_json, write_tensors
+from common import normal, seed, write_golden, write_json, write_tensors
 from models import inputs
 
 MODEL = "tiny-a"
@@ -92,7 +92,7 @@ def _merge(spec):
     batch = inputs(MODEL)
     with torch.no_grad():
         logits = bert.eval()(**batch).logits
-    write_tensors(os.path.join(folder, "golden.safetensors"), dict(batch, logits=logits))
+    write_golden(os.path.join(folder, "golden.safetensors"), dict(batch, logits=logits))
     description = {key: spec[key] for key in ("inputs", "weights", "strategy", "normalize_weights", "svd_rank")}
     description.update(model=MODEL, name="merged", head=head, average_head=spec["heads"])
     write_json(os.path.join(folder, "merge.json"), description)

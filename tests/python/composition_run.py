@@ -9,7 +9,7 @@ from adapters.composition import AdapterCompositionBlock, Average, BatchSplit
 from adapters.methods.prefix_tuning import PrefixTuningLayer
 
 import composition_pool as pool
-from common import generator, write_json, write_tensors
+from common import generator, write_golden, write_json
 from models import inputs
 from reference import LEARNING_RATE
 
@@ -171,7 +171,7 @@ def run(model, case):
 
     folder = f"compositions/cases/{model}__{case.name}"
     os.makedirs(folder)
-    write_tensors(os.path.join(folder, "golden.safetensors"), golden)
+    write_golden(os.path.join(folder, "golden.safetensors"), golden)
     setup = pool.parse(case.setup)
     description = {
         "model": model,

@@ -5,7 +5,7 @@ import os
 import torch
 
 import composition_pool as pool
-from common import write_tensors
+from common import write_golden
 from composition_run import evaluate
 from models import inputs
 
@@ -54,7 +54,7 @@ def _write(name):
     batch = inputs("tiny-a")
     with torch.no_grad():
         logits = evaluate(bert.eval(), batch)[0]
-    write_tensors(os.path.join(folder, "golden.safetensors"), dict(batch, **logits))
+    write_golden(os.path.join(folder, "golden.safetensors"), dict(batch, **logits))
     if heads is None or name in _CANNOT_LOAD:
         return {}
     loaded = pool.fresh("tiny-a")

@@ -5,7 +5,7 @@ import os
 import torch
 from transformers import BertConfig, BertModel
 
-from common import generator, normal, write_tensors
+from common import generator, normal, write_golden
 
 CONFIGS = {
     "tiny-a": dict(
@@ -76,5 +76,5 @@ def write(output, model):
     tensors = dict(batch, last_hidden_state=result.last_hidden_state, pooler_output=result.pooler_output)
     for index, hidden in enumerate(result.hidden_states):
         tensors[f"hidden_states.{index}"] = hidden
-    write_tensors(os.path.join(folder, "hidden.safetensors"), tensors)
+    write_golden(os.path.join(folder, "hidden.safetensors"), tensors)
     return tensors

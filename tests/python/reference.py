@@ -13,7 +13,7 @@ from adapters import AdapterConfig, BertAdapterModel
 from adapters.heads import ClassificationHead
 from adapters.loading import AdapterLoader, PredictionHeadLoader
 
-from common import generator, normal, seed, write_json, write_tensors
+from common import generator, normal, seed, write_golden, write_json
 from models import inputs
 
 transformers_logging.set_verbosity_error()
@@ -232,7 +232,7 @@ def run(model, case, folder):
     bert, golden = result["bert"], result["golden"]
     golden["logits"] = golden["logits"].contiguous()
     file_format, reason = save(bert, folder)
-    write_tensors(os.path.join(folder, "golden.safetensors"), golden)
+    write_golden(os.path.join(folder, "golden.safetensors"), golden)
     head = {key: value for key, value in result["head"].items() if key != "id2label"}
     if "id2label" in result["head"]:
         head["id2label"] = {str(key): value for key, value in result["head"]["id2label"].items()}

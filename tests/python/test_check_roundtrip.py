@@ -2,7 +2,7 @@
 
     python -m pytest tests/python
 
-It reads the goldens in `tests/goldens`.
+It unpacks the goldens in `tests/goldens`.
 """
 
 import json
@@ -10,12 +10,18 @@ import os
 import shutil
 import subprocess
 import sys
+import tarfile
+import tempfile
 
 import pytest
 from safetensors.torch import load_file, save_file
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-GOLDENS = os.path.join(os.path.dirname(HERE), "goldens")
+UNPACKED = tempfile.TemporaryDirectory()
+GOLDENS = UNPACKED.name
+for archive in ("models", "cases"):
+    with tarfile.open(os.path.join(os.path.dirname(HERE), "goldens", f"{archive}.tar.xz")) as file:
+        file.extractall(GOLDENS, filter="data")
 CASES = [
     "tiny-a__seq_bn",
     "tiny-b__lora",

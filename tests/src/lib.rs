@@ -19,7 +19,7 @@ use serde::Deserialize;
 
 /// The folder of the goldens.
 pub fn goldens() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("goldens")
+    burn_adapters_goldens::folder().to_owned()
 }
 
 /// One golden case.

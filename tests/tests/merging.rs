@@ -74,7 +74,7 @@ fn merged_adapters_give_the_references_logits() {
         let hooks = bank.hooks(&setup).unwrap();
         let found = values(logits(&model, &bank, &setup, &hooks, golden.input(&device)));
         let difference = largest_difference(&found, golden.values("logits"));
-        assert!(difference < 1e-4, "{name}: the logits differ by {difference:e}");
+        assert!(difference < 9.9e-5, "{name}: the logits differ by {difference:e}");
         checked += 1;
     }
     assert!(checked > 20, "{checked}");

@@ -25,15 +25,18 @@ pub(crate) fn goldens(check_only: bool) -> Done {
     let python = reference(&root().join("target/reference"))?;
     let scripts = root().join("tests/python");
     if !check_only {
-        let output = root().join("tests/goldens");
+        let output = root().join("target/goldens");
         run(
             "goldens of the reference",
-            Command::new(&python).arg(scripts.join("make_goldens.py")).arg("--output").arg(output),
+            Command::new(&python).arg(scripts.join("make_goldens.py")).arg("--output").arg(&output),
         )?;
-        let output = root().join("tests/goldens");
         run(
             "goldens of compositions",
-            Command::new(&python).arg(scripts.join("make_composition_goldens.py")).arg("--output").arg(output),
+            Command::new(&python).arg(scripts.join("make_composition_goldens.py")).arg("--output").arg(&output),
+        )?;
+        run(
+            "packing",
+            Command::new(&python).arg(scripts.join("pack.py")).arg(&output).arg(root().join("tests/goldens")),
         )?;
         for (script, printed) in CRATE_SCRIPTS {
             let path = root().join("crates").join(script);

@@ -23,7 +23,7 @@ pub(crate) fn bank(config: &str) -> AdapterBank {
 
 /// The folder of the numbers of the Python library.
 pub(crate) fn goldens() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/goldens")
+    burn_adapters_goldens::folder().to_owned()
 }
 
 /// The sites of a golden's model.

@@ -17,7 +17,7 @@ pub(crate) type Tensors = BTreeMap<String, (Vec<usize>, Vec<f32>)>;
 pub(crate) fn folder(name: &str) -> PathBuf {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
     let own = here.join("tests/goldens").join(name);
-    if own.is_dir() { own } else { here.join("../../tests/goldens/models").join(name) }
+    if own.is_dir() { own } else { burn_adapters_goldens::folder().join("models").join(name) }
 }
 
 pub(crate) fn read(path: &Path) -> Tensors {
