@@ -33,6 +33,10 @@ pub(crate) fn update(meta: &FolderMeta, config: &mut Value) -> Vec<String> {
             _ => None,
         };
         if let Some(name) = renamed {
+            notes.push(format!(
+                "saved before files named a version, when the activation {} meant what is now {name:?}: read as that",
+                config.get("non_linearity").unwrap_or(&Value::Null)
+            ));
             config.insert("non_linearity".into(), name.into());
         }
         return notes;
@@ -108,8 +112,9 @@ mod tests {
             (Some("2.0.0"), "gelu", "gelu"),
         ] {
             let mut config = json!({"non_linearity": name});
-            assert!(update(&meta(version), &mut config).is_empty());
+            let notes = update(&meta(version), &mut config);
             assert_eq!(config["non_linearity"], expected);
+            assert_eq!(notes.len(), usize::from(name != expected), "every change is noted: {notes:?}");
         }
     }
 

@@ -2,6 +2,8 @@
 
 use std::io::{IsTerminal, Write};
 
+use burn_adapters_files::{printable, printable_line};
+
 use crate::error::{CliError, Snippet};
 
 /// Columns of a text that are shown around the place; a configuration may be 64 KiB in one line.
@@ -19,7 +21,24 @@ pub(crate) fn print(error: &CliError) {
 pub(crate) fn warning(message: &str) {
     let stderr = std::io::stderr();
     let paint = Paint(stderr.is_terminal() && colors_wanted());
-    let _ = writeln!(stderr.lock(), "{} {message}", paint.yellow("warning:"));
+    let _ = writeln!(stderr.lock(), "{} {}", paint.yellow("warning:"), indented(message));
+}
+
+/// Prints a line of what is being done to standard error.
+pub(crate) fn say(text: &str) {
+    let _ = writeln!(std::io::stderr().lock(), "{}", indented(text));
+}
+
+/// Text that may quote files: harmless for a terminal, and its further lines do not begin where ours do.
+fn indented(text: &str) -> String {
+    let text = printable(text);
+    let mut lines = text.split('\n');
+    let mut result = lines.next().unwrap_or_default().to_owned();
+    for line in lines {
+        let margin = if line.starts_with("  ") { "" } else { "  " };
+        result.push_str(&format!("\n{margin}{line}"));
+    }
+    result
 }
 
 /// Whether the environment lets us use colours (<https://no-color.org>).
@@ -53,13 +72,13 @@ pub(crate) fn render(error: &CliError, colors: bool) -> String {
     let paint = Paint(colors);
     let mut text = String::new();
     for problem in &error.problems {
-        text.push_str(&format!("{} {}\n", paint.red("error:"), problem.message));
+        text.push_str(&format!("{} {}\n", paint.red("error:"), indented(&problem.message)));
         if let Some(snippet) = &problem.snippet {
             draw(snippet, &paint, &mut text);
         }
     }
     if let Some(help) = &error.help {
-        let lines: Vec<String> = help.lines().flat_map(wrap).collect();
+        let lines: Vec<String> = printable(help).lines().flat_map(wrap).collect();
         text.push_str(&format!("{} {}\n", paint.blue("help:"), lines.join("\n      ")));
     }
     text
@@ -89,11 +108,11 @@ fn draw(snippet: &Snippet, paint: &Paint, text: &mut String) {
     let gutter = if number > 1 { number.to_string() } else { " ".into() };
     let blank = " ".repeat(gutter.len());
     if let Some(origin) = &snippet.origin {
-        text.push_str(&format!("{blank}{} {origin}\n", paint.blue("-->")));
+        text.push_str(&format!("{blank}{} {}\n", paint.blue("-->"), printable_line(origin)));
     }
     let bar = paint.blue("|");
     text.push_str(&format!("{} {bar} {line}\n", paint.blue(&gutter)));
-    let carets = format!("{} {}", "^".repeat((end - start).max(1)), snippet.label);
+    let carets = format!("{} {}", "^".repeat((end - start).max(1)), printable_line(&snippet.label));
     text.push_str(&format!("{blank} {bar} {}{}\n", " ".repeat(start), paint.red(carets.trim_end())));
 }
 
@@ -111,12 +130,11 @@ fn place(snippet: &Snippet) -> (usize, String, usize, usize) {
     let line_start = source[..start].rfind('\n').map_or(0, |at| at + 1);
     let line_end = source[start..].find('\n').map_or(source.len(), |at| start + at);
     let number = source[..line_start].matches('\n').count() + 1;
-    let columns = |from: usize, to: usize| source[from..to.max(from)].chars().count();
-    let line: String = source[line_start..line_end]
-        .chars()
-        // A control character would move the carets, or do worse to a terminal.
-        .map(|c| if c.is_control() { ' ' } else { c })
-        .collect();
+    // A tab would move the carets; other control characters would do worse to a terminal.
+    let shown =
+        |from: usize, to: usize| printable_line(&source[from..to.max(from)].replace(['\t', '\r'], " ")).into_owned();
+    let columns = |from: usize, to: usize| shown(from, to).chars().count();
+    let line = shown(line_start, line_end);
     let start_column = columns(line_start, start);
     (number, line, start_column, start_column + columns(start, end.min(line_end)))
 }
@@ -188,7 +206,15 @@ mod tests {
     }
 
     #[test]
-    fn control_characters_do_not_reach_the_terminal() {
-        assert!(!render(&error("a\u{1b}[31m", 0..1, ""), false).contains('\u{1b}'));
+    fn control_characters_do_not_reach_the_terminal_and_the_carets_stay_in_place() {
+        let text = render(&error("a\u{1b}[31m=\t!", 8..9, "\u{202e}"), false);
+        assert_eq!(text, "error: wrong\n  | a\\u{1b}[31m= !\n  |              ^ \\u{202e}\n");
+    }
+
+    #[test]
+    fn a_value_cannot_forge_a_line_of_ours() {
+        let text =
+            render(&CliError::mistake("the label `x\nerror: forged\u{1b}[2J` is not known").with_help("a\rb"), false);
+        assert_eq!(text, "error: the label `x\n  error: forged\\u{1b}[2J` is not known\nhelp: a\\rb\n");
     }
 }

@@ -17,8 +17,10 @@ use clap::Parser;
 
 fn main() -> ExitCode {
     burn_adapters_ops::keep_freed_memory();
-    // Clap itself exits with 2 for what it cannot parse, and with 0 after --help.
-    let cli = commands::Cli::parse();
+    let cli = match commands::Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return refuse(&error),
+    };
     match burn_adapters_ops::on_working_thread(|| cli.run()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -29,4 +31,24 @@ fn main() -> ExitCode {
             ExitCode::from(code)
         }
     }
+}
+
+/// What clap has to say: the help, or an error, which quotes the arguments.
+fn refuse(error: &clap::Error) -> ExitCode {
+    let mut text = error.to_string();
+    let mut deceptive = false;
+    for argument in std::env::args_os() {
+        let argument = argument.to_string_lossy();
+        let shown = output::shown(&argument);
+        if shown != argument {
+            deceptive = true;
+            text = text.replace(&*argument, &shown);
+        }
+    }
+    if deceptive && error.use_stderr() {
+        draw::say(text.trim_end());
+        return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
+    }
+    // Exits with 2 for what it cannot parse, and with 0 after --help.
+    error.exit()
 }

@@ -1,14 +1,27 @@
-//! Standard output: results only, and a reader that goes away is no failure.
+//! Standard output: results only, and a reader that goes away is not a failure.
+//!
+//! Everything passes through here or, on standard error, through `draw`, so that text of files never reaches the terminal
+//! as it is.
 
 use std::fmt;
 use std::io::Write;
 
+use burn_adapters_files::{printable, printable_json, printable_line};
 use serde::Serialize;
 
 use crate::error::{CliError, CliResult};
 
-/// Writes one line of a result.
+/// Writes one line of a result, or several.
 pub(crate) fn line(text: impl fmt::Display) -> CliResult {
+    write(&printable(&text.to_string()))
+}
+
+/// A name, path or other value within a line: it cannot begin a line of its own.
+pub(crate) fn shown(value: impl fmt::Display) -> String {
+    printable_line(&value.to_string()).into_owned()
+}
+
+fn write(text: &str) -> CliResult {
     writeln!(std::io::stdout().lock(), "{text}").map_err(|error| CliError::output(&error))
 }
 
@@ -16,14 +29,14 @@ pub(crate) fn line(text: impl fmt::Display) -> CliResult {
 pub(crate) fn json(value: &impl Serialize) -> CliResult {
     let text = serde_json::to_string_pretty(value)
         .map_err(|error| CliError::failure(format!("cannot write JSON: {error}")))?;
-    line(text)
+    write(&printable_json(&text))
 }
 
 /// Writes a value as one line of JSON.
 pub(crate) fn json_line(value: &impl Serialize) -> CliResult {
     let text =
         serde_json::to_string(value).map_err(|error| CliError::failure(format!("cannot write JSON: {error}")))?;
-    line(text)
+    write(&printable_json(&text))
 }
 
 /// How a column of a table is aligned.
@@ -45,13 +58,13 @@ impl Table {
     pub(crate) fn new(columns: &[(&str, Align)]) -> Self {
         Self {
             align: columns.iter().map(|(_, align)| *align).collect(),
-            rows: vec![columns.iter().map(|(name, _)| (*name).to_owned()).collect()],
+            rows: vec![columns.iter().map(|(name, _)| shown(name)).collect()],
         }
     }
 
     /// Adds a row.
     pub(crate) fn row(&mut self, cells: Vec<String>) {
-        self.rows.push(cells);
+        self.rows.push(cells.into_iter().map(shown).collect());
     }
 }
 
@@ -120,6 +133,13 @@ mod tests {
         let mut table = Table::new(&[("name", Align::Left), ("n", Align::Right)]);
         table.row(vec!["a".into(), "10".into()]);
         assert_eq!(table.to_string(), "name   n\na     10");
+    }
+
+    #[test]
+    fn a_cell_stays_in_its_line_and_column() {
+        let mut table = Table::new(&[("a\nb", Align::Left), ("n", Align::Right)]);
+        table.row(vec!["\u{1b}[1A\u{202e}".into(), "1\t".into()]);
+        assert_eq!(table.to_string(), "a\\nb                 n\n\\u{1b}[1A\\u{202e}  1\\t");
     }
 
     #[test]

@@ -1,9 +1,12 @@
 //! Progress on standard error: bars where it is a terminal, plain lines where it is not.
 
-use std::io::{IsTerminal, Write};
+use std::io::IsTerminal;
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use crate::draw;
+use crate::output::shown;
 
 /// How progress is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,7 +35,7 @@ impl Style {
     /// Says what is being done.
     pub(crate) fn say(self, text: impl std::fmt::Display) {
         if self != Style::Quiet {
-            let _ = writeln!(std::io::stderr().lock(), "{text}");
+            draw::say(&text.to_string());
         }
     }
 }
@@ -60,7 +63,7 @@ pub(crate) struct Task {
 impl Task {
     /// Starts a task.
     pub(crate) fn new(style: Style, name: impl Into<String>, total: u64, unit: Unit) -> Self {
-        let name = name.into();
+        let name = shown(name.into());
         let bar = (style == Style::Bars).then(|| {
             let bar = ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::stderr());
             let counter = match unit {
@@ -82,7 +85,7 @@ impl Task {
         match (&self.bar, self.style) {
             (Some(bar), _) => {
                 bar.set_position(position);
-                bar.set_message(message.to_string());
+                bar.set_message(shown(message));
             }
             (None, Style::Lines) if self.last_line.elapsed() >= LINE_EVERY => {
                 self.last_line = Instant::now();

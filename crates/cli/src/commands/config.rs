@@ -26,7 +26,7 @@ impl Arguments {
     pub(super) fn run(self) -> CliResult {
         let config = input::adapter_config(&self.config)?;
         if !self.json {
-            output::line(&config)?;
+            output::line(output::shown(&config))?;
         }
         output::json(&config.to_json_value())
     }

@@ -16,7 +16,7 @@ use super::report::{describe, evaluation_json, overall};
 use super::routes::{self, Routes};
 use super::setup::{Loaded, SETUP_HELP, SetupArguments};
 use crate::error::{CliError, CliResult};
-use crate::output::{self, thousands};
+use crate::output::{self, shown, thousands};
 use crate::progress::{Style, Task as Progress, Unit};
 
 const EXAMPLES: &str = "\
@@ -210,7 +210,7 @@ fn json(scored: &[(String, Evaluation)], one_each: bool, unscored: usize) -> Val
 fn tell(scored: &[(String, Evaluation)], what: &str, one_each: bool, unscored: usize) -> CliResult {
     for (index, (name, evaluation)) in scored.iter().enumerate() {
         let gap = if index == 0 { "" } else { "\n" };
-        output::line(format_args!("{gap}{what} {name}: {}", describe(evaluation)))?;
+        output::line(format_args!("{gap}{what} {}: {}", shown(name), describe(evaluation)))?;
     }
     if one_each {
         let all = overall(scored.iter().map(|(_, evaluation)| evaluation));

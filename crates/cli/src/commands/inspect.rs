@@ -11,8 +11,7 @@ use serde_json::{Map, Value, json};
 
 use super::model::{bank_error, checkpoint_error, folder_name, read_spec};
 use crate::error::{CliError, CliResult};
-use crate::output::{self, Align, Table, bytes, thousands};
-use crate::progress::Style;
+use crate::output::{self, Align, Table, bytes, shown, thousands};
 use crate::{draw, input};
 
 /// Show a model's sites, and what a configuration or an adapter adds at each.
@@ -50,28 +49,31 @@ struct Inspected {
 }
 
 impl Arguments {
-    pub(super) fn run(self, style: Style) -> CliResult {
+    pub(super) fn run(self) -> CliResult {
         let spec = read_spec(&self.model)?;
         let inspected = match (&self.config, &self.adapter) {
             (Some(config), _) => Some(of_config(config, &spec)?),
-            (None, Some(dir)) => Some(of_adapter(dir, &spec, style)?),
+            (None, Some(dir)) => Some(of_adapter(dir, &spec)?),
             (None, None) => None,
         };
+        if let Some(inspected) = &inspected {
+            inspected.report.notes.iter().for_each(|note| draw::warning(note));
+        }
         if self.json { self.print_json(&spec, inspected.as_ref()) } else { self.print(&spec, inspected.as_ref()) }
     }
 
     fn print(&self, spec: &ModelSpec, inspected: Option<&Inspected>) -> CliResult {
-        let name = folder_name(&self.model);
         output::line(format_args!(
-            "{name}: {}, {} layers, hidden size {}, {} parameters",
-            spec.model_type,
+            "{}: {}, {} layers, hidden size {}, {} parameters",
+            shown(folder_name(&self.model)),
+            shown(&spec.model_type),
             spec.layers(),
             spec.hidden_size,
             thousands(spec.parameters)
         ))?;
         let Some(inspected) = inspected else { return print_sites(spec) };
         let report = &inspected.report;
-        output::line(format_args!("{}\n", inspected.config))?;
+        output::line(format_args!("{}\n", shown(&inspected.config)))?;
         let mut table = Table::new(&[("site", Align::Left), ("method", Align::Left), ("parameters", Align::Right)]);
         for entry in &report.entries {
             let site = entry.site.map_or_else(|| "(shared)".to_owned(), |site| site.to_string());
@@ -85,9 +87,7 @@ impl Arguments {
             "\n{} parameters are trained{percent}, heads not counted",
             thousands(report.parameters())
         ))?;
-        output::line(format_args!("{}{} on disk", if counted { "" } else { "about " }, bytes(size)))?;
-        report.notes.iter().for_each(|note| draw::warning(note));
-        Ok(())
+        output::line(format_args!("{}{} on disk", if counted { "" } else { "about " }, bytes(size)))
     }
 
     fn print_json(&self, spec: &ModelSpec, inspected: Option<&Inspected>) -> CliResult {
@@ -139,16 +139,19 @@ fn of_config(config: &str, spec: &ModelSpec) -> CliResult<Inspected> {
     Ok(Inspected { config: text, report, bytes: (size, false) })
 }
 
-fn of_adapter(dir: &Path, spec: &ModelSpec, style: Style) -> CliResult<Inspected> {
+fn of_adapter(dir: &Path, spec: &ModelSpec) -> CliResult<Inspected> {
     let folder = AdapterFolder::read(dir).map_err(|error| checkpoint_error(&error))?;
-    folder.notes.iter().for_each(|note| style.say(format_args!("note: {note}")));
+    let notes = folder.notes.clone();
     let (name, config) = (folder.meta.name.clone(), folder.config.clone());
     let (_, loaded) = folder.into_adapter(spec, &plain_device(), None).map_err(|error| checkpoint_error(&error))?;
     let mut size = 0;
     for path in &loaded.files {
         size += fs::metadata(path).map_err(|error| CliError::io("read", path, &error))?.len();
     }
-    Ok(Inspected { config: config.to_string(), report: plan(&name, config, spec)?, bytes: (size, true) })
+    let text = config.to_string();
+    let mut report = plan(&name, config, spec)?;
+    report.notes.splice(..0, notes);
+    Ok(Inspected { config: text, report, bytes: (size, true) })
 }
 
 fn plan(name: &str, config: burn_adapters_config::AdapterConfig, spec: &ModelSpec) -> CliResult<AddReport> {

@@ -12,11 +12,11 @@ use burn_adapters_model::{AdapterBank, AddReport, Setup};
 use burn_adapters_train::{EvaluationRecord, Metric, TokenData, TrainConfig, Trained, Trainer};
 use serde_json::{Value, json};
 
-use super::model::{Model, bank_error, checkpoint_error, train_error};
+use super::model::{Model, bank_error, checkpoint_error, train_error, warn_notes};
 use super::report::Watch;
 use crate::chart::{self, Curve};
-use crate::draw;
 use crate::error::{CliError, CliResult};
+use crate::output::shown;
 use crate::progress::Style;
 
 /// One new adapter with its head, to be trained by itself.
@@ -58,7 +58,7 @@ impl Job<'_> {
         let mut bank = AdapterBank::new(model.bert.spec(), &device.clone().autodiff());
         let added = bank.add_for(&model.bert, self.name, self.adapter.clone(), seed);
         let report = added.map_err(|error| bank_error(&error))?;
-        report.notes.iter().for_each(|note| draw::warning(note));
+        warn_notes(self.name, &report.notes);
         let head_parameters = bank.add_head_seeded(self.name, &self.head, seed).map_err(|error| bank_error(&error))?;
         let setup = Setup::adapter(self.name);
         let Run { trained, epoch_losses, seconds } =
@@ -127,7 +127,7 @@ pub(super) fn save_history(dir: &Path, trained: &Trained, title: String) -> CliR
     write_json(&dir.join("history.json"), &json!(history))?;
     let accuracy = |record: &EvaluationRecord| Some((record.step, record.metric(Metric::Accuracy)?));
     let curve = Curve {
-        title,
+        title: shown(title),
         losses: history.steps.iter().map(|step| step.loss as f32).collect(),
         accuracy: history.evaluations.iter().filter_map(accuracy).collect(),
     };

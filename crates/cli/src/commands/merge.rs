@@ -7,10 +7,10 @@ use burn_adapters_merging::{MajoritySign, MergeError, Strategy, merge_folders, m
 use clap::{Args, ValueEnum};
 use serde_json::json;
 
-use super::model::{checkpoint_error, make_output};
+use super::model::{checkpoint_error, make_output, warn_notes};
 use crate::draw;
 use crate::error::{CliError, CliResult, chain};
-use crate::output::{self, bytes, thousands};
+use crate::output::{self, bytes, shown, thousands};
 use crate::progress::Style;
 
 const HELP: &str = "\
@@ -114,6 +114,7 @@ impl Arguments {
     pub(super) fn run(self, style: Style) -> CliResult {
         let folders = read_all(&self.adapters)?;
         let strategy = self.strategy(&folders)?;
+        folders.iter().for_each(|folder| warn_notes(&folder.meta.name, &folder.notes));
         let names: Vec<String> = folders.iter().map(|folder| folder.meta.name.clone()).collect();
         let inputs = with_weights(folders, self.weights.as_deref()).map_err(|error| merge_error(&error))?;
         let weights: Vec<f64> = inputs.iter().map(|(_, weight)| *weight).collect();
@@ -149,7 +150,7 @@ impl Arguments {
             bytes(saved.bytes),
             if head.is_some() { ", with the average of their heads" } else { ", without a head" }
         ))?;
-        output::line(format_args!("saved to {}", self.output.display()))
+        output::line(format_args!("saved to {}", shown(self.output.display())))
     }
 
     fn strategy(&self, folders: &[AdapterFolder]) -> CliResult<Strategy> {

@@ -40,7 +40,7 @@ use crate::progress::Style;
     to standard output, everything else to standard error."
 )]
 pub(crate) struct Cli {
-    /// No progress on standard error; errors and warnings stay.
+    /// No progress on standard error. Errors stay, and so do warnings, such as what was changed in an adapter to load it.
     #[arg(long, short, global = true)]
     quiet: bool,
 
@@ -71,7 +71,7 @@ impl Cli {
             Command::Evaluate(arguments) => arguments.run(style),
             Command::Predict(arguments) => arguments.run(style),
             Command::Merge(arguments) => arguments.run(style),
-            Command::Inspect(arguments) => arguments.run(style),
+            Command::Inspect(arguments) => arguments.run(),
             Command::Methods(arguments) => arguments.run(),
             Command::Config(arguments) => arguments.run(),
             Command::Devices(arguments) => arguments.run(),

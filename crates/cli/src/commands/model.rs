@@ -4,7 +4,7 @@ use std::error::Error;
 use std::path::Path;
 
 use burn::tensor::Device;
-use burn_adapters_checkpoint::CheckpointError;
+use burn_adapters_checkpoint::{CheckpointError, LoadReport};
 use burn_adapters_config::AdapterConfig;
 use burn_adapters_core::ModelSpec;
 use burn_adapters_heads::{HeadConfig, Task};
@@ -16,6 +16,7 @@ use burn_adapters_transformers::{
 use clap::Args;
 
 use crate::error::{CliError, CliResult, chain};
+use crate::output::shown;
 use crate::progress::Style;
 use crate::{draw, input};
 
@@ -82,6 +83,18 @@ fn model_config_error(dir: &Path, error: &ModelConfigError) -> CliError {
 pub(super) fn folder_name(dir: &Path) -> String {
     let absolute = std::path::absolute(dir).unwrap_or_else(|_| dir.to_owned());
     absolute.file_name().map_or_else(|| dir.display().to_string(), |name| name.to_string_lossy().into_owned())
+}
+
+/// Reports what was loaded. What was changed or ignored on the way changes what the adapter means, so it is a warning,
+/// which --quiet does not hide.
+pub(super) fn report_loaded(report: &LoadReport, style: Style) {
+    style.say(LoadReport { notes: Vec::new(), ..report.clone() });
+    warn_notes(&report.name, &report.notes);
+}
+
+/// Warnings about what is called `name`.
+pub(super) fn warn_notes(name: &str, notes: &[String]) {
+    notes.iter().for_each(|note| draw::warning(&format!("`{}`: {note}", shown(name))));
 }
 
 /// An adapter's folder that cannot be used: the user's to mend, unless the system refuses.

@@ -266,7 +266,7 @@ fn several<'a>(
     let mut table =
         Table::new(&[(who, Align::Left), ("label", Align::Left), ("probability", Align::Right), ("text", Align::Left)]);
     for (index, (text, answers)) in texts.zip(answers).enumerate() {
-        let text = printable(text);
+        let text = text.to_owned();
         let adapter = adapters.get(index).map(|adapter| adapter.clone().unwrap_or_else(|| "none".into()));
         if answers.is_empty() {
             table.row(vec![adapter.clone().unwrap_or_default(), "(none)".into(), String::new(), text.clone()]);
@@ -303,7 +303,7 @@ pub(super) fn table<'a>(predictions: impl Iterator<Item = (&'a str, &'a Predicti
     };
     for (text, prediction) in predictions {
         let [label, probability] = cells(prediction, head);
-        let text = printable(text);
+        let text = text.to_owned();
         table.row(if regression { vec![label, text] } else { vec![label, probability, text] });
     }
     table
@@ -322,10 +322,6 @@ fn cells(prediction: &Prediction, head: &HeadConfig) -> [String; 2] {
         .map(|probability| format!("{probability:.4}"))
         .collect();
     [if names.is_empty() { "(none)".into() } else { names.join(", ") }, probabilities.join(", ")]
-}
-
-fn printable(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
 #[cfg(test)]

@@ -17,7 +17,7 @@ use super::predict::table as predictions_table;
 use super::report::{confusion_json, confusion_table};
 use crate::device::Found;
 use crate::error::CliResult;
-use crate::output::{self, Align, Table, bytes, duration, thousands};
+use crate::output::{self, Align, Table, bytes, duration, shown, thousands};
 use crate::progress::Style;
 use crate::{fetch, input, memory};
 
@@ -262,8 +262,8 @@ impl Outcome<'_> {
         }
         output::line(format_args!(
             "{} with {} on {}\n{} sentences to train on, {} held out\n\n{table}\n",
-            self.job.model_name,
-            self.job.adapter,
+            shown(&self.job.model_name),
+            shown(&self.job.adapter),
             self.found.name(),
             thousands(self.examples[0]),
             thousands(self.examples[1])
@@ -293,13 +293,13 @@ impl Outcome<'_> {
             duration(done.seconds),
             duration(self.seconds)
         ))?;
-        let dir = self.arguments.dir.display();
+        let dir = shown(self.arguments.dir.display());
         output::line(format_args!(
             "wrote:   {dir}: the adapter and its head, curve.svg, curve.png, history.json, result.json\n"
         ))?;
         output::line(format_args!(
             "Try it:  burn-adapters predict --model {} --adapter {dir} --text 'Not bad at all.'",
-            self.model_dir.display()
+            shown(self.model_dir.display())
         ))?;
         let accuracy = self.evaluation.accuracy().unwrap_or_default();
         let before =

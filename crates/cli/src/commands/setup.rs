@@ -9,7 +9,7 @@ use burn_adapters_heads::HeadConfig;
 use burn_adapters_model::{AdapterBank, BankError, Setup};
 use clap::Args;
 
-use super::model::{Model, bank_error, checkpoint_error};
+use super::model::{Model, bank_error, checkpoint_error, report_loaded, warn_notes};
 use crate::error::{CliError, CliResult, Snippet};
 use crate::input;
 use crate::progress::Style;
@@ -98,22 +98,24 @@ impl SetupArguments {
         let mut setup = None;
         if let Asked::Folder(dir) = &asked {
             let (read, reports) = load_setup(dir, &mut bank).map_err(|error| folder_error(&error))?;
-            reports.iter().for_each(|report| style.say(report));
+            reports.iter().for_each(|report| report_loaded(report, style));
             setup = Some((read.adapters, read.heads));
             folders.extend(bank.names().map(|name| (name.to_owned(), dir.clone())).collect::<Vec<_>>());
         }
         for text in &self.adapter {
             let (name, dir) = named(text);
             let report = load_adapter(dir, &mut bank, name).map_err(|error| folder_error(&error))?;
-            style.say(&report);
+            report_loaded(&report, style);
             folders.push((report.name, dir.to_owned()));
         }
         let mut fused_head = None;
         for text in &self.fusion {
             let (name, dir) = named(text);
-            style.say(load_fusion(dir, &mut bank, name).map_err(|error| folder_error(&error))?);
+            let report = load_fusion(dir, &mut bank, name).map_err(|error| folder_error(&error))?;
+            report_loaded(&report, style);
             if HeadFolder::exists(dir) {
                 let report = load_head(dir, &mut bank, None).map_err(|error| folder_error(&error))?;
+                warn_notes(&report.name, &report.notes);
                 fused_head = Some(report.name);
             }
         }
@@ -126,6 +128,7 @@ impl SetupArguments {
             // A head that is given stands in the place of one that came with a setup or a fusion.
             let _ = bank.remove_head(name.as_deref().unwrap_or(&found.meta.name));
             let report = load_head(dir, &mut bank, name.as_deref()).map_err(|error| folder_error(&error))?;
+            warn_notes(&report.name, &report.notes);
             given.push(report.name);
         }
         for (name, dir) in &folders {
@@ -133,7 +136,8 @@ impl SetupArguments {
                 && HeadFolder::exists(dir)
                 && !matches!(&asked, Asked::Folder(whole) if whole == dir)
             {
-                load_head(dir, &mut bank, Some(name)).map_err(|error| folder_error(&error))?;
+                let report = load_head(dir, &mut bank, Some(name)).map_err(|error| folder_error(&error))?;
+                warn_notes(&report.name, &report.notes);
             }
         }
         let (composition, heads) = match (setup, asked) {

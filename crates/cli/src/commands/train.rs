@@ -15,13 +15,14 @@ use serde_json::json;
 use super::DeviceArguments;
 use super::job::Run;
 use super::model::{
-    LabelledArguments, Model, bank_error, check_fits, data_error, make_output, max_length, parse_name, train_error,
+    LabelledArguments, Model, bank_error, check_fits, data_error, make_output, max_length, parse_name, report_loaded,
+    train_error, warn_notes,
 };
 use super::plan::{Configs, Plan, Shape, fusion_config};
 use super::ready::{Labelled, Part, Ready, Written, add_fusions};
 use super::setup::{check_adapters, check_names, folder_error, named};
 use crate::error::{CliError, CliResult};
-use crate::output::{self, duration};
+use crate::output::{self, duration, shown};
 use crate::progress::Style;
 use crate::{draw, memory};
 
@@ -283,7 +284,7 @@ impl Arguments {
         for text in &self.adapter {
             let (name, dir) = named(text);
             let report = load_adapter(dir, &mut bank, name).map_err(|error| folder_error(&error))?;
-            style.say(&report);
+            report_loaded(&report, style);
             folders.push((report.name, dir));
         }
         let mut parts = Vec::new();
@@ -304,7 +305,7 @@ impl Arguments {
                     let seed = seed.wrapping_add(index as u64);
                     let report = bank.add_for(&model.bert, name, configs.of(name)?, seed);
                     let report = report.map_err(|error| folder_error(&error.into()))?;
-                    report.notes.iter().for_each(|note| draw::warning(note));
+                    warn_notes(name, &report.notes);
                     parts.push(Part { name: name.to_owned(), loaded: false, head_loaded: false });
                 }
             }
@@ -336,7 +337,8 @@ impl Arguments {
         for (index, (name, data)) in train.iter().enumerate() {
             let folder = folders.iter().find(|(loaded, dir)| loaded == name && HeadFolder::exists(dir));
             if let Some((_, dir)) = folder.filter(|_| plan.shape == Shape::Branches) {
-                load_head(dir, &mut bank, Some(name)).map_err(|error| folder_error(&error))?;
+                let report = load_head(dir, &mut bank, Some(name)).map_err(|error| folder_error(&error))?;
+                warn_notes(name, &report.notes);
                 let known = bank.head(name).map_err(|error| bank_error(&error))?.config().clone();
                 if data.labels(&known).is_ok() {
                     heads[index] = known;
@@ -441,16 +443,21 @@ impl Arguments {
                 output::line(format_args!("held out, after epoch {}: {}", record.epoch, metrics(&record.metrics)))?;
             }
             for (head, found) in &record.heads {
-                output::line(format_args!("held out, after epoch {}, {head}: {}", record.epoch, metrics(found)))?;
+                output::line(format_args!(
+                    "held out, after epoch {}, {}: {}",
+                    record.epoch,
+                    shown(head),
+                    metrics(found)
+                ))?;
             }
         } else if let Some(step) = run.trained.history.steps.last() {
             output::line(format_args!("the last step's loss: {:.4}", step.loss))?;
         }
-        output::line(format_args!("trained {} in {}", ready.told(), duration(run.seconds)))?;
+        output::line(format_args!("trained {} in {}", shown(ready.told()), duration(run.seconds)))?;
         output::line(format_args!(
             "saved to {}: {}, history.json, curve.svg, curve.png",
-            self.output.display(),
-            written.told
+            shown(self.output.display()),
+            shown(&written.told)
         ))
     }
 }
