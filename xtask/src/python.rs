@@ -13,11 +13,12 @@ pub(crate) fn reference(environment: &Path) -> Result<PathBuf, String> {
     let python = environment.join(if cfg!(windows) { "Scripts/python.exe" } else { "bin/python" });
     let complete = environment.join("complete");
     if !complete.exists() {
-        run("a virtual environment", Command::new("python3").args(["-m", "venv"]).arg(environment))?;
+        // Isolated (`-I`): a `venv.py` or `pip.py` of the current folder is not what is meant.
+        run("a virtual environment", Command::new("python3").args(["-I", "-m", "venv"]).arg(environment))?;
         let requirements = root().join("tests/python/requirements.txt");
         run(
             "installing the reference (once, about two minutes)",
-            Command::new(&python).args(["-m", "pip", "install", "--quiet", "-r"]).arg(requirements),
+            Command::new(&python).args(["-I", "-m", "pip", "install", "--quiet", "-r"]).arg(requirements),
         )?;
         std::fs::write(&complete, "").map_err(|error| format!("cannot write {}: {error}", complete.display()))?;
     }

@@ -41,7 +41,7 @@ impl Cache {
 
     /// Whether the files are there and whole.
     pub(crate) fn holds(&self, dir: &Path, files: &[Known], progress: &mut dyn Progress) -> bool {
-        if !files.iter().all(|file| dir.join(file.name).is_file()) {
+        if !files.iter().all(|file| dir.join(file.name).exists()) {
             return false;
         }
         for file in files {
@@ -70,12 +70,23 @@ impl Cache {
         let cannot = |error| format!("cannot write to {}: {error}", dir.display());
         fs::create_dir_all(dir).map_err(cannot)?;
         for (path, file) in fetched.iter().zip(files) {
-            // The hub's own cache gives links into a folder of blobs.
-            let path = fs::canonicalize(path).map_err(cannot)?;
+            set_mode(path).map_err(cannot)?;
             fs::rename(path, dir.join(file.name)).map_err(cannot)?;
         }
         Ok(())
     }
+}
+
+/// Archives bring permissions of their own, such as that everybody may write.
+#[cfg(unix)]
+fn set_mode(path: &Path) -> std::io::Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    fs::set_permissions(path, fs::Permissions::from_mode(0o644))
+}
+
+#[cfg(not(unix))]
+fn set_mode(_: &Path) -> std::io::Result<()> {
+    Ok(())
 }
 
 /// The platform's folder for a user's caches.
@@ -96,7 +107,7 @@ mod tests {
     use super::*;
 
     const ABC: Known =
-        Known { name: "abc", sha256: "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad" };
+        Known { name: "abc", sha256: "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad", bytes: 3 };
 
     #[test]
     fn a_file_with_the_wrong_contents_is_not_accepted_and_a_damaged_one_not_used() {

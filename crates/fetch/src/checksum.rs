@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 
+use burn_adapters_files::open;
 use sha2::{Digest, Sha256};
 
 /// A file and what it must hold.
@@ -13,12 +14,21 @@ pub(crate) struct Known {
     pub(crate) name: &'static str,
     /// The SHA-256 sum of its contents, in hexadecimal.
     pub(crate) sha256: &'static str,
+    /// Its size in bytes.
+    pub(crate) bytes: u64,
 }
 
 impl Known {
     /// Checks a file's contents; the error says what is wrong with it.
     pub(crate) fn check(&self, path: &Path) -> Result<(), String> {
-        let found = sha256(path).map_err(|error| format!("cannot read {}: {error}", path.display()))?;
+        let opened = open(path).map_err(|error| error.to_string())?;
+        if opened.size != self.bytes {
+            return Err(format!(
+                "{} has {} bytes, expected {} with the SHA-256 sum {}",
+                self.name, opened.size, self.bytes, self.sha256
+            ));
+        }
+        let found = sha256(opened.file).map_err(|error| format!("cannot read {}: {error}", path.display()))?;
         if found == self.sha256 {
             Ok(())
         } else {
@@ -27,8 +37,7 @@ impl Known {
     }
 }
 
-fn sha256(path: &Path) -> io::Result<String> {
-    let mut file = File::open(path)?;
+fn sha256(mut file: File) -> io::Result<String> {
     let mut hasher = Sha256::new();
     let mut buffer = vec![0; 1 << 16];
     loop {
@@ -51,7 +60,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("abc");
         std::fs::write(&path, "abc").unwrap();
-        let known = Known { name: "abc", sha256: "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad" };
+        let known =
+            Known { name: "abc", sha256: "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad", bytes: 3 };
         known.check(&path).unwrap();
         std::fs::write(&path, "abd").unwrap();
         assert!(known.check(&path).unwrap_err().contains("expected ba78"));

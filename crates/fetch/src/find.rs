@@ -47,7 +47,8 @@ mod tests {
     #[test]
     fn of_files_with_the_same_name_the_one_with_the_right_contents_is_found() {
         let dir = tempfile::tempdir().unwrap();
-        let abc = Known { name: "abc", sha256: "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad" };
+        let abc =
+            Known { name: "abc", sha256: "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad", bytes: 3 };
         assert!(find_all(dir.path(), &[abc]).unwrap_err().contains("abc"));
         for (folder, contents) in [("a", "wrong"), ("b/c", "abc"), ("d", "wrong too")] {
             std::fs::create_dir_all(dir.path().join(folder)).unwrap();

