@@ -7,6 +7,7 @@
 use crate::display;
 use crate::error::{CompositionError, Problem};
 use crate::grammar::MOST_PROBLEMS;
+use crate::limits::{MOST_PARTS, is_too_large};
 use crate::problem::ProblemKind;
 use crate::spans::{Part, Spans};
 use crate::{Block, Composition};
@@ -84,6 +85,11 @@ impl Composition {
     /// assert_eq!(&error.text()[error.problems()[0].span.clone()], "Parallel");
     /// ```
     pub fn validate(&self) -> Result<(), CompositionError> {
+        if is_too_large(self) {
+            // Neither searched nor printed.
+            let problem = Problem::new(0..1, ProblemKind::TooMany { limit: MOST_PARTS });
+            return Err(CompositionError::new("…", vec![problem]));
+        }
         located(self, findings(self), || printed(self))
     }
 }

@@ -25,6 +25,7 @@ use std::str::FromStr;
 use crate::check::{findings, located};
 use crate::display::{in_name, is_keyword};
 use crate::error::{CompositionError, Problem};
+use crate::limits::{MOST_BYTES, MOST_PARTS};
 use crate::problem::ProblemKind;
 use crate::spans::Spans;
 use crate::{Block, Composition};
@@ -83,11 +84,13 @@ impl Composition {
 pub(crate) struct Parser<'a> {
     pub(crate) tokens: Tokens<'a>,
     problems: Vec<Problem>,
+    /// The adapters and blocks so far.
+    parts: usize,
 }
 
 impl<'a> Parser<'a> {
     pub(crate) fn new(text: &'a str) -> Self {
-        Self { tokens: Tokens::new(text), problems: Vec::new() }
+        Self { tokens: Tokens::new(text), problems: Vec::new(), parts: 0 }
     }
 
     fn report(&mut self, span: std::ops::Range<usize>, kind: ProblemKind) {
@@ -97,7 +100,7 @@ impl<'a> Parser<'a> {
     }
 
     fn full(&self) -> bool {
-        self.problems.len() >= MOST_PROBLEMS
+        self.problems.len() >= MOST_PROBLEMS || self.parts > MOST_PARTS
     }
 
     /// Reports that something else should stand at the next character.
@@ -120,6 +123,11 @@ impl<'a> Parser<'a> {
             self.report(0..self.tokens.at(), ProblemKind::Empty);
             return None;
         }
+        let bytes = self.tokens.text().len();
+        if bytes > MOST_BYTES {
+            self.report(0..0, ProblemKind::TooLong { bytes, limit: MOST_BYTES });
+            return None;
+        }
         let whole = read(self);
         self.tokens.skip_space();
         if whole.is_some() && !self.tokens.rest().is_empty() && !self.full() {
@@ -134,7 +142,11 @@ impl<'a> Parser<'a> {
     pub(crate) fn finish<T>(self, read: Option<T>) -> Result<T, CompositionError> {
         match read {
             Some(read) if self.problems.is_empty() => Ok(read),
-            _ => Err(CompositionError::new(self.tokens.text(), self.problems)),
+            _ => {
+                // A text that is too long is not repeated.
+                let text = self.tokens.text();
+                Err(CompositionError::new(&text[..text.floor_char_boundary(MOST_BYTES)], self.problems))
+            }
         }
     }
 
@@ -142,6 +154,14 @@ impl<'a> Parser<'a> {
     pub(crate) fn composition(&mut self, depth: usize) -> Option<Located> {
         self.tokens.skip_space();
         let start = self.tokens.at();
+        if self.parts == MOST_PARTS {
+            // Reading ends with the next part: this is the only report of it.
+            self.report(start..start, ProblemKind::TooMany { limit: MOST_PARTS });
+        }
+        self.parts += 1;
+        if self.full() {
+            return None;
+        }
         match self.tokens.next() {
             Some('\'' | '"') => {
                 let name = self.string()?;

@@ -12,6 +12,7 @@ use crate::display::write_name;
 use crate::error::CompositionError;
 use crate::grammar::{Parser, read as read_text};
 use crate::json::{At, JsonError, read};
+use crate::limits::{MOST_PARTS, check_value};
 use crate::problem::ProblemKind;
 use crate::spans::Part;
 use crate::{Block, Composition, Route};
@@ -196,11 +197,13 @@ impl HeadSetup {
         match value {
             Value::Bool(true) => Ok(Self::Unnamed),
             Value::String(name) => Ok(Self::One(name.clone())),
+            Value::Array(items) if items.len() > MOST_PARTS => Err(JsonError::TooMany { limit: MOST_PARTS }),
             Value::Array(items) => {
                 let name = |item: &Value| item.as_str().map(str::to_owned).ok_or_else(|| at.expected("names", item));
                 items.iter().map(name).collect::<Result<_, _>>().map(Self::Several)
             }
             Value::Object(_) => {
+                check_value(value)?;
                 let (setup, findings) = Self::of_composition(&read(value, at, 0)?);
                 if findings.is_empty() { Ok(setup) } else { Err(at.expected(heads, value)) }
             }

@@ -6,13 +6,15 @@
 //! are written here as further `kwargs`, which it understands when it reads. `Route`, which it does not know, has its
 //! rows as `kwargs`: names, or null.
 
-use serde::de::Error as _;
+use serde::de::{DeserializeSeed, Error as _};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Map, Value, json};
 use thiserror::Error;
 
 use crate::grammar::DEPTH_LIMIT;
+use crate::limits::check_value;
 use crate::nearest::nearest;
+use crate::unique::Unique;
 use crate::{Block, Composition, Route, Sizes};
 
 /// Why a JSON text or value is not a composition, or not a setup.
@@ -32,6 +34,9 @@ pub enum JsonError {
     /// A key of `kwargs` that the block does not have.
     #[error("{at}: `{block}` has no argument `{key}`")]
     UnknownArgument { at: String, block: Block, key: String },
+    /// More adapters and blocks than any composition needs.
+    #[error("there are more than {limit} adapters and blocks")]
+    TooMany { limit: usize },
     /// More blocks in blocks than any composition needs.
     #[error("{at}: blocks are nested more than {limit} deep")]
     TooDeep { at: String, limit: usize },
@@ -101,11 +106,9 @@ fn describe(value: &Value) -> String {
 }
 
 pub(crate) fn parse(text: &str) -> Result<Value, JsonError> {
-    serde_json::from_str(text).map_err(|error| JsonError::NotJson {
-        reason: error.to_string(),
-        line: error.line(),
-        column: error.column(),
-    })
+    let mut reader = serde_json::Deserializer::from_str(text);
+    let value = Unique.deserialize(&mut reader).and_then(|value| reader.end().map(|()| value));
+    value.map_err(|error| JsonError::NotJson { reason: error.to_string(), line: error.line(), column: error.column() })
 }
 
 fn single(name: &str) -> Value {
@@ -178,6 +181,7 @@ impl Composition {
     ///
     /// [`JsonError`], with the place.
     pub fn from_json_value(value: &Value) -> Result<Self, JsonError> {
+        check_value(value)?;
         read(value, &At::root("composition"), 0)
     }
 
@@ -238,7 +242,7 @@ fn build(
 ) -> Result<Composition, JsonError> {
     let known = |key: &str| block.arguments().contains(&key) || (block == Block::Route && key == "rows");
     if let Some(key) = kwargs.keys().find(|key| !known(key)) {
-        return Err(JsonError::UnknownArgument { at: at.text(), block, key: key.clone() });
+        return Err(JsonError::UnknownArgument { at: at.text(), block, key: key.chars().take(40).collect() });
     }
     let sizes = |key: &str| sizes(kwargs.get(key).unwrap_or(&Value::Null), children.len(), &at.key(key));
     Ok(match block {

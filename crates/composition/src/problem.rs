@@ -21,6 +21,12 @@ pub enum ProblemKind {
     /// Text after the end.
     #[error("unexpected text after the composition: {found}")]
     TrailingText { found: String },
+    /// A text that is longer than any composition's.
+    #[error("the text has {bytes} bytes, above {limit}")]
+    TooLong { bytes: usize, limit: usize },
+    /// More adapters and blocks than any composition needs.
+    #[error("there are more than {limit} adapters and blocks")]
+    TooMany { limit: usize },
     /// More brackets in brackets than any composition needs.
     #[error("blocks are nested more than {limit} deep")]
     TooDeep { limit: usize },
@@ -115,6 +121,8 @@ impl ProblemKind {
             Self::Expected { expected, .. } | Self::WrongType { expected, .. } => format!("expected {expected}"),
             Self::Unclosed { opener } => format!("`{}` is missing", closer(*opener)),
             Self::TrailingText { .. } => "to use several adapters, write a block such as `Stack(a, b)`".into(),
+            Self::TooLong { limit, .. } => format!("expected at most {limit} bytes"),
+            Self::TooMany { .. } => "too many".into(),
             Self::TooDeep { .. } => "too deep".into(),
             Self::BadEscape { .. } => "write `\\\\` for a backslash".into(),
             Self::UnknownBlock { name, .. } if name == "MultiTask" => "write `Route`".into(),
@@ -157,6 +165,8 @@ impl ProblemKind {
             self,
             Self::Expected { .. }
                 | Self::WrongType { .. }
+                | Self::TooLong { .. }
+                | Self::TooMany { .. }
                 | Self::TooDeep { .. }
                 | Self::TooManyLevels { .. }
                 | Self::DuplicateArgument { .. }

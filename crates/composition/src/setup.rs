@@ -5,6 +5,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Value, json};
 
 use crate::json::{At, JsonError, parse, read};
+use crate::limits::check_value;
 use crate::{Composition, HeadSetup};
 
 /// How the adapters and heads of a saved folder are used: the file `adapter_setup.json` of the reference.
@@ -77,6 +78,7 @@ impl AdapterSetup {
         let Value::Object(object) = value else {
             return Err(file.expected("an object with `adapter_setup`", value));
         };
+        object.values().try_for_each(check_value)?;
         let adapters = read(object.get("adapter_setup").unwrap_or(&Value::Null), &At::root("adapter_setup"), 0)?;
         let heads = match object.get("head_setup") {
             None | Some(Value::Null | Value::Bool(false)) => None,

@@ -29,6 +29,12 @@ use value::{Failure, Reader, found};
 /// Reading stops after this many problems: nobody reads more, and each costs time.
 pub(crate) const MOST_PROBLEMS: usize = 20;
 
+/// The longest text of a configuration, in bytes.
+pub(crate) const MOST_BYTES: usize = 1 << 20;
+
+/// The most methods of a union: pairs of them are compared.
+pub(crate) const MOST_METHODS: usize = 64;
+
 /// Brackets may be nested this deep.
 pub(crate) const DEPTH_LIMIT: usize = 32;
 
@@ -106,6 +112,11 @@ impl<'a> Parser<'a> {
             return members;
         }
         while !self.full() {
+            if members.len() == MOST_METHODS {
+                let at = self.at();
+                self.report(at..at, ProblemKind::TooManyMethods { limit: MOST_METHODS });
+                break;
+            }
             members.extend(self.member());
             self.skip_space();
             if !self.rest.is_empty() && !self.rest.starts_with('|') && !self.full() {

@@ -8,6 +8,7 @@
 //!
 //! In either place `invertible_adapter: {"block_type": …, "reduction_factor": …}` of version 1 is read.
 
+use std::collections::HashSet;
 use std::ops::Range;
 
 use serde::de::{Error as _, IgnoredAny};
@@ -15,11 +16,11 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Value, json};
 
 use crate::error::Problem;
-use crate::grammar;
+use crate::grammar::{self, MOST_METHODS};
 use crate::literal::{Entry, Literal, Node, shortened};
 use crate::nearest::nearest;
 use crate::problem::ProblemKind;
-use crate::read::{Placed, Reading};
+use crate::read::{Placed, Reading, check_length};
 use crate::{
     Activation, AdapterConfig, BottleneckConfig, ConfigError, LoraConfig, MethodConfig, PrefixTuningConfig,
     PromptTuningConfig, ReftConfig,
@@ -60,11 +61,16 @@ impl AdapterConfig {
     ///
     /// Everything that is wrong, with spans into this text.
     pub fn from_json_str(text: &str) -> Result<Self, ConfigError> {
+        check_length(text)?;
         if let Err(error) = serde_json::from_str::<IgnoredAny>(text) {
             return Err(ConfigError::new(text, vec![not_json(text, &error)]));
         }
         let node = grammar::value(text).map_err(|problem| ConfigError::new(text, vec![problem]))?;
         let mut reading = Reading::default();
+        reading.unique_keys(&node);
+        if !reading.problems.is_empty() {
+            return reading.finish(text, Vec::new());
+        }
         let placed = reading.json(&node, text);
         reading.finish(text, placed)
     }
@@ -104,6 +110,26 @@ fn get<'a>(entries: &'a [Entry], key: &str) -> Option<&'a Entry> {
 }
 
 impl Reading {
+    /// In no map may a key stand twice, read or not: which of the two is meant is not known.
+    fn unique_keys(&mut self, node: &Node) {
+        match &node.literal {
+            Literal::Map(entries) => {
+                let mut seen = HashSet::new();
+                for entry in entries {
+                    if self.full() {
+                        return;
+                    }
+                    if !seen.insert(entry.key.as_str()) {
+                        self.report(entry.key_span.clone(), ProblemKind::DuplicateKey { key: shortened(&entry.key) });
+                    }
+                    self.unique_keys(&entry.value);
+                }
+            }
+            Literal::List(nodes) => nodes.iter().for_each(|node| self.unique_keys(node)),
+            _ => {}
+        }
+    }
+
     fn json(&mut self, node: &Node, text: &str) -> Vec<Placed> {
         let Literal::Map(entries) = &node.literal else {
             return self.dictionary(node, &Origin::default(), text);
@@ -145,6 +171,10 @@ impl Reading {
             }
         }
         let mut placed = Vec::new();
+        if nodes.len() > MOST_METHODS {
+            self.report(opening(node), ProblemKind::TooManyMethods { limit: MOST_METHODS });
+            return placed;
+        }
         for node in nodes {
             if self.full() {
                 break;

@@ -19,6 +19,12 @@ pub enum ProblemKind {
     /// Text after the configuration's end.
     #[error("unexpected text after the configuration: {found}")]
     TrailingText { found: String },
+    /// A text that is longer than any configuration's.
+    #[error("the text has {bytes} bytes, above {limit}")]
+    TooLong { bytes: usize, limit: usize },
+    /// More methods in a union than any adapter has.
+    #[error("the union has more than {limit} methods")]
+    TooManyMethods { limit: usize },
     /// More brackets in brackets than any configuration needs.
     #[error("brackets are nested more than {limit} deep")]
     TooDeep { limit: usize },
@@ -107,6 +113,8 @@ impl ProblemKind {
             Self::Expected { expected, .. } | Self::NotAConfig { expected, .. } => format!("expected {expected}"),
             Self::Unclosed { opener } => format!("`{}` is missing", closer(opener)),
             Self::TrailingText { .. } => "expected `|` and another method, or the end".into(),
+            Self::TooLong { limit, .. } => format!("expected at most {limit} bytes"),
+            Self::TooManyMethods { .. } => "too many".into(),
             Self::TooDeep { .. } => "too deep".into(),
             Self::BadEscape { .. } => "write `\\\\` for a backslash".into(),
             Self::BadNumber { .. } => "expected a number such as `8`, `0.5` or `1e-3`".into(),

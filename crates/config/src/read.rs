@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use crate::clash::Located;
 use crate::error::Problem;
-use crate::grammar::{self, MOST_PROBLEMS, Member};
+use crate::grammar::{self, MOST_BYTES, MOST_PROBLEMS, Member};
 use crate::literal::{Entry, Literal, shortened};
 use crate::nearest::nearest;
 use crate::problem::ProblemKind;
@@ -217,10 +217,22 @@ impl FromStr for AdapterConfig {
 
     /// Reads a configuration string.
     fn from_str(text: &str) -> Result<Self, ConfigError> {
+        check_length(text)?;
         let mut reading = Reading::default();
         let placed = reading.string(text);
         reading.finish(text, placed)
     }
+}
+
+/// A text that is too long is not read, and not repeated in the error.
+pub(crate) fn check_length(text: &str) -> Result<(), ConfigError> {
+    let bytes = text.len();
+    if bytes <= MOST_BYTES {
+        return Ok(());
+    }
+    let kind = ProblemKind::TooLong { bytes, limit: MOST_BYTES };
+    let start = (0..=80).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
+    Err(ConfigError::new(&text[..start], vec![Problem::new(0..0, kind)]))
 }
 
 impl AdapterConfig {

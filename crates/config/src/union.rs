@@ -46,6 +46,25 @@ impl AdapterConfig {
         self
     }
 
+    /// The same configuration without invertible adapters. Without a bottleneck nothing changes.
+    ///
+    /// ```
+    /// use burn_adapters_config::AdapterConfig;
+    ///
+    /// let task = "seq_bn_inv".parse::<AdapterConfig>()?.without_invertible();
+    /// assert_eq!(task, "seq_bn".parse()?);
+    /// # Ok::<(), burn_adapters_config::ConfigError>(())
+    /// ```
+    pub fn without_invertible(mut self) -> Self {
+        for method in &mut self.methods {
+            if let MethodConfig::Bottleneck(config) = method {
+                config.inv_adapter = None;
+                config.inv_adapter_reduction_factor = None;
+            }
+        }
+        self
+    }
+
     /// `mam`: prefix tuning and a parallel bottleneck (He et al., 2021).
     pub fn mam() -> Self {
         Self {

@@ -37,6 +37,9 @@ pub enum FusionProblem {
     /// A bracket or quote that never closes.
     #[error("this `{opener}` is never closed")]
     Unclosed { opener: char },
+    /// A text that is longer than any configuration's.
+    #[error("the text has {bytes} bytes, above {limit}")]
+    TooLong { bytes: usize, limit: usize },
     /// More brackets in brackets than any configuration needs.
     #[error("brackets are nested more than {limit} deep")]
     TooDeep { limit: usize },
@@ -82,6 +85,7 @@ impl FusionConfigError {
                 format!("expected {expected}")
             }
             FusionProblem::Unclosed { opener } => format!("`{}` is missing", closer(*opener)),
+            FusionProblem::TooLong { limit, .. } => format!("expected at most {limit} bytes"),
             FusionProblem::TooDeep { .. } => "too deep".into(),
             FusionProblem::InvalidJson { .. } => "here".into(),
             FusionProblem::UnknownIdentifier { nearest: None, .. } => "expected `static` or `dynamic`".into(),

@@ -4,6 +4,7 @@
 //! config = name [ "[" [ key "=" value { "," key "=" value } [ "," ] ] "]" ]        name = "static" | "dynamic"
 //! ```
 
+use std::collections::HashSet;
 use std::fmt;
 use std::str::FromStr;
 
@@ -20,6 +21,7 @@ impl FromStr for FusionConfig {
 
     /// Reads a configuration string, such as `dynamic[temperature=True]`.
     fn from_str(text: &str) -> Result<Self, FusionConfigError> {
+        check_length(text)?;
         let mut reader = Reader::new(text);
         reader.skip_space();
         let start = reader.at();
@@ -35,6 +37,32 @@ impl FromStr for FusionConfig {
         config.apply(text, &entries)?;
         Ok(config)
     }
+}
+
+/// The longest text of a configuration, in bytes.
+const MOST_BYTES: usize = 1 << 20;
+
+/// A text that is too long is not read, and not repeated in the error.
+fn check_length(text: &str) -> Result<(), FusionConfigError> {
+    let bytes = text.len();
+    if bytes <= MOST_BYTES {
+        return Ok(());
+    }
+    let start = (0..=80).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
+    Err(located(&text[..start], 0..0, FusionProblem::TooLong { bytes, limit: MOST_BYTES }))
+}
+
+/// In no map may a key stand twice, read or not: which of the two is meant is not known.
+fn unique_keys(text: &str, node: &Node) -> Result<(), FusionConfigError> {
+    let Literal::Map(entries) = &node.literal else { return Ok(()) };
+    let mut seen = HashSet::new();
+    for Entry { key, key_span, value } in entries {
+        if !seen.insert(key.as_str()) {
+            return Err(located(text, key_span.clone(), FusionProblem::DuplicateKey { key: shortened(key) }));
+        }
+        unique_keys(text, value)?;
+    }
+    Ok(())
 }
 
 fn located(text: &str, span: std::ops::Range<usize>, kind: FusionProblem) -> FusionConfigError {
@@ -86,6 +114,7 @@ impl FusionConfig {
     /// # Errors
     /// The first thing that is wrong, with its place in this text.
     pub fn from_json_str(text: &str) -> Result<Self, FusionConfigError> {
+        check_length(text)?;
         if let Err(error) = serde_json::from_str::<IgnoredAny>(text) {
             let before: usize = text.split_inclusive('\n').take(error.line().saturating_sub(1)).map(str::len).sum();
             let at = before + error.column().saturating_sub(1);
@@ -94,6 +123,7 @@ impl FusionConfig {
         let mut reader = Reader::new(text);
         reader.skip_space();
         let node = reader.value(0)?;
+        unique_keys(text, &node)?;
         if let Literal::Map(entries) = &node.literal
             && let Some(config) = entries.iter().find(|entry| entry.key == "config")
         {

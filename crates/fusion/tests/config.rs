@@ -162,3 +162,21 @@ fn hostile_texts_are_errors_and_never_panics() {
     }
     assert!(FusionConfig::from_json_str(&format!("{}{}", "[".repeat(60), "]".repeat(60))).is_err());
 }
+
+#[test]
+fn a_key_that_stands_twice_and_a_text_that_is_too_long_are_refused() {
+    let twice = [
+        r#"{"key": true, "key": false}"#,
+        r#"{"name": "a,b", "config": "static", "name": "c"}"#,
+        r#"{"config": "static", "config": "dynamic"}"#,
+    ];
+    for text in twice {
+        let error = FusionConfig::from_json_str(text).unwrap_err();
+        assert!(matches!(error.kind, FusionProblem::DuplicateKey { .. }), "{text}: {error}");
+        assert!(error.span.start > 10, "{text}: the second is pointed at");
+    }
+    let long = " ".repeat(2 << 20);
+    for error in [long.parse::<FusionConfig>().unwrap_err(), FusionConfig::from_json_str(&long).unwrap_err()] {
+        assert!(matches!(error.kind, FusionProblem::TooLong { .. }) && error.text.len() <= 80, "{error}");
+    }
+}
