@@ -152,12 +152,14 @@ impl Golden {
         Tensor::from_data(TensorData::new(values, shape.clone()), device)
     }
 
-    /// The batch: ids, padding, token types.
+    /// The batch: ids, padding, and token types if the model has them.
     pub fn input(&self, device: &Device) -> BertInput {
         let padding: Tensor<2, Bool> = self.ints("attention_mask", device).equal_elem(0);
-        BertInput::new(self.ints("input_ids", device))
-            .with_padding(padding)
-            .with_token_types(self.ints("token_type_ids", device))
+        let input = BertInput::new(self.ints("input_ids", device)).with_padding(padding);
+        if !self.0.contains_key("token_type_ids") {
+            return input;
+        }
+        input.with_token_types(self.ints("token_type_ids", device))
     }
 
     /// The labels, as the head's task takes them.

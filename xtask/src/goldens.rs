@@ -35,6 +35,10 @@ pub(crate) fn goldens(check_only: bool) -> Done {
             Command::new(&python).arg(scripts.join("make_composition_goldens.py")).arg("--output").arg(&output),
         )?;
         run(
+            "goldens of other folders",
+            Command::new(&python).arg(scripts.join("make_folder_goldens.py")).arg("--output").arg(&output),
+        )?;
+        run(
             "packing",
             Command::new(&python).arg(scripts.join("pack.py")).arg(&output).arg(root().join("tests/goldens")),
         )?;

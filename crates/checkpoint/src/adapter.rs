@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use burn::tensor::Device;
 use burn_adapters_config::{AdapterConfig, MethodConfig};
 use burn_adapters_core::ModelSpec;
+use burn_adapters_files::FolderKind;
 use burn_adapters_model::{Adapter, AdapterBank};
 use burn_adapters_reft::Projection;
 
@@ -59,12 +60,21 @@ impl AdapterFolder {
     pub fn read(dir: impl AsRef<Path>) -> Result<Self, CheckpointError> {
         let dir = dir.as_ref();
         let (config_path, text) = ADAPTER.read_config(dir)?;
-        let (meta, mut config) = meta::parse(&config_path, &text)?;
-        let notes = legacy::update(&meta, &mut config);
+        let parsed = meta::parse_adapter(&config_path, &text);
+        let (meta, mut config, rest) = parsed.map_err(|error| match FolderKind::of(dir) {
+            Some(found @ FolderKind::Peft { .. }) => {
+                CheckpointError::OtherKind { dir: dir.to_owned(), what: ADAPTER.what, found }
+            }
+            _ => error,
+        })?;
+        let mut notes = legacy::update(&meta, &mut config);
         let config = AdapterConfig::from_json_value(&config)
             .map_err(|source| CheckpointError::Config { path: config_path.clone(), source })?;
         let (weights_path, tensors) = ADAPTER.read_weights(dir)?;
-        Ok(Self { meta, config, tensors: legacy::rename(tensors), notes, config_path, weights_path })
+        let tensors = legacy::rename(tensors);
+        let (config, note) = legacy::without_phantom(config, rest.get("type"), &meta.name, &tensors);
+        notes.extend(note);
+        Ok(Self { meta, config, tensors, notes, config_path, weights_path })
     }
 
     /// Builds the adapter for a model, under its own name or another.

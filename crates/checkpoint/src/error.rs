@@ -7,6 +7,9 @@ use std::path::PathBuf;
 use burn_adapters_composition::{AdapterSetup, JsonError};
 use burn_adapters_config::ConfigError;
 use burn_adapters_core::Site;
+use burn_adapters_files::{
+    FileError, FileErrorKind, FolderKind, Listed, MAX_LISTED, NotFinite, TensorFileError, shorten,
+};
 use burn_adapters_fusion::FusionConfigError;
 use burn_adapters_heads::HeadError;
 use burn_adapters_model::BankError;
@@ -27,7 +30,33 @@ pub enum CheckpointError {
         /// The file names that were looked for.
         expected: Vec<&'static str>,
     },
-    /// The file system refused.
+    /// A folder of another kind.
+    #[error("`{}` holds {found}, expected {}: {}", dir.display(), expectation(what), other_kind(found, what))]
+    OtherKind {
+        /// The folder.
+        dir: PathBuf,
+        /// `adapter`, `head` or `fusion`: what was expected.
+        what: &'static str,
+        /// What it holds.
+        found: FolderKind,
+    },
+    /// A tensor with numbers that are NaN or infinite, or become so in f32.
+    #[error(
+        "cannot {doing} `{}`: the tensor `{tensor}` cannot be used: {found}; {}",
+        path.display(),
+        not_finite(doing)
+    )]
+    NotFinite {
+        /// `load` or `save`.
+        doing: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// The tensor.
+        tensor: String,
+        /// What was found.
+        found: NotFinite,
+    },
+    /// The file system refused, or the file is not a regular one.
     #[error("cannot {doing} `{}`: {source}", path.display())]
     Io {
         /// What was tried.
@@ -95,7 +124,7 @@ pub enum CheckpointError {
         source: Box<JsonError>,
     },
     /// A folder that lacks what its `adapter_setup.json` names.
-    #[error("`{}` lacks what its {} names: {}", dir.display(), AdapterSetup::FILE_NAME, missing.join(", "))]
+    #[error("`{}` lacks what its {} names: {}", dir.display(), AdapterSetup::FILE_NAME, Listed(missing))]
     Incomplete {
         /// The folder.
         dir: PathBuf,
@@ -212,8 +241,71 @@ pub enum CheckpointError {
     },
 }
 
+impl CheckpointError {
+    /// Whether this is a head that may be whole, but of a kind that there is not here: for language modeling, tagging.
+    pub fn is_unknown_head(&self) -> bool {
+        matches!(self, Self::Head { source: HeadError::UnknownType { .. }, .. })
+    }
+}
+
+impl From<FileError> for CheckpointError {
+    fn from(error: FileError) -> Self {
+        let path = error.path.clone();
+        match error.kind {
+            FileErrorKind::NotUtf8 { .. } => Self::Json { path, reason: error.kind.to_string() },
+            _ => Self::Io { doing: "read", path, source: error.into_io() },
+        }
+    }
+}
+
+impl From<TensorFileError> for CheckpointError {
+    fn from(error: TensorFileError) -> Self {
+        match error {
+            TensorFileError::File(error) => error.into(),
+            TensorFileError::Damaged { path, reason } => Self::Damaged { path, reason },
+            TensorFileError::DataType { path, tensor, found } => Self::DataType { path, tensor, found },
+            TensorFileError::NotFinite { path, tensor, found } => {
+                Self::NotFinite { doing: "load", path, tensor, found }
+            }
+            other => Self::Damaged { path: PathBuf::new(), reason: other.to_string() },
+        }
+    }
+}
+
+fn expectation(what: &str) -> &'static str {
+    match what {
+        "adapter" => "an AdapterHub adapter (adapter_config.json, adapter.safetensors)",
+        "head" => "a prediction head (head_config.json, model_head.safetensors)",
+        _ => "an AdapterFusion (adapter_fusion_config.json, model_adapter_fusion.safetensors)",
+    }
+}
+
+/// What to do about a folder of another kind.
+fn other_kind(found: &FolderKind, what: &str) -> &'static str {
+    match (found, what) {
+        (FolderKind::Peft { .. }, _) => {
+            "folders of PEFT cannot be read yet; train the adapter with `adapters` or burn-adapters, or merge it into \
+             its model with PEFT (`merge_and_unload`, `save_pretrained`) and use that as the model"
+        }
+        (FolderKind::Model, "adapter") => "give it as the model, and as the adapter the folder of an adapter",
+        (FolderKind::Model, _) => "the classifier of a whole model is not read as a head; train an adapter with a head",
+        (FolderKind::Fusion, _) => "it is loaded as a fusion, beside the adapters that it fuses",
+        (FolderKind::Head, _) => "it is loaded as a head, beside an adapter",
+        (FolderKind::Setup, _) => "it is loaded as a setup, or one of the folders in it as an adapter",
+        _ => "it is loaded as an adapter",
+    }
+}
+
+fn not_finite(doing: &str) -> &'static str {
+    match doing {
+        "load" => "the training that made it diverged, or the file is damaged: save or fetch it again",
+        _ => "the training diverged: train again, with a lower learning rate",
+    }
+}
+
 fn listed(names: &[String]) -> String {
-    names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
+    let quoted: Vec<_> = names.iter().map(|name| format!("`{name}`")).collect();
+    Listed(&quoted).to_string()
 }
 
 fn advice(place: &str) -> &'static str {
@@ -262,17 +354,29 @@ impl fmt::Display for Mismatch {
              over, {reshaped} of another shape",
             self.path.display()
         )?;
-        for tensor in &self.missing {
-            write!(f, "\n  missing: {} {:?}", tensor.name, tensor.shape)?;
+        let more = |f: &mut fmt::Formatter<'_>, what: &str, count: usize| match count.saturating_sub(MAX_LISTED) {
+            0 => Ok(()),
+            more => write!(f, "\n  {what}: {more} more"),
+        };
+        for tensor in self.missing.iter().take(MAX_LISTED) {
+            write!(f, "\n  missing: {} {:?}", shorten(&tensor.name), tensor.shape)?;
         }
-        for tensor in &self.unexpected {
-            write!(f, "\n  left over: {} {:?}", tensor.name, tensor.shape)?;
+        more(f, "missing", missing)?;
+        for tensor in self.unexpected.iter().take(MAX_LISTED) {
+            write!(f, "\n  left over: {} {}", shorten(&tensor.name), shape(&tensor.shape))?;
         }
-        for tensor in &self.reshaped {
-            write!(f, "\n  other shape: {}, expected {:?}, found {:?}", tensor.name, tensor.expected, tensor.found)?;
+        more(f, "left over", unexpected)?;
+        for tensor in self.reshaped.iter().take(MAX_LISTED) {
+            let (name, found) = (shorten(&tensor.name), shape(&tensor.found));
+            write!(f, "\n  other shape: {name}, expected {:?}, found {found}", tensor.expected)?;
         }
-        Ok(())
+        more(f, "other shape", reshaped)
     }
 }
 
 impl std::error::Error for Mismatch {}
+
+/// A shape in a file may have any number of dimensions.
+fn shape(shape: &[usize]) -> String {
+    shorten(&format!("{shape:?}")).into_owned()
+}

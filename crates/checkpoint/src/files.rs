@@ -1,9 +1,8 @@
 //! The files of a folder.
 
-use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
 
+use burn_adapters_files::{FolderKind, MAX_CONFIG, is_there, read_text};
 use burn_adapters_fusion as fusion;
 
 use crate::{CheckpointError, Tensors, tensors};
@@ -39,15 +38,15 @@ pub(crate) const FUSION: Kind = Kind {
 };
 
 impl Kind {
-    /// Whether a folder has the configuration file.
+    /// Whether a folder has the configuration file, or something else of its name.
     pub(crate) fn exists(&self, dir: &Path) -> bool {
-        dir.join(self.config).exists()
+        is_there(&dir.join(self.config))
     }
 
     /// The configuration file's path and text.
     pub(crate) fn read_config(&self, dir: &Path) -> Result<(PathBuf, String), CheckpointError> {
         let path = dir.join(self.config);
-        match read_text(&path)? {
+        match read_if_there(&path)? {
             Some(text) => Ok((path, text)),
             None => Err(self.not_found(dir, vec![self.config])),
         }
@@ -56,33 +55,38 @@ impl Kind {
     /// The weights, from the safetensors file if there is one, else from the PyTorch file.
     pub(crate) fn read_weights(&self, dir: &Path) -> Result<(PathBuf, Tensors), CheckpointError> {
         let safetensors = dir.join(self.safetensors);
-        if safetensors.exists() {
+        if is_there(&safetensors) {
             let tensors = tensors::read_safetensors(&safetensors)?;
             return Ok((safetensors, tensors));
         }
         let pytorch = dir.join(self.pytorch);
-        if pytorch.exists() {
+        if is_there(&pytorch) {
             let tensors = tensors::read_pytorch(&pytorch)?;
             return Ok((pytorch, tensors));
         }
         Err(self.not_found(dir, vec![self.safetensors, self.pytorch]))
     }
 
-    fn not_found(&self, dir: &Path, expected: Vec<&'static str>) -> CheckpointError {
-        CheckpointError::NotFound { dir: dir.to_owned(), what: self.what, expected }
+    /// A folder without the files of its kind may be one of another kind.
+    pub(crate) fn not_found(&self, dir: &Path, expected: Vec<&'static str>) -> CheckpointError {
+        let (dir, what) = (dir.to_owned(), self.what);
+        match FolderKind::of(&dir) {
+            Some(found) if !self.is(&found) => CheckpointError::OtherKind { dir, what, found },
+            _ => CheckpointError::NotFound { dir, what, expected },
+        }
+    }
+
+    fn is(&self, kind: &FolderKind) -> bool {
+        match kind {
+            FolderKind::Adapter => self.what == ADAPTER.what || self.what == HEAD.what,
+            FolderKind::Head => self.what == HEAD.what,
+            FolderKind::Fusion => self.what == FUSION.what || self.what == HEAD.what,
+            _ => false,
+        }
     }
 }
 
 /// A file's text; none if there is no such file.
-pub(crate) fn read_text(path: &Path) -> Result<Option<String>, CheckpointError> {
-    match fs::read(path) {
-        Ok(bytes) => match String::from_utf8(bytes) {
-            Ok(text) => Ok(Some(text)),
-            Err(error) => {
-                Err(CheckpointError::Json { path: path.to_owned(), reason: format!("not UTF-8 text: {error}") })
-            }
-        },
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(source) => Err(CheckpointError::Io { doing: "read", path: path.to_owned(), source }),
-    }
+pub(crate) fn read_if_there(path: &Path) -> Result<Option<String>, CheckpointError> {
+    if is_there(path) { Ok(Some(read_text(path, MAX_CONFIG)?)) } else { Ok(None) }
 }

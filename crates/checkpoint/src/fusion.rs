@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use burn_adapters_core::{Init, ModelSpec};
+use burn_adapters_files::shorten;
 use burn_adapters_fusion::{Fusion, FusionConfig};
 use burn_adapters_model::{AdapterBank, BankError, FusionLayers};
 use serde_json::{Map, Value};
@@ -167,7 +168,9 @@ fn adapter_names(value: Option<&Value>, name: &str) -> Result<Vec<String>, Strin
         Some(Value::Array(items)) if items.iter().all(Value::is_string) => {
             items.iter().filter_map(Value::as_str).map(str::to_owned).collect()
         }
-        Some(other) => return Err(format!("`adapter_names` must be a list of names, found {other}")),
+        Some(other) => {
+            return Err(format!("`adapter_names` must be a list of names, found {}", shorten(&other.to_string())));
+        }
     };
     match names.iter().find(|name| name.is_empty()) {
         None if names.is_empty() => Err("`adapter_names` is empty, expected the adapters that are fused".into()),
@@ -181,7 +184,7 @@ fn temperature(value: Option<&Value>) -> Result<Option<f64>, String> {
         None | Some(Value::Null) => Ok(None),
         Some(value) => match value.as_f64() {
             Some(temperature) if temperature > 0.0 && temperature.is_finite() => Ok(Some(temperature)),
-            _ => Err(format!("`temperature` must be a number above 0, found {value}")),
+            _ => Err(format!("`temperature` must be a number above 0, found {}", shorten(&value.to_string()))),
         },
     }
 }

@@ -4,15 +4,19 @@ use std::path::{Path, PathBuf};
 
 use burn::tensor::Device;
 use burn_adapters_core::Init;
+use burn_adapters_files::shorten;
 use burn_adapters_heads::{Head, HeadConfig, reference_names};
 use burn_adapters_model::AdapterBank;
+use serde_json::Value;
 
 use crate::adapter::{count_values, meta_for};
-use crate::files::HEAD;
+use crate::files::{ADAPTER, HEAD};
 use crate::layout::Layout;
 use crate::names::{Entry, Family};
 use crate::write::write_folder;
-use crate::{CheckpointError, FolderMeta, LoadReport, SaveOptions, SaveReport, Tensors, meta, parameters, strict};
+use crate::{
+    CheckpointError, FolderMeta, LoadReport, SaveOptions, SaveReport, Tensors, meta, parameters, static_head, strict,
+};
 
 /// A head's folder as it is, without a model.
 #[derive(Debug, Clone)]
@@ -21,8 +25,10 @@ pub struct HeadFolder {
     pub meta: FolderMeta,
     /// What the head is.
     pub config: HeadConfig,
-    /// Its tensors, under the file's names.
+    /// Its tensors, under the file's names; those of a head without a name under the names that it then has.
     pub tensors: Tensors,
+    /// What reading it has left open.
+    pub notes: Vec<String>,
     config_path: PathBuf,
     weights_path: PathBuf,
 }
@@ -36,7 +42,7 @@ impl HeadFolder {
     /// A folder that was made, not read; see [`write`](Self::write).
     pub fn new(meta: FolderMeta, config: HeadConfig, tensors: Tensors) -> Self {
         let (config_path, weights_path) = (PathBuf::from(HEAD.config), PathBuf::from(HEAD.safetensors));
-        Self { meta, config, tensors, config_path, weights_path }
+        Self { meta, config, tensors, notes: vec![], config_path, weights_path }
     }
 
     /// Writes the folder, which may hold an adapter too, and is created if need be, without a model: the tensors are
@@ -51,16 +57,46 @@ impl HeadFolder {
 
     /// Reads a folder.
     ///
+    /// The head of one of Hugging Face's own classes (`adapters.init` of a `BertForSequenceClassification`) has no name:
+    /// it gets that of the adapter in the folder, or else of the folder itself.
+    ///
     /// # Errors
-    /// If a file is missing, damaged, or not what its name says; if the configuration is wrong.
+    /// If a file is missing, damaged, or not what its name says; if the configuration is wrong, or of a kind of head
+    /// that there is not here (see [`CheckpointError::is_unknown_head`]): then no weights are read.
     pub fn read(dir: impl AsRef<Path>) -> Result<Self, CheckpointError> {
         let dir = dir.as_ref();
         let (config_path, text) = HEAD.read_config(dir)?;
-        let (meta, config) = meta::parse(&config_path, &text)?;
-        let config = HeadConfig::from_json_value(&config)
-            .map_err(|source| CheckpointError::Head { path: config_path.clone(), source })?;
-        let (weights_path, tensors) = HEAD.read_weights(dir)?;
-        Ok(Self { meta, config, tensors, config_path, weights_path })
+        let bad_head = |source| CheckpointError::Head { path: config_path.clone(), source };
+        let bad_json = |reason| CheckpointError::Json { path: config_path.clone(), reason };
+        let (meta, config, rest) = meta::parse_unnamed(&config_path, &text)?;
+        match config {
+            Some(config @ Value::Object(_)) => {
+                let name = meta.name.clone().ok_or_else(|| bad_json("the key `name` is missing".into()))?;
+                let config = HeadConfig::from_json_value(&config).map_err(bad_head)?;
+                let (weights_path, tensors) = HEAD.read_weights(dir)?;
+                Ok(Self { meta: meta.named(name), config, tensors, notes: vec![], config_path, weights_path })
+            }
+            Some(Value::Null) => {
+                let class = meta.model_class.clone();
+                let config = static_head::config(class.as_deref(), &rest).map_err(bad_head)?;
+                let name = match meta.name.clone().or_else(|| name_beside(dir)) {
+                    Some(name) => name,
+                    None => return Err(bad_json("the head has no name, and neither has its folder".into())),
+                };
+                let (weights_path, tensors) = HEAD.read_weights(dir)?;
+                let tensors = static_head::rename(class.as_deref(), &config, &name, tensors);
+                let note = format!(
+                    "the head of {} is read as a {} head, as in the Python library; if it was trained for several \
+                     labels at once (`problem_type`), its folder does not say so",
+                    class.unwrap_or_default(),
+                    config.task().name()
+                );
+                let notes = vec![note];
+                Ok(Self { meta: meta.named(name), config, tensors, notes, config_path, weights_path })
+            }
+            Some(other) => Err(bad_json(format!("`config` must be an object, found {}", shorten(&other.to_string())))),
+            None => Err(bad_json("the key `config` is missing".into())),
+        }
     }
 
     /// Builds the head for hidden states of `hidden_size`, under its own name (in the report) or another.
@@ -87,7 +123,7 @@ impl HeadFolder {
             files: vec![self.config_path, self.weights_path],
             applied: matched.applied,
             parameters: head.parameters(),
-            notes: vec![],
+            notes: self.notes,
         };
         Ok((parameters::fill(head, matched.values), report))
     }
@@ -130,6 +166,13 @@ pub fn save_head(
     let meta = meta_for(&Family::of(&bank.spec().model_type), head.hidden_size(), name, options);
     let config = meta::format(&meta, head.config().to_json_value());
     write_folder(dir.as_ref(), HEAD, &config, &tensors, head.parameters())
+}
+
+/// The name of a head that has none: that of the adapter in the folder, or else of the folder.
+fn name_beside(dir: &Path) -> Option<String> {
+    let adapter = ADAPTER.read_config(dir).ok();
+    let named = adapter.and_then(|(path, text)| meta::parse_unnamed(&path, &text).ok()?.0.name);
+    named.or_else(|| Some(dir.file_name()?.to_str()?.to_owned()))
 }
 
 fn head_entries(head: &Head, name: &str) -> Vec<Entry> {

@@ -1,5 +1,6 @@
 //! What older versions of the Python library wrote differently, and what its own loader makes of it.
 
+use burn_adapters_config::{AdapterConfig, MethodConfig};
 use serde_json::Value;
 
 use crate::{FolderMeta, Tensors};
@@ -69,6 +70,28 @@ pub(crate) fn update(meta: &FolderMeta, config: &mut Value) -> Vec<String> {
         config.insert("alpha".into(), r);
     }
     notes
+}
+
+/// Task adapters of version 1 name an invertible adapter in their configuration, but were trained and saved without:
+/// there it is left out.
+pub(crate) fn without_phantom(
+    config: AdapterConfig,
+    kind: Option<&Value>,
+    name: &str,
+    tensors: &Tensors,
+) -> (AdapterConfig, Option<String>) {
+    let is_task = kind.and_then(Value::as_str) == Some("text_task");
+    let named = config.methods().iter().any(|method| match method {
+        MethodConfig::Bottleneck(config) => config.inv_adapter.is_some(),
+        _ => false,
+    });
+    let module = format!("invertible_adapters.{name}.");
+    if !is_task || !named || tensors.keys().any(|tensor| tensor.contains(&module)) {
+        return (config, None);
+    }
+    let note = "its configuration names an invertible adapter that was never saved, as task adapters of version 1 do: \
+                left out, as in the Python library";
+    (config.without_invertible(), Some(note.to_owned()))
 }
 
 fn release(version: &str) -> Option<(u64, u64)> {

@@ -39,6 +39,7 @@ mod names;
 mod parameters;
 mod report;
 mod setup;
+mod static_head;
 mod strict;
 mod tensors;
 mod write;

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use burn_adapters_core::ModelSpec;
+use burn_adapters_files::{parse_json, shorten};
 use serde_json::{Map, Value};
 
 use crate::CheckpointError;
@@ -46,28 +47,46 @@ impl FolderMeta {
     }
 }
 
-/// A configuration file: the part that is the same for adapters and heads, and the `config` in it.
-pub(crate) fn parse(path: &Path, text: &str) -> Result<(FolderMeta, Value), CheckpointError> {
+/// The longest text of a folder's own: names and versions.
+const LONGEST: usize = 4096;
+
+/// What a configuration file holds beside its `config`.
+type Rest = Map<String, Value>;
+
+/// An adapter's configuration file: what it says of itself, the `config` in it, and what else it holds.
+pub(crate) fn parse_adapter(path: &Path, text: &str) -> Result<(FolderMeta, Value, Rest), CheckpointError> {
     match parse_with(path, text)? {
-        (meta, config @ Value::Object(_), _) => Ok((meta, config)),
+        (meta, config @ Value::Object(_), rest) => Ok((meta, config, rest)),
         (_, other, _) => {
-            let reason = format!("`config` must be an object, found {other}");
+            let reason = format!("`config` must be an object, found {}", shorten(&other.to_string()));
             Err(CheckpointError::Json { path: path.to_owned(), reason })
         }
     }
 }
 
-/// As [`parse`], with any `config`, and what else the file holds.
-pub(crate) fn parse_with(path: &Path, text: &str) -> Result<(FolderMeta, Value, Map<String, Value>), CheckpointError> {
+/// As [`parse_adapter`], with any `config`.
+pub(crate) fn parse_with(path: &Path, text: &str) -> Result<(FolderMeta, Value, Rest), CheckpointError> {
+    let (meta, config, rest) = parse_unnamed(path, text)?;
+    let fail = |reason: &str| CheckpointError::Json { path: path.to_owned(), reason: reason.to_owned() };
+    let name = meta.name.clone().ok_or_else(|| fail("the key `name` is missing"))?;
+    let config = config.ok_or_else(|| fail("the key `config` is missing"))?;
+    Ok((meta.named(name), config, rest))
+}
+
+/// A configuration file whose `name` may be null and whose `config` may be missing.
+pub(crate) fn parse_unnamed(path: &Path, text: &str) -> Result<(Unnamed, Option<Value>, Rest), CheckpointError> {
     let fail = |reason: String| CheckpointError::Json { path: path.to_owned(), reason };
-    let value: Value = serde_json::from_str(text).map_err(|error| fail(format!("not valid JSON: {error}")))?;
+    let value: Value = parse_json(text).map_err(|error| fail(format!("not valid JSON: {error}")))?;
     let Value::Object(mut object) = value else {
         return Err(fail("expected a JSON object".into()));
     };
     let mut string = |key: &str| match object.remove(key) {
         None | Some(Value::Null) => Ok(None),
+        Some(Value::String(text)) if text.len() > LONGEST => {
+            Err(fail(format!("`{key}` has {} bytes, expected at most {LONGEST}", text.len())))
+        }
         Some(Value::String(text)) => Ok(Some(text)),
-        Some(other) => Err(fail(format!("`{key}` must be a string, found {other}"))),
+        Some(other) => Err(fail(format!("`{key}` must be a string, found {}", shorten(&other.to_string())))),
     };
     let (model_type, model_name) = (string("model_type")?, string("model_name")?);
     let (model_class, version, name) = (string("model_class")?, string("version")?, string("name")?);
@@ -75,15 +94,33 @@ pub(crate) fn parse_with(path: &Path, text: &str) -> Result<(FolderMeta, Value, 
         None | Some(Value::Null) => None,
         Some(number) => match number.as_u64().and_then(|size| usize::try_from(size).ok()) {
             Some(size) => Some(size),
-            None => return Err(fail(format!("`hidden_size` must be a count, found {number}"))),
+            None => return Err(fail(format!("`hidden_size` must be a count, found {}", shorten(&number.to_string())))),
         },
     };
-    let name = name.ok_or_else(|| fail("the key `name` is missing".into()))?;
-    if name.is_empty() {
+    if name.as_deref() == Some("") {
         return Err(fail("`name` is empty".into()));
     }
-    let config = object.remove("config").ok_or_else(|| fail("the key `config` is missing".into()))?;
-    Ok((FolderMeta { name, model_type, hidden_size, model_name, model_class, version }, config, object))
+    let config = object.remove("config");
+    Ok((Unnamed { name, model_type, hidden_size, model_name, model_class, version }, config, object))
+}
+
+/// A [`FolderMeta`] that may lack its name.
+#[derive(Debug, Clone)]
+pub(crate) struct Unnamed {
+    pub(crate) name: Option<String>,
+    model_type: Option<String>,
+    hidden_size: Option<usize>,
+    model_name: Option<String>,
+    pub(crate) model_class: Option<String>,
+    version: Option<String>,
+}
+
+impl Unnamed {
+    /// Under this name.
+    pub(crate) fn named(self, name: String) -> FolderMeta {
+        let Self { name: _, model_type, hidden_size, model_name, model_class, version } = self;
+        FolderMeta { name, model_type, hidden_size, model_name, model_class, version }
+    }
 }
 
 /// The text of a configuration file, as the Python library formats it.

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use burn_adapters_composition::{AdapterSetup, Composition, HeadSetup};
 use burn_adapters_model::{AdapterBank, BankError};
 
-use crate::files::{ADAPTER, FUSION, HEAD, read_text};
+use crate::files::{ADAPTER, FUSION, HEAD, read_if_there};
 use crate::write::{create_dir, write_file};
 use crate::{
     AdapterFolder, CheckpointError, FusionFolder, HeadFolder, LoadReport, SaveOptions, SaveReport, load_adapter,
@@ -97,7 +97,8 @@ pub fn save_setup(
     Ok(reports)
 }
 
-/// Reads a folder of a whole setup into a bank: its adapters, each with the head in its folder, if there is one, its
+/// Reads a folder of a whole setup into a bank: its adapters, each with the head in its folder, if there is one (a head
+/// that nothing asks for and that cannot be read, such as one for language modeling, is left out with a note), its
 /// fusions and its heads, all under the names that the setup calls them by; the reports are in that order.
 ///
 /// ```
@@ -145,12 +146,21 @@ pub fn load_setup(
     let mut filled = bank.clone();
     let mut reports = Vec::new();
     let names = setup.adapters.names();
+    let asked = setup.heads.clone().or_else(|| HeadSetup::of_adapters(&setup.adapters));
+    let asked = asked.as_ref().map(HeadSetup::names).unwrap_or_default();
     for name in &names {
         let folder = subfolder(dir, ADAPTER.what, name)?;
-        reports.push(load_adapter(&folder, &mut filled, Some(name))?);
-        if HeadFolder::exists(&folder) {
-            reports.push(load_head(&folder, &mut filled, Some(name))?);
-        }
+        let mut report = load_adapter(&folder, &mut filled, Some(name))?;
+        let head = HeadFolder::exists(&folder).then(|| load_head(&folder, &mut filled, Some(name)));
+        let head = match head {
+            Some(Err(error)) if !asked.contains(name) => {
+                report.notes.push(format!("its head is left out, nothing asks for it: {error}"));
+                None
+            }
+            head => head.transpose()?,
+        };
+        reports.push(report);
+        reports.extend(head);
     }
     for name in setup.adapters.fusions() {
         reports.push(load_fusion(subfolder(dir, FUSION.what, &name)?, &mut filled, Some(&name))?);
@@ -171,7 +181,7 @@ pub fn load_setup(
 
 fn read_setup(dir: &Path) -> Result<AdapterSetup, CheckpointError> {
     let path = dir.join(AdapterSetup::FILE_NAME);
-    let text = read_text(&path)?.ok_or_else(|| CheckpointError::NotFound {
+    let text = read_if_there(&path)?.ok_or_else(|| CheckpointError::NotFound {
         dir: dir.to_owned(),
         what: "setup",
         expected: vec![AdapterSetup::FILE_NAME],

@@ -2,12 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::collections::HashMap;
-use std::fs;
 use std::path::Path;
 
 use burn::store::pytorch_reader::{DType as TorchType, PickleValue, PytorchReader};
-use burn::tensor::{DType, TensorData};
-use safetensors::tensor::{Dtype as SafeType, SafeTensors, TensorView};
+use burn_adapters_files::{FloatType, MAX_WEIGHTS, Safetensors, check_finite, check_pytorch, decode_floats, shorten};
+use safetensors::tensor::{Dtype as SafeType, TensorView};
 
 use crate::CheckpointError;
 
@@ -25,20 +24,11 @@ pub type Tensors = BTreeMap<String, RawTensor>;
 
 /// All tensors of a safetensors file.
 pub(crate) fn read_safetensors(path: &Path) -> Result<Tensors, CheckpointError> {
-    let bytes =
-        fs::read(path).map_err(|source| CheckpointError::Io { doing: "read", path: path.to_owned(), source })?;
-    let file = SafeTensors::deserialize(&bytes).map_err(|error| damaged(path, error))?;
+    let mut file = Safetensors::open(path, MAX_WEIGHTS)?;
     let mut tensors = Tensors::new();
-    for (name, view) in file.iter() {
-        let dtype = match view.dtype() {
-            SafeType::F32 => DType::F32,
-            SafeType::F64 => DType::F64,
-            SafeType::F16 => DType::F16,
-            SafeType::BF16 => DType::BF16,
-            other => return Err(data_type(path, name, format!("{other:?}"))),
-        };
-        let tensor = decode(path, name, view.data().to_vec(), view.shape().to_vec(), dtype)?;
-        tensors.insert(name.to_owned(), tensor);
+    for (name, shape) in file.tensors().collect::<Vec<_>>() {
+        let values = file.read(&name)?;
+        tensors.insert(name, RawTensor { shape, values });
     }
     Ok(tensors)
 }
@@ -49,9 +39,7 @@ const MAX_UNFOLDING: u64 = 16;
 
 /// All tensors of a file that `torch.save` wrote of a dictionary of tensors. Nothing in it is executed.
 pub(crate) fn read_pytorch(path: &Path) -> Result<Tensors, CheckpointError> {
-    let size = fs::metadata(path)
-        .map_err(|source| CheckpointError::Io { doing: "read", path: path.to_owned(), source })?
-        .len();
+    let size = check_pytorch(path, MAX_WEIGHTS)?;
     let root = PytorchReader::read_pickle_data(path, None).map_err(|error| damaged(path, error))?;
     let reader = PytorchReader::new(path).map_err(|error| damaged(path, error))?.into_tensors();
     // The reader skips what is no tensor; here such a thing is a sign that the file is something else.
@@ -60,7 +48,8 @@ pub(crate) fn read_pytorch(path: &Path) -> Result<Tensors, CheckpointError> {
     };
     for (name, value) in &entries {
         if !reader.contains_key(name) {
-            return Err(damaged(path, format!("its entry `{name}` is no tensor but {}", describe(value))));
+            let (name, found) = (shorten(name), describe(value));
+            return Err(damaged(path, format!("its entry `{name}` is no tensor but {found}")));
         }
     }
     let unfolded = reader.values().fold(0u64, |sum, tensor| {
@@ -72,16 +61,20 @@ pub(crate) fn read_pytorch(path: &Path) -> Result<Tensors, CheckpointError> {
     }
     let mut tensors = Tensors::new();
     for (name, tensor) in reader {
-        let dtype = match tensor.dtype() {
-            TorchType::F32 => DType::F32,
-            TorchType::F64 => DType::F64,
-            TorchType::F16 => DType::F16,
-            TorchType::BF16 => DType::BF16,
-            other => return Err(data_type(path, &name, format!("{other:?}"))),
+        let float = match tensor.dtype() {
+            TorchType::F32 => FloatType::F32,
+            TorchType::F64 => FloatType::F64,
+            TorchType::F16 => FloatType::F16,
+            TorchType::BF16 => FloatType::Bf16,
+            other => {
+                let (path, found) = (path.to_owned(), format!("{other:?}"));
+                return Err(CheckpointError::DataType { path, tensor: name, found });
+            }
         };
         let bytes = tensor.read().map_err(|error| damaged(path, error))?;
-        let tensor = decode(path, &name, bytes, tensor.shape().to_vec(), dtype)?;
-        tensors.insert(name, tensor);
+        let shape = tensor.shape().to_vec();
+        let values = decode_floats(path, &name, &shape, float, &bytes)?;
+        tensors.insert(name, RawTensor { shape, values });
     }
     Ok(tensors)
 }
@@ -100,26 +93,18 @@ fn describe(value: &PickleValue) -> String {
     }
 }
 
-fn decode(
-    path: &Path,
-    name: &str,
-    bytes: Vec<u8>,
-    shape: Vec<usize>,
-    dtype: DType,
-) -> Result<RawTensor, CheckpointError> {
-    let elements = shape.iter().try_fold(1usize, |product, &extent| product.checked_mul(extent));
-    if elements.and_then(|count| count.checked_mul(dtype.size())) != Some(bytes.len()) {
-        let reason = format!("the tensor `{name}` of shape {shape:?} has {} bytes", bytes.len());
-        return Err(damaged(path, reason));
-    }
-    let values = TensorData::from_bytes_vec(bytes, shape.clone(), dtype).convert::<f32>().try_into_vec::<f32>();
-    Ok(RawTensor { shape, values: values.map_err(|error| damaged(path, format!("{error:?}")))? })
-}
-
 /// The bytes of a safetensors file; the same tensors give the same bytes.
 pub(crate) fn encode_safetensors(path: &Path, tensors: &Tensors) -> Result<Vec<u8>, CheckpointError> {
     let refuse =
         |error: &dyn std::fmt::Display| CheckpointError::Encode { path: path.to_owned(), reason: error.to_string() };
+    for (name, tensor) in tensors {
+        check_finite(&tensor.values, &tensor.shape).map_err(|found| CheckpointError::NotFinite {
+            doing: "save",
+            path: path.to_owned(),
+            tensor: name.clone(),
+            found,
+        })?;
+    }
     let bytes: Vec<(&String, &[usize], Vec<u8>)> = tensors
         .iter()
         .map(|(name, tensor)| {
@@ -138,8 +123,4 @@ pub(crate) fn encode_safetensors(path: &Path, tensors: &Tensors) -> Result<Vec<u
 
 fn damaged(path: &Path, reason: impl std::fmt::Display) -> CheckpointError {
     CheckpointError::Damaged { path: path.to_owned(), reason: reason.to_string() }
-}
-
-fn data_type(path: &Path, tensor: &str, found: String) -> CheckpointError {
-    CheckpointError::DataType { path: path.to_owned(), tensor: tensor.to_owned(), found }
 }

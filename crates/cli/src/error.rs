@@ -5,6 +5,8 @@ use std::io;
 use std::ops::Range;
 use std::path::Path;
 
+use burn_adapters_files::FileError;
+
 /// Who has to act.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
@@ -78,11 +80,21 @@ impl CliError {
             | io::ErrorKind::NotADirectory
             | io::ErrorKind::IsADirectory
             | io::ErrorKind::AlreadyExists
-            | io::ErrorKind::ReadOnlyFilesystem => {
+            | io::ErrorKind::ReadOnlyFilesystem
+            // What `burn-adapters-files` says of a path that leads to no regular file, or to one that is too large.
+            | io::ErrorKind::InvalidInput
+            | io::ErrorKind::InvalidData
+            | io::ErrorKind::FileTooLarge => {
                 Self::mistake(format!("cannot {action} {}: {error}", path.display()))
             }
             _ => Self::failure(format!("cannot {action} {}: {error}", path.display())),
         }
+    }
+
+    /// A file that cannot be read. What it is, and that it is not there, is the user's to mend.
+    pub(crate) fn file(error: FileError) -> Self {
+        let path = error.path.clone();
+        Self::io("read", &path, &error.into_io())
     }
 
     /// Adds what to do.

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use burn_adapters_composition::{Composition, CompositionError};
 use burn_adapters_config::{AdapterConfig, ConfigError};
+use burn_adapters_files::{FolderKind, MAX_CONFIG, parse_json, read_text};
 
 use crate::error::{CliError, CliResult, Kind, Problem, Snippet};
 
@@ -14,7 +15,14 @@ pub(crate) fn adapter_config(text: &str) -> CliResult<AdapterConfig> {
     }
     let path = Path::new(text);
     let path = if path.is_dir() { path.join("adapter_config.json") } else { path.to_owned() };
-    let json = std::fs::read_to_string(&path).map_err(|error| CliError::io("read the configuration", &path, &error))?;
+    let json = read_text(&path, MAX_CONFIG).map_err(CliError::file)?;
+    if let Some(peft) = parse_json(&json).ok().and_then(|value| FolderKind::of_adapter_config(&value)) {
+        let message = format!("{} is the configuration of {peft}", path.display());
+        return Err(CliError::mistake(message).with_help(
+            "configurations of PEFT are not read; `lora[r=8,alpha=16]` and the like say the same, `burn-adapters methods` \
+             lists what there is",
+        ));
+    }
     AdapterConfig::from_json_str(&json).map_err(|error| config_error(&error, Some(&path.display().to_string())))
 }
 

@@ -36,6 +36,14 @@ pub enum FileErrorKind {
         /// The most bytes that are read.
         limit: u64,
     },
+    /// The file is larger than the memory that is free.
+    #[error("it takes {size} bytes of memory, and {available} are free")]
+    NoMemory {
+        /// The bytes that it takes.
+        size: u64,
+        /// The bytes that are free.
+        available: u64,
+    },
     /// A Git LFS pointer instead of the file that it stands for.
     #[error(
         "it is a Git LFS pointer, not the file itself: run `git lfs pull` where it was cloned, or download the file"
@@ -65,6 +73,22 @@ impl FileError {
                 FileErrorKind::Io(error)
             };
             Self::new(path, kind)
+        }
+    }
+
+    /// The reason as an error of the system, for errors that have the path beside it.
+    pub fn into_io(self) -> io::Error {
+        let kind = match &self.kind {
+            FileErrorKind::NotFound => io::ErrorKind::NotFound,
+            FileErrorKind::NotAFile { found: "a directory" } => io::ErrorKind::IsADirectory,
+            FileErrorKind::NotAFile { .. } => io::ErrorKind::InvalidInput,
+            FileErrorKind::TooLarge { .. } | FileErrorKind::NoMemory { .. } => io::ErrorKind::FileTooLarge,
+            FileErrorKind::LfsPointer | FileErrorKind::NotUtf8 { .. } => io::ErrorKind::InvalidData,
+            FileErrorKind::Io(error) => error.kind(),
+        };
+        match self.kind {
+            FileErrorKind::Io(error) => error,
+            reason => io::Error::new(kind, reason.to_string()),
         }
     }
 

@@ -1,9 +1,12 @@
 //! JSON in which no key may appear twice.
 
+use std::collections::HashSet;
 use std::fmt;
 
 use serde::de::{Deserialize, DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
+
+use crate::shorten;
 
 /// Text that is not JSON, or holds a key twice.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -32,6 +35,78 @@ pub fn parse_json(text: &str) -> Result<Value, JsonError> {
     let mut reader = serde_json::Deserializer::from_str(text);
     let parse = Strict.deserialize(&mut reader).and_then(|value| reader.end().map(|()| value));
     parse.map_err(|error| JsonError { message: error.to_string(), line: error.line(), column: error.column() })
+}
+
+/// Checks, without keeping any value, that text is JSON and holds no key twice in one object.
+pub(crate) fn check_keys(text: &str) -> Result<(), JsonError> {
+    let mut reader = serde_json::Deserializer::from_str(text);
+    let parse = Keys.deserialize(&mut reader).and_then(|()| reader.end());
+    parse.map_err(|error| JsonError { message: error.to_string(), line: error.line(), column: error.column() })
+}
+
+#[derive(Clone, Copy)]
+struct Keys;
+
+impl<'de> DeserializeSeed<'de> for Keys {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Keys {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("JSON")
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_u64<E>(self, _: u64) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_str<E>(self, _: &str) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_unit<E>(self) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut sequence: A) -> Result<(), A::Error> {
+        while sequence.next_element_seed(Keys)?.is_some() {}
+        Ok(())
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<(), A::Error> {
+        let mut keys = HashSet::new();
+        while let Some(key) = entries.next_key::<String>()? {
+            if keys.contains(&key) {
+                return Err(twice(key));
+            }
+            entries.next_value_seed(Keys)?;
+            keys.insert(key);
+        }
+        Ok(())
+    }
+}
+
+/// A key that an object holds already.
+fn twice<E: Error>(key: String) -> E {
+    E::custom(format_args!("the key {} appears twice", Value::String(shorten(&key).into_owned())))
 }
 
 #[derive(Clone, Copy)]
@@ -100,7 +175,7 @@ impl<'de> Visitor<'de> for Strict {
         let mut map = Map::new();
         while let Some(key) = entries.next_key::<String>()? {
             if map.contains_key(&key) {
-                return Err(A::Error::custom(format_args!("the key {} appears twice", Value::String(key))));
+                return Err(twice(key));
             }
             let value = entries.next_value_seed(Strict)?;
             map.insert(key, value);

@@ -5,11 +5,21 @@
 //! print of it goes through [`printable`].
 
 mod error;
+mod finite;
+mod folder;
 mod json;
+mod list;
+mod memory;
 mod read;
+mod safetensors;
 mod shown;
 
 pub use self::error::{FileError, FileErrorKind};
+pub use self::finite::{NotFinite, check_finite};
+pub use self::folder::FolderKind;
 pub use self::json::{JsonError, parse_json};
-pub use self::read::{MAX_TEXT, Opened, open, read, read_text};
+pub use self::list::{Listed, MAX_LISTED, shorten};
+pub use self::memory::available_memory;
+pub use self::read::{MAX_CONFIG, MAX_DATA, MAX_TEXT, MAX_WEIGHTS, Opened, is_there, open, read, read_text};
+pub use self::safetensors::{FloatType, Safetensors, TensorFileError, check_pytorch, decode_floats};
 pub use self::shown::{printable, printable_json, printable_line};

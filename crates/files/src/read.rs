@@ -1,13 +1,23 @@
 //! Opening and reading.
 
 use std::fs::{self, File, Metadata};
-use std::io::{Read, Seek};
+use std::io::{self, Read, Seek};
 use std::path::Path;
 
+use crate::memory::too_little_for;
 use crate::{FileError, FileErrorKind};
 
-/// The most bytes that configurations, indexes and vocabularies have: 256 MiB.
+/// The most bytes that indexes, vocabularies and tokenizers have: 256 MiB.
 pub const MAX_TEXT: u64 = 256 << 20;
+
+/// The most bytes that the configuration of a model, adapter, fusion, head or setup has: 16 MiB.
+pub const MAX_CONFIG: u64 = 16 << 20;
+
+/// The most bytes that the weights of adapters, fusions and heads have: 8 GiB.
+pub const MAX_WEIGHTS: u64 = 8 << 30;
+
+/// The most bytes that a data set has: 64 GiB, if there is the memory.
+pub const MAX_DATA: u64 = 64 << 30;
 
 /// What a Git LFS pointer begins with.
 const LFS: &[u8] = b"version https://git-lfs.github.com/spec/";
@@ -41,6 +51,16 @@ pub fn open(path: &Path) -> Result<Opened, FileError> {
     Ok(Opened { file, size: metadata.len() })
 }
 
+/// Whether there is anything at a path: a file, or what [`open`] then refuses. What cannot be told is there, so that
+/// the reason becomes an error, and another file does not take its place.
+pub fn is_there(path: &Path) -> bool {
+    // The link itself: one that leads nowhere is there, too.
+    match fs::symlink_metadata(path) {
+        Ok(_) => true,
+        Err(error) => !matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory),
+    }
+}
+
 /// Reads a regular file of at most `limit` bytes.
 ///
 /// # Errors
@@ -49,6 +69,9 @@ pub fn read(path: &Path, limit: u64) -> Result<Vec<u8>, FileError> {
     let Opened { file, size } = open(path)?;
     if size > limit {
         return Err(FileError::new(path, FileErrorKind::TooLarge { size, limit }));
+    }
+    if let Some(available) = too_little_for(size) {
+        return Err(FileError::new(path, FileErrorKind::NoMemory { size, available }));
     }
     let mut bytes = Vec::with_capacity(usize::try_from(size).unwrap_or_default());
     // The file may have grown since.

@@ -12,9 +12,9 @@ use std::sync::OnceLock;
 use liblzma::read::XzDecoder;
 
 /// The archives, named after the folders in them.
-const FOLDERS: [&str; 3] = ["models", "cases", "compositions"];
+const FOLDERS: [&str; 4] = ["models", "cases", "compositions", "folders"];
 
-/// The folder of the unpacked goldens: `models`, `cases` and `compositions`.
+/// The folder of the unpacked goldens: `models`, `cases`, `compositions` and `folders`.
 ///
 /// They are unpacked once beside the build's other files, and again when an archive changes.
 ///

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use burn_adapters_config::Activation;
+use burn_adapters_files::shorten;
 use serde_json::{Map, Value, json};
 
 use crate::HeadError;
@@ -188,12 +189,12 @@ impl HeadConfig {
         }
         let mut seen: BTreeMap<usize, &str> = BTreeMap::new();
         for (label, &id) in self.label2id.iter().flatten() {
-            let bad = |reason| Err(HeadError::BadLabel { label: label.clone(), id, reason });
+            let bad = |reason| Err(HeadError::BadLabel { label: shorten(label).into_owned(), id, reason });
             if id >= self.num_labels {
                 return bad(format!("num_labels is {}", self.num_labels));
             }
             if let Some(other) = seen.insert(id, label) {
-                return bad(format!("so has `{other}`"));
+                return bad(format!("so has `{}`", shorten(other)));
             }
         }
         Ok(())
@@ -226,7 +227,7 @@ impl HeadConfig {
             "classification" => HeadType::Classification,
             "multilabel_classification" => HeadType::MultilabelClassification,
             found => {
-                return Err(HeadError::UnknownType { found: found.to_owned() });
+                return Err(HeadError::UnknownType { found: shorten(found).into_owned() });
             }
         };
         let count = |v: &Value| v.as_u64().and_then(|n| usize::try_from(n).ok());
@@ -252,12 +253,12 @@ impl HeadConfig {
                 config.activation_function = Some(activation.ok_or_else(|| HeadError::BadValue {
                     key: "activation_function",
                     expected: "null or the name of an activation",
-                    found: value.to_string(),
+                    found: shorten(&value.to_string()).into_owned(),
                 })?);
             }
         }
         if let Some(key) = read.0.keys().next() {
-            return Err(json_error(format!("unknown key `{key}`")));
+            return Err(json_error(format!("unknown key `{}`", shorten(key))));
         }
         config.check()?;
         Ok(config)
@@ -306,7 +307,10 @@ impl Reader {
             None | Some(Value::Null) => Ok(None),
             Some(value) => match read(&value) {
                 Some(read) => Ok(Some(read)),
-                None => Err(json_error(format!("`{key}` must be {expected}, found {value}"))),
+                None => {
+                    let value = value.to_string();
+                    Err(json_error(format!("`{key}` must be {expected}, found {}", shorten(&value))))
+                }
             },
         }
     }

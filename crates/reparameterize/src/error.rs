@@ -4,6 +4,7 @@ use std::io;
 use std::path::PathBuf;
 
 use burn_adapters_config::ConfigError;
+use burn_adapters_files::{Listed, MAX_LISTED, NotFinite, TensorFileError, shorten};
 use burn_adapters_ia3::Ia3Error;
 use burn_adapters_lora::LoraError;
 use thiserror::Error;
@@ -128,6 +129,18 @@ pub enum WeightAdapterError {
         /// The system's error.
         source: io::Error,
     },
+    /// A tensor with numbers that are NaN or infinite.
+    #[error("cannot {doing} {}: the tensor `{tensor}` cannot be used: {found}", .file.display())]
+    NotFinite {
+        /// `load` or `save`.
+        doing: &'static str,
+        /// The file.
+        file: PathBuf,
+        /// The tensor.
+        tensor: String,
+        /// What was found.
+        found: NotFinite,
+    },
     /// A file that is not what [`save_adapter`](crate::WeightAdapters::save_adapter) writes.
     #[error("{} is no file of a weight-side adapter: {reason}", .file.display())]
     Damaged {
@@ -150,11 +163,30 @@ pub enum WeightAdapterError {
     },
 }
 
-fn list(names: &[String]) -> String {
-    match names {
-        [] => "none".into(),
-        names => names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", "),
+impl From<TensorFileError> for WeightAdapterError {
+    fn from(error: TensorFileError) -> Self {
+        match error {
+            TensorFileError::File(error) => {
+                Self::Io { doing: "read", file: error.path.clone(), source: error.into_io() }
+            }
+            TensorFileError::Damaged { path, reason } => Self::Damaged { file: path, reason },
+            TensorFileError::DataType { path, tensor, found } => {
+                Self::Damaged { file: path, reason: format!("the tensor `{tensor}` must be F32, found {found}") }
+            }
+            TensorFileError::NotFinite { path, tensor, found } => {
+                Self::NotFinite { doing: "load", file: path, tensor, found }
+            }
+            other => Self::Damaged { file: PathBuf::new(), reason: other.to_string() },
+        }
     }
+}
+
+fn list(names: &[String]) -> String {
+    if names.is_empty() {
+        return "none".into();
+    }
+    let quoted: Vec<_> = names.iter().map(|name| format!("`{name}`")).collect();
+    Listed(&quoted).to_string()
 }
 
 fn left_out(skipped: &[Skipped]) -> String {
@@ -173,8 +205,12 @@ fn misfit(missing: &[String], unexpected: &[String], shapes: &[ShapeMismatch]) -
     if !unexpected.is_empty() {
         text += &format!(" unexpected {};", list(unexpected));
     }
-    for ShapeMismatch { tensor, expected, found } in shapes {
-        text += &format!(" `{tensor}` must be {expected:?}, found {found:?};");
+    for ShapeMismatch { tensor, expected, found } in shapes.iter().take(MAX_LISTED) {
+        let found = format!("{found:?}");
+        text += &format!(" `{}` must be {expected:?}, found {};", shorten(tensor), shorten(&found));
+    }
+    if shapes.len() > MAX_LISTED {
+        text += &format!(" and {} more of another shape;", shapes.len() - MAX_LISTED);
     }
     text.pop();
     text

@@ -13,7 +13,8 @@ use std::path::{Path, PathBuf};
 use burn::module::Module;
 use burn_adapters_config::{AdapterConfig, LoraConfig, MethodConfig};
 use burn_adapters_core::Init;
-use safetensors::tensor::{Dtype, SafeTensors, TensorView};
+use burn_adapters_files::{FloatType, MAX_WEIGHTS, Safetensors, check_finite, parse_json};
+use safetensors::tensor::{Dtype, TensorView};
 use serde_json::{Value, json};
 
 use crate::attach::Adapted;
@@ -42,6 +43,14 @@ pub(crate) fn save(adapted: &Adapted, name: &str, file: &Path) -> Result<SaveRep
     if let Some(shared) = about.and_then(|about| about.frozen.as_ref()?.first()) {
         collect(&shared, SHARED, &mut tensors);
     }
+    for (tensor, RawTensor { shape, values }) in &tensors {
+        check_finite(values, shape).map_err(|found| WeightAdapterError::NotFinite {
+            doing: "save",
+            file: file.to_owned(),
+            tensor: tensor.clone(),
+            found,
+        })?;
+    }
     let config = about.map_or(Value::Null, |about| AdapterConfig::from((*about.config).clone()).to_json_value());
     let header = json!({ "format": FORMAT, "version": VERSION, "config": config, "targets": targets });
     let bytes =
@@ -57,8 +66,7 @@ pub(crate) fn save(adapted: &Adapted, name: &str, file: &Path) -> Result<SaveRep
 
 /// The adapter of a file, fitted to a module.
 pub(crate) fn load<M: Module>(module: &M, name: &str, file: &Path) -> Result<Plan, WeightAdapterError> {
-    let bytes = fs::read(file).map_err(|source| io_error("read", file, source))?;
-    let (header, tensors) = decode(file, &bytes)?;
+    let (header, tensors) = read(file)?;
     let (config, targets) = parse(&header).map_err(|reason| damaged(file, reason))?;
     let mut plan = Plan::new(module, name, &Targets::paths(targets), &config, &mut Init::from_seed(0))?;
     check(file, &plan, &tensors)?;
@@ -110,29 +118,25 @@ fn encode(tensors: &Tensors, header: &str) -> Result<Vec<u8>, safetensors::SafeT
     safetensors::serialize(views, Some(HashMap::from([(HEADER.to_owned(), header.to_owned())])))
 }
 
-fn decode(file: &Path, bytes: &[u8]) -> Result<(String, Tensors), WeightAdapterError> {
-    let fail = |error: safetensors::SafeTensorError| damaged(file, error.to_string());
-    let (_, metadata) = SafeTensors::read_metadata(bytes).map_err(fail)?;
-    let header = metadata.metadata().as_ref().and_then(|metadata| metadata.get(HEADER)).cloned();
+fn read(file: &Path) -> Result<(String, Tensors), WeightAdapterError> {
+    let mut open = Safetensors::open(file, MAX_WEIGHTS)?;
+    let header = open.header().and_then(|header| header.get(HEADER)).cloned();
     let header = header.ok_or_else(|| damaged(file, format!("its header has no key `{HEADER}`")))?;
     let mut tensors = Tensors::new();
-    for (name, view) in SafeTensors::deserialize(bytes).map_err(fail)?.iter() {
-        if view.dtype() != Dtype::F32 {
-            return Err(damaged(file, format!("the tensor `{name}` must be F32, found {:?}", view.dtype())));
+    for (name, shape) in open.tensors().collect::<Vec<_>>() {
+        match open.float_type(&name)? {
+            FloatType::F32 => {}
+            other => return Err(damaged(file, format!("the tensor `{name}` must be F32, found {other:?}"))),
         }
-        let values = view.data().chunks_exact(4).map(|bytes| {
-            let mut number = [0; 4];
-            number.copy_from_slice(bytes);
-            f32::from_le_bytes(number)
-        });
-        tensors.insert(name.to_owned(), RawTensor { shape: view.shape().to_vec(), values: values.collect() });
+        let values = open.read(&name)?;
+        tensors.insert(name, RawTensor { shape, values });
     }
     Ok((header, tensors))
 }
 
 /// Configuration and targets of a header.
 fn parse(header: &str) -> Result<(LoraConfig, Vec<String>), String> {
-    let header: Value = serde_json::from_str(header).map_err(|error| format!("its header is no JSON: {error}"))?;
+    let header: Value = parse_json(header).map_err(|error| format!("its header is no JSON: {error}"))?;
     let (format, version) = (&header["format"], &header["version"]);
     if format != FORMAT || version != VERSION {
         return Err(format!("expected the format \"{FORMAT}\", version {VERSION}; found {format}, version {version}"));

@@ -7,9 +7,9 @@ mod common;
 use std::collections::HashMap;
 use std::fs;
 
-use burn::module::Module;
+use burn::module::{Module, ModuleMapper, Param};
 use burn::nn::LinearConfig;
-use burn::tensor::Device;
+use burn::tensor::{Device, Tensor};
 use burn_adapters_reparameterize::{Targets, WeightAdapterError, WeightAdapters};
 use common::{METHODS, Model, WIDTH, adapted, data, input, lora_config, parameters};
 use safetensors::SafeTensors;
@@ -192,4 +192,46 @@ fn a_file_that_cannot_be_written_is_an_error_and_a_loaded_adapter_trains() {
     let grads = burn::optim::GradientsParams::from_grads(grads, &loaded);
     assert_eq!(grads.len(), 6 * 3);
     assert_eq!(Module::num_params(&loaded), Module::num_params(&model));
+}
+
+#[test]
+fn numbers_that_are_not_finite_are_neither_loaded_nor_saved() {
+    struct Spoil;
+    impl ModuleMapper for Spoil {
+        fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+            param.map(|tensor| tensor * f32::INFINITY)
+        }
+    }
+    let (device, folder) = (Device::default(), tempfile::tempdir().unwrap());
+    let file = folder.path().join("a.safetensors");
+    adapted(&Model::new(&device), METHODS[0]).save_adapter("a", &file).unwrap();
+    let mut bytes = fs::read(&file).unwrap();
+    let end = bytes.len() - 4;
+    bytes[end..].copy_from_slice(&f32::NAN.to_le_bytes());
+    fs::write(&file, bytes).unwrap();
+    let error = Model::new(&device).load_adapter("a", &file).unwrap_err();
+    assert!(matches!(&error, WeightAdapterError::NotFinite { doing: "load", .. }), "{error}");
+    assert!(error.to_string().contains("a.safetensors"), "{error}");
+    let error = adapted(&Model::new(&device), METHODS[0]).map(&mut Spoil).save_adapter("a", &file).unwrap_err();
+    assert!(matches!(&error, WeightAdapterError::NotFinite { doing: "save", .. }), "{error}");
+}
+
+#[test]
+fn what_is_no_file_is_refused_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("a.safetensors");
+    let refused = || {
+        let error = Model::new(&Device::default()).load_adapter("a", &file).unwrap_err();
+        assert!(error.to_string().contains("a.safetensors"), "{error}");
+    };
+    fs::create_dir(&file).unwrap();
+    refused();
+    fs::remove_dir(&file).unwrap();
+    fs::File::create(&file).unwrap().set_len(1 << 40).unwrap();
+    refused();
+    fs::remove_file(&file).unwrap();
+    if cfg!(unix) {
+        assert!(std::process::Command::new("mkfifo").arg(&file).status().unwrap().success());
+        refused();
+    }
 }

@@ -10,7 +10,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use burn::tensor::{DType, Device, Tensor, TensorData};
-use safetensors::{Dtype, SafeTensors, tensor::TensorView};
+use burn_adapters_files::{
+    FloatType, MAX_TEXT, Safetensors, TensorFileError, check_finite, decode_floats, is_there, parse_json, read,
+};
+use safetensors::{Dtype, tensor::TensorView};
 use serde::{Deserialize, Serialize};
 
 use crate::adamw::Moments;
@@ -118,8 +121,9 @@ pub(crate) fn prune(folder: &Path, keep: usize) -> Result<(), TrainError> {
 /// Reads where the training of a checkpoint stands.
 pub(crate) fn read_state(path: &Path) -> Result<State, TrainError> {
     let file = path.join(STATE);
-    let bytes = fs::read(&file).map_err(TrainError::io(&file))?;
-    let state: State = serde_json::from_slice(&bytes).map_err(bad(&file))?;
+    let bytes = read(&file, MAX_TEXT)?;
+    let text = std::str::from_utf8(&bytes).map_err(bad(&file))?;
+    let state: State = serde_json::from_value(parse_json(text).map_err(bad(&file))?).map_err(bad(&file))?;
     if state.version != VERSION {
         return Err(bad(&file)(format!("its layout has the version {}, this program reads {VERSION}", state.version)));
     }
@@ -130,7 +134,7 @@ pub(crate) fn read_state(path: &Path) -> Result<State, TrainError> {
 pub(crate) fn load(path: &Path, state: State, device: &Device) -> Result<Checkpoint, TrainError> {
     let parameters = read_tensors(&path.join(PARAMETERS))?;
     let best_file = path.join(BEST);
-    let best = best_file.exists().then(|| read_tensors(&best_file)).transpose()?;
+    let best = is_there(&best_file).then(|| read_tensors(&best_file)).transpose()?;
     let file = path.join(OPTIMIZER);
     let mut values = read_tensors(&file)?;
     let mut moments = BTreeMap::new();
@@ -161,6 +165,13 @@ fn write_tensors(path: &Path, values: &Values) -> Result<(), TrainError> {
             DType::BF16 => Dtype::BF16,
             other => return Err(bad(path)(format!("{name} is of type {other:?}, which is not trained"))),
         };
+        if let Ok(values) = data.as_slice::<f32>() {
+            check_finite(values, &data.shape().to_vec()).map_err(|found| TrainError::NotFinite {
+                path: path.to_owned(),
+                tensor: name.clone(),
+                found,
+            })?;
+        }
         let view = TensorView::new(dtype, data.shape().to_vec(), data.as_bytes()).map_err(bad(path))?;
         views.push((name.as_str(), view));
     }
@@ -168,21 +179,38 @@ fn write_tensors(path: &Path, values: &Values) -> Result<(), TrainError> {
 }
 
 fn read_tensors(path: &Path) -> Result<Values, TrainError> {
-    let bytes = fs::read(path).map_err(TrainError::io(path))?;
-    let file = SafeTensors::deserialize(&bytes).map_err(bad(path))?;
+    let mut file = Safetensors::open(path, u64::MAX).map_err(not_read)?;
     let mut values = Values::new();
-    for (name, view) in file.iter() {
-        let dtype = match view.dtype() {
-            Dtype::F64 => DType::F64,
-            Dtype::F32 => DType::F32,
-            Dtype::F16 => DType::F16,
-            Dtype::BF16 => DType::BF16,
-            other => return Err(bad(path)(format!("{name} is of type {other:?}"))),
+    for (name, shape) in file.tensors().collect::<Vec<_>>() {
+        let data = match file.float_type(&name).map_err(not_read)? {
+            // In their own precision: a training that goes on is the one that was interrupted.
+            float @ (FloatType::F64 | FloatType::F16 | FloatType::Bf16) => {
+                let dtype = match float {
+                    FloatType::F64 => DType::F64,
+                    FloatType::F16 => DType::F16,
+                    _ => DType::BF16,
+                };
+                let bytes = file.read_bytes(&name).map_err(not_read)?;
+                decode_floats(path, &name, &shape, float, &bytes).map_err(not_read)?;
+                TensorData::from_bytes_vec(bytes, shape, dtype)
+            }
+            FloatType::F32 => TensorData::new(file.read(&name).map_err(not_read)?, shape),
         };
-        let data = TensorData::from_bytes_vec(view.data().to_vec(), view.shape().to_vec(), dtype);
-        values.insert(name.to_owned(), data);
+        values.insert(name, data);
     }
     Ok(values)
+}
+
+fn not_read(error: TensorFileError) -> TrainError {
+    match error {
+        TensorFileError::File(error) => error.into(),
+        TensorFileError::NotFinite { path, tensor, found } => TrainError::NotFinite { path, tensor, found },
+        TensorFileError::Damaged { path, reason } => TrainError::BadCheckpoint { path, message: reason },
+        TensorFileError::DataType { path, tensor, found } => {
+            bad(&path)(format!("the tensor `{tensor}` holds {found}, expected floating point numbers"))
+        }
+        other => bad(Path::new(""))(other),
+    }
 }
 
 fn write(path: &Path, bytes: &[u8]) -> Result<(), TrainError> {

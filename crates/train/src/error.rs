@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use burn_adapters_files::{FileError, Listed, NotFinite};
 use burn_adapters_heads::HeadError;
 use burn_adapters_model::BankError;
 use thiserror::Error;
@@ -146,6 +147,37 @@ pub enum TrainError {
         /// Why.
         error: std::io::Error,
     },
+    /// A tensor with numbers that are NaN or infinite.
+    #[error("{}: the tensor `{tensor}` cannot be used: {found}", path.display())]
+    NotFinite {
+        /// The file.
+        path: PathBuf,
+        /// The tensor.
+        tensor: String,
+        /// What was found.
+        found: NotFinite,
+    },
+    /// Logits that are NaN or infinite.
+    #[error("{}", not_finite(head, *value, rows))]
+    NotFiniteLogits {
+        /// The head; empty if it is not known.
+        head: String,
+        /// The first of these logits.
+        value: f32,
+        /// The rows, from 0.
+        rows: Vec<usize>,
+    },
+    /// A loss that is NaN or infinite, of logits that are not.
+    #[error(
+        "the mean loss of the head `{head}` is {value} although its logits are finite: they or the labels are too large \
+         for it; look at the weights of the adapter and the head, and at the labels"
+    )]
+    NotFiniteLoss {
+        /// The head.
+        head: String,
+        /// The loss.
+        value: f64,
+    },
     /// A checkpoint with broken files.
     #[error("{}: not a checkpoint of this program: {message}", path.display())]
     BadCheckpoint {
@@ -179,6 +211,24 @@ pub enum TrainError {
         /// The folder.
         path: PathBuf,
     },
+}
+
+fn not_finite(head: &str, value: f32, rows: &[usize]) -> String {
+    let head = if head.is_empty() { "the head".to_owned() } else { format!("the head `{head}`") };
+    let rows = match rows {
+        [row] => format!("row {row}"),
+        rows => format!("{} rows ({}, counted from 0)", rows.len(), Listed(rows)),
+    };
+    format!(
+        "{head} gives logits that are not finite ({value}) for {rows}: weights that are finite but too large overflow in \
+         the pass; look at the weights of the adapter, the head and the model"
+    )
+}
+
+impl From<FileError> for TrainError {
+    fn from(error: FileError) -> Self {
+        TrainError::Io { path: error.path.clone(), error: error.into_io() }
+    }
 }
 
 impl TrainError {

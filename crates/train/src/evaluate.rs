@@ -54,7 +54,8 @@ impl Evaluation {
     /// label.
     ///
     /// # Errors
-    /// If the labels do not fit the head, or there is not one for each list of logits.
+    /// If the labels do not fit the head, there is not one for each list of logits, or a logit or the loss is not
+    /// finite.
     pub fn new(head: &Head, logits: Vec<Vec<f32>>, labels: &Labels) -> Result<Self, TrainError> {
         let device = head.devices().into_iter().next().unwrap_or_default().without_autodiff();
         let shape = [logits.len(), head.config().num_labels];
@@ -63,7 +64,9 @@ impl Evaluation {
             let source_name = "the logits".to_owned();
             return Err(TrainError::LabelCount { source_name, rows: logits.len(), labels: labels.len() });
         }
+        check_logits("", &logits)?;
         let loss = scalar(head.loss(Tensor::from_data(TensorData::new(values, shape), &device), labels)?)?;
+        check_loss("", loss)?;
         Ok(Self::scored(head.config(), logits, labels, loss))
     }
 
@@ -130,11 +133,17 @@ impl Prediction {
     /// use burn_adapters_heads::HeadConfig;
     /// use burn_adapters_train::Prediction;
     ///
-    /// let prediction = Prediction::new(&HeadConfig::classification(2), vec![0.0, 3f32.ln()]);
+    /// let prediction = Prediction::new(&HeadConfig::classification(2), vec![0.0, 3f32.ln()])?;
     /// assert_eq!(prediction.labels, [1]);
     /// assert!((prediction.probabilities[1] - 0.75).abs() < 1e-6);
+    /// assert!(Prediction::new(&HeadConfig::classification(2), vec![0.0, f32::NAN]).is_err());
+    /// # Ok::<(), burn_adapters_train::TrainError>(())
     /// ```
-    pub fn new(head: &HeadConfig, logits: Vec<f32>) -> Self {
+    ///
+    /// # Errors
+    /// If a logit is NaN or infinite: then no label follows from them.
+    pub fn new(head: &HeadConfig, logits: Vec<f32>) -> Result<Self, TrainError> {
+        check_logits("", std::slice::from_ref(&logits))?;
         let (probabilities, labels) = match head.task() {
             Task::Classification => (softmax(&logits), vec![greatest(&logits)]),
             Task::MultiLabel => {
@@ -143,7 +152,7 @@ impl Prediction {
             }
             Task::Regression => (Vec::new(), Vec::new()),
         };
-        Self { logits, probabilities, labels }
+        Ok(Self { logits, probabilities, labels })
     }
 }
 
@@ -151,7 +160,7 @@ impl Prediction {
 /// makes no difference beyond rounding.
 ///
 /// # Errors
-/// If the bank lacks the setup's adapter or head, the setup has several heads, or the model fails.
+/// If the bank lacks the setup's adapter or head, the setup has several heads, the model fails, or logits are not finite.
 pub fn predict(
     encoder: &(impl TextEncoder + ?Sized),
     bank: &AdapterBank,
@@ -161,14 +170,14 @@ pub fn predict(
 ) -> Result<Vec<Prediction>, TrainError> {
     let head = bank.head(&one_head(bank, setup)?)?.config();
     let said = run(encoder, bank, setup, data, batch_size, false, &mut |_, _| {})?.into_iter();
-    Ok(said.flat_map(|said| said.logits).map(|logits| Prediction::new(head, logits)).collect())
+    said.flat_map(|said| said.logits).map(|logits| Prediction::new(head, logits)).collect()
 }
 
 /// Compares the predictions for labelled data with the labels.
 ///
 /// # Errors
 /// If the data has no labels or they do not fit the head, the bank lacks the setup's adapter or head, the setup has
-/// several heads (see [`evaluate_heads`]), or the model fails.
+/// several heads (see [`evaluate_heads`]), the model fails, or logits or the loss are not finite.
 pub fn evaluate(
     encoder: &(impl TextEncoder + ?Sized),
     bank: &AdapterBank,
@@ -202,7 +211,7 @@ pub fn evaluate_with(
 ///
 /// # Errors
 /// If the data has no labels or they do not fit a head, the bank lacks an adapter or a head of the setup, the setup asks
-/// each row's own head, or the model fails.
+/// each row's own head, the model fails, or logits or the loss are not finite.
 pub fn evaluate_heads(
     encoder: &(impl TextEncoder + ?Sized),
     bank: &AdapterBank,
@@ -286,8 +295,25 @@ fn run(
         done += indices.len();
         progress(done, data.len());
     }
-    said.iter_mut().for_each(|said| said.loss /= data.len() as f64);
+    for said in &mut said {
+        check_logits(&said.head, &said.logits)?;
+        said.loss /= data.len() as f64;
+        check_loss(&said.head, said.loss)?;
+    }
     Ok(said)
+}
+
+/// No label and no score follows from logits that are not finite.
+fn check_logits(head: &str, logits: &[Vec<f32>]) -> Result<(), TrainError> {
+    let bad = |row: &[f32]| row.iter().copied().find(|value| !value.is_finite());
+    let mut rows = logits.iter().enumerate().filter_map(|(row, logits)| Some((row, bad(logits)?)));
+    let Some((first, value)) = rows.next() else { return Ok(()) };
+    let rows = std::iter::once(first).chain(rows.map(|(row, _)| row)).collect();
+    Err(TrainError::NotFiniteLogits { head: head.to_owned(), value, rows })
+}
+
+fn check_loss(head: &str, value: f64) -> Result<(), TrainError> {
+    if value.is_finite() { Ok(()) } else { Err(TrainError::NotFiniteLoss { head: head.to_owned(), value }) }
 }
 
 /// The values of a tensor.

@@ -1,6 +1,7 @@
 //! What a model is, as Hugging Face's `config.json` says.
 
 use burn_adapters_core::{Activation, ModelSpec, StackSpec};
+use burn_adapters_files::parse_json;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -278,8 +279,7 @@ impl TryFrom<Value> for BertConfig {
 
 /// Parses JSON text that errors call `file`.
 pub(crate) fn parse(text: &str, file: &str) -> Result<Value, ModelConfigError> {
-    serde_json::from_str(text)
-        .map_err(|error| ModelConfigError::NotJson { file: file.to_owned(), message: error.to_string() })
+    parse_json(text).map_err(|error| ModelConfigError::NotJson { file: file.to_owned(), message: error.to_string() })
 }
 
 /// Keys that change what the model computes, in ways that this crate does not know.

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use burn::tensor::Device;
+use burn_adapters_files::{FileError, FolderKind, NotFinite, TensorFileError};
 use thiserror::Error;
 
 use crate::{ModelConfig, weights::Mismatch};
@@ -18,6 +19,20 @@ pub enum ModelConfigError {
         file: String,
         /// What the system said.
         message: String,
+    },
+    /// A folder of another kind.
+    #[error(
+        "{file} is not there: {} holds {found}, not a model; give the folder of its base model as the model{}",
+        dir.display(),
+        advice(found)
+    )]
+    OtherKind {
+        /// The file that was looked for.
+        file: String,
+        /// The folder.
+        dir: PathBuf,
+        /// What it holds.
+        found: FolderKind,
     },
     /// Not JSON.
     #[error("{file} is not JSON: {message}")]
@@ -85,12 +100,23 @@ pub enum ModelConfigError {
     },
 }
 
+fn advice(found: &FolderKind) -> &'static str {
+    match found {
+        FolderKind::Peft { .. } => "; folders of PEFT cannot be read yet",
+        FolderKind::Adapter => ", and this one as the adapter",
+        FolderKind::Fusion => ", and this one as the fusion",
+        FolderKind::Head => ", and this one as the head",
+        FolderKind::Setup => ", and this one as the setup",
+        _ => "",
+    }
+}
+
 fn supported_types() -> String {
     ModelConfig::supported().map(|name| format!("\"{name}\"")).collect::<Vec<_>>().join(", ")
 }
 
 /// A model that cannot be loaded.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[derive(Debug, Clone, PartialEq, Error)]
 #[non_exhaustive]
 pub enum LoadError {
     /// The configuration.
@@ -130,6 +156,17 @@ pub enum LoadError {
         /// The type of its elements.
         found: String,
     },
+    /// A tensor with numbers that are NaN or infinite, or become so in f32.
+    #[error("{}: the tensor `{tensor}` cannot be used: {found}; the model is damaged: fetch or save it again",
+        file.display())]
+    NotFinite {
+        /// The file.
+        file: PathBuf,
+        /// The tensor.
+        tensor: String,
+        /// What was found.
+        found: NotFinite,
+    },
     /// Two tensors that mean the same weight.
     #[error("{}: `{first}` and `{second}` are both the weight `{weight}`", file.display())]
     Duplicate {
@@ -150,6 +187,20 @@ pub enum LoadError {
         /// What differs.
         mismatch: Box<Mismatch>,
     },
+}
+
+impl From<TensorFileError> for LoadError {
+    fn from(error: TensorFileError) -> Self {
+        match error {
+            TensorFileError::File(FileError { path, kind, .. }) => {
+                Self::Unreadable { file: path, message: kind.to_string() }
+            }
+            TensorFileError::Damaged { path, reason } => Self::Broken { file: path, message: reason },
+            TensorFileError::DataType { path, tensor, found } => Self::ElementType { file: path, tensor, found },
+            TensorFileError::NotFinite { path, tensor, found } => Self::NotFinite { file: path, tensor, found },
+            other => Self::Broken { file: PathBuf::new(), message: other.to_string() },
+        }
+    }
 }
 
 /// An input that the model cannot take.

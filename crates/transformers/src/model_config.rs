@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use burn_adapters_core::ModelSpec;
+use burn_adapters_files::{FolderKind, MAX_CONFIG, read_text};
 
 use crate::config::parse;
 use crate::{BertConfig, ModelConfigError};
@@ -40,8 +41,12 @@ impl ModelConfig {
     pub fn from_dir(dir: &Path) -> Result<Self, ModelConfigError> {
         let path = dir.join("config.json");
         let file = path.display().to_string();
-        let text = std::fs::read_to_string(&path)
-            .map_err(|error| ModelConfigError::Unreadable { file: file.clone(), message: error.to_string() })?;
+        let text = read_text(&path, MAX_CONFIG).map_err(|error| match FolderKind::of(dir) {
+            Some(found) if error.is_not_found() && found != FolderKind::Model => {
+                ModelConfigError::OtherKind { file: file.clone(), dir: dir.to_owned(), found }
+            }
+            _ => ModelConfigError::Unreadable { file: file.clone(), message: error.kind.to_string() },
+        })?;
         Self::from_named_str(&text, &file)
     }
 

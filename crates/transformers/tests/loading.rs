@@ -250,3 +250,64 @@ fn a_folder_without_weights_or_config_says_what_it_lacks() {
     let error = Bert::from_dir(empty.path(), &Device::default()).unwrap_err().to_string();
     assert!(error.contains("config.json"), "{error}");
 }
+
+#[test]
+fn weights_that_are_not_finite_are_refused_with_their_file_and_tensor() {
+    for value in [f32::NAN, f32::INFINITY] {
+        let mut tensors = weights();
+        tensors.get_mut("encoder.layer.1.output.dense.weight").unwrap().1[33] = value;
+        let error = load_tensors(&tensors).unwrap_err();
+        let LoadError::NotFinite { file, tensor, found } = &error else { panic!("{error}") };
+        assert!(file.ends_with("model.safetensors") && tensor == "encoder.layer.1.output.dense.weight");
+        assert_eq!((found.count, found.first.as_slice()), (1, &[0, 33][..]), "{error}");
+    }
+}
+
+#[test]
+fn what_is_no_file_is_refused_whichever_file_it_stands_for() {
+    for name in ["config.json", "model.safetensors", "model.safetensors.index.json", "pytorch_model.bin"] {
+        let made = |put: &dyn Fn(&std::path::Path)| {
+            let folder = Folder::of("tiny-a");
+            let path = folder.path().join(name);
+            let _ = std::fs::remove_file(&path);
+            put(&path);
+            let error = load(&folder).unwrap_err().to_string();
+            assert!(error.contains(name), "{error}");
+            error
+        };
+        assert!(made(&|path| std::fs::create_dir(path).unwrap()).contains("a directory"), "{name}");
+        made(&|path| std::fs::File::create(path).unwrap().set_len(1 << 40).unwrap());
+        let pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:abc\nsize 1\n";
+        assert!(made(&|path| std::fs::write(path, pointer).unwrap()).contains("git lfs pull"), "{name}");
+        if cfg!(unix) {
+            let pipe = |path: &std::path::Path| {
+                assert!(std::process::Command::new("mkfifo").arg(path).status().unwrap().success());
+            };
+            assert!(made(&pipe).contains("a pipe"), "{name}");
+        }
+    }
+}
+
+#[test]
+fn a_folder_of_another_kind_is_named() {
+    for (file, text, expected) in [
+        ("adapter_config.json", r#"{"name": "a", "config": {}}"#, "an AdapterHub adapter"),
+        ("adapter_config.json", r#"{"peft_type": "LORA"}"#, "a LoRA adapter of PEFT"),
+    ] {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join(file), text).unwrap();
+        let error = Bert::from_dir(dir.path(), &Device::default()).unwrap_err().to_string();
+        assert!(error.contains(expected) && error.contains("its base model"), "{error}");
+    }
+}
+
+#[test]
+fn a_key_that_stands_twice_in_the_configuration_or_the_index_is_refused() {
+    let config = std::fs::read_to_string(folder("tiny-a").join("config.json")).unwrap();
+    let twice = config.replacen('{', r#"{"hidden_size": 16,"#, 1);
+    let error = load(&Folder::of("tiny-a").with("config.json", twice)).unwrap_err().to_string();
+    assert!(error.contains("\"hidden_size\" appears twice"), "{error}");
+    let index = r#"{"weight_map": {"x": "a.safetensors", "x": "b.safetensors"}}"#;
+    let error = load(&Folder::of("tiny-a").with("model.safetensors.index.json", index)).unwrap_err().to_string();
+    assert!(error.contains("\"x\" appears twice"), "{error}");
+}

@@ -1,11 +1,12 @@
 //! What the heads of a setup say of texts.
 
 use burn::tensor::Tensor;
+use burn_adapters_files::Listed;
 use burn_adapters_heads::HeadConfig;
 use burn_adapters_model::{AdapterBank, Setup};
 use burn_adapters_train::{Prediction, TextEncoder, TokenBatch, TokenData};
 
-use super::model::{Model, bank_error, encoder_error};
+use super::model::{Model, bank_error, encoder_error, train_error};
 use crate::error::{CliError, CliResult};
 
 /// What one head says of one text.
@@ -35,8 +36,10 @@ pub(super) fn answers(
             let config = bank.head(&part.head).map_err(|error| bank_error(&error))?.config();
             let [_, width] = part.logits.dims();
             let values = values(part.logits)?;
+            let rows = part.rows.iter().map(|row| indices[*row]);
+            check_finite(&part.head, rows.zip(values.chunks(width.max(1))))?;
             for (row, logits) in part.rows.iter().zip(values.chunks(width.max(1))) {
-                let prediction = Prediction::new(config, logits.to_vec());
+                let prediction = Prediction::new(config, logits.to_vec()).map_err(|error| train_error(&error))?;
                 answers[indices[*row]].push(Answer { head: part.head.clone(), config: config.clone(), prediction });
             }
         }
@@ -44,6 +47,20 @@ pub(super) fn answers(
         progress(done);
     }
     Ok(answers)
+}
+
+/// No label is told of logits that are not finite.
+fn check_finite<'a>(head: &str, logits: impl Iterator<Item = (usize, &'a [f32])>) -> CliResult {
+    let bad = |logits: &[f32]| logits.iter().copied().find(|value| !value.is_finite());
+    let mut found: Vec<(usize, f32)> = logits.filter_map(|(row, logits)| Some((row + 1, bad(logits)?))).collect();
+    found.sort_by_key(|(row, _)| *row);
+    let Some((_, value)) = found.first() else { return Ok(()) };
+    let rows: Vec<usize> = found.iter().map(|(row, _)| *row).collect();
+    let texts = if let [row] = rows[..] { format!("text {row}") } else { format!("the texts {}", Listed(&rows)) };
+    Err(CliError::failure(format!("the head `{head}` gives logits that are not finite ({value}) for {texts}")).with_help(
+        "every weight is finite, but the pass overflows: look for weights that are much too large in the adapter, in the \
+         head and in the model",
+    ))
 }
 
 /// Which of these texts go through the model together: those of like length, the longest first, so that a lack of

@@ -128,7 +128,7 @@ impl Arguments {
             Some(format) => format,
             None => Format::of_path(&self.data).map_err(|error| data_error(&error))?,
         };
-        let bytes = std::fs::read(&self.data).map_err(|error| CliError::io("read", &self.data, &error))?;
+        let bytes = burn_adapters_files::read(&self.data, burn_adapters_files::MAX_DATA).map_err(CliError::file)?;
         routes::read(&name, &bytes, format, &self.columns.text_column, column)
     }
 

@@ -177,7 +177,14 @@ impl Arguments {
             return Ok(None);
         }
         let heads = self.adapters.iter().map(HeadFolder::read).collect::<Result<Vec<_>, _>>();
-        let heads = heads.map_err(|error| checkpoint_error(&error))?;
+        let heads = match heads {
+            // No merge needs a head, and those of other kinds may be whole.
+            Err(error) if error.is_unknown_head() => {
+                draw::warning(&format!("the prediction heads are left out: {}", chain(&error)));
+                return Ok(None);
+            }
+            heads => heads.map_err(|error| checkpoint_error(&error))?,
+        };
         let inputs: Vec<_> = heads.into_iter().zip(weights.iter().copied()).collect();
         match merge_heads(&inputs, !self.no_normalize, &self.name) {
             Ok(head) => Ok(Some(head)),

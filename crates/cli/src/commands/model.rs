@@ -106,6 +106,7 @@ pub(super) fn checkpoint_error(error: &CheckpointError) -> CliError {
         }
         CheckpointError::Bank(error) => bank_error(error),
         CheckpointError::Io { doing, path, source } => CliError::io(doing, path, source),
+        CheckpointError::NotFinite { doing: "save", .. } => CliError::failure(chain(error)),
         CheckpointError::Damaged { .. } => CliError::mistake(chain(error))
             .with_help("fetch or save the adapter again: the file does not hold what it should"),
         error => CliError::mistake(chain(error)),
@@ -205,9 +206,12 @@ pub(super) fn train_error(error: &TrainError) -> CliError {
         TrainError::NotEmpty { .. } => CliError::mistake(chain(error))
             .with_help("--resume goes on with that training; delete the folder to start anew"),
         TrainError::Encoder(error) => encoder_error(&**error),
-        TrainError::Tokenizer(_) | TrainError::Device(_) | TrainError::Diverged { .. } => {
-            CliError::failure(chain(error))
-        }
+        TrainError::Tokenizer(_)
+        | TrainError::Device(_)
+        | TrainError::Diverged { .. }
+        | TrainError::NotFinite { .. }
+        | TrainError::NotFiniteLogits { .. }
+        | TrainError::NotFiniteLoss { .. } => CliError::failure(chain(error)),
         error => CliError::mistake(chain(error)),
     }
 }

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use burn_adapters_composition::{Composition, HeadSetup};
 use burn_adapters_config::AdapterConfig;
+use burn_adapters_files::{MAX_CONFIG, read_text};
 use burn_adapters_fusion::{FusionConfig, FusionConfigError};
 
 use crate::error::{CliError, CliResult, Kind, Problem, Snippet};
@@ -176,7 +177,7 @@ pub(super) fn fusion_config(text: &str) -> CliResult<FusionConfig> {
         return text.parse().map_err(|error| fusion_config_error(&error, None));
     }
     let path = Path::new(text);
-    let json = std::fs::read_to_string(path).map_err(|error| CliError::io("read the configuration", path, &error))?;
+    let json = read_text(path, MAX_CONFIG).map_err(CliError::file)?;
     FusionConfig::from_json_str(&json).map_err(|error| fusion_config_error(&error, Some(text)))
 }
 

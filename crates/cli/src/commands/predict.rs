@@ -196,11 +196,12 @@ impl Arguments {
         let name = if path == Path::new("-") { "standard input".to_owned() } else { path.display().to_string() };
         let bytes = if path == Path::new("-") {
             let mut bytes = Vec::new();
-            std::io::stdin().lock().read_to_end(&mut bytes).map(|_| bytes)
+            let read = std::io::stdin().lock().read_to_end(&mut bytes);
+            read.map_err(|error| CliError::io("read", path, &error))?;
+            bytes
         } else {
-            std::fs::read(path)
+            burn_adapters_files::read(path, burn_adapters_files::MAX_DATA).map_err(CliError::file)?
         };
-        let bytes = bytes.map_err(|error| CliError::io("read", path, &error))?;
         let format =
             self.format.unwrap_or_else(|| Format::of_path(path).map_or(InputFormat::Lines, InputFormat::Table));
         match format {

@@ -1,5 +1,6 @@
 //! Which adapters, fusions and heads a command uses, and how they work together.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use burn::tensor::Device;
@@ -69,6 +70,21 @@ pub(super) struct Loaded {
     skip_layers: Vec<usize>,
     /// Where the adapters came from, by their names.
     folders: Vec<(String, PathBuf)>,
+    /// The heads beside adapters that cannot be read, by the adapters' names. Only who asks for one is told.
+    unread: BTreeMap<String, Unread>,
+}
+
+/// A head that cannot be read.
+struct Unread {
+    error: CliError,
+    /// Whether it may be whole, but of a kind that there is not here.
+    unknown: bool,
+}
+
+impl Unread {
+    fn new(error: &CheckpointError) -> Self {
+        Self { error: folder_error(error), unknown: error.is_unknown_head() }
+    }
 }
 
 impl SetupArguments {
@@ -114,9 +130,9 @@ impl SetupArguments {
             let report = load_fusion(dir, &mut bank, name).map_err(|error| folder_error(&error))?;
             report_loaded(&report, style);
             if HeadFolder::exists(dir) {
-                let report = load_head(dir, &mut bank, None).map_err(|error| folder_error(&error))?;
-                warn_notes(&report.name, &report.notes);
-                fused_head = Some(report.name);
+                let report = load_head(dir, &mut bank, None);
+                report.iter().for_each(|report| warn_notes(&report.name, &report.notes));
+                fused_head = Some(report.map(|report| report.name).map_err(|error| folder_error(&error)));
             }
         }
         let mut given = Vec::new();
@@ -131,13 +147,18 @@ impl SetupArguments {
             warn_notes(&report.name, &report.notes);
             given.push(report.name);
         }
+        let mut unread = BTreeMap::new();
         for (name, dir) in &folders {
             if bank.head(name).is_err()
                 && HeadFolder::exists(dir)
                 && !matches!(&asked, Asked::Folder(whole) if whole == dir)
             {
-                let report = load_head(dir, &mut bank, Some(name)).map_err(|error| folder_error(&error))?;
-                warn_notes(&report.name, &report.notes);
+                match load_head(dir, &mut bank, Some(name)) {
+                    Ok(report) => warn_notes(&report.name, &report.notes),
+                    Err(error) => {
+                        unread.insert(name.clone(), Unread::new(&error));
+                    }
+                }
             }
         }
         let (composition, heads) = match (setup, asked) {
@@ -148,10 +169,11 @@ impl SetupArguments {
                 None => return Err(CliError::mistake("no adapter is given")),
             },
         };
-        let mut loaded = Loaded { bank, composition, heads, skip_layers: self.skip_layers.clone(), folders };
+        let mut loaded = Loaded { bank, composition, heads, skip_layers: self.skip_layers.clone(), folders, unread };
         check_names(&loaded.bank, &loaded.composition, self.setup.as_deref())?;
         loaded.bank.hooks(&loaded.setup(None)).map_err(|error| bank_error(&error))?;
-        loaded.choose_heads(&given, fused_head);
+        loaded.choose_heads(&given, fused_head)?;
+        loaded.note_unread(style);
         Ok(loaded)
     }
 }
@@ -169,21 +191,36 @@ pub(super) enum Asked {
 
 impl Loaded {
     /// Heads that were given take the place of those that follow from the adapters, where one decides.
-    fn choose_heads(&mut self, given: &[String], fused: Option<String>) {
+    fn choose_heads(&mut self, given: &[String], fused: Option<CliResult<String>>) -> CliResult {
         let own = self.heads.clone().or_else(|| HeadSetup::of_adapters(&self.composition));
         let mut routed = false;
         self.composition.visit(&mut |part| routed |= matches!(part, Composition::Route(_)));
         let one = self.composition.parallel_channels() == 1
             && !matches!(own, Some(HeadSetup::Several(_) | HeadSetup::BatchSplit { .. }));
         if !one {
-            return;
+            return Ok(());
         }
         if let [name] = given {
             self.heads = Some(HeadSetup::One(name.clone()));
         } else if matches!(own, None | Some(HeadSetup::Unnamed)) && !routed {
+            let fused = fused.transpose()?;
+            if let (None, Some(unread)) = (&fused, self.unread.values().find(|unread| !unread.unknown)) {
+                // A damaged head is not passed over in favor of another.
+                return Err(unread.error.clone());
+            }
             let mut names = self.bank.head_names();
             let only = names.next().filter(|_| names.next().is_none()).map(str::to_owned);
             self.heads = fused.or(only).map(HeadSetup::One);
+        }
+        Ok(())
+    }
+
+    /// Says which heads are left aside, where that is known before the rows are.
+    fn note_unread(&self, style: Style) {
+        let Some(heads) = self.setup(None).heads() else { return };
+        for (name, unread) in self.unread.iter().filter(|(name, _)| !heads.names().contains(&name.as_str())) {
+            let reason = unread.error.problems.first().map(|problem| problem.message.as_str()).unwrap_or_default();
+            style.say(format_args!("note: the head of `{name}` is not read, nothing asks for it ({reason})"));
         }
     }
 
@@ -226,6 +263,9 @@ impl Loaded {
     pub(super) fn head(&self, name: &str) -> CliResult<&HeadConfig> {
         if let Ok(head) = self.bank.head(name) {
             return Ok(head.config());
+        }
+        if let Some(unread) = self.unread.get(name) {
+            return Err(unread.error.clone());
         }
         let folder = self.folders.iter().find(|(adapter, _)| adapter == name);
         let message = match folder {
@@ -332,7 +372,7 @@ pub(super) fn folder_error(error: &CheckpointError) -> CliError {
 }
 
 fn head_folder_error(error: &CheckpointError, dir: &Path) -> CliError {
-    if HeadFolder::exists(dir) {
+    if HeadFolder::exists(dir) || matches!(error, CheckpointError::OtherKind { .. }) {
         return checkpoint_error(error);
     }
     CliError::mistake(format!("{} holds no prediction head: expected head_config.json in it", dir.display()))

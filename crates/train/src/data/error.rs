@@ -3,13 +3,14 @@
 use std::fmt;
 use std::path::PathBuf;
 
+use burn_adapters_files::FileError;
 use thiserror::Error;
 
 /// Data that cannot be used.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum DataError {
-    /// The file cannot be read.
+    /// The file cannot be read, or is not a regular file.
     #[error("{}: {error}", path.display())]
     Io {
         /// The file.
@@ -75,6 +76,12 @@ pub enum DataError {
         /// The one label.
         label: String,
     },
+}
+
+impl From<FileError> for DataError {
+    fn from(error: FileError) -> Self {
+        DataError::Io { path: error.path.clone(), error: error.into_io() }
+    }
 }
 
 impl DataError {

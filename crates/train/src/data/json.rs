@@ -1,5 +1,6 @@
 //! Rows of JSON Lines.
 
+use burn_adapters_files::parse_json;
 use serde_json::Value;
 
 use super::error::{Problem, Problems};
@@ -45,8 +46,7 @@ fn example(
     kind: LabelKind,
 ) -> Result<(String, Option<Label>), Problem> {
     let line = std::str::from_utf8(line).map_err(|_| Problem::InvalidUtf8)?;
-    let value: Value =
-        serde_json::from_str(line).map_err(|error| Problem::BrokenJson { message: error.to_string() })?;
+    let value = parse_json(line).map_err(|error| Problem::BrokenJson { message: error.to_string() })?;
     let Value::Object(object) = value else {
         return Err(Problem::BrokenJson { message: format!("{}: expected an object", named(&value)) });
     };

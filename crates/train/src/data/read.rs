@@ -7,7 +7,7 @@ use super::{Column, Columns, DataError, Dataset, Example, Format, Label, LabelKi
 
 pub(super) fn read(path: &Path, columns: &Columns) -> Result<Dataset, DataError> {
     let format = columns.format.map_or_else(|| Format::of_path(path), Ok)?;
-    let bytes = std::fs::read(path).map_err(|error| DataError::Io { path: path.to_owned(), error })?;
+    let bytes = burn_adapters_files::read(path, burn_adapters_files::MAX_DATA)?;
     parse(&path.display().to_string(), &bytes, format, columns)
 }
 

@@ -4,11 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use burn::tensor::TensorData;
+use burn_adapters_files::{MAX_TEXT, Safetensors, is_there, parse_json, read_text, shorten};
 use serde_json::Value;
 
 use super::pytorch::PytorchFile;
 use super::report::{Mismatch, Reshaped};
-use super::safetensors::SafetensorsFile;
 use crate::LoadError;
 
 /// Where weights are looked for, in this order.
@@ -16,14 +16,15 @@ const FILES: [&str; 4] =
     ["model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json"];
 
 enum WeightFile {
-    Safetensors(SafetensorsFile),
+    Safetensors(Safetensors),
     Pytorch(PytorchFile),
 }
 
 impl WeightFile {
     fn open(path: &Path) -> Result<Self, LoadError> {
         if path.extension().is_some_and(|extension| extension == "safetensors") {
-            SafetensorsFile::open(path).map(Self::Safetensors)
+            // Of any size: no tensor is read before its shape is known to be the model's.
+            Ok(Self::Safetensors(Safetensors::open(path, u64::MAX)?))
         } else {
             PytorchFile::open(path).map(Self::Pytorch)
         }
@@ -43,9 +44,9 @@ impl WeightFile {
         }
     }
 
-    fn read(&mut self, name: &str) -> Result<TensorData, LoadError> {
+    fn read(&mut self, name: &str) -> Result<Vec<f32>, LoadError> {
         match self {
-            Self::Safetensors(file) => file.read(name),
+            Self::Safetensors(file) => Ok(file.read(name)?),
             Self::Pytorch(file) => file.read(name),
         }
     }
@@ -131,13 +132,13 @@ impl Weights {
         }
     }
 
-    /// Reads a weight as f32.
+    /// Reads a weight as f32, with all its numbers finite.
     pub(crate) fn read(&mut self, weight: &str) -> Result<TensorData, LoadError> {
         let Some(stored) = self.tensors.get(weight) else {
             let mismatch = Mismatch { missing: vec![weight.to_owned()], ..Mismatch::default() };
             return Err(LoadError::Mismatch { dir: self.dir.clone(), mismatch: Box::new(mismatch) });
         };
-        Ok(self.files[stored.file].read(&stored.name)?.convert::<f32>())
+        Ok(TensorData::new(self.files[stored.file].read(&stored.name)?, stored.shape.clone()))
     }
 }
 
@@ -155,7 +156,7 @@ fn canonical(name: &str, prefix: &str) -> String {
 }
 
 fn weight_files(dir: &Path) -> Result<Vec<PathBuf>, LoadError> {
-    let found = FILES.into_iter().map(|name| dir.join(name)).find(|path| path.is_file());
+    let found = FILES.into_iter().map(|name| dir.join(name)).find(|path| is_there(path));
     let Some(path) = found else {
         return Err(LoadError::NoWeights { dir: dir.to_owned(), expected: FILES.to_vec() });
     };
@@ -164,8 +165,9 @@ fn weight_files(dir: &Path) -> Result<Vec<PathBuf>, LoadError> {
 
 /// The files that an index names; each must be a plain name of a file beside it.
 fn shards(dir: &Path, index: &Path) -> Result<Vec<PathBuf>, LoadError> {
-    let text = std::fs::read_to_string(index).map_err(|error| unreadable(index, &error))?;
-    let value: Value = serde_json::from_str(&text).map_err(|error| broken(index, format!("not JSON: {error}")))?;
+    let text = read_text(index, MAX_TEXT)
+        .map_err(|error| LoadError::Unreadable { file: index.to_owned(), message: error.kind.to_string() })?;
+    let value: Value = parse_json(&text).map_err(|error| broken(index, format!("not JSON: {error}")))?;
     let map = value
         .get("weight_map")
         .and_then(Value::as_object)
@@ -176,8 +178,9 @@ fn shards(dir: &Path, index: &Path) -> Result<Vec<PathBuf>, LoadError> {
         let extension = Path::new(file).extension().and_then(|extension| extension.to_str());
         let plain = Path::new(file).file_name().is_some_and(|name| name == file) && !file.contains(['/', '\\']);
         if !plain || !matches!(extension, Some("safetensors" | "bin")) {
-            let found = &map[tensor];
-            return Err(broken(index, format!("`{tensor}` is said to be in {found}: expected the name of a file")));
+            let (tensor, found) = (shorten(tensor), map[tensor].to_string());
+            let message = format!("`{tensor}` is said to be in {}: expected the name of a file", shorten(&found));
+            return Err(broken(index, message));
         }
         names.insert(file);
     }
@@ -185,10 +188,6 @@ fn shards(dir: &Path, index: &Path) -> Result<Vec<PathBuf>, LoadError> {
         return Err(broken(index, "`weight_map` names no file".into()));
     }
     Ok(names.into_iter().map(|name| dir.join(name)).collect())
-}
-
-pub(super) fn unreadable(file: &Path, error: &std::io::Error) -> LoadError {
-    LoadError::Unreadable { file: file.to_owned(), message: error.to_string() }
 }
 
 pub(super) fn broken(file: &Path, message: String) -> LoadError {

@@ -3,7 +3,6 @@
 mod folder;
 mod pytorch;
 mod report;
-mod safetensors;
 mod source;
 
 pub(crate) use folder::Weights;

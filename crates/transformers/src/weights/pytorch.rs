@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use burn::store::pytorch::PytorchReader;
 use burn::store::pytorch_reader::DType as FileType;
-use burn::tensor::{DType, TensorData};
+use burn_adapters_files::{FloatType, check_pytorch, decode_floats};
 
 use super::folder::broken;
 use crate::LoadError;
@@ -17,6 +17,7 @@ pub(super) struct PytorchFile {
 
 impl PytorchFile {
     pub(super) fn open(path: &Path) -> Result<Self, LoadError> {
+        check_pytorch(path, u64::MAX)?;
         let reader = PytorchReader::new(path).map_err(|error| broken(path, error.to_string()))?;
         Ok(Self { path: path.to_owned(), reader })
     }
@@ -29,14 +30,14 @@ impl PytorchFile {
         self.reader.tensors().iter().map(|(name, tensor)| (name.clone(), tensor.shape().to_vec()))
     }
 
-    /// The tensor as it is in the file.
-    pub(super) fn read(&self, name: &str) -> Result<TensorData, LoadError> {
+    /// A tensor's numbers as f32, all of them finite.
+    pub(super) fn read(&self, name: &str) -> Result<Vec<f32>, LoadError> {
         let tensor = self.reader.get(name).ok_or_else(|| broken(&self.path, format!("the tensor `{name}` is gone")))?;
-        let dtype = match tensor.dtype() {
-            FileType::F32 => DType::F32,
-            FileType::F16 => DType::F16,
-            FileType::BF16 => DType::BF16,
-            FileType::F64 => DType::F64,
+        let float = match tensor.dtype() {
+            FileType::F32 => FloatType::F32,
+            FileType::F16 => FloatType::F16,
+            FileType::BF16 => FloatType::Bf16,
+            FileType::F64 => FloatType::F64,
             other => {
                 return Err(LoadError::ElementType {
                     file: self.path.clone(),
@@ -46,7 +47,6 @@ impl PytorchFile {
             }
         };
         let bytes = tensor.read().map_err(|error| broken(&self.path, error.to_string()))?;
-        TensorData::try_from_bytes_vec(bytes, tensor.shape().to_vec(), dtype)
-            .map_err(|error| broken(&self.path, format!("the tensor `{name}`: {error:?}")))
+        Ok(decode_floats(&self.path, name, tensor.shape(), float, &bytes)?)
     }
 }

@@ -3,8 +3,7 @@
 use std::fmt;
 use std::path::PathBuf;
 
-/// How many names a message lists before it only counts.
-const LISTED: usize = 8;
+use burn_adapters_files::{Listed, shorten};
 
 /// What was loaded.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,13 +25,13 @@ impl fmt::Display for LoadReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let files: Vec<_> = self.files.iter().map(|file| file.display().to_string()).collect();
         write!(f, "loaded {} parameters in {} tensors from ", self.parameters, self.tensors)?;
-        list(f, &files)?;
+        write!(f, "{}", Listed(&files))?;
         if self.missing_pooler {
             write!(f, "\nthe files hold no pooler: there is no pooled output")?;
         }
         if !self.unused.is_empty() {
             write!(f, "\nnot used: ")?;
-            list(f, &self.unused)?;
+            write!(f, "{}", Listed(&self.unused))?;
         }
         Ok(())
     }
@@ -63,7 +62,8 @@ pub struct Reshaped {
 
 impl fmt::Display for Reshaped {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} (expected {:?}, found {:?})", self.name, self.expected, self.found)
+        let found = format!("{:?}", self.found);
+        write!(f, "{} (expected {:?}, found {})", self.name, self.expected, shorten(&found))
     }
 }
 
@@ -79,29 +79,18 @@ impl fmt::Display for Mismatch {
         let mut separator = "";
         if !self.missing.is_empty() {
             write!(f, "{} missing: ", self.missing.len())?;
-            list(f, &self.missing)?;
+            write!(f, "{}", Listed(&self.missing))?;
             separator = "; ";
         }
         if !self.unexpected.is_empty() {
             write!(f, "{separator}{} unexpected: ", self.unexpected.len())?;
-            list(f, &self.unexpected)?;
+            write!(f, "{}", Listed(&self.unexpected))?;
             separator = "; ";
         }
         if !self.reshaped.is_empty() {
             write!(f, "{separator}{} of another shape: ", self.reshaped.len())?;
-            list(f, &self.reshaped)?;
+            write!(f, "{}", Listed(&self.reshaped))?;
         }
         Ok(())
-    }
-}
-
-fn list<T: fmt::Display>(f: &mut fmt::Formatter<'_>, items: &[T]) -> fmt::Result {
-    for (index, item) in items.iter().take(LISTED).enumerate() {
-        let separator = if index == 0 { "" } else { ", " };
-        write!(f, "{separator}{item}")?;
-    }
-    match items.len().saturating_sub(LISTED) {
-        0 => Ok(()),
-        more => write!(f, " and {more} more"),
     }
 }
