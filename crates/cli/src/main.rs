@@ -1,5 +1,6 @@
 //! The `burn-adapters` program: adapters for pre-trained models, trained, used and looked at from the command line.
 
+mod arguments;
 mod chart;
 mod commands;
 mod device;
@@ -17,7 +18,7 @@ use clap::Parser;
 
 fn main() -> ExitCode {
     burn_adapters_ops::keep_freed_memory();
-    let cli = match commands::Cli::try_parse() {
+    let cli = match commands::Cli::try_parse_from(arguments::joined(std::env::args_os())) {
         Ok(cli) => cli,
         Err(error) => return refuse(&error),
     };

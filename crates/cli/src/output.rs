@@ -51,6 +51,8 @@ pub(crate) enum Align {
 pub(crate) struct Table {
     align: Vec<Align>,
     rows: Vec<Vec<String>>,
+    /// The least width of each column.
+    widths: Vec<usize>,
 }
 
 impl Table {
@@ -59,6 +61,7 @@ impl Table {
         Self {
             align: columns.iter().map(|(_, align)| *align).collect(),
             rows: vec![columns.iter().map(|(name, _)| shown(name)).collect()],
+            widths: vec![0; columns.len()],
         }
     }
 
@@ -66,14 +69,34 @@ impl Table {
     pub(crate) fn row(&mut self, cells: Vec<String>) {
         self.rows.push(cells.into_iter().map(shown).collect());
     }
+
+    /// Makes a column wide enough for a cell that may come later.
+    pub(crate) fn make_room(&mut self, column: usize, cell: &str) {
+        const MOST: usize = 40;
+        let width = shown(cell).chars().count().min(MOST);
+        if let Some(least) = self.widths.get_mut(column) {
+            *least = width.max(*least);
+        }
+    }
+
+    /// The rows so far, which the table then no longer holds; those that follow are at least as wide.
+    pub(crate) fn take(&mut self) -> String {
+        self.widths = self.widths();
+        let text = self.to_string();
+        self.rows.clear();
+        text
+    }
+
+    fn widths(&self) -> Vec<usize> {
+        let cell = |row: &Vec<String>, column: usize| row.get(column).map_or(0, |cell| cell.chars().count());
+        let widest = |column| self.rows.iter().map(|row| cell(row, column)).max().unwrap_or(0);
+        self.widths.iter().enumerate().map(|(column, least)| widest(column).max(*least)).collect()
+    }
 }
 
 impl fmt::Display for Table {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let width = |column: usize| {
-            self.rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max().unwrap_or(0)
-        };
-        let widths: Vec<usize> = (0..self.align.len()).map(width).collect();
+        let widths = self.widths();
         for (index, row) in self.rows.iter().enumerate() {
             let cells: Vec<String> = row
                 .iter()
@@ -133,6 +156,16 @@ mod tests {
         let mut table = Table::new(&[("name", Align::Left), ("n", Align::Right)]);
         table.row(vec!["a".into(), "10".into()]);
         assert_eq!(table.to_string(), "name   n\na     10");
+    }
+
+    #[test]
+    fn a_table_in_parts_keeps_its_columns() {
+        let mut table = Table::new(&[("label", Align::Left), ("text", Align::Left)]);
+        table.make_room(0, "negative");
+        table.row(vec!["good".into(), "a".into()]);
+        assert_eq!(table.take(), "label     text\ngood      a");
+        table.row(vec!["negative".into(), "b".into()]);
+        assert_eq!(table.take(), "negative  b");
     }
 
     #[test]

@@ -17,11 +17,11 @@ pub(super) struct Answer {
 }
 
 /// The answers to each text, in the order of the data: none where no head was asked, several where several were. The
-/// batches say which texts go through the model together, and how. Tells after each batch how many texts are done.
+/// batches say which texts go through the model together, and how; so many texts came before these. Tells after each batch how many texts are done.
 pub(super) fn answers(
     model: &Model,
     bank: &AdapterBank,
-    tokens: &TokenData,
+    (tokens, before): (&TokenData, usize),
     batches: &[(Setup, Vec<usize>)],
     progress: &mut dyn FnMut(usize),
 ) -> CliResult<Vec<Vec<Answer>>> {
@@ -36,7 +36,7 @@ pub(super) fn answers(
             let config = bank.head(&part.head).map_err(|error| bank_error(&error))?.config();
             let [_, width] = part.logits.dims();
             let values = values(part.logits)?;
-            let rows = part.rows.iter().map(|row| indices[*row]);
+            let rows = part.rows.iter().map(|row| before + indices[*row]);
             check_finite(&part.head, rows.zip(values.chunks(width.max(1))))?;
             for (row, logits) in part.rows.iter().zip(values.chunks(width.max(1))) {
                 let prediction = Prediction::new(config, logits.to_vec()).map_err(|error| train_error(&error))?;

@@ -104,7 +104,7 @@ impl Arguments {
         let batches = loaded.batches(&tokens, routes.as_ref(), self.batch_size)?;
         let total = batches.iter().map(|(_, rows)| rows.len()).sum::<usize>();
         let mut task = Progress::new(style, "evaluating", total as u64, Unit::Count);
-        let answers = answers(&model, &loaded.bank, &tokens, &batches, &mut |done| task.set(done as u64, ""));
+        let answers = answers(&model, &loaded.bank, (&tokens, 0), &batches, &mut |done| task.set(done as u64, ""));
         task.finish();
         let unscored = tokens.len() - total;
         let parts = parts(answers?, routes.as_ref());

@@ -1,22 +1,23 @@
 //! `predict`: labels for texts.
 
-use std::collections::BTreeMap;
-use std::io::Read;
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use burn_adapters_composition::HeadSetup;
-use burn_adapters_heads::{HeadConfig, Task};
-use burn_adapters_train::{Columns, Dataset, Format, Prediction};
+use burn_adapters_files::open;
+use burn_adapters_heads::HeadConfig;
+use burn_adapters_train::{Columns, DataError, Dataset, Example, Format, RowProblem, TokenData, Truncation};
 use clap::Args;
-use serde::Serialize;
 
 use super::DeviceArguments;
-use super::answers::{Answer, another, answers};
-use super::model::{data_error, max_length, tokenize};
+use super::answers::answers;
+use super::feed::{Feed, FeedError, Reading};
+use super::model::{Model, data_error, max_length, train_error};
+use super::predictions::{Block, Kind, Printer};
 use super::routes::{self, Routes};
-use super::setup::{SETUP_HELP, SetupArguments};
+use super::setup::{Loaded, SETUP_HELP, SetupArguments};
+use crate::draw;
 use crate::error::{CliError, CliResult};
-use crate::output::{self, Align, Table};
 use crate::progress::Style;
 
 const EXAMPLES: &str = "\
@@ -49,7 +50,8 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "TEXT", num_args = 1.., required_unless_present = "input")]
     text: Vec<String>,
 
-    /// A file with a text a line, or a .csv, .tsv or .jsonl file; `-` for standard input.
+    /// A file with a text a line, or a .csv, .tsv or .jsonl file; `-` for standard input. An empty line or cell is an empty
+    /// text. Texts are predicted as they are read.
     #[arg(long, value_name = "FILE|-", conflicts_with = "text")]
     input: Option<PathBuf>,
 
@@ -72,9 +74,9 @@ pub(super) struct Arguments {
     #[command(flatten)]
     device: DeviceArguments,
 
-    /// Print a JSON object a line: text, label, logits, probabilities; with --route also adapter; with several heads
-    /// text and heads, and the others for each head by its name (a second
-    /// branch with the head NAME is NAME:2).
+    /// Print a JSON object a line: text, label (of a regression head the value), logits, probabilities; with --route also
+    /// adapter; with several heads text and heads, and the others for each head by its name (a second branch with the
+    /// head NAME is NAME:2).
     #[arg(long)]
     json: bool,
 }
@@ -89,58 +91,10 @@ fn parse_format(text: &str) -> Result<InputFormat, String> {
     if text == "lines" { Ok(InputFormat::Lines) } else { text.parse().map(InputFormat::Table) }
 }
 
-/// One line of output of one head.
-#[derive(Debug, Serialize)]
-struct Line<'a> {
-    text: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    adapter: Option<Option<&'a str>>,
-    #[serde(flatten)]
-    said: Said<'a>,
-}
-
-/// One line of output of several heads.
-#[derive(Debug, Serialize)]
-struct Lines<'a> {
-    text: &'a str,
-    heads: BTreeMap<String, Said<'a>>,
-}
-
-/// What a head says.
-#[derive(Debug, Serialize)]
-struct Said<'a> {
-    label: LabelOut,
-    logits: &'a [f32],
-    probabilities: &'a [f32],
-}
-
-impl<'a> Said<'a> {
-    fn new(answer: &'a Answer) -> Self {
-        let Prediction { logits, probabilities, .. } = &answer.prediction;
-        Self { label: LabelOut::new(&answer.prediction, &answer.config), logits, probabilities }
-    }
-
-    const NOTHING: Said<'static> = Said { label: LabelOut::None, logits: &[], probabilities: &[] };
-}
-
-/// A name, several names, or for regression nothing.
-#[derive(Debug, Serialize)]
-#[serde(untagged)]
-enum LabelOut {
-    One(String),
-    Several(Vec<String>),
-    None,
-}
-
-impl LabelOut {
-    fn new(prediction: &Prediction, head: &HeadConfig) -> Self {
-        let mut names: Vec<String> = prediction.labels.iter().map(|label| head.label_of(*label).into_owned()).collect();
-        match head.task() {
-            Task::Classification => names.pop().map_or(LabelOut::None, LabelOut::One),
-            Task::MultiLabel => LabelOut::Several(names),
-            Task::Regression => LabelOut::None,
-        }
-    }
+/// Where the texts come from.
+enum Texts {
+    Given(Option<Vec<Example>>),
+    Feed(Box<Feed>),
 }
 
 impl Arguments {
@@ -149,201 +103,200 @@ impl Arguments {
             return Err(CliError::mistake("--route names a column, and texts of --text have none")
                 .with_help("--input takes a .csv, .tsv or .jsonl file"));
         }
+        if self.batch_size == 0 {
+            return Err(CliError::mistake("--batch-size must be at least 1, found 0"));
+        }
         let asked = self.adapters.composition(self.route.is_some())?;
-        let (data, routes) = self.texts()?;
+        let (mut texts, known) = self.texts()?;
         let device = self.device.open(style)?.device;
         let model = self.device.load(&self.model, &device, style)?;
         let loaded = self.adapters.load(asked, &model, &device, style)?;
-        loaded.check_routes(routes.as_ref().map(|routes| (&data, routes)))?;
-        let heads = match &routes {
-            Some(routes) => loaded.setup(Some(routes)).heads(),
-            None => Some(loaded.heads(&loaded.setup(None))?),
-        };
-        // Without labels, any head will do.
-        let tokens = tokenize(&model, &data, &HeadConfig::classification(2), max_length(&model, self.max_length)?)?;
-        let batches = loaded.batches(&tokens, routes.as_ref(), self.batch_size)?;
-        let answers = answers(&model, &loaded.bank, &tokens, &batches, &mut |_| {})?;
-        let texts = data.examples().iter().map(|example| example.text.as_str());
-        let kind = match heads {
-            _ if routes.is_some() => Kind::Routed,
-            Some(HeadSetup::Route(_)) => Kind::Routed,
+        match (&self.route, known) {
+            (None, _) => loaded.check_routes(None)?,
+            (Some(_), Some(first)) => drop(self.routed(&loaded, first)?),
+            (Some(_), None) => {}
+        }
+        let heads = if self.route.is_some() { None } else { Some(loaded.heads(&loaded.setup(None))?) };
+        let kind = match &heads {
+            None | Some(HeadSetup::Route(_)) => Kind::Routed,
             Some(HeadSetup::Several(_) | HeadSetup::BatchSplit { .. }) => Kind::Several,
             _ => Kind::One,
         };
-        let adapters = match (&routes, &heads) {
-            (Some(routes), _) => routes.as_slice(),
-            (None, Some(HeadSetup::Route(route))) => route.rows(),
-            _ => &[],
+        let rows = match &heads {
+            Some(HeadSetup::Route(route)) => route.rows().to_vec(),
+            _ => Routes::new(),
         };
-        if self.json {
-            return print_json(kind, texts, &answers, adapters);
+        let max_length = max_length(&model, self.max_length)?;
+        let labels = labels(&loaded);
+        let mut printer = Printer::new(self.json, kind);
+        let (mut cut, mut done) = (Cut::default(), 0);
+        while let Some((block, last)) = self.next_block(&mut texts, &loaded)? {
+            let (data, routes) = self.routed(&loaded, block)?;
+            let tokens = cut.tokenize(&model, &data, max_length)?;
+            let batches = loaded.batches(&tokens, routes.as_ref(), self.batch_size)?;
+            let answers = answers(&model, &loaded.bank, (&tokens, done), &batches, &mut |_| {})?;
+            done += tokens.len();
+            let texts = data.examples().iter().map(|example| example.text.as_str()).collect();
+            let adapters = routes.as_ref().unwrap_or(&rows);
+            printer.print(&Block { texts, answers: &answers, adapters }, Some(&labels[..]).filter(|_| !last))?;
         }
-        let one = answers.iter().flatten().next().map(|answer| answer.config.clone());
-        match (kind, one) {
-            (Kind::One, Some(head)) => {
-                let predictions = answers.iter().flatten().map(|answer| &answer.prediction);
-                output::line(table(texts.zip(predictions), &head))
-            }
-            _ => output::line(several(kind, texts, &answers, adapters)),
+        cut.warn();
+        Ok(())
+    }
+
+    /// The texts. Of a file all rows are checked first, so that nothing is predicted of a bad one; the first rows that
+    /// name each adapter come with it.
+    fn texts(&self) -> CliResult<(Texts, Option<Vec<Example>>)> {
+        let Some(path) = &self.input else {
+            let examples = Dataset::from_texts("--text", self.text.iter().cloned()).examples().to_vec();
+            return Ok((Texts::Given(Some(examples)), None));
+        };
+        let reading = self.reading(path)?;
+        let name = self.source();
+        if path == Path::new("-") {
+            return Ok((Texts::Feed(Box::new(Feed::stream(&name, &reading, std::io::stdin()))), None));
+        }
+        let feed = || {
+            let opened = open(path).map_err(|error| {
+                CliError::file(error).with_help("--input takes a file, or `-` for what is piped in")
+            })?;
+            CliResult::Ok(Feed::file(&name, &reading, opened.file))
+        };
+        let first = self.check(feed()?)?;
+        Ok((Texts::Feed(Box::new(feed()?)), Some(first)))
+    }
+
+    /// The name of the input, for messages.
+    fn source(&self) -> String {
+        match &self.input {
+            None => "--text".into(),
+            Some(path) if path == Path::new("-") => "standard input".into(),
+            Some(path) => path.display().to_string(),
         }
     }
 
-    /// The texts, and with --route each one's adapter.
-    fn texts(&self) -> CliResult<(Dataset, Option<Routes>)> {
-        let Some(path) = &self.input else {
-            return Ok((Dataset::from_texts("--text", self.text.iter().cloned()), None));
-        };
-        let name = if path == Path::new("-") { "standard input".to_owned() } else { path.display().to_string() };
-        let bytes = if path == Path::new("-") {
-            let mut bytes = Vec::new();
-            let read = std::io::stdin().lock().read_to_end(&mut bytes);
-            read.map_err(|error| CliError::io("read", path, &error))?;
-            bytes
-        } else {
-            burn_adapters_files::read(path, burn_adapters_files::MAX_DATA).map_err(CliError::file)?
-        };
+    fn reading(&self, path: &Path) -> CliResult<Reading> {
         let format =
             self.format.unwrap_or_else(|| Format::of_path(path).map_or(InputFormat::Lines, InputFormat::Table));
-        match format {
-            InputFormat::Lines if self.route.is_some() => {
-                let error =
-                    CliError::mistake(format!("{name} holds a text a line, and no column that --route could name"));
-                Err(error.with_help("--format csv, tsv or jsonl says what it is, if its name does not"))
+        match (format, &self.route) {
+            (InputFormat::Lines, Some(_)) => {
+                let message = format!("{} holds a text a line, and no column that --route could name", self.source());
+                Err(CliError::mistake(message)
+                    .with_help("--format csv, tsv or jsonl says what it is, if its name does not"))
             }
-            InputFormat::Lines => Ok((lines(&name, &bytes)?, None)),
-            InputFormat::Table(format) => {
-                let Some(route) = &self.route else {
-                    let columns = Columns::unlabelled(self.text_column.as_str());
-                    let data = Dataset::parse(&name, &bytes, format, &columns).map_err(|error| data_error(&error))?;
-                    return Ok((data, None));
-                };
-                let (data, routes) = routes::read(&name, &bytes, format, &self.text_column, route)?;
-                Ok((data, Some(routes)))
+            (InputFormat::Lines, None) => Ok(Reading::Lines),
+            (InputFormat::Table(format), route) => {
+                let text = self.text_column.as_str();
+                let columns =
+                    route.as_deref().map_or_else(|| Columns::unlabelled(text), |route| routes::columns(text, route));
+                Ok(Reading::Table(format, columns.with_empty_texts(true)))
             }
         }
     }
-}
 
-/// How the answers are told.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
-    /// One head.
-    One,
-    /// A head for each adapter or part of the batch.
-    Several,
-    /// Each row's own.
-    Routed,
-}
-
-fn print_json<'a>(
-    kind: Kind,
-    texts: impl Iterator<Item = &'a str>,
-    answers: &[Vec<Answer>],
-    adapters: &[Option<String>],
-) -> CliResult {
-    for (index, (text, answers)) in texts.zip(answers).enumerate() {
-        if kind == Kind::Several {
-            let mut heads = BTreeMap::new();
-            for answer in answers {
-                heads.insert(another(&answer.head, |name| heads.contains_key(name)), Said::new(answer));
+    /// Reads a file to its end: its bad rows, or the first row of each adapter.
+    fn check(&self, mut feed: Feed) -> CliResult<Vec<Example>> {
+        /// More adapters than anybody loads: those behind them are checked when their turn comes.
+        const MOST: usize = 10_000;
+        const ROWS: usize = 4096;
+        let (mut first, mut names) = (Vec::new(), BTreeSet::new());
+        let (mut problems, mut others): (Vec<RowProblem>, usize) = (Vec::new(), 0);
+        loop {
+            match feed.next_block(ROWS) {
+                Ok(None) => break,
+                Ok(Some(block)) => {
+                    for example in block {
+                        if names.len() < MOST && names.insert(routes::adapter_of(&example)) {
+                            first.push(Example { text: String::new(), ..example });
+                        }
+                    }
+                }
+                Err(FeedError::Data(DataError::BadRows { problems: found, more, .. })) => {
+                    problems.extend(found);
+                    others += more + problems.len().saturating_sub(DataError::SHOWN);
+                    problems.truncate(DataError::SHOWN);
+                }
+                Err(error) => return Err(self.feed_error(error)),
             }
-            output::json_line(&Lines { text, heads })?;
-            continue;
         }
-        let adapter = (kind == Kind::Routed).then(|| adapters.get(index).and_then(Option::as_deref));
-        output::json_line(&Line { text, adapter, said: answers.first().map_or(Said::NOTHING, Said::new) })?;
+        if problems.is_empty() {
+            return Ok(first);
+        }
+        Err(data_error(&DataError::BadRows { source_name: self.source(), problems, more: others }))
     }
-    Ok(())
-}
 
-/// The answers of several heads for people.
-fn several<'a>(
-    kind: Kind,
-    texts: impl Iterator<Item = &'a str>,
-    answers: &[Vec<Answer>],
-    adapters: &[Option<String>],
-) -> Table {
-    let who = if kind == Kind::Routed { "adapter" } else { "head" };
-    let mut table =
-        Table::new(&[(who, Align::Left), ("label", Align::Left), ("probability", Align::Right), ("text", Align::Left)]);
-    for (index, (text, answers)) in texts.zip(answers).enumerate() {
-        let text = text.to_owned();
-        let adapter = adapters.get(index).map(|adapter| adapter.clone().unwrap_or_else(|| "none".into()));
-        if answers.is_empty() {
-            table.row(vec![adapter.clone().unwrap_or_default(), "(none)".into(), String::new(), text.clone()]);
-        }
-        for answer in answers {
-            let [label, probability] = cells(&answer.prediction, &answer.config);
-            let who = adapter.clone().unwrap_or_else(|| answer.head.clone());
-            table.row(vec![who, label, probability, text.clone()]);
+    fn feed_error(&self, error: FeedError) -> CliError {
+        match (&error, &self.route) {
+            (FeedError::Data(DataError::MissingColumn { .. }), Some(_)) => {
+                CliError::from(error).with_help("--text-column and --route name the columns, or number them from 0")
+            }
+            _ => error.into(),
         }
     }
-    table
-}
 
-/// A text a line; an empty line is an empty text, so that the output has as many lines as the input.
-fn lines(name: &str, bytes: &[u8]) -> CliResult<Dataset> {
-    let bytes = bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(bytes);
-    let text = std::str::from_utf8(bytes).map_err(|error| {
-        let line = bytes[..error.valid_up_to()].iter().filter(|byte| **byte == b'\n').count() + 1;
-        CliError::mistake(format!("{name}, line {line}: not valid UTF-8"))
-    })?;
-    if text.is_empty() {
-        return Err(CliError::mistake(format!("{name} holds no texts")));
-    }
-    Ok(Dataset::from_texts(name, text.lines().map(str::to_owned)))
-}
-
-/// Predictions for people.
-pub(super) fn table<'a>(predictions: impl Iterator<Item = (&'a str, &'a Prediction)>, head: &HeadConfig) -> Table {
-    let regression = head.task() == Task::Regression;
-    let mut table = if regression {
-        Table::new(&[("value", Align::Right), ("text", Align::Left)])
-    } else {
-        Table::new(&[("label", Align::Left), ("probability", Align::Right), ("text", Align::Left)])
-    };
-    for (text, prediction) in predictions {
-        let [label, probability] = cells(prediction, head);
-        let text = text.to_owned();
-        table.row(if regression { vec![label, text] } else { vec![label, probability, text] });
-    }
-    table
-}
-
-/// The label and its probability, or the value.
-fn cells(prediction: &Prediction, head: &HeadConfig) -> [String; 2] {
-    if head.task() == Task::Regression {
-        return [prediction.logits.first().map(|value| format!("{value:.4}")).unwrap_or_default(), String::new()];
-    }
-    let names: Vec<_> = prediction.labels.iter().map(|label| head.label_of(*label).into_owned()).collect();
-    let probabilities: Vec<String> = prediction
-        .labels
-        .iter()
-        .filter_map(|label| prediction.probabilities.get(*label))
-        .map(|probability| format!("{probability:.4}"))
-        .collect();
-    [if names.is_empty() { "(none)".into() } else { names.join(", ") }, probabilities.join(", ")]
-}
-
-#[cfg(test)]
-#[allow(clippy::unwrap_used)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn numbers_in_json_lines_come_back_bit_for_bit() {
-        let logits = [0.1_f32, -1.0e-7, 16_777_217.0, f32::MIN_POSITIVE, -3.402_823_5e38];
-        let said = Said { label: LabelOut::One("x".into()), logits: &logits, probabilities: &[] };
-        let line = Line { text: "a\n\"b\"", adapter: None, said };
-        let value: serde_json::Value = serde_json::from_str(&serde_json::to_string(&line).unwrap()).unwrap();
-        let back: Vec<f32> = value["logits"].as_array().unwrap().iter().map(|n| n.as_f64().unwrap() as f32).collect();
-        assert_eq!(back, logits);
+    /// The texts that are predicted together, and whether they are known to be the last.
+    fn next_block(&self, texts: &mut Texts, loaded: &Loaded) -> CliResult<Option<(Vec<Example>, bool)>> {
+        let feed = match texts {
+            Texts::Given(given) => return Ok(given.take().map(|examples| (examples, true))),
+            Texts::Feed(feed) => feed,
+        };
+        // Several batches, so that texts of similar length can go through the model together.
+        let count = self.batch_size.max(self.batch_size.saturating_mul(8).min(4096));
+        let Some(mut block) = feed.next_block(count).map_err(|error| self.feed_error(error))? else { return Ok(None) };
+        while loaded.is_sized() {
+            let Some(more) = feed.next_block(count).map_err(|error| self.feed_error(error))? else { break };
+            block.extend(more);
+        }
+        Ok(Some((block, feed.has_ended())))
     }
 
-    #[test]
-    fn an_empty_line_is_an_empty_text_and_an_empty_file_an_error() {
-        assert_eq!(lines("x", b"a\r\n\nb\n").unwrap().len(), 3);
-        assert_eq!(lines("x", b"").unwrap_err().exit_code(), 2);
-        assert!(lines("x", b"a\n\xff\n").unwrap_err().problems[0].message.contains("line 2"));
+    /// Texts without labels, and with --route each one's adapter, which must be there.
+    fn routed(&self, loaded: &Loaded, mut block: Vec<Example>) -> CliResult<(Dataset, Option<Routes>)> {
+        let routes = self.route.is_some().then(|| block.iter().map(routes::adapter_of).collect::<Routes>());
+        block.iter_mut().for_each(|example| example.label = None);
+        let data = Dataset::from_examples(self.source(), block).map_err(|error| data_error(&error))?;
+        if let Some(routes) = &routes {
+            loaded.check_routes(Some((&data, routes)))?;
+        }
+        Ok((data, routes))
+    }
+}
+
+/// The labels of all heads.
+fn labels(loaded: &Loaded) -> Vec<String> {
+    /// Beyond them a column may become wider on the way.
+    const MOST: usize = 1000;
+    let heads = loaded.bank.head_names().filter_map(|name| loaded.bank.head(name).ok());
+    let labels =
+        heads.flat_map(|head| head.config().labels().into_iter().map(|label| label.to_string()).collect::<Vec<_>>());
+    labels.take(MOST).collect()
+}
+
+/// The texts that were cut, over all blocks.
+#[derive(Default)]
+struct Cut {
+    found: Option<Truncation>,
+    of: usize,
+}
+
+impl Cut {
+    fn tokenize(&mut self, model: &Model, data: &Dataset, max_length: usize) -> CliResult<TokenData> {
+        // Without labels, any head will do.
+        let head = HeadConfig::classification(2);
+        let tokens =
+            TokenData::tokenize(data, &head, &model.tokenizer, max_length).map_err(|error| train_error(&error))?;
+        self.of += tokens.len();
+        match (&mut self.found, tokens.truncation()) {
+            (Some(found), Some(more)) => found.texts += more.texts,
+            (found @ None, more) => *found = more.cloned(),
+            (Some(_), None) => {}
+        }
+        Ok(tokens)
+    }
+
+    fn warn(self) {
+        if let Some(found) = self.found {
+            draw::warning(&Truncation { of: self.of, ..found }.to_string());
+        }
     }
 }

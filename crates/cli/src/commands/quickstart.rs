@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use super::DeviceArguments;
 use super::job::{Done, Job, Saved, write_json};
 use super::model::{check_fits, data_error, make_output, max_length, tokenize, train_error};
-use super::predict::table as predictions_table;
+use super::predictions::table as predictions_table;
 use super::report::{confusion_json, confusion_table};
 use crate::device::Found;
 use crate::error::CliResult;

@@ -135,7 +135,12 @@ pub(super) fn describe(evaluation: &Evaluation) -> String {
             lines.push(String::new());
             lines.push(class_table(classes));
             lines.push(String::new());
-            lines.push(confusion_table(&labels, confusion));
+            if classes.len() > SHOWN {
+                let count = thousands(classes.len());
+                lines.push(format!("the confusion matrix of {count} classes is not shown; --json gives it"));
+            } else {
+                lines.push(confusion_table(&labels, confusion));
+            }
         }
         Scores::MultiLabel(MultiLabelScores { accuracy, micro_f1, macro_f1, classes }) => {
             lines.push(format!("exact match {accuracy:.4}, micro-F1 {micro_f1:.4}, macro-F1 {macro_f1:.4}"));
@@ -150,7 +155,15 @@ pub(super) fn describe(evaluation: &Evaluation) -> String {
     lines.join("\n")
 }
 
+/// The most classes that tables have.
+const SHOWN: usize = 20;
+
+/// The scores of each class; of many classes those with the most examples.
 fn class_table(classes: &[burn_adapters_train::ClassScore]) -> String {
+    let mut shown: Vec<usize> = (0..classes.len()).collect();
+    shown.sort_by_key(|index| std::cmp::Reverse(classes[*index].support));
+    shown.truncate(SHOWN);
+    shown.sort_unstable();
     let right = Align::Right;
     let mut table = Table::new(&[
         ("label", Align::Left),
@@ -159,12 +172,16 @@ fn class_table(classes: &[burn_adapters_train::ClassScore]) -> String {
         ("F1", right),
         ("examples", right),
     ]);
-    for class in classes {
+    for class in shown.into_iter().map(|index| &classes[index]) {
         let number = |value: f64| format!("{value:.4}");
         let support = thousands(class.support);
         table.row(vec![class.label.clone(), number(class.precision), number(class.recall), number(class.f1), support]);
     }
-    table.to_string()
+    if classes.len() <= SHOWN {
+        return table.to_string();
+    }
+    let count = thousands(classes.len());
+    format!("{table}\nthe {SHOWN} of {count} classes with the most examples; --json gives all")
 }
 
 /// Rows are the true labels, columns the predicted ones.

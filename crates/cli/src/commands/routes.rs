@@ -21,8 +21,7 @@ pub(super) fn read(
     text_column: &str,
     route: &str,
 ) -> CliResult<(Dataset, Routes)> {
-    // Of all kinds of labels only lists may be empty.
-    let columns = Columns::new(text_column, route).with_label_kind(LabelKind::Classes);
+    let columns = columns(text_column, route);
     let data = Dataset::parse(source, bytes, format, &columns).map_err(|error| match &error {
         DataError::MissingColumn { .. } => {
             data_error(&error).with_help("--text-column and --route name the columns, or number them from 0")
@@ -34,8 +33,14 @@ pub(super) fn read(
     Ok((Dataset::from_examples(source, texts).map_err(|error| data_error(&error))?, routes))
 }
 
+/// The columns of texts and of their adapters.
+pub(super) fn columns(text_column: &str, route: &str) -> Columns {
+    // Of all kinds of labels only lists may be empty.
+    Columns::new(text_column, route).with_label_kind(LabelKind::Classes)
+}
+
 /// The adapter that a row names.
-fn adapter_of(example: &Example) -> Option<String> {
+pub(super) fn adapter_of(example: &Example) -> Option<String> {
     match &example.label {
         Some(Label::Classes(names)) => Some(names.join("|")).filter(|name| !name.is_empty() && name != "none"),
         _ => None,

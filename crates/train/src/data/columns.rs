@@ -147,6 +147,8 @@ pub struct Columns {
     pub header: Header,
     /// The format; by default the one that the extension stands for.
     pub format: Option<Format>,
+    /// Whether a text may be empty: in data to predict on, where every row has its prediction.
+    pub empty_texts: bool,
 }
 
 impl Default for Columns {
@@ -170,6 +172,7 @@ impl Columns {
             label_kind: LabelKind::default(),
             header: Header::default(),
             format: None,
+            empty_texts: false,
         }
     }
 
@@ -188,6 +191,12 @@ impl Columns {
     /// Sets the format, whatever the extension.
     pub fn with_format(mut self, format: Format) -> Self {
         self.format = Some(format);
+        self
+    }
+
+    /// Sets whether a text may be empty.
+    pub fn with_empty_texts(mut self, empty_texts: bool) -> Self {
+        self.empty_texts = empty_texts;
         self
     }
 

@@ -31,7 +31,7 @@ pub(super) fn examples(
         if line.trim_ascii().is_empty() {
             continue;
         }
-        match example(line, &text_key, label_key.as_deref(), columns.label_kind) {
+        match example(line, &text_key, label_key.as_deref(), columns) {
             Ok((text, label)) => examples.push(Example { text, label, line: index + 1 }),
             Err(problem) => problems.push(index + 1, problem),
         }
@@ -43,7 +43,7 @@ fn example(
     line: &[u8],
     text_key: &str,
     label_key: Option<&str>,
-    kind: LabelKind,
+    columns: &Columns,
 ) -> Result<(String, Option<Label>), Problem> {
     let line = std::str::from_utf8(line).map_err(|_| Problem::InvalidUtf8)?;
     let value = parse_json(line).map_err(|error| Problem::BrokenJson { message: error.to_string() })?;
@@ -52,13 +52,13 @@ fn example(
     };
     let get = |key: &str| object.get(key).ok_or_else(|| Problem::MissingKey { key: key.to_owned() });
     let text = match get(text_key)? {
-        Value::String(text) if text.trim().is_empty() => return Err(Problem::EmptyText),
+        Value::String(text) if !columns.empty_texts && text.trim().is_empty() => return Err(Problem::EmptyText),
         Value::String(text) => text.clone(),
         other => {
             return Err(Problem::WrongType { what: "text", found: named(other), expected: "a string" });
         }
     };
-    let label = label_key.map(|key| label(get(key)?, kind)).transpose()?;
+    let label = label_key.map(|key| label(get(key)?, columns.label_kind)).transpose()?;
     Ok((text, label))
 }
 

@@ -41,7 +41,7 @@ fn table_examples(
     for (line, mut cells) in rows {
         let parsed = label.map(|label| parse_label(&cells[label], columns.label_kind)).transpose();
         match parsed {
-            _ if cells[text].trim().is_empty() => problems.push(line, Problem::EmptyText),
+            _ if !columns.empty_texts && cells[text].trim().is_empty() => problems.push(line, Problem::EmptyText),
             Err(problem) => problems.push(line, problem),
             Ok(label) => examples.push(Example { text: std::mem::take(&mut cells[text]), label, line }),
         }

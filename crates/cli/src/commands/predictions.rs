@@ -1,0 +1,207 @@
+//! How the answers of `predict` are printed, block by block.
+
+use std::collections::BTreeMap;
+
+use burn_adapters_heads::{HeadConfig, Task};
+use burn_adapters_train::Prediction;
+use serde::Serialize;
+
+use super::answers::{Answer, another};
+use crate::error::CliResult;
+use crate::output::{self, Align, Table};
+
+/// How the answers are told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// One head.
+    One,
+    /// A head for each adapter or part of the batch.
+    Several,
+    /// Each row's own.
+    Routed,
+}
+
+/// Texts with their answers.
+pub(super) struct Block<'a> {
+    pub(super) texts: Vec<&'a str>,
+    pub(super) answers: &'a [Vec<Answer>],
+    /// The adapter of each text, where texts have their own.
+    pub(super) adapters: &'a [Option<String>],
+}
+
+/// Prints blocks as they are computed: JSON lines, or one table.
+pub(super) struct Printer {
+    json: bool,
+    kind: Kind,
+    table: Option<Table>,
+}
+
+impl Printer {
+    pub(super) fn new(json: bool, kind: Kind) -> Self {
+        Self { json, kind, table: None }
+    }
+
+    /// Prints a block. Where it is not known to be the last, `labels` are those that may still come: the first block
+    /// leaves room for them.
+    pub(super) fn print(&mut self, block: &Block<'_>, labels: Option<&[String]>) -> CliResult {
+        if self.json {
+            return print_json(self.kind, block);
+        }
+        let mut table = self.table.take().unwrap_or_else(|| self.header(block));
+        if let Some(labels) = labels.filter(|_| !self.is_regression(block)) {
+            labels.iter().for_each(|label| table.make_room(usize::from(self.kind != Kind::One), label));
+        }
+        for (index, (text, answers)) in block.texts.iter().zip(block.answers).enumerate() {
+            let adapter = block.adapters.get(index).map(|adapter| adapter.clone().unwrap_or_else(|| "none".into()));
+            let text = (*text).to_owned();
+            match (self.kind, answers.as_slice()) {
+                (Kind::One, [answer]) => table.row(row(&answer.prediction, &answer.config, text)),
+                (_, []) => table.row(vec![adapter.unwrap_or_default(), "(none)".into(), String::new(), text]),
+                (_, answers) => answers.iter().for_each(|answer| {
+                    let [label, probability] = cells(&answer.prediction, &answer.config);
+                    let who = adapter.clone().unwrap_or_else(|| answer.head.clone());
+                    table.row(vec![who, label, probability, text.clone()]);
+                }),
+            }
+        }
+        let printed = output::line(table.take());
+        self.table = Some(table);
+        printed
+    }
+
+    fn is_regression(&self, block: &Block<'_>) -> bool {
+        let first = block.answers.iter().flatten().next();
+        self.kind == Kind::One && first.is_some_and(|answer| answer.config.task() == Task::Regression)
+    }
+
+    fn header(&self, block: &Block<'_>) -> Table {
+        let who = if self.kind == Kind::Routed { "adapter" } else { "head" };
+        let columns =
+            [(who, Align::Left), ("label", Align::Left), ("probability", Align::Right), ("text", Align::Left)];
+        match self.kind {
+            Kind::One if self.is_regression(block) => Table::new(&VALUES),
+            Kind::One => Table::new(&columns[1..]),
+            _ => Table::new(&columns),
+        }
+    }
+}
+
+const VALUES: [(&str, Align); 2] = [("value", Align::Right), ("text", Align::Left)];
+
+/// One line of output of one head.
+#[derive(Debug, Serialize)]
+struct Line<'a> {
+    text: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    adapter: Option<Option<&'a str>>,
+    #[serde(flatten)]
+    said: Said<'a>,
+}
+
+/// One line of output of several heads.
+#[derive(Debug, Serialize)]
+struct Lines<'a> {
+    text: &'a str,
+    heads: BTreeMap<String, Said<'a>>,
+}
+
+/// What a head says.
+#[derive(Debug, Serialize)]
+struct Said<'a> {
+    label: LabelOut,
+    logits: &'a [f32],
+    probabilities: &'a [f32],
+}
+
+impl<'a> Said<'a> {
+    fn new(answer: &'a Answer) -> Self {
+        let Prediction { logits, probabilities, .. } = &answer.prediction;
+        Self { label: LabelOut::new(&answer.prediction, &answer.config), logits, probabilities }
+    }
+
+    const NOTHING: Said<'static> = Said { label: LabelOut::None, logits: &[], probabilities: &[] };
+}
+
+/// A name, several names, or for regression the value; nothing where no head was asked.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+enum LabelOut {
+    One(String),
+    Several(Vec<String>),
+    Value(f32),
+    None,
+}
+
+impl LabelOut {
+    fn new(prediction: &Prediction, head: &HeadConfig) -> Self {
+        let mut names: Vec<String> = prediction.labels.iter().map(|label| head.label_of(*label).into_owned()).collect();
+        match head.task() {
+            Task::Classification => names.pop().map_or(LabelOut::None, LabelOut::One),
+            Task::MultiLabel => LabelOut::Several(names),
+            Task::Regression => prediction.logits.first().map_or(LabelOut::None, |value| LabelOut::Value(*value)),
+        }
+    }
+}
+
+fn print_json(kind: Kind, block: &Block<'_>) -> CliResult {
+    for (index, (text, answers)) in block.texts.iter().zip(block.answers).enumerate() {
+        if kind == Kind::Several {
+            let mut heads = BTreeMap::new();
+            for answer in answers {
+                heads.insert(another(&answer.head, |name| heads.contains_key(name)), Said::new(answer));
+            }
+            output::json_line(&Lines { text, heads })?;
+            continue;
+        }
+        let adapter = (kind == Kind::Routed).then(|| block.adapters.get(index).and_then(Option::as_deref));
+        output::json_line(&Line { text, adapter, said: answers.first().map_or(Said::NOTHING, Said::new) })?;
+    }
+    Ok(())
+}
+
+/// Predictions of one head for people.
+pub(super) fn table<'a>(predictions: impl Iterator<Item = (&'a str, &'a Prediction)>, head: &HeadConfig) -> Table {
+    let mut table = if head.task() == Task::Regression {
+        Table::new(&VALUES)
+    } else {
+        Table::new(&[("label", Align::Left), ("probability", Align::Right), ("text", Align::Left)])
+    };
+    predictions.for_each(|(text, prediction)| table.row(row(prediction, head, text.to_owned())));
+    table
+}
+
+fn row(prediction: &Prediction, head: &HeadConfig, text: String) -> Vec<String> {
+    let [label, probability] = cells(prediction, head);
+    if head.task() == Task::Regression { vec![label, text] } else { vec![label, probability, text] }
+}
+
+/// The label and its probability, or the value.
+fn cells(prediction: &Prediction, head: &HeadConfig) -> [String; 2] {
+    if head.task() == Task::Regression {
+        return [prediction.logits.first().map(|value| format!("{value:.4}")).unwrap_or_default(), String::new()];
+    }
+    let names: Vec<_> = prediction.labels.iter().map(|label| head.label_of(*label).into_owned()).collect();
+    let probabilities: Vec<String> = prediction
+        .labels
+        .iter()
+        .filter_map(|label| prediction.probabilities.get(*label))
+        .map(|probability| format!("{probability:.4}"))
+        .collect();
+    [if names.is_empty() { "(none)".into() } else { names.join(", ") }, probabilities.join(", ")]
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_in_json_lines_come_back_bit_for_bit() {
+        let logits = [0.1_f32, -1.0e-7, 16_777_217.0, f32::MIN_POSITIVE, -3.402_823_5e38];
+        let said = Said { label: LabelOut::One("x".into()), logits: &logits, probabilities: &[] };
+        let line = Line { text: "a\n\"b\"", adapter: None, said };
+        let value: serde_json::Value = serde_json::from_str(&serde_json::to_string(&line).unwrap()).unwrap();
+        let back: Vec<f32> = value["logits"].as_array().unwrap().iter().map(|n| n.as_f64().unwrap() as f32).collect();
+        assert_eq!(back, logits);
+    }
+}
