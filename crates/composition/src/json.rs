@@ -328,6 +328,6 @@ impl Serialize for Composition {
 
 impl<'de> Deserialize<'de> for Composition {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Self::from_json_value(&Value::deserialize(deserializer)?).map_err(D::Error::custom)
+        Self::from_json_value(&Unique.deserialize(deserializer)?).map_err(D::Error::custom)
     }
 }

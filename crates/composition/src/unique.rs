@@ -48,6 +48,10 @@ impl<'de> Visitor<'de> for Unique {
         Ok(Value::Null)
     }
 
+    fn visit_none<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
     fn visit_seq<A: SeqAccess<'de>>(self, mut sequence: A) -> Result<Value, A::Error> {
         let mut values = Vec::new();
         while let Some(value) = sequence.next_element_seed(self)? {

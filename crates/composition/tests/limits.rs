@@ -62,6 +62,7 @@ fn a_key_that_stands_twice_is_refused_at_any_depth() {
     ] {
         let error = Composition::from_json_str(text).unwrap_err();
         assert!(error.to_string().contains("appears twice"), "{error}");
+        assert!(serde_json::from_str::<Composition>(text).is_err());
         let setup = format!(r#"{{"adapter_setup": {text}}}"#);
         assert!(AdapterSetup::from_json_str(&setup).unwrap_err().to_string().contains("appears twice"));
     }

@@ -11,7 +11,7 @@
 use std::collections::HashSet;
 use std::ops::Range;
 
-use serde::de::{Error as _, IgnoredAny};
+use serde::de::{DeserializeSeed, Error as _, IgnoredAny};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Value, json};
 
@@ -21,6 +21,7 @@ use crate::literal::{Entry, Literal, Node, shortened};
 use crate::nearest::nearest;
 use crate::problem::ProblemKind;
 use crate::read::{Placed, Reading, check_length};
+use crate::unique::Unique;
 use crate::{
     Activation, AdapterConfig, BottleneckConfig, ConfigError, LoraConfig, MethodConfig, PrefixTuningConfig,
     PromptTuningConfig, ReftConfig,
@@ -367,7 +368,7 @@ impl Serialize for AdapterConfig {
 
 impl<'de> Deserialize<'de> for AdapterConfig {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let value = Value::deserialize(deserializer)?;
+        let value = Unique.deserialize(deserializer)?;
         Self::from_json_value(&value).map_err(D::Error::custom)
     }
 }

@@ -76,6 +76,7 @@ mod read;
 mod reft;
 mod registry;
 mod union;
+mod unique;
 
 pub use activation::Activation;
 pub use bottleneck::{

@@ -71,5 +71,6 @@ fn a_key_that_stands_twice_is_pointed_at_wherever_it_stands() {
     for (text, key) in files {
         let error = AdapterConfig::from_json_str(text).unwrap_err();
         twice(text, error, key.trim_matches('"'));
+        assert!(serde_json::from_str::<AdapterConfig>(text).is_err(), "{text}");
     }
 }

@@ -37,6 +37,14 @@ pub fn parse_json(text: &str) -> Result<Value, JsonError> {
     parse.map_err(|error| JsonError { message: error.to_string(), line: error.line(), column: error.column() })
 }
 
+/// A value of any format, in which no key may appear twice; for implementations of `Deserialize`.
+///
+/// # Errors
+/// If an object holds a key twice, or the deserializer fails.
+pub fn deserialize_unique<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Value, D::Error> {
+    Strict.deserialize(deserializer)
+}
+
 /// Checks, without keeping any value, that text is JSON and holds no key twice in one object.
 pub(crate) fn check_keys(text: &str) -> Result<(), JsonError> {
     let mut reader = serde_json::Deserializer::from_str(text);

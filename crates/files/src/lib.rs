@@ -17,7 +17,7 @@ mod shown;
 pub use self::error::{FileError, FileErrorKind};
 pub use self::finite::{NotFinite, check_finite};
 pub use self::folder::FolderKind;
-pub use self::json::{JsonError, parse_json};
+pub use self::json::{JsonError, deserialize_unique, parse_json};
 pub use self::list::{Listed, MAX_LISTED, shorten};
 pub use self::memory::available_memory;
 pub use self::read::{MAX_CONFIG, MAX_DATA, MAX_TEXT, MAX_WEIGHTS, Opened, is_there, open, read, read_text};

@@ -8,6 +8,7 @@ use std::collections::HashSet;
 use std::fmt;
 use std::str::FromStr;
 
+use burn_adapters_files::deserialize_unique;
 use serde::de::{Error as _, IgnoredAny};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Map, Value};
@@ -196,6 +197,6 @@ impl Serialize for FusionConfig {
 
 impl<'de> Deserialize<'de> for FusionConfig {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Self::from_json_value(&Value::deserialize(deserializer)?).map_err(D::Error::custom)
+        Self::from_json_value(&deserialize_unique(deserializer)?).map_err(D::Error::custom)
     }
 }

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use burn_adapters_config::Activation;
-use burn_adapters_files::shorten;
+use burn_adapters_files::{deserialize_unique, shorten};
 use serde_json::{Map, Value, json};
 
 use crate::HeadError;
@@ -273,7 +273,7 @@ impl serde::Serialize for HeadConfig {
 
 impl<'de> serde::Deserialize<'de> for HeadConfig {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let value = Value::deserialize(deserializer)?;
+        let value = deserialize_unique(deserializer)?;
         Self::from_json_value(&value).map_err(serde::de::Error::custom)
     }
 }

@@ -1,8 +1,9 @@
 //! What a model is, as Hugging Face's `config.json` says.
 
 use burn_adapters_core::{Activation, ModelSpec, StackSpec};
-use burn_adapters_files::parse_json;
-use serde::{Deserialize, Serialize};
+use burn_adapters_files::{deserialize_unique, parse_json};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
 use crate::ModelConfigError;
@@ -79,8 +80,7 @@ impl BertFamily {
 /// let config = BertConfig::new(30_522, 768, 12, 12, 3072);
 /// assert_eq!(config.spec().parameters, 109_482_240); // bert-base-uncased
 /// ```
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(try_from = "Value")]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct BertConfig {
     /// The family.
@@ -266,6 +266,12 @@ impl BertConfig {
             .saturating_add(embeddings)
             .saturating_add(projection)
             .saturating_add(pooler)
+    }
+}
+
+impl<'de> Deserialize<'de> for BertConfig {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Self::try_from(deserialize_unique(deserializer)?).map_err(D::Error::custom)
     }
 }
 
