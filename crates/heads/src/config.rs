@@ -164,12 +164,21 @@ impl HeadConfig {
 
     /// The number of the label with this name.
     pub fn id_of(&self, label: &str) -> Option<usize> {
-        (0..self.num_labels).find(|id| self.label_of(*id) == label)
+        let named = self.label2id.as_ref().and_then(|names| names.get(label).copied());
+        let unnamed = || label.strip_prefix("LABEL_")?.parse().ok();
+        named.or_else(unnamed).filter(|id| *id < self.num_labels && self.label_of(*id) == label)
     }
 
     /// The names of all labels, in the order of their numbers.
     pub fn labels(&self) -> Vec<String> {
-        (0..self.num_labels).map(|id| self.label_of(id).into_owned()).collect()
+        let mut labels: Vec<Option<&str>> = vec![None; self.num_labels];
+        for (label, id) in self.label2id.iter().flatten() {
+            if let Some(place @ None) = labels.get_mut(*id) {
+                *place = Some(label);
+            }
+        }
+        let named = |(id, label): (usize, Option<&str>)| label.map_or_else(|| default_label(id), str::to_owned);
+        labels.into_iter().enumerate().map(named).collect()
     }
 
     /// Whether a head can be built from this.

@@ -150,6 +150,20 @@ impl Head {
     /// # Errors
     /// If the labels are of another kind, number or range than the head's.
     pub fn loss(&self, logits: Tensor<2>, labels: &Labels) -> Result<Tensor<1>, HeadError> {
-        labels.loss(&self.config, logits)
+        labels.loss(&self.config, logits, None)
+    }
+
+    /// As [`loss`](Self::loss), with a weight for each label, as PyTorch has it. In a classification each text weighs as
+    /// much as its class, and the loss is the weighted mean (`CrossEntropyLoss(weight=…)`); with any number of labels, a
+    /// label's weight is that of its positive texts (`BCEWithLogitsLoss(pos_weight=…)`). A regression has no labels.
+    ///
+    /// # Shapes
+    /// - logits: `[batch, num_labels]`
+    /// - output: `[1]`
+    ///
+    /// # Errors
+    /// Those of [`loss`](Self::loss), and if there is not one weight above 0 for each label, or the head is a regression.
+    pub fn weighted_loss(&self, logits: Tensor<2>, labels: &Labels, weights: &[f32]) -> Result<Tensor<1>, HeadError> {
+        labels.loss(&self.config, logits, Some(weights))
     }
 }

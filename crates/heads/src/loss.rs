@@ -1,6 +1,6 @@
 //! The losses, each a mean over the batch, as in the reference.
 
-use burn::tensor::activation::log_softmax;
+use burn::tensor::activation::{log_sigmoid, log_softmax};
 use burn::tensor::{Int, Tensor, TensorData};
 
 use crate::{HeadConfig, HeadError, Task};
@@ -39,7 +39,15 @@ impl Labels {
         }
     }
 
-    pub(crate) fn loss(&self, config: &HeadConfig, logits: Tensor<2>) -> Result<Tensor<1>, HeadError> {
+    pub(crate) fn loss(
+        &self,
+        config: &HeadConfig,
+        logits: Tensor<2>,
+        weights: Option<&[f32]>,
+    ) -> Result<Tensor<1>, HeadError> {
+        if let Some(weights) = weights {
+            check_weights(config, weights)?;
+        }
         let [rows, width] = logits.dims();
         if width != config.num_labels {
             let expected = format!("logits of [batch, {}]", config.num_labels);
@@ -55,8 +63,17 @@ impl Labels {
                 if let Some((row, &label)) = classes.iter().enumerate().find(|(_, label)| **label >= width) {
                     return Err(HeadError::LabelOutOfRange { row, label, labels: width });
                 }
+                let weights = weights.map(|weights| classes.iter().map(|label| weights[*label]).collect::<Vec<_>>());
                 let classes: Vec<i32> = classes.iter().map(|&label| label as i32).collect();
-                Ok(cross_entropy(logits, Tensor::from_data(TensorData::new(classes, [rows]), &device)))
+                let classes = Tensor::from_data(TensorData::new(classes, [rows]), &device);
+                Ok(match weights {
+                    None => cross_entropy(logits, classes),
+                    Some(weights) => {
+                        let sum: f32 = weights.iter().sum();
+                        let weights = Tensor::<2>::from_data(TensorData::new(weights, [rows, 1]), &device);
+                        -(picked(logits, classes) * weights).sum() / sum
+                    }
+                })
             }
             (Task::MultiLabel, Labels::Sets(sets)) => {
                 if let Some(set) = sets.iter().find(|set| set.len() != width) {
@@ -64,7 +81,14 @@ impl Labels {
                     return Err(HeadError::Shape { expected, found: set.len().to_string() });
                 }
                 let targets = TensorData::new(sets.concat(), [rows, width]);
-                Ok(binary_cross_entropy(logits, Tensor::from_data(targets, &device)))
+                let targets = Tensor::from_data(targets, &device);
+                Ok(match weights {
+                    None => binary_cross_entropy(logits, targets),
+                    Some(weights) => {
+                        let weights = Tensor::from_data(TensorData::new(weights.to_vec(), [1, width]), &device);
+                        positively_weighted(logits, targets, weights)
+                    }
+                })
             }
             (Task::Regression, Labels::Values(values)) => {
                 let targets = TensorData::new(values.clone(), [rows, 1]);
@@ -90,9 +114,27 @@ impl Labels {
 /// - labels: `[batch]`
 /// - output: `[1]`
 pub fn cross_entropy(logits: Tensor<2>, labels: Tensor<1, Int>) -> Tensor<1> {
+    -picked(logits, labels).mean()
+}
+
+/// The logarithm of the right label's probability: `[batch, 1]`.
+fn picked(logits: Tensor<2>, labels: Tensor<1, Int>) -> Tensor<2> {
     let [batch, _] = logits.dims();
-    let picked: Tensor<2> = log_softmax(logits, 1).gather(1, labels.reshape([batch, 1]));
-    -picked.mean()
+    log_softmax(logits, 1).gather(1, labels.reshape([batch, 1]))
+}
+
+fn check_weights(config: &HeadConfig, weights: &[f32]) -> Result<(), HeadError> {
+    let bad = |expected, found| Err(HeadError::BadValue { key: "class weights", expected, found });
+    if config.task() == Task::Regression {
+        return bad("left out: a regression has no classes", format!("{} weights", weights.len()));
+    }
+    if weights.len() != config.num_labels {
+        return bad("one for each label", format!("{} for {} labels", weights.len(), config.num_labels));
+    }
+    match weights.iter().find(|weight| !(weight.is_finite() && **weight > 0.0)) {
+        Some(weight) => bad("numbers above 0", weight.to_string()),
+        None => Ok(()),
+    }
 }
 
 /// The mean binary cross-entropy of logits: `max(x, 0) - x y + ln(1 + exp(-|x|))`.
@@ -103,6 +145,12 @@ pub fn cross_entropy(logits: Tensor<2>, labels: Tensor<1, Int>) -> Tensor<1> {
 pub fn binary_cross_entropy(logits: Tensor<2>, targets: Tensor<2>) -> Tensor<1> {
     let soft = (-logits.clone().abs()).exp().log1p();
     (logits.clone().clamp_min(0.0) - logits * targets + soft).mean()
+}
+
+/// As [`binary_cross_entropy`], with the part of the positive targets multiplied by `weights`, `[1, num_labels]`.
+fn positively_weighted(logits: Tensor<2>, targets: Tensor<2>, weights: Tensor<2>) -> Tensor<1> {
+    let factor = targets.clone() * (weights - 1.0) + 1.0;
+    (logits.clone() * (targets * -1.0 + 1.0) - factor * log_sigmoid(logits)).mean()
 }
 
 /// The mean squared error.

@@ -180,3 +180,89 @@ fn a_wrong_dictionary_is_an_error_that_names_the_key() {
     }
     assert!(HeadConfig::from_json_value(&json!([])).is_err());
 }
+
+/// Logits, of which PyTorch gave the losses and gradients below.
+const LOGITS: [f32; 12] = [0.5, -1.25, 2.0, 1.5, 0.25, -0.75, -0.5, 0.0, 0.75, 2.0, 1.0, -1.0];
+
+fn weighted(config: HeadConfig, labels: Labels) -> (f32, Vec<f32>) {
+    let device = Device::default().autodiff();
+    let logits = Tensor::<2>::from_data(TensorData::new(LOGITS.to_vec(), [4, 3]), &device).require_grad();
+    let loss = head(&config).weighted_loss(logits.clone(), &labels, &[0.5, 2.0, 4.0]).unwrap();
+    let value = loss.clone().into_scalar::<f32>();
+    let gradients = loss.backward();
+    (value, logits.grad(&gradients).unwrap().into_data().iter::<f32>().collect())
+}
+
+fn assert_close(found: &[f32], expected: &[f32]) {
+    assert_eq!(found.len(), expected.len());
+    found.iter().zip(expected).for_each(|(a, b)| assert!((a - b).abs() < 1e-6, "{found:?} is not {expected:?}"));
+}
+
+#[test]
+fn weighted_classes_have_the_loss_and_gradients_of_pytorch() {
+    // torch.nn.CrossEntropyLoss(weight=[0.5, 2, 4])
+    let (loss, gradients) = weighted(HeadConfig::classification(3), Labels::Classes(vec![2, 0, 1, 0]));
+    assert_close(&[loss], &[0.557_096_4]);
+    let expected = [
+        0.101_040_1,
+        0.017_558_14,
+        -0.118_598_26,
+        -0.020_111_404,
+        0.014_702_615,
+        0.005_408_79,
+        0.046_540_372,
+        -0.208_982_2,
+        0.162_441_83,
+        -0.021_043_962,
+        0.018_535_463,
+        0.002_508_502,
+    ];
+    assert_close(&gradients, &expected);
+}
+
+#[test]
+fn weighted_labels_have_the_loss_and_gradients_of_pytorch() {
+    // torch.nn.BCEWithLogitsLoss(pos_weight=[0.5, 2, 4])
+    let sets = vec![vec![1.0, 0.0, 1.0], vec![0.0, 0.0, 1.0], vec![1.0, 1.0, 0.0], vec![0.0; 3]];
+    let (loss, gradients) = weighted(HeadConfig::multilabel_classification(3), Labels::Sets(sets));
+    assert_close(&[loss], &[1.236_264_3]);
+    let expected = [
+        -0.015_730_86,
+        0.018_558_344,
+        -0.039_734_323,
+        0.068_131_2,
+        0.046_848_044,
+        -0.226_392_9,
+        -0.025_935_804,
+        -0.083_333_336,
+        0.056_598_227,
+        0.073_399_752,
+        0.060_921_55,
+        0.022_411_786,
+    ];
+    assert_close(&gradients, &expected);
+}
+
+#[test]
+fn weights_must_be_numbers_above_0_one_for_each_label() {
+    let logits = || tensor([0.0; 6], [2, 3]);
+    let classifier = head(&HeadConfig::classification(3));
+    let labels = Labels::Classes(vec![0, 1]);
+    for weights in [&[1.0, 1.0][..], &[1.0, 0.0, 1.0], &[1.0, f32::NAN, 1.0], &[1.0, f32::INFINITY, 1.0]] {
+        assert!(matches!(classifier.weighted_loss(logits(), &labels, weights), Err(HeadError::BadValue { .. })));
+    }
+    let regression = head(&HeadConfig::regression());
+    assert!(regression.weighted_loss(tensor([0.0; 2], [2, 1]), &Labels::Values(vec![0.0, 1.0]), &[1.0]).is_err());
+}
+
+#[test]
+fn labels_are_found_by_name_and_number_in_time_linear_in_their_number() {
+    let names: Vec<String> = (0..60_000).map(|id| format!("name {id}")).collect();
+    let config = HeadConfig::classification(names.len()).with_labels(names.clone());
+    assert_eq!(config.labels(), names);
+    assert_eq!((config.id_of("name 59999"), config.id_of("LABEL_1"), config.id_of("x")), (Some(59_999), None, None));
+    let mut partly = HeadConfig::classification(3);
+    partly.label2id = Some([("b".to_owned(), 1)].into_iter().collect());
+    assert_eq!(partly.labels(), ["LABEL_0", "b", "LABEL_2"]);
+    assert_eq!((partly.id_of("LABEL_2"), partly.id_of("LABEL_1"), partly.id_of("b")), (Some(2), None, Some(1)));
+}
