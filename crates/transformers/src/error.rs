@@ -226,6 +226,14 @@ pub enum ForwardError {
         /// Its shape.
         found: [usize; 2],
     },
+    /// A token that the model does not have.
+    #[error("the token {id} is not in the vocabulary, which has {vocab_size} tokens, numbered from 0")]
+    UnknownToken {
+        /// The token.
+        id: u32,
+        /// The size of the vocabulary.
+        vocab_size: usize,
+    },
     /// A sequence that is longer than the model's positions.
     #[error("a sequence of {length} tokens, but the model takes at most {max}: truncate it")]
     TooLong {

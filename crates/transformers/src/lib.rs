@@ -30,6 +30,7 @@ mod bert;
 mod config;
 mod error;
 mod fields;
+mod long_text;
 mod model_config;
 mod tokenizer;
 mod weights;

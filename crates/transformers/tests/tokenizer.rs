@@ -132,3 +132,15 @@ fn a_batch_is_as_long_as_its_longest_row() {
     let even = Batch::from_rows(&rows[1..], 7, &Device::default());
     assert!(even.padding.is_none() && even.token_type_ids.is_none());
 }
+
+#[test]
+fn a_text_of_many_megabytes_is_cut_like_a_short_one() {
+    let tokenizer = Tokenizer::from_dir(with_vocabulary(12).path()).unwrap();
+    let texts = ["fine film. ".repeat(2_000_000), "a".repeat(3_000_000), format!("{}film", " ".repeat(3_000_000))];
+    let encoded = tokenizer.encode(&texts, 8).unwrap();
+    assert_eq!(encoded.rows[0].ids, [2, 6, 7, 9, 6, 7, 9, 3]);
+    assert_eq!(encoded.rows[1].ids[..2], [2, 1]);
+    assert_eq!(encoded.rows[2].ids, [2, 7, 3]);
+    assert_eq!(encoded.truncated, 1);
+    assert_eq!(tokenizer.min_length(), 3);
+}

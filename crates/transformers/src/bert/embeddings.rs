@@ -2,7 +2,7 @@
 
 use burn::module::Module;
 use burn::nn::{Embedding, LayerNorm, Linear};
-use burn::tensor::{Int, Tensor};
+use burn::tensor::{Int, Tensor, TensorData};
 use burn_adapters_core::{Norm, NormWithEpsilon, project};
 use burn_adapters_model::Hooks;
 
@@ -50,6 +50,13 @@ impl Embeddings {
     /// Where the model is.
     pub(crate) fn device(&self) -> burn::tensor::Device {
         self.words.weight.lazy_device()
+    }
+
+    /// The word embeddings of these tokens, all of which must be in the vocabulary: `[tokens, embedding]`.
+    pub(crate) fn of_words(&self, ids: &[u32]) -> Tensor<2> {
+        let ids: Vec<i32> = ids.iter().map(|id| *id as i32).collect();
+        let ids = Tensor::<1, Int>::from_data(TensorData::new(ids.clone(), [ids.len()]), &self.device());
+        self.words.weight.val().select(0, ids)
     }
 
     /// # Shapes

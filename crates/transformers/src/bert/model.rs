@@ -109,6 +109,22 @@ impl Bert {
         self.embeddings.device()
     }
 
+    /// The plain word embeddings of some tokens, without position, type or norm: what prompt tuning starts from where it
+    /// starts from a text. The result is `[tokens, embedding]`.
+    ///
+    /// # Errors
+    /// If there is no token, or one is not in the vocabulary.
+    pub fn word_embeddings(&self, ids: &[u32]) -> Result<Tensor<2>, ForwardError> {
+        if ids.is_empty() {
+            return Err(ForwardError::Empty { shape: [1, 0] });
+        }
+        let vocab_size = self.config.vocab_size;
+        match ids.iter().find(|id| **id as usize >= vocab_size) {
+            Some(&id) => Err(ForwardError::UnknownToken { id, vocab_size }),
+            None => Ok(self.embeddings.of_words(ids)),
+        }
+    }
+
     /// Runs the model.
     ///
     /// # Errors

@@ -9,6 +9,7 @@ use tokenizers::processors::bert::BertProcessing;
 use tokenizers::{AddedToken, PostProcessor, TruncationDirection};
 
 use crate::fields::Fields;
+use crate::long_text;
 use crate::{ModelConfig, TokenizerError};
 
 /// One encoded text.
@@ -74,6 +75,15 @@ impl Tokenizer {
         self.config.max_sequence_length()
     }
 
+    /// The shortest row that has room for a token of a text beside the special ones.
+    pub fn min_length(&self) -> usize {
+        self.special_tokens() + 1
+    }
+
+    fn special_tokens(&self) -> usize {
+        self.inner.get_post_processor().map_or(0, |processor| processor.added_tokens(false))
+    }
+
     /// Encodes texts, cut to `max_length` tokens with the special ones (or to the model's own limit, where that is
     /// shorter).
     ///
@@ -82,7 +92,7 @@ impl Tokenizer {
     /// `config.json` beside it.
     pub fn encode<T: AsRef<str> + Sync>(&self, texts: &[T], max_length: usize) -> Result<Encoded, TokenizerError> {
         let max_length = max_length.min(self.max_length());
-        let special = self.inner.get_post_processor().map_or(0, |processor| processor.added_tokens(false));
+        let special = self.special_tokens();
         let Some(room) = max_length.checked_sub(special).filter(|room| *room > 0) else {
             return Err(TokenizerError::MaxLength { max_length, special });
         };
@@ -90,7 +100,7 @@ impl Tokenizer {
         for (index, text) in texts.iter().enumerate() {
             let failed = |error: tokenizers::Error| TokenizerError::Encoding { index, message: error.to_string() };
             // Cut between the two steps, so that the special tokens at the end stay.
-            let mut encoding = self.inner.encode_fast(text.as_ref(), false).map_err(failed)?;
+            let mut encoding = long_text::encode(&self.inner, text.as_ref(), room).map_err(failed)?;
             if encoding.len() > room {
                 encoded.truncated += 1;
                 encoding.truncate(room, 0, TruncationDirection::Right);

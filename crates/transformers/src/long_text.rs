@@ -1,0 +1,59 @@
+//! Texts of any size, in memory that does not depend on it.
+//!
+//! A tokenizer keeps some fifty bytes for each byte of a text, and a model reads a few hundred tokens. So a long text is
+//! encoded piece by piece, cut before white space, until there are tokens enough.
+
+use tokenizers::{Encoding, Tokenizer};
+
+/// A text up to this size, in bytes, is encoded in one piece.
+const PIECE: usize = 1 << 16;
+
+/// A piece without any white space is cut at this size: no word is as long.
+const LONGEST_PIECE: usize = 1 << 20;
+
+/// The tokens of a text, without special ones; of a long one at least `room + 1` of them, if it has as many.
+pub(crate) fn encode(tokenizer: &Tokenizer, text: &str, room: usize) -> tokenizers::Result<Encoding> {
+    if text.len() <= PIECE {
+        return tokenizer.encode_fast(text, false);
+    }
+    let mut tokens = Encoding::default();
+    let mut rest = text;
+    while !rest.is_empty() && tokens.len() <= room {
+        let (piece, next) = rest.split_at(end_of_piece(rest));
+        tokens.merge_with(tokenizer.encode_fast(piece, false)?, false);
+        rest = next;
+    }
+    Ok(tokens)
+}
+
+/// Where to cut: before the last white space of the piece, or else before the next one.
+fn end_of_piece(text: &str) -> usize {
+    if text.len() <= PIECE {
+        return text.len();
+    }
+    let piece = &text[..text.floor_char_boundary(PIECE)];
+    let last = piece.rfind(char::is_whitespace).filter(|end| *end > 0);
+    last.or_else(|| {
+        let longest = &text[..text.floor_char_boundary(LONGEST_PIECE)];
+        let next = longest[piece.len()..].find(char::is_whitespace);
+        Some(next.map_or(longest.len(), |next| piece.len() + next))
+    })
+    .unwrap_or(text.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pieces_end_before_white_space() {
+        assert_eq!(end_of_piece("a b"), 3);
+        let words = "word ".repeat(20_000);
+        let end = end_of_piece(&words);
+        assert!(end <= PIECE && words[end..].starts_with(' ') && !words[..end].ends_with(' '));
+        let long = format!("{} b", "ä".repeat(PIECE));
+        assert_eq!(end_of_piece(&long), 2 * PIECE);
+        assert_eq!(end_of_piece(&"ä".repeat(LONGEST_PIECE)), LONGEST_PIECE);
+        assert_eq!(end_of_piece(&format!(" {}", "a".repeat(PIECE))), PIECE + 1);
+    }
+}
