@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{AdamWOptions, Metric, Schedule, TrainError, Warmup};
+use crate::{AdamWOptions, ClassWeights, Metric, Schedule, TrainError, Warmup};
 
 /// How to train. The defaults are those of the reference's own examples where it has them.
 ///
@@ -48,6 +48,10 @@ pub struct TrainConfig {
     pub base_dropout: bool,
     /// From which the order of the texts and all dropout follow. 42 by default.
     pub seed: u64,
+    /// How much each class weighs in the loss. All the same by default.
+    // Checkpoints know options by name: those of earlier versions do not have this one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub class_weights: Option<ClassWeights>,
     /// Evaluate before the first step, too. Not by default.
     pub evaluate_at_start: bool,
     /// Give back the parameters of the epoch that is best by this metric; those of the last epoch by default.
@@ -77,6 +81,7 @@ impl Default for TrainConfig {
             group_by_length: true,
             base_dropout: true,
             seed: 42,
+            class_weights: None,
             evaluate_at_start: false,
             best: None,
             patience: None,
@@ -123,6 +128,8 @@ setters! {
     with_base_dropout, base_dropout: bool => base_dropout;
     /// Sets the seed.
     with_seed, seed: u64 => seed;
+    /// Sets how much each class weighs in the loss.
+    with_class_weights, class_weights: ClassWeights => Some(class_weights);
     /// Sets whether to evaluate before the first step, too.
     with_evaluate_at_start, evaluate_at_start: bool => evaluate_at_start;
     /// Gives back the best epoch by this metric.
@@ -182,6 +189,9 @@ impl TrainConfig {
             && !(0.0..=1.0).contains(&ratio)
         {
             return bad("warmup", "a number of steps, or a ratio from 0 to 1", ratio.to_string());
+        }
+        if let Some(weights) = &self.class_weights {
+            weights.check()?;
         }
         if self.patience.is_some() && self.best.is_none() {
             return bad("patience", "given with the metric that tells the best epoch (`best`)", "none".into());

@@ -7,6 +7,7 @@ use burn_adapters_heads::HeadError;
 use burn_adapters_model::BankError;
 use thiserror::Error;
 
+use crate::data::listed;
 use crate::{DataError, Metric};
 
 /// An error of any kind, from a model or tokenizer that this crate does not know.
@@ -103,6 +104,14 @@ pub enum TrainError {
     /// The setup leaves no parameter to train.
     #[error("the setup names neither an adapter nor a head: there is nothing to train")]
     NothingToTrain,
+    /// A weight for a class that no head has.
+    #[error("a weight is given for the class `{class}`, which does not occur; there are {}", listed(known))]
+    UnknownClass {
+        /// The class.
+        class: String,
+        /// The classes of the heads.
+        known: Vec<String>,
+    },
     /// The best epoch was asked for, and there is nothing to tell it by.
     #[error("the best epoch by {metric} cannot be told without evaluation data")]
     NoEvaluationData {

@@ -1,12 +1,15 @@
 //! Which heads a setup trains and evaluates.
 
+use std::collections::BTreeMap;
+
 use burn::tensor::Tensor;
 use burn_adapters_composition::{Composition, HeadSetup};
+use burn_adapters_heads::Labels;
 use burn_adapters_model::{AdapterBank, BankError, HeadLogits, Setup};
 
 use crate::evaluate::labels_of;
 use crate::tokens::select_labels;
-use crate::{TokenData, TrainError};
+use crate::{ClassWeights, TokenData, TrainError};
 
 /// The heads that a setup asks about every row, in their order, all of which the bank has: one, several on the same
 /// output, or one for each branch of a `Parallel`.
@@ -42,18 +45,62 @@ pub(crate) fn distinct(name: &str, taken: impl Fn(&str) -> bool) -> String {
     std::iter::once(name.to_owned()).chain(numbered).find(|name| !taken(name)).unwrap_or_default()
 }
 
-/// The sum of the losses of all heads, each the mean over the rows that it was asked about, as in the reference;
-/// `indices` are the rows of the data that are in the batch.
+/// The weights of each head's classes, where they have any.
+pub(crate) type Weights = BTreeMap<String, Vec<f32>>;
+
+/// The weights of the classes of each head that a training names.
+pub(crate) fn weights(
+    weights: Option<&ClassWeights>,
+    bank: &AdapterBank,
+    heads: &[String],
+    data: &TokenData,
+) -> Result<Weights, TrainError> {
+    let Some(weights) = weights else { return Ok(Weights::new()) };
+    let mut found = Weights::new();
+    let mut names = Vec::new();
+    for head in heads {
+        let config = bank.head(head)?.config();
+        if let Some(weights) = weights.of(config, labels_of(data, head)?)? {
+            found.insert(head.clone(), weights);
+        }
+        names.push(config.labels());
+    }
+    match weights.unknown(&names) {
+        Some(unknown) => Err(TrainError::UnknownClass { class: unknown.to_owned(), known: names.concat() }),
+        None => Ok(found),
+    }
+}
+
+/// The sum of the losses of all heads for one batch of an optimizer step, each the mean over the rows that it was asked
+/// about, as in the reference, times the batch's share in the step: the step is that of one large batch. `indices` are the
+/// rows of the data that are in the batch, `step` those of all batches of the step.
 pub(crate) fn loss(
     bank: &AdapterBank,
     said: Vec<HeadLogits>,
     data: &TokenData,
     indices: &[usize],
+    step: &[Vec<usize>],
+    weights: &Weights,
 ) -> Result<Tensor<1>, TrainError> {
     let mut sum: Option<Tensor<1>> = None;
+    let examples: usize = step.iter().map(Vec::len).sum();
     for HeadLogits { head, rows, logits } in said {
         let rows: Vec<usize> = rows.into_iter().map(|row| indices[row]).collect();
-        let loss = bank.head(&head)?.loss(logits, &select_labels(labels_of(data, &head)?, &rows))?;
+        let labels = labels_of(data, &head)?;
+        let selected = select_labels(labels, &rows);
+        let (loss, share) = match (weights.get(&head), labels) {
+            (None, _) => (bank.head(&head)?.loss(logits, &selected)?, indices.len() as f64 / examples as f64),
+            (Some(weights), Labels::Classes(classes)) => {
+                let weight = |row: &usize| f64::from(weights[classes[*row]]);
+                let share = rows.iter().map(weight).sum::<f64>() / step.iter().flatten().map(weight).sum::<f64>();
+                (bank.head(&head)?.weighted_loss(logits, &selected, weights)?, share)
+            }
+            (Some(weights), _) => {
+                let loss = bank.head(&head)?.weighted_loss(logits, &selected, weights)?;
+                (loss, indices.len() as f64 / examples as f64)
+            }
+        };
+        let loss = loss * share;
         sum = Some(match sum {
             Some(sum) => sum + loss,
             None => loss,

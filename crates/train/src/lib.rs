@@ -42,6 +42,7 @@
 mod adamw;
 mod batches;
 mod checkpoint;
+mod class_weights;
 mod config;
 mod data;
 mod encoder;
@@ -60,8 +61,11 @@ mod trainer;
 
 pub use adamw::{AdamW, AdamWOptions};
 pub use burn_adapters_transformers::Row;
+pub use class_weights::ClassWeights;
 pub use config::TrainConfig;
-pub use data::{Column, Columns, DataError, Dataset, Example, Format, Header, Label, LabelKind, Problem, RowProblem};
+pub use data::{
+    Column, Columns, DataError, Dataset, Doubt, Example, Format, Header, Label, LabelKind, Problem, RowProblem, Source,
+};
 pub use encoder::{Encoded, TextEncoder};
 pub use error::{BoxError, TrainError};
 pub use evaluate::{Evaluation, HeadEvaluation, Prediction, Scores, evaluate, evaluate_heads, evaluate_with, predict};

@@ -99,31 +99,35 @@ pub struct ClassScores {
     pub macro_f1: f64,
     /// Each class.
     pub classes: Vec<ClassScore>,
-    /// How many examples of each class (row) were put into each class (column).
+    /// How many examples of each class (row) were put into each class (column). Empty where there are more than
+    /// [`MAX_CONFUSION`](Self::MAX_CONFUSION) classes: it grows with the square of their number.
     pub confusion: Vec<Vec<usize>>,
 }
 
 impl ClassScores {
+    /// The most classes that a confusion matrix is made for.
+    pub const MAX_CONFUSION: usize = 2048;
+
     /// Compares predictions with the truth. Numbers that stand for no label count as wrong, and are in no row or column
     /// of the confusion matrix.
     pub fn new(labels: &[String], truth: &[usize], predictions: &[usize]) -> Self {
         let count = labels.len();
-        let mut confusion = vec![vec![0; count]; count];
-        for (truth, prediction) in truth.iter().zip(predictions) {
-            if let Some(cell) = confusion.get_mut(*truth).and_then(|row| row.get_mut(*prediction)) {
-                *cell += 1;
+        let side = if count <= Self::MAX_CONFUSION { count } else { 0 };
+        let mut confusion = vec![vec![0; side]; side];
+        let (mut hits, mut predicted, mut support) = (vec![0; count], vec![0; count], vec![0; count]);
+        for (&truth, &prediction) in truth.iter().zip(predictions).filter(|(a, b)| **a < count && **b < count) {
+            support[truth] += 1;
+            predicted[prediction] += 1;
+            hits[truth] += usize::from(truth == prediction);
+            if side > 0 {
+                confusion[truth][prediction] += 1;
             }
         }
-        let classes: Vec<ClassScore> = labels
-            .iter()
-            .enumerate()
-            .map(|(class, label)| {
-                let predicted = confusion.iter().map(|row| row[class]).sum();
-                ClassScore::new(label, confusion[class][class], predicted, confusion[class].iter().sum())
-            })
-            .collect();
-        let occurs = |class: usize| classes[class].support > 0 || confusion.iter().any(|row| row[class] > 0);
-        let occurring: Vec<f64> = (0..count).filter(|class| occurs(*class)).map(|class| classes[class].f1).collect();
+        let score =
+            |(class, label): (usize, &String)| ClassScore::new(label, hits[class], predicted[class], support[class]);
+        let classes: Vec<ClassScore> = labels.iter().enumerate().map(score).collect();
+        let occurs = |class: &usize| support[*class] > 0 || predicted[*class] > 0;
+        let occurring: Vec<f64> = (0..count).filter(occurs).map(|class| classes[class].f1).collect();
         let right = truth.iter().zip(predictions).filter(|(truth, prediction)| truth == prediction).count();
         Self { accuracy: ratio(right, truth.len()), macro_f1: mean(&occurring), classes, confusion }
     }

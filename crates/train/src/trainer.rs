@@ -78,6 +78,8 @@ impl Trainer {
     ) -> Result<Trained, TrainError> {
         self.config.check()?;
         self.check(&bank, setup, train, evaluation)?;
+        let heads = heads_of(&bank, setup)?;
+        let class_weights = heads::weights(self.config.class_weights.as_ref(), &bank, &heads, train)?;
         bank.train_only(setup)?;
         let scope = Scope::new(setup);
         let found = parameters::Found::of(&bank, &scope);
@@ -96,6 +98,7 @@ impl Trainer {
             train,
             evaluation,
             scope,
+            class_weights,
             steps: steps_per_epoch * self.config.epochs,
             made_with: identity::made_with(&self.config, &bank, setup, train, evaluation)?,
             base_probe: 0.0,
@@ -181,6 +184,7 @@ struct Run<'a, E: ?Sized> {
     train: &'a TokenData,
     evaluation: Option<&'a TokenData>,
     scope: Scope,
+    class_weights: heads::Weights,
     /// Optimizer steps in all.
     steps: usize,
     made_with: BTreeMap<String, String>,
@@ -309,9 +313,7 @@ impl<E: TextEncoder + ?Sized> Run<'_, E> {
             self.encoder.device().seed(batches::mix(seed, index as u64));
             let batch = self.train.batch(indices);
             let said = logits(self.encoder, &self.bank, &setup, &batch)?;
-            // Each batch weighs as much as it has examples: the step is that of one large batch.
-            let weight = indices.len() as f64 / examples as f64;
-            let mut part = heads::loss(&self.bank, said, self.train, indices)? * weight;
+            let mut part = heads::loss(&self.bank, said, self.train, indices, group, &self.class_weights)?;
             if let Some(regularisation) = self.bank.regularisation_loss(&setup).filter(|_| index == 0) {
                 part = part + regularisation;
             }

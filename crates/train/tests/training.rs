@@ -256,3 +256,27 @@ fn a_model_of_ones_own_takes_a_few_lines() {
     let evaluation = evaluate(&Toy(device()), &trained.bank, &setup(), &data, 64).unwrap();
     assert!(evaluation.accuracy() > Some(0.9), "{:?}", evaluation.scores);
 }
+
+#[test]
+fn class_weights_are_those_of_the_whole_step_however_it_is_cut() {
+    let _alone = alone();
+    let head = head().with_dropout_prob(Some(0.0));
+    let run = |weights: Option<&str>, batch_size, accumulation| {
+        let mut config = config()
+            .with_epochs(1)
+            .with_base_dropout(false)
+            .with_group_by_length(false)
+            .with_batch_size(batch_size)
+            .with_accumulation(accumulation);
+        config.class_weights = weights.map(|weights| weights.parse().unwrap());
+        train(config, bank("seq_bn", &head, 1), &mut ()).unwrap().history.steps
+    };
+    let (large, small) = (run(Some("even=5"), 16, 1), run(Some("even=5"), 4, 4));
+    for (large, small) in large.iter().zip(&small) {
+        assert!((large.loss - small.loss).abs() < 1e-5, "{} {}", large.loss, small.loss);
+    }
+    assert!((large[0].loss - run(None, 16, 1)[0].loss).abs() > 1e-6);
+    let unknown = config().with_class_weights("odd=2,prime=3".parse().unwrap());
+    let error = train(unknown, bank("seq_bn", &head, 1), &mut ()).unwrap_err().to_string();
+    assert!(error.contains("`prime`") && error.contains("`even`, `odd`"), "{error}");
+}

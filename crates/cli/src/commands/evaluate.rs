@@ -5,13 +5,14 @@ use std::path::PathBuf;
 
 use burn_adapters_composition::HeadSetup;
 use burn_adapters_heads::HeadConfig;
-use burn_adapters_train::{Dataset, Evaluation, Example, Format};
+use burn_adapters_train::{Dataset, Evaluation, Example, Source};
 use clap::Args;
 use serde_json::{Map, Value, json};
 
 use super::DeviceArguments;
 use super::answers::{Answer, another, answers};
-use super::model::{LabelledArguments, data_error, labels_of, max_length, tokenize, train_error};
+use super::data::{LabelledArguments, data_error, labels_of, warn};
+use super::model::{max_length, tokenize, train_error};
 use super::report::{describe, evaluation_json, overall};
 use super::routes::{self, Routes};
 use super::setup::{Loaded, SETUP_HELP, SetupArguments};
@@ -40,8 +41,8 @@ pub(super) struct Arguments {
     #[command(flatten)]
     adapters: SetupArguments,
 
-    /// The labelled data: a .csv, .tsv or .jsonl file.
-    #[arg(long, value_name = "FILE")]
+    /// The labelled data: a .csv, .tsv or .jsonl file, also compressed (.csv.gz); `-` for standard input, with --format.
+    #[arg(long, value_name = "FILE|-")]
     data: PathBuf,
 
     #[command(flatten)]
@@ -81,21 +82,26 @@ struct Part {
 impl Arguments {
     pub(super) fn run(self, style: Style) -> CliResult {
         let asked = self.adapters.composition(self.route.is_some())?;
+        let source = self.columns.source(&self.data, "--data")?;
         let device = self.device.open(style)?.device;
         let model = self.device.load(&self.model, &device, style)?;
         let loaded = self.adapters.load(asked, &model, &device, style)?;
-        let routed = self.route.as_deref().map(|column| self.routes(column)).transpose()?;
+        let routes = |column| {
+            let LabelledArguments { text_column, header, .. } = &self.columns;
+            routes::read(&source, text_column, column, header.header())
+        };
+        let routed = self.route.as_deref().map(routes).transpose()?;
         loaded.check_routes(routed.as_ref().map(|(texts, routes)| (texts, routes)))?;
         let routes = routed.map(|(_, routes)| routes);
         let setup = loaded.setup(routes.as_deref());
         let heads = match (&routes, setup.heads()) {
             (Some(_), Some(heads)) => heads,
-            (Some(_), None) => return Err(no_rows(&self.data.display().to_string())),
+            (Some(_), None) => return Err(no_rows(&source.name)),
             (None, _) => loaded.heads(&setup)?,
         };
         self.columns.check_names(&heads.names(), "the heads that are scored")?;
-        let labelled = self.labelled(&loaded, &heads)?;
-        let data = labelled.values().next().ok_or_else(|| no_rows(&self.data.display().to_string()))?;
+        let labelled = self.labelled(&source, &loaded, &heads)?;
+        let data = labelled.values().next().ok_or_else(|| no_rows(&source.name))?;
         // The labels of each head are looked at later: here any head will do.
         let texts = Dataset::from_examples(data.source(), data.examples().iter().map(without_label).collect())
             .map_err(|error| data_error(&error))?;
@@ -121,32 +127,16 @@ impl Arguments {
         }
     }
 
-    /// The texts without labels, and each one's adapter.
-    fn routes(&self, column: &str) -> CliResult<(Dataset, Routes)> {
-        let name = self.data.display().to_string();
-        let format = match self.columns.format {
-            Some(format) => format,
-            None => Format::of_path(&self.data).map_err(|error| data_error(&error))?,
-        };
-        let bytes = burn_adapters_files::read(&self.data, burn_adapters_files::MAX_DATA).map_err(CliError::file)?;
-        routes::read(&name, &bytes, format, &self.columns.text_column, column)
-    }
-
     /// The data, with the labels that each head is to be scored by.
-    fn labelled(&self, loaded: &Loaded, heads: &HeadSetup) -> CliResult<BTreeMap<String, Dataset>> {
+    fn labelled(&self, source: &Source, loaded: &Loaded, heads: &HeadSetup) -> CliResult<BTreeMap<String, Dataset>> {
         let mut labelled: BTreeMap<String, Dataset> = BTreeMap::new();
-        let mut read: Vec<((&str, &'static str), String)> = Vec::new();
         for head in heads.names() {
-            let task = loaded.head(head)?.task();
-            let kind = (self.columns.column_of(head), task.name());
-            let same = read.iter().find(|(other, _)| *other == kind).and_then(|(_, name)| labelled.get(name).cloned());
-            let data = match same {
-                Some(data) => data,
-                None => self.columns.read(&self.data, head, labels_of(task))?,
-            };
-            read.push((kind, head.to_owned()));
+            let config = loaded.head(head)?;
+            let data = self.columns.read(source, head, labels_of(config.task()))?;
             labelled.insert(head.to_owned(), data);
         }
+        let configs = labelled.iter().filter_map(|(head, data)| Some((data, loaded.head(head).ok()?)));
+        warn(configs);
         Ok(labelled)
     }
 }

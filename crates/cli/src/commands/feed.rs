@@ -4,13 +4,14 @@
 //! files of their own, each behind the first record of the input, which may be the header.
 
 use std::fs::File;
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read, Seek};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::time::Duration;
 
 use burn_adapters_train::{Columns, DataError, Dataset, Example, Format};
+use flate2::read::MultiGzDecoder;
 
-use super::model::data_error;
+use super::data::data_error;
 use crate::error::{CliError, CliResult};
 
 /// The longest record in bytes.
@@ -41,7 +42,7 @@ struct Record {
 /// Where records come from.
 enum Records {
     /// As fast as they are asked for.
-    File(Splitter<BufReader<File>>),
+    File(Splitter<BufReader<Box<dyn Read>>>),
     /// As they arrive.
     Stream(Receiver<CliResult<Record>>),
 }
@@ -67,9 +68,15 @@ pub(super) struct Feed {
 }
 
 impl Feed {
-    /// The texts of a file.
-    pub(super) fn file(name: &str, reading: &Reading, file: File) -> Self {
-        Self::new(name, reading, Records::File(Splitter::new(BufReader::new(file), reading.is_csv(), name)))
+    /// The texts of a file, which is unpacked as it is read if it is compressed with gzip.
+    pub(super) fn file(name: &str, reading: &Reading, mut file: File) -> std::io::Result<Self> {
+        let mut start = Vec::with_capacity(2);
+        Read::by_ref(&mut file).take(2).read_to_end(&mut start)?;
+        file.rewind()?;
+        let file: Box<dyn Read> =
+            if start == b"\x1F\x8B" { Box::new(MultiGzDecoder::new(BufReader::new(file))) } else { Box::new(file) };
+        let splitter = Splitter::new(BufReader::new(file), reading.is_csv(), name);
+        Ok(Self::new(name, reading, Records::File(splitter)))
     }
 
     /// The texts of a stream. A thread reads it, so that a pause can be noticed.

@@ -12,7 +12,7 @@ use burn_adapters_model::{AdapterBank, AddReport, Setup};
 use burn_adapters_train::{EvaluationRecord, Metric, TokenData, TrainConfig, Trained, Trainer};
 use serde_json::{Value, json};
 
-use super::model::{Model, bank_error, checkpoint_error, train_error, warn_notes};
+use super::model::{Model, add_adapter, bank_error, checkpoint_error, train_error, warn_notes};
 use super::report::Watch;
 use crate::chart::{self, Curve};
 use crate::error::{CliError, CliResult};
@@ -56,8 +56,7 @@ impl Job<'_> {
     ) -> CliResult<Done> {
         let seed = self.train.seed;
         let mut bank = AdapterBank::new(model.bert.spec(), &device.clone().autodiff());
-        let added = bank.add_for(&model.bert, self.name, self.adapter.clone(), seed);
-        let report = added.map_err(|error| bank_error(&error))?;
+        let report = add_adapter(&mut bank, model, self.name, self.adapter.clone(), seed)?;
         warn_notes(self.name, &report.notes);
         let head_parameters = bank.add_head_seeded(self.name, &self.head, seed).map_err(|error| bank_error(&error))?;
         let setup = Setup::adapter(self.name);

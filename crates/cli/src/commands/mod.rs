@@ -2,9 +2,11 @@
 
 mod answers;
 mod config;
+mod data;
 mod devices;
 mod evaluate;
 mod feed;
+mod given;
 mod inspect;
 mod job;
 mod merge;

@@ -5,16 +5,16 @@ use std::path::Path;
 
 use burn::tensor::Device;
 use burn_adapters_checkpoint::{CheckpointError, LoadReport};
-use burn_adapters_config::AdapterConfig;
-use burn_adapters_core::ModelSpec;
-use burn_adapters_heads::{HeadConfig, Task};
-use burn_adapters_model::{AdapterBank, BankError};
-use burn_adapters_train::{Columns, DataError, Dataset, Format, LabelKind, TokenData, TrainError};
+use burn_adapters_config::{AdapterConfig, MethodConfig, PromptInit};
+use burn_adapters_core::{Init, ModelSpec};
+use burn_adapters_heads::HeadConfig;
+use burn_adapters_model::{Adapter, AdapterBank, AddReport, BankError};
+use burn_adapters_train::{Dataset, TokenData, TrainError};
 use burn_adapters_transformers::{
     Bert, ForwardError, LoadError, ModelConfig, ModelConfigError, Tokenizer, TokenizerError,
 };
-use clap::Args;
 
+use super::data::data_error;
 use crate::error::{CliError, CliResult, chain};
 use crate::output::shown;
 use crate::progress::Style;
@@ -37,6 +37,36 @@ pub(super) fn parse_name(text: &str) -> Result<String, String> {
         return Err("a name must not be empty or hold a dot or a control character".into());
     }
     Ok(text.to_owned())
+}
+
+/// Adds a new adapter, which may start from the model's weights (DoRA) or from the embeddings of a text (prompt tuning
+/// with `prompt_init=from_string`).
+pub(super) fn add_adapter(
+    bank: &mut AdapterBank,
+    model: &Model,
+    name: &str,
+    config: AdapterConfig,
+    seed: u64,
+) -> CliResult<AddReport> {
+    let text = config.methods().iter().find_map(|method| match method {
+        MethodConfig::PromptTuning(prompt) if prompt.prompt_init == PromptInit::FromString => {
+            prompt.prompt_init_text.clone()
+        }
+        _ => None,
+    });
+    let Some(text) = text else {
+        return bank.add_for(&model.bert, name, config, seed).map_err(|error| bank_error(&error));
+    };
+    let built = Adapter::build(name, config, bank.spec(), &mut Init::from_seed(seed), bank.device());
+    let (mut adapter, report) = built.map_err(|error| bank_error(&error.into()))?;
+    let encoded = model.tokenizer.encode(&[text], model.tokenizer.max_length());
+    let tokens = encoded.map_err(|error| CliError::mistake(chain(&error)))?.rows.into_iter().flat_map(|row| row.ids);
+    let embeddings = model.bert.word_embeddings(&tokens.collect::<Vec<_>>());
+    let embeddings = embeddings.map_err(|error| CliError::failure(chain(&error)))?;
+    let started = adapter.start_prompt(embeddings, bank.device()).and_then(|()| adapter.start_from(&model.bert));
+    started.map_err(|error| bank_error(&error.into()))?;
+    bank.insert(adapter).map_err(|error| bank_error(&error))?;
+    Ok(report)
 }
 
 /// Makes a folder to write to, before hours are spent on what is to be written.
@@ -126,73 +156,6 @@ pub(super) fn bank_error(error: &BankError) -> CliError {
     }
 }
 
-/// Data that cannot be used.
-pub(super) fn data_error(error: &DataError) -> CliError {
-    match error {
-        DataError::Io { path, error } => CliError::io("read", path, error),
-        DataError::MissingColumn { .. } => CliError::mistake(chain(error))
-            .with_help("--text-column and --label-column name the columns, or number them from 0"),
-        error => CliError::mistake(chain(error)),
-    }
-}
-
-/// How a file of labelled texts is read.
-#[derive(Debug, Clone, Args)]
-pub(super) struct LabelledArguments {
-    /// The column of the text: its name, or its number from 0.
-    #[arg(long, value_name = "COLUMN", default_value = "text")]
-    pub(super) text_column: String,
-
-    /// The column of the label: its name, or its number from 0. Where there are several heads, NAME=COLUMN gives the
-    /// head NAME labels of its own; may be given several times.
-    #[arg(long, value_name = "[NAME=]COLUMN", default_value = "label")]
-    label_column: Vec<String>,
-
-    /// The format, where the file's extension (.csv, .tsv, .jsonl) does not tell it.
-    #[arg(long, value_name = "csv|tsv|jsonl")]
-    pub(super) format: Option<Format>,
-}
-
-impl LabelledArguments {
-    /// The column with the labels of a head.
-    pub(super) fn column_of(&self, head: &str) -> &str {
-        let own = self.label_column.iter().rev().find_map(|text| text.strip_prefix(head)?.strip_prefix('='));
-        let common = || self.label_column.iter().rev().find(|text| !text.contains('='));
-        own.or_else(|| common().map(String::as_str)).unwrap_or("label")
-    }
-
-    /// Labels may be named for these heads only; `what` they are.
-    pub(super) fn check_names(&self, heads: &[&str], what: &str) -> CliResult {
-        for text in &self.label_column {
-            let Some((name, column)) = text.split_once('=') else { continue };
-            if !heads.contains(&name) {
-                let message = format!("--label-column {text} is for the head `{name}`");
-                return Err(CliError::mistake(message).with_help(format!(
-                    "{what} are {}; a column for all of them is named without a head: --label-column {column}",
-                    heads.join(", ")
-                )));
-            }
-        }
-        Ok(())
-    }
-
-    /// The file's texts, with the labels of a head.
-    pub(super) fn read(&self, path: &Path, head: &str, labels: LabelKind) -> CliResult<Dataset> {
-        let mut columns = Columns::new(self.text_column.as_str(), self.column_of(head)).with_label_kind(labels);
-        columns.format = self.format;
-        Dataset::read(path, &columns).map_err(|error| data_error(&error))
-    }
-}
-
-/// The labels that a head of this kind learns from.
-pub(super) fn labels_of(task: Task) -> LabelKind {
-    match task {
-        Task::Classification => LabelKind::Class,
-        Task::MultiLabel => LabelKind::Classes,
-        Task::Regression => LabelKind::Number,
-    }
-}
-
 /// A training, evaluation or prediction that could not be done.
 pub(super) fn train_error(error: &TrainError) -> CliError {
     match error {
@@ -235,8 +198,14 @@ pub(super) fn tokenize(model: &Model, data: &Dataset, head: &HeadConfig, max_len
 
 /// The length of texts, in tokens, that `--max-length` stands for.
 pub(super) fn max_length(model: &Model, asked: Option<usize>) -> CliResult<usize> {
-    let most = model.tokenizer.max_length();
+    let (least, most) = (model.tokenizer.min_length(), model.tokenizer.max_length());
     match asked {
+        Some(asked) if asked < least => Err(CliError::mistake(format!(
+            "--max-length is {asked}, but the model {} begins and ends each text with {} special tokens: --max-length must \
+             be at least {least}",
+            model.name,
+            least - 1
+        ))),
         Some(asked) if asked > most => Err(CliError::mistake(format!(
             "--max-length is {asked}, but the model {} takes {most} tokens at most",
             model.name

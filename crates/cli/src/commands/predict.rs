@@ -6,13 +6,14 @@ use std::path::{Path, PathBuf};
 use burn_adapters_composition::HeadSetup;
 use burn_adapters_files::open;
 use burn_adapters_heads::HeadConfig;
-use burn_adapters_train::{Columns, DataError, Dataset, Example, Format, RowProblem, TokenData, Truncation};
+use burn_adapters_train::{Columns, DataError, Dataset, Example, Format, Header, RowProblem, TokenData, Truncation};
 use clap::Args;
 
 use super::DeviceArguments;
 use super::answers::answers;
+use super::data::{HEADER_HELP, HeaderArguments, data_error};
 use super::feed::{Feed, FeedError, Reading};
-use super::model::{Model, data_error, max_length, train_error};
+use super::model::{Model, max_length, train_error};
 use super::predictions::{Block, Kind, Printer};
 use super::routes::{self, Routes};
 use super::setup::{Loaded, SETUP_HELP, SetupArguments};
@@ -58,6 +59,9 @@ pub(super) struct Arguments {
     /// The column of the text in a .csv, .tsv or .jsonl file: its name, or its number from 0.
     #[arg(long, value_name = "COLUMN", default_value = "text")]
     text_column: String,
+
+    #[command(flatten)]
+    header: HeaderArguments,
 
     /// Read the input as this, whatever its name.
     #[arg(long, value_name = "lines|csv|tsv|jsonl", value_parser = parse_format)]
@@ -160,7 +164,7 @@ impl Arguments {
             let opened = open(path).map_err(|error| {
                 CliError::file(error).with_help("--input takes a file, or `-` for what is piped in")
             })?;
-            CliResult::Ok(Feed::file(&name, &reading, opened.file))
+            Feed::file(&name, &reading, opened.file).map_err(|error| CliError::io("read", path, &error))
         };
         let first = self.check(feed()?)?;
         Ok((Texts::Feed(Box::new(feed()?)), Some(first)))
@@ -189,7 +193,13 @@ impl Arguments {
                 let text = self.text_column.as_str();
                 let columns =
                     route.as_deref().map_or_else(|| Columns::unlabelled(text), |route| routes::columns(text, route));
-                Ok(Reading::Table(format, columns.with_empty_texts(true)))
+                let columns = columns.with_header(self.header.header()).with_empty_texts(true);
+                // The first rows are predicted before it could be told from the others.
+                if format != Format::JsonLines && columns.header == Header::Auto && !columns.any_named() {
+                    let message = "columns are given by number, and line 1 may be a header or the first text";
+                    return Err(CliError::mistake(format!("{}: {message}", self.source())).with_help(HEADER_HELP));
+                }
+                Ok(Reading::Table(format, columns))
             }
         }
     }

@@ -11,8 +11,9 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use super::DeviceArguments;
+use super::data::data_error;
 use super::job::{Done, Job, Saved, write_json};
-use super::model::{check_fits, data_error, make_output, max_length, tokenize, train_error};
+use super::model::{check_fits, make_output, max_length, tokenize, train_error};
 use super::predictions::table as predictions_table;
 use super::report::{confusion_json, confusion_table};
 use crate::device::Found;

@@ -10,8 +10,9 @@ use burn_adapters_model::{AdapterBank, Setup};
 use burn_adapters_train::{Dataset, TokenData};
 use serde_json::{Map, Value, json};
 
+use super::data::data_error;
 use super::job::{Run, Saved, save_history};
-use super::model::{Model, bank_error, checkpoint_error, data_error, tokenize, train_error};
+use super::model::{Model, bank_error, checkpoint_error, tokenize, train_error};
 use super::plan::{Plan, Shape};
 use crate::draw;
 use crate::error::{CliError, CliResult};
@@ -151,6 +152,8 @@ impl Ready {
             Shape::One => json!({
                 "name": first, "adapter_parameters": self.adapter_parameters(first),
                 "head_parameters": self.head_parameters(first),
+                "loaded": self.parts.iter().any(|part| part.loaded),
+                "head_loaded": self.parts.iter().any(|part| part.head_loaded),
             }),
             Shape::Branches => {
                 let part = |part: &Part| {

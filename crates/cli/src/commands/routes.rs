@@ -3,10 +3,11 @@
 use std::collections::BTreeSet;
 
 use burn_adapters_model::Setup;
-use burn_adapters_train::{Columns, DataError, Dataset, Example, Format, Label, LabelKind, TokenData};
+use burn_adapters_train::{Columns, DataError, Dataset, Example, Header, Label, LabelKind, Source, TokenData};
 
 use super::answers::by_length;
-use super::model::{bank_error, data_error};
+use super::data::data_error;
+use super::model::bank_error;
 use super::setup::{Loaded, UNKNOWN_ADAPTER};
 use crate::error::{CliError, CliResult};
 
@@ -14,15 +15,9 @@ use crate::error::{CliError, CliResult};
 pub(super) type Routes = Vec<Option<String>>;
 
 /// Reads texts with the column that names each one's adapter; the texts come back without labels.
-pub(super) fn read(
-    source: &str,
-    bytes: &[u8],
-    format: Format,
-    text_column: &str,
-    route: &str,
-) -> CliResult<(Dataset, Routes)> {
-    let columns = columns(text_column, route);
-    let data = Dataset::parse(source, bytes, format, &columns).map_err(|error| match &error {
+pub(super) fn read(source: &Source, text_column: &str, route: &str, header: Header) -> CliResult<(Dataset, Routes)> {
+    let columns = columns(text_column, route).with_header(header);
+    let data = Dataset::from_source(source, &columns).map_err(|error| match &error {
         DataError::MissingColumn { .. } => {
             data_error(&error).with_help("--text-column and --route name the columns, or number them from 0")
         }
@@ -30,19 +25,18 @@ pub(super) fn read(
     })?;
     let routes = data.examples().iter().map(adapter_of).collect();
     let texts = data.examples().iter().map(|example| Example { label: None, ..example.clone() }).collect();
-    Ok((Dataset::from_examples(source, texts).map_err(|error| data_error(&error))?, routes))
+    Ok((Dataset::from_examples(data.source(), texts).map_err(|error| data_error(&error))?, routes))
 }
 
 /// The columns of texts and of their adapters.
 pub(super) fn columns(text_column: &str, route: &str) -> Columns {
-    // Of all kinds of labels only lists may be empty.
-    Columns::new(text_column, route).with_label_kind(LabelKind::Classes)
+    Columns::new(text_column, route).with_label_kind(LabelKind::Optional)
 }
 
 /// The adapter that a row names.
 pub(super) fn adapter_of(example: &Example) -> Option<String> {
     match &example.label {
-        Some(Label::Classes(names)) => Some(names.join("|")).filter(|name| !name.is_empty() && name != "none"),
+        Some(Label::Class(name)) => Some(name.clone()).filter(|name| name != "none"),
         _ => None,
     }
 }

@@ -2,25 +2,30 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 
 use burn::tensor::Device;
-use burn_adapters_checkpoint::{HeadFolder, load_adapter, load_head};
+use burn_adapters_checkpoint::{load_adapter, load_head};
 use burn_adapters_fusion::FusionConfig;
-use burn_adapters_heads::HeadConfig;
+use burn_adapters_heads::{HeadConfig, Task};
 use burn_adapters_model::{AdapterBank, Setup};
-use burn_adapters_train::{AdamWOptions, Dataset, LabelKind, Metric, Schedule, Stopped, TrainConfig, Warmup};
-use clap::{Args, ValueEnum};
+use burn_adapters_train::{
+    AdamWOptions, ClassWeights, Dataset, LabelKind, Metric, Schedule, Source, Stopped, TrainConfig, Warmup,
+};
+use clap::Args;
 use serde_json::json;
 
 use super::DeviceArguments;
+use super::data::{self, LabelledArguments, TaskName, data_error};
+use super::given::Given;
 use super::job::Run;
 use super::model::{
-    LabelledArguments, Model, bank_error, check_fits, data_error, make_output, max_length, parse_name, report_loaded,
-    train_error, warn_notes,
+    Model, add_adapter, bank_error, check_fits, make_output, max_length, parse_name, report_loaded, train_error,
+    warn_notes,
 };
 use super::plan::{Configs, Plan, Shape, fusion_config};
 use super::ready::{Labelled, Part, Ready, Written, add_fusions};
-use super::setup::{check_adapters, check_names, folder_error, named};
+use super::setup::{check_adapters, check_names, folder_error};
 use crate::error::{CliError, CliResult};
 use crate::output::{self, duration, shown};
 use crate::progress::Style;
@@ -38,6 +43,7 @@ Examples:
     --config lora --config mood=seq_bn --label-column stars=stars --label-column mood=mood --output both
   burn-adapters train --model all-MiniLM-L6-v2 --data reviews.csv --setup 'Fuse(films, tweets)' \\
     --adapter films=a --adapter tweets=b --fusion-config dynamic --output fusion
+  burn-adapters train --model all-MiniLM-L6-v2 --data more.csv --adapter reviews-adapter --output reviews-2
 
 What --setup trains:
   Stack(language, NAME)   the new adapter NAME, which is the last, or in the last
@@ -62,8 +68,8 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "DIR")]
     model: PathBuf,
 
-    /// The labelled data: a .csv, .tsv or .jsonl file.
-    #[arg(long, value_name = "FILE")]
+    /// The labelled data: a .csv, .tsv or .jsonl file, also compressed (.csv.gz); `-` for standard input, with --format.
+    #[arg(long, value_name = "FILE|-")]
     data: PathBuf,
 
     /// What to train: a configuration such as `lora[r=16]`, or a JSON file that holds one; `burn-adapters methods` lists
@@ -72,7 +78,8 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "[NAME=]STRING|FILE")]
     config: Vec<String>,
 
-    /// The adapter's name, `adapter` by default; with Fuse in --setup that of the head.
+    /// The adapter's name: `adapter` by default, or that of the adapter that --adapter continues; with Fuse in --setup the
+    /// name of the head.
     #[arg(long, value_name = "NAME", value_parser = parse_name)]
     name: Option<String>,
 
@@ -80,9 +87,9 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "TEXT")]
     setup: Option<String>,
 
-    /// The folder of an adapter of --setup; may be given several times. It is called by the name in its
-    /// adapter_config.json, or by NAME.
-    #[arg(long, value_name = "[NAME=]DIR", requires = "setup")]
+    /// The folder of an adapter to train further, with its head; or of an adapter of --setup, where it may be given several
+    /// times. It is called by the name in its adapter_config.json, or by NAME.
+    #[arg(long, value_name = "[NAME=]DIR")]
     adapter: Vec<String>,
 
     /// How a fusion is made: `static`, `dynamic` or one with attributes such as `dynamic[temperature=True]`, or a JSON
@@ -102,15 +109,21 @@ pub(super) struct Arguments {
     #[command(flatten)]
     columns: LabelledArguments,
 
-    /// What labels are: one class, several classes (their names joined with `|`), or a number to be predicted.
-    #[arg(long, value_enum, value_name = "KIND", default_value_t = Labels::Class)]
-    labels: Labels,
+    /// What to learn from the labels: one class for each text, any number of classes (their names joined with `|`, or a
+    /// vector such as [0, 1, 1]), or a number to be predicted. By default what the head of the adapter learns that is
+    /// trained further, or else classification.
+    #[arg(long, value_enum, value_name = "TASK", conflicts_with = "labels")]
+    task: Option<TaskName>,
 
-    /// Labelled data to evaluate on after each epoch.
-    #[arg(long, value_name = "FILE", conflicts_with = "eval_fraction")]
+    /// The former name of --task.
+    #[arg(long, value_enum, value_name = "KIND", hide = true)]
+    labels: Option<TaskName>,
+
+    /// Labelled data to evaluate on after each epoch; `-` for standard input, with --format.
+    #[arg(long, value_name = "FILE|-", conflicts_with = "eval_fraction")]
     eval: Option<PathBuf>,
 
-    /// Hold out this part of the data (such as 0.1) to evaluate on after each epoch.
+    /// Hold out this fraction of the data (such as 0.1), of each class its share, to evaluate on after each epoch.
     #[arg(long, value_name = "F")]
     eval_fraction: Option<f64>,
 
@@ -127,17 +140,6 @@ pub(super) struct Arguments {
     /// Print JSON.
     #[arg(long)]
     json: bool,
-}
-
-/// What labels are.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Labels {
-    /// One class of several.
-    Class,
-    /// Any number of classes.
-    Classes,
-    /// A number.
-    Number,
 }
 
 /// How to train.
@@ -166,6 +168,11 @@ struct Options {
     /// For how long the learning rate rises: steps (100), or a part of all steps (0.06).
     #[arg(long, value_name = "STEPS|PART", default_value = "0", value_parser = parse_warmup)]
     warmup: Warmup,
+
+    /// How much each class weighs in the loss: `balanced` (the rarer, the more), or weights by name such as a=1,b=2.5.
+    /// Evaluations are not weighted.
+    #[arg(long, value_name = "balanced|a=W,b=W", value_parser = ClassWeights::from_str)]
+    class_weights: Option<ClassWeights>,
 
     /// How strongly weights are drawn to 0.
     #[arg(long, value_name = "W", default_value_t = 0.0)]
@@ -196,6 +203,13 @@ struct Options {
     seed: u64,
 }
 
+/// The head that an adapter is trained with.
+struct ChosenHead {
+    config: HeadConfig,
+    /// It is that of the adapter, not new.
+    loaded: bool,
+}
+
 fn parse_schedule(text: &str) -> Result<Schedule, String> {
     match text {
         "constant" => Ok(Schedule::Constant),
@@ -219,23 +233,31 @@ impl Arguments {
     pub(super) fn run(self, style: Style) -> CliResult {
         let config = self.train_config();
         config.check().map_err(|error| train_error(&error))?;
-        let plan = Plan::new(self.setup.as_deref(), self.name.as_deref())?;
+        let mut given = Given::read(&self.adapter, self.setup.is_some(), self.name.as_deref())?;
+        let continued = given.first().filter(|_| self.setup.is_none()).map(|given| given.name.clone());
+        let plan = Plan::new(self.setup.as_deref(), continued.as_deref().or(self.name.as_deref()))?;
         let configs = Configs::read(&self.config)?;
         let fusion = self.fusion(&plan, &configs)?;
         self.columns.check_names(&plan.names(), "the heads that are trained")?;
-        let (train, evaluation) = self.data(&plan)?;
-        let heads = train.iter().map(|(_, data)| data.head_config());
-        let heads = heads.collect::<Result<Vec<_>, _>>().map_err(|error| data_error(&error))?;
         if fusion.is_none() {
-            // An adapter that --adapter loads has a configuration, but which ones are loaded is not known yet.
-            for name in plan.names() {
-                check_fits(&configs.of(name)?, &self.model)?;
+            for given in given.iter_mut().filter(|given| plan.names().contains(&given.name.as_str())) {
+                given.check_config(plan.shape, &configs)?;
+                given.read_head()?;
             }
         }
+        given.iter().try_for_each(|given| given.check_output(&self.output))?;
+        let trained = |name: &str| given.iter().find(|given| fusion.is_none() && given.name == name);
+        for name in plan.names().into_iter().filter(|name| fusion.is_none() && trained(name).is_none()) {
+            check_fits(&configs.of(name)?, &self.model)?;
+        }
+        let (train, evaluation) = self.data(&plan, &|name| trained(name)?.head.as_ref().map(HeadConfig::task))?;
+        let heads = train.iter().map(|(name, data)| self.head(data, trained(name)));
+        let heads = heads.collect::<CliResult<Vec<_>>>()?;
+        data::warn(train.iter().zip(&heads).map(|((_, data), head)| (data, &head.config)));
 
         let device = self.device.open(style)?.device;
         let model = self.device.load(&self.model, &device, style)?;
-        let ready = self.prepare(&plan, &configs, fusion.as_ref(), (&train, heads), &model, &device, style)?;
+        let ready = self.prepare(&plan, &configs, fusion.as_ref(), &given, heads, &model, &device, style)?;
         let max_length = max_length(&model, self.options.max_length)?;
         let train = ready.tokens(&model, &train, max_length)?;
         let evaluation = evaluation.map(|data| ready.tokens(&model, &data, max_length)).transpose()?;
@@ -244,6 +266,32 @@ impl Arguments {
         let written = ready.save(&run, &self.output, &model.name)?;
         self.clear_checkpoints(run.trained.stopped)?;
         if self.json { self.print_json(&ready, &run, &written) } else { self.print(&ready, &run, &written) }
+    }
+
+    /// The head that learns some data: that of the loaded adapter if it has these labels, or else a new one.
+    fn head(&self, data: &Dataset, given: Option<&Given>) -> CliResult<ChosenHead> {
+        if let Some(head) = given.and_then(|given| given.head.as_ref())
+            && data.labels(head).is_ok()
+        {
+            return Ok(ChosenHead { config: head.clone(), loaded: true });
+        }
+        let config = match self.task() {
+            Some(task) => data.head_config_for(task),
+            None => data.head_config(),
+        };
+        let config = config.map_err(|error| data_error(&error))?;
+        if let Some(width) = data.vector_width() {
+            draw::warning(&format!(
+                "{}: the labels are vectors of {width} entries, whose classes are called `LABEL_0`, `LABEL_1` and so on: \
+                 --label-names a,b,c names them",
+                data.source()
+            ));
+        }
+        Ok(ChosenHead { config, loaded: false })
+    }
+
+    fn task(&self) -> Option<Task> {
+        self.task.or(self.labels).map(TaskName::task)
     }
 
     /// The configuration of fusions, if any are trained; and what else was given must make sense with that.
@@ -274,37 +322,31 @@ impl Arguments {
         plan: &Plan,
         configs: &Configs,
         fusion: Option<&FusionConfig>,
-        (train, mut heads): (&Labelled, Vec<HeadConfig>),
+        given: &[Given],
+        heads: Vec<ChosenHead>,
         model: &Model,
         device: &Device,
         style: Style,
     ) -> CliResult<Ready> {
         let mut bank = AdapterBank::new(model.bert.spec(), &device.clone().autodiff());
-        let mut folders = Vec::new();
-        for text in &self.adapter {
-            let (name, dir) = named(text);
-            let report = load_adapter(dir, &mut bank, name).map_err(|error| folder_error(&error))?;
+        for Given { name, dir, .. } in given {
+            let report = load_adapter(dir, &mut bank, Some(name)).map_err(|error| folder_error(&error))?;
             report_loaded(&report, style);
-            folders.push((report.name, dir));
         }
+        let loaded = |name: &str| given.iter().find(|given| given.name == name);
         let mut parts = Vec::new();
         let mut fusions = Vec::new();
         let seed = self.options.seed;
         match fusion {
             None => {
                 for (index, name) in plan.names().into_iter().enumerate() {
-                    let loaded = folders.iter().find(|(loaded, _)| loaded == name).map(|(_, dir)| *dir);
-                    if plan.shape == Shape::Branches && loaded.is_some() {
-                        if configs.names(name) {
-                            let message = format!("--config {name}=…, but the adapter `{name}` is loaded, not new");
-                            return Err(CliError::mistake(message).with_help("leave one of --config and --adapter out"));
-                        }
+                    if let Some(given) = loaded(name) {
+                        style.say(format_args!("training the adapter `{name}` of {} further", given.dir.display()));
                         parts.push(Part { name: name.to_owned(), loaded: true, head_loaded: false });
                         continue;
                     }
                     let seed = seed.wrapping_add(index as u64);
-                    let report = bank.add_for(&model.bert, name, configs.of(name)?, seed);
-                    let report = report.map_err(|error| folder_error(&error.into()))?;
+                    let report = add_adapter(&mut bank, model, name, configs.of(name)?, seed)?;
                     warn_notes(name, &report.notes);
                     parts.push(Part { name: name.to_owned(), loaded: false, head_loaded: false });
                 }
@@ -334,26 +376,27 @@ impl Arguments {
         let setup = setup.skip_layers(self.skip_layers.iter().copied());
         bank.hooks(&setup).map_err(|error| bank_error(&error))?;
 
-        for (index, (name, data)) in train.iter().enumerate() {
-            let folder = folders.iter().find(|(loaded, dir)| loaded == name && HeadFolder::exists(dir));
-            if let Some((_, dir)) = folder.filter(|_| plan.shape == Shape::Branches) {
-                let report = load_head(dir, &mut bank, Some(name)).map_err(|error| folder_error(&error))?;
+        for (index, (name, head)) in plan.names().into_iter().zip(&heads).enumerate() {
+            let given = loaded(name).filter(|_| fusion.is_none());
+            if let (Some(given), true) = (given, head.loaded) {
+                let report = load_head(&given.dir, &mut bank, Some(name)).map_err(|error| folder_error(&error))?;
                 warn_notes(name, &report.notes);
-                let known = bank.head(name).map_err(|error| bank_error(&error))?.config().clone();
-                if data.labels(&known).is_ok() {
-                    heads[index] = known;
-                    parts.iter_mut().filter(|part| part.name == *name).for_each(|part| part.head_loaded = true);
-                    continue;
-                }
-                draw::warning(&format!(
-                    "the head in {} was made for other labels than the data's: `{name}` gets a new head",
-                    dir.display()
-                ));
-                let _ = bank.remove_head(name);
+                parts.iter_mut().filter(|part| part.name == name).for_each(|part| part.head_loaded = true);
+                continue;
+            }
+            if let Some(given) = given {
+                let dir = given.dir.display();
+                draw::warning(&match given.head {
+                    Some(_) => {
+                        format!("the head in {dir} was made for other labels than the data's: `{name}` gets a new head")
+                    }
+                    None => format!("{dir} holds no head: `{name}` gets a new head"),
+                });
             }
             let seed = seed.wrapping_add(index as u64);
-            bank.add_head_seeded(name, &heads[index], seed).map_err(|error| bank_error(&error))?;
+            bank.add_head_seeded(name, &head.config, seed).map_err(|error| bank_error(&error))?;
         }
+        let heads = heads.into_iter().map(|head| head.config).collect();
         Ok(Ready { plan: plan.clone(), bank, setup, parts, fusions, heads })
     }
 
@@ -376,6 +419,7 @@ impl Arguments {
             .with_resume(self.resume);
         config.best = options.best;
         config.patience = options.patience;
+        config.class_weights = options.class_weights.clone();
         config
     }
 
@@ -392,29 +436,30 @@ impl Arguments {
         fs::remove_dir_all(&dir).map_err(|error| CliError::io("remove", &dir, &error))
     }
 
-    /// What to train on and what to evaluate on, with the labels of each head.
-    fn data(&self, plan: &Plan) -> CliResult<(Labelled, Option<Labelled>)> {
-        let kind = match self.labels {
-            Labels::Class => LabelKind::Class,
-            Labels::Classes => LabelKind::Classes,
-            Labels::Number => LabelKind::Number,
-        };
-        let read = |path: &Path| {
-            let read = |name: &str| Ok((name.to_owned(), self.columns.read(path, name, kind)?));
+    /// What to train on and what to evaluate on, with the labels of each head; `task` is what a loaded head learns.
+    fn data(&self, plan: &Plan, task: &dyn Fn(&str) -> Option<Task>) -> CliResult<(Labelled, Option<Labelled>)> {
+        if self.data == Path::new("-") && self.eval.as_deref() == Some(Path::new("-")) {
+            return Err(CliError::mistake("--data and --eval cannot both be standard input"));
+        }
+        let read = |source: &Source| {
+            let read = |name: &str| {
+                let task = self.task().or_else(|| task(name));
+                let kind = task.map_or(LabelKind::Class, data::labels_of);
+                Ok((name.to_owned(), self.columns.read(source, name, kind)?))
+            };
             plan.names().into_iter().map(read).collect::<CliResult<Labelled>>()
         };
-        let data = read(&self.data)?;
+        let data = read(&self.columns.source(&self.data, "--data")?)?;
         match (&self.eval, self.eval_fraction) {
-            (Some(path), _) => Ok((data, Some(read(path)?))),
+            (Some(path), _) => Ok((data, Some(read(&self.columns.source(path, "--eval")?)?))),
             (None, Some(fraction)) => {
                 // The same rows are held out whatever the labels are.
-                let split = |(name, data): (String, Dataset)| {
-                    let (train, held_out) = data.split_fraction(fraction, self.options.seed)?;
-                    Ok(((name.clone(), train), (name, held_out)))
-                };
-                let split: Result<Vec<_>, _> = data.into_iter().map(split).collect();
-                let (train, held_out) = split.map_err(|error| data_error(&error))?.into_iter().unzip();
-                Ok((train, Some(held_out)))
+                let (names, data): (Vec<String>, Vec<Dataset>) = data.into_iter().unzip();
+                let split = Dataset::split_together(data, fraction, self.options.seed);
+                let (train, held_out): (Vec<_>, Vec<_>) =
+                    split.map_err(|error| data_error(&error))?.into_iter().unzip();
+                let named = |data: Vec<Dataset>| names.iter().cloned().zip(data).collect::<Labelled>();
+                Ok((named(train), Some(named(held_out))))
             }
             (None, None) => Ok((data, None)),
         }

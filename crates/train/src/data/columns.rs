@@ -67,16 +67,21 @@ pub enum LabelKind {
     /// The name of one class: any text, a whole number, a truth value.
     #[default]
     Class,
-    /// The names of all classes that apply: separated by `|`, or a JSON array; an empty cell is none.
+    /// All classes that apply. Either their names, separated by `|` or in a JSON array (an empty cell is none), or a vector
+    /// with an entry of 0 or 1 (or true or false) for each class: `[0, 1, 1]`.
     Classes,
     /// A number, for regression.
     Number,
+    /// Any text, which may be absent: not a label to learn, but something else that stands beside each text.
+    Optional,
 }
 
 /// Whether the first line of a CSV or TSV file names the columns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Header {
-    /// It does if any column is asked for by name.
+    /// It does if any column is requested by name. If all are by number, it is an example, provided that this can be told
+    /// from its label (a number to be predicted, or a class that comes up again); otherwise reading fails with
+    /// [`DataError::HeaderOrExample`].
     #[default]
     Auto,
     /// It does.
@@ -97,12 +102,14 @@ pub enum Format {
 }
 
 impl Format {
-    /// The format that a file's extension stands for.
+    /// The format that a file's extension stands for; `.gz` behind it is left aside.
     ///
     /// # Errors
     /// If it stands for none.
     pub fn of_path(path: &Path) -> Result<Self, DataError> {
-        let extension = path.extension().map(|extension| extension.to_string_lossy().to_lowercase());
+        let lower = |path: &Path| path.extension().map(|extension| extension.to_string_lossy().to_lowercase());
+        let packed = lower(path).filter(|extension| extension == "gz").and(path.file_stem().map(Path::new));
+        let extension = packed.map_or_else(|| lower(path), lower);
         match extension.as_deref() {
             Some("csv") => Ok(Format::Csv),
             Some("tsv" | "tab") => Ok(Format::Tsv),
@@ -200,14 +207,17 @@ impl Columns {
         self
     }
 
+    /// Whether a column is requested by its name, which takes a header.
+    pub fn any_named(&self) -> bool {
+        let named = |column: &Column| matches!(column, Column::Name(_));
+        named(&self.text) || self.label.as_ref().is_some_and(named)
+    }
+
     pub(super) fn has_header(&self) -> bool {
         match self.header {
             Header::Yes => true,
             Header::No => false,
-            Header::Auto => {
-                let named = |column: &Column| matches!(column, Column::Name(_));
-                named(&self.text) || self.label.as_ref().is_some_and(named)
-            }
+            Header::Auto => self.any_named(),
         }
     }
 }

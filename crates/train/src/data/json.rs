@@ -3,97 +3,111 @@
 use burn_adapters_files::parse_json;
 use serde_json::Value;
 
-use super::error::{Problem, Problems};
-use super::{Column, Columns, DataError, Example, Label, LabelKind};
+use super::error::Problem;
+use super::lists::{self, Form};
+use super::read::{self, Reader};
+use super::{Column, DataError, Label, LabelKind};
 
-/// The examples of a JSON Lines file; what is wrong with single rows goes to `problems`.
-pub(super) fn examples(
-    source: &str,
-    bytes: &[u8],
-    columns: &Columns,
-    problems: &mut Problems,
-) -> Result<Vec<Example>, DataError> {
+/// Reads the examples of a JSON Lines file.
+pub(super) fn read(bytes: &[u8], reader: &mut Reader<'_>) -> Result<(), DataError> {
     let key = |column: &Column| match column {
         Column::Name(name) => name.clone(),
         Column::Number(number) => number.to_string(),
     };
-    let text_key = key(&columns.text);
-    let label_key = columns.label.as_ref().map(key);
+    let text_key = key(&reader.columns.text);
+    let label_key = reader.columns.label.as_ref().map(key);
+    let malformed = |message: String| Err(DataError::Malformed { source_name: reader.source.to_owned(), message });
+    if label_key.as_ref() == Some(&text_key) {
+        return malformed(format!("text and label are both to be read from the key `{text_key}`"));
+    }
     let bytes = bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(bytes);
     if bytes.trim_ascii_start().starts_with(b"[") {
-        return Err(DataError::Malformed {
-            source_name: source.to_owned(),
-            message: "a JSON array: expected JSON Lines, one object a line and no brackets around them".into(),
-        });
+        return malformed("a JSON array: expected JSON Lines, one object a line and no brackets around them".into());
     }
-    let mut examples = Vec::new();
     for (index, line) in bytes.split(|byte| *byte == b'\n').enumerate() {
         if line.trim_ascii().is_empty() {
             continue;
         }
-        match example(line, &text_key, label_key.as_deref(), columns) {
-            Ok((text, label)) => examples.push(Example { text, label, line: index + 1 }),
-            Err(problem) => problems.push(index + 1, problem),
+        match example(line, &text_key, label_key.as_deref(), index + 1, reader) {
+            Ok((text, label)) => reader.push(index + 1, text, label),
+            Err(problem) => reader.problems.push(index + 1, problem),
         }
     }
-    Ok(examples)
+    Ok(())
 }
 
 fn example(
-    line: &[u8],
+    json: &[u8],
     text_key: &str,
     label_key: Option<&str>,
-    columns: &Columns,
-) -> Result<(String, Option<Label>), Problem> {
-    let line = std::str::from_utf8(line).map_err(|_| Problem::InvalidUtf8)?;
-    let value = parse_json(line).map_err(|error| Problem::BrokenJson { message: error.to_string() })?;
-    let Value::Object(object) = value else {
-        return Err(Problem::BrokenJson { message: format!("{}: expected an object", named(&value)) });
+    line: usize,
+    reader: &mut Reader<'_>,
+) -> Result<(String, Option<(Label, Form)>), Problem> {
+    let json = std::str::from_utf8(json).map_err(|_| Problem::InvalidUtf8)?;
+    // The place within the line is the parser's; the line is told beside it.
+    let broken = |error: burn_adapters_files::JsonError| {
+        let message = error.message.replace(" at line 1 column ", " at column ");
+        Problem::BrokenJson { message }
     };
-    let get = |key: &str| object.get(key).ok_or_else(|| Problem::MissingKey { key: key.to_owned() });
-    let text = match get(text_key)? {
-        Value::String(text) if !columns.empty_texts && text.trim().is_empty() => return Err(Problem::EmptyText),
-        Value::String(text) => text.clone(),
+    let Value::Object(mut object) = parse_json(json).map_err(broken)? else {
+        return Err(Problem::BrokenJson {
+            message: "expected an object, such as {\"text\": …, \"label\": …}".into()
+        });
+    };
+    let mut take = |key: &str| object.remove(key).ok_or_else(|| Problem::MissingKey { key: key.to_owned() });
+    let text = match take(text_key)? {
+        Value::String(text) if !reader.columns.empty_texts && text.trim().is_empty() => {
+            return Err(Problem::EmptyText);
+        }
+        Value::String(text) => text,
         other => {
-            return Err(Problem::WrongType { what: "text", found: named(other), expected: "a string" });
+            return Err(Problem::WrongType { what: "text", found: named(&other), expected: "a string" });
         }
     };
-    let label = label_key.map(|key| label(get(key)?, columns.label_kind)).transpose()?;
-    Ok((text, label))
+    let Some(key) = label_key else { return Ok((text, None)) };
+    let value = take(key)?;
+    let kind = reader.columns.label_kind;
+    if let (Value::String(cell), LabelKind::Class | LabelKind::Optional) = (&value, kind) {
+        reader.note_trim(line, cell);
+    }
+    Ok((text, label(&value, kind)?))
 }
 
-fn label(value: &Value, kind: LabelKind) -> Result<Label, Problem> {
-    match kind {
-        LabelKind::Class => class_name(value).map(Label::Class),
-        LabelKind::Classes => match value {
-            Value::Array(names) => names.iter().map(class_name).collect::<Result<_, _>>().map(Label::Classes),
-            Value::String(names) => Ok(Label::Classes(super::read::separated(names))),
-            other => Err(Problem::WrongType {
-                what: "label",
-                found: named(other),
-                expected: "an array of names, or names separated by `|`",
-            }),
-        },
+fn label(value: &Value, kind: LabelKind) -> Result<Option<(Label, Form)>, Problem> {
+    let absent = match value {
+        Value::Null => true,
+        Value::String(text) => text.trim().is_empty(),
+        _ => false,
+    };
+    let label = match kind {
+        LabelKind::Optional if absent => return Ok(None),
+        LabelKind::Class | LabelKind::Optional => Label::Class(class_name(value)?),
+        LabelKind::Classes => return lists::of_json(value).map(Some),
         LabelKind::Number => match value {
-            Value::Number(number) => Ok(Label::Number(number.as_f64().unwrap_or(f64::NAN))),
-            Value::String(text) => super::read::number(text),
-            Value::Null => Err(Problem::EmptyLabel),
-            other => Err(Problem::NotANumber { found: named(other) }),
+            Value::Number(number) => Label::Number(number.as_f64().unwrap_or(f64::NAN)),
+            Value::String(text) => read::number(text)?,
+            Value::Null => return Err(Problem::EmptyLabel),
+            other => return Err(Problem::NotANumber { found: named(other) }),
         },
-    }
+    };
+    Ok(Some((label, Form::Names)))
 }
 
-fn class_name(value: &Value) -> Result<String, Problem> {
-    match value {
-        Value::String(name) if name.trim().is_empty() => Err(Problem::EmptyLabel),
-        Value::Null => Err(Problem::EmptyLabel),
-        Value::String(name) => Ok(name.trim().to_owned()),
-        Value::Number(_) | Value::Bool(_) => Ok(value.to_string()),
-        other => Err(Problem::WrongType { what: "label", found: named(other), expected: "a name or a number" }),
-    }
+pub(super) fn class_name(value: &Value) -> Result<String, Problem> {
+    let name = match value {
+        Value::String(name) if name.trim().is_empty() => return Err(Problem::EmptyLabel),
+        Value::Null => return Err(Problem::EmptyLabel),
+        Value::String(name) => name.trim().to_owned(),
+        Value::Number(_) | Value::Bool(_) => value.to_string(),
+        other => {
+            return Err(Problem::WrongType { what: "label", found: named(other), expected: "a name or a number" });
+        }
+    };
+    read::check_length(&name)?;
+    Ok(name)
 }
 
-fn named(value: &Value) -> String {
+pub(super) fn named(value: &Value) -> String {
     match value {
         Value::Null => "null".into(),
         Value::Bool(value) => format!("the truth value {value}"),

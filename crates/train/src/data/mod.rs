@@ -1,20 +1,22 @@
 //! Labelled text: reading it, naming its labels, splitting it.
 
 mod columns;
+mod doubts;
 mod error;
 mod json;
 mod labels;
+mod lists;
 mod read;
+mod source;
+mod split;
 mod table;
 
 pub use columns::{Column, Columns, Format, Header, LabelKind};
-pub use error::{DataError, Problem, RowProblem};
+pub(crate) use error::listed;
+pub use error::{DataError, Doubt, Problem, RowProblem};
+pub use source::Source;
 
 use std::path::Path;
-
-use rand::SeedableRng;
-use rand::rngs::StdRng;
-use rand::seq::SliceRandom;
 
 /// A label as it stands in the data.
 #[derive(Debug, Clone, PartialEq)]
@@ -23,6 +25,8 @@ pub enum Label {
     Class(String),
     /// The names of all classes that apply; there may be none.
     Classes(Vec<String>),
+    /// For each class, in the order of the head's labels, whether it applies.
+    Vector(Vec<bool>),
     /// A number, for regression.
     Number(f64),
 }
@@ -55,14 +59,18 @@ pub struct Example {
 pub struct Dataset {
     source: String,
     examples: Vec<Example>,
+    /// The names of the classes, where they were given.
+    names: Option<Vec<String>>,
+    /// How many labels had spaces around them in the file, and the first line of one.
+    trimmed: Option<(usize, usize)>,
 }
 
 impl Dataset {
     /// Reads a file; its format is told by the columns, or else by the extension: `.csv`, `.tsv` or `.tab`, `.jsonl`,
-    /// `.ndjson` or `.json` (an object a line).
+    /// `.ndjson` or `.json` (an object a line), each also compressed with gzip (`.csv.gz`).
     ///
     /// # Errors
-    /// If the file cannot be read, has no rows, lacks a column, or has bad rows: the first
+    /// If the file cannot be read, has no rows, lacks a column or has it twice, or has bad rows: the first
     /// [`DataError::SHOWN`] of them are named, with line and reason.
     ///
     /// ```no_run
@@ -72,7 +80,15 @@ impl Dataset {
     /// # Ok::<(), burn_adapters_train::DataError>(())
     /// ```
     pub fn read(path: impl AsRef<Path>, columns: &Columns) -> Result<Self, DataError> {
-        read::read(path.as_ref(), columns)
+        Self::from_source(&Source::open(path.as_ref(), columns.format)?, columns)
+    }
+
+    /// Parses what was read from a file or stream.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read).
+    pub fn from_source(source: &Source, columns: &Columns) -> Result<Self, DataError> {
+        Self::parse(&source.name, &source.bytes, source.format, columns)
     }
 
     /// Parses the bytes of a file; `source` names it in errors.
@@ -92,7 +108,11 @@ impl Dataset {
         if examples.is_empty() {
             return Err(DataError::Empty { source_name: source });
         }
-        Ok(Self { source, examples })
+        Ok(Self::new(source, examples))
+    }
+
+    fn new(source: impl Into<String>, examples: Vec<Example>) -> Self {
+        Self { source: source.into(), examples, names: None, trimmed: None }
     }
 
     /// Texts with the names of their classes, numbered from 1.
@@ -109,7 +129,7 @@ impl Dataset {
                 line: index + 1,
             })
             .collect();
-        Self { source: source.into(), examples }
+        Self::new(source, examples)
     }
 
     /// Texts without labels, numbered from 1.
@@ -119,7 +139,7 @@ impl Dataset {
             .enumerate()
             .map(|(index, text)| Example { text: text.into(), label: None, line: index + 1 })
             .collect();
-        Self { source: source.into(), examples }
+        Self::new(source, examples)
     }
 
     /// Where the data comes from, for messages.
@@ -148,43 +168,6 @@ impl Dataset {
             example.label = example.label.take().and_then(&mut map);
         }
         self
-    }
-
-    /// Holds out a fraction of the examples, drawn at random from `seed`: `(training, held out)`, each in the order of
-    /// the file. The number held out is rounded to the nearest.
-    ///
-    /// # Errors
-    /// If the fraction is not between 0 and 1, or leaves one part empty.
-    pub fn split_fraction(self, fraction: f64, seed: u64) -> Result<(Self, Self), DataError> {
-        let count = self.len();
-        let held_out = (count as f64 * fraction).round();
-        if !(fraction > 0.0 && fraction < 1.0) || held_out < 1.0 || held_out >= count as f64 {
-            return Err(DataError::BadSplit { how: format!("the fraction {fraction}"), examples: count });
-        }
-        let mut order: Vec<usize> = (0..count).collect();
-        order.shuffle(&mut StdRng::seed_from_u64(seed));
-        let mut held = vec![false; count];
-        order.iter().take(held_out as usize).for_each(|index| held[*index] = true);
-        Ok(self.split_by(|index| held[index]))
-    }
-
-    /// Holds out every `n`-th example, the first of all among them (`index % n == 0`): `(training, held out)`.
-    ///
-    /// # Errors
-    /// If one part would be empty.
-    pub fn split_every(self, n: usize) -> Result<(Self, Self), DataError> {
-        if n < 2 || self.len() < 2 {
-            return Err(DataError::BadSplit { how: format!("holding out every {n}th"), examples: self.len() });
-        }
-        Ok(self.split_by(|index| index % n == 0))
-    }
-
-    fn split_by(self, held_out: impl Fn(usize) -> bool) -> (Self, Self) {
-        let mut parts = (Vec::new(), Vec::new());
-        for (index, example) in self.examples.into_iter().enumerate() {
-            if held_out(index) { parts.1.push(example) } else { parts.0.push(example) }
-        }
-        (Self { source: self.source.clone(), examples: parts.0 }, Self { source: self.source, examples: parts.1 })
     }
 }
 

@@ -1,52 +1,180 @@
 //! From bytes to examples.
 
-use std::path::Path;
+use super::error::{Problem, Problems, shortened};
+use super::lists::{self, Form};
+use super::{Column, Columns, DataError, Dataset, Example, Format, Header, Label, LabelKind, json, source, table};
 
-use super::error::{Problem, Problems};
-use super::{Column, Columns, DataError, Dataset, Example, Format, Label, LabelKind, json, table};
-
-pub(super) fn read(path: &Path, columns: &Columns) -> Result<Dataset, DataError> {
-    let format = columns.format.map_or_else(|| Format::of_path(path), Ok)?;
-    let bytes = burn_adapters_files::read(path, burn_adapters_files::MAX_DATA)?;
-    parse(&path.display().to_string(), &bytes, format, columns)
-}
+/// A label longer than this, in characters, is a text from the wrong column.
+const MAX_LABEL: usize = 1000;
 
 pub(super) fn parse(source: &str, bytes: &[u8], format: Format, columns: &Columns) -> Result<Dataset, DataError> {
-    let mut problems = Problems::default();
-    let examples = match format {
-        Format::JsonLines => json::examples(source, bytes, columns, &mut problems)?,
-        Format::Csv => table_examples(source, table::csv_rows(bytes, &mut problems), columns, &mut problems)?,
-        Format::Tsv => table_examples(source, table::tsv_rows(bytes, &mut problems), columns, &mut problems)?,
-    };
-    problems.into_result(source)?;
-    Dataset::from_examples(source, examples)
+    source::check_text(source, bytes)?;
+    let mut reader = Reader::new(source, columns);
+    match format {
+        Format::JsonLines => json::read(bytes, &mut reader)?,
+        Format::Csv => {
+            let mut each = |line, cells: &[&[u8]]| reader.row(line, cells);
+            if let Some((line, problem)) = table::csv_rows(bytes, &mut each)? {
+                reader.problems.push(line, problem);
+            }
+        }
+        Format::Tsv => table::tsv_rows(bytes, &mut |line, cells| reader.row(line, cells))?,
+    }
+    reader.finish()
 }
 
-fn table_examples(
-    source: &str,
-    rows: Vec<table::Row>,
-    columns: &Columns,
-    problems: &mut Problems,
-) -> Result<Vec<Example>, DataError> {
-    let mut rows = rows.into_iter().peekable();
-    let Some((_, first)) = rows.peek() else { return Ok(Vec::new()) };
-    let first = first.clone();
-    let header = columns.has_header().then_some(first.as_slice());
-    if header.is_some() {
-        rows.next();
-    }
-    let text = index(source, &columns.text, header, &first)?;
-    let label = columns.label.as_ref().map(|column| index(source, column, header, &first)).transpose()?;
-    let mut examples = Vec::new();
-    for (line, mut cells) in rows {
-        let parsed = label.map(|label| parse_label(&cells[label], columns.label_kind)).transpose();
-        match parsed {
-            _ if !columns.empty_texts && cells[text].trim().is_empty() => problems.push(line, Problem::EmptyText),
-            Err(problem) => problems.push(line, problem),
-            Ok(label) => examples.push(Example { text: std::mem::take(&mut cells[text]), label, line }),
+/// Examples as they are read.
+pub(super) struct Reader<'a> {
+    pub(super) source: &'a str,
+    pub(super) columns: &'a Columns,
+    pub(super) problems: Problems,
+    examples: Vec<Example>,
+    /// The form of each label that is a list.
+    forms: Vec<Form>,
+    /// How many labels had spaces around them, and the first line of one.
+    trimmed: Option<(usize, usize)>,
+    layout: Option<Layout>,
+}
+
+/// What the first line of a table tells.
+struct Layout {
+    width: usize,
+    text: usize,
+    label: Option<usize>,
+    /// The cells of the first line, where it may be a header or an example.
+    doubtful: Option<Vec<String>>,
+}
+
+impl<'a> Reader<'a> {
+    fn new(source: &'a str, columns: &'a Columns) -> Self {
+        Self {
+            source,
+            columns,
+            problems: Problems::default(),
+            examples: Vec::new(),
+            forms: Vec::new(),
+            trimmed: None,
+            layout: None,
         }
     }
-    Ok(examples)
+
+    /// A row of a table.
+    fn row(&mut self, line: usize, cells: &[&[u8]]) -> Result<(), DataError> {
+        let Some(layout) = &self.layout else { return self.first_row(line, cells) };
+        let (width, text, label) = (layout.width, layout.text, layout.label);
+        let invalid = cells.iter().any(|cell| std::str::from_utf8(cell).is_err());
+        match (invalid, cells.len()) {
+            (true, _) => self.problems.push(line, Problem::InvalidUtf8),
+            (_, found) if found != width => self.problems.push(line, Problem::ColumnCount { expected: width, found }),
+            _ => self.cells(line, cells[text], label.map(|label| cells[label]), false),
+        }
+        Ok(())
+    }
+
+    fn first_row(&mut self, line: usize, cells: &[&[u8]]) -> Result<(), DataError> {
+        if cells.iter().any(|cell| std::str::from_utf8(cell).is_err()) {
+            self.problems.push(line, Problem::InvalidUtf8);
+            return Ok(());
+        }
+        let first: Vec<String> = cells.iter().map(|cell| String::from_utf8_lossy(cell).into_owned()).collect();
+        let header = self.columns.has_header().then_some(first.as_slice());
+        let text = index(self.source, &self.columns.text, header, &first)?;
+        let label = self.columns.label.as_ref();
+        let label = label.map(|column| index(self.source, column, header, &first)).transpose()?;
+        if label == Some(text) {
+            let message = format!("text and label are both to be read from the column {}", self.columns.text);
+            return Err(DataError::Malformed { source_name: self.source.to_owned(), message });
+        }
+        let is_header = header.is_some();
+        let doubtful = (!is_header && self.columns.header == Header::Auto)
+            .then(|| first.iter().take(21).map(|cell| shortened(cell)).collect());
+        let is_doubtful = doubtful.is_some();
+        self.layout = Some(Layout { width: first.len(), text, label, doubtful });
+        if !is_header {
+            self.cells(line, cells[text], label.map(|label| cells[label]), is_doubtful);
+        }
+        Ok(())
+    }
+
+    fn cells(&mut self, line: usize, text: &[u8], label: Option<&[u8]>, doubtful: bool) {
+        let (text, label) = (String::from_utf8_lossy(text), label.map(String::from_utf8_lossy));
+        if !self.columns.empty_texts && text.trim().is_empty() {
+            return self.problems.push(line, Problem::EmptyText);
+        }
+        let label = match label {
+            None => Ok(None),
+            Some(cell) => self.label(line, &cell),
+        };
+        match label {
+            Ok(label) => self.push(line, text.into_owned(), label),
+            Err(Problem::NotANumber { found }) if doubtful => {
+                self.problems.push(line, Problem::NotANumberButAHeader { found });
+            }
+            Err(problem) => self.problems.push(line, problem),
+        }
+    }
+
+    fn label(&mut self, line: usize, cell: &str) -> Result<Option<(Label, Form)>, Problem> {
+        let kind = self.columns.label_kind;
+        if matches!(kind, LabelKind::Class | LabelKind::Optional) {
+            self.note_trim(line, cell);
+        }
+        match kind {
+            LabelKind::Class if cell.trim().is_empty() => Err(Problem::EmptyLabel),
+            LabelKind::Optional if cell.trim().is_empty() => Ok(None),
+            LabelKind::Class | LabelKind::Optional => {
+                check_length(cell.trim())?;
+                Ok(Some((Label::Class(cell.trim().to_owned()), Form::Names)))
+            }
+            LabelKind::Classes => lists::of_cell(cell).map(Some),
+            LabelKind::Number => number(cell).map(|label| Some((label, Form::Names))),
+        }
+    }
+
+    /// Remembers that a label had spaces around it.
+    pub(super) fn note_trim(&mut self, line: usize, cell: &str) {
+        if cell.len() != cell.trim().len() && !cell.trim().is_empty() {
+            self.trimmed.get_or_insert((0, line)).0 += 1;
+        }
+    }
+
+    pub(super) fn push(&mut self, line: usize, text: String, label: Option<(Label, Form)>) {
+        let (label, form) = label.map_or((None, Form::Empty), |(label, form)| (Some(label), form));
+        self.examples.push(Example { text, label, line });
+        if self.columns.label_kind == LabelKind::Classes {
+            self.forms.push(form);
+        }
+    }
+
+    fn finish(mut self) -> Result<Dataset, DataError> {
+        if self.columns.label_kind == LabelKind::Classes {
+            lists::settle(&mut self.examples, &self.forms, &mut self.problems);
+        }
+        let doubtful = self.layout.and_then(|layout| layout.doubtful);
+        let is_number = self.columns.label.is_some() && self.columns.label_kind == LabelKind::Number;
+        if let Some(first) = doubtful.filter(|_| !is_number && !is_example(&self.examples)) {
+            return Err(DataError::HeaderOrExample { source_name: self.source.to_owned(), first });
+        }
+        self.problems.into_result(self.source)?;
+        let mut data = Dataset::from_examples(self.source, self.examples)?;
+        data.trimmed = self.trimmed;
+        Ok(data)
+    }
+}
+
+/// Whether the first row is plainly an example, not a header: its label is a number to be predicted or a vector, or comes
+/// up again.
+fn is_example(examples: &[Example]) -> bool {
+    let Some((first, rest)) = examples.split_first() else { return false };
+    match &first.label {
+        Some(Label::Number(_) | Label::Vector(_)) => true,
+        Some(label @ Label::Class(_)) => rest.iter().any(|example| example.label.as_ref() == Some(label)),
+        Some(Label::Classes(names)) => {
+            let comes_again = |other: &Label| matches!(other, Label::Classes(others) if others.contains(&names[0]));
+            !names.is_empty() && rest.iter().filter_map(|example| example.label.as_ref()).any(comes_again)
+        }
+        None => false,
+    }
 }
 
 /// The place of a column. Names go before numbers.
@@ -55,48 +183,49 @@ fn index(source: &str, column: &Column, header: Option<&[String]>, first: &[Stri
         Column::Name(name) => name.clone(),
         Column::Number(number) => number.to_string(),
     };
-    let named = header.and_then(|header| header.iter().position(|cell| cell.trim() == name));
+    let cells = header.into_iter().flatten().enumerate();
+    let named: Vec<usize> = cells.filter(|(_, cell)| cell.trim() == name).map(|(index, _)| index).collect();
     let numbered = match column {
         Column::Number(number) => (*number < first.len()).then_some(*number),
         Column::Name(_) => None,
     };
-    named.or(numbered).ok_or_else(|| DataError::MissingColumn {
+    match named.as_slice() {
+        [] => {}
+        [one] => return Ok(*one),
+        _ => {
+            let source_name = source.to_owned();
+            return Err(DataError::DuplicateColumn { source_name, column: name, positions: named });
+        }
+    }
+    numbered.ok_or_else(|| DataError::MissingColumn {
         source_name: source.to_owned(),
         column: column.to_string(),
         found: match header {
             Some(header) => header.iter().map(|cell| shortened(cell)).collect(),
             None => (0..first.len()).map(|number| number.to_string()).collect(),
         },
-        hint: match column {
-            Column::Name(_) => " (if the file has no header, give the columns by number, counted from 0)",
-            Column::Number(_) => "",
+        hint: match (column, first) {
+            (Column::Name(_), [one]) if one.contains(';') => {
+                " (the columns seem to be separated by `;`: save the file with commas, or with tabs as .tsv)"
+            }
+            (Column::Name(_), [one]) if one.contains('\t') => {
+                " (the columns seem to be separated by tabs: name the file .tsv, or give the format)"
+            }
+            (Column::Name(_), _) => " (if the file has no header, give the columns by number, counted from 0)",
+            (Column::Number(_), _) => "",
         },
     })
 }
 
-/// A header's cell, cut where the file has no header and the cell is a text.
-fn shortened(cell: &str) -> String {
-    match cell.char_indices().nth(40) {
-        Some((end, _)) => format!("{}…", &cell[..end]),
-        None => cell.to_owned(),
+/// A label is not as long as a text.
+pub(super) fn check_length(label: &str) -> Result<(), Problem> {
+    if label.len() <= MAX_LABEL {
+        return Ok(());
     }
-}
-
-fn parse_label(cell: &str, kind: LabelKind) -> Result<Label, Problem> {
-    match kind {
-        LabelKind::Class if cell.trim().is_empty() => Err(Problem::EmptyLabel),
-        LabelKind::Class => Ok(Label::Class(cell.trim().to_owned())),
-        LabelKind::Classes => Ok(Label::Classes(match serde_json::from_str::<Vec<String>>(cell) {
-            Ok(names) => names,
-            Err(_) => separated(cell),
-        })),
-        LabelKind::Number => number(cell),
+    match label.chars().count() {
+        characters if characters > MAX_LABEL => Err(Problem::LongLabel { characters, limit: MAX_LABEL }),
+        _ => Ok(()),
     }
-}
-
-/// Names separated by `|`.
-pub(super) fn separated(cell: &str) -> Vec<String> {
-    cell.split('|').map(str::trim).filter(|name| !name.is_empty()).map(str::to_owned).collect()
 }
 
 /// A finite number.

@@ -44,12 +44,152 @@ fn a_byte_order_mark_is_not_part_of_the_first_name() {
 }
 
 #[test]
-fn numbered_columns_count_from_zero_and_mean_no_header() {
-    let data = Dataset::parse("d", b"7\tneg\t\"quotes\" mean nothing\r\n", Format::Tsv, &Columns::new(2, 1)).unwrap();
+fn numbered_columns_count_from_zero() {
+    let read = |text: &str, header| {
+        let columns = Columns::new(2, 1).with_header(header);
+        Dataset::parse("d", text.as_bytes(), Format::Tsv, &columns)
+    };
+    let data = read("7\tneg\t\"quotes\" mean nothing\r\n", Header::No).unwrap();
     assert_eq!(rows(&data), [("\"quotes\" mean nothing", "neg".into())]);
-    let with_header = Columns::new(0, 1).with_header(Header::Yes);
-    let data = Dataset::parse("d", b"a,b\nx,y\n", Format::Csv, &with_header).unwrap();
-    assert_eq!(rows(&data), [("x", "y".into())]);
+    let data = read("id\tlabel\ttext\n7\tneg\tx\n", Header::Yes).unwrap();
+    assert_eq!(rows(&data), [("x", "neg".into())]);
+}
+
+#[test]
+fn a_first_line_that_may_be_a_header_or_an_example_is_not_guessed() {
+    let read = |text: &str, kind| {
+        let columns = Columns::new(0, 1).with_label_kind(kind);
+        Dataset::parse("d.csv", text.as_bytes(), Format::Csv, &columns)
+    };
+    for (text, kind) in [
+        ("text,label\ngood,pos\nbad,neg\nfine,pos\n", LabelKind::Class),
+        ("good,pos\nbad,neg\n", LabelKind::Class),
+        ("text,label\ngood,a|b\nbad,b\n", LabelKind::Classes),
+        ("text,kind\ngood,\nbad,x\n", LabelKind::Optional),
+    ] {
+        let error = read(text, kind).unwrap_err();
+        assert!(matches!(error, DataError::HeaderOrExample { .. }), "{error}");
+    }
+    let unlabelled = Dataset::parse("d.csv", b"a,b\nx,y\n", Format::Csv, &Columns::unlabelled(0)).unwrap_err();
+    assert!(unlabelled.to_string().contains("line 1 (`a`, `b`) may be a header or the first example"), "{unlabelled}");
+    // What comes up again is no header, and neither is a number to be predicted.
+    assert_eq!(read("good,pos\nbad,neg\nfine,pos\n", LabelKind::Class).unwrap().len(), 3);
+    assert_eq!(read("good,1.5\nbad,2\n", LabelKind::Number).unwrap().len(), 2);
+    assert_eq!(read("good,\"[0, 1]\"\nbad,\"[1, 0]\"\n", LabelKind::Classes).unwrap().len(), 2);
+    let error = read("text,label\ngood,1.5\n", LabelKind::Number).unwrap_err().to_string();
+    assert!(error.contains("header"), "{error}");
+}
+
+#[test]
+fn a_name_that_the_header_has_twice_is_refused_where_it_is_used() {
+    let error = csv("text,label,label\nx,a,b\n").unwrap_err();
+    let expected = "data.csv has 2 columns `label`: number 1, 2 (counted from 0)";
+    assert!(error.to_string().starts_with(expected), "{error}");
+    assert_eq!(csv("text,more,more,label\nx,1,2,a\n").unwrap().len(), 1);
+    let by_number = Columns::new("text", 2);
+    let data = Dataset::parse("d", b"text,label,label\nx,a,b\n", Format::Csv, &by_number).unwrap();
+    assert_eq!(rows(&data), [("x", "b".into())]);
+    let error =
+        Dataset::parse("d", b"{\"text\":\"a\",\"label\":1,\"label\":2}\n", Format::JsonLines, &Columns::default());
+    assert!(error.unwrap_err().to_string().contains("\"label\" appears twice"));
+    let error = Dataset::parse("d", b"a,b\nx,y\n", Format::Csv, &Columns::new("a", "a")).unwrap_err().to_string();
+    assert!(error.contains("text and label"), "{error}");
+}
+
+#[test]
+fn quotes_that_are_not_closed_are_named_by_line() {
+    let error = csv("text,label\nfine,a\n\"never closed,b\nmore,a\n").unwrap_err().to_string();
+    assert!(error.starts_with("data.csv, line 3: a quoted cell begins here and never ends"), "{error}");
+    let error = csv("text,label\nA fine film, really,pos\n").unwrap_err().to_string();
+    assert!(
+        error.contains("line 2: 3 columns, but the first line has 2") && error.contains("must be quoted"),
+        "{error}"
+    );
+}
+
+#[test]
+fn spaces_around_labels_are_left_out_and_told() {
+    let data = csv("text,label\nx,a\ny, a \nz,b \n").unwrap();
+    assert_eq!(data.label_names(), ["a", "b"]);
+    assert_eq!(
+        data.notes(),
+        ["data.csv: 2 labels have spaces around the name, which are left out (the first on line 3)"]
+    );
+    assert!(csv("text,label\nx,a\n").unwrap().notes().is_empty());
+}
+
+fn listed(format: Format, text: &str) -> Result<Dataset, DataError> {
+    let columns = Columns::default().with_label_kind(LabelKind::Classes);
+    Dataset::parse("d", text.as_bytes(), format, &columns)
+}
+
+#[test]
+fn lists_of_zeros_and_ones_are_vectors() {
+    let vectors = |data: &Dataset| {
+        let of = |example: &Example| match &example.label {
+            Some(Label::Vector(flags)) => {
+                flags.iter().map(|flag| char::from(b'0' + u8::from(*flag))).collect::<String>()
+            }
+            other => panic!("{other:?}"),
+        };
+        data.examples().iter().map(of).collect::<Vec<_>>()
+    };
+    for cells in [
+        ["\"[0, 1, 1]\"", "\"[1, 0, 0]\""],
+        ["[0 1 1]", "[1 0 0]"],
+        ["0 1 1", "1 0 0"],
+        ["\"[False, True, True]\"", "\"[True, False, False]\""],
+        ["\"(0, 1, 1)\"", "\"(1,0,0)\""],
+        ["\"[0.0, 1.0, 1]\"", "[1. 0. 0.]"],
+    ] {
+        let data = listed(Format::Csv, &format!("text,label\na,{}\nb,{}\n", cells[0], cells[1])).unwrap();
+        assert_eq!(vectors(&data), ["011", "100"], "{cells:?}");
+        assert_eq!(data.head_config().unwrap().labels(), ["LABEL_0", "LABEL_1", "LABEL_2"]);
+    }
+    for labels in [["[0,1,1]", "[1,0,0]"], ["[false,true,true]", "[true,false,false]"], ["\"[0, 1, 1]\"", "[1,0,0]"]] {
+        let [first, second] = labels;
+        let text = format!("{{\"text\":\"a\",\"label\":{first}}}\n{{\"text\":\"b\",\"label\":{second}}}\n");
+        assert_eq!(vectors(&listed(Format::JsonLines, &text).unwrap()), ["011", "100"], "{labels:?}");
+    }
+}
+
+#[test]
+fn vectors_of_other_lengths_and_mixed_forms_are_errors_with_their_line() {
+    for (labels, line, told) in [
+        (["[0,1,1]", "[1,0]"], 2, "a vector of 2 entries: expected 3"),
+        (["[0,1,1]", "[]"], 2, "an empty list"),
+        (["[0,1,1]", "[\"a\"]"], 2, "a list of names"),
+        (["[\"a\"]", "[0,1,1]"], 2, "a vector of 0 and 1, but that on line 1 is a list of names"),
+        (["[0,1]", "[true,false]"], 2, "true and false"),
+        (["[0,1,true]", "[1,0,0]"], 1, "truth values beside others"),
+        (["[0.25,0.75]", "[1,0]"], 1, "fractions"),
+        (["[0,1,1]", "[2]"], 1, "a vector of 0 and 1, but that on line 2 is a list of numbers"),
+        (["[0,1,1]", "\"0|1|1\""], 2, "given twice"),
+        (["[0]", "[1]"], 1, "the number of a class"),
+    ] {
+        let [first, second] = labels;
+        let text = format!("{{\"text\":\"a\",\"label\":{first}}}\n{{\"text\":\"b\",\"label\":{second}}}\n");
+        let error = listed(Format::JsonLines, &text).unwrap_err().to_string();
+        assert!(error.contains(&format!("line {line}:")) && error.contains(told), "{labels:?}: {error}");
+    }
+    let error = listed(Format::Csv, "text,label\na,\"['x', 'y']\"\n").unwrap_err().to_string();
+    assert!(error.contains("not a JSON array"), "{error}");
+}
+
+#[test]
+fn lists_of_class_numbers_are_not_vectors() {
+    let text = "{\"text\":\"a\",\"label\":[2,0]}\n{\"text\":\"b\",\"label\":[0,1]}\n{\"text\":\"c\",\"label\":[1]}\n";
+    assert_eq!(listed(Format::JsonLines, text).unwrap().label_names(), ["0", "1", "2"]);
+}
+
+#[test]
+fn many_columns_many_bad_rows_and_long_labels_take_little() {
+    let wide = format!("text,label{}\nx,a{}\n", ",c".repeat(300_000), ",1".repeat(300_000));
+    assert_eq!(csv(&wide).unwrap().len(), 1);
+    let bad = format!("text,label\n{}", "x,\n".repeat(200_000));
+    assert!(matches!(csv(&bad), Err(DataError::BadRows { more: 199_990, .. })));
+    let error = csv(&format!("text,label\nx,{}\n", "a".repeat(100_000))).unwrap_err().to_string();
+    assert!(error.contains("100000 characters") && error.len() < 300, "{error}");
 }
 
 #[test]
@@ -178,7 +318,7 @@ proptest::proptest! {
     #[test]
     fn no_bytes_make_the_readers_panic(bytes: Vec<u8>, number in 0usize..3) {
         for format in [Format::Csv, Format::Tsv, Format::JsonLines] {
-            for kind in [LabelKind::Class, LabelKind::Classes, LabelKind::Number] {
+            for kind in [LabelKind::Class, LabelKind::Classes, LabelKind::Number, LabelKind::Optional] {
                 let columns = Columns::new(number, 0).with_label_kind(kind);
                 let _ = Dataset::parse("d", &bytes, format, &columns);
             }

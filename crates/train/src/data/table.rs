@@ -1,60 +1,99 @@
 //! Rows of CSV and TSV.
 
-use super::error::{Problem, Problems};
+use super::DataError;
+use super::error::Problem;
 
-/// A line's number and its cells.
-pub(super) type Row = (usize, Vec<String>);
+/// What is done with each row: its line and its cells.
+pub(super) type EachRow<'a> = dyn FnMut(usize, &[&[u8]]) -> Result<(), DataError> + 'a;
 
-/// The rows of a CSV file; what is wrong goes to `problems`.
-pub(super) fn csv_rows(bytes: &[u8], problems: &mut Problems) -> Vec<Row> {
+/// Goes through the rows of a CSV file. A row that cannot be parsed ends it: its line and what is wrong.
+pub(super) fn csv_rows(bytes: &[u8], each: &mut EachRow<'_>) -> Result<Option<(usize, Problem)>, DataError> {
+    if let Some(problem) = bad_quote(bytes) {
+        return Ok(Some(problem));
+    }
     let mut reader = csv::ReaderBuilder::new().has_headers(false).flexible(true).from_reader(bytes);
-    let mut rows = Vec::new();
-    let mut width = None;
     let mut record = csv::ByteRecord::new();
     loop {
         match reader.read_byte_record(&mut record) {
-            Ok(false) => return rows,
+            Ok(false) => return Ok(None),
             Ok(true) => {
                 let line = record.position().map_or(0, |position| position.line() as usize);
-                push(line, record.iter(), &mut width, &mut rows, problems);
+                each(line, &record.iter().collect::<Vec<_>>())?;
             }
             Err(error) => {
                 let line = error.position().map_or(0, |position| position.line() as usize);
-                problems.push(line, Problem::BrokenCsv { message: error.to_string() });
-                return rows;
+                return Ok(Some((line, Problem::BrokenCsv { message: error.to_string() })));
             }
         }
     }
 }
 
-/// The rows of a TSV file; blank lines are skipped.
-pub(super) fn tsv_rows(bytes: &[u8], problems: &mut Problems) -> Vec<Row> {
-    let mut rows = Vec::new();
-    let mut width = None;
+/// Goes through the rows of a TSV file; blank lines are skipped.
+pub(super) fn tsv_rows(bytes: &[u8], each: &mut EachRow<'_>) -> Result<(), DataError> {
     let bytes = bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(bytes);
     for (index, line) in bytes.split(|byte| *byte == b'\n').enumerate() {
         let line = line.strip_suffix(b"\r").unwrap_or(line);
         if !line.is_empty() {
-            push(index + 1, line.split(|byte| *byte == b'\t'), &mut width, &mut rows, problems);
+            each(index + 1, &line.split(|byte| *byte == b'\t').collect::<Vec<_>>())?;
         }
     }
-    rows
+    Ok(())
 }
 
-fn push<'a>(
-    line: usize,
-    cells: impl Iterator<Item = &'a [u8]>,
-    width: &mut Option<usize>,
-    rows: &mut Vec<Row>,
-    problems: &mut Problems,
-) {
-    let Ok(cells) = cells.map(|cell| String::from_utf8(cell.to_vec())).collect::<Result<Vec<_>, _>>() else {
-        return problems.push(line, Problem::InvalidUtf8);
-    };
-    let expected = *width.get_or_insert(cells.len());
-    if cells.len() == expected {
-        rows.push((line, cells));
-    } else {
-        problems.push(line, Problem::ColumnCount { expected, found: cells.len() });
+/// The first quoted cell that does not end as it should, by the line on which it begins.
+///
+/// The parser takes everything up to the next quote for the cell, wherever that is, and what stands behind the closing
+/// quote for a part of it: one quote too many swallows half a file without a word.
+fn bad_quote(bytes: &[u8]) -> Option<(usize, Problem)> {
+    enum State {
+        CellStart,
+        Plain,
+        /// In a quoted cell that began on this line.
+        Quoted(usize),
+        /// Behind what may be the closing quote, on the second line.
+        Closed(usize, usize),
+    }
+    let bytes = bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(bytes);
+    let mut state = State::CellStart;
+    let mut line = 1;
+    let mut previous = 0;
+    for &byte in bytes {
+        state = match (state, byte) {
+            (State::Quoted(start), b'"') => State::Closed(start, line),
+            (State::Quoted(start), _) => State::Quoted(start),
+            (State::Closed(start, _), b'"') if previous == b'"' => State::Quoted(start),
+            (_, b',' | b'\n' | b'\r') => State::CellStart,
+            (State::CellStart, b'"') => State::Quoted(line),
+            (State::CellStart | State::Plain, _) => State::Plain,
+            (State::Closed(start, closed), b' ' | b'\t') => State::Closed(start, closed),
+            (State::Closed(start, closed), _) => return Some((start, Problem::TextAfterQuote { closed })),
+        };
+        // A carriage return alone ends a line, too.
+        line += usize::from(byte == b'\n' && previous != b'\r' || byte == b'\r');
+        previous = byte;
+    }
+    match state {
+        State::Quoted(start) => Some((start, Problem::UnclosedQuote)),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_quote_that_is_never_closed_is_named_by_the_line_on_which_it_opens() {
+        assert_eq!(bad_quote(b"a,b\r\nc,d\r\n\"e,f\r\ng,h\r\n"), Some((3, Problem::UnclosedQuote)));
+        assert_eq!(bad_quote(b"a,b\n\"c \"\"d\"\",\ne\",f\n"), None);
+        assert_eq!(bad_quote(b"a,b\n5\" pipe,d\n"), None);
+        assert_eq!(bad_quote(b"a,b\n\"c\" ,d"), None);
+    }
+
+    #[test]
+    fn a_quote_that_is_closed_by_that_of_another_cell_is_named_too() {
+        let text = b"a,b\n\"never closed,pos\nx,neg\n\"well, closed\",pos\n";
+        assert_eq!(bad_quote(text), Some((2, Problem::TextAfterQuote { closed: 4 })));
+        assert_eq!(bad_quote(b"\"a\"b,c\n"), Some((1, Problem::TextAfterQuote { closed: 1 })));
     }
 }

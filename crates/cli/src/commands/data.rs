@@ -1,0 +1,213 @@
+//! Labelled data on the command line: where it is, how it is read, and what is wrong with it.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use burn_adapters_heads::{HeadConfig, Task};
+use burn_adapters_train::{Columns, DataError, Dataset, Doubt, Format, Header, LabelKind, Problem, Source};
+use clap::{Args, ValueEnum};
+
+use crate::draw;
+use crate::error::{CliError, CliResult, chain};
+
+/// Whether the first line of a table names the columns.
+#[derive(Debug, Clone, Copy, Args)]
+pub(super) struct HeaderArguments {
+    /// The first line of a .csv or .tsv file names the columns. It is taken for a header anyway where a column is
+    /// given by name.
+    #[arg(long, conflicts_with = "no_header")]
+    header: bool,
+
+    /// The first line of a .csv or .tsv file is an example: it has no header, and columns are given by number.
+    #[arg(long)]
+    no_header: bool,
+}
+
+/// What to do where it cannot be told.
+pub(super) const HEADER_HELP: &str = "--header says that line 1 names the columns, --no-header that it is an example";
+
+impl HeaderArguments {
+    pub(super) fn header(self) -> Header {
+        match (self.header, self.no_header) {
+            (true, _) => Header::Yes,
+            (_, true) => Header::No,
+            _ => Header::Auto,
+        }
+    }
+}
+
+/// How a file of labelled texts is read.
+#[derive(Debug, Clone, Args)]
+pub(super) struct LabelledArguments {
+    /// The column of the text: its name, or its number from 0.
+    #[arg(long, value_name = "COLUMN", default_value = "text")]
+    pub(super) text_column: String,
+
+    /// The column of the label: its name, or its number from 0. Where there are several heads, NAME=COLUMN gives the
+    /// head NAME labels of its own; may be given several times.
+    #[arg(long, value_name = "[NAME=]COLUMN", default_value = "label")]
+    label_column: Vec<String>,
+
+    /// The names of the classes, in their order, separated by commas: for labels that are numbers from 0, or vectors such
+    /// as [0, 1, 1]. NAME=a,b,c is for the head NAME; may be given several times.
+    #[arg(long, value_name = "[NAME=]a,b,c")]
+    label_names: Vec<String>,
+
+    #[command(flatten)]
+    pub(super) header: HeaderArguments,
+
+    /// The format, where the file's extension (.csv, .tsv, .jsonl, each also with .gz) does not tell it.
+    #[arg(long, value_name = "csv|tsv|jsonl")]
+    pub(super) format: Option<Format>,
+}
+
+impl LabelledArguments {
+    /// The column with the labels of a head.
+    pub(super) fn column_of(&self, head: &str) -> &str {
+        of_head(&self.label_column, head).unwrap_or("label")
+    }
+
+    /// Labels may be named for these heads only; `what` they are.
+    pub(super) fn check_names(&self, heads: &[&str], what: &str) -> CliResult {
+        for text in &self.label_column {
+            let Some((name, column)) = text.split_once('=') else { continue };
+            if !heads.contains(&name) {
+                let message = format!("--label-column {text} is for the head `{name}`");
+                return Err(CliError::mistake(message).with_help(format!(
+                    "{what} are {}; a column for all of them is named without a head: --label-column {column}",
+                    heads.join(", ")
+                )));
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads a file, or standard input for `-`.
+    pub(super) fn source(&self, path: &Path, option: &str) -> CliResult<Source> {
+        if path != Path::new("-") {
+            return Source::open(path, self.format).map_err(|error| data_error(&error));
+        }
+        let Some(format) = self.format else {
+            return Err(CliError::mistake(format!("{option} - is standard input, whose format no extension tells"))
+                .with_help("--format csv, tsv or jsonl names it"));
+        };
+        Source::from_reader("standard input", std::io::stdin().lock(), format).map_err(|error| data_error(&error))
+    }
+
+    /// The texts of a file, with the labels of a head.
+    pub(super) fn read(&self, source: &Source, head: &str, labels: LabelKind) -> CliResult<Dataset> {
+        let columns = Columns::new(self.text_column.as_str(), self.column_of(head));
+        let columns = columns.with_label_kind(labels).with_header(self.header.header());
+        let data = Dataset::from_source(source, &columns).map_err(|error| data_error(&error))?;
+        match of_head(&self.label_names, head) {
+            Some(names) => {
+                let names = names.split(',').map(|name| name.trim().to_owned());
+                data.with_label_names(names).map_err(|error| match &error {
+                    DataError::Malformed { message, .. } => CliError::mistake(format!("--label-names: {message}")),
+                    error => data_error(error).with_help("--label-names has one name for each class, in their order"),
+                })
+            }
+            None => Ok(data),
+        }
+    }
+}
+
+/// What is given for a head, as NAME=VALUE or for all.
+fn of_head<'a>(texts: &'a [String], head: &str) -> Option<&'a str> {
+    let own = texts.iter().rev().find_map(|text| text.strip_prefix(head)?.strip_prefix('='));
+    let common = || texts.iter().rev().find(|text| !text.contains('='));
+    own.or_else(|| common().map(String::as_str))
+}
+
+/// The labels that a head of this kind learns from.
+pub(super) fn labels_of(task: Task) -> LabelKind {
+    match task {
+        Task::Classification => LabelKind::Class,
+        Task::MultiLabel => LabelKind::Classes,
+        Task::Regression => LabelKind::Number,
+    }
+}
+
+/// What a head learns, on the command line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum TaskName {
+    /// One class of several.
+    #[value(alias = "class")]
+    Classification,
+    /// Any number of classes: their names joined with `|`, or a vector with a 0 or 1 for each.
+    #[value(alias = "classes")]
+    Multilabel,
+    /// A number.
+    #[value(alias = "number")]
+    Regression,
+}
+
+impl TaskName {
+    pub(super) fn task(self) -> Task {
+        match self {
+            TaskName::Classification => Task::Classification,
+            TaskName::Multilabel => Task::MultiLabel,
+            TaskName::Regression => Task::Regression,
+        }
+    }
+}
+
+/// What the user should know of how labels are read, each once.
+pub(super) fn warn<'a>(data: impl IntoIterator<Item = (&'a Dataset, &'a HeadConfig)>) {
+    let mut notes = BTreeSet::new();
+    for (data, head) in data {
+        notes.extend(data.notes());
+        if data.numbers_the_labels_of(head) {
+            notes.insert(format!(
+                "{}: the labels are whole numbers, taken for the numbers of the head's labels: 0 is `{}`",
+                data.source(),
+                head.label_of(0)
+            ));
+        }
+    }
+    notes.iter().for_each(|note| draw::warning(note));
+}
+
+/// Data that cannot be used.
+pub(super) fn data_error(error: &DataError) -> CliError {
+    let mistake = CliError::mistake(chain(error));
+    match error {
+        DataError::Io { path, error } => CliError::io("read", path, error),
+        DataError::Read { error, source_name } => CliError::failure(format!("cannot read {source_name}: {error}")),
+        DataError::MissingColumn { .. } => {
+            mistake.with_help("--text-column and --label-column name the columns, or number them from 0")
+        }
+        DataError::DuplicateColumn { .. } => mistake
+            .with_help("--text-column and --label-column take numbers, too; where both are numbers, add --header"),
+        DataError::HeaderOrExample { .. } => mistake.with_help(HEADER_HELP),
+        DataError::UnknownFormat { .. } => mistake.with_help("--format csv, tsv or jsonl names it"),
+        DataError::Ambiguous { doubt, .. } => mistake.with_help(match doubt {
+            Doubt::List { .. } => {
+                "--task multilabel reads lists of labels; --task classification takes each for the name of one class"
+            }
+            Doubt::ManyNames { .. } => {
+                "--task classification says that they are classes; --label-column names another column"
+            }
+            _ => "--task regression predicts numbers; --task classification takes them for names of classes",
+        }),
+        DataError::BadRows { problems, .. } => match problems.iter().find_map(|row| help(&row.problem)) {
+            Some(help) => mistake.with_help(help),
+            None => mistake,
+        },
+        _ => mistake,
+    }
+}
+
+/// What to do about a bad row.
+fn help(problem: &Problem) -> Option<&'static str> {
+    match problem {
+        Problem::NotANumberButAHeader { .. } => Some("--header says that line 1 names the columns"),
+        Problem::WrongType { what: "label", found, .. } if found == "an array" => {
+            Some("--task multilabel reads lists of labels")
+        }
+        Problem::UnknownLabel { label, .. } if label.parse::<usize>().is_ok() => {
+            Some("--label-names a,b,c says what the numbers of classes mean: the name of 0, of 1 and so on")
+        }
+        _ => None,
+    }
+}
