@@ -206,7 +206,7 @@ mod tests {
     fn of_several_labels_each_is_seen_in_training() {
         let example = |index: usize| {
             let mut names = vec!["all".to_owned()];
-            names.extend((index % 2 == 0).then(|| "even".to_owned()));
+            names.extend(index.is_multiple_of(2).then(|| "even".to_owned()));
             names.extend((index == 7).then(|| "seven".to_owned()));
             Example { text: format!("{index}"), label: Some(Label::Classes(names)), line: index + 1 }
         };
