@@ -280,7 +280,7 @@ fn one_adapter_is_trained_further_without_a_setup() {
     assert_eq!(code, 2, "{err}");
 
     // Other labels: a new head, which is told.
-    place.write("other.csv", &"text,label\ngood,x\nbad,y\n".to_owned());
+    place.write("other.csv", "text,label\ngood,x\nbad,y\n");
     let (code, out, err) = further(&["--data", "other.csv", "--epochs", "1"]);
     assert_eq!((code, &json_of(&out)["head_loaded"]), (0, &false.into()), "{err}");
     assert!(err.contains("gets a new head"), "{err}");
