@@ -47,8 +47,12 @@ impl Given {
     /// Reads the head of an adapter that is trained further.
     pub(super) fn read_head(&mut self) -> CliResult {
         if HeadFolder::exists(&self.dir) {
-            let head = HeadFolder::read(&self.dir).map_err(|error| checkpoint_error(&error))?;
-            self.head = Some(head.config);
+            self.head = match HeadFolder::read(&self.dir) {
+                Ok(head) => Some(head.config),
+                // A head of another kind, such as a language model's: it gets a new one.
+                Err(error) if error.is_unknown_head() => None,
+                Err(error) => return Err(checkpoint_error(&error)),
+            };
         }
         Ok(())
     }

@@ -390,7 +390,7 @@ impl Arguments {
                     Some(_) => {
                         format!("the head in {dir} was made for other labels than the data's: `{name}` gets a new head")
                     }
-                    None => format!("{dir} holds no head: `{name}` gets a new head"),
+                    None => format!("{dir} holds no head to train further: `{name}` gets a new head"),
                 });
             }
             let seed = seed.wrapping_add(index as u64);
