@@ -364,6 +364,8 @@ impl Quotes {
 mod tests {
     use std::io::Cursor;
 
+    use burn_adapters_train::Header;
+
     use super::*;
 
     fn feed(text: &'static [u8], reading: &Reading) -> Feed {
@@ -402,7 +404,7 @@ mod tests {
 
     #[test]
     fn numbered_columns_need_no_header() {
-        let reading = Reading::Table(Format::Tsv, Columns::unlabelled(1));
+        let reading = Reading::Table(Format::Tsv, Columns::unlabelled(1).with_header(Header::No));
         for count in 1..4 {
             let found = all(b"1\ta\n2\tb\n3\tc\n", &reading, count).unwrap();
             assert_eq!(found, [(1, "a".into()), (2, "b".into()), (3, "c".into())]);
