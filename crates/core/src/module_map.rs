@@ -37,6 +37,14 @@ impl<K: Ord, M> ModuleMap<K, M> {
         self.0.get(key)
     }
 
+    /// The module under this key, and the key of the map.
+    pub fn get_key_value<Q: Ord + ?Sized>(&self, key: &Q) -> Option<(&K, &M)>
+    where
+        K: std::borrow::Borrow<Q>,
+    {
+        self.0.get_key_value(key)
+    }
+
     /// The module under this key, to change.
     pub fn get_mut<Q: Ord + ?Sized>(&mut self, key: &Q) -> Option<&mut M>
     where

@@ -80,7 +80,8 @@ impl Head {
         Module::num_params(self)
     }
 
-    /// The logits, from the first position of the hidden states, or with `use_pooler` from the model's pooled output.
+    /// The logits, from the first position of the hidden states, or with `use_pooler` from the model's pooled output. At
+    /// inference no graph is recorded.
     ///
     /// # Shapes
     /// - hidden: `[batch, sequence, hidden]`
@@ -130,14 +131,21 @@ impl Head {
                 found: format!("[{batch}, {width}]"),
             });
         }
-        let mut states = states;
+        // A pass at inference records no graph: nothing would ever free it.
+        if !mode.is_training() && self.output.weight.lazy_device().is_autodiff() {
+            return Ok(self.valid().project(states, mode));
+        }
+        Ok(self.project(states, mode))
+    }
+
+    fn project(&self, mut states: Tensor<2>, mode: Mode) -> Tensor<2> {
         for layer in &self.hidden_layers {
             states = project(layer, mode.dropout(self.dropout, states));
             if let Some(activation) = self.config.activation_function {
                 states = activate(activation, states);
             }
         }
-        Ok(project(&self.output, mode.dropout(self.dropout, states)))
+        project(&self.output, mode.dropout(self.dropout, states))
     }
 
     /// The mean loss of a batch: cross-entropy, binary cross-entropy on every logit, or squared error, by the head's

@@ -29,7 +29,7 @@ impl MergedIa3 {
             return Err(Ia3Error::Shape { expected, found });
         }
         let before = Self { weight: linear.weight.clone(), bias: linear.bias.clone() };
-        let factor = (ia3.vector.val() * ia3.alpha).without_autodiff();
+        let factor = ia3.vector.val().without_autodiff() * ia3.alpha;
         // In bf16 the product would be rounded once more.
         let weight = before.weight.val().without_autodiff().cast(factor.dtype()) * factor.clone().unsqueeze();
         linear.weight = Param::initialized(before.weight.id, weight);

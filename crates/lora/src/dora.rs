@@ -56,7 +56,7 @@ impl Magnitude {
     /// - weight: `[d_input, d_output]`
     pub fn set_from_weight(&mut self, weight: Tensor<2>) {
         let device = self.vector.lazy_device();
-        let norms = column_norms(weight).to_device(&device.clone().without_autodiff());
+        let norms = column_norms(weight.without_autodiff()).to_device(&device.clone().without_autodiff());
         let shape = Shape::from(norms.dims());
         // Lazily, so that the parameter is a leaf of its own device's graph.
         self.vector = Param::uninitialized(

@@ -1,6 +1,6 @@
 //! Merging: for serving one adapter at no cost, its update is added to the weight itself.
 
-use burn::module::Param;
+use burn::module::{Module, Param};
 use burn::nn::Linear;
 use burn::tensor::Tensor;
 
@@ -26,7 +26,9 @@ impl Merged {
             return Err(LoraError::MergeWithGate);
         }
         check_shape(lora.shape(), linear)?;
-        let delta = lora.delta_weight().without_autodiff();
+        // Without autodiff: a merge has no backward, and its graph would stay in memory.
+        let lora = &lora.valid();
+        let delta = lora.delta_weight();
         let weight = frozen(linear, &delta);
         let merged = weight.clone() + delta;
         let factor = magnitude_factor(&lora.magnitude, weight, || (lora.a.val(), lora.b.val()))?;
@@ -42,8 +44,9 @@ impl Merged {
             return Err(LoraError::MergeWithGate);
         }
         check_shape(vera.shape(), linear)?;
+        let (vera, shared) = (&vera.valid(), &shared.valid());
         let (a, b) = vera.factors(shared);
-        let delta = (a.clone().matmul(b.clone()) * vera.scaling).without_autodiff();
+        let delta = a.clone().matmul(b.clone()) * vera.scaling;
         let weight = frozen(linear, &delta);
         let merged = weight.clone() + delta;
         let factor = magnitude_factor(&vera.magnitude, weight, || (a, b))?;
@@ -58,7 +61,7 @@ impl Merged {
         if mtl.gate.is_some() {
             return Err(LoraError::MergeWithGate);
         }
-        let delta = mtl.delta_weight().without_autodiff();
+        let delta = mtl.valid().delta_weight();
         check_shape(delta.dims(), linear)?;
         let merged = frozen(linear, &delta) + delta;
         Ok(Self::replace(linear, merged, None))
@@ -103,7 +106,7 @@ fn magnitude_factor(
         return Err(LoraError::MagnitudeNotSet);
     }
     let (a, b) = factors();
-    let factor = magnitude.factor(weight, a, b).without_autodiff();
+    let factor = magnitude.factor(weight, a, b);
     Ok(Some(factor.flatten(0, 2)))
 }
 

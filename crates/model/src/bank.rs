@@ -1,15 +1,17 @@
 //! The named adapters and heads of one base model.
 
 use std::collections::BTreeMap;
+use std::ops::Deref;
 
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 use burn_adapters_composition::HeadSetup;
 use burn_adapters_config::AdapterConfig;
-use burn_adapters_core::{Init, ModelSpec, NameMap};
+use burn_adapters_core::{Init, Mode, ModelSpec, NameMap};
 use burn_adapters_fusion::{Fusion, FusionConfig};
 use burn_adapters_heads::{Head, HeadConfig};
 
+use crate::held::Held;
 use crate::{Adapter, AddReport, BankError, FusionLayers, Hooks, Matrices, Setup, Summary, SummaryRow, supported};
 
 /// The named adapters and prediction heads of one base model, which it knows by its [`ModelSpec`] alone.
@@ -17,11 +19,14 @@ use crate::{Adapter, AddReport, BankError, FusionLayers, Hooks, Matrices, Setup,
 /// A bank is a Burn module: hand it to an optimizer, and the adapters that [`train_only`](Self::train_only) chose are changed.
 /// It is shared between threads by reference; each pass has its own [`Setup`]. Cloning a bank is cheap, for tensors are
 /// shared. See the [crate] for an example.
+///
+/// A pass at inference reads the parameters without autodiff: it records no graph, and its result is not on an autodiff
+/// device, wherever the bank is.
 #[derive(Module, Debug)]
 pub struct AdapterBank {
-    adapters: NameMap<Adapter>,
-    heads: NameMap<Head>,
-    fusions: NameMap<FusionLayers>,
+    adapters: NameMap<Held<Adapter>>,
+    heads: NameMap<Held<Head>>,
+    fusions: NameMap<Held<FusionLayers>>,
     #[module(skip)]
     spec: ModelSpec,
     #[module(skip)]
@@ -69,7 +74,7 @@ impl AdapterBank {
         self.check_name(name, self.adapters.contains_key(name))?;
         let (adapter, report) = Adapter::build(name, config, &self.spec, init, &self.device)?;
         adapter.check_ready()?;
-        self.adapters.insert(name.to_owned(), adapter);
+        self.adapters.insert(name.to_owned(), Held::new(adapter));
         Ok(report)
     }
 
@@ -85,7 +90,7 @@ impl AdapterBank {
         let (mut adapter, report) = Adapter::build(name, config, &self.spec, &mut Init::from_seed(seed), &self.device)?;
         adapter.start_from(model)?;
         adapter.check_ready()?;
-        self.adapters.insert(name.to_owned(), adapter);
+        self.adapters.insert(name.to_owned(), Held::new(adapter));
         Ok(report)
     }
 
@@ -104,7 +109,7 @@ impl AdapterBank {
         let (mut adapter, report) = Adapter::build(name, config, &self.spec, &mut Init::from_seed(seed), &self.device)?;
         adapter.start_prompt(embeddings, &self.device)?;
         adapter.check_ready()?;
-        self.adapters.insert(name.to_owned(), adapter);
+        self.adapters.insert(name.to_owned(), Held::new(adapter));
         Ok(report)
     }
 
@@ -117,18 +122,18 @@ impl AdapterBank {
     pub fn insert(&mut self, adapter: Adapter) -> Result<(), BankError> {
         self.check_name(adapter.name(), self.adapters.contains_key(adapter.name()))?;
         adapter.check_ready()?;
-        self.adapters.insert(adapter.name().to_owned(), adapter);
+        self.adapters.insert(adapter.name().to_owned(), Held::new(adapter));
         Ok(())
     }
 
     /// Takes an adapter out.
     pub fn remove(&mut self, name: &str) -> Result<Adapter, BankError> {
-        self.adapters.remove(name).ok_or_else(|| self.unknown(name))
+        self.adapters.remove(name).map(Held::into_module).ok_or_else(|| self.unknown(name))
     }
 
     /// The adapter of this name.
     pub fn adapter(&self, name: &str) -> Result<&Adapter, BankError> {
-        self.adapters.get(name).ok_or_else(|| self.unknown(name))
+        self.adapters.get(name).map(Deref::deref).ok_or_else(|| self.unknown(name))
     }
 
     /// The names of the adapters, in alphabetical order.
@@ -166,18 +171,18 @@ impl AdapterBank {
         if expected != found {
             return Err(BankError::HeadWidth { name: name.to_owned(), expected, found });
         }
-        self.heads.insert(name.to_owned(), head.with_model_dropout(self.spec.head_dropout));
+        self.heads.insert(name.to_owned(), Held::new(head.with_model_dropout(self.spec.head_dropout)));
         Ok(())
     }
 
     /// Takes a head out.
     pub fn remove_head(&mut self, name: &str) -> Result<Head, BankError> {
-        self.heads.remove(name).ok_or_else(|| self.unknown_head(name))
+        self.heads.remove(name).map(Held::into_module).ok_or_else(|| self.unknown_head(name))
     }
 
     /// The head of this name.
     pub fn head(&self, name: &str) -> Result<&Head, BankError> {
-        self.heads.get(name).ok_or_else(|| self.unknown_head(name))
+        self.heads.get(name).map(Deref::deref).ok_or_else(|| self.unknown_head(name))
     }
 
     /// The names of the heads, in alphabetical order.
@@ -185,12 +190,13 @@ impl AdapterBank {
         self.heads.keys().map(String::as_str)
     }
 
-    /// The head that a setup uses: the one it names, or else the one with its adapter's name.
+    /// The head that a setup uses: the one it names, or else the one with its adapter's name. For a setup at inference
+    /// it is a view without autodiff.
     ///
     /// # Errors
     /// If there is no such head, or the setup uses several: see [`logits`](Self::logits).
     pub fn head_of(&self, setup: &Setup) -> Result<&Head, BankError> {
-        self.head(&setup.head_name().unwrap_or_default())
+        self.head_for(&setup.head_name().unwrap_or_default(), setup.mode)
     }
 
     /// Adds an AdapterFusion over adapters of this bank. Its name in a composition is made of theirs (`a,b`), unless the
@@ -210,28 +216,43 @@ impl AdapterBank {
         let (dropout, init) = (self.spec.attention_dropout, &mut Init::from_seed(seed));
         let layers = FusionLayers::new(name, &fused, config, &self.spec, dropout, init, &self.device)?;
         let parameters = Module::num_params(&layers);
-        self.fusions.insert(name.to_owned(), layers);
+        self.fusions.insert(name.to_owned(), Held::new(layers));
         Ok(parameters)
     }
 
     /// Adds a fusion that was built elsewhere (read from a file, trained).
     pub fn insert_fusion(&mut self, name: &str, layers: FusionLayers) -> Result<(), BankError> {
         self.check_name(name, self.fusions.contains_key(name))?;
-        self.fusions.insert(name.to_owned(), layers);
+        self.fusions.insert(name.to_owned(), Held::new(layers));
         Ok(())
     }
 
     /// The fusion of this name.
     pub fn fusion(&self, name: &str) -> Result<&FusionLayers, BankError> {
+        self.held_fusion(name).map(Deref::deref)
+    }
+
+    fn held_fusion(&self, name: &str) -> Result<&Held<FusionLayers>, BankError> {
         self.fusions.get(name).ok_or_else(|| BankError::UnknownFusion {
             name: name.to_owned(),
             known: self.fusions.keys().cloned().collect(),
         })
     }
 
+    /// The fusion of this name, for a pass.
+    pub(crate) fn fusion_for(&self, name: &str, mode: Mode) -> Result<&FusionLayers, BankError> {
+        self.held_fusion(name).map(|fusion| fusion.for_mode(mode))
+    }
+
+    /// The head of this name, for a pass.
+    pub(crate) fn head_for(&self, name: &str, mode: Mode) -> Result<&Head, BankError> {
+        let head = self.heads.get(name).ok_or_else(|| self.unknown_head(name))?;
+        Ok(head.for_mode(mode))
+    }
+
     /// The fusion of this name, to change.
     pub fn fusion_mut(&mut self, name: &str) -> Option<&mut FusionLayers> {
-        self.fusions.get_mut(name)
+        self.fusions.get_mut(name).map(Held::get_mut)
     }
 
     /// Freezes everything but what a setup trains: its adapters and heads, or with
@@ -242,7 +263,7 @@ impl AdapterBank {
     /// If the setup names an adapter, fusion or head that does not exist. That an adapter has no head of its name is
     /// none.
     pub fn train_only(&mut self, setup: &Setup) -> Result<usize, BankError> {
-        self.active(setup)?;
+        self.active(setup, Mode::Training)?;
         if let Some(heads) = &setup.heads {
             heads.names().into_iter().try_for_each(|name| self.head(name).map(drop))?;
         }
@@ -256,7 +277,7 @@ impl AdapterBank {
             .map(|(name, adapter)| {
                 let chosen = setup.trained.as_ref().is_none_or(|trained| trained.contains(&name));
                 let active = !setup.train_fusions && chosen && names.contains(&name.as_str());
-                let adapter = adapter.set_trained(active);
+                let adapter = adapter.change(|adapter| adapter.set_trained(active));
                 trained += if active { adapter.parameters() } else { 0 };
                 (name, adapter)
             })
@@ -265,7 +286,7 @@ impl AdapterBank {
             .into_iter()
             .map(|(name, layers)| {
                 let active = setup.train_fusions && fusions.contains(&name);
-                trained += if active { Module::num_params(&layers) } else { 0 };
+                trained += if active { Module::num_params(&*layers) } else { 0 };
                 (name, layers.set_require_grad(active))
             })
             .collect();
@@ -296,17 +317,18 @@ impl AdapterBank {
             return;
         }
         for name in setup.fusion_names() {
-            let layers = self.fusions.get_mut(&name).into_iter().flat_map(|fusion| fusion.layers.iter_mut());
+            let fusion = self.fusions.get_mut(&name).map(Held::get_mut);
+            let layers = fusion.into_iter().flat_map(|fusion| fusion.layers.iter_mut());
             layers.filter(|(_, layer)| layer.config.temperature).for_each(|(_, layer)| layer.cool());
         }
     }
 
-    /// The adapters of a setup, all of which must exist.
-    fn active(&self, setup: &Setup) -> Result<BTreeMap<&str, &Adapter>, BankError> {
+    /// The adapters of a setup, all of which must exist, as a pass reads them.
+    fn active(&self, setup: &Setup, mode: Mode) -> Result<BTreeMap<&str, &Adapter>, BankError> {
         let names = setup.adapter_names();
         let adapters = names.into_iter().map(|name| {
-            let adapter = self.adapter(name)?;
-            Ok((adapter.name(), adapter))
+            let (name, adapter) = self.adapters.get_key_value(name).ok_or_else(|| self.unknown(name))?;
+            Ok((name.as_str(), adapter.for_mode(mode)))
         });
         let adapters = adapters.collect::<Result<BTreeMap<_, _>, BankError>>()?;
         setup.fusion_names().iter().try_for_each(|name| self.fusion(name).map(drop))?;
@@ -317,7 +339,8 @@ impl AdapterBank {
         Ok(adapters)
     }
 
-    /// The hooks of one or more forward passes with this setup.
+    /// The hooks of one or more forward passes with this setup. At inference they hold the parameters without autodiff
+    /// and record no graph; for gradients, with or without dropout, take a setup in [training](Setup::training).
     ///
     /// # Errors
     /// If the setup names an adapter or fusion that does not exist, skips a layer that the model does not have, or
@@ -327,7 +350,7 @@ impl AdapterBank {
         if let Some(layer) = setup.skip_layers.iter().copied().find(|layer| *layer >= layers) {
             return Err(BankError::SkippedLayer { layer, layers });
         }
-        let active = self.active(setup)?;
+        let active = self.active(setup, setup.mode)?;
         if let Some(composition) = &setup.composition {
             composition.validate()?;
             supported::check(composition, &|name| active.get(name).copied())?;

@@ -44,6 +44,7 @@
 mod bank;
 mod error;
 mod fusions;
+mod held;
 mod hooks;
 mod logits;
 mod merge;

@@ -113,7 +113,7 @@ impl States<'_> {
         hidden: Tensor<3>,
         pooled: Option<Tensor<2>>,
     ) -> Result<HeadLogits, BankError> {
-        let head = self.bank.head(name)?;
+        let head = self.bank.head_for(name, self.setup.mode())?;
         let failed = |source| BankError::Head { name: name.to_owned(), source };
         let logits = head.forward(hidden, pooled, self.setup.mode()).map_err(failed)?;
         Ok(HeadLogits { head: name.to_owned(), rows, logits })

@@ -47,7 +47,8 @@ impl Setup {
         Self { composition: Some(composition), ..Self::default() }
     }
 
-    /// The same setup in training: dropout is on, in the adapters and in the base model.
+    /// The same setup in training: dropout is on, in the adapters and in the base model, and a graph is recorded for the
+    /// backward pass. At inference there is none: nothing could be trained, and Burn would keep every graph in memory.
     pub fn training(mut self) -> Self {
         self.mode = Mode::Training;
         self

@@ -130,7 +130,10 @@ impl PrefixTuning {
     #[must_use]
     pub fn eject(mut self) -> Self {
         if let PrefixSource::Mlp(mlp) = &self.source {
-            let flat = mlp.forward().reshape([-1]).detach();
+            let device = mlp.wte.weight.val().device();
+            // Computed without autodiff: the MLP's graph would stay in memory.
+            let flat = mlp.valid().forward().reshape([-1]);
+            let flat = if device.is_autodiff() { flat.autodiff() } else { flat };
             let flat = Param::initialized(ParamId::new(), flat);
             self.source = PrefixSource::Flat(flat.set_require_grad(true));
         }

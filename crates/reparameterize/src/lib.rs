@@ -72,6 +72,8 @@
 //!   MTL-LoRA and methods that are no function of a weight (bottlenecks, prefixes, prompts, ReFT).
 //!
 //! # Traps
+//! - A pass of a module on an autodiff device records a graph, at inference too, and Burn keeps it in memory until some
+//!   later backward. To serve a model, take [`valid`](burn::module::Module::valid) of it once and run that.
 //! - [`unfreeze`](burn::module::Module::unfreeze) and `set_require_grad(true)` on the module train the base again.
 //! - Burn's own `apply_lora` on a module with adapters puts LoRA *inside* them. (The other way round is an error here.)
 //! - A record of the module holds the base and all adapters; [`save_adapter`](WeightAdapters::save_adapter) writes one.

@@ -270,9 +270,7 @@ fn run(
         let found = "a setup in training".into();
         return Err(TrainError::BadConfig { option: "setup", expected: "at inference", found });
     }
-    // Without a graph: less memory, and fused operations.
-    let bank = bank.valid();
-    let heads = heads_of(&bank, setup)?;
+    let heads = heads_of(bank, setup)?;
     if labelled {
         heads.iter().try_for_each(|head| labels_of(data, head).map(drop))?;
     }
@@ -280,7 +278,7 @@ fn run(
     let mut said: Vec<Said> = heads.into_iter().map(new).collect();
     let mut done = 0;
     for indices in batches::by_length(&data.lengths(), batch_size) {
-        for (part, said) in logits(encoder, &bank, setup, &data.batch(&indices))?.into_iter().zip(&mut said) {
+        for (part, said) in logits(encoder, bank, setup, &data.batch(&indices))?.into_iter().zip(&mut said) {
             if labelled {
                 let labels = select_labels(labels_of(data, &said.head)?, &indices);
                 let mean = scalar(bank.head(&said.head)?.loss(part.logits.clone(), &labels)?)?;

@@ -104,7 +104,7 @@ fn training_without_padding_has_the_gradients_of_training_with_it() {
         let gradients = |first: bool| {
             let mut bank = AdapterBank::new(bert.spec(), &device);
             bank.add_seeded("a", config.parse().unwrap(), 5).unwrap();
-            let setup = Setup::adapter("a");
+            let setup = Setup::adapter("a").training().without_base_dropout();
             bank.train_only(&setup).unwrap();
             let hooks = bank.hooks(&setup).unwrap();
             let hidden = match first {

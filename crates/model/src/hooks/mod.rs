@@ -364,7 +364,7 @@ impl<'a> Hooks<'a> {
     }
 
     fn fusion(&self, name: &str) -> Option<&'a FusionLayers> {
-        self.bank?.fusion(name).ok()
+        self.bank?.fusion_for(name, self.mode).ok()
     }
 
     fn observe_gate(&self, adapter: &str, site: Site, gate: Option<Tensor<3>>) {
