@@ -148,6 +148,17 @@ fn check_signs(adapter: &Adapter, path: &Path) -> Result<(), CheckpointError> {
     Ok(())
 }
 
+/// What is written of an orthogonal projection has signs of 1 and -1, whatever was put there.
+fn with_whole_signs(mut adapter: Adapter) -> Adapter {
+    let units = adapter.reft.iter_mut().flat_map(|(_, reft)| reft.units.iter_mut());
+    for unit in units {
+        if let Projection::Orthogonal(orthogonal) = &mut unit.projection {
+            *orthogonal = orthogonal.clone().with_whole_signs();
+        }
+    }
+    adapter
+}
+
 struct Depth {
     /// By the layers that have tensors.
     tensors: usize,
@@ -192,7 +203,8 @@ pub fn save_adapter(
     let (adapter, spec) = (bank.adapter(name)?, bank.spec());
     let family = Family::of(&spec.model_type);
     let entries = adapter_entries(adapter, &Context { family: &family, spec, name })?;
-    let tensors = strict::to_tensors(parameters::values(adapter), &entries, |name| family.prefixed(name));
+    let values = parameters::values(&with_whole_signs(adapter.clone()));
+    let tensors = strict::to_tensors(values, &entries, |name| family.prefixed(name));
     let meta = meta_for(&family, spec.hidden_size, name, options);
     let config = meta::format(&meta, adapter.config().to_json_value());
     write_folder(dir.as_ref(), ADAPTER, &config, &tensors, adapter.parameters())

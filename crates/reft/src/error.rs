@@ -29,8 +29,8 @@ pub enum ReftError {
     /// Stored reflectors that no longer say which sign their row has.
     #[error(
         "the stored projection is broken: the diagonal of `original` must be 1 or -1, found {found} in row {row}. This \
-         happens where it was trained with weight decay; PyTorch then takes the row for 0. Train without weight decay, \
-         or call Orthogonal::with_whole_signs to take the nearest sign"
+         happens where PyTorch trained it with weight decay, and PyTorch then takes the row for 0: train it again \
+         without weight decay, or call Orthogonal::with_whole_signs to take the nearest sign"
     )]
     BrokenSign {
         /// The row.

@@ -13,17 +13,20 @@
 //! transposed.
 //!
 //! *Where PyTorch differs.* It truncates the diagonal to an integer, and its weight decay shrinks the diagonal: after one
-//! step the projection is 0, and stays 0. Here the diagonal counts by its sign alone. A file with such a diagonal is not
-//! taken silently: see [`Orthogonal::check_signs`].
+//! step the projection is 0, and stays 0. Here the signs are no parameters: whatever an optimizer does to them is undone
+//! (see the [`Module::map`] of [`Orthogonal`], which every optimizer goes through). A file whose diagonal is neither 1 nor
+//! -1 is not taken silently: see [`Orthogonal::check_signs`].
 
-use burn::module::{Module, Param, ParamId};
+use burn::module::{
+    Content, Devices, Module, ModuleDisplay, ModuleDisplayDefault, ModuleMapper, ModuleVisitor, Param, ParamId,
+};
 use burn::tensor::{Device, Shape, Tensor, TensorData};
 use burn_adapters_core::{Fill, Init};
 
 use crate::ReftError;
 
 /// A projection with orthonormal rows.
-#[derive(Module, Debug)]
+#[derive(Clone, Debug)]
 pub struct Orthogonal {
     /// The Householder vectors and signs: `[r, hidden]`.
     pub original: Param<Tensor<2>>,
@@ -76,8 +79,7 @@ impl Orthogonal {
     pub fn weight(&self) -> Tensor<2> {
         let original = self.original.val();
         let [r, _] = original.dims();
-        let ones = original.clone().without_autodiff().ones_like();
-        let identity = ones.clone().triu(0) - ones.triu(1);
+        let identity = identity_like(&original);
         let signs = (original.clone().without_autodiff() * identity.clone()).sum_dim(1).sign();
         let reflectors = original.triu(1) + identity.clone();
         // The rows of (H₁ … Hᵣ)[:, ..r]ᵀ: those of the identity, reflected by Hᵣ first and by H₁ last.
@@ -113,20 +115,103 @@ impl Orthogonal {
         Ok(())
     }
 
-    /// The same projection, its diagonal 1 and −1 again where weight decay has shrunk it: to be saved for PyTorch.
+    /// The same projection, its diagonal 1 and −1 again where it was set to something else.
     #[must_use]
     pub fn with_whole_signs(mut self) -> Self {
         self.original = self.original.map(|original| {
-            let trained = original.is_require_grad();
-            let original = original.detach();
-            let ones = original.ones_like();
-            let identity = ones.clone().triu(0) - ones.triu(1);
-            let signs = original.clone().sign() * identity.clone();
-            let whole = original.clone() - original * identity + signs;
-            whole.set_require_grad(trained)
+            let before = original.clone().without_autodiff();
+            keep_signs(original, before)
         });
         self
     }
+}
+
+const CONTAINER: &str = "Struct:Orthogonal";
+
+/// As derived, but that changing the parameters does not change signs.
+impl Module for Orthogonal {
+    fn collect_devices(&self, devices: Devices) -> Devices {
+        self.base.collect_devices(self.original.collect_devices(devices))
+    }
+
+    fn fork(self, device: &Device) -> Self {
+        Self { original: self.original.fork(device), base: self.base.fork(device) }
+    }
+
+    fn to_device(self, device: &Device) -> Self {
+        Self { original: self.original.to_device(device), base: self.base.to_device(device) }
+    }
+
+    fn visit<V: ModuleVisitor>(&self, visitor: &mut V) {
+        for (name, param) in [("original", &self.original), ("base", &self.base)] {
+            visitor.enter_module(name, CONTAINER);
+            param.visit(visitor);
+            visitor.exit_module(name, CONTAINER);
+        }
+    }
+
+    fn map<P: ModuleMapper>(self, mapper: &mut P) -> Self {
+        // What was never drawn has no signs to keep: it is being filled from a file.
+        let before = self.original.is_initialized().then(|| self.original.val().without_autodiff());
+        let mut map = |name: &str, param: Param<Tensor<2>>| {
+            mapper.enter_module(name, CONTAINER);
+            let param = Module::map(param, mapper);
+            mapper.exit_module(name, CONTAINER);
+            param
+        };
+        let (original, base) = (map("original", self.original), map("base", self.base));
+        let original = match before {
+            Some(before) => original.map(|original| keep_signs(original, before)),
+            None => original,
+        };
+        Self { original, base }
+    }
+
+    fn train(self) -> Self {
+        Self { original: self.original.train(), base: self.base.train() }
+    }
+
+    fn valid(&self) -> Self {
+        Self { original: self.original.valid(), base: self.base.valid() }
+    }
+
+    fn materialize(self) -> Self {
+        Self { original: self.original.materialize(), base: self.base.materialize() }
+    }
+}
+
+impl ModuleDisplayDefault for Orthogonal {
+    fn content(&self, content: Content) -> Option<Content> {
+        content.add("original", &self.original).add("base", &self.base).optional()
+    }
+}
+
+impl ModuleDisplay for Orthogonal {}
+
+/// 1 on the diagonal, 0 beside it.
+fn identity_like(matrix: &Tensor<2>) -> Tensor<2> {
+    let ones = matrix.clone().without_autodiff().ones_like();
+    ones.clone().triu(0) - ones.triu(1)
+}
+
+/// `after`, its diagonal whole: what is 1 or -1 there was set on purpose, all else has the sign of `before`.
+fn keep_signs(after: Tensor<2>, before: Tensor<2>) -> Tensor<2> {
+    let (trained, on_autodiff) = (after.is_require_grad(), after.is_autodiff());
+    let strategy = after.gradient_checkpointing_strategy();
+    let inner = after.without_autodiff();
+    let identity = identity_like(&inner);
+    let before = before.to_device(&inner.device()).cast(inner.dtype());
+    let whole = inner.clone().abs().equal_elem(1.0).float().cast(inner.dtype());
+    let moved = (identity.clone() - identity * whole).greater_elem(0.5);
+    let mut kept = inner.mask_where(moved, before.sign());
+    if !on_autodiff {
+        return kept;
+    }
+    kept = kept.autodiff();
+    if let Some(strategy) = strategy {
+        kept = kept.with_gradient_checkpointing_strategy(strategy);
+    }
+    kept.set_require_grad(trained)
 }
 
 /// Orthonormalises the `r` rows of length `n` and completes them, as columns, to an orthogonal `[n, n]` matrix: the
@@ -231,6 +316,21 @@ mod tests {
         let mended = projection.with_whole_signs();
         mended.check_signs().unwrap();
         assert_eq!(mended.weight().into_data(), before);
+    }
+
+    #[test]
+    fn an_optimizer_with_decay_moves_no_sign() {
+        use burn::optim::{AdamWConfig, GradientsParams};
+        let device = Device::default().autodiff();
+        let mut projection = Orthogonal::new(2, 5, &mut Init::from_seed(3), &device).unwrap();
+        let mut optimizer = AdamWConfig::new().with_weight_decay(1.0).init();
+        for _ in 0..3 {
+            let loss = projection.weight().narrow(1, 0, 1).powi_scalar(2).sum();
+            let gradients = GradientsParams::from_grads(loss.backward(), &projection);
+            projection = optimizer.step(0.5, projection, gradients);
+            projection.check_signs().unwrap();
+            assert!(projection.original.is_require_grad());
+        }
     }
 
     #[test]

@@ -51,9 +51,11 @@ pub(crate) fn full_where_needed(adapter: &mut Adapter, tensors: &Tensors, contex
             let Some(tensor) = tensors.get(&own).or_else(|| tensors.get(&family.prefixed(&own))) else {
                 continue;
             };
-            if let (Diagonal::Vector(_), &[size, columns]) = (&*diagonal, tensor.shape.as_slice()) {
+            // A matrix of another size stays a misfit, to be reported with the others.
+            if let (Diagonal::Vector(vector), &[size, columns]) = (&*diagonal, tensor.shape.as_slice()) {
                 let beside = |(index, value): (usize, &f32)| index % (size + 1) != 0 && value.to_bits() != 0;
-                if size == columns && tensor.values.iter().enumerate().any(beside) {
+                let fits = vector.lazy_shape().dims() == [size] && size == columns;
+                if fits && tensor.values.iter().enumerate().any(beside) {
                     *diagonal = Diagonal::Matrix(init.param([size, size], Fill::ZEROS, device));
                 }
             }
