@@ -6,7 +6,7 @@
 use burn::optim::{AdamWConfig, GradientsParams};
 use burn::tensor::{Device, Int, Tensor};
 use burn_adapters_checkpoint::{
-    SaveOptions, load_adapter, load_fusion, load_head, save_adapter, save_fusion, save_head,
+    AdapterFolder, SaveOptions, load_adapter, load_fusion, load_head, save_adapter, save_fusion, save_head,
 };
 use burn_adapters_config::identifiers;
 use burn_adapters_heads::HeadConfig;
