@@ -203,6 +203,23 @@ impl From<TensorFileError> for LoadError {
     }
 }
 
+/// A model that cannot be written.
+#[derive(Debug, Clone, PartialEq, Error)]
+#[non_exhaustive]
+pub enum SaveError {
+    /// The files that it was read from.
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    /// The new file.
+    #[error("cannot write {}: {message}", file.display())]
+    Write {
+        /// The file.
+        file: PathBuf,
+        /// What the system said.
+        message: String,
+    },
+}
+
 /// An input that the model cannot take.
 #[derive(Debug, Clone, PartialEq, Error)]
 #[non_exhaustive]
@@ -262,10 +279,42 @@ pub enum TokenizerError {
     #[error(transparent)]
     Config(#[from] ModelConfigError),
     /// No file of a tokenizer.
-    #[error("{} holds no tokenizer: expected tokenizer.json or vocab.txt", dir.display())]
+    #[error("{} holds no tokenizer: expected {expected}", dir.display())]
     Missing {
         /// The folder.
         dir: PathBuf,
+        /// The files that were looked for.
+        expected: String,
+    },
+    /// A tokenizer class of the reference that is not known here.
+    #[error(
+        "{}: the tokenizer class {class} is not supported; supported: {supported}. If the folder's tokenizer.json holds \
+         all of it, PreTrainedTokenizerFast reads that alone",
+        file.display()
+    )]
+    UnknownClass {
+        /// The file that names it.
+        file: PathBuf,
+        /// The class.
+        class: String,
+        /// The classes that are supported.
+        supported: String,
+    },
+    /// An added token of another id than its file says.
+    #[error(
+        "{}: the token `{token}` has the id {id}, but {}: the files in the folder are not of one tokenizer",
+        file.display(),
+        found.map_or_else(|| "it was not added".to_owned(), |found| format!("{found} in the vocabulary"))
+    )]
+    TokenId {
+        /// The file with the id.
+        file: PathBuf,
+        /// The token.
+        token: String,
+        /// Its id there.
+        id: u32,
+        /// Its id in the tokenizer.
+        found: Option<u32>,
     },
     /// A file that cannot be read, or is broken.
     #[error("cannot build a tokenizer from {}: {message}", file.display())]
@@ -276,7 +325,7 @@ pub enum TokenizerError {
         message: String,
     },
     /// The text could not be encoded.
-    #[error("text {index} cannot be encoded: {message}")]
+    #[error("text {index} cannot be encoded: {message}; the files of the model's tokenizer may be broken")]
     Encoding {
         /// Which text, from 0.
         index: usize,

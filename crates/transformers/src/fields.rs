@@ -86,12 +86,6 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// A truth value, where the key may be absent.
-    pub(crate) fn flag(&self, key: &'static str) -> Result<Option<bool>, ModelConfigError> {
-        let Some(value) = self.get(key) else { return Ok(None) };
-        value.as_bool().map(Some).ok_or_else(|| self.wrong(key, "true or false", value))
-    }
-
     /// A string, where the key may be absent.
     pub(crate) fn string(&self, key: &'static str) -> Result<Option<&'a str>, ModelConfigError> {
         let Some(value) = self.get(key) else { return Ok(None) };

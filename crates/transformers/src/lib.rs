@@ -37,7 +37,7 @@ mod weights;
 
 pub use bert::{Batch, Bert, BertInput, BertOutput};
 pub use config::{BertConfig, BertFamily};
-pub use error::{ForwardError, LoadError, ModelConfigError, TokenizerError};
+pub use error::{ForwardError, LoadError, ModelConfigError, SaveError, TokenizerError};
 pub use model_config::ModelConfig;
 pub use tokenizer::{Encoded, Row, Tokenizer};
-pub use weights::{LoadReport, Mismatch, Reshaped};
+pub use weights::{LoadReport, Mismatch, Reshaped, SaveReport};

@@ -10,6 +10,7 @@ mod given;
 mod inspect;
 mod job;
 mod merge;
+mod merge_into;
 mod methods;
 mod model;
 mod plan;
@@ -59,6 +60,7 @@ enum Command {
     Evaluate(evaluate::Arguments),
     Predict(predict::Arguments),
     Merge(merge::Arguments),
+    MergeInto(merge_into::Arguments),
     Inspect(inspect::Arguments),
     Methods(methods::Arguments),
     Config(config::Arguments),
@@ -75,6 +77,7 @@ impl Cli {
             Command::Evaluate(arguments) => arguments.run(style),
             Command::Predict(arguments) => arguments.run(style),
             Command::Merge(arguments) => arguments.run(style),
+            Command::MergeInto(arguments) => arguments.run(style),
             Command::Inspect(arguments) => arguments.run(),
             Command::Methods(arguments) => arguments.run(),
             Command::Config(arguments) => arguments.run(),

@@ -98,7 +98,7 @@ impl Model {
     }
 }
 
-fn model_config_error(dir: &Path, error: &ModelConfigError) -> CliError {
+pub(super) fn model_config_error(dir: &Path, error: &ModelConfigError) -> CliError {
     let error = CliError::mistake(chain(error));
     if dir.is_dir() {
         error
@@ -169,8 +169,7 @@ pub(super) fn train_error(error: &TrainError) -> CliError {
         TrainError::NotEmpty { .. } => CliError::mistake(chain(error))
             .with_help("--resume goes on with that training; delete the folder to start anew"),
         TrainError::Encoder(error) => encoder_error(&**error),
-        TrainError::Tokenizer(_)
-        | TrainError::Device(_)
+        TrainError::Device(_)
         | TrainError::Diverged { .. }
         | TrainError::NotFinite { .. }
         | TrainError::NotFiniteLogits { .. }
@@ -198,7 +197,7 @@ pub(super) fn tokenize(model: &Model, data: &Dataset, head: &HeadConfig, max_len
 
 /// The length of texts, in tokens, that `--max-length` stands for.
 pub(super) fn max_length(model: &Model, asked: Option<usize>) -> CliResult<usize> {
-    let (least, most) = (model.tokenizer.min_length(), model.tokenizer.max_length());
+    let (least, most) = (model.tokenizer.min_length(), model.tokenizer.model_limit());
     match asked {
         Some(asked) if asked < least => Err(CliError::mistake(format!(
             "--max-length is {asked}, but the model {} begins and ends each text with {} special tokens: --max-length must \
@@ -210,6 +209,6 @@ pub(super) fn max_length(model: &Model, asked: Option<usize>) -> CliResult<usize
             "--max-length is {asked}, but the model {} takes {most} tokens at most",
             model.name
         ))),
-        asked => Ok(asked.unwrap_or(most)),
+        asked => Ok(asked.unwrap_or(model.tokenizer.max_length())),
     }
 }

@@ -43,9 +43,8 @@ impl Bert {
 
         let mut expected = Expected::new(device);
         Self::build(&config, has_pooler, &mut expected)?;
-        let unused = weights.check(&expected.shapes, |name| {
-            BUFFERS.contains(&name) || HEADS.iter().any(|head| name.starts_with(head))
-        })?;
+        let unused = weights
+            .check(&expected.shapes, |name| is_buffer(name) || HEADS.iter().any(|head| name.starts_with(head)))?;
 
         let files = weights.files();
         let bert = Self::build(&config, has_pooler, &mut FromFiles { weights, device })?;
@@ -58,4 +57,9 @@ impl Bert {
         };
         Ok((bert, report))
     }
+}
+
+/// Whether a tensor is a buffer that old files hold.
+pub(super) fn is_buffer(name: &str) -> bool {
+    BUFFERS.contains(&name)
 }

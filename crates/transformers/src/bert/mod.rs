@@ -7,6 +7,7 @@ mod layer;
 mod load;
 mod model;
 mod packing;
+mod save;
 
 pub use input::{Batch, BertInput};
 pub use model::{Bert, BertOutput};

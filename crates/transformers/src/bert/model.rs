@@ -35,9 +35,9 @@ use crate::{BertConfig, BertInput, ForwardError, LoadError};
 pub struct Bert {
     embeddings: Embeddings,
     layers: Vec<Layer>,
-    pooler: Option<Linear>,
+    pub(super) pooler: Option<Linear>,
     #[module(skip)]
-    config: BertConfig,
+    pub(super) config: BertConfig,
 }
 
 /// What a BERT gives.

@@ -1,14 +1,22 @@
 //! From text to rows of tokens.
 
+mod class;
+mod guard;
+mod json;
+mod sentencepiece;
+mod settings;
+mod tokens;
+mod vocabulary;
+
 use std::path::{Path, PathBuf};
 
-use tokenizers::models::wordpiece::WordPiece;
-use tokenizers::normalizers::BertNormalizer;
-use tokenizers::pre_tokenizers::bert::BertPreTokenizer;
+use burn_adapters_files::{MAX_TEXT, is_there, read_text};
 use tokenizers::processors::bert::BertProcessing;
-use tokenizers::{AddedToken, PostProcessor, TruncationDirection};
+use tokenizers::{Model, PostProcessor, TruncationDirection};
 
-use crate::fields::Fields;
+use self::class::Class;
+use self::guard::guarded;
+use self::settings::Settings;
 use crate::long_text;
 use crate::{ModelConfig, TokenizerError};
 
@@ -42,27 +50,40 @@ pub struct Encoded {
 pub struct Tokenizer {
     inner: tokenizers::Tokenizer,
     config: ModelConfig,
+    /// The longest row that the tokenizer is meant for.
+    max_length: Option<usize>,
+    truncation: TruncationDirection,
 }
 
 impl Tokenizer {
-    /// Reads the tokenizer of a Hugging Face folder: `tokenizer.json`, or `vocab.txt` (BERT's word pieces). Padding and
-    /// truncation that the file asks for are left aside; the model's limits come from the `config.json` beside it.
+    /// Reads the tokenizer of a Hugging Face folder: `tokenizer.json`; or the vocabulary of its class, which is `vocab.txt`
+    /// (BERT's word pieces), `vocab.json` with `merges.txt` (RoBERTa's byte-level BPE), or `sentencepiece.bpe.model`
+    /// (XLM-RoBERTa's Unigram).
+    ///
+    /// As in the reference, `tokenizer_config.json`, `special_tokens_map.json` and `added_tokens.json` beside it count:
+    /// added and special tokens, lower case, accents, Chinese characters, the space before the first word, the side that
+    /// is cut, and the class (of which some are known). Padding and lengths of `tokenizer.json` do not.
     ///
     /// # Errors
-    /// If a file is absent or broken.
+    /// If a file is absent or broken, the class is unknown, or the ids of tokens contradict each other.
     pub fn from_dir(dir: &Path) -> Result<Self, TokenizerError> {
         let config = ModelConfig::from_dir(dir)?;
-        let (json, vocabulary) = (dir.join("tokenizer.json"), dir.join("vocab.txt"));
-        let mut inner = if json.is_file() {
-            tokenizers::Tokenizer::from_file(&json).map_err(|error| unusable(&json, error))?
-        } else if vocabulary.is_file() {
-            word_pieces(dir, &vocabulary)?
-        } else {
-            return Err(TokenizerError::Missing { dir: dir.to_owned() });
+        let json = dir.join("tokenizer.json");
+        let (mut inner, settings) = match read_text(&json, MAX_TEXT) {
+            Ok(text) => json::tokenizer(dir, &json, &text)?,
+            Err(_) if !is_there(&json) => from_vocabulary(dir)?,
+            Err(error) => return Err(unusable(&json, error.kind)),
         };
+        let truncation = settings.truncation.or(inner.get_truncation().map(|truncation| truncation.direction));
         inner.with_padding(None);
         inner.with_truncation(None).map_err(|error| unusable(&json, error))?;
-        Ok(Self { inner, config })
+        inner.set_encode_special_tokens(settings.split_special);
+        let truncation = truncation.unwrap_or(TruncationDirection::Right);
+        let tokenizer = Self { inner, config, max_length: settings.max_length, truncation };
+        // What is around every text is used once here, so that a file which is broken there is one when it is read.
+        let alone = || tokenizer.encode_one("", usize::MAX).map_err(|error| error.to_string());
+        guarded(alone).map_err(|message| unusable(&json, message))?;
+        Ok(tokenizer)
     }
 
     /// The token that fills up rows.
@@ -70,8 +91,13 @@ impl Tokenizer {
         self.config.pad_token_id() as u32
     }
 
-    /// The longest row that the model takes, in tokens.
+    /// The longest row in tokens: that of the model, or `model_max_length` of `tokenizer_config.json` where it is shorter.
     pub fn max_length(&self) -> usize {
+        self.model_limit().min(self.max_length.unwrap_or(usize::MAX))
+    }
+
+    /// The longest row that the model takes, in tokens.
+    pub fn model_limit(&self) -> usize {
         self.config.max_sequence_length()
     }
 
@@ -91,26 +117,36 @@ impl Tokenizer {
     /// If a text cannot be encoded, `max_length` leaves no room for it, or the tokenizer is of another model than the
     /// `config.json` beside it.
     pub fn encode<T: AsRef<str> + Sync>(&self, texts: &[T], max_length: usize) -> Result<Encoded, TokenizerError> {
-        let max_length = max_length.min(self.max_length());
+        let max_length = max_length.min(self.model_limit());
         let special = self.special_tokens();
         let Some(room) = max_length.checked_sub(special).filter(|room| *room > 0) else {
             return Err(TokenizerError::MaxLength { max_length, special });
         };
         let mut encoded = Encoded { rows: Vec::with_capacity(texts.len()), truncated: 0 };
         for (index, text) in texts.iter().enumerate() {
-            let failed = |error: tokenizers::Error| TokenizerError::Encoding { index, message: error.to_string() };
-            // Cut between the two steps, so that the special tokens at the end stay.
-            let mut encoding = long_text::encode(&self.inner, text.as_ref(), room).map_err(failed)?;
-            if encoding.len() > room {
-                encoded.truncated += 1;
-                encoding.truncate(room, 0, TruncationDirection::Right);
-            }
-            let encoding = self.inner.post_process(encoding, None, true).map_err(failed)?;
-            let row = Row { ids: encoding.get_ids().to_vec(), token_type_ids: encoding.get_type_ids().to_vec() };
+            let encode = || self.encode_one(text.as_ref(), room).map_err(|error| error.to_string());
+            let (row, cut) = guarded(encode).map_err(|message| TokenizerError::Encoding { index, message })?;
             self.check(&row)?;
+            encoded.truncated += usize::from(cut);
             encoded.rows.push(row);
         }
         Ok(encoded)
+    }
+
+    /// A text as a row, and whether it was cut.
+    fn encode_one(&self, text: &str, room: usize) -> Result<(Row, bool), tokenizers::Error> {
+        // Cut between the two steps, so that the special tokens at the end stay.
+        let mut encoding = match self.truncation {
+            TruncationDirection::Right => long_text::encode(&self.inner, text, room)?,
+            // The end of the text is needed, so all of it is encoded.
+            TruncationDirection::Left => self.inner.encode_fast(text, false)?,
+        };
+        let cut = encoding.len() > room;
+        if cut {
+            encoding.truncate(room, 0, self.truncation);
+        }
+        let encoding = self.inner.post_process(encoding, None, true)?;
+        Ok((Row { ids: encoding.get_ids().to_vec(), token_type_ids: encoding.get_type_ids().to_vec() }, cut))
     }
 
     fn check(&self, row: &Row) -> Result<(), TokenizerError> {
@@ -132,53 +168,36 @@ fn unusable(file: &Path, error: impl ToString) -> TokenizerError {
     TokenizerError::Unusable { file: PathBuf::from(file), message: error.to_string() }
 }
 
-/// BERT's tokenizer from its vocabulary, as it was saved before there was `tokenizer.json`.
-fn word_pieces(dir: &Path, vocabulary: &Path) -> Result<tokenizers::Tokenizer, TokenizerError> {
-    let settings = Settings::read(&dir.join("tokenizer_config.json"))?;
-    let path = vocabulary.to_str().ok_or_else(|| unusable(vocabulary, "its path is not UTF-8"))?;
-    let model =
-        WordPiece::from_file(path).unk_token("[UNK]".into()).build().map_err(|error| unusable(vocabulary, error))?;
-    let mut tokenizer = tokenizers::Tokenizer::new(model);
-    let special = |token: &str| {
-        let id = tokenizer.token_to_id(token);
-        id.map(|id| (token.to_owned(), id)).ok_or_else(|| unusable(vocabulary, format!("it lacks the token {token}")))
-    };
-    let (separator, class) = (special("[SEP]")?, special("[CLS]")?);
-    special("[UNK]")?;
-    let lower = settings.lower_case;
-    tokenizer
-        .with_normalizer(Some(BertNormalizer::new(true, settings.chinese, settings.strip_accents, lower)))
-        .with_pre_tokenizer(Some(BertPreTokenizer))
-        .with_post_processor(Some(BertProcessing::new(separator, class)));
-    let special: Vec<AddedToken> = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
-        .into_iter()
-        .filter(|token| tokenizer.token_to_id(token).is_some())
-        .map(|token| AddedToken::from(token, true))
-        .collect();
-    tokenizer.add_special_tokens(&special);
-    Ok(tokenizer)
-}
-
-/// What `tokenizer_config.json` says of the text before it is split.
-struct Settings {
-    lower_case: bool,
-    chinese: bool,
-    strip_accents: Option<bool>,
-}
-
-impl Settings {
-    fn read(path: &Path) -> Result<Self, TokenizerError> {
-        if !path.is_file() {
-            return Ok(Self { lower_case: true, chinese: true, strip_accents: None });
-        }
-        let text = std::fs::read_to_string(path).map_err(|error| unusable(path, error))?;
-        let file = path.display().to_string();
-        let value = crate::config::parse(&text, &file)?;
-        let fields = Fields::new(&value, &file)?;
-        Ok(Self {
-            lower_case: fields.flag("do_lower_case")?.unwrap_or(true),
-            chinese: fields.flag("tokenize_chinese_chars")?.unwrap_or(true),
-            strip_accents: fields.flag("strip_accents")?,
-        })
+/// The tokenizer of a folder without `tokenizer.json`.
+fn from_vocabulary(dir: &Path) -> Result<(tokenizers::Tokenizer, Settings), TokenizerError> {
+    let settings = Settings::read(dir, None)?;
+    let files = settings.class.files();
+    if files.is_empty() || !files.iter().all(|name| is_there(&dir.join(name))) {
+        let class = &settings.class_name;
+        let own = if files.is_empty() { String::new() } else { format!(" or {}", files.join(" with ")) };
+        let expected = format!("tokenizer.json{own} (for {class})");
+        return Err(TokenizerError::Missing { dir: dir.to_owned(), expected });
     }
+    let file = dir.join(files[0]);
+    let build = || {
+        let mut tokenizer = match settings.class {
+            Class::Roberta => vocabulary::byte_pairs(dir, &settings),
+            Class::XlmRoberta => sentencepiece::unigram(dir),
+            Class::Bert | Class::Generic => vocabulary::word_pieces(dir, &settings),
+        }?;
+        settings.tokens.add_to(&mut tokenizer)?;
+        Ok::<_, TokenizerError>(tokenizer)
+    };
+    let mut tokenizer = guarded(|| Ok(build())).map_err(|message| unusable(&file, message))??;
+    let special = |attribute: &'static str| {
+        let name = settings.tokens.special(attribute).unwrap_or_default();
+        // Not one that was added without its file saying so: the model has no row for it.
+        let known = tokenizer.get_model().token_to_id(name).is_some() || settings.tokens.has_id(name);
+        let id = tokenizer.token_to_id(name).filter(|_| known);
+        id.map(|id| (name.to_owned(), id))
+            .ok_or_else(|| unusable(&file, format!("it lacks the token `{name}`, the {attribute} around each text")))
+    };
+    let processing = BertProcessing::new(special("sep_token")?, special("cls_token")?);
+    tokenizer.with_post_processor(Some(processing));
+    Ok((tokenizer, settings))
 }

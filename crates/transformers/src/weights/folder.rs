@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use burn::tensor::TensorData;
-use burn_adapters_files::{MAX_TEXT, Safetensors, is_there, parse_json, read_text, shorten};
+use burn_adapters_files::{FloatType, MAX_TEXT, Safetensors, is_there, parse_json, read_text, shorten};
 use serde_json::Value;
 
 use super::pytorch::PytorchFile;
@@ -42,6 +42,13 @@ impl WeightFile {
             Self::Safetensors(file) => file.tensors().collect(),
             Self::Pytorch(file) => file.tensors().collect(),
         }
+    }
+
+    fn is_f32(&self, name: &str) -> Result<bool, LoadError> {
+        Ok(match self {
+            Self::Safetensors(file) => file.float_type(name)?,
+            Self::Pytorch(file) => file.float_type(name)?,
+        } == FloatType::F32)
     }
 
     fn read(&mut self, name: &str) -> Result<Vec<f32>, LoadError> {
@@ -102,6 +109,11 @@ impl Weights {
         self.tensors.keys().any(|name| name.starts_with(prefix))
     }
 
+    /// Every tensor: its name in the base model, and that in its file.
+    pub(crate) fn names(&self) -> impl Iterator<Item = (String, String)> {
+        self.tensors.iter().map(|(weight, stored)| (weight.clone(), stored.name.clone()))
+    }
+
     /// Compares the files with the weights that a model needs; gives the names of what it does not use.
     pub(crate) fn check(
         &self,
@@ -134,11 +146,18 @@ impl Weights {
 
     /// Reads a weight as f32, with all its numbers finite.
     pub(crate) fn read(&mut self, weight: &str) -> Result<TensorData, LoadError> {
+        self.read_stored(weight).map(|(data, _)| data)
+    }
+
+    /// Reads a weight as f32, and tells whether its file holds it so.
+    pub(crate) fn read_stored(&mut self, weight: &str) -> Result<(TensorData, bool), LoadError> {
         let Some(stored) = self.tensors.get(weight) else {
             let mismatch = Mismatch { missing: vec![weight.to_owned()], ..Mismatch::default() };
             return Err(LoadError::Mismatch { dir: self.dir.clone(), mismatch: Box::new(mismatch) });
         };
-        Ok(TensorData::new(self.files[stored.file].read(&stored.name)?, stored.shape.clone()))
+        let (file, shape) = (&mut self.files[stored.file], stored.shape.clone());
+        let is_f32 = file.is_f32(&stored.name)?;
+        Ok((TensorData::new(file.read(&stored.name)?, shape), is_f32))
     }
 }
 

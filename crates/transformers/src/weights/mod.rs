@@ -6,5 +6,5 @@ mod report;
 mod source;
 
 pub(crate) use folder::Weights;
-pub use report::{LoadReport, Mismatch, Reshaped};
-pub(crate) use source::{Expected, Fresh, FromFiles, Source};
+pub use report::{LoadReport, Mismatch, Reshaped, SaveReport};
+pub(crate) use source::{Expected, Fresh, FromFiles, Source, transposed};

@@ -30,22 +30,29 @@ impl PytorchFile {
         self.reader.tensors().iter().map(|(name, tensor)| (name.clone(), tensor.shape().to_vec()))
     }
 
+    fn gone(&self, name: &str) -> LoadError {
+        broken(&self.path, format!("the tensor `{name}` is gone"))
+    }
+
+    /// The type of a tensor's numbers.
+    pub(super) fn float_type(&self, name: &str) -> Result<FloatType, LoadError> {
+        match self.reader.get(name).ok_or_else(|| self.gone(name))?.dtype() {
+            FileType::F32 => Ok(FloatType::F32),
+            FileType::F16 => Ok(FloatType::F16),
+            FileType::BF16 => Ok(FloatType::Bf16),
+            FileType::F64 => Ok(FloatType::F64),
+            other => Err(LoadError::ElementType {
+                file: self.path.clone(),
+                tensor: name.to_owned(),
+                found: format!("{other:?}"),
+            }),
+        }
+    }
+
     /// A tensor's numbers as f32, all of them finite.
     pub(super) fn read(&self, name: &str) -> Result<Vec<f32>, LoadError> {
-        let tensor = self.reader.get(name).ok_or_else(|| broken(&self.path, format!("the tensor `{name}` is gone")))?;
-        let float = match tensor.dtype() {
-            FileType::F32 => FloatType::F32,
-            FileType::F16 => FloatType::F16,
-            FileType::BF16 => FloatType::Bf16,
-            FileType::F64 => FloatType::F64,
-            other => {
-                return Err(LoadError::ElementType {
-                    file: self.path.clone(),
-                    tensor: name.to_owned(),
-                    found: format!("{other:?}"),
-                });
-            }
-        };
+        let tensor = self.reader.get(name).ok_or_else(|| self.gone(name))?;
+        let float = self.float_type(name)?;
         let bytes = tensor.read().map_err(|error| broken(&self.path, error.to_string()))?;
         Ok(decode_floats(&self.path, name, tensor.shape(), float, &bytes)?)
     }

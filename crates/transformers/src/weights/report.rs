@@ -37,6 +37,22 @@ impl fmt::Display for LoadReport {
     }
 }
 
+/// What was written.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct SaveReport {
+    /// The number of tensors.
+    pub tensors: usize,
+    /// The number of their elements.
+    pub parameters: usize,
+    /// Their bytes.
+    pub bytes: u64,
+    /// How many tensors differ from those in the files that the model was read from.
+    pub changed: usize,
+    /// How many of those files' tensors had another type than f32.
+    pub widened: usize,
+}
+
 /// How weights differ from what a configuration describes.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[non_exhaustive]

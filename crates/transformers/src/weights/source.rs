@@ -138,7 +138,7 @@ impl Source for FromFiles<'_> {
 
 /// `[output, input]` to `[input, output]`, on the host: a view that is transposed on the device would be copied at
 /// each use by some backends.
-fn transposed(data: TensorData, [input, output]: [usize; 2]) -> TensorData {
+pub(crate) fn transposed(data: TensorData, [input, output]: [usize; 2]) -> TensorData {
     const BLOCK: usize = 32;
     let Ok(rows) = data.as_slice::<f32>() else { return data };
     let mut columns = vec![0.0; rows.len()];
