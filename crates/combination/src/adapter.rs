@@ -231,13 +231,16 @@ impl ModuleMapper for SetTrained {
     }
 }
 
-/// The number of parameters of a module but for those with one of these ids.
+/// The number of parameters of a module but for those with one of these ids. Without overflow: of an adapter that is
+/// about to be refused for its size, the greatest number.
 pub(crate) fn count(module: &impl Module, without: &[ParamId]) -> usize {
     struct Count<'a>(usize, &'a [ParamId]);
     impl ModuleVisitor for Count<'_> {
         fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
             if !self.1.contains(&param.id) {
-                self.0 += param.lazy_shape().num_elements();
+                let shape = param.lazy_shape().dims::<D>();
+                let elements = shape.iter().fold(1_usize, |product, size| product.saturating_mul(*size));
+                self.0 = self.0.saturating_add(elements);
             }
         }
     }

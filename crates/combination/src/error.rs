@@ -2,7 +2,7 @@
 
 use burn_adapters_bottleneck::BottleneckError;
 use burn_adapters_config::ConfigError;
-use burn_adapters_core::Site;
+use burn_adapters_core::{Site, TooLarge};
 use burn_adapters_ia3::Ia3Error;
 use burn_adapters_invertible::InvertibleError;
 use burn_adapters_lora::LoraError;
@@ -18,6 +18,14 @@ pub enum BuildError {
     /// The configuration itself is wrong.
     #[error(transparent)]
     Config(#[from] ConfigError),
+    /// More parameters than there is memory for.
+    #[error("the configuration `{config}` is {source}")]
+    TooLarge {
+        /// The configuration, as a string.
+        config: String,
+        /// What it needs and what there is.
+        source: TooLarge,
+    },
     /// Parameters in another precision than single.
     #[error("dtype='{dtype}' is not supported: an adapter's parameters are float32; leave dtype out")]
     Dtype {

@@ -61,7 +61,7 @@ pub(crate) fn weight(
     let (rows, columns) = (d_input / n, d_output / n);
     let fill = |rows: usize, columns: usize| match config.hypercomplex_nonlinearity {
         HypercomplexInit::GlorotUniform => Fill::xavier_uniform(rows, columns),
-        HypercomplexInit::GlorotNormal => Fill::Normal { std: (2.0 / (rows + columns) as f64).sqrt() },
+        HypercomplexInit::GlorotNormal => Fill::Normal { std: (2.0 / (rows as f64 + columns as f64)).sqrt() },
         HypercomplexInit::Normal => Fill::Normal { std: config.phm_init_range },
     };
     if !config.factorized_phm_w {

@@ -62,13 +62,14 @@ pub enum Way {
 impl Way {
     /// The way with the fewest multiplications per token for factors of rank `rank`.
     pub fn cheapest([d_input, d_output]: [usize; 2], phm_dim: usize, rank: usize) -> Self {
+        let [d_input, d_output, phm_dim, rank] = [d_input, d_output, phm_dim, rank].map(|size| size as f64);
         let inner = phm_dim * rank;
         let costs = [
             (d_input * inner + phm_dim * inner * d_output, Self::FoldRight),
             (d_input * phm_dim * inner + inner * d_output, Self::FoldLeft),
             (d_input * d_output, Self::Dense),
         ];
-        costs.into_iter().min_by_key(|(cost, _)| *cost).map_or(Self::Dense, |(_, way)| way)
+        costs.into_iter().min_by(|(a, _), (b, _)| a.total_cmp(b)).map_or(Self::Dense, |(_, way)| way)
     }
 }
 

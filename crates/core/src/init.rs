@@ -5,12 +5,16 @@
 //! never drawn. The numbers come from this crate's own generator on the host, so that one seed gives the same adapter
 //! on every backend.
 
+use std::sync::{Arc, Mutex, PoisonError};
+
 use burn::module::{Param, ParamId};
 use burn::nn::{LayerNorm, LayerNormConfig, Linear, LinearConfig};
 use burn::tensor::{Device, Shape, Tensor, TensorData};
 use rand::rngs::StdRng;
 use rand::{Rng, RngExt, SeedableRng};
 use rand_distr::{Distribution as _, StandardNormal};
+
+use crate::Demand;
 
 /// A distribution that weights are drawn from.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -52,7 +56,7 @@ impl Fill {
 
     /// PyTorch's `xavier_uniform_`: the bound is `√(6 / (fan_in + fan_out))`.
     pub fn xavier_uniform(fan_in: usize, fan_out: usize) -> Self {
-        Fill::Uniform { bound: (6.0 / (fan_in + fan_out).max(1) as f64).sqrt() }
+        Fill::Uniform { bound: (6.0 / fan_in.saturating_add(fan_out).max(1) as f64).sqrt() }
     }
 
     fn draw(self, count: usize, seed: u64) -> Vec<f32> {
@@ -90,23 +94,42 @@ impl Fill {
 #[derive(Debug)]
 pub struct Init {
     seeds: StdRng,
+    /// Of this source and those that [`for_module`](Self::for_module) made of it.
+    demand: Arc<Mutex<Demand>>,
 }
 
 impl Init {
     /// Draws that depend on this seed alone.
     pub fn from_seed(seed: u64) -> Self {
-        Self { seeds: StdRng::seed_from_u64(seed) }
+        Self { seeds: StdRng::seed_from_u64(seed), demand: Arc::default() }
     }
 
     /// Draws that differ each time.
     pub fn from_entropy() -> Self {
-        Self { seeds: StdRng::from_rng(&mut rand::rng()) }
+        Self { seeds: StdRng::from_rng(&mut rand::rng()), demand: Arc::default() }
     }
 
     /// The draws for one module: with `init_weights_seed` in its configuration every module starts from that seed
     /// anew (so that modules of one shape are equal); without, this source goes on.
     pub fn for_module(&mut self, init_weights_seed: Option<u64>) -> Self {
-        Self::from_seed(init_weights_seed.unwrap_or_else(|| self.next_seed()))
+        let seed = init_weights_seed.unwrap_or_else(|| self.next_seed());
+        Self { demand: self.demand.clone(), ..Self::from_seed(seed) }
+    }
+
+    /// The size of all parameters that were made so far. None of them needs to be allocated yet: a builder
+    /// [checks](Demand::check) it before anything reads them.
+    pub fn demand(&self) -> Demand {
+        *self.demand.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Starts the [demand](Self::demand) from zero: what is made from here on is counted by itself.
+    pub fn restart_demand(&mut self) {
+        self.demand = Arc::default();
+    }
+
+    /// Counts a parameter of this shape that is not made by [`param`](Self::param).
+    pub fn count(&mut self, shape: &[usize]) {
+        self.demand.lock().unwrap_or_else(PoisonError::into_inner).add(shape);
     }
 
     fn next_seed(&mut self) -> u64 {
@@ -116,7 +139,9 @@ impl Init {
     /// A parameter that will be drawn from `fill` when it is first read.
     pub fn param<const D: usize>(&mut self, shape: [usize; D], fill: Fill, device: &Device) -> Param<Tensor<D>> {
         let seed = self.next_seed();
-        let count = shape.iter().product();
+        self.count(&shape);
+        // Whoever draws more than there is memory for has not checked the demand.
+        let count = shape.iter().fold(1_usize, |count, size| count.saturating_mul(*size));
         Param::uninitialized(
             ParamId::new(),
             move |device: &Device, require_grad: bool| {
@@ -145,6 +170,7 @@ impl Init {
 
     /// A layer norm over `size` features with PyTorch's default epsilon, `1e-5`.
     pub fn layer_norm(&mut self, size: usize, device: &Device) -> LayerNorm {
+        self.count(&[2, size]);
         LayerNormConfig::new(size).init(device)
     }
 }

@@ -80,6 +80,7 @@ impl Fusion {
         let key = config.key.then(|| init.linear(square, normal, Some(Fill::ZEROS), device));
         let mut value = config.value.then(|| init.linear(square, normal, None, device));
         if let Some(value) = value.as_mut().filter(|_| config.value_initialized) {
+            init.count(&square);
             value.weight = near_identity(hidden_size, device);
         }
         // As PyTorch draws linear layers.

@@ -1,5 +1,6 @@
 //! What can go wrong with a head.
 
+use burn_adapters_core::TooLarge;
 use thiserror::Error;
 
 /// A head that cannot be built, read or used.
@@ -41,6 +42,9 @@ pub enum HeadError {
     /// The head reads the pooled output, and there was none.
     #[error("this head reads the model's pooled output (use_pooler), and the model gave none")]
     NoPooledOutput,
+    /// More parameters than there is memory for.
+    #[error(transparent)]
+    TooLarge(#[from] TooLarge),
     /// Hidden states that are not what the head was built for.
     #[error("the head was built for {expected}, found {found}")]
     Shape {

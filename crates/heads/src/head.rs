@@ -3,7 +3,7 @@
 use burn::module::Module;
 use burn::nn::Linear;
 use burn::tensor::{Device, Tensor};
-use burn_adapters_core::{Fill, Init, Mode, activate, project};
+use burn_adapters_core::{Demand, Fill, Init, Mode, activate, project};
 
 use crate::{HeadConfig, HeadError, Labels};
 
@@ -44,6 +44,10 @@ impl Head {
         device: &Device,
     ) -> Result<Self, HeadError> {
         config.check()?;
+        let mut demand = Demand::default();
+        demand.add_times(&[hidden_size, hidden_size.saturating_add(1)], config.layers - 1);
+        demand.add(&[hidden_size, config.num_labels]);
+        demand.check("lower the number of labels (`num_labels`) or of `layers`")?;
         let weight = Fill::Normal { std };
         let square = [hidden_size, hidden_size];
         let hidden_layers =

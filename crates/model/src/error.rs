@@ -3,7 +3,7 @@
 use burn_adapters_combination::BuildError;
 use burn_adapters_composition::CompositionError;
 use burn_adapters_config::ConfigError;
-use burn_adapters_core::Site;
+use burn_adapters_core::{Site, TooLarge};
 use burn_adapters_heads::HeadError;
 use burn_adapters_ia3::Ia3Error;
 use burn_adapters_lora::LoraError;
@@ -38,6 +38,14 @@ pub enum BankError {
         name: String,
         /// Why.
         reason: String,
+    },
+    /// A fusion with more parameters than there is memory for.
+    #[error("the fusion `{name}` is {source}")]
+    FusionTooLarge {
+        /// The fusion.
+        name: String,
+        /// What it needs and what there is.
+        source: TooLarge,
     },
     /// A composition that makes no sense.
     #[error(transparent)]

@@ -35,10 +35,13 @@ impl FusionLayers {
         let acts = |site: &Site| {
             adapters.iter().any(|adapter| adapter.bottleneck.keys().any(|other| other.place == site.place))
         };
+        init.restart_demand();
         let mut layers = SiteMap::default();
         for (site, hidden_size) in spec.sublayers().filter(|(site, _)| acts(site)) {
             let layer = Fusion::new(config, hidden_size, attention_dropout, init, device)
                 .map_err(|source| BankError::Fusion { name: name.to_owned(), reason: source.to_string() })?;
+            let check = init.demand().check("fuse adapters of a smaller model, or without query or key");
+            check.map_err(|source| BankError::FusionTooLarge { name: name.to_owned(), source })?;
             layers.insert(site, layer);
         }
         if layers.is_empty() {

@@ -96,7 +96,7 @@ impl PrefixGroup {
 
     /// How many numbers a prefix position has: keys and values of all blocks.
     pub fn width(&self) -> usize {
-        self.sites.len() * 2 * self.heads * self.head_dim
+        (self.sites.len() * 2).saturating_mul(self.heads).saturating_mul(self.head_dim)
     }
 }
 

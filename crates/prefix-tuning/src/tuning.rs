@@ -81,7 +81,7 @@ impl PrefixTuning {
         let (length, hidden, width) = (config.prefix_length, group.hidden_size, group.width());
         let standard = Fill::Normal { std: 1.0 };
         let source = if config.flat {
-            PrefixSource::Flat(init.param([length * width], standard, device))
+            PrefixSource::Flat(init.param([length.saturating_mul(width)], standard, device))
         } else {
             // Both layers as PyTorch draws them.
             let mut linear = |input: usize, output: usize| {

@@ -47,6 +47,8 @@ impl Orthogonal {
             return Err(ReftError::OrthogonalRank { r, hidden_size });
         }
         let rows = init.param::<2>([r, hidden_size], Fill::kaiming_uniform_sqrt5(hidden_size), device);
+        init.count(&[r, hidden_size]);
+        init.count(&[hidden_size, hidden_size]);
         let original = Param::uninitialized(
             ParamId::new(),
             move |device: &Device, require_grad: bool| {

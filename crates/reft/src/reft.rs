@@ -27,7 +27,7 @@ impl Reft {
     /// # Errors
     /// If there is no position to intervene on, the rank is 0, or it is too high for orthonormal rows.
     pub fn new(config: &ReftConfig, hidden_size: usize, init: &mut Init, device: &Device) -> Result<Self, ReftError> {
-        if config.prefix_positions + config.suffix_positions == 0 {
+        if config.prefix_positions == 0 && config.suffix_positions == 0 {
             return Err(ReftError::NoPositions);
         }
         let units = if config.tied_weights { 1 } else { 2 };
@@ -75,6 +75,6 @@ impl Reft {
 
     /// The number of trained numbers; the fixed base of an orthogonal projection is none.
     pub fn num_trained(&self) -> usize {
-        self.units.iter().map(ReftUnit::num_trained).sum()
+        self.units.iter().map(ReftUnit::num_trained).fold(0, usize::saturating_add)
     }
 }

@@ -29,7 +29,7 @@ impl Projection {
     /// The number of trained numbers.
     pub fn num_trained(&self) -> usize {
         match self {
-            Projection::Free(linear) => linear.weight.lazy_shape().num_elements(),
+            Projection::Free(linear) => elements(linear.weight.lazy_shape().dims::<2>()),
             Projection::Orthogonal(orthogonal) => orthogonal.num_trained(),
         }
     }
@@ -109,7 +109,12 @@ impl ReftUnit {
     /// The number of trained numbers; the fixed base of an [`Orthogonal`] is none.
     pub fn num_trained(&self) -> usize {
         let Linear { weight, bias, .. } = &self.learned_source;
-        let bias = bias.as_ref().map_or(0, |bias| bias.lazy_shape().num_elements());
-        weight.lazy_shape().num_elements() + bias + self.projection.num_trained()
+        let bias = bias.as_ref().map_or(0, |bias| elements(bias.lazy_shape().dims::<1>()));
+        elements(weight.lazy_shape().dims::<2>()).saturating_add(bias).saturating_add(self.projection.num_trained())
     }
+}
+
+/// How many numbers a tensor has; parameters are lazy, and a shape may be one that no memory can hold.
+fn elements<const D: usize>(shape: [usize; D]) -> usize {
+    shape.iter().fold(1, |product, size| product.saturating_mul(*size))
 }

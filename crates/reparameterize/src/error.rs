@@ -4,6 +4,7 @@ use std::io;
 use std::path::PathBuf;
 
 use burn_adapters_config::ConfigError;
+use burn_adapters_core::TooLarge;
 use burn_adapters_files::{Listed, MAX_LISTED, NotFinite, TensorFileError, shorten};
 use burn_adapters_ia3::Ia3Error;
 use burn_adapters_lora::LoraError;
@@ -100,6 +101,9 @@ pub enum WeightAdapterError {
         /// Why not.
         reason: &'static str,
     },
+    /// More parameters than there is memory for.
+    #[error("the adapter is {0}")]
+    TooLarge(#[from] TooLarge),
     /// The configuration is wrong in itself.
     #[error(transparent)]
     Config(#[from] ConfigError),

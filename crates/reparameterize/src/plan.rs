@@ -49,6 +49,7 @@ impl Plan {
         let survey = survey(module);
         check_name(name, &survey)?;
         let (chosen, skipped) = choose(&survey, targets)?;
+        init.restart_demand();
         let shared = match (kind, chosen.first()) {
             (Kind::Vera, Some((found, ..))) => {
                 let sizes = chosen.iter().map(|(_, _, shape)| *shape);
@@ -60,6 +61,7 @@ impl Plan {
         for (found, weight, shape) in chosen {
             let bias = if kind.scales_bias(config) { bias_of(&survey, found, shape[1])? } else { None };
             let update = kind.build(&found.path, config, shape, init, &found.device)?;
+            init.demand().check("lower `r`")?;
             places.push(Place { path: found.path.clone(), shape, weight, bias, update });
         }
         Ok(Self { name: name.to_owned(), config: config.clone(), survey, skipped, places, shared })

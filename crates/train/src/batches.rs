@@ -26,7 +26,7 @@ pub(crate) fn epoch(
     if !group_by_length {
         return order.chunks(batch_size).map(<[usize]>::to_vec).collect();
     }
-    for window in order.chunks_mut(WINDOW * batch_size) {
+    for window in order.chunks_mut(WINDOW.saturating_mul(batch_size)) {
         window.sort_by_key(|index| lengths[*index]);
     }
     let mut batches: Vec<Vec<usize>> = order.chunks(batch_size).map(<[usize]>::to_vec).collect();

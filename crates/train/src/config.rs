@@ -6,6 +6,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::{AdamWOptions, ClassWeights, Metric, Schedule, TrainError, Warmup};
 
+/// More epochs than any training takes; with as many texts as fit into memory, their steps can be counted.
+const MOST_EPOCHS: usize = 1_000_000;
+
 /// How to train. The defaults are those of the reference's own examples where it has them.
 ///
 /// ```
@@ -168,6 +171,9 @@ impl TrainConfig {
         ];
         if let Some((option, _)) = counts.iter().find(|(_, count)| *count == 0) {
             return bad(option, "at least 1", "0".into());
+        }
+        if self.epochs > MOST_EPOCHS {
+            return bad("epochs", "from 1 to 1000000", self.epochs.to_string());
         }
         let above_zero = |value: f64| value > 0.0 && value.is_finite();
         let below_one = |value: f64| (0.0..1.0).contains(&value);

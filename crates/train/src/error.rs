@@ -66,6 +66,22 @@ pub enum TrainError {
         /// What it is.
         found: String,
     },
+    /// Batches that do not fit into memory.
+    #[error(
+        "batch_size is too large for this machine: a batch of {rows} texts, the longest of {longest} tokens, needs more \
+         than {needed} bytes of memory, but {available} bytes are available: lower batch_size, and raise accumulation to \
+         learn from as many texts a step"
+    )]
+    BatchTooLarge {
+        /// The texts of a batch.
+        rows: usize,
+        /// The tokens of the longest.
+        longest: usize,
+        /// The least bytes that they take.
+        needed: u128,
+        /// The bytes that there are.
+        available: u64,
+    },
     /// The bank's parameters are where no gradients are computed.
     #[error("the adapters are on a device without autodiff: make the bank with `device.autodiff()` to train it")]
     NotAutodiff,

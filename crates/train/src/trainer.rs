@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use burn::tensor::Device;
-use burn_adapters_core::Mode;
+use burn_adapters_core::{Demand, Mode, TooLarge};
 use burn_adapters_heads::Task;
 use burn_adapters_model::{AdapterBank, Setup};
 
@@ -85,6 +85,7 @@ impl Trainer {
         let found = parameters::Found::of(&bank, &scope);
         let device = found.device.ok_or(TrainError::NothingToTrain)?;
         check_devices(&device, &encoder.device())?;
+        check_memory(train, self.config.batch_size, bank.spec().hidden_size)?;
         if found.trained == 0 {
             return Err(TrainError::NothingToTrain);
         }
@@ -99,7 +100,7 @@ impl Trainer {
             evaluation,
             scope,
             class_weights,
-            steps: steps_per_epoch * self.config.epochs,
+            steps: steps_per_epoch.saturating_mul(self.config.epochs),
             made_with: identity::made_with(&self.config, &bank, setup, train, evaluation)?,
             base_probe: 0.0,
             bank,
@@ -174,6 +175,21 @@ fn check_devices(bank: &Device, encoder: &Device) -> Result<(), TrainError> {
         return Err(TrainError::DeviceMismatch { encoder, bank });
     }
     Ok(())
+}
+
+/// Whether the hidden states of a batch can fit into memory at all: a layer holds at least queries, keys, values and a
+/// feed-forward block, eight times the hidden states. Far less than a step takes, so that nothing that fits is refused.
+fn check_memory(train: &TokenData, batch_size: usize, hidden_size: usize) -> Result<(), TrainError> {
+    let rows = batch_size.min(train.len());
+    let longest = train.lengths().into_iter().max().unwrap_or(0);
+    let mut demand = Demand::default();
+    demand.add_times(&[rows, longest, hidden_size], 8);
+    demand.check("").map_err(|TooLarge { needed, available, .. }| TrainError::BatchTooLarge {
+        rows,
+        longest,
+        needed,
+        available,
+    })
 }
 
 /// A training under way.

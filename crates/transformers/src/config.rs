@@ -259,7 +259,7 @@ impl BertConfig {
             .saturating_mul(4)
             .saturating_add(linear(hidden, self.intermediate_size))
             .saturating_add(linear(self.intermediate_size, hidden))
-            .saturating_add(4 * hidden);
+            .saturating_add(hidden.saturating_mul(4));
         let pooler = if self.family.has_pooler() { linear(hidden, hidden) } else { 0 };
         layer
             .saturating_mul(self.num_hidden_layers)

@@ -1,6 +1,5 @@
 //! Bottleneck adapters, Compacter's among them, and the invertible adapter that may come with them.
 
-use burn::module::Module;
 use burn_adapters_bottleneck::{Bottleneck, shared_phm};
 use burn_adapters_config::{BottleneckConfig, ReductionFactor};
 use burn_adapters_core::{Place, Site};
@@ -8,6 +7,9 @@ use burn_adapters_invertible::Invertible;
 
 use super::Builder;
 use crate::{Adapter, BuildError};
+
+/// A dictionary may name any number of layers.
+const MOST_NOTES: usize = 8;
 
 impl Builder<'_> {
     /// Adds the bottlenecks; gives the reason for the case that there were none.
@@ -19,8 +21,13 @@ impl Builder<'_> {
         self.check_layers("leave_out", config.leave_out.iter().copied())?;
         if let ReductionFactor::PerLayer { layers, .. } = &config.reduction_factor {
             let count = self.spec.layers();
-            for layer in layers.keys().filter(|layer| **layer >= count) {
+            let mut unknown = layers.keys().filter(|layer| **layer >= count);
+            for layer in unknown.by_ref().take(MOST_NOTES) {
                 self.notes.push(format!("reduction_factor names layer {layer}, but the model has {count} layers"));
+            }
+            let more = unknown.count();
+            if more > 0 {
+                self.notes.push(format!("reduction_factor names {more} more layers that the model does not have"));
             }
         }
         let asked = [
@@ -87,7 +94,7 @@ impl Builder<'_> {
             return Err(BuildError::TwoShared { method: "invertible adapter" });
         }
         let module = Invertible::new(config, self.spec.embedding_size, self.init, self.device)?;
-        self.shared("invertible", Module::num_params(&module));
+        self.shared("invertible", crate::adapter::count(&module, &[]));
         adapter.invertible = Some(module);
         Ok(())
     }

@@ -3,11 +3,14 @@
 mod bottleneck;
 mod lora;
 mod sequence;
+mod size;
 
 use burn::module::Module;
 use burn::tensor::Device;
 use burn_adapters_config::{AdapterConfig, MethodConfig};
 use burn_adapters_core::{Init, ModelSpec, Site, SiteMap};
+
+use size::Remedy;
 
 use crate::{Adapter, AddReport, BuildError, ReportEntry};
 
@@ -20,6 +23,8 @@ pub(crate) fn build(
     device: &Device,
 ) -> Result<(Adapter, AddReport), BuildError> {
     config.check_layers(spec.layers())?;
+    init.restart_demand();
+    let mut remedy = Remedy::new();
     let mut builder = Builder { spec, init, device, entries: Vec::new(), notes: Vec::new() };
     let mut adapter = Adapter::empty(name, config.clone());
     for method in config.methods() {
@@ -31,10 +36,12 @@ pub(crate) fn build(
             MethodConfig::PromptTuning(method) => builder.prompt_tuning(method, &mut adapter)?,
             MethodConfig::Reft(method) => builder.reft(method, &mut adapter)?,
         };
+        remedy.built(method, builder.init);
         if builder.entries.len() == before {
             return Err(BuildError::NothingToTrain { config: config.to_string(), reason });
         }
     }
+    remedy.check(&config, builder.init)?;
     let report = AddReport {
         name: name.to_owned(),
         entries: builder.entries,

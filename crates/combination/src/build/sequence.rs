@@ -1,6 +1,5 @@
 //! Prefix tuning, prompt tuning and ReFT: what acts on positions of the sequence.
 
-use burn::module::Module;
 use burn_adapters_config::{PrefixTuningConfig, PromptInit, PromptTuningConfig, ReftConfig, ReftLayers};
 use burn_adapters_prefix_tuning::{PrefixGroup, PrefixTuning};
 use burn_adapters_prompt_tuning::PromptTuning;
@@ -19,7 +18,7 @@ impl Builder<'_> {
         for group in PrefixGroup::of_model(config, self.spec) {
             let name = group.kind.name().to_owned();
             let module = PrefixTuning::new(config, group, self.init, self.device)?;
-            self.shared("prefix_tuning", Module::num_params(&module));
+            self.shared("prefix_tuning", crate::adapter::count(&module, &[]));
             if adapter.prefix.insert(name, module).is_some() {
                 return Err(BuildError::TwoShared { method: "prefix tuning" });
             }
@@ -36,7 +35,7 @@ impl Builder<'_> {
             return Err(BuildError::TwoShared { method: "prompt tuning" });
         }
         let module = PromptTuning::for_loading(config, self.spec.embedding_size, self.init, self.device)?;
-        self.shared("prompt_tuning", Module::num_params(&module));
+        self.shared("prompt_tuning", crate::adapter::count(&module, &[]));
         adapter.prompt = Some(module);
         adapter.prompt_is_unset = config.prompt_init == PromptInit::FromString;
         Ok(String::new())
