@@ -110,14 +110,6 @@ def check(folder):
             raise Failure("the reference did not take the head")
         compare_weights("head", head_weights, model, PredictionHeadLoader(model).filter_func(head_name))
 
-    with open(os.path.join(adapter_folder, "adapter_config.json"), encoding="utf-8") as file:
-        written = json.load(file)["config"]
-    if written.get("subtract_projection") is False:
-        # The reference loses this key of DiReFT on the way to its modules.
-        for module in model.modules():
-            if hasattr(module, "subtract_projection"):
-                module.subtract_projection = False
-
     model.eval()
     model.set_active_adapters(None)
     model.active_head = head_name if has_head else None

@@ -13,7 +13,8 @@ use crate::files::ADAPTER;
 use crate::names::{Context, Family, adapter_entries, full_where_needed, layer_of};
 use crate::write::write_folder;
 use crate::{
-    CheckpointError, FolderMeta, LoadReport, SaveOptions, SaveReport, Tensors, legacy, meta, parameters, strict,
+    CheckpointError, FolderMeta, LoadReport, SaveOptions, SaveReport, Tensors, legacy, meta, parameters, python,
+    strict, tensors,
 };
 
 /// An adapter's folder as it is, without a model.
@@ -49,8 +50,9 @@ impl AdapterFolder {
     /// # Errors
     /// If the file system refuses; what was in the folder is then whole.
     pub fn write(&self, dir: impl AsRef<Path>) -> Result<SaveReport, CheckpointError> {
-        let config = meta::format(&self.meta.stamped(), self.config.to_json_value());
-        write_folder(dir.as_ref(), ADAPTER, &config, &self.tensors, count_values(&self.tensors))
+        let config = meta::format(&self.meta.stamped(), python::config_value(&self.config));
+        let report = write_folder(dir.as_ref(), ADAPTER, &config, &self.tensors, count_values(&self.tensors))?;
+        Ok(SaveReport { notes: python::notes(&self.config), ..report })
     }
 
     /// Reads a folder.
@@ -68,13 +70,15 @@ impl AdapterFolder {
             _ => error,
         })?;
         let mut notes = legacy::update(&meta, &mut config);
+        let ambiguous = legacy::ambiguous_reft(&config);
         let config = AdapterConfig::from_json_value(&config)
             .map_err(|source| CheckpointError::Config { path: config_path.clone(), source })?;
-        let (weights_path, tensors) = ADAPTER.read_weights(dir)?;
-        let tensors = legacy::rename(tensors);
-        let (config, note) = legacy::without_phantom(config, rest.get("type"), &meta.name, &tensors);
+        let (weights_path, found) = ADAPTER.read_weights(dir)?;
+        let found = legacy::rename(found);
+        let (config, note) = legacy::without_phantom(config, rest.get("type"), &meta.name, &found);
         notes.extend(note);
-        Ok(Self { meta, config, tensors, notes, config_path, weights_path })
+        notes.extend(ambiguous.filter(|_| !tensors::is_ours(&weights_path)));
+        Ok(Self { meta, config, tensors: found, notes, config_path, weights_path })
     }
 
     /// Builds the adapter for a model, under its own name or another.
@@ -206,8 +210,9 @@ pub fn save_adapter(
     let values = parameters::values(&with_whole_signs(adapter.clone()));
     let tensors = strict::to_tensors(values, &entries, |name| family.prefixed(name));
     let meta = meta_for(&family, spec.hidden_size, name, options);
-    let config = meta::format(&meta, adapter.config().to_json_value());
-    write_folder(dir.as_ref(), ADAPTER, &config, &tensors, adapter.parameters())
+    let config = meta::format(&meta, python::config_value(adapter.config()));
+    let report = write_folder(dir.as_ref(), ADAPTER, &config, &tensors, adapter.parameters())?;
+    Ok(SaveReport { notes: python::notes(adapter.config()), ..report })
 }
 
 pub(crate) fn count_values(tensors: &Tensors) -> usize {

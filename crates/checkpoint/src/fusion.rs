@@ -12,7 +12,9 @@ use crate::adapter::{count_values, meta_for};
 use crate::files::FUSION;
 use crate::names::{Context, Family, FusionTensor, fusion_entries};
 use crate::write::write_folder;
-use crate::{CheckpointError, FolderMeta, LoadReport, SaveOptions, SaveReport, Tensors, meta, parameters, strict};
+use crate::{
+    CheckpointError, FolderMeta, LoadReport, SaveOptions, SaveReport, Tensors, meta, parameters, python, strict,
+};
 
 /// An AdapterFusion's folder as it is, without a model.
 #[derive(Debug, Clone)]
@@ -272,7 +274,8 @@ pub fn save_fusion(
         weights_path: dir.join(FUSION.safetensors),
     };
     let parameters = count_values(&folder.tensors);
-    folder.write_counted(dir, &meta, parameters)
+    let notes = python::fusion_notes(&folder.config, folder.temperature);
+    Ok(SaveReport { notes, ..folder.write_counted(dir, &meta, parameters)? })
 }
 
 /// The temperature of all layers, if it is another than a new fusion's.

@@ -42,19 +42,6 @@ pub(crate) fn update(meta: &FolderMeta, config: &mut Value) -> Vec<String> {
         }
         return notes;
     };
-    let reft = config.get("architecture").and_then(Value::as_str) == Some("reft");
-    if reft
-        && config.get("orthogonality") == Some(&Value::Bool(false))
-        && !config.contains_key("subtract_projection")
-        && version.starts_with("adapters.")
-    {
-        notes.push(
-            "the Python library does not save whether an intervention subtracts the projection, and reads DiReFT as \
-             NoReFT: taken for NoReFT here too; if it was trained as `direft`, add \"subtract_projection\": false to the \
-             configuration in adapter_config.json"
-                .into(),
-        );
-    }
     // Before 1.1.0 the library left out LoRA's factor `alpha / r`.
     let unscaled = version.strip_prefix("adapters.").and_then(release).is_some_and(|release| release < (1, 1));
     let lora = config.get("architecture").and_then(Value::as_str) == Some("lora");
@@ -70,6 +57,22 @@ pub(crate) fn update(meta: &FolderMeta, config: &mut Value) -> Vec<String> {
         config.insert("alpha".into(), r);
     }
     notes
+}
+
+/// The note that a configuration needs which the Python library may have written of DiReFT or of NoReFT.
+pub(crate) fn ambiguous_reft(config: &Value) -> Option<String> {
+    let is_ambiguous = |config: &Value| {
+        config.get("architecture").and_then(Value::as_str) == Some("reft")
+            && config.get("orthogonality") == Some(&Value::Bool(false))
+            && config.get("subtract_projection").is_none()
+    };
+    let members = config.get("configs").and_then(Value::as_array).into_iter().flatten();
+    members.chain([config]).any(is_ambiguous).then(|| {
+        "the Python library does not save whether an intervention subtracts the projection, and reads DiReFT as NoReFT: \
+         taken for NoReFT here too; if it was trained as `direft`, add \"subtract_projection\": false to the configuration \
+         in adapter_config.json"
+            .to_owned()
+    })
 }
 
 /// Task adapters of version 1 name an invertible adapter in their configuration, but were trained and saved without:

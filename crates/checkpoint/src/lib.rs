@@ -37,6 +37,7 @@ mod legacy;
 mod meta;
 mod names;
 mod parameters;
+mod python;
 mod report;
 mod setup;
 mod static_head;

@@ -56,9 +56,10 @@ type Rest = Map<String, Value>;
 /// An adapter's configuration file: what it says of itself, the `config` in it, and what else it holds.
 pub(crate) fn parse_adapter(path: &Path, text: &str) -> Result<(FolderMeta, Value, Rest), CheckpointError> {
     match parse_with(path, text)? {
-        (meta, config @ Value::Object(_), rest) => Ok((meta, config, rest)),
+        (meta, config @ (Value::Object(_) | Value::String(_)), rest) => Ok((meta, config, rest)),
         (_, other, _) => {
-            let reason = format!("`config` must be an object, found {}", shorten(&other.to_string()));
+            let reason =
+                format!("`config` must be an object or a configuration string, found {}", shorten(&other.to_string()));
             Err(CheckpointError::Json { path: path.to_owned(), reason })
         }
     }

@@ -47,6 +47,8 @@ pub struct SaveReport {
     pub bytes: u64,
     /// Files of the adapter or head that was there before, deleted because a reader might take them for this one's.
     pub removed: Vec<PathBuf>,
+    /// What the Python library will read otherwise than it is here; empty if it computes the same.
+    pub notes: Vec<String>,
 }
 
 impl fmt::Display for SaveReport {
@@ -54,6 +56,9 @@ impl fmt::Display for SaveReport {
         write!(f, "saved {} tensors, {} parameters, {} bytes", self.tensors, self.parameters, self.bytes)?;
         for path in &self.files {
             write!(f, "\n  {}", path.display())?;
+        }
+        for note in &self.notes {
+            write!(f, "\nnote: {note}")?;
         }
         Ok(())
     }

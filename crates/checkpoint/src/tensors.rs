@@ -116,9 +116,24 @@ pub(crate) fn encode_safetensors(path: &Path, tensors: &Tensors) -> Result<Vec<u
         let view = TensorView::new(SafeType::F32, shape.to_vec(), data).map_err(|error| refuse(&error))?;
         views.push((name.as_str(), view));
     }
-    // As the Python library's own files say where their tensors come from.
-    let metadata = HashMap::from([("format".to_owned(), "pt".to_owned())]);
-    safetensors::serialize(views, Some(metadata)).map_err(|error| refuse(&error))
+    safetensors::serialize(views, Some(metadata())).map_err(|error| refuse(&error))
+}
+
+/// The key under which our files say that they are ours, and its value.
+const WRITER: (&str, &str) = ("writer", "burn-adapters");
+
+/// What stands beside the tensors: where they come from, as in the Python library's own files, and who wrote them.
+fn metadata() -> HashMap<String, String> {
+    let new = |_| HashMap::from([("format", "pt"), WRITER].map(|(key, value)| (key.to_owned(), value.to_owned())));
+    // The order of a map is another for each, and stays; the same tensors are to give the same bytes.
+    let in_order = |map: &HashMap<String, String>| map.keys().next().is_some_and(|key| key == "format");
+    (0..1000).map(new).find(in_order).unwrap_or_else(|| new(0))
+}
+
+/// Whether a file of weights was written by this crate.
+pub(crate) fn is_ours(path: &Path) -> bool {
+    let writer = |file: Safetensors| file.header()?.get(WRITER.0).cloned();
+    Safetensors::open(path, MAX_WEIGHTS).ok().and_then(writer).as_deref() == Some(WRITER.1)
 }
 
 fn damaged(path: &Path, reason: impl std::fmt::Display) -> CheckpointError {

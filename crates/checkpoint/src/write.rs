@@ -49,6 +49,7 @@ pub(crate) fn write_folder(
         parameters,
         bytes: (config.len() + bytes.len()) as u64,
         removed,
+        notes: vec![],
     })
 }
 
@@ -58,7 +59,7 @@ pub(crate) fn write_file(path: &Path, text: &str) -> Result<SaveReport, Checkpoi
     file.persist(path).map_err(|error| io_error("write", path, error.error))?;
     sync_dir(&parent(path));
     let bytes = text.len() as u64;
-    Ok(SaveReport { files: vec![path.to_owned()], tensors: 0, parameters: 0, bytes, removed: vec![] })
+    Ok(SaveReport { files: vec![path.to_owned()], tensors: 0, parameters: 0, bytes, removed: vec![], notes: vec![] })
 }
 
 /// Creates a folder, unless it is there.

@@ -24,7 +24,7 @@ pub enum BuildError {
         /// The configuration, as a string.
         config: String,
         /// What it needs and what there is.
-        source: TooLarge,
+        source: Box<TooLarge>,
     },
     /// Parameters in another precision than single.
     #[error("dtype='{dtype}' is not supported: an adapter's parameters are float32; leave dtype out")]

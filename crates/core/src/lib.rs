@@ -23,7 +23,7 @@ pub use burn_adapters_ops::linear;
 pub use floor_div::floor_div;
 pub use gate::Gate;
 pub use init::{Fill, Init};
-pub use memory::{Demand, TooLarge, available_memory};
+pub use memory::{Demand, TooLarge};
 pub use mode::{Mode, draw_seed, has_own_kernels};
 pub use module_map::ModuleMap;
 pub use norm::{Norm, NormWithEpsilon};

@@ -4,6 +4,7 @@
 //! sizes are added up from their shapes, in 128 bits, and compared with the memory of the machine before anything is
 //! allocated. An allocation that fails would end the process.
 
+use burn_adapters_files::available_memory;
 use thiserror::Error;
 
 /// Smaller requests are granted without a look at the system: adding a usual adapter stays cheap.
@@ -62,7 +63,7 @@ impl Demand {
     /// # Errors
     /// If it is not; `remedy` then tells what to do, such as "lower `r`".
     pub fn check(&self, remedy: &'static str) -> Result<(), TooLarge> {
-        if self.is_small() { Ok(()) } else { self.check_against(available_memory(), remedy) }
+        if self.is_small() { Ok(()) } else { self.check_against(available(), remedy) }
     }
 
     /// Whether it fits into so many bytes.
@@ -107,82 +108,10 @@ fn rounded(bytes: u128) -> String {
     if value < 1e6 { format!("{value:.1} {}", UNITS[unit]) } else { format!("{value:.1e} {}", UNITS[unit]) }
 }
 
-/// The bytes of memory that this process can still get: on Linux the least of what the system, the control group and
-/// the limit of the address space leave; elsewhere what a large workstation has.
-pub fn available_memory() -> u64 {
-    available().unwrap_or_else(fixed)
-}
-
-/// Where the system cannot be asked.
-fn fixed() -> u64 {
-    if usize::BITS < 64 { 1 << 31 } else { 1 << 36 }
-}
-
-#[cfg(not(target_os = "linux"))]
-fn available() -> Option<u64> {
-    None
-}
-
-#[cfg(target_os = "linux")]
-fn available() -> Option<u64> {
-    let system = kilobytes(&std::fs::read_to_string("/proc/meminfo").ok()?, "MemAvailable:")?;
-    Some(system.min(control_group().unwrap_or(u64::MAX)).min(address_space().unwrap_or(u64::MAX)))
-}
-
-/// The value of a line `Key:   123 kB`, in bytes.
-#[cfg(any(target_os = "linux", test))]
-fn kilobytes(text: &str, key: &str) -> Option<u64> {
-    let value = text.lines().find_map(|line| line.strip_prefix(key))?;
-    value.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()?.checked_mul(1024)
-}
-
-/// What `ulimit -v` leaves.
-#[cfg(target_os = "linux")]
-fn address_space() -> Option<u64> {
-    let limits = std::fs::read_to_string("/proc/self/limits").ok()?;
-    let limit = limits.lines().find_map(|line| line.strip_prefix("Max address space"))?;
-    let limit: u64 = limit.split_whitespace().next()?.parse().ok()?;
-    let used = kilobytes(&std::fs::read_to_string("/proc/self/status").ok()?, "VmSize:")?;
-    Some(limit.saturating_sub(used))
-}
-
-/// What the control groups of the process leave, the narrowest of them: their limit less what is used, files that the
-/// system can drop aside.
-#[cfg(target_os = "linux")]
-fn control_group() -> Option<u64> {
-    use std::path::{Path, PathBuf};
-    use std::sync::OnceLock;
-
-    /// The folder of the group, its root, and the names of limit and use.
-    type Group = (PathBuf, PathBuf, [&'static str; 2]);
-    static GROUP: OnceLock<Option<Group>> = OnceLock::new();
-    let find = || {
-        let groups = std::fs::read_to_string("/proc/self/cgroup").ok()?;
-        let under = |root: &str, path: &str| (Path::new(root).join(path.trim_start_matches('/')), PathBuf::from(root));
-        groups.lines().find_map(|line| {
-            let mut parts = line.splitn(3, ':');
-            let (number, controllers, path) = (parts.next()?, parts.next()?, parts.next()?);
-            if controllers.split(',').any(|controller| controller == "memory") {
-                let (dir, root) = under("/sys/fs/cgroup/memory", path);
-                Some((dir, root, ["memory.limit_in_bytes", "memory.usage_in_bytes"]))
-            } else if number == "0" && Path::new("/sys/fs/cgroup/cgroup.controllers").exists() {
-                let (dir, root) = under("/sys/fs/cgroup", path);
-                Some((dir, root, ["memory.max", "memory.current"]))
-            } else {
-                None
-            }
-        })
-    };
-    let (dir, root, [limit, used]) = GROUP.get_or_init(find).as_ref()?;
-    let number = |path: PathBuf| std::fs::read_to_string(path).ok()?.trim().parse::<u64>().ok();
-    let left = |dir: &Path| {
-        let (limit, used) = (number(dir.join(limit))?, number(dir.join(used))?);
-        let statistics = std::fs::read_to_string(dir.join("memory.stat")).unwrap_or_default();
-        let files = statistics.lines().find_map(|line| line.strip_prefix("inactive_file ")?.trim().parse().ok());
-        Some(limit.saturating_sub(used.saturating_sub(files.unwrap_or(0))))
-    };
-    // Inside a container the path may be that of the host: its root then stands for the group.
-    dir.ancestors().take_while(|dir| dir.starts_with(root)).filter_map(left).min()
+/// The bytes of memory there are; where the system does not tell, what a large workstation has.
+fn available() -> u64 {
+    let assumed = if usize::BITS < 64 { 1 << 31 } else { 1 << 36 };
+    available_memory().unwrap_or(assumed)
 }
 
 #[cfg(test)]
@@ -213,13 +142,5 @@ mod tests {
             "too large for this machine: 3000 parameters need 16000 bytes of memory (16.0 kB), but 15999 bytes (16.0 kB) \
              are available: lower `r`"
         );
-    }
-
-    #[test]
-    fn there_is_memory_and_it_is_bounded() {
-        let available = available_memory();
-        assert!(available > 1 << 20 && available < 1 << 50, "{available}");
-        assert_eq!(kilobytes("MemTotal: 9 kB\nMemAvailable:   12 kB\n", "MemAvailable:"), Some(12 * 1024));
-        assert_eq!(kilobytes("MemAvailable: 18446744073709551615 kB", "MemAvailable:"), None);
     }
 }

@@ -1,15 +1,17 @@
 //! How much memory there is, so that a file that does not fit is an error and not the end of the process.
 
 use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 /// Files up to this size are read without asking.
 const UNASKED: u64 = 64 << 20;
 
-/// The bytes of memory that can still be taken, where the system tells.
+/// The bytes of memory that this process can still get, where the system tells: the least of what the machine, the
+/// control groups and the limit of the address space leave.
 pub fn available_memory() -> Option<u64> {
-    let free = meminfo("MemAvailable:");
-    let group = group_limit();
-    free.into_iter().chain(group).min()
+    let machine = kilobytes(&fs::read_to_string("/proc/meminfo").ok()?, "MemAvailable:");
+    machine.into_iter().chain(control_group()).chain(address_space()).min()
 }
 
 /// The memory that is missing for this many bytes: how much there is.
@@ -20,21 +22,55 @@ pub(crate) fn too_little_for(bytes: u64) -> Option<u64> {
     available_memory().filter(|available| bytes > *available)
 }
 
-fn meminfo(key: &str) -> Option<u64> {
-    let text = fs::read_to_string("/proc/meminfo").ok()?;
-    let line = text.lines().find_map(|line| line.strip_prefix(key))?;
-    line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()?.checked_mul(1024)
+/// The value of a line `Key:   123 kB`, in bytes.
+fn kilobytes(text: &str, key: &str) -> Option<u64> {
+    let value = text.lines().find_map(|line| line.strip_prefix(key))?;
+    value.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()?.checked_mul(1024)
 }
 
-/// What a container may still take.
-fn group_limit() -> Option<u64> {
-    let number = |name: &str| fs::read_to_string(name).ok()?.trim().parse::<u64>().ok();
-    let most = number("/sys/fs/cgroup/memory.max")?;
-    let used = number("/sys/fs/cgroup/memory.current")?;
-    // Cached files count as used, and are given back.
-    let cached = fs::read_to_string("/sys/fs/cgroup/memory.stat").ok()?;
-    let cached = cached.lines().find_map(|line| line.strip_prefix("inactive_file "))?.trim().parse::<u64>().ok()?;
-    Some(most.saturating_sub(used.saturating_sub(cached)))
+/// What `ulimit -v` leaves.
+fn address_space() -> Option<u64> {
+    let limits = fs::read_to_string("/proc/self/limits").ok()?;
+    let limit = limits.lines().find_map(|line| line.strip_prefix("Max address space"))?;
+    let limit: u64 = limit.split_whitespace().next()?.parse().ok()?;
+    let used = kilobytes(&fs::read_to_string("/proc/self/status").ok()?, "VmSize:")?;
+    Some(limit.saturating_sub(used))
+}
+
+/// A control group's folder, the root that it is under, and the names of its limit and use.
+type Group = (PathBuf, PathBuf, [&'static str; 2]);
+
+/// What the control groups of the process (a container's, say) leave, the narrowest of them.
+fn control_group() -> Option<u64> {
+    static GROUP: OnceLock<Option<Group>> = OnceLock::new();
+    let (dir, root, [limit, used]) = GROUP.get_or_init(find_group).as_ref()?;
+    let number = |path: PathBuf| fs::read_to_string(path).ok()?.trim().parse::<u64>().ok();
+    let left = |dir: &Path| {
+        let (limit, used) = (number(dir.join(limit))?, number(dir.join(used))?);
+        // Cached files count as used, and are given back.
+        let statistics = fs::read_to_string(dir.join("memory.stat")).unwrap_or_default();
+        let cached = statistics.lines().find_map(|line| line.strip_prefix("inactive_file ")?.trim().parse().ok());
+        Some(limit.saturating_sub(used.saturating_sub(cached.unwrap_or(0))))
+    };
+    // Inside a container the path may be the host's: only the root is then there.
+    dir.ancestors().take_while(|dir| dir.starts_with(root)).filter_map(left).min()
+}
+
+fn find_group() -> Option<Group> {
+    let groups = fs::read_to_string("/proc/self/cgroup").ok()?;
+    groups.lines().find_map(|line| {
+        let mut parts = line.splitn(3, ':');
+        let (number, controllers, path) = (parts.next()?, parts.next()?, parts.next()?);
+        let group =
+            |root: &str, names| Some((Path::new(root).join(path.trim_start_matches('/')), PathBuf::from(root), names));
+        if controllers.split(',').any(|controller| controller == "memory") {
+            group("/sys/fs/cgroup/memory", ["memory.limit_in_bytes", "memory.usage_in_bytes"])
+        } else if number == "0" {
+            group("/sys/fs/cgroup", ["memory.max", "memory.current"])
+        } else {
+            None
+        }
+    })
 }
 
 #[cfg(test)]
@@ -47,5 +83,12 @@ mod tests {
         if available_memory().is_some() {
             assert!(too_little_for(1 << 60).is_some());
         }
+    }
+
+    #[test]
+    fn sizes_are_read_with_their_unit() {
+        let text = "MemTotal: 9 kB\nMemAvailable:   12 kB\n";
+        assert_eq!(kilobytes(text, "MemAvailable:"), Some(12 * 1024));
+        assert_eq!(kilobytes("MemAvailable: 18446744073709551615 kB", "MemAvailable:"), None);
     }
 }

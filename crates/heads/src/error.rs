@@ -44,7 +44,7 @@ pub enum HeadError {
     NoPooledOutput,
     /// More parameters than there is memory for.
     #[error(transparent)]
-    TooLarge(#[from] TooLarge),
+    TooLarge(#[from] Box<TooLarge>),
     /// Hidden states that are not what the head was built for.
     #[error("the head was built for {expected}, found {found}")]
     Shape {

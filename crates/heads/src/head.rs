@@ -47,7 +47,7 @@ impl Head {
         let mut demand = Demand::default();
         demand.add_times(&[hidden_size, hidden_size.saturating_add(1)], config.layers - 1);
         demand.add(&[hidden_size, config.num_labels]);
-        demand.check("lower the number of labels (`num_labels`) or of `layers`")?;
+        demand.check("lower the number of labels (`num_labels`) or of `layers`").map_err(Box::new)?;
         let weight = Fill::Normal { std };
         let square = [hidden_size, hidden_size];
         let hidden_layers =

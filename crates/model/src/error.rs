@@ -45,7 +45,7 @@ pub enum BankError {
         /// The fusion.
         name: String,
         /// What it needs and what there is.
-        source: TooLarge,
+        source: Box<TooLarge>,
     },
     /// A composition that makes no sense.
     #[error(transparent)]

@@ -41,7 +41,7 @@ impl FusionLayers {
             let layer = Fusion::new(config, hidden_size, attention_dropout, init, device)
                 .map_err(|source| BankError::Fusion { name: name.to_owned(), reason: source.to_string() })?;
             let check = init.demand().check("fuse adapters of a smaller model, or without query or key");
-            check.map_err(|source| BankError::FusionTooLarge { name: name.to_owned(), source })?;
+            check.map_err(|source| BankError::FusionTooLarge { name: name.to_owned(), source: Box::new(source) })?;
             layers.insert(site, layer);
         }
         if layers.is_empty() {

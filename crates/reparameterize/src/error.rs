@@ -103,7 +103,7 @@ pub enum WeightAdapterError {
     },
     /// More parameters than there is memory for.
     #[error("the adapter is {0}")]
-    TooLarge(#[from] TooLarge),
+    TooLarge(#[from] Box<TooLarge>),
     /// The configuration is wrong in itself.
     #[error(transparent)]
     Config(#[from] ConfigError),

@@ -61,7 +61,7 @@ impl Plan {
         for (found, weight, shape) in chosen {
             let bias = if kind.scales_bias(config) { bias_of(&survey, found, shape[1])? } else { None };
             let update = kind.build(&found.path, config, shape, init, &found.device)?;
-            init.demand().check("lower `r`")?;
+            init.demand().check("lower `r`").map_err(Box::new)?;
             places.push(Place { path: found.path.clone(), shape, weight, bias, update });
         }
         Ok(Self { name: name.to_owned(), config: config.clone(), survey, skipped, places, shared })

@@ -78,6 +78,7 @@ impl Saved {
     /// Writes an adapter and the head of its name.
     pub(super) fn write(dir: &Path, bank: &AdapterBank, name: &str, options: &SaveOptions) -> CliResult<Self> {
         let adapter = save_adapter(dir, bank, name, options).map_err(|error| checkpoint_error(&error))?;
+        warn_notes(name, &adapter.notes);
         let head = save_head(dir, bank, name, options).map_err(|error| checkpoint_error(&error))?;
         Ok(Self { adapter, head })
     }

@@ -126,6 +126,7 @@ impl Arguments {
         let head = self.head(&weights)?;
         make_output(&self.output)?;
         let saved = merged.write(&self.output).map_err(|error| checkpoint_error(&error))?;
+        saved.notes.iter().for_each(|note| draw::warning(note));
         let head = match head {
             Some(head) => Some(head.write(&self.output).map_err(|error| checkpoint_error(&error))?),
             None => None,

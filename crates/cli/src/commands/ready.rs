@@ -79,6 +79,7 @@ impl Ready {
         let first = names.first().copied().unwrap_or_default();
         let whole = |composition: &Composition, heads: &HeadSetup| -> CliResult<Written> {
             let reports = save_setup(dir, bank, composition, Some(heads), &options).map_err(failed)?;
+            reports.iter().flat_map(|report| &report.notes).for_each(|note| draw::warning(note));
             let told = format!("the whole setup {composition} ({}), which predict --setup takes", bytes(sum(&reports)));
             Ok(Written { told, bytes: json!({"setup": sum(&reports)}) })
         };
@@ -87,7 +88,9 @@ impl Ready {
             (Shape::Fusion, Some(composition)) if self.fusions.len() > 1 => whole(composition, &self.plan.heads)?,
             (Shape::Fusion, _) => {
                 let name = self.fusions.first().map(|(name, _)| name.as_str()).unwrap_or_default();
-                let fusion = save_fusion(dir, bank, name, &options).map_err(failed)?.bytes;
+                let fusion = save_fusion(dir, bank, name, &options).map_err(failed)?;
+                fusion.notes.iter().for_each(|note| draw::warning(note));
+                let fusion = fusion.bytes;
                 let head = save_head(dir, bank, first, &options).map_err(failed)?.bytes;
                 let told = format!("fusion {}, head {}", bytes(fusion), bytes(head));
                 Written { told, bytes: json!({"fusion": fusion, "head": head}) }

@@ -32,7 +32,7 @@ impl Remedy {
     /// Whether there is memory for everything that was built.
     pub(super) fn check(&self, config: &AdapterConfig, init: &Init) -> Result<(), BuildError> {
         let result = init.demand().check(self.text);
-        result.map_err(|source| BuildError::TooLarge { config: config.to_string(), source })
+        result.map_err(|source| BuildError::TooLarge { config: config.to_string(), source: Box::new(source) })
     }
 }
 

@@ -1,0 +1,72 @@
+//! What the Python library makes of a configuration that we write.
+//!
+//! Its dictionary of ReFT lacks `subtract_projection`: the key is no field of its class, and is lost whenever it copies a
+//! configuration, as adding an adapter does. So a dictionary of DiReFT is read as NoReFT, and computes something else.
+//! What survives is the *class* that a configuration string names: `direft[r=2]` stays DiReFT. That is what is written
+//! for an adapter of this one method. Members of a union are copied as dictionaries in any case.
+
+use burn_adapters_config::{AdapterConfig, InvertibleKind, MethodConfig, TaskMatrix};
+use burn_adapters_fusion::FusionConfig;
+use serde_json::Value;
+
+/// What stands as `config` in the file: the dictionary, or where that would lose its meaning, the string.
+pub(crate) fn config_value(config: &AdapterConfig) -> Value {
+    match config.methods() {
+        [method] if is_direft(method) => Value::String(config.to_string()),
+        _ => config.to_json_value(),
+    }
+}
+
+/// What the Python library will read otherwise, or cannot read.
+pub(crate) fn notes(config: &AdapterConfig) -> Vec<String> {
+    let mut notes = Vec::new();
+    let is_union = config.methods().len() > 1;
+    for method in config.methods() {
+        notes.extend(crash(method).map(|what| format!("the Python library cannot run this adapter: {what}")));
+        if is_union && is_direft(method) {
+            notes.push(
+                "the Python library reads this adapter's DiReFT as NoReFT, which computes other results: within a union it \
+                 forgets `subtract_projection=False`; here it is read as it is"
+                    .to_owned(),
+            );
+        }
+    }
+    notes
+}
+
+/// As [`notes`], of a fusion.
+pub(crate) fn fusion_notes(config: &FusionConfig, cooled: Option<f64>) -> Vec<String> {
+    let note = cooled.filter(|_| config.temperature).map(|temperature| {
+        format!(
+            "the Python library does not read the temperature that the softmax has cooled to ({temperature}): there it \
+             starts hot again, which computes other results"
+        )
+    });
+    note.into_iter().collect()
+}
+
+/// What `adapters` 1.3.0 fails on, with an error of its own.
+fn crash(method: &MethodConfig) -> Option<&'static str> {
+    match method {
+        MethodConfig::Bottleneck(config) if config.inv_adapter == Some(InvertibleKind::Glow) => {
+            Some("its GLOW coupling blocks fail")
+        }
+        MethodConfig::Bottleneck(config) if config.phm_layer && config.shared_w_phm && !config.factorized_phm_w => {
+            Some("it fails on `shared_W_phm=True` with `factorized_phm_W=False`")
+        }
+        MethodConfig::Lora(config) => match &config.mtl {
+            Some(mtl) if mtl.task_specific_matrix_type == TaskMatrix::Linear => {
+                Some("it fails on `task_specific_matrix_type='linear'`")
+            }
+            None if config.vera_d.is_some() && (config.intermediate_lora || config.output_lora) => {
+                Some("it fails on VeRA at matrices of several sizes")
+            }
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+fn is_direft(method: &MethodConfig) -> bool {
+    matches!(method, MethodConfig::Reft(config) if !config.subtract_projection)
+}
