@@ -1,8 +1,9 @@
-//! The workspace's own commands: `cargo xtask test`, `test-backends`, `goldens`, `bench`, `check`.
+//! The workspace's own commands: `cargo xtask test`, `test-backends`, `goldens`, `examples`, `bench`, `check`.
 
 mod backends;
 mod bench;
 mod check;
+mod examples;
 mod goldens;
 mod process;
 mod python;
@@ -24,7 +25,7 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Everything that CI runs: formatting, lints and docs, all tests, and the backend tests.
+    /// Everything that CI runs: formatting, lints and docs, all tests, the examples, and the backend tests.
     Test {
         /// The tests on the default CPU backend only: no lints, no other backends.
         #[arg(long)]
@@ -44,6 +45,12 @@ enum Command {
     },
     /// Measures ours and the Python reference in turn, on the same weights and sentences.
     Bench(bench::Arguments),
+    /// Runs the examples with short settings.
+    Examples {
+        /// Also that of burn-train, for which Burn is built once more.
+        #[arg(long)]
+        learner: bool,
+    },
     /// Formatting, clippy and docs.
     Check,
 }
@@ -54,6 +61,7 @@ fn main() -> ExitCode {
         Command::TestBackends { backend } => backends::test_backends(backend),
         Command::Goldens { check_only } => goldens::goldens(check_only),
         Command::Bench(arguments) => bench::bench(&arguments),
+        Command::Examples { learner } => examples::examples(learner),
         Command::Check => check::check(),
     };
     match done {

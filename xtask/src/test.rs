@@ -2,6 +2,7 @@
 
 use crate::backends::{feature_arguments, test_backends};
 use crate::check::check;
+use crate::examples::examples;
 use crate::process::{Done, cargo, run};
 
 pub(crate) fn test(quick: bool) -> Done {
@@ -11,6 +12,7 @@ pub(crate) fn test(quick: bool) -> Done {
     check()?;
     let arguments = feature_arguments();
     run("tests", cargo().args(["test", "--workspace"]).args(arguments).env("BURN_DEVICE", "flex"))?;
+    examples(false)?;
     // The tests above were those on flex.
     test_backends(Some(crate::Backend::Ndarray))?;
     test_backends(Some(crate::Backend::Wgpu))

@@ -4,7 +4,7 @@
 //! leaves them as they are.
 //!
 //! ```text
-//! cargo run --release --package burn-adapters --features learner --example learner
+//! cargo run --release --features learner --example learner
 //! ```
 
 use burn::data::dataloader::DataLoaderBuilder;

@@ -4,7 +4,7 @@
 //! fitted to one task as a whole, then frozen, and an adapter learns a second task beside it.
 //!
 //! ```text
-//! cargo run --release --package burn-adapters --example own_loop
+//! cargo run --release --example own_loop
 //! ```
 
 use burn::module::Module;

@@ -4,7 +4,7 @@
 //! medians are told, with the fastest and slowest run.
 //!
 //! ```text
-//! cargo run --release --package burn-adapters --example routed -- [--json] [--runs N] [FOLDER OF A BERT MODEL]
+//! cargo run --release --example routed -- [--json] [--runs N] [--quick] [FOLDER OF A BERT MODEL]
 //! ```
 
 use std::error::Error;
@@ -25,16 +25,19 @@ const METHODS: [(&str, &[&str]); 3] = [
 
 struct Arguments {
     json: bool,
+    /// A tiny model, to see that all of it works.
+    quick: bool,
     runs: usize,
     folder: Option<String>,
 }
 
 fn arguments() -> Result<Arguments, Box<dyn Error>> {
-    let mut found = Arguments { json: false, runs: 15, folder: None };
+    let mut found = Arguments { json: false, quick: false, runs: 15, folder: None };
     let mut rest = std::env::args().skip(1);
     while let Some(argument) = rest.next() {
         match argument.as_str() {
             "--json" => found.json = true,
+            "--quick" => found.quick = true,
             "--runs" => found.runs = rest.next().ok_or("--runs takes a number")?.parse::<usize>()?.max(1),
             _ => found.folder = Some(argument),
         }
@@ -76,6 +79,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let bert = match &arguments.folder {
         Some(folder) => Bert::from_dir(std::path::Path::new(folder), &device)?.0,
         // Of the size of MiniLM, with random weights, which cost as much as trained ones.
+        None if arguments.quick => Bert::new_seeded(&BertConfig::new(30_522, 48, 2, 12, 192), 1, &device),
         None => Bert::new_seeded(&BertConfig::new(30_522, 384, 6, 12, 1536), 1, &device),
     };
     let mut lines = Vec::new();

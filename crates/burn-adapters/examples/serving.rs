@@ -5,7 +5,7 @@
 //! tensors are shared: a change makes a new one, and requests under way go on with the one they have.
 //!
 //! ```text
-//! cargo run --release --package burn-adapters --example serving [FOLDER OF A BERT MODEL]
+//! cargo run --release --example serving -- [--quick] [FOLDER OF A BERT MODEL]
 //! ```
 
 #![allow(clippy::expect_used)]
@@ -27,10 +27,13 @@ const METHODS: [&str; 4] = ["seq_bn", "lora[init_weights='bert']", "ia3", "prefi
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     burn_adapters::ops::keep_freed_memory();
     let device = Device::default();
-    let bert = match std::env::args().nth(1) {
-        Some(folder) => Bert::from_dir(Path::new(&folder), &device)?.0,
+    // One second with a tiny model shows that all of it works.
+    let (quick, folder): (Vec<String>, Vec<String>) = std::env::args().skip(1).partition(|word| word == "--quick");
+    let (seconds, width, layers) = if quick.is_empty() { (10, 384, 6) } else { (1, 48, 2) };
+    let bert = match folder.first() {
+        Some(folder) => Bert::from_dir(Path::new(folder), &device)?.0,
         // Of the size of MiniLM, with random weights: what it says is noise, what it costs is not.
-        None => Bert::new_seeded(&BertConfig::new(30_522, 384, 6, 12, 1536), 1, &device),
+        None => Bert::new_seeded(&BertConfig::new(30_522, width, layers, 12, 4 * width), 1, &device),
     };
     let tokens =
         |row: usize| Row::new((0..24).map(|position| 1000 + (row * 37 + position * 11) as u32 % 20_000).collect());
@@ -82,7 +85,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let (current, replace, done, changes) = (&current, &replace, &done, &changes);
         scope.spawn(move || {
             let mut index = 32;
-            while start.elapsed() < Duration::from_secs(10) {
+            while start.elapsed() < Duration::from_secs(seconds) {
                 let mut bank = AdapterBank::clone(&current());
                 let name = name(index);
                 if bank.remove(&name).is_ok() {

@@ -165,3 +165,23 @@ fn quiet_does_not_hide_what_was_changed_in_an_adapter() {
         }
     }
 }
+
+#[test]
+fn options_without_effect_and_numbers_beyond_all_bounds_are_mistakes() {
+    let place = Workplace::new();
+    let model = place.model("model", 1);
+    place.adapter(&model, "lora");
+    for option in [["--rank", "2"], ["--density", "0.3"], ["--majority-sign", "total"], ["--seed", "1"]] {
+        let (code, out, err) = run(&place, &[&["merge", "adapter", "adapter", "--output", "m"], &option[..]].concat());
+        assert_eq!((code, out.as_str()), (2, ""), "{option:?}");
+        assert!(err.contains(option[0]) && !place.path("m").exists(), "{err}");
+    }
+    let train = ["train", "--model", "model", "--data", "train-data.csv", "--output", "out", "--batch-size", "1"];
+    let (code, _, err) = run(&place, &[&train[..], &["--epochs", "18446744073709551615"]].concat());
+    assert!(code == 2 && err.contains("--epochs"), "{err}");
+    for option in ["--learning-rate", "--weight-decay", "--max-gradient-norm", "--epochs", "--seed"] {
+        let (code, out, err) = run(&place, &[&train[..], &[option, "-1"]].concat());
+        assert_eq!((code, out.as_str()), (2, ""), "{option}");
+        assert!(err.contains(option) && !err.contains("unexpected argument"), "{err}");
+    }
+}

@@ -4,7 +4,7 @@
 //!
 //! ```text
 //! MALLOC_TRIM_THRESHOLD_=2000000000 MALLOC_MMAP_THRESHOLD_=2000000000 MALLOC_TOP_PAD_=500000000 RAYON_NUM_THREADS=1 \
-//!     cargo run -p burn-adapters-compacter --features flex --example kronecker
+//!     cargo run -p burn-adapters-compacter --features flex --example kronecker [-- --quick]
 //! ```
 
 use std::time::Instant;
@@ -16,6 +16,7 @@ use burn_adapters_config::BottleneckConfig;
 use burn_adapters_core::Init;
 
 fn main() -> Result<(), CompacterError> {
+    let quick = std::env::args().any(|argument| argument == "--quick");
     let device = Device::default().autodiff();
     println!("{device:?}, forward + backward, microseconds");
     println!("size          rank  tokens     dense  fold right  fold left  chosen");
@@ -24,11 +25,12 @@ fn main() -> Result<(), CompacterError> {
             let config = BottleneckConfig::compacter().with_shared_phm_rule(false).with_phm_rank(rank);
             let mut layer = PhmLinear::new(&config, size, Position::Down, &mut Init::from_seed(1), &device)?;
             let chosen = layer.way;
-            for tokens in [32, 2048] {
+            for tokens in if quick { [32, 64] } else { [32, 2048] } {
                 let x = Tensor::<3>::random([1, tokens, size[0]], Distribution::Default, &device).require_grad();
                 let times = [Way::Dense, Way::FoldRight, Way::FoldLeft].map(|way| {
                     layer.way = way;
-                    fastest(if tokens < 100 { 1000 } else { 150 }, || step(&layer, &x))
+                    let repeats = if tokens < 100 { 1000 } else { 150 };
+                    fastest(if quick { 1 } else { repeats }, || step(&layer, &x))
                 });
                 println!(
                     "{:12}  {rank:4}  {tokens:6}  {:8.0}  {:10.0}  {:9.0}  {chosen:?}",

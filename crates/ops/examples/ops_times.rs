@@ -1,4 +1,9 @@
 //! Milliseconds of each operation, forward and forward + backward, composed of Burn's operations and as one.
+//!
+//! ```text
+//! cargo run --release -p burn-adapters-ops --features flex --example ops_times [-- --quick]
+//! ```
+
 #![allow(missing_docs)]
 
 use std::time::Instant;
@@ -7,9 +12,14 @@ use burn::tensor::activation::softmax as burn_softmax;
 use burn::tensor::{Bool, Device, Distribution, Tensor};
 use burn_adapters_ops::{AttentionOptions, Dropout, attention, dropout, gelu, layer_norm, softmax};
 
+/// One run of small tensors, to see that all of it works.
+fn quick() -> bool {
+    std::env::args().any(|argument| argument == "--quick")
+}
+
 fn median(mut run: impl FnMut()) -> f64 {
     run();
-    let mut times: Vec<f64> = (0..15)
+    let mut times: Vec<f64> = (0..if quick() { 1 } else { 15 })
         .map(|_| {
             let start = Instant::now();
             run();
@@ -47,7 +57,7 @@ fn old_dropout<const D: usize>(x: Tensor<D>) -> Tensor<D> {
 fn main() {
     let device = Device::default();
     let random = |shape: [usize; 3]| Tensor::<3>::random(shape, Distribution::Normal(0.0, 1.0), &device);
-    for [batch, tokens, width] in [[32, 24, 384], [16, 128, 384]] {
+    for [batch, tokens, width] in if quick() { [[2, 4, 48], [3, 5, 48]] } else { [[32, 24, 384], [16, 128, 384]] } {
         let x = [random([batch, tokens, width])];
         let wide = [random([batch, tokens, 4 * width])];
         let (gamma, beta) = (Tensor::<1>::ones([width], &device), Tensor::<1>::zeros([width], &device));

@@ -1,6 +1,6 @@
 //! What LoRA costs on the weight's side and on the activations': forward and backward of a stack of square layers.
 //!
-//! `cargo run -p burn-adapters-reparameterize --features flex --example cost`
+//! `cargo run -p burn-adapters-reparameterize --features flex --example cost [-- --quick]`
 
 #![allow(clippy::unwrap_used)]
 
@@ -28,10 +28,13 @@ impl Stack {
 }
 
 fn main() {
+    let quick = std::env::args().any(|argument| argument == "--quick");
+    let (sizes, rounds) =
+        if quick { (vec![(2, 64, 8)], 1) } else { (vec![(12, 768, 64), (12, 768, 2048), (4, 4096, 64)], ROUNDS) };
     let device = Device::default().autodiff();
     println!("| layers × width, tokens | full fine-tuning | weight side | activation side |");
     println!("| --- | --- | --- | --- |");
-    for (layers, width, tokens) in [(12, 768, 64), (12, 768, 2048), (4, 4096, 64)] {
+    for (layers, width, tokens) in sizes {
         let stack = || Stack { layers: (0..layers).map(|_| LinearConfig::new(width, width).init(&device)).collect() };
         let (full, base) = (stack(), stack().no_grad());
         let mut adapted = base.clone();
@@ -50,7 +53,7 @@ fn main() {
             }];
         // In turn, so that a busy moment of the machine meets all of them; the best of each is the least disturbed.
         let mut best = [f64::INFINITY; 3];
-        for _ in 0..ROUNDS {
+        for _ in 0..rounds {
             for (best, forward) in best.iter_mut().zip(variants) {
                 let start = Instant::now();
                 let gradients = forward().mean().backward();

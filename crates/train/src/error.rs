@@ -147,7 +147,7 @@ pub enum TrainError {
     /// The loss is no number any more.
     #[error(
         "the {what} is {value} at step {step} (epoch {epoch}): the training has diverged; try a lower learning rate \
-         than {learning_rate}, or a warm-up"
+         than {learning_rate:?}, or a warm-up"
     )]
     Diverged {
         /// The loss or the norm of the gradients.

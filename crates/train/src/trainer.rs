@@ -92,6 +92,11 @@ impl Trainer {
 
         let batches_per_epoch = train.len().div_ceil(self.config.batch_size);
         let steps_per_epoch = batches_per_epoch.div_ceil(self.config.accumulation);
+        let steps = steps_per_epoch.checked_mul(self.config.epochs).ok_or_else(|| TrainError::BadConfig {
+            option: "epochs",
+            expected: "a number of epochs whose steps can be counted",
+            found: self.config.epochs.to_string(),
+        })?;
         let mut run = Run {
             config: &self.config,
             encoder,
@@ -100,7 +105,7 @@ impl Trainer {
             evaluation,
             scope,
             class_weights,
-            steps: steps_per_epoch.saturating_mul(self.config.epochs),
+            steps,
             made_with: identity::made_with(&self.config, &bank, setup, train, evaluation)?,
             base_probe: 0.0,
             bank,

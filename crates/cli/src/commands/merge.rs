@@ -58,17 +58,17 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "R")]
     rank: Option<usize>,
 
-    /// The part of the values to keep, for ties, dare_linear and dare_ties.
-    #[arg(long, value_name = "PART", default_value_t = 0.5)]
-    density: f64,
+    /// The part of the values to keep, for ties, dare_linear and dare_ties; 0.5 by default.
+    #[arg(long, value_name = "PART")]
+    density: Option<f64>,
 
-    /// Which sign is elected, for ties and dare_ties: that of the sum, or that of most values.
-    #[arg(long, value_enum, value_name = "SIGN", default_value_t = Sign::Total)]
-    majority_sign: Sign,
+    /// Which sign is elected, for ties and dare_ties: that of the sum (by default), or that of most values.
+    #[arg(long, value_enum, value_name = "SIGN")]
+    majority_sign: Option<Sign>,
 
-    /// From which follows what is dropped, for dare_linear and dare_ties.
-    #[arg(long, value_name = "N", default_value_t = 42)]
-    seed: u64,
+    /// Random seed of what is dropped, for dare_linear and dare_ties; 42 by default.
+    #[arg(long, value_name = "N")]
+    seed: Option<u64>,
 
     /// Use the weights as they are, for linear and the two of LoRA; by default they are divided by their sum.
     #[arg(long)]
@@ -154,9 +154,25 @@ impl Arguments {
         output::line(format_args!("saved to {}", shown(self.output.display())))
     }
 
+    /// An option that the strategy does not use would be ignored without a word.
+    fn check_options(&self) -> CliResult {
+        use How::{DareLinear, DareTies, LoraDeltaWSvd, Ties};
+        let options: [(&str, bool, &[How], &str); 4] = [
+            ("--rank", self.rank.is_some(), &[LoraDeltaWSvd], "lora_delta_w_svd"),
+            ("--density", self.density.is_some(), &[Ties, DareLinear, DareTies], "ties, dare_linear or dare_ties"),
+            ("--majority-sign", self.majority_sign.is_some(), &[Ties, DareTies], "ties or dare_ties"),
+            ("--seed", self.seed.is_some(), &[DareLinear, DareTies], "dare_linear or dare_ties"),
+        ];
+        let unused = options.into_iter().find(|(_, given, of, _)| *given && !of.contains(&self.strategy));
+        let Some((option, _, _, strategies)) = unused else { return Ok(()) };
+        Err(CliError::mistake(format!("{option} has no effect with this strategy"))
+            .with_help(format!("leave it out, or choose --strategy {strategies}")))
+    }
+
     fn strategy(&self, folders: &[AdapterFolder]) -> CliResult<Strategy> {
-        let (normalize, density, seed) = (!self.no_normalize, self.density, self.seed);
-        let majority_sign = match self.majority_sign {
+        self.check_options()?;
+        let (normalize, density, seed) = (!self.no_normalize, self.density.unwrap_or(0.5), self.seed.unwrap_or(42));
+        let majority_sign = match self.majority_sign.unwrap_or(Sign::Total) {
             Sign::Total => MajoritySign::Total,
             Sign::Frequency => MajoritySign::Frequency,
         };
