@@ -34,18 +34,12 @@ impl Findings {
         self.range(key, number, number.is_finite() && number > 0.0, "greater than 0, and finite");
     }
 
-    /// Above 0 in single precision, too, in which the number is used.
-    fn above_zero_f32(&mut self, key: &'static str, number: f64) {
-        let holds = number as f32 > 0.0 && (number as f32).is_finite();
-        self.range(key, number, holds, "greater than 0, and finite, in single precision");
-    }
-
     fn not_negative(&mut self, key: &'static str, number: f64) {
-        self.range(key, number, number >= 0.0 && fits_f32(number), finite_or(number, "0 or greater, and finite"));
+        self.range(key, number, number.is_finite() && number >= 0.0, "0 or greater, and finite");
     }
 
     fn finite(&mut self, key: &'static str, number: f64) {
-        self.range(key, number, fits_f32(number), finite_or(number, "finite"));
+        self.range(key, number, number.is_finite(), "finite");
     }
 
     fn once<T: std::hash::Hash + Eq + ToString>(&mut self, key: &'static str, items: &[T]) {
@@ -81,20 +75,6 @@ impl Findings {
         if wrong {
             self.0.push((key, ProblemKind::TrainsNothing { owner: owner.to_owned(), reason, remedy }));
         }
-    }
-}
-
-/// Whether a number is finite in single precision, in which adapters compute.
-fn fits_f32(number: f64) -> bool {
-    (number as f32).is_finite()
-}
-
-/// What is allowed, where a number may be finite but too large for single precision.
-fn finite_or(number: f64, allowed: &'static str) -> &'static str {
-    if number.is_finite() && !fits_f32(number) {
-        "at most 3.4e38, the largest number of single precision"
-    } else {
-        allowed
     }
 }
 
@@ -194,7 +174,7 @@ fn lora_ranges(config: &LoraConfig, findings: &mut Findings) {
     }
     if let Some(MtlLora { n_up_projection, weights_sharpness, .. }) = config.mtl {
         findings.positive("n_up_projection", n_up_projection);
-        findings.above_zero_f32("weights_sharpness", weights_sharpness);
+        findings.above_zero("weights_sharpness", weights_sharpness);
     }
 }
 
