@@ -17,7 +17,7 @@ pub(super) fn csv_rows(bytes: &[u8], each: &mut EachRow<'_>) -> Result<Option<(u
         match reader.read_byte_record(&mut record) {
             Ok(false) => return Ok(None),
             Ok(true) => {
-                let line = record.position().map_or(0, |position| position.line() as usize);
+                let line = record.position().map_or(0, |position| first_line(bytes, position));
                 each(line, &record.iter().collect::<Vec<_>>())?;
             }
             Err(error) => {
@@ -26,6 +26,13 @@ pub(super) fn csv_rows(bytes: &[u8], each: &mut EachRow<'_>) -> Result<Option<(u
             }
         }
     }
+}
+
+/// The line on which a row begins: the parser's place may lie before the line breaks that end the row above.
+fn first_line(bytes: &[u8], position: &csv::Position) -> usize {
+    let rest = usize::try_from(position.byte()).ok().and_then(|start| bytes.get(start..)).unwrap_or_default();
+    let breaks = rest.iter().take_while(|byte| matches!(byte, b'\r' | b'\n')).filter(|byte| **byte == b'\n').count();
+    position.line() as usize + breaks
 }
 
 /// Goes through the rows of a TSV file; blank lines are skipped.
@@ -81,6 +88,17 @@ fn bad_quote(bytes: &[u8]) -> Option<(usize, Problem)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn lines_are_counted_over_carriage_returns_and_blank_lines() {
+        let mut lines = Vec::new();
+        let rows = csv_rows(b"a,b\r\nc,d\r\n\r\n\"e\r\nf\",g\nh,i\n\nj,k", &mut |line, _| {
+            lines.push(line);
+            Ok(())
+        });
+        assert!(rows.is_ok_and(|problem| problem.is_none()));
+        assert_eq!(lines, [1, 2, 4, 6, 8]);
+    }
 
     #[test]
     fn a_quote_that_is_never_closed_is_named_by_the_line_on_which_it_opens() {
