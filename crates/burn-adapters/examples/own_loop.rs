@@ -92,6 +92,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let target = input.clone().max_dim(2);
         let hooks = bank.hooks(&setup)?;
         let loss = loss(network.forward(input, &hooks), target);
+        hooks.check()?; // a hook that does not fit the model says so here
         drop(hooks);
         if step % 50 == 0 {
             println!("step {step:>3}: loss {:.4}", loss.clone().into_scalar::<f32>());
@@ -106,6 +107,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mean = loss(network.forward(input.clone(), &base), input.clone().mean_dim(2));
     let largest = bank.hooks(&Setup::adapter("largest"))?;
     let max = loss(network.forward(input.clone(), &largest), input.max_dim(2));
+    largest.check()?;
     println!("base on its own task: {:.4}", mean.into_scalar::<f32>());
     println!("adapter on the second: {:.4}", max.into_scalar::<f32>());
     Ok(())

@@ -8,17 +8,30 @@ pub trait Norm {
     /// # Shapes
     /// - hidden, output: `[batch, sequence, hidden]`
     fn norm(&self, hidden: Tensor<3>) -> Tensor<3>;
+
+    /// The width of the hidden states that the norm reads, if it is known.
+    fn width(&self) -> Option<usize> {
+        None
+    }
 }
 
 impl Norm for LayerNorm {
     fn norm(&self, hidden: Tensor<3>) -> Tensor<3> {
         self.forward(hidden)
     }
+
+    fn width(&self) -> Option<usize> {
+        self.gamma.lazy_shape().to_vec().first().copied()
+    }
 }
 
 impl Norm for RmsNorm {
     fn norm(&self, hidden: Tensor<3>) -> Tensor<3> {
         self.forward(hidden)
+    }
+
+    fn width(&self) -> Option<usize> {
+        self.gamma.lazy_shape().to_vec().first().copied()
     }
 }
 
@@ -39,5 +52,9 @@ impl Norm for NormWithEpsilon<'_> {
         }
         let beta = self.norm.beta.as_ref().map(|beta| beta.val());
         burn_adapters_ops::layer_norm(hidden, self.norm.gamma.val(), beta, self.epsilon)
+    }
+
+    fn width(&self) -> Option<usize> {
+        self.norm.gamma.lazy_shape().to_vec().first().copied()
     }
 }

@@ -134,6 +134,11 @@ impl ModelSpec {
         before + site.layer
     }
 
+    /// The stack that a site is in, if the model has the site's layer.
+    pub fn stack_at(&self, site: Site) -> Option<&StackSpec> {
+        self.stack_of(site)
+    }
+
     fn stack_of(&self, site: Site) -> Option<&StackSpec> {
         self.stack(site.stack).filter(|stack| site.layer < stack.layers)
     }

@@ -12,7 +12,9 @@ use burn_adapters_fusion::{Fusion, FusionConfig};
 use burn_adapters_heads::{Head, HeadConfig};
 
 use crate::held::Held;
-use crate::{Adapter, AddReport, BankError, FusionLayers, Hooks, Matrices, Setup, Summary, SummaryRow, supported};
+use crate::{
+    Adapter, AddReport, BankError, FusionLayers, Hooks, Matrices, Setup, Summary, SummaryRow, learn, supported,
+};
 
 /// The named adapters and prediction heads of one base model, which it knows by its [`ModelSpec`] alone.
 ///
@@ -260,13 +262,15 @@ impl AdapterBank {
     /// fusions that are left to train.
     ///
     /// # Errors
-    /// If the setup names an adapter, fusion or head that does not exist. That an adapter has no head of its name is
-    /// none.
+    /// If the setup names an adapter, fusion or head that does not exist (a missing head of an adapter's name is not an
+    /// error), what is to be trained is not on an autodiff device, or an adapter cannot learn: all of its layers are
+    /// skipped, or all that it computes is multiplied by 0.
     pub fn train_only(&mut self, setup: &Setup) -> Result<usize, BankError> {
         self.active(setup, Mode::Training)?;
         if let Some(heads) = &setup.heads {
             heads.names().into_iter().try_for_each(|name| self.head(name).map(drop))?;
         }
+        self.check_trainable(setup)?;
         let names = setup.adapter_names();
         let heads = setup.heads();
         let heads = heads.as_ref().map(HeadSetup::names).unwrap_or_default();
@@ -298,6 +302,22 @@ impl AdapterBank {
             })
             .collect();
         Ok(trained)
+    }
+
+    fn check_trainable(&self, setup: &Setup) -> Result<(), BankError> {
+        let on_autodiff = |is_plain: bool| if is_plain { Err(BankError::NotAutodiff) } else { Ok(()) };
+        if setup.train_fusions {
+            return setup.fusion_names().iter().try_for_each(|name| on_autodiff(self.held_fusion(name)?.is_plain()));
+        }
+        for name in setup.adapter_names() {
+            if setup.trained.as_ref().is_some_and(|trained| !trained.iter().any(|trained| trained == name)) {
+                continue;
+            }
+            let adapter = self.adapters.get(name).ok_or_else(|| self.unknown(name))?;
+            on_autodiff(adapter.is_plain())?;
+            learn::check(adapter, setup, &self.spec)?;
+        }
+        Ok(())
     }
 
     /// What is to be added to the loss when the fusions of a setup are trained, so that their value matrices stay near

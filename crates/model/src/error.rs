@@ -99,6 +99,88 @@ pub enum BankError {
         /// The rows that the heads are for.
         found: usize,
     },
+    /// A site that the model's specification lacks.
+    #[error(
+        "the model calls a hook at {site}, which its specification does not have (the {} has {layers} layers, numbered \
+         from 0): no adapter could act there; correct the site or the specification", site.stack.name()
+    )]
+    UnknownSite {
+        /// The site.
+        site: Site,
+        /// How many layers the stack has.
+        layers: usize,
+    },
+    /// A tensor or a matrix of another size than the model's specification says.
+    #[error(
+        "at {at}: expected {what} of {expected}, found {found}: the model's layers and its specification must agree"
+    )]
+    Misfit {
+        /// The site, or what takes its place.
+        at: String,
+        /// What has the size.
+        what: &'static str,
+        /// The size by the specification.
+        expected: String,
+        /// The size in the pass.
+        found: String,
+    },
+    /// A block for another number of rows than the batch has.
+    #[error("`{block}` is for {expected} rows, but the batch has {found}")]
+    Rows {
+        /// The block.
+        block: &'static str,
+        /// The rows that it is for.
+        expected: usize,
+        /// The rows of the batch.
+        found: usize,
+    },
+    /// A `Split` for another length than the sequences have.
+    #[error("`Split` cuts sequences of {expected} positions, but those of the batch have {found}")]
+    Positions {
+        /// The sum of its parts.
+        expected: usize,
+        /// The length of the sequences.
+        found: usize,
+    },
+    /// A batch that is not repeated for the branches of a `Parallel`.
+    #[error(
+        "`Parallel` needs the batch once for each branch: the model's forward must call Hooks::embeddings after the \
+         embeddings and Hooks::enter_layer at each layer's start"
+    )]
+    NotRepeated,
+    /// An adapter that is run on weights that hold it.
+    #[error(
+        "the adapter `{name}` is already merged into the weights at {site} and would act twice: take it out of the setup \
+         (Setup::base()), or unmerge it"
+    )]
+    AlreadyMerged {
+        /// The adapter.
+        name: String,
+        /// The first such site.
+        site: Site,
+    },
+    /// An adapter that training could not change.
+    #[error("the adapter `{name}` cannot learn: {reason}")]
+    CannotLearn {
+        /// The adapter.
+        name: String,
+        /// Why.
+        reason: String,
+    },
+    /// Something to train on a device without autodiff.
+    #[error(
+        "the bank's parameters are on a device without autodiff, where nothing can be trained: make the bank on \
+             `device.autodiff()` (the model may stay on the plain device)"
+    )]
+    NotAutodiff,
+    /// Another number of heads than of branches.
+    #[error("a `Parallel` of {expected} branches needs a head for each, but the setup has {found} heads")]
+    HeadBranches {
+        /// The branches.
+        expected: usize,
+        /// The heads.
+        found: usize,
+    },
     /// A head that cannot be built or run.
     #[error("the head `{name}`: {source}")]
     Head {

@@ -39,6 +39,11 @@ impl<M: Module + Sync> Held<M> {
         inner.as_deref().unwrap_or(&self.module)
     }
 
+    /// Whether no parameter is on an autodiff device.
+    pub(crate) fn is_plain(&self) -> bool {
+        on_autodiff(&self.module).is_none()
+    }
+
     pub(crate) fn into_module(self) -> M {
         self.module
     }

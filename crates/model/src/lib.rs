@@ -38,6 +38,7 @@
 //!
 //! let hooks = bank.hooks(&Setup::adapter("reviews"))?;
 //! assert_eq!(model.forward(Tensor::ones([2, 3, 8], &device), &hooks).dims(), [2, 3, 8]);
+//! hooks.check()?; // a hook cannot fail inside a pass: what did not fit is kept until here
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
@@ -46,6 +47,7 @@ mod error;
 mod fusions;
 mod held;
 mod hooks;
+mod learn;
 mod logits;
 mod merge;
 mod observed;

@@ -34,7 +34,16 @@ impl AdapterBank {
         hidden: Tensor<3>,
         pooled: Option<Tensor<2>>,
     ) -> Result<Vec<HeadLogits>, BankError> {
-        let [batch, _, _] = hidden.dims();
+        let [batch, sequence, _] = hidden.dims();
+        let misfit = |what, expected: String, found: usize| {
+            Err(BankError::Misfit { at: "the heads".into(), what, expected, found: found.to_string() })
+        };
+        if batch == 0 || sequence == 0 {
+            return misfit("hidden states", "at least one row and position".into(), 0);
+        }
+        if let Some([rows, _]) = pooled.as_ref().map(|pooled| pooled.dims()).filter(|[rows, _]| *rows != batch) {
+            return misfit("pooled states with rows", batch.to_string(), rows);
+        }
         let states = States { bank: self, setup, hidden, pooled };
         match setup.heads() {
             None | Some(HeadSetup::Unnamed) => {
@@ -47,7 +56,13 @@ impl AdapterBank {
             Some(HeadSetup::One(name)) => Ok(vec![states.part(&name, 0..batch, 0..batch)?]),
             Some(HeadSetup::Several(names)) => {
                 let branches = setup.composition().map_or(1, Composition::parallel_channels);
-                if branches == names.len() && branches > 1 && batch % branches == 0 {
+                if branches > 1 && branches != names.len() {
+                    return Err(BankError::HeadBranches { expected: branches, found: names.len() });
+                }
+                if branches > 1 && batch % branches != 0 {
+                    return Err(BankError::Rows { block: "Parallel", expected: branches, found: batch });
+                }
+                if branches > 1 {
                     let size = batch / branches;
                     let branch =
                         |(index, name): (usize, &String)| states.part(name, index * size..(index + 1) * size, 0..size);

@@ -2,6 +2,7 @@
 
 use std::ops::Deref;
 
+use burn::module::ParamId;
 use burn::nn::Linear;
 use burn_adapters_core::Site;
 use burn_adapters_ia3::MergedIa3;
@@ -21,7 +22,25 @@ enum Undo {
     Ia3(MergedIa3),
 }
 
-/// A model with an adapter merged into its weights.
+/// The upper half of the ids of merged weights. An id that Burn draws has it once in four billion, and is then compared
+/// as a whole.
+const MERGED: u64 = 0xada9_7e4d_0000_0000;
+
+/// The id of weights that hold an adapter: from it a pass with the same adapter knows that it would act twice. The
+/// adapter is known by its name and configuration, so that one that was read again is the same.
+pub(crate) fn merged_id(adapter: &Adapter) -> ParamId {
+    // FNV-1a.
+    let bytes = adapter.name().bytes().chain([0]).chain(adapter.config().to_string().into_bytes());
+    let hash = bytes.fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
+    ParamId::from(MERGED | u64::from(hash))
+}
+
+/// Whether a weight holds some adapter.
+pub(crate) fn is_merged(id: ParamId) -> bool {
+    id.val() & 0xffff_ffff_0000_0000 == MERGED
+}
+
+/// A model with an adapter merged into its weights. A pass with the same adapter in its setup is an error.
 ///
 /// It can be run (it dereferences to the model) but is no [`Mergeable`] itself: merging twice does not compile.
 #[derive(Debug)]
@@ -75,10 +94,15 @@ fn merge_all<M: Mergeable>(model: &mut M, adapter: &Adapter, merged: &mut Vec<(S
     if let Some((_, method)) = parts.into_iter().find(|(there, _)| *there) {
         return Err(BankError::NotMergeable { name: adapter.name().to_owned(), method });
     }
+    let id = merged_id(adapter);
     let mut matrix = |model: &mut M, site: Site, merge: &dyn Fn(&mut Linear) -> Result<Undo, BankError>| {
         let linear =
             model.linear_mut(site).ok_or_else(|| BankError::NoMatrix { name: adapter.name().to_owned(), site })?;
+        if linear.weight.id == id {
+            return Err(BankError::AlreadyMerged { name: adapter.name().to_owned(), site });
+        }
         merged.push((site, merge(linear)?));
+        linear.weight.id = id;
         Ok::<(), BankError>(())
     };
     let failed = |site| move |source| BankError::Lora { site, source };

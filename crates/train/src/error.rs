@@ -120,6 +120,16 @@ pub enum TrainError {
     /// The setup leaves no parameter to train.
     #[error("the setup names neither an adapter nor a head: there is nothing to train")]
     NothingToTrain,
+    /// No gradient reaches what is to be trained.
+    #[error(
+        "the first backward pass left no gradient for any of the {} tensors to be trained (the first is `{}`): the setup \
+         keeps the adapter out of the pass, so that it cannot learn", tensors.len(),
+        tensors.first().map_or("", String::as_str)
+    )]
+    NoGradient {
+        /// The paths of the tensors.
+        tensors: Vec<String>,
+    },
     /// A weight for a class that no head has.
     #[error("a weight is given for the class `{class}`, which does not occur; there are {}", listed(known))]
     UnknownClass {

@@ -45,6 +45,11 @@ impl Gradients {
         Self { tensors: collect.tensors }
     }
 
+    /// Whether the parameter of this path has a gradient.
+    pub(crate) fn contains(&self, path: &str) -> bool {
+        self.tensors.contains_key(path)
+    }
+
     /// Adds other gradients to these.
     pub fn accumulate(&mut self, other: Self) {
         for (path, gradient) in other.tensors {

@@ -45,6 +45,9 @@ pub trait Observer {
     /// Some texts are longer than the model and were cut. Once for the training and once for the evaluation data.
     fn truncated(&mut self, truncation: &Truncation) {}
 
+    /// These tensors were to be trained, but the first backward pass left no gradient for them: they stay as they are.
+    fn without_gradient(&mut self, tensors: &[String]) {}
+
     /// An epoch begins, counted from 1.
     fn epoch_started(&mut self, epoch: usize) {}
 

@@ -70,6 +70,52 @@ impl ModuleVisitor for Find<'_> {
     }
 }
 
+/// The paths of the tensors of adapters and fusions that are trained. Heads are left out: one always learns.
+pub(crate) fn trained_beside_heads(bank: &AdapterBank, scope: &Scope) -> Vec<String> {
+    struct Trained<'a> {
+        scope: &'a Scope,
+        path: Path,
+        found: Vec<String>,
+    }
+    impl ModuleVisitor for Trained<'_> {
+        fn enter_module(&mut self, name: &str, _container: &str) {
+            self.path.enter(name);
+        }
+
+        fn exit_module(&mut self, _name: &str, _container: &str) {
+            self.path.exit();
+        }
+
+        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+            let path = self.path.joined();
+            if param.is_require_grad() && self.scope.contains(&path) && !path.starts_with("heads.") {
+                self.found.push(path);
+            }
+        }
+    }
+    let mut trained = Trained { scope, path: Path::default(), found: Vec::new() };
+    bank.visit(&mut trained);
+    let idle = idle_units(bank);
+    trained.found.retain(|path| !idle.iter().any(|prefix| path.starts_with(prefix)));
+    trained.found
+}
+
+/// The interventions of ReFT that have no positions: as in the reference they are there all the same, and never act.
+fn idle_units(bank: &AdapterBank) -> Vec<String> {
+    let adapters = bank.names().filter_map(|name| Some((name, bank.adapter(name).ok()?)));
+    let mut idle = Vec::new();
+    for (name, adapter) in adapters {
+        for (site, reft) in adapter.reft.iter().filter(|(_, reft)| reft.units.len() > 1) {
+            for (unit, positions) in [reft.prefix_positions, reft.suffix_positions].into_iter().enumerate() {
+                if positions == 0 {
+                    idle.push(format!("adapters.{name}.reft.{}.units.{unit}.", site.key()));
+                }
+            }
+        }
+    }
+    idle
+}
+
 /// The values of the parameters in a scope.
 pub(crate) fn read(bank: &AdapterBank, scope: &Scope) -> Result<BTreeMap<String, TensorData>, TrainError> {
     struct Read<'a> {

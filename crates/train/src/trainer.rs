@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use burn::tensor::Device;
 use burn_adapters_core::{Demand, Mode, TooLarge};
 use burn_adapters_heads::Task;
-use burn_adapters_model::{AdapterBank, Setup};
+use burn_adapters_model::{AdapterBank, BankError, Setup};
 
 use crate::adamw::AdamW;
 use crate::checkpoint::{self, Checkpoint, State};
@@ -80,7 +80,10 @@ impl Trainer {
         self.check(&bank, setup, train, evaluation)?;
         let heads = heads_of(&bank, setup)?;
         let class_weights = heads::weights(self.config.class_weights.as_ref(), &bank, &heads, train)?;
-        bank.train_only(setup)?;
+        bank.train_only(setup).map_err(|error| match error {
+            BankError::NotAutodiff => TrainError::NotAutodiff,
+            error => error.into(),
+        })?;
         let scope = Scope::new(setup);
         let found = parameters::Found::of(&bank, &scope);
         let device = found.device.ok_or(TrainError::NothingToTrain)?;
@@ -112,6 +115,7 @@ impl Trainer {
             best: None,
             optimizer: AdamW::new(self.config.adamw),
             history: History::default(),
+            gradients_seen: false,
             epoch: 0,
             step: 0,
         };
@@ -215,6 +219,8 @@ struct Run<'a, E: ?Sized> {
     best: Option<AdapterBank>,
     optimizer: AdamW,
     history: History,
+    /// Whether the first backward was looked at.
+    gradients_seen: bool,
     /// Epochs that are done.
     epoch: usize,
     /// Optimizer steps that are done.
@@ -348,6 +354,9 @@ impl<E: TextEncoder + ?Sized> Run<'_, E> {
             positions += batch.len() * batch.sequence();
             observer.batch(index + 1, group.len());
         }
+        if !self.gradients_seen {
+            self.check_gradients(&gradients, observer)?;
+        }
         let gradient_norm = gradients.norm();
         self.check_finite("norm of the gradients", gradient_norm)?;
         if let Some(max_norm) = config.max_gradient_norm {
@@ -366,6 +375,21 @@ impl<E: TextEncoder + ?Sized> Run<'_, E> {
             tokens,
             positions,
         })
+    }
+
+    /// After the first backward: what is to be trained must have a gradient. One of 0 may be right (a LoRA's `A` while its
+    /// `B` is 0), and is not looked at.
+    fn check_gradients(&mut self, gradients: &Gradients, observer: &mut dyn Observer) -> Result<(), TrainError> {
+        self.gradients_seen = true;
+        let trained = parameters::trained_beside_heads(&self.bank, &self.scope);
+        let count = trained.len();
+        let without: Vec<String> = trained.into_iter().filter(|path| !gradients.contains(path)).collect();
+        match without.len() {
+            0 => {}
+            missing if missing == count => return Err(TrainError::NoGradient { tensors: without }),
+            _ => observer.without_gradient(&without),
+        }
+        Ok(())
     }
 
     fn check_finite(&self, what: &'static str, value: f64) -> Result<(), TrainError> {

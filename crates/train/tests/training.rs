@@ -280,3 +280,32 @@ fn class_weights_are_those_of_the_whole_step_however_it_is_cut() {
     let error = train(unknown, bank("seq_bn", &head, 1), &mut ()).unwrap_err().to_string();
     assert!(error.contains("`prime`") && error.contains("`even`, `odd`"), "{error}");
 }
+
+#[test]
+fn an_adapter_that_no_gradient_reaches_is_an_error_also_beside_a_head_that_learns() {
+    let _alone = alone();
+    let train = data(10, 0);
+    for bad in ["lora[alpha=0]", "seq_bn[scaling=0.0]"] {
+        let result = Trainer::new(config()).train(&bert(), bank(bad, &head(), 1), &setup(), &train, None, &mut ());
+        assert!(result.unwrap_err().to_string().contains("cannot learn"), "{bad}");
+    }
+    let skipped = setup().skip_layers(0..bert().spec().layers());
+    let result = Trainer::new(config()).train(&bert(), bank("seq_bn", &head(), 1), &skipped, &train, None, &mut ());
+    assert!(result.unwrap_err().to_string().contains("skip_layers"));
+
+    struct Missing(Vec<String>);
+    impl Observer for Missing {
+        fn without_gradient(&mut self, tensors: &[String]) {
+            self.0.extend_from_slice(tensors);
+        }
+    }
+    let mut missing = Missing(Vec::new());
+    let partly = setup().skip_layers([0]);
+    Trainer::new(config()).train(&bert(), bank("seq_bn", &head(), 1), &partly, &train, None, &mut missing).unwrap();
+    assert!(!missing.0.is_empty() && missing.0.iter().all(|path| path.contains("encoder-0-")), "{:?}", missing.0);
+    let mut missing = Missing(Vec::new());
+    for good in ["seq_bn", "lora", "prefix_tuning", "loreft", "unipelt", "mtl_lora"] {
+        Trainer::new(config()).train(&bert(), bank(good, &head(), 1), &setup(), &train, None, &mut missing).unwrap();
+        assert!(missing.0.is_empty(), "{good}: {:?}", missing.0);
+    }
+}

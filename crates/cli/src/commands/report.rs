@@ -68,6 +68,16 @@ impl Observer for Watch {
         // Said when the texts were read.
     }
 
+    fn without_gradient(&mut self, tensors: &[String]) {
+        const SHOWN: usize = 5;
+        let shown = tensors.iter().take(SHOWN).map(String::as_str).collect::<Vec<_>>().join(", ");
+        let more = if tensors.len() > SHOWN { format!(", and {} more", tensors.len() - SHOWN) } else { String::new() };
+        crate::draw::warning(&format!(
+            "no gradient reaches {} of the tensors to be trained, which stay as they are: {shown}{more}",
+            tensors.len()
+        ));
+    }
+
     fn epoch_started(&mut self, _epoch: usize) {
         self.losses.clear();
     }

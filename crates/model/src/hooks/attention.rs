@@ -77,6 +77,10 @@ impl<'a> AttentionPlace<'_, 'a> {
 impl Place for AttentionPlace<'_, '_> {
     type State = Attending;
 
+    fn hooks(&self) -> &Hooks<'_> {
+        self.hooks
+    }
+
     fn acts(&self, adapter: &str) -> bool {
         self.prefixes(adapter).is_some()
     }

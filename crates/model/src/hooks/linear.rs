@@ -112,6 +112,10 @@ impl<'a> LinearPlace<'_, 'a> {
 impl<'a> Place for LinearPlace<'_, 'a> {
     type State = Adapted<'a>;
 
+    fn hooks(&self) -> &Hooks<'_> {
+        self.hooks
+    }
+
     fn acts(&self, adapter: &str) -> bool {
         self.hooks.active.get(adapter).is_some_and(|module| {
             module.lora.contains_key(&self.site)

@@ -1,12 +1,15 @@
 //! What a model's forward pass calls.
 
 mod attention;
+mod fit;
 mod linear;
+mod parts;
 mod sequence;
 mod sublayer;
 mod walk;
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use burn::nn::Linear;
@@ -18,10 +21,11 @@ use burn_adapters_prefix_tuning::{Attended, Prefixes};
 
 use self::attention::{Attending, AttentionPlace};
 use self::linear::{Adapted, LinearPlace};
+use self::parts::{by_position, only_first};
 use self::sequence::{InvertiblePlace, LayerPlace, PromptPlace, Sequence};
 use self::sublayer::{Sublayer, SublayerPlace};
 use self::walk::{Place, run};
-use crate::{Adapter, AdapterBank, BankError, FusionLayers, Observed, Setup};
+use crate::{Adapter, AdapterBank, BankError, FusionLayers, Observed, Setup, merge};
 
 /// The hooks of a pass: borrowed from an [`AdapterBank`](crate::AdapterBank), handed down the model's forward by
 /// reference. See the [crate] for an example.
@@ -38,6 +42,8 @@ pub struct Hooks<'a> {
     base_dropout: bool,
     skip_layers: Vec<usize>,
     replicated: Replicated,
+    /// Whether the model has called the hook that repeats a batch.
+    repeated: Arc<AtomicBool>,
     observe_gates: bool,
     observe_fusions: bool,
     observed: Arc<Mutex<Observed>>,
@@ -78,6 +84,7 @@ impl Hooks<'static> {
             base_dropout: false,
             skip_layers: Vec::new(),
             replicated: Replicated::Never,
+            repeated: Arc::default(),
             observe_gates: false,
             observe_fusions: false,
             observed: Arc::default(),
@@ -101,6 +108,7 @@ impl<'a> Hooks<'a> {
             base_dropout: setup.mode.is_training() && !setup.without_base_dropout,
             skip_layers: setup.skip_layers.clone(),
             replicated: Replicated::Never,
+            repeated: Arc::default(),
             observe_gates: setup.observe_gates,
             observe_fusions: setup.observe_fusions,
             observed: Arc::default(),
@@ -248,9 +256,18 @@ impl<'a> Hooks<'a> {
     /// - input: `[batch, sequence, d_input]`
     /// - output: `[batch, sequence, d_output]`
     pub fn linear(&self, site: Site, linear: &Linear, input: Tensor<3>) -> Tensor<3> {
+        let [d_input, d_output] = linear.weight.lazy_shape().dims();
+        let [batch, sequence, width] = input.dims();
+        if !self.equal(&site, "an input", [d_input], [width]) {
+            return Tensor::zeros([batch, sequence, d_output], &input.device());
+        }
         let output = project(linear, input.clone());
+        if !self.fits_matrix(site, [d_input, d_output]) {
+            return output;
+        }
         let place = LinearPlace { hooks: self, site, linear };
         match self.composition_at(site, &place) {
+            Some(_) if self.is_merged_already(site, linear) => output,
             Some(composition) => run(&place, composition, Adapted::new(input, output)).output,
             None => output,
         }
@@ -261,6 +278,13 @@ impl<'a> Hooks<'a> {
     /// # Shapes
     /// - hidden (the sublayer's output), residual (its input), output: `[batch, sequence, hidden]`
     pub fn sublayer(&self, site: Site, hidden: Tensor<3>, residual: Tensor<3>, norm: Option<&dyn Norm>) -> Tensor<3> {
+        let (found, expected) = (residual.dims(), hidden.dims());
+        if !self.equal(&site, "a residual", expected, found) {
+            return hidden;
+        }
+        if !self.fits_sublayer(site, &hidden, norm) {
+            return hidden + residual;
+        }
         let place = SublayerPlace { hooks: self, site, norm };
         if let Some(composition) = self.composition_at(site, &place) {
             return run(&place, composition, Sublayer::new(hidden, residual)).hidden;
@@ -278,6 +302,9 @@ impl<'a> Hooks<'a> {
     /// - input: the hidden states that the block was called with, `[batch, sequence, hidden]`
     pub fn attention(&self, site: Site, attended: Attended, input: &Tensor<3>) -> Attended {
         let place = AttentionPlace { hooks: self, site };
+        if !self.fits_attention(site, &attended, input) {
+            return attended;
+        }
         match self.composition_at(site, &place) {
             Some(composition) => run(&place, composition, Attending::new(attended, input.clone())).attended,
             None => attended,
@@ -293,9 +320,13 @@ impl<'a> Hooks<'a> {
         let Some(composition) = &self.composition else {
             return (embeddings, padding);
         };
+        let [rows, _, _] = embeddings.dims();
+        if !self.fits_embeddings(&embeddings, padding.dims()) || !self.fits_rows(rows) {
+            return (embeddings, padding);
+        }
         let mut state = Sequence { hidden: embeddings, padding };
         if let Replicated::AtEmbeddings(channels) = self.replicated {
-            state = repeat(state, channels);
+            state = self.repeat(state, channels);
         }
         if self.active.values().any(|adapter| adapter.invertible.is_some()) {
             let place = InvertiblePlace { hooks: self, inverse: false };
@@ -314,8 +345,10 @@ impl<'a> Hooks<'a> {
     /// - padding: true where a position is padding, `[batch, sequence]`; repeated likewise
     pub fn enter_layer(&self, site: Site, hidden: Tensor<3>, padding: Tensor<2, Bool>) -> (Tensor<3>, Tensor<2, Bool>) {
         match self.replicated {
-            Replicated::AtLayer(stack, layer, channels) if site.stack == stack && site.layer == layer => {
-                let state = repeat(Sequence { hidden, padding }, channels);
+            Replicated::AtLayer(stack, layer, channels)
+                if site.stack == stack && site.layer == layer && self.fits_layer(site, &hidden, &padding) =>
+            {
+                let state = self.repeat(Sequence { hidden, padding }, channels);
                 (state.hidden, state.padding)
             }
             _ => (hidden, padding),
@@ -333,6 +366,9 @@ impl<'a> Hooks<'a> {
             return hidden;
         }
         let [batch, sequence, _] = hidden.dims();
+        if !self.fits_embeddings(&hidden, [batch, sequence]) {
+            return hidden;
+        }
         let padding = Tensor::<2, Bool>::full([batch, sequence], false, &hidden.device().without_autodiff());
         let place = InvertiblePlace { hooks: self, inverse: true };
         run(&place, &only_first(composition), Sequence { hidden, padding }).hidden
@@ -345,10 +381,31 @@ impl<'a> Hooks<'a> {
     /// - padding: true where a position is padding, `[batch, sequence]`
     pub fn layer(&self, site: Site, hidden: Tensor<3>, padding: &Tensor<2, Bool>) -> Tensor<3> {
         let place = LayerPlace { hooks: self, site };
+        if !self.fits_layer(site, &hidden, padding) {
+            return hidden;
+        }
         match self.composition_at(site, &place) {
             Some(composition) => run(&place, composition, Sequence { hidden, padding: padding.clone() }).hidden,
             None => hidden,
         }
+    }
+
+    /// Whether an adapter that acts here is part of the matrix already; an error is then kept.
+    fn is_merged_already(&self, site: Site, linear: &Linear) -> bool {
+        let id = linear.weight.id;
+        if !merge::is_merged(id) {
+            return false;
+        }
+        let merged = self.active.values().find(|adapter| merge::merged_id(adapter) == id);
+        if let Some(adapter) = merged {
+            self.fail(BankError::AlreadyMerged { name: adapter.name().to_owned(), site });
+        }
+        merged.is_some()
+    }
+
+    fn repeat(&self, state: Sequence, channels: usize) -> Sequence {
+        self.repeated.store(true, Ordering::Relaxed);
+        repeat(state, channels)
     }
 
     fn fail(&self, error: BankError) {
@@ -386,56 +443,6 @@ fn repeat(state: Sequence, channels: usize) -> Sequence {
     let [batch, sequence] = state.padding.dims();
     let padding = state.padding.unsqueeze_dim::<3>(0).expand([channels, batch, sequence]);
     Sequence { hidden: state.hidden.repeat_dim(0, channels), padding: padding.reshape([channels * batch, sequence]) }
-}
-
-/// What a composition does to the positions of rows of these lengths, each a row of its own; none where it repeats or
-/// cuts them in another way.
-fn by_position(composition: &Composition, lengths: &[usize]) -> Option<Composition> {
-    let each =
-        |children: &[Composition]| children.iter().map(|child| by_position(child, lengths)).collect::<Option<_>>();
-    Some(match composition {
-        Composition::Adapter(_) => composition.clone(),
-        Composition::Stack(children) => Composition::Stack(each(children)?),
-        Composition::Fuse { children, name } => Composition::Fuse { children: each(children)?, name: name.clone() },
-        Composition::Average { children, weights, normalize_weights } => Composition::Average {
-            children: each(children)?,
-            weights: weights.clone(),
-            normalize_weights: *normalize_weights,
-        },
-        Composition::BatchSplit { children, batch_sizes } => {
-            let mut first = 0;
-            let (mut parts, mut sizes) = (Vec::new(), Vec::new());
-            for (child, size) in children.iter().zip(batch_sizes) {
-                let lengths = lengths.get(first..first + size)?;
-                parts.push(by_position(child, lengths)?);
-                sizes.push(lengths.iter().sum());
-                first += size;
-            }
-            (first == lengths.len()).then_some(Composition::BatchSplit { children: parts, batch_sizes: sizes })?
-        }
-        Composition::Route(route) if route.rows().len() == lengths.len() => {
-            let rows = route.rows().iter().zip(lengths);
-            Composition::Route(Route::new(rows.flat_map(|(row, length)| std::iter::repeat_n(row.clone(), *length))))
-        }
-        Composition::Route(_) | Composition::Split { .. } | Composition::Parallel(_) => return None,
-    })
-}
-
-/// Of adapters one after the other only the first has its invertible adapter used, as in the reference.
-fn only_first(composition: &Composition) -> Composition {
-    let each = |children: &[Composition]| children.iter().map(only_first).collect::<Vec<_>>();
-    match composition {
-        Composition::Stack(children) if !children.is_empty() => only_first(&children[0]),
-        Composition::BatchSplit { children, batch_sizes } => {
-            Composition::BatchSplit { children: each(children), batch_sizes: batch_sizes.clone() }
-        }
-        Composition::Parallel(children) => Composition::Parallel(each(children)),
-        Composition::Adapter(_) | Composition::Route(_) => composition.clone(),
-        composition => match composition.first() {
-            Some(first) => Composition::Adapter(first.to_owned()),
-            None => composition.clone(),
-        },
-    }
 }
 
 /// What a panic of another thread left behind is a finished value: an observation or an error.

@@ -70,6 +70,10 @@ pub(super) struct PromptPlace<'h, 'a>(pub(super) &'h Hooks<'a>);
 impl Place for PromptPlace<'_, '_> {
     type State = Sequence;
 
+    fn hooks(&self) -> &Hooks<'_> {
+        self.0
+    }
+
     fn acts(&self, adapter: &str) -> bool {
         self.0.active.get(adapter).is_some_and(|module| module.prompt.is_some())
     }
@@ -108,6 +112,10 @@ pub(super) struct InvertiblePlace<'h, 'a> {
 impl Place for InvertiblePlace<'_, '_> {
     type State = Sequence;
 
+    fn hooks(&self) -> &Hooks<'_> {
+        self.hooks
+    }
+
     fn acts(&self, adapter: &str) -> bool {
         self.hooks.active.get(adapter).is_some_and(|module| module.invertible.is_some())
     }
@@ -140,6 +148,10 @@ pub(super) struct LayerPlace<'h, 'a> {
 
 impl Place for LayerPlace<'_, '_> {
     type State = Sequence;
+
+    fn hooks(&self) -> &Hooks<'_> {
+        self.hooks
+    }
 
     fn acts(&self, adapter: &str) -> bool {
         self.hooks.active.get(adapter).is_some_and(|module| module.reft.contains_key(&self.site))

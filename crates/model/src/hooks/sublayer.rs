@@ -9,6 +9,7 @@ use burn_adapters_core::{Norm, Site};
 
 use super::Hooks;
 use super::walk::{Place, State, block, enter_first};
+use crate::BankError;
 
 /// A sublayer's end between its adapters.
 #[derive(Clone)]
@@ -101,6 +102,10 @@ impl<'a> SublayerPlace<'_, 'a> {
 impl<'a> Place for SublayerPlace<'_, 'a> {
     type State = Sublayer<'a>;
 
+    fn hooks(&self) -> &Hooks<'_> {
+        self.hooks
+    }
+
     fn acts(&self, adapter: &str) -> bool {
         self.bottleneck(adapter).is_some()
     }
@@ -183,6 +188,11 @@ impl<'a> Place for SublayerPlace<'_, 'a> {
     }
 
     fn split(&self, children: &[Composition], splits: &[usize], state: Self::State) -> Self::State {
+        let ([_, found, _], expected) = (state.hidden.dims(), splits.iter().sum::<usize>());
+        if expected != found {
+            self.hooks.fail(BankError::Positions { expected, found });
+            return state;
+        }
         let whole = Composition::Stack(children.to_vec());
         let entered = enter_first(self, &whole, &state);
         let mut start = 0;

@@ -10,6 +10,8 @@ use std::ops::Range;
 use burn::tensor::{Bool, Device, Int, Tensor, TensorData};
 use burn_adapters_composition::{Composition, Route};
 
+use super::Hooks;
+
 /// What a hook hands from adapter to adapter; its tensors have the rows of the batch first.
 pub(super) trait State: Sized + Clone {
     /// The number of rows.
@@ -26,6 +28,9 @@ pub(super) trait State: Sized + Clone {
 pub(super) trait Place {
     /// What is handed on.
     type State: State;
+
+    /// The hooks of the pass, which keep what does not fit.
+    fn hooks(&self) -> &Hooks<'_>;
 
     /// Whether an adapter has a module here.
     fn acts(&self, adapter: &str) -> bool;
@@ -85,6 +90,9 @@ pub(super) fn block<P: Place>(place: &P, composition: &Composition, state: P::St
         Composition::Adapter(_) => stack(place, std::slice::from_ref(composition), state),
         Composition::Stack(children) => stack(place, children, state),
         Composition::BatchSplit { children, batch_sizes } => {
+            if !place.hooks().are_rows("BatchSplit", batch_sizes.iter().sum(), state.batch()) {
+                return state;
+            }
             let entered = enter_first(place, composition, &state);
             let mut start = 0;
             let parts = children.iter().zip(batch_sizes).map(|(one, size)| {
@@ -96,6 +104,9 @@ pub(super) fn block<P: Place>(place: &P, composition: &Composition, state: P::St
             place.join(parts)
         }
         Composition::Parallel(children) => {
+            if !place.hooks().is_repeated(children.len(), state.batch()) {
+                return state;
+            }
             let entered = enter_first(place, composition, &state);
             let size = state.batch() / children.len().max(1);
             let parts = children.iter().enumerate().map(|(index, one)| {
@@ -144,6 +155,11 @@ pub(super) fn enter_first<P: Place>(place: &P, composition: &Composition, state:
 /// Each row through its own adapter: the rows of each together, each group settled by itself.
 fn routed<P: Place>(place: &P, route: &Route, state: P::State) -> P::State {
     let groups = route.groups();
+    let expected = route.rows().len();
+    if state.batch() != expected * place.hooks().channels() && !place.hooks().are_rows("Route", expected, state.batch())
+    {
+        return state;
+    }
     // After a `Parallel` in the same stack the batch is there once per branch.
     let copies = state.batch() / route.rows().len().max(1);
     let order = route.gather_order();

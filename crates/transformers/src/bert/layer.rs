@@ -3,7 +3,7 @@
 use burn::module::Module;
 use burn::nn::{LayerNorm, Linear};
 use burn::tensor::{Bool, Tensor};
-use burn_adapters_core::{Activation, NormWithEpsilon, Place, Site, activate};
+use burn_adapters_core::{Activation, NormWithEpsilon, Place, Site, activate, project};
 use burn_adapters_model::Hooks;
 
 use super::attention::SelfAttention;
@@ -94,7 +94,8 @@ impl Layer {
     fn after_attention(&self, layer: usize, context: Tensor<3>, hidden: Tensor<3>, hooks: &Hooks) -> Tensor<3> {
         let site = |place| Site::encoder(layer, place);
         let with_epsilon = |norm| NormWithEpsilon { norm, epsilon: self.epsilon };
-        let attended = hooks.linear(site(Place::AttentionOutput), &self.attention_output, context);
+        // The reference adapts no output projection of BERT's attention: the specification has no such site.
+        let attended = project(&self.attention_output, context);
         let attended = hooks.dropout(self.dropout, attended);
         let hidden =
             hooks.sublayer(site(Place::Attention), attended, hidden, Some(&with_epsilon(&self.attention_norm)));
