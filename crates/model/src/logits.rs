@@ -59,7 +59,7 @@ impl AdapterBank {
                 if branches > 1 && branches != names.len() {
                     return Err(BankError::HeadBranches { expected: branches, found: names.len() });
                 }
-                if branches > 1 && batch % branches != 0 {
+                if branches > 1 && !batch.is_multiple_of(branches) {
                     return Err(BankError::Rows { block: "Parallel", expected: branches, found: batch });
                 }
                 if branches > 1 {

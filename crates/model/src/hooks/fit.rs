@@ -153,7 +153,7 @@ impl Hooks<'_> {
             self.fail(BankError::NotRepeated);
             return false;
         }
-        if branches == 0 || rows % branches != 0 {
+        if branches == 0 || !rows.is_multiple_of(branches) {
             self.fail(BankError::Rows { block: "Parallel", expected: branches, found: rows });
             return false;
         }
