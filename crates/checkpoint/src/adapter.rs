@@ -5,13 +5,13 @@ use std::path::{Path, PathBuf};
 use burn::tensor::Device;
 use burn_adapters_config::{AdapterConfig, MethodConfig};
 use burn_adapters_core::ModelSpec;
-use burn_adapters_files::FolderKind;
+use burn_adapters_files::{FolderKind, FolderSave};
 use burn_adapters_model::{Adapter, AdapterBank};
 use burn_adapters_reft::Projection;
 
 use crate::files::ADAPTER;
 use crate::names::{Context, Family, adapter_entries, full_where_needed, layer_of};
-use crate::write::write_folder;
+use crate::write::{save_alone, stage};
 use crate::{
     CheckpointError, FolderMeta, LoadReport, SaveOptions, SaveReport, Tensors, legacy, meta, parameters, python,
     strict, tensors,
@@ -50,8 +50,16 @@ impl AdapterFolder {
     /// # Errors
     /// If the file system refuses; what was in the folder is then whole.
     pub fn write(&self, dir: impl AsRef<Path>) -> Result<SaveReport, CheckpointError> {
+        save_alone(dir.as_ref(), |save| self.stage(save))
+    }
+
+    /// Adds the adapter to a save, as [`write`](Self::write) would write it.
+    ///
+    /// # Errors
+    /// If the file system refuses.
+    pub fn stage(&self, save: &mut FolderSave) -> Result<SaveReport, CheckpointError> {
         let config = meta::format(&self.meta.stamped(), python::config_value(&self.config));
-        let report = write_folder(dir.as_ref(), ADAPTER, &config, &self.tensors, count_values(&self.tensors))?;
+        let report = stage(save, Path::new(""), ADAPTER, &config, &self.tensors, count_values(&self.tensors))?;
         Ok(SaveReport { notes: python::notes(&self.config), ..report })
     }
 
@@ -194,12 +202,36 @@ pub fn load_adapter(
     Ok(report)
 }
 
-/// Writes an adapter of a bank into a folder, which is created if need be.
+/// Writes an adapter of a bank into a folder, which is created if need be. What else is in the folder stays.
 ///
 /// # Errors
 /// If the bank has no adapter of that name, or the file system refuses; what was in the folder is then whole.
 pub fn save_adapter(
     dir: impl AsRef<Path>,
+    bank: &AdapterBank,
+    name: &str,
+    options: &SaveOptions,
+) -> Result<SaveReport, CheckpointError> {
+    bank.adapter(name)?;
+    save_alone(dir.as_ref(), |save| stage_adapter(save, bank, name, options))
+}
+
+/// Adds an adapter of a bank to a save.
+///
+/// # Errors
+/// If the bank has no adapter of that name, or the file system refuses.
+pub fn stage_adapter(
+    save: &mut FolderSave,
+    bank: &AdapterBank,
+    name: &str,
+    options: &SaveOptions,
+) -> Result<SaveReport, CheckpointError> {
+    stage_adapter_in(save, Path::new(""), bank, name, options)
+}
+
+pub(crate) fn stage_adapter_in(
+    save: &mut FolderSave,
+    part: &Path,
     bank: &AdapterBank,
     name: &str,
     options: &SaveOptions,
@@ -211,7 +243,7 @@ pub fn save_adapter(
     let tensors = strict::to_tensors(values, &entries, |name| family.prefixed(name));
     let meta = meta_for(&family, spec.hidden_size, name, options);
     let config = meta::format(&meta, python::config_value(adapter.config()));
-    let report = write_folder(dir.as_ref(), ADAPTER, &config, &tensors, adapter.parameters())?;
+    let report = stage(save, part, ADAPTER, &config, &tensors, adapter.parameters())?;
     Ok(SaveReport { notes: python::notes(adapter.config()), ..report })
 }
 

@@ -66,6 +66,17 @@ pub enum CheckpointError {
         /// Why.
         source: io::Error,
     },
+    /// Another process is writing to the folder.
+    #[error(
+        "another process{} is writing to `{}`: wait until it is done, or choose another folder",
+        pid.map(|pid| format!(" (number {pid})")).unwrap_or_default(), dir.display()
+    )]
+    Busy {
+        /// The folder.
+        dir: PathBuf,
+        /// The other process, where the system tells.
+        pid: Option<u32>,
+    },
     /// A configuration file that is not what it should be.
     #[error("`{}`: {reason}", path.display())]
     Json {

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use burn_adapters_core::{Init, ModelSpec};
-use burn_adapters_files::shorten;
+use burn_adapters_files::{FolderSave, shorten};
 use burn_adapters_fusion::{Fusion, FusionConfig};
 use burn_adapters_model::{AdapterBank, BankError, FusionLayers};
 use serde_json::{Map, Value};
@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 use crate::adapter::{count_values, meta_for};
 use crate::files::FUSION;
 use crate::names::{Context, Family, FusionTensor, fusion_entries};
-use crate::write::write_folder;
+use crate::write::{save_alone, stage};
 use crate::{
     CheckpointError, FolderMeta, LoadReport, SaveOptions, SaveReport, Tensors, meta, parameters, python, strict,
 };
@@ -95,14 +95,22 @@ impl FusionFolder {
     /// # Errors
     /// If the file system refuses; what was in the folder is then whole.
     pub fn write(&self, dir: impl AsRef<Path>) -> Result<SaveReport, CheckpointError> {
-        self.write_counted(dir.as_ref(), &self.meta.stamped(), count_values(&self.tensors))
+        save_alone(dir.as_ref(), |save| self.stage(save))
     }
 
-    fn write_counted(&self, dir: &Path, meta: &FolderMeta, parameters: usize) -> Result<SaveReport, CheckpointError> {
+    /// Adds the fusion to a save, as [`write`](Self::write) would write it.
+    ///
+    /// # Errors
+    /// If the file system refuses.
+    pub fn stage(&self, save: &mut FolderSave) -> Result<SaveReport, CheckpointError> {
+        self.stage_in(save, Path::new(""), &self.meta.stamped())
+    }
+
+    fn stage_in(&self, save: &mut FolderSave, part: &Path, meta: &FolderMeta) -> Result<SaveReport, CheckpointError> {
         let mut beside = Map::from_iter([("adapter_names".to_owned(), Value::from(self.adapters.clone()))]);
         beside.extend(self.temperature.map(|temperature| ("temperature".to_owned(), Value::from(temperature))));
         let config = meta::format_with(meta, self.config.to_json_value(), beside);
-        write_folder(dir, FUSION, &config, &self.tensors, parameters)
+        stage(save, part, FUSION, &config, &self.tensors, count_values(&self.tensors))
     }
 
     /// Builds the fusion for the model of a bank, over its adapters, under its own name (in the report) or another.
@@ -257,7 +265,31 @@ pub fn save_fusion(
     name: &str,
     options: &SaveOptions,
 ) -> Result<SaveReport, CheckpointError> {
-    let (dir, layers, spec) = (dir.as_ref(), bank.fusion(name)?, bank.spec());
+    bank.fusion(name)?;
+    save_alone(dir.as_ref(), |save| stage_fusion(save, bank, name, options))
+}
+
+/// Adds an AdapterFusion of a bank to a save, without the adapters that it fuses.
+///
+/// # Errors
+/// If the bank has no fusion of that name, its layers have cooled differently, or the file system refuses.
+pub fn stage_fusion(
+    save: &mut FolderSave,
+    bank: &AdapterBank,
+    name: &str,
+    options: &SaveOptions,
+) -> Result<SaveReport, CheckpointError> {
+    stage_fusion_in(save, Path::new(""), bank, name, options)
+}
+
+pub(crate) fn stage_fusion_in(
+    save: &mut FolderSave,
+    part: &Path,
+    bank: &AdapterBank,
+    name: &str,
+    options: &SaveOptions,
+) -> Result<SaveReport, CheckpointError> {
+    let (dir, layers, spec) = (save.dir().join(part), bank.fusion(name)?, bank.spec());
     let family = Family::of(&spec.model_type);
     let entries = fusion_entries(layers, &Context { family: &family, spec, name })?;
     let tensors = strict::to_tensors(parameters::values(layers), &entries, |name| family.prefixed(name));
@@ -273,9 +305,8 @@ pub fn save_fusion(
         config_path,
         weights_path: dir.join(FUSION.safetensors),
     };
-    let parameters = count_values(&folder.tensors);
     let notes = python::fusion_notes(&folder.config, folder.temperature);
-    Ok(SaveReport { notes, ..folder.write_counted(dir, &meta, parameters)? })
+    Ok(SaveReport { notes, ..folder.stage_in(save, part, &meta)? })
 }
 
 /// The temperature of all layers, if it is another than a new fusion's.

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use burn::tensor::Device;
 use burn_adapters_core::Init;
-use burn_adapters_files::shorten;
+use burn_adapters_files::{FolderSave, shorten};
 use burn_adapters_heads::{Head, HeadConfig, reference_names};
 use burn_adapters_model::AdapterBank;
 use serde_json::Value;
@@ -13,7 +13,7 @@ use crate::adapter::{count_values, meta_for};
 use crate::files::{ADAPTER, HEAD};
 use crate::layout::Layout;
 use crate::names::{Entry, Family};
-use crate::write::write_folder;
+use crate::write::{save_alone, stage};
 use crate::{
     CheckpointError, FolderMeta, LoadReport, SaveOptions, SaveReport, Tensors, meta, parameters, static_head, strict,
 };
@@ -51,8 +51,16 @@ impl HeadFolder {
     /// # Errors
     /// If the file system refuses; what was in the folder is then whole.
     pub fn write(&self, dir: impl AsRef<Path>) -> Result<SaveReport, CheckpointError> {
+        save_alone(dir.as_ref(), |save| self.stage(save))
+    }
+
+    /// Adds the head to a save, as [`write`](Self::write) would write it.
+    ///
+    /// # Errors
+    /// If the file system refuses.
+    pub fn stage(&self, save: &mut FolderSave) -> Result<SaveReport, CheckpointError> {
         let config = meta::format(&self.meta.stamped(), self.config.to_json_value());
-        write_folder(dir.as_ref(), HEAD, &config, &self.tensors, count_values(&self.tensors))
+        stage(save, Path::new(""), HEAD, &config, &self.tensors, count_values(&self.tensors))
     }
 
     /// Reads a folder.
@@ -160,12 +168,36 @@ pub fn save_head(
     name: &str,
     options: &SaveOptions,
 ) -> Result<SaveReport, CheckpointError> {
+    bank.head(name)?;
+    save_alone(dir.as_ref(), |save| stage_head(save, bank, name, options))
+}
+
+/// Adds a head of a bank to a save, which may have an adapter too.
+///
+/// # Errors
+/// If the bank has no head of that name, or the file system refuses.
+pub fn stage_head(
+    save: &mut FolderSave,
+    bank: &AdapterBank,
+    name: &str,
+    options: &SaveOptions,
+) -> Result<SaveReport, CheckpointError> {
+    stage_head_in(save, Path::new(""), bank, name, options)
+}
+
+pub(crate) fn stage_head_in(
+    save: &mut FolderSave,
+    part: &Path,
+    bank: &AdapterBank,
+    name: &str,
+    options: &SaveOptions,
+) -> Result<SaveReport, CheckpointError> {
     let head = bank.head(name)?;
     let entries = head_entries(head, name);
     let tensors = strict::to_tensors(parameters::values(head), &entries, str::to_owned);
     let meta = meta_for(&Family::of(&bank.spec().model_type), head.hidden_size(), name, options);
     let config = meta::format(&meta, head.config().to_json_value());
-    write_folder(dir.as_ref(), HEAD, &config, &tensors, head.parameters())
+    stage(save, part, HEAD, &config, &tensors, head.parameters())
 }
 
 /// The name of a head that has none: that of the adapter in the folder, or else of the folder.

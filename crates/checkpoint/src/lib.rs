@@ -6,6 +6,31 @@
 //! the Python library `adapters` are read as they are, and it reads what is written here. Reading a `.bin` executes
 //! nothing in it.
 //!
+//! Saving is whole: after a failure or a kill a folder holds all of the old or all of the new. What belongs together, such
+//! as an adapter and its head, is saved as one by the functions that `stage` it:
+//!
+//! ```
+//! # use burn_adapters_checkpoint::{SaveOptions, load_adapter, load_head};
+//! use burn_adapters_checkpoint::{FolderSave, stage_adapter, stage_head};
+//! # use burn_adapters_core::{ModelSpec, StackSpec};
+//! # use burn_adapters_heads::HeadConfig;
+//! # use burn_adapters_model::AdapterBank;
+//! # let spec = ModelSpec::new("bert", 8).with_stack(StackSpec::encoder(2, 8, 2, 16));
+//! # let mut bank = AdapterBank::new(spec, &burn::tensor::Device::default());
+//! # bank.add("reviews", "seq_bn[reduction_factor=2]".parse()?)?;
+//! # bank.add_head("reviews", &HeadConfig::classification(2))?;
+//! # let (folder, options) = (tempfile::tempdir()?, SaveOptions::default());
+//!
+//! let mut save = FolderSave::new(folder.path())?;
+//! stage_adapter(&mut save, &bank, "reviews", &options)?;
+//! stage_head(&mut save, &bank, "reviews", &options)?;
+//! save.write("notes.txt", b"trained on reviews")?;
+//! save.commit()?;
+//! # load_adapter(folder.path(), &mut bank, Some("copy"))?;
+//! # load_head(folder.path(), &mut bank, Some("copy"))?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
 //! Loading is strict: a tensor that is missing, left over or of another shape is an error that names it.
 //!
 //! ```
@@ -45,11 +70,12 @@ mod strict;
 mod tensors;
 mod write;
 
-pub use adapter::{AdapterFolder, load_adapter, save_adapter};
+pub use adapter::{AdapterFolder, load_adapter, save_adapter, stage_adapter};
+pub use burn_adapters_files::{FolderClaim, FolderSave, SaveError};
 pub use error::{CheckpointError, Mismatch, Reshaped, TensorShape};
-pub use fusion::{FusionFolder, load_fusion, save_fusion};
-pub use head::{HeadFolder, load_head, save_head};
+pub use fusion::{FusionFolder, load_fusion, save_fusion, stage_fusion};
+pub use head::{HeadFolder, load_head, save_head, stage_head};
 pub use meta::FolderMeta;
 pub use report::{LoadReport, SaveOptions, SaveReport};
-pub use setup::{load_setup, save_setup};
+pub use setup::{load_setup, save_setup, stage_setup};
 pub use tensors::{RawTensor, Tensors};

@@ -1,17 +1,22 @@
 //! A whole setup in one folder: how its parts are put together in `adapter_setup.json`, and each adapter, fusion and
 //! head in a folder of its name.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use burn_adapters_composition::{AdapterSetup, Composition, HeadSetup};
+use burn_adapters_files::FolderSave;
 use burn_adapters_model::{AdapterBank, BankError};
 
-use crate::files::{ADAPTER, FUSION, HEAD, read_if_there};
-use crate::write::{create_dir, write_file};
+use crate::adapter::stage_adapter_in;
+use crate::files::{ADAPTER, FUSION, HEAD, Kind, read_if_there};
+use crate::fusion::stage_fusion_in;
+use crate::head::stage_head_in;
+use crate::write::{keep_only, save_alone};
 use crate::{
     AdapterFolder, CheckpointError, FusionFolder, HeadFolder, LoadReport, SaveOptions, SaveReport, load_adapter,
-    load_fusion, load_head, save_adapter, save_fusion, save_head,
+    load_fusion, load_head,
 };
 
 /// Writes a composition of adapters, and all that it needs, into a folder, which is created if need be: each adapter
@@ -39,8 +44,8 @@ use crate::{
 /// ```
 ///
 /// # Errors
-/// If the composition or the heads make no sense, the bank lacks a part, or a part's name cannot be a folder's: then
-/// nothing is written. If the file system refuses: then each part is as it was or as it is to be.
+/// If the composition or the heads make no sense, the bank lacks a part, a part's name cannot be a folder's, or the file
+/// system refuses: the folder is then as it was.
 pub fn save_setup(
     dir: impl AsRef<Path>,
     bank: &AdapterBank,
@@ -48,53 +53,101 @@ pub fn save_setup(
     heads: Option<&HeadSetup>,
     options: &SaveOptions,
 ) -> Result<Vec<SaveReport>, CheckpointError> {
-    let dir = dir.as_ref();
-    adapters.validate().map_err(BankError::from)?;
-    heads.map_or(Ok(()), HeadSetup::validate).map_err(BankError::from)?;
-    let mut head_names = heads.map(HeadSetup::names).unwrap_or_default();
-    if matches!(heads, Some(HeadSetup::Unnamed)) {
-        let reason = "its head has no name, but a bank's heads have; give the head's name".to_owned();
-        return Err(CheckpointError::Encode { path: dir.join(AdapterSetup::FILE_NAME), reason });
-    }
-    let (names, fusions) = (adapters.names(), adapters.fusions());
-    for name in &names {
-        bank.adapter(name)?;
-        subfolder(dir, ADAPTER.what, name)?;
-    }
-    for name in &fusions {
-        let fused = bank.fusion(name)?.adapters();
-        let missing: Vec<_> = fused.iter().filter(|fused| !names.contains(&fused.as_str())).cloned().collect();
-        if !missing.is_empty() {
-            let (fusion, adapters) = (name.clone(), fused.to_vec());
-            return Err(CheckpointError::FusedAdapters { fusion, adapters, missing, place: "the setup" });
-        }
-        subfolder(dir, FUSION.what, name)?;
-    }
-    for name in &head_names {
-        bank.head(name)?;
-        subfolder(dir, HEAD.what, name)?;
-    }
-    head_names.retain(|name| !names.contains(name));
+    Parts::new(dir.as_ref(), bank, adapters, heads)?;
+    save_alone(dir.as_ref(), |save| stage_setup(save, bank, adapters, heads, options))
+}
 
-    create_dir(dir)?;
+/// Adds a composition of adapters, and all that it needs, to a save, as [`save_setup`] would save it. What an older save
+/// left in the folders of the parts, such as a head that an adapter no longer has, is left out.
+///
+/// # Errors
+/// As [`save_setup`].
+pub fn stage_setup(
+    save: &mut FolderSave,
+    bank: &AdapterBank,
+    adapters: &Composition,
+    heads: Option<&HeadSetup>,
+    options: &SaveOptions,
+) -> Result<Vec<SaveReport>, CheckpointError> {
+    let Parts { adapters: names, fusions, heads: head_names } = Parts::new(save.dir(), bank, adapters, heads)?;
     let mut reports = Vec::new();
+    let mut kinds: BTreeMap<&str, Vec<Kind>> = BTreeMap::new();
     for name in &names {
-        let folder = subfolder(dir, ADAPTER.what, name)?;
-        reports.push(save_adapter(&folder, bank, name, options)?);
+        reports.push(stage_adapter_in(save, Path::new(name), bank, name, options)?);
+        kinds.entry(name).or_default().push(ADAPTER);
         if bank.head(name).is_ok() {
-            reports.push(save_head(&folder, bank, name, options)?);
+            reports.push(stage_head_in(save, Path::new(name), bank, name, options)?);
+            kinds.entry(name).or_default().push(HEAD);
         }
     }
     for name in &fusions {
-        reports.push(save_fusion(subfolder(dir, FUSION.what, name)?, bank, name, options)?);
+        reports.push(stage_fusion_in(save, Path::new(name), bank, name, options)?);
+        kinds.entry(name).or_default().push(FUSION);
     }
     for name in head_names {
-        reports.push(save_head(subfolder(dir, HEAD.what, name)?, bank, name, options)?);
+        reports.push(stage_head_in(save, Path::new(name), bank, name, options)?);
+        kinds.entry(name).or_default().push(HEAD);
     }
+    kinds.iter().for_each(|(part, kinds)| keep_only(save, Path::new(part), kinds));
     let mut setup = AdapterSetup::new(adapters.clone());
     setup.heads = heads.cloned();
-    reports.push(write_file(&dir.join(AdapterSetup::FILE_NAME), &setup.to_json_string())?);
+    let text = setup.to_json_string();
+    save.write(AdapterSetup::FILE_NAME, text.as_bytes())?;
+    let files = vec![save.dir().join(AdapterSetup::FILE_NAME)];
+    reports.push(SaveReport {
+        files,
+        tensors: 0,
+        parameters: 0,
+        bytes: text.len() as u64,
+        removed: vec![],
+        notes: vec![],
+    });
     Ok(reports)
+}
+
+/// The names of what a setup is saved with, all of which the bank has.
+struct Parts<'a> {
+    adapters: Vec<&'a str>,
+    fusions: Vec<String>,
+    /// Those that no adapter's name has.
+    heads: Vec<&'a str>,
+}
+
+impl<'a> Parts<'a> {
+    fn new(
+        dir: &Path,
+        bank: &AdapterBank,
+        adapters: &'a Composition,
+        heads: Option<&'a HeadSetup>,
+    ) -> Result<Self, CheckpointError> {
+        adapters.validate().map_err(BankError::from)?;
+        heads.map_or(Ok(()), HeadSetup::validate).map_err(BankError::from)?;
+        let mut head_names = heads.map(HeadSetup::names).unwrap_or_default();
+        if matches!(heads, Some(HeadSetup::Unnamed)) {
+            let reason = "its head has no name, but a bank's heads have; give the head's name".to_owned();
+            return Err(CheckpointError::Encode { path: dir.join(AdapterSetup::FILE_NAME), reason });
+        }
+        let (names, fusions) = (adapters.names(), adapters.fusions());
+        for name in &names {
+            bank.adapter(name)?;
+            subfolder(dir, ADAPTER.what, name)?;
+        }
+        for name in &fusions {
+            let fused = bank.fusion(name)?.adapters();
+            let missing: Vec<_> = fused.iter().filter(|fused| !names.contains(&fused.as_str())).cloned().collect();
+            if !missing.is_empty() {
+                let (fusion, adapters) = (name.clone(), fused.to_vec());
+                return Err(CheckpointError::FusedAdapters { fusion, adapters, missing, place: "the setup" });
+            }
+            subfolder(dir, FUSION.what, name)?;
+        }
+        for name in &head_names {
+            bank.head(name)?;
+            subfolder(dir, HEAD.what, name)?;
+        }
+        head_names.retain(|name| !names.contains(name));
+        Ok(Self { adapters: names, fusions, heads: head_names })
+    }
 }
 
 /// Reads a folder of a whole setup into a bank: its adapters, each with the head in its folder, if there is one (a head

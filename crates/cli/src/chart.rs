@@ -1,7 +1,7 @@
 //! The learning curve, as `curve.svg` and `curve.png`.
 
 use std::ops::Range;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Once;
 
 use plotters::coord::Shift;
@@ -60,22 +60,19 @@ impl Curve {
     }
 }
 
-/// Draws both files into a folder; gives their paths.
-pub(crate) fn draw(curve: &Curve, dir: &Path) -> Result<[PathBuf; 2], String> {
+/// Draws the curve into an SVG file.
+pub(crate) fn draw_svg(curve: &Curve, path: &Path) -> Result<(), String> {
     register_fonts();
-    let [svg, png] = [dir.join("curve.svg"), dir.join("curve.png")];
-    let area = SVGBackend::new(&svg, SIZE).into_drawing_area();
-    Drawing { curve, scale: 1 }.draw(&area).map_err(|error| cannot(&svg, &error))?;
-    drop(area);
-    let size = (SIZE.0 * BITMAP_SCALE.unsigned_abs(), SIZE.1 * BITMAP_SCALE.unsigned_abs());
-    let area = BitMapBackend::new(&png, size).into_drawing_area();
-    Drawing { curve, scale: BITMAP_SCALE }.draw(&area).map_err(|error| cannot(&png, &error))?;
-    drop(area);
-    Ok([svg, png])
+    let area = SVGBackend::new(path, SIZE).into_drawing_area();
+    Drawing { curve, scale: 1 }.draw(&area)
 }
 
-fn cannot(path: &Path, error: &str) -> String {
-    format!("cannot draw {}: {error}", path.display())
+/// Draws the curve into a PNG file; the path must end with `.png`.
+pub(crate) fn draw_png(curve: &Curve, path: &Path) -> Result<(), String> {
+    register_fonts();
+    let size = (SIZE.0 * BITMAP_SCALE.unsigned_abs(), SIZE.1 * BITMAP_SCALE.unsigned_abs());
+    let area = BitMapBackend::new(path, size).into_drawing_area();
+    Drawing { curve, scale: BITMAP_SCALE }.draw(&area)
 }
 
 /// The font travels with the program: a server has none.
@@ -248,7 +245,9 @@ mod tests {
         for losses in [vec![], vec![0.5], vec![f32::NAN, 0.7]] {
             let losses_given = !losses.is_empty();
             let accuracy = if losses.is_empty() { vec![] } else { vec![(0, 0.5), (1, 1.0)] };
-            draw(&Curve { title: "a run".into(), losses, accuracy }, dir.path()).unwrap();
+            let curve = Curve { title: "a run".into(), losses, accuracy };
+            draw_svg(&curve, &dir.path().join("curve.svg")).unwrap();
+            draw_png(&curve, &dir.path().join("curve.png")).unwrap();
             let svg = std::fs::read_to_string(dir.path().join("curve.svg")).unwrap();
             assert_eq!(svg.contains("held-out accuracy"), losses_given);
             assert!(svg.contains("training loss") && svg.contains("a run"));

@@ -14,6 +14,8 @@ pub(crate) enum Kind {
     Mistake,
     /// Something failed under way: exit code 1.
     Failure,
+    /// A signal ended a training: this exit code.
+    Interrupted(u8),
     /// The reader of standard output has seen enough (`burn-adapters methods | head -1`): exit code 0.
     Closed,
 }
@@ -64,6 +66,11 @@ impl CliError {
         Self::new(Kind::Failure, message)
     }
 
+    /// A signal asked for the end.
+    pub(crate) fn interrupted(code: u8, message: impl Into<String>) -> Self {
+        Self::new(Kind::Interrupted(code), message)
+    }
+
     /// Standard output cannot be written.
     pub(crate) fn output(error: &io::Error) -> Self {
         let kind = if error.kind() == io::ErrorKind::BrokenPipe { Kind::Closed } else { Kind::Failure };
@@ -84,7 +91,10 @@ impl CliError {
             // What `burn-adapters-files` says of a path that leads to no regular file, or to one that is too large.
             | io::ErrorKind::InvalidInput
             | io::ErrorKind::InvalidData
-            | io::ErrorKind::FileTooLarge => {
+            | io::ErrorKind::FileTooLarge
+                // The system's own limit on what is written is not the user's mistake.
+                if error.kind() != io::ErrorKind::FileTooLarge || error.raw_os_error().is_none() =>
+            {
                 Self::mistake(format!("cannot {action} {}: {error}", path.display()))
             }
             _ => Self::failure(format!("cannot {action} {}: {error}", path.display())),
@@ -108,6 +118,7 @@ impl CliError {
         match self.kind {
             Kind::Mistake => 2,
             Kind::Failure => 1,
+            Kind::Interrupted(code) => code,
             Kind::Closed => 0,
         }
     }

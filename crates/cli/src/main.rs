@@ -8,6 +8,7 @@ mod draw;
 mod error;
 mod fetch;
 mod input;
+mod interrupt;
 mod memory;
 mod output;
 mod progress;

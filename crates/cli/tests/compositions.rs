@@ -218,7 +218,7 @@ fn setups_that_cannot_be_are_mistakes_that_say_where() {
 #[test]
 fn merging_equals_the_average_at_work_and_needs_no_model() {
     let place = place(&[("a", "lora[r=2]"), ("b", "lora[r=2]"), ("c", "seq_bn[reduction_factor=2]")]);
-    let merge = |extra: &[&str]| place.run([&["merge", "a", "b", "--output", "merged"], extra].concat());
+    let merge = |extra: &[&str]| place.run([&["merge", "a", "b", "--output", "merged", "--overwrite"], extra].concat());
     let (code, out, err) = merge(&["--weights", "0.3,0.7", "--name", "both", "--json"]);
     assert_eq!(code, 0, "{err}");
     let told = json_of(&out);

@@ -148,7 +148,8 @@ fn a_fusion_is_trained_over_adapters_that_stay_as_they_are() {
     trained(&place, "b", "seq_bn[reduction_factor=4]");
     let parts = ["--adapter", "a", "--adapter", "b", "--setup", "Fuse(a, b)"];
     for (config, tensors) in [("static", 2), ("dynamic[temperature=True]", 3)] {
-        let fuse = ["--data", "data.csv", "--eval", "data.csv", "--fusion-config", config, "--output", "fused"];
+        let fuse =
+            ["--data", "data.csv", "--eval", "data.csv", "--fusion-config", config, "--output", "fused", "--overwrite"];
         let told = train(&place, &[parts.as_slice(), &fuse].concat());
         // Of each layer's output: weights without a bias of the value, with one of query and key.
         let expected = 2 * (tensors * 16 * 16 + 2 * 16);

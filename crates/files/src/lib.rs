@@ -1,8 +1,11 @@
-//! Files that cannot be trusted: opened only if they are regular files, read within limits, and saved whole.
+//! Files that cannot be trusted: opened only if they are regular, read within limits, and saved whole.
 //!
 //! Everything that the workspace reads from a path goes through [`open`], [`read`] or [`read_text`], so that a FIFO, a
 //! device, a directory, a sparse file of a terabyte or a Git LFS pointer is an error wherever it turns up. What programs
 //! print of it goes through [`printable`].
+//!
+//! Everything that it writes goes through [`FolderSave`] or [`save_file`]: a save that fails or is killed leaves what
+//! was there, byte for byte. [`FolderClaim`] keeps a folder for one process while it works on what it will save there.
 
 mod error;
 mod finite;
@@ -12,6 +15,7 @@ mod list;
 mod memory;
 mod read;
 mod safetensors;
+mod save;
 mod shown;
 
 pub use self::error::{FileError, FileErrorKind};
@@ -22,4 +26,5 @@ pub use self::list::{Listed, MAX_LISTED, shorten};
 pub use self::memory::available_memory;
 pub use self::read::{MAX_CONFIG, MAX_DATA, MAX_TEXT, MAX_WEIGHTS, Opened, is_there, open, read, read_text};
 pub use self::safetensors::{FloatType, Safetensors, TensorFileError, check_pytorch, decode_floats};
+pub use self::save::{FolderClaim, FolderSave, SaveError, remove_folder, save_file};
 pub use self::shown::{printable, printable_json, printable_line};

@@ -6,14 +6,13 @@
 //! is known to be missing.
 
 use std::collections::{BTreeMap, HashMap};
-use std::fs;
-use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::io;
+use std::path::Path;
 
 use burn::module::Module;
 use burn_adapters_config::{AdapterConfig, LoraConfig, MethodConfig};
 use burn_adapters_core::Init;
-use burn_adapters_files::{FloatType, MAX_WEIGHTS, Safetensors, check_finite, parse_json};
+use burn_adapters_files::{FloatType, MAX_WEIGHTS, Safetensors, SaveError, check_finite, parse_json, save_file};
 use safetensors::tensor::{Dtype, TensorView};
 use serde_json::{Value, json};
 
@@ -55,7 +54,7 @@ pub(crate) fn save(adapted: &Adapted, name: &str, file: &Path) -> Result<SaveRep
     let header = json!({ "format": FORMAT, "version": VERSION, "config": config, "targets": targets });
     let bytes =
         encode(&tensors, &header.to_string()).map_err(|error| io_error("write", file, io::Error::other(error)))?;
-    write_beside(file, &bytes).map_err(|source| io_error("write", file, source))?;
+    save_file(file, &bytes).map_err(save_error(file))?;
     Ok(SaveReport {
         file: file.to_owned(),
         tensors: tensors.len(),
@@ -152,27 +151,11 @@ fn parse(header: &str) -> Result<(LoraConfig, Vec<String>), String> {
     }
 }
 
-/// Writes a complete file under another name, then puts it in place.
-fn write_beside(file: &Path, bytes: &[u8]) -> io::Result<()> {
-    let folder = match file.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder.to_owned(),
-        _ => PathBuf::from("."),
-    };
-    fs::create_dir_all(&folder)?;
-    let mut builder = tempfile::Builder::new();
-    builder.prefix(".saving-");
-    // A temporary file is private by default; this one becomes a file like any other.
-    #[cfg(unix)]
-    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-    let mut beside = builder.tempfile_in(&folder)?;
-    beside.write_all(bytes)?;
-    beside.as_file().sync_all()?;
-    beside.persist(file).map_err(|error| error.error)?;
-    // Makes the new name durable, where a folder can be synced.
-    if let Ok(folder) = fs::File::open(&folder) {
-        let _ = folder.sync_all();
+fn save_error(file: &Path) -> impl FnOnce(SaveError) -> WeightAdapterError + '_ {
+    move |error| match error {
+        SaveError::Io { source, .. } => io_error("write", file, source),
+        other => io_error("write", file, io::Error::other(other.to_string())),
     }
-    Ok(())
 }
 
 fn io_error(doing: &'static str, file: &Path, source: io::Error) -> WeightAdapterError {

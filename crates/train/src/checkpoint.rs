@@ -2,8 +2,8 @@
 //!
 //! A folder `epoch-0002` holds `parameters.safetensors` (the adapter and its head), `optimizer.safetensors` (AdamW's two
 //! means of each parameter), `best.safetensors` (the parameters of the best epoch, where that is another), and
-//! `state.json` (where the training stands, what it was made with, its history). It is written beside and then renamed,
-//! so that a folder of that name is always whole. Random numbers need no state: they follow from the seed and the step.
+//! `state.json` (where the training stands, what it was made with, its history). It is saved and deleted as one, so that a
+//! folder of that name is always whole. Random numbers need no state: they follow from the seed and the step.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -11,7 +11,8 @@ use std::path::{Path, PathBuf};
 
 use burn::tensor::{DType, Device, Tensor, TensorData};
 use burn_adapters_files::{
-    FloatType, MAX_TEXT, Safetensors, TensorFileError, check_finite, decode_floats, is_there, parse_json, read,
+    FloatType, FolderSave, MAX_TEXT, Safetensors, TensorFileError, check_finite, decode_floats, is_there, parse_json,
+    read, remove_folder,
 };
 use safetensors::{Dtype, tensor::TensorView};
 use serde::{Deserialize, Serialize};
@@ -82,14 +83,13 @@ pub(crate) fn list(folder: &Path) -> Result<Vec<(usize, PathBuf)>, TrainError> {
 /// Writes a checkpoint into `folder`; gives its path.
 pub(crate) fn save(folder: &Path, mut checkpoint: Checkpoint) -> Result<PathBuf, TrainError> {
     let name = format!("epoch-{:04}", checkpoint.state.epoch);
-    let (path, beside) = (folder.join(&name), folder.join(format!(".{name}.partial")));
-    if beside.exists() {
-        fs::remove_dir_all(&beside).map_err(TrainError::io(&beside))?;
-    }
-    fs::create_dir_all(&beside).map_err(TrainError::io(&beside))?;
-    write_tensors(&beside.join(PARAMETERS), &checkpoint.parameters)?;
-    if let Some(best) = &checkpoint.best {
-        write_tensors(&beside.join(BEST), best)?;
+    let path = folder.join(&name);
+    clear_remnants(folder)?;
+    let mut save = FolderSave::new(&path)?;
+    save.write(PARAMETERS, &encode(&path.join(PARAMETERS), &checkpoint.parameters)?)?;
+    match &checkpoint.best {
+        Some(best) => save.write(BEST, &encode(&path.join(BEST), best)?)?,
+        None => drop(save.remove(BEST)),
     }
     let mut moments = Values::new();
     for (parameter, Moments { first, second, steps }) in checkpoint.moments {
@@ -99,13 +99,9 @@ pub(crate) fn save(folder: &Path, mut checkpoint: Checkpoint) -> Result<PathBuf,
         }
         checkpoint.state.optimizer_steps.insert(parameter, steps);
     }
-    write_tensors(&beside.join(OPTIMIZER), &moments)?;
-    let state = serde_json::to_vec_pretty(&checkpoint.state).map_err(bad(&beside))?;
-    write(&beside.join(STATE), &state)?;
-    if path.exists() {
-        fs::remove_dir_all(&path).map_err(TrainError::io(&path))?;
-    }
-    fs::rename(&beside, &path).map_err(TrainError::io(&path))?;
+    save.write(OPTIMIZER, &encode(&path.join(OPTIMIZER), &moments)?)?;
+    save.write(STATE, &serde_json::to_vec_pretty(&checkpoint.state).map_err(bad(&path))?)?;
+    save.commit()?;
     Ok(path)
 }
 
@@ -113,7 +109,23 @@ pub(crate) fn save(folder: &Path, mut checkpoint: Checkpoint) -> Result<PathBuf,
 pub(crate) fn prune(folder: &Path, keep: usize) -> Result<(), TrainError> {
     let found = list(folder)?;
     for (_, path) in found.iter().rev().skip(keep) {
-        fs::remove_dir_all(path).map_err(TrainError::io(path))?;
+        remove_folder(path)?;
+    }
+    Ok(())
+}
+
+/// Deletes what is left of checkpoints that were being written or deleted when a training was killed. Nobody else writes
+/// to the folder: the trainer has claimed it.
+fn clear_remnants(folder: &Path) -> Result<(), TrainError> {
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        let older = name.starts_with(".epoch-") && name.ends_with(".partial");
+        if older || name.starts_with(".old-epoch-") || name.starts_with(".saving-epoch-") {
+            let path = entry.path();
+            let removed = if path.is_dir() { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
+            removed.map_err(TrainError::io(path))?;
+        }
     }
     Ok(())
 }
@@ -155,7 +167,7 @@ pub(crate) fn load(path: &Path, state: State, device: &Device) -> Result<Checkpo
     Ok(Checkpoint { state, parameters, moments, best })
 }
 
-fn write_tensors(path: &Path, values: &Values) -> Result<(), TrainError> {
+fn encode(path: &Path, values: &Values) -> Result<Vec<u8>, TrainError> {
     let mut views = Vec::with_capacity(values.len());
     for (name, data) in values {
         let dtype = match data.dtype() {
@@ -175,7 +187,7 @@ fn write_tensors(path: &Path, values: &Values) -> Result<(), TrainError> {
         let view = TensorView::new(dtype, data.shape().to_vec(), data.as_bytes()).map_err(bad(path))?;
         views.push((name.as_str(), view));
     }
-    write(path, &safetensors::serialize(views, None).map_err(bad(path))?)
+    safetensors::serialize(views, None).map_err(bad(path))
 }
 
 fn read_tensors(path: &Path) -> Result<Values, TrainError> {
@@ -211,13 +223,6 @@ fn not_read(error: TensorFileError) -> TrainError {
         }
         other => bad(Path::new(""))(other),
     }
-}
-
-fn write(path: &Path, bytes: &[u8]) -> Result<(), TrainError> {
-    use std::io::Write;
-    let mut file = fs::File::create(path).map_err(TrainError::io(path))?;
-    // On the disk before the rename is: or a crash could leave a whole name with half a file.
-    file.write_all(bytes).and_then(|()| file.sync_all()).map_err(TrainError::io(path))
 }
 
 fn bad<E: ToString>(path: &Path) -> impl Fn(E) -> TrainError + use<E> {

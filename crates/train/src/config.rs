@@ -57,16 +57,21 @@ pub struct TrainConfig {
     pub class_weights: Option<ClassWeights>,
     /// Evaluate before the first step, too. Not by default.
     pub evaluate_at_start: bool,
-    /// Give back the parameters of the epoch that is best by this metric; those of the last epoch by default.
+    /// Give back the parameters of the epoch that is best by this metric, of equal ones the latest; those of the last
+    /// epoch by default. The start is not an epoch: what is given back is always trained.
     pub best: Option<Metric>,
-    /// Stop after so many evaluations without a better one. Never by default. Needs `best`.
+    /// Stop after this many epochs in a row none of which was better than all before it. Never by default. Needs `best`.
     pub patience: Option<usize>,
     /// Where to write a checkpoint after each epoch. Nowhere by default.
     pub checkpoints: Option<PathBuf>,
     /// How many checkpoints to keep; all by default.
     pub keep_checkpoints: Option<usize>,
-    /// Go on from the newest checkpoint, if there is one.
+    /// Resume from the newest checkpoint, if there is one. A training that is finished is not trained again, unless
+    /// `epochs` is larger now: then it continues from its last epoch, on the learning rates of the longer training.
     pub resume: bool,
+    /// A checkpoint to resume from where `checkpoints` holds none of this training: the last one of a finished training,
+    /// kept elsewhere.
+    pub finished: Option<PathBuf>,
 }
 
 impl Default for TrainConfig {
@@ -91,6 +96,7 @@ impl Default for TrainConfig {
             checkpoints: None,
             keep_checkpoints: None,
             resume: false,
+            finished: None,
         }
     }
 }
@@ -145,6 +151,8 @@ setters! {
     with_keep_checkpoints, keep_checkpoints: usize => Some(keep_checkpoints);
     /// Sets whether to go on from the newest checkpoint.
     with_resume, resume: bool => resume;
+    /// Sets the checkpoint of a finished training.
+    with_finished, finished: impl Into<PathBuf> => Some(finished.into());
 }
 
 impl TrainConfig {

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use burn_adapters_files::{FileError, Listed, NotFinite};
+use burn_adapters_files::{FileError, Listed, NotFinite, SaveError};
 use burn_adapters_heads::HeadError;
 use burn_adapters_model::BankError;
 use thiserror::Error;
@@ -213,6 +213,9 @@ pub enum TrainError {
         /// The loss.
         value: f64,
     },
+    /// Another process writes checkpoints to the same folder.
+    #[error(transparent)]
+    Busy(SaveError),
     /// A checkpoint with broken files.
     #[error("{}: not a checkpoint of this program: {message}", path.display())]
     BadCheckpoint {
@@ -263,6 +266,15 @@ fn not_finite(head: &str, value: f32, rows: &[usize]) -> String {
 impl From<FileError> for TrainError {
     fn from(error: FileError) -> Self {
         TrainError::Io { path: error.path.clone(), error: error.into_io() }
+    }
+}
+
+impl From<SaveError> for TrainError {
+    fn from(error: SaveError) -> Self {
+        match error {
+            SaveError::Io { path, source, .. } => TrainError::Io { path, error: source },
+            busy => TrainError::Busy(busy),
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! What happened in a training.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
@@ -13,7 +14,7 @@ pub struct History {
     pub steps: Vec<StepRecord>,
     /// Each evaluation.
     pub evaluations: Vec<EvaluationRecord>,
-    /// The best epoch so far, if the training has a metric to tell it by.
+    /// The best epoch so far, if the training has a metric to tell it by. The start never is; of equal epochs the latest.
     pub best: Option<Best>,
 }
 
@@ -89,7 +90,7 @@ pub(crate) fn rounded(value: f64) -> f64 {
 /// The best epoch.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Best {
-    /// The epoch, from 1; 0 for the start.
+    /// The epoch, from 1.
     pub epoch: usize,
     /// The optimizer step.
     pub step: usize,
@@ -97,6 +98,93 @@ pub struct Best {
     pub metric: Metric,
     /// Its value.
     pub value: f64,
+}
+
+/// A training of which no epoch is better than its start.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct NoGain {
+    /// What epochs are compared by.
+    pub metric: Metric,
+    /// The value before training.
+    pub start: f64,
+    /// The best epoch and its value; `None` if the metric was a finite number after none of them.
+    pub best: Option<(usize, f64)>,
+}
+
+impl fmt::Display for NoGain {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { metric, start, best } = self;
+        match best {
+            Some((epoch, value)) if value == start => write!(
+                f,
+                "no epoch was better than the start: {metric} is {value:.4} before training and after the best epoch \
+                 ({epoch})"
+            ),
+            Some((epoch, value)) => write!(
+                f,
+                "no epoch was better than the start: {metric} is {start:.4} before training, and {value:.4} after the \
+                 best epoch ({epoch})"
+            ),
+            None => write!(
+                f,
+                "no epoch was better than the start: {metric} is {start:.4} before training, and not a finite number \
+                 after any epoch; the last epoch is kept"
+            ),
+        }?;
+        write!(f, "; the training data, the learning rate or the number of epochs may be at fault")
+    }
+}
+
+impl History {
+    /// What to say of a training that has a metric to tell the best epoch by, was evaluated before its first step, and
+    /// never got better than that; `None` for all others.
+    ///
+    /// ```
+    /// use burn_adapters_train::{Best, EvaluationRecord, History, Metric};
+    ///
+    /// let record = |epoch, accuracy| EvaluationRecord {
+    ///     step: epoch * 8,
+    ///     epoch,
+    ///     metrics: [("accuracy".to_owned(), accuracy)].into(),
+    ///     heads: Default::default(),
+    /// };
+    /// let best = Some(Best { epoch: 1, step: 8, metric: Metric::Accuracy, value: 0.9 });
+    /// let history = History { steps: vec![], evaluations: vec![record(0, 0.9), record(1, 0.9)], best };
+    /// let no_gain = history.no_gain(Metric::Accuracy).unwrap();
+    /// assert_eq!((no_gain.start, no_gain.best), (0.9, Some((1, 0.9))));
+    /// ```
+    pub fn no_gain(&self, metric: Metric) -> Option<NoGain> {
+        let start = self.evaluations.iter().find(|record| record.epoch == 0)?.metric(metric)?;
+        let best = self.best.filter(|best| best.metric == metric).map(|best| (best.epoch, best.value));
+        let trained = self.evaluations.iter().any(|record| record.epoch > 0);
+        let gained = best.is_some_and(|(_, value)| metric.is_better(value, start));
+        (trained && !gained).then_some(NoGain { metric, start, best })
+    }
+
+    /// The number of evaluations since the last that was better than all before it; the start is not one of them.
+    pub(crate) fn evaluations_without_gain(&self, metric: Metric) -> usize {
+        let (mut best, mut count): (Option<f64>, usize) = (None, 0);
+        for record in self.evaluations.iter().filter(|record| record.epoch > 0) {
+            match record.metric(metric) {
+                Some(value) if best.is_none_or(|best| metric.is_better(value, best)) => {
+                    best = Some(value);
+                    count = 0;
+                }
+                _ => count += 1,
+            }
+        }
+        count
+    }
+
+    /// The mean loss of the steps of each epoch.
+    pub fn epoch_losses(&self) -> Vec<f64> {
+        let epochs = self.steps.last().map_or(0, |step| step.epoch);
+        let mean = |epoch| {
+            let losses = self.steps.iter().filter(|step| step.epoch == epoch).map(|step| step.loss);
+            losses.clone().sum::<f64>() / losses.count().max(1) as f64
+        };
+        (1..=epochs).map(mean).collect()
+    }
 }
 
 /// Why a training ended.

@@ -45,7 +45,7 @@ pub(crate) fn made_with(
 
 /// The options that change the course of a training.
 fn options(config: &TrainConfig) -> BTreeMap<String, String> {
-    const NO_MATTER: [&str; 4] = ["checkpoints", "keep_checkpoints", "resume", "evaluation_batch_size"];
+    const NO_MATTER: [&str; 5] = ["checkpoints", "keep_checkpoints", "resume", "finished", "evaluation_batch_size"];
     let value = serde_json::to_value(config).unwrap_or_default();
     value
         .as_object()

@@ -70,7 +70,7 @@ pub use encoder::{Encoded, TextEncoder};
 pub use error::{BoxError, TrainError};
 pub use evaluate::{Evaluation, HeadEvaluation, Prediction, Scores, evaluate, evaluate_heads, evaluate_with, predict};
 pub use gradients::Gradients;
-pub use history::{Best, EvaluationRecord, History, StepRecord, Stopped};
+pub use history::{Best, EvaluationRecord, History, NoGain, StepRecord, Stopped};
 pub use metrics::{ClassScore, ClassScores, Metric, MultiLabelScores, RegressionScores};
 pub use observer::{Observer, Plan};
 pub use schedule::{Schedule, Warmup};

@@ -1,10 +1,11 @@
 //! The training itself.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use burn::tensor::Device;
 use burn_adapters_core::{Demand, Mode, TooLarge};
+use burn_adapters_files::FolderClaim;
 use burn_adapters_heads::Task;
 use burn_adapters_model::{AdapterBank, BankError, Setup};
 
@@ -43,6 +44,10 @@ pub struct Trained {
     pub history: History,
     /// Why it ended.
     pub stopped: Stopped,
+    /// The optimizer steps that had been done by the training that this one resumed; all of them if it was finished.
+    pub resumed_after: usize,
+    /// The newest checkpoint of this training, if it writes any.
+    pub checkpoint: Option<PathBuf>,
 }
 
 impl Trainer {
@@ -93,6 +98,8 @@ impl Trainer {
             return Err(TrainError::NothingToTrain);
         }
 
+        // Whatever would make a checkpoint fail is found before the first step.
+        let _claim = self.config.checkpoints.as_ref().map(FolderClaim::new).transpose()?;
         let batches_per_epoch = train.len().div_ceil(self.config.batch_size);
         let steps_per_epoch = batches_per_epoch.div_ceil(self.config.accumulation);
         let steps = steps_per_epoch.checked_mul(self.config.epochs).ok_or_else(|| TrainError::BadConfig {
@@ -118,8 +125,10 @@ impl Trainer {
             gradients_seen: false,
             epoch: 0,
             step: 0,
+            checkpoint: None,
         };
         run.resume(&device)?;
+        let resumed_after = run.step;
         observer.started(&Plan {
             epochs: self.config.epochs,
             examples: train.len(),
@@ -135,7 +144,8 @@ impl Trainer {
             }
         }
         let stopped = run.epochs(observer)?;
-        Ok(Trained { bank: run.best.unwrap_or(run.bank), history: run.history, stopped })
+        let Run { best, bank, history, checkpoint, .. } = run;
+        Ok(Trained { bank: best.unwrap_or(bank), history, stopped, resumed_after, checkpoint })
     }
 
     fn check(
@@ -225,6 +235,8 @@ struct Run<'a, E: ?Sized> {
     epoch: usize,
     /// Optimizer steps that are done.
     step: usize,
+    /// The newest checkpoint.
+    checkpoint: Option<PathBuf>,
 }
 
 impl<E: TextEncoder + ?Sized> Run<'_, E> {
@@ -232,14 +244,15 @@ impl<E: TextEncoder + ?Sized> Run<'_, E> {
     fn resume(&mut self, device: &Device) -> Result<(), TrainError> {
         let Some(folder) = &self.config.checkpoints else { return Ok(()) };
         self.base_probe = identity::base_probe(self.encoder, self.train)?;
-        let Some((_, path)) = checkpoint::list(folder)?.pop() else { return Ok(()) };
-        if !self.config.resume {
+        let newest = checkpoint::list(folder)?.pop().map(|(_, path)| path);
+        if let (Some(_), false) = (&newest, self.config.resume) {
             return Err(TrainError::NotEmpty { path: folder.clone() });
         }
-        let state = checkpoint::read_state(&path)?;
-        self.compare(&path, &state)?;
+        let Some((path, state)) = self.state_to_resume(newest)? else { return Ok(()) };
         let plain = device.clone().without_autodiff();
-        let Checkpoint { state, parameters, moments, best } = checkpoint::load(&path, state, &plain)?;
+        let Checkpoint { mut state, parameters, moments, best } = checkpoint::load(&path, state, &plain)?;
+        // Older versions let the start be the best epoch.
+        state.history.best = state.history.best.filter(|best| best.epoch > 0);
         let bad = |message| TrainError::BadCheckpoint { path: path.clone(), message };
         // The temperature of fusions is no parameter: it follows from the step.
         let fresh = self.bank.clone();
@@ -251,23 +264,39 @@ impl<E: TextEncoder + ?Sized> Run<'_, E> {
         self.bank = at(state.step, parameters)?;
         self.best = match (best, &state.history.best) {
             (Some(values), Some(best)) => Some(at(best.step, values)?),
-            (Some(values), None) => Some(at(state.step, values)?),
+            (_, None) => None,
             (None, Some(_)) => Some(self.bank.clone()),
-            (None, None) => None,
         };
+        self.checkpoint = Some(path.clone());
         self.optimizer.moments = moments;
         (self.epoch, self.step, self.history) = (state.epoch, state.step, state.history);
         Ok(())
     }
 
-    fn compare(&self, path: &std::path::Path, state: &State) -> Result<(), TrainError> {
+    /// The newest checkpoint, or that of the finished training where the newest is not of this one: it was left behind
+    /// when the training had finished.
+    fn state_to_resume(&self, newest: Option<PathBuf>) -> Result<Option<(PathBuf, State)>, TrainError> {
+        let read = |path: PathBuf| {
+            let state = checkpoint::read_state(&path)?;
+            self.compare(&path, &state)?;
+            Ok((path, state))
+        };
+        let finished = self.config.finished.clone().filter(|path| self.config.resume && path.exists());
+        match (newest.map(read), finished) {
+            (Some(Err(error)), Some(finished)) => read(finished).map_err(|_| error).map(Some),
+            (Some(newest), _) => newest.map(Some),
+            (None, finished) => finished.map(read).transpose(),
+        }
+    }
+
+    fn compare(&self, path: &Path, state: &State) -> Result<(), TrainError> {
         let other = |what: &str, found: String, expected: String| {
             Err(TrainError::OtherTraining { path: path.to_owned(), what: what.to_owned(), found, expected })
         };
         let none = || "none".to_owned();
         for (what, expected) in &self.made_with {
             let found = state.made_with.get(what).cloned().unwrap_or_else(none);
-            if found != *expected {
+            if found != *expected && !(what == "epochs" && self.extends(state)) {
                 return other(what, found, expected.clone());
             }
         }
@@ -281,16 +310,24 @@ impl<E: TextEncoder + ?Sized> Run<'_, E> {
         Ok(())
     }
 
+    /// Whether this is a finished training with more epochs.
+    fn extends(&self, state: &State) -> bool {
+        let before: Option<usize> = state.made_with.get("epochs").and_then(|epochs| epochs.parse().ok());
+        before.is_some_and(|before| {
+            before < self.config.epochs && (state.epoch >= before || self.out_of_patience(&state.history))
+        })
+    }
+
     fn epochs(&mut self, observer: &mut dyn Observer) -> Result<Stopped, TrainError> {
         if self.step == 0 && self.config.evaluate_at_start {
             self.evaluate(observer)?;
         }
         loop {
-            if self.out_of_patience() {
-                return Ok(Stopped::Early);
-            }
-            if self.epoch == self.config.epochs {
+            if self.epoch >= self.config.epochs {
                 return Ok(Stopped::Finished);
+            }
+            if self.out_of_patience(&self.history) {
+                return Ok(Stopped::Early);
             }
             if observer.should_stop() {
                 return Ok(Stopped::Interrupted);
@@ -400,7 +437,8 @@ impl<E: TextEncoder + ?Sized> Run<'_, E> {
         Err(TrainError::Diverged { what, value, step, epoch, learning_rate })
     }
 
-    /// Evaluates, and keeps the parameters if they are the best so far.
+    /// Evaluates, and keeps the parameters if none so far are better. Those of the start do not compete, and of equal ones
+    /// the latest are kept: untrained parameters must not pass for trained ones.
     fn evaluate(&mut self, observer: &mut dyn Observer) -> Result<(), TrainError> {
         let Some(data) = self.evaluation else { return Ok(()) };
         let batch_size = self.config.evaluation_batch_size;
@@ -408,9 +446,9 @@ impl<E: TextEncoder + ?Sized> Run<'_, E> {
         let evaluations = evaluate_heads(self.encoder, &self.bank, self.setup, data, batch_size, &mut progress)?;
         let record = EvaluationRecord::new(self.step, self.epoch, &evaluations);
         observer.evaluated(&record, &evaluations);
-        if let Some(metric) = self.config.best {
+        if let Some(metric) = self.config.best.filter(|_| self.epoch > 0) {
             let value = record.metric(metric).unwrap_or(f64::NAN);
-            if self.history.best.is_none_or(|best| metric.is_better(value, best.value)) && value.is_finite() {
+            if self.history.best.is_none_or(|best| !metric.is_better(best.value, value)) && value.is_finite() {
                 self.history.best = Some(Best { epoch: self.epoch, step: self.step, metric, value });
                 self.best = Some(self.bank.clone());
             }
@@ -419,14 +457,12 @@ impl<E: TextEncoder + ?Sized> Run<'_, E> {
         Ok(())
     }
 
-    fn out_of_patience(&self) -> bool {
-        let Some(patience) = self.config.patience else { return false };
-        let best = self.history.best.map(|best| best.step);
-        let worse = |record: &&EvaluationRecord| best.is_none_or(|best| record.step > best);
-        self.history.evaluations.iter().rev().take_while(worse).count() >= patience
+    fn out_of_patience(&self, history: &History) -> bool {
+        let (Some(patience), Some(metric)) = (self.config.patience, self.config.best) else { return false };
+        history.evaluations_without_gain(metric) >= patience
     }
 
-    fn save(&self) -> Result<Option<PathBuf>, TrainError> {
+    fn save(&mut self) -> Result<Option<PathBuf>, TrainError> {
         let Some(folder) = &self.config.checkpoints else { return Ok(None) };
         let is_best = self.history.best.is_some_and(|best| best.step == self.step);
         let best = self.best.as_ref().filter(|_| !is_best);
@@ -446,6 +482,7 @@ impl<E: TextEncoder + ?Sized> Run<'_, E> {
         if let Some(keep) = self.config.keep_checkpoints {
             checkpoint::prune(folder, keep)?;
         }
+        self.checkpoint = Some(path.clone());
         Ok(Some(path))
     }
 }

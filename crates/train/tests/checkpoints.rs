@@ -179,3 +179,98 @@ fn broken_files_are_errors_that_name_them() {
         assert!(matches!(&error, TrainError::Io { path, .. } if path.ends_with(name)), "{error}");
     }
 }
+
+#[test]
+fn a_finished_training_is_continued_with_more_epochs() {
+    let _alone = alone();
+    let folder = tempfile::tempdir().unwrap();
+    let base = || config().with_best(Metric::Loss).with_checkpoints(folder.path());
+    let first = train(base().with_epochs(2), bank(ADAPTER, &head(), 1), &mut ()).unwrap();
+    assert_eq!((first.stopped, first.resumed_after), (Stopped::Finished, 0));
+
+    let more = train(base().with_epochs(4).with_resume(true), bank(ADAPTER, &head(), 9), &mut ()).unwrap();
+    assert_eq!((more.stopped, more.resumed_after), (Stopped::Finished, 16));
+    assert_eq!(more.history.steps[..16], first.history.steps[..]);
+    assert_eq!(more.history.evaluations.len(), 4);
+    // On the learning rates of four epochs.
+    assert!((more.history.steps[16].learning_rate - 0.5e-2).abs() < 1e-9, "{:?}", more.history.steps[16]);
+
+    let fewer = train(base().with_epochs(3).with_resume(true), bank(ADAPTER, &head(), 1), &mut ()).unwrap_err();
+    assert!(matches!(&fewer, TrainError::OtherTraining { what, .. } if what == "epochs"), "{fewer}");
+}
+
+#[test]
+fn a_finished_training_may_be_kept_elsewhere() {
+    let _alone = alone();
+    let folder = tempfile::tempdir().unwrap();
+    let (checkpoints, kept) = (folder.path().join("checkpoints"), folder.path().join("kept"));
+    let base = || config().with_epochs(2).with_checkpoints(&checkpoints).with_finished(&kept);
+    let first = train(base(), bank("seq_bn", &head(), 1), &mut ()).unwrap();
+    assert_eq!(first.checkpoint.as_deref(), Some(checkpoints.join("epoch-0002").as_path()));
+    std::fs::rename(checkpoints.join("epoch-0002"), &kept).unwrap();
+
+    // Left behind when the checkpoints were being cleared: not whole.
+    for name in ["state.json", "parameters.safetensors"] {
+        let left = checkpoints.join("epoch-0001");
+        std::fs::remove_file(left.join("state.json")).ok();
+        std::fs::remove_file(left.join(name)).ok();
+        let again = train(base().with_resume(true), bank("seq_bn", &head(), 5), &mut ()).unwrap();
+        assert_eq!((again.resumed_after, &again.history), (first.history.steps.len(), &first.history));
+        assert_eq!(again.checkpoint.as_ref(), Some(&kept));
+    }
+    std::fs::remove_dir_all(&checkpoints).unwrap();
+    train(base().with_resume(true), bank("seq_bn", &head(), 5), &mut ()).unwrap();
+    assert!(!checkpoints.exists(), "nothing was to be written");
+
+    // Another training in the same place, killed early: its own checkpoint counts.
+    let mut stop = StopAfter { evaluations: Some(1), ..StopAfter::default() };
+    train(base().with_seed(6), bank("seq_bn", &head(), 1), &mut stop).unwrap();
+    let resumed = train(base().with_seed(6).with_resume(true), bank("seq_bn", &head(), 1), &mut ()).unwrap();
+    assert_eq!(resumed.resumed_after, 8);
+}
+
+#[test]
+fn two_trainings_cannot_write_the_same_checkpoints() {
+    let _alone = alone();
+    let folder = tempfile::tempdir().unwrap();
+    struct Second<'a>(&'a Path, Option<TrainError>);
+    impl burn_adapters_train::Observer for Second<'_> {
+        fn epoch_started(&mut self, _: usize) {
+            let config = config().with_checkpoints(self.0);
+            self.1 = train(config, bank("seq_bn", &head(), 1), &mut ()).err();
+        }
+    }
+    let mut second = Second(folder.path(), None);
+    train(config().with_epochs(1).with_checkpoints(folder.path()), bank("seq_bn", &head(), 1), &mut second).unwrap();
+    assert!(matches!(second.1, Some(TrainError::Busy(_))), "{:?}", second.1);
+}
+
+#[test]
+fn where_no_checkpoint_can_be_written_no_step_is_made() {
+    let _alone = alone();
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("file"), "in the way").unwrap();
+    let mut places = vec![folder.path().join("file"), folder.path().join("file/checkpoints")];
+    if cfg!(target_os = "linux") {
+        places.push("/proc/checkpoints".into());
+    }
+    for place in places {
+        let mut stop = StopAfter::default();
+        let error = train(config().with_checkpoints(&place), bank("seq_bn", &head(), 1), &mut stop).unwrap_err();
+        assert!(matches!(error, TrainError::Io { .. }), "{error}");
+        assert_eq!(stop.last_step, 0);
+    }
+}
+
+#[test]
+fn remnants_of_a_killed_training_are_cleared() {
+    let _alone = alone();
+    let folder = tempfile::tempdir().unwrap();
+    for name in [".old-epoch-0001-abc123", ".saving-epoch-0007-abc123", ".epoch-0003.partial"] {
+        std::fs::create_dir(folder.path().join(name)).unwrap();
+    }
+    let config = config().with_epochs(1).with_checkpoints(folder.path()).with_resume(true);
+    train(config, bank("seq_bn", &head(), 1), &mut ()).unwrap();
+    let left: Vec<_> = std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(left, ["epoch-0001"]);
+}

@@ -118,13 +118,55 @@ fn the_best_epoch_is_given_back() {
 }
 
 #[test]
+fn the_start_is_never_the_best_epoch_and_no_gain_over_it_is_told() {
+    let _alone = alone();
+    // Evaluated with each label turned round: no epoch is as good as the start.
+    let right = data(30, 1);
+    let turned = right.rows().iter().map(|row| 1 - row.ids[0] as usize % 2).collect();
+    let turned = TokenData::new("turned", right.rows().to_vec(), Some(Labels::Classes(turned))).unwrap();
+    let config = config().with_best(Metric::Loss).with_evaluate_at_start(true).with_patience(4);
+    let run = |config: TrainConfig, held_out: &TokenData| {
+        let bank = bank("seq_bn", &head(), 1);
+        Trainer::new(config).train(&bert(), bank, &setup(), &data(60, 0), Some(held_out), &mut ()).unwrap()
+    };
+    let trained = run(config.clone(), &turned);
+    let losses: Vec<f64> = trained.history.evaluations.iter().map(|e| e.metric(Metric::Loss).unwrap()).collect();
+    assert!(losses[1..].iter().all(|loss| *loss > losses[0]), "{losses:?}");
+    let best = trained.history.best.unwrap();
+    assert!(best.epoch > 0);
+    let no_gain = trained.history.no_gain(Metric::Loss).unwrap();
+    assert_eq!((no_gain.start, no_gain.best), (losses[0], Some((best.epoch, best.value))));
+    let untrained = evaluate(&bert(), &bank("seq_bn", &head(), 1), &setup(), &turned, 64).unwrap();
+    let given = evaluate(&bert(), &trained.bank, &setup(), &turned, 64).unwrap();
+    assert!((given.loss - best.value).abs() < 1e-6 && (given.loss - untrained.loss).abs() > 1e-4);
+    // The start does not use up patience, either: each epoch here is worse than the one before.
+    assert_eq!(trained.history.evaluations.len(), 5);
+
+    assert!(run(config.clone(), &right).history.no_gain(Metric::Loss).is_none());
+    assert!(run(config.with_evaluate_at_start(false), &turned).history.no_gain(Metric::Loss).is_none());
+}
+
+#[test]
+fn of_equal_epochs_the_latest_is_given_back() {
+    let _alone = alone();
+    let config = config().with_learning_rate(1e-12).with_best(Metric::Accuracy).with_evaluate_at_start(true);
+    let trained = train(config, bank("seq_bn", &head(), 1), &mut ()).unwrap();
+    let values: Vec<_> = trained.history.evaluations.iter().map(|record| record.metric(Metric::Accuracy)).collect();
+    assert!(values.iter().all(|value| *value == values[0]), "{values:?}");
+    assert_eq!(trained.history.best.unwrap().epoch, 4);
+    let no_gain = trained.history.no_gain(Metric::Accuracy).unwrap().to_string();
+    assert!(no_gain.starts_with("no epoch was better than the start: accuracy is"), "{no_gain}");
+}
+
+#[test]
 fn a_training_that_gets_no_better_ends_early() {
     let _alone = alone();
     let config = config().with_epochs(9).with_learning_rate(1e-12).with_best(Metric::Accuracy).with_patience(2);
     let trained = train(config, bank("seq_bn", &head(), 1), &mut ()).unwrap();
     assert_eq!(trained.stopped, Stopped::Early);
     assert_eq!(trained.history.evaluations.len(), 3);
-    assert_eq!(trained.history.best.unwrap().epoch, 1);
+    // Of equal epochs the latest is the best, but no gain that patience would wait for.
+    assert_eq!(trained.history.best.unwrap().epoch, 3);
 }
 
 #[test]

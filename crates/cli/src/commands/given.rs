@@ -1,6 +1,6 @@
 //! The adapters that `train --adapter` loads: those that are trained further, and those that others are trained among.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use burn_adapters_checkpoint::{AdapterFolder, HeadFolder};
 use burn_adapters_heads::HeadConfig;
@@ -70,15 +70,5 @@ impl Given {
             return Err(CliError::mistake(message).with_help("leave one of --config and --adapter out"));
         }
         Ok(())
-    }
-
-    /// Nothing is written over an adapter that is loaded.
-    pub(super) fn check_output(&self, output: &Path) -> CliResult {
-        let whole = |path: &Path| path.canonicalize().ok();
-        if whole(output).is_none() || whole(output) != whole(&self.dir) {
-            return Ok(());
-        }
-        let message = format!("--output is {}, the folder of an adapter that is loaded", output.display());
-        Err(CliError::mistake(message).with_help("--output takes another folder"))
     }
 }

@@ -1,22 +1,21 @@
 //! A training: run, watched and written down.
 
-use std::fs;
-use std::path::Path;
 use std::time::Instant;
 
 use burn::tensor::Device;
-use burn_adapters_checkpoint::{SaveOptions, SaveReport, save_adapter, save_head};
+use burn_adapters_checkpoint::{FolderSave, SaveError, SaveOptions, SaveReport, stage_adapter, stage_head};
 use burn_adapters_config::AdapterConfig;
 use burn_adapters_heads::HeadConfig;
 use burn_adapters_model::{AdapterBank, AddReport, Setup};
-use burn_adapters_train::{EvaluationRecord, Metric, TokenData, TrainConfig, Trained, Trainer};
+use burn_adapters_train::{EvaluationRecord, Metric, Stopped, TokenData, TrainConfig, Trained, Trainer};
 use serde_json::{Value, json};
 
 use super::model::{Model, add_adapter, bank_error, checkpoint_error, train_error, warn_notes};
+use super::output_folder::{CURVE_PNG, CURVE_SVG, FINAL_CHECKPOINT, save_error};
 use super::report::Watch;
 use crate::chart::{self, Curve};
 use crate::error::{CliError, CliResult};
-use crate::output::shown;
+use crate::output::{self, shown};
 use crate::progress::Style;
 
 /// One new adapter with its head, to be trained by itself.
@@ -34,8 +33,6 @@ pub(super) struct Done {
     pub(super) head_parameters: usize,
     pub(super) trained: Trained,
     pub(super) setup: Setup,
-    /// Mean training loss by epoch.
-    pub(super) epoch_losses: Vec<f64>,
     pub(super) seconds: f64,
 }
 
@@ -53,6 +50,7 @@ impl Job<'_> {
         train: &TokenData,
         evaluation: Option<&TokenData>,
         style: Style,
+        json: bool,
     ) -> CliResult<Done> {
         let seed = self.train.seed;
         let mut bank = AdapterBank::new(model.bert.spec(), &device.clone().autodiff());
@@ -60,26 +58,33 @@ impl Job<'_> {
         warn_notes(self.name, &report.notes);
         let head_parameters = bank.add_head_seeded(self.name, &self.head, seed).map_err(|error| bank_error(&error))?;
         let setup = Setup::adapter(self.name);
-        let Run { trained, epoch_losses, seconds } =
-            Run::new(&self.train, model, bank, &setup, train, evaluation, style)?;
-        Ok(Done { report, head_parameters, trained, setup, epoch_losses, seconds })
+        let run = Run::new(&self.train, model, bank, &setup, train, evaluation, style)?;
+        run.check_interrupted(json)?;
+        let Run { trained, seconds, .. } = run;
+        Ok(Done { report, head_parameters, trained, setup, seconds })
     }
 
-    /// Writes the adapter, its head, the history and the learning curve.
-    pub(super) fn save(&self, done: &Done, dir: &Path) -> CliResult<Saved> {
+    /// Adds the adapter, its head, the history and the learning curve to a save.
+    pub(super) fn stage(&self, done: &Done, save: &mut FolderSave) -> CliResult<(Saved, Vec<String>)> {
         let options = SaveOptions::new(&self.model_name);
-        let saved = Saved::write(dir, &done.trained.bank, self.name, &options)?;
-        save_history(dir, &done.trained, format!("{}: {} on {}", self.name, self.adapter, self.model_name))?;
-        Ok(saved)
+        let saved = Saved::stage(save, &done.trained.bank, self.name, &options)?;
+        let title = format!("{}: {} on {}", self.name, self.adapter, self.model_name);
+        let (_, warnings) = stage_history(save, &done.trained, title)?;
+        Ok((saved, warnings))
     }
 }
 
 impl Saved {
-    /// Writes an adapter and the head of its name.
-    pub(super) fn write(dir: &Path, bank: &AdapterBank, name: &str, options: &SaveOptions) -> CliResult<Self> {
-        let adapter = save_adapter(dir, bank, name, options).map_err(|error| checkpoint_error(&error))?;
+    /// Adds an adapter and the head of its name to a save.
+    pub(super) fn stage(
+        save: &mut FolderSave,
+        bank: &AdapterBank,
+        name: &str,
+        options: &SaveOptions,
+    ) -> CliResult<Self> {
+        let adapter = stage_adapter(save, bank, name, options).map_err(|error| checkpoint_error(&error))?;
         warn_notes(name, &adapter.notes);
-        let head = save_head(dir, bank, name, options).map_err(|error| checkpoint_error(&error))?;
+        let head = stage_head(save, bank, name, options).map_err(|error| checkpoint_error(&error))?;
         Ok(Self { adapter, head })
     }
 }
@@ -87,9 +92,9 @@ impl Saved {
 /// A training that came to its end.
 pub(super) struct Run {
     pub(super) trained: Trained,
-    /// Mean training loss by epoch.
-    pub(super) epoch_losses: Vec<f64>,
     pub(super) seconds: f64,
+    /// The exit code, if a signal ended the training.
+    interrupted: Option<u8>,
 }
 
 impl Run {
@@ -108,7 +113,47 @@ impl Run {
         let trained = Trainer::new(config.clone()).train(&model.bert, bank, setup, train, evaluation, &mut watch);
         watch.finish();
         let trained = trained.map_err(|error| train_error(&error))?;
-        Ok(Self { trained, epoch_losses: watch.epoch_losses, seconds: start.elapsed().as_secs_f64() })
+        let interrupted = watch.interrupt.code().filter(|_| trained.stopped == Stopped::Interrupted);
+        Ok(Self { trained, seconds: start.elapsed().as_secs_f64(), interrupted })
+    }
+
+    /// An error that says how to go on, if a signal ended the training.
+    pub(super) fn check_interrupted(&self, json: bool) -> CliResult {
+        let Some(code) = self.interrupted else { return Ok(()) };
+        let (steps, checkpoint) = (self.trained.history.steps.len(), &self.trained.checkpoint);
+        if json {
+            output::json(&json!({"interrupted": true, "steps": steps, "checkpoint": checkpoint}))?;
+        }
+        Err(match checkpoint {
+            Some(checkpoint) => CliError::interrupted(
+                code,
+                format!(
+                    "the training was interrupted after step {steps}; the last whole epoch is in {}",
+                    checkpoint.display()
+                ),
+            )
+            .with_help("the same command with --resume continues from there"),
+            None => CliError::interrupted(
+                code,
+                format!(
+                    "the training was interrupted after step {steps}, before its first epoch was done: nothing is saved"
+                ),
+            )
+            .with_help("the same command begins anew"),
+        })
+    }
+
+    /// Whether there was nothing to do, because the training had been finished and saved.
+    pub(super) fn was_finished(&self) -> bool {
+        let trained = &self.trained;
+        let finished = trained.checkpoint.as_ref().is_some_and(|path| path.ends_with(FINAL_CHECKPOINT));
+        finished && trained.resumed_after == trained.history.steps.len() && self.interrupted.is_none()
+    }
+
+    /// What is to be said of how the training went.
+    pub(super) fn warnings(&self, metric: Option<Metric>) -> Vec<String> {
+        let no_gain = metric.and_then(|metric| self.trained.history.no_gain(metric));
+        no_gain.map(|no_gain| no_gain.to_string()).into_iter().collect()
     }
 
     /// The evaluation of the parameters that were kept.
@@ -121,20 +166,45 @@ impl Run {
     }
 }
 
-/// Writes history.json and the learning curve.
-pub(super) fn save_history(dir: &Path, trained: &Trained, title: String) -> CliResult {
+/// Adds history.json and the learning curve to a save; gives the names of the files. A curve that cannot be drawn is a
+/// warning: the adapter counts.
+pub(super) fn stage_history(
+    save: &mut FolderSave,
+    trained: &Trained,
+    title: String,
+) -> CliResult<(Vec<&'static str>, Vec<String>)> {
     let history = &trained.history;
-    write_json(&dir.join("history.json"), &json!(history))?;
+    stage_json(save, "history.json", &json!(history))?;
     let accuracy = |record: &EvaluationRecord| Some((record.step, record.metric(Metric::Accuracy)?));
     let curve = Curve {
         title: shown(title),
         losses: history.steps.iter().map(|step| step.loss as f32).collect(),
         accuracy: history.evaluations.iter().filter_map(accuracy).collect(),
     };
-    chart::draw(&curve, dir).map(drop).map_err(CliError::failure)
+    let drawn = [
+        (CURVE_SVG, save.write_with(CURVE_SVG, |path| chart::draw_svg(&curve, path).map_err(NotDrawn))),
+        (CURVE_PNG, save.write_with(CURVE_PNG, |path| chart::draw_png(&curve, path).map_err(NotDrawn))),
+    ];
+    let (mut files, mut warnings) = (vec!["history.json"], Vec::new());
+    for (name, drawn) in drawn {
+        match drawn {
+            Ok(()) => files.push(name),
+            Err(NotDrawn(reason)) => warnings.push(format!("the learning curve {name} is left out: {reason}")),
+        }
+    }
+    Ok((files, warnings))
 }
 
-/// Writes an indented JSON file.
-pub(super) fn write_json(path: &Path, value: &Value) -> CliResult {
-    fs::write(path, format!("{value:#}\n")).map_err(|error| CliError::io("write", path, &error))
+/// Why a curve is not there.
+struct NotDrawn(String);
+
+impl From<SaveError> for NotDrawn {
+    fn from(error: SaveError) -> Self {
+        Self(error.to_string())
+    }
+}
+
+/// Adds an indented JSON file to a save.
+pub(super) fn stage_json(save: &mut FolderSave, name: &str, value: &Value) -> CliResult {
+    save.write(name, format!("{value:#}\n").as_bytes()).map_err(|error| save_error(&error))
 }

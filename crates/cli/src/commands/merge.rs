@@ -7,7 +7,8 @@ use burn_adapters_merging::{MajoritySign, MergeError, Strategy, merge_folders, m
 use clap::{Args, ValueEnum};
 use serde_json::json;
 
-use super::model::{checkpoint_error, make_output, warn_notes};
+use super::model::{checkpoint_error, warn_notes};
+use super::output_folder::{Existing, Input, OutputFolder, save_error};
 use crate::draw;
 use crate::error::{CliError, CliResult, chain};
 use crate::output::{self, bytes, shown, thousands};
@@ -82,6 +83,10 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "DIR")]
     output: PathBuf,
 
+    /// Replace what an earlier command wrote to OUTPUT.
+    #[arg(long)]
+    overwrite: bool,
+
     /// The merged adapter's name: not empty, without dots.
     #[arg(long, value_name = "NAME", default_value = "merged", value_parser = super::model::parse_name)]
     name: String,
@@ -112,6 +117,9 @@ enum Sign {
 
 impl Arguments {
     pub(super) fn run(self, style: Style) -> CliResult {
+        let existing = if self.overwrite { Existing::Replace } else { Existing::Refuse };
+        let inputs: Vec<_> = self.adapters.iter().map(|path| Input { option: "the adapter", path }).collect();
+        let output = OutputFolder::open("--output", &self.output, existing, &inputs)?;
         let folders = read_all(&self.adapters)?;
         let strategy = self.strategy(&folders)?;
         folders.iter().for_each(|folder| warn_notes(&folder.meta.name, &folder.notes));
@@ -124,13 +132,11 @@ impl Arguments {
         let merged = merge_folders(&inputs, &strategy, &self.name).map_err(|error| merge_error(&error))?;
         merged.notes.iter().for_each(|note| draw::warning(note));
         let head = self.head(&weights)?;
-        make_output(&self.output)?;
-        let saved = merged.write(&self.output).map_err(|error| checkpoint_error(&error))?;
+        let mut save = output.save()?;
+        let saved = merged.stage(&mut save).map_err(|error| checkpoint_error(&error))?;
         saved.notes.iter().for_each(|note| draw::warning(note));
-        let head = match head {
-            Some(head) => Some(head.write(&self.output).map_err(|error| checkpoint_error(&error))?),
-            None => None,
-        };
+        let head = head.map(|head| head.stage(&mut save)).transpose().map_err(|error| checkpoint_error(&error))?;
+        save.commit().map_err(|error| save_error(&error))?;
         if self.json {
             let inputs: Vec<_> = names
                 .iter()

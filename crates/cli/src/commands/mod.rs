@@ -13,6 +13,7 @@ mod merge;
 mod merge_into;
 mod methods;
 mod model;
+mod output_folder;
 mod plan;
 mod predict;
 mod predictions;
@@ -41,7 +42,8 @@ use crate::progress::Style;
 #[command(name = "burn-adapters", version, propagate_version = true, arg_required_else_help = true)]
 #[command(
     after_help = "Start with `burn-adapters quickstart`: it fetches a small model and data, and trains on them in \
-    minutes.\n\nExit codes: 0 done, 1 something failed, 2 the command, a configuration or a file is wrong.\nResults go \
+    minutes.\n\nExit codes: 0 done, 1 something failed, 2 the command, a configuration or a file is wrong,\n130 a training \
+    was interrupted (143 by SIGTERM).\nResults go \
     to standard output, everything else to standard error."
 )]
 pub(crate) struct Cli {

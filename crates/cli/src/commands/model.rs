@@ -69,11 +69,6 @@ pub(super) fn add_adapter(
     Ok(report)
 }
 
-/// Makes a folder to write to, before hours are spent on what is to be written.
-pub(super) fn make_output(dir: &Path) -> CliResult {
-    std::fs::create_dir_all(dir).map_err(|error| CliError::io("make the folder", dir, &error))
-}
-
 /// A model with its tokenizer.
 pub(super) struct Model {
     pub(super) bert: Bert,

@@ -12,15 +12,16 @@ use serde_json::{Value, json};
 
 use super::DeviceArguments;
 use super::data::data_error;
-use super::job::{Done, Job, Saved, write_json};
-use super::model::{check_fits, make_output, max_length, tokenize, train_error};
+use super::job::{Done, Job, Saved, stage_json};
+use super::model::{check_fits, max_length, tokenize, train_error};
+use super::output_folder::{Existing, Input, OutputFolder, QUICKSTART_CHECKPOINTS, is_quickstart, save_error};
 use super::predictions::table as predictions_table;
 use super::report::{confusion_json, confusion_table};
 use crate::device::Found;
-use crate::error::CliResult;
+use crate::error::{CliError, CliResult};
 use crate::output::{self, Align, Table, bytes, duration, shown, thousands};
 use crate::progress::Style;
-use crate::{fetch, input, memory};
+use crate::{draw, fetch, input, memory};
 
 /// The adapter's name.
 const NAME: &str = "reviews";
@@ -42,9 +43,18 @@ const SENTENCES: [&str; 3] = [
 /// user's cache folder.
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
-    /// Where to write the adapter, the learning curve and the results.
+    /// Where to write the adapter, the learning curve and the results. The results of an earlier quickstart there are
+    /// replaced.
     #[arg(long, value_name = "DIR", default_value = "quickstart-out")]
     dir: PathBuf,
+
+    /// Write to DIR whatever it holds; results of other commands there are replaced.
+    #[arg(long, conflicts_with = "resume")]
+    overwrite: bool,
+
+    /// Resume an interrupted quickstart in DIR from its last completed epoch.
+    #[arg(long)]
+    resume: bool,
 
     /// What to train: a configuration such as `lora` or `seq_bn[reduction_factor=8]`.
     #[arg(long, value_name = "STRING|FILE", default_value = "seq_bn")]
@@ -98,8 +108,15 @@ impl Arguments {
             .with_batch_size(self.batch_size)
             .with_learning_rate(self.learning_rate)
             .with_seed(self.seed)
-            .with_evaluate_at_start(true);
+            .with_evaluate_at_start(true)
+            .with_checkpoints(self.dir.join(QUICKSTART_CHECKPOINTS))
+            .with_keep_checkpoints(1)
+            .with_resume(self.resume);
         train_config.check().map_err(|error| train_error(&error))?;
+        let output = self.claim_output()?;
+        if self.resume && is_quickstart(&self.dir) && !self.dir.join(QUICKSTART_CHECKPOINTS).exists() {
+            return self.print_finished();
+        }
         let found = self.device.open(style)?;
         let model_dir = match &self.model {
             Some(dir) => dir.clone(),
@@ -114,13 +131,17 @@ impl Arguments {
         let (train, held_out) = (tokenize(&model, &train, &head, length)?, tokenize(&model, &held_out, &head, length)?);
 
         let model_name = if self.model.is_none() { fetch::MODEL_NAME.to_owned() } else { model.name.clone() };
-        make_output(&self.dir)?;
+        if !self.resume {
+            output.drop_checkpoints()?;
+        }
         let job = Job { name: NAME, adapter, head, model_name, train: train_config };
-        let done = job.run(&model, &found.device, &train, Some(&held_out), style)?;
+        let done = job.run(&model, &found.device, &train, Some(&held_out), style, self.json)?;
         let bank = &done.trained.bank;
         let evaluation =
             evaluate(&model.bert, bank, &done.setup, &held_out, 64).map_err(|error| train_error(&error))?;
-        let saved = job.save(&done, &self.dir)?;
+        let mut save = output.save()?;
+        let (saved, warnings) = job.stage(&done, &mut save)?;
+        warnings.iter().for_each(|warning| draw::warning(warning));
 
         let sentences: Vec<String> =
             if self.text.is_empty() { SENTENCES.map(str::to_owned).to_vec() } else { self.text.clone() };
@@ -133,6 +154,7 @@ impl Arguments {
             job: &job,
             done: &done,
             saved: &saved,
+            warnings: &warnings,
             found: &found,
             evaluation: &evaluation,
             examples: [train.len(), held_out.len()],
@@ -143,8 +165,32 @@ impl Arguments {
             seconds: start.elapsed().as_secs_f64(),
         };
         let json = result.json();
-        write_json(&self.dir.join("result.json"), &json)?;
+        stage_json(&mut save, "result.json", &json)?;
+        save.commit().map_err(|error| save_error(&error))?;
         if self.json { output::json(&json) } else { result.print() }
+    }
+
+    /// Claims DIR, before any work.
+    fn claim_output(&self) -> CliResult<OutputFolder> {
+        let existing = if self.overwrite { Existing::Replace } else { Existing::OwnQuickstart };
+        let mut inputs: Vec<_> = self.model.iter().map(|path| Input { option: "--model", path }).collect();
+        inputs.extend(self.data.iter().map(|path| Input { option: "--data", path }));
+        inputs.push(Input { option: "--config", path: Path::new(&self.config) });
+        OutputFolder::open("--dir", &self.dir, existing, &inputs)
+    }
+
+    /// There was nothing to resume.
+    fn print_finished(&self) -> CliResult {
+        let path = self.dir.join("result.json");
+        if self.json {
+            let text = burn_adapters_files::read_text(&path, burn_adapters_files::MAX_TEXT);
+            let text = text.map_err(CliError::file)?;
+            return output::line(text.trim_end());
+        }
+        output::line(format_args!(
+            "the quickstart in {} is finished: nothing was changed; without --resume it begins anew",
+            shown(self.dir.display())
+        ))
     }
 
     /// The sentences: those to train on, and every tenth.
@@ -181,6 +227,7 @@ struct Outcome<'a> {
     job: &'a Job<'a>,
     done: &'a Done,
     saved: &'a Saved,
+    warnings: &'a [String],
     found: &'a Found,
     evaluation: &'a Evaluation,
     examples: [usize; 2],
@@ -206,7 +253,7 @@ impl Outcome<'_> {
             .evaluations
             .iter()
             .filter(|record| record.epoch > 0)
-            .zip(&done.epoch_losses)
+            .zip(&done.trained.history.epoch_losses())
             .map(|(record, loss)| {
                 json!({"epoch": record.epoch, "training_loss": loss, "held_out_loss": record.metrics.get("loss"),
                        "accuracy": record.metrics.get("accuracy")})
@@ -238,7 +285,7 @@ impl Outcome<'_> {
             "predictions": predictions,
             "bytes": {"adapter": saved.adapter.bytes, "head": saved.head.bytes, "model": self.model_bytes},
             "seconds": {"training": done.seconds, "all": self.seconds}, "peak_memory_bytes": memory::peak(),
-            "dir": self.arguments.dir,
+            "dir": self.arguments.dir, "warnings": self.warnings,
         })
     }
 
@@ -250,12 +297,13 @@ impl Outcome<'_> {
             ("held-out loss", Align::Right),
             ("held-out accuracy", Align::Right),
         ]);
+        let losses = done.trained.history.epoch_losses();
         for record in &done.trained.history.evaluations {
             let number = |name: &str| record.metrics.get(name).map(|value| format!("{value:.4}")).unwrap_or_default();
             let (name, loss) = match record.epoch {
                 0 => ("before training".to_owned(), String::new()),
                 epoch => {
-                    let loss = done.epoch_losses.get(epoch - 1).map(|loss| format!("{loss:.4}"));
+                    let loss = losses.get(epoch - 1).map(|loss| format!("{loss:.4}"));
                     (format!("after epoch {epoch}"), loss.unwrap_or_default())
                 }
             };

@@ -1,8 +1,6 @@
 //! All that a training trains, in its place: with the texts' tokens, and how it is written and told.
 
-use std::path::Path;
-
-use burn_adapters_checkpoint::{SaveOptions, SaveReport, save_fusion, save_head, save_setup};
+use burn_adapters_checkpoint::{SaveOptions, SaveReport, stage_fusion, stage_head, stage_setup};
 use burn_adapters_composition::{Composition, HeadSetup};
 use burn_adapters_fusion::FusionConfig;
 use burn_adapters_heads::HeadConfig;
@@ -11,8 +9,9 @@ use burn_adapters_train::{Dataset, TokenData};
 use serde_json::{Map, Value, json};
 
 use super::data::data_error;
-use super::job::{Run, Saved, save_history};
+use super::job::{Run, Saved, stage_history};
 use super::model::{Model, bank_error, checkpoint_error, tokenize, train_error};
+use super::output_folder::{OutputFolder, keep_state, save_error};
 use super::plan::{Plan, Shape};
 use crate::draw;
 use crate::error::{CliError, CliResult};
@@ -43,9 +42,14 @@ pub(super) struct Ready {
 }
 
 /// What was written, for people and machines.
+#[derive(Default)]
 pub(super) struct Written {
     pub(super) told: String,
     pub(super) bytes: Value,
+    /// What else was written.
+    pub(super) files: Vec<&'static str>,
+    /// What is not as it should be.
+    pub(super) warnings: Vec<String>,
 }
 
 impl Ready {
@@ -70,38 +74,42 @@ impl Ready {
         self.bank.head(name).map_or(0, |head| head.parameters())
     }
 
-    /// Writes what was trained, the history and the learning curve.
-    pub(super) fn save(&self, run: &Run, dir: &Path, model: &str) -> CliResult<Written> {
+    /// Writes what was trained, the history, the learning curve and the last checkpoint, as one.
+    pub(super) fn save(&self, run: &Run, output: &OutputFolder, model: &str) -> CliResult<Written> {
+        let mut save = output.save()?;
         let (bank, options) = (&run.trained.bank, SaveOptions::new(model));
         let failed = |error| checkpoint_error(&error);
         let sum = |reports: &[SaveReport]| reports.iter().map(|report| report.bytes).sum::<u64>();
         let names = self.plan.names();
         let first = names.first().copied().unwrap_or_default();
-        let whole = |composition: &Composition, heads: &HeadSetup| -> CliResult<Written> {
-            let reports = save_setup(dir, bank, composition, Some(heads), &options).map_err(failed)?;
+        let mut whole = |composition: &Composition, heads: &HeadSetup| -> CliResult<Written> {
+            let reports = stage_setup(&mut save, bank, composition, Some(heads), &options).map_err(failed)?;
             reports.iter().flat_map(|report| &report.notes).for_each(|note| draw::warning(note));
             let told = format!("the whole setup {composition} ({}), which predict --setup takes", bytes(sum(&reports)));
-            Ok(Written { told, bytes: json!({"setup": sum(&reports)}) })
+            Ok(Written { told, bytes: json!({"setup": sum(&reports)}), ..Written::default() })
         };
-        let written = match (self.plan.shape, &self.plan.composition) {
+        let mut written = match (self.plan.shape, &self.plan.composition) {
             (Shape::Branches, Some(composition)) => whole(composition, &self.plan.heads)?,
             (Shape::Fusion, Some(composition)) if self.fusions.len() > 1 => whole(composition, &self.plan.heads)?,
             (Shape::Fusion, _) => {
                 let name = self.fusions.first().map(|(name, _)| name.as_str()).unwrap_or_default();
-                let fusion = save_fusion(dir, bank, name, &options).map_err(failed)?;
+                let fusion = stage_fusion(&mut save, bank, name, &options).map_err(failed)?;
                 fusion.notes.iter().for_each(|note| draw::warning(note));
                 let fusion = fusion.bytes;
-                let head = save_head(dir, bank, first, &options).map_err(failed)?.bytes;
+                let head = stage_head(&mut save, bank, first, &options).map_err(failed)?.bytes;
                 let told = format!("fusion {}, head {}", bytes(fusion), bytes(head));
-                Written { told, bytes: json!({"fusion": fusion, "head": head}) }
+                Written { told, bytes: json!({"fusion": fusion, "head": head}), ..Written::default() }
             }
             _ => {
-                let Saved { adapter, head } = Saved::write(dir, bank, first, &options)?;
+                let Saved { adapter, head } = Saved::stage(&mut save, bank, first, &options)?;
                 let told = format!("adapter {}, head {}", bytes(adapter.bytes), bytes(head.bytes));
-                Written { told, bytes: json!({"adapter": adapter.bytes, "head": head.bytes}) }
+                let bytes = json!({"adapter": adapter.bytes, "head": head.bytes});
+                Written { told, bytes, ..Written::default() }
             }
         };
-        save_history(dir, &run.trained, self.title(model))?;
+        (written.files, written.warnings) = stage_history(&mut save, &run.trained, self.title(model))?;
+        keep_state(&mut save, run.trained.checkpoint.as_deref())?;
+        save.commit().map_err(|error| save_error(&error))?;
         Ok(written)
     }
 

@@ -8,6 +8,7 @@ use burn_adapters_train::{
 };
 use serde_json::{Map, Value, json};
 
+use crate::interrupt::Interrupt;
 use crate::output::{Align, Table, duration, thousands};
 use crate::progress::{Style, Task, Unit};
 
@@ -20,8 +21,7 @@ pub(super) struct Watch {
     /// The losses of the epoch under way.
     losses: Vec<f64>,
     started: Instant,
-    /// Mean training loss by epoch.
-    pub(super) epoch_losses: Vec<f64>,
+    pub(super) interrupt: Interrupt,
 }
 
 impl Watch {
@@ -33,7 +33,7 @@ impl Watch {
             epochs: 0,
             losses: Vec::new(),
             started: Instant::now(),
-            epoch_losses: Vec::new(),
+            interrupt: Interrupt::install(),
         }
     }
 
@@ -112,7 +112,6 @@ impl Observer for Watch {
             format!("before training: held-out {scores}")
         } else {
             let loss = self.losses.iter().sum::<f64>() / self.losses.len().max(1) as f64;
-            self.epoch_losses.push(loss);
             let time = duration(self.started.elapsed().as_secs_f64());
             format!("epoch {} of {}: training loss {loss:.4}, held-out {scores} ({time})", record.epoch, self.epochs)
         };
@@ -122,7 +121,9 @@ impl Observer for Watch {
         }
     }
 
-    fn checkpoint(&mut self, _path: &std::path::Path) {}
+    fn should_stop(&mut self) -> bool {
+        self.interrupt.code().is_some()
+    }
 }
 
 /// Loss and the most telling metric, in a few words.

@@ -1,6 +1,5 @@
 //! `train`: adapters, or a fusion of adapters, and their heads from labelled text.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
@@ -10,7 +9,7 @@ use burn_adapters_fusion::FusionConfig;
 use burn_adapters_heads::{HeadConfig, Task};
 use burn_adapters_model::{AdapterBank, Setup};
 use burn_adapters_train::{
-    AdamWOptions, ClassWeights, Dataset, LabelKind, Metric, Schedule, Source, Stopped, TrainConfig, Warmup,
+    AdamWOptions, ClassWeights, Dataset, LabelKind, Metric, Schedule, Source, TrainConfig, Warmup,
 };
 use clap::Args;
 use serde_json::json;
@@ -20,12 +19,12 @@ use super::data::{self, LabelledArguments, TaskName, data_error};
 use super::given::Given;
 use super::job::Run;
 use super::model::{
-    Model, add_adapter, bank_error, check_fits, make_output, max_length, parse_name, report_loaded, train_error,
-    warn_notes,
+    Model, add_adapter, bank_error, check_fits, max_length, parse_name, report_loaded, train_error, warn_notes,
 };
+use super::output_folder::{CHECKPOINTS, Existing, FINAL_CHECKPOINT, Input, OutputFolder, check_part_names};
 use super::plan::{Configs, Plan, Shape, fusion_config};
 use super::ready::{Labelled, Part, Ready, Written, add_fusions};
-use super::setup::{check_adapters, check_names, folder_error};
+use super::setup::{check_adapters, check_names, folder_error, named};
 use crate::error::{CliError, CliResult};
 use crate::output::{self, duration, shown};
 use crate::progress::Style;
@@ -102,9 +101,13 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "LAYERS", value_delimiter = ',')]
     skip_layers: Vec<usize>,
 
-    /// Where to write what was trained.
+    /// Where to write what was trained: a folder that is empty or not there.
     #[arg(long, value_name = "DIR")]
     output: PathBuf,
+
+    /// Replace what an earlier command wrote to OUTPUT, as soon as the new training is done. Other files there stay.
+    #[arg(long, conflicts_with = "resume")]
+    overwrite: bool,
 
     #[command(flatten)]
     columns: LabelledArguments,
@@ -127,7 +130,8 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "F")]
     eval_fraction: Option<f64>,
 
-    /// Where to start again after an interruption: goes on from the last whole epoch.
+    /// Resume the training in OUTPUT from its last completed epoch. A finished training is left as it is, or continued
+    /// if --epochs is larger than before.
     #[arg(long)]
     resume: bool,
 
@@ -239,13 +243,13 @@ impl Arguments {
         let configs = Configs::read(&self.config)?;
         let fusion = self.fusion(&plan, &configs)?;
         self.columns.check_names(&plan.names(), "the heads that are trained")?;
+        let output = self.claim_output(&plan)?;
         if fusion.is_none() {
             for given in given.iter_mut().filter(|given| plan.names().contains(&given.name.as_str())) {
                 given.check_config(plan.shape, &configs)?;
                 given.read_head()?;
             }
         }
-        given.iter().try_for_each(|given| given.check_output(&self.output))?;
         let trained = |name: &str| given.iter().find(|given| fusion.is_none() && given.name == name);
         for name in plan.names().into_iter().filter(|name| fusion.is_none() && trained(name).is_none()) {
             check_fits(&configs.of(name)?, &self.model)?;
@@ -261,10 +265,17 @@ impl Arguments {
         let max_length = max_length(&model, self.options.max_length)?;
         let train = ready.tokens(&model, &train, max_length)?;
         let evaluation = evaluation.map(|data| ready.tokens(&model, &data, max_length)).transpose()?;
-        make_output(&self.output)?;
+        if self.overwrite {
+            output.drop_checkpoints()?;
+        }
         let run = Run::new(&config, &model, ready.bank.clone(), &ready.setup, &train, evaluation.as_ref(), style)?;
-        let written = ready.save(&run, &self.output, &model.name)?;
-        self.clear_checkpoints(run.trained.stopped)?;
+        run.check_interrupted(self.json)?;
+        if run.was_finished() {
+            return self.print_finished(&ready, &run);
+        }
+        let mut written = ready.save(&run, &output, &model.name)?;
+        written.warnings.extend(run.warnings(self.options.best));
+        written.warnings.iter().for_each(|warning| draw::warning(warning));
         if self.json { self.print_json(&ready, &run, &written) } else { self.print(&ready, &run, &written) }
     }
 
@@ -292,6 +303,26 @@ impl Arguments {
 
     fn task(&self) -> Option<Task> {
         self.task.or(self.labels).map(TaskName::task)
+    }
+
+    /// Claims OUTPUT, before any work: it must not hold what is not to be replaced.
+    fn claim_output(&self, plan: &Plan) -> CliResult<OutputFolder> {
+        let existing = match (self.overwrite, self.resume) {
+            (true, _) => Existing::Replace,
+            (_, true) => Existing::Resume,
+            _ => Existing::Refuse,
+        };
+        let mut inputs =
+            vec![Input { option: "--model", path: &self.model }, Input { option: "--data", path: &self.data }];
+        inputs.extend(self.eval.as_deref().map(|path| Input { option: "--eval", path }));
+        inputs.extend(self.adapter.iter().map(|text| Input { option: "--adapter", path: named(text).1 }));
+        inputs.extend(self.config.iter().map(|text| Input { option: "--config", path: Path::new(text) }));
+        if let Some(composition) = plan.composition.as_ref().filter(|_| plan.shape != Shape::One) {
+            let (names, fusions) = (composition.names(), composition.fusions());
+            let parts = names.into_iter().chain(fusions.iter().map(String::as_str)).chain(plan.names());
+            check_part_names("--output", &self.output, parts)?;
+        }
+        OutputFolder::open("--output", &self.output, existing, &inputs)
     }
 
     /// The configuration of fusions, if any are trained; and what else was given must make sense with that.
@@ -416,7 +447,8 @@ impl Arguments {
             .with_evaluate_at_start(self.eval.is_some() || self.eval_fraction.is_some())
             .with_checkpoints(self.checkpoints())
             .with_keep_checkpoints(1)
-            .with_resume(self.resume);
+            .with_resume(self.resume)
+            .with_finished(self.output.join(FINAL_CHECKPOINT));
         config.best = options.best;
         config.patience = options.patience;
         config.class_weights = options.class_weights.clone();
@@ -424,16 +456,7 @@ impl Arguments {
     }
 
     fn checkpoints(&self) -> PathBuf {
-        self.output.join("checkpoints")
-    }
-
-    /// A training that came to its end needs them no more.
-    fn clear_checkpoints(&self, stopped: Stopped) -> CliResult {
-        let dir = self.checkpoints();
-        if stopped == Stopped::Interrupted || !dir.exists() {
-            return Ok(());
-        }
-        fs::remove_dir_all(&dir).map_err(|error| CliError::io("remove", &dir, &error))
+        self.output.join(CHECKPOINTS)
     }
 
     /// What to train on and what to evaluate on, with the labels of each head; `task` is what a loaded head learns.
@@ -465,6 +488,27 @@ impl Arguments {
         }
     }
 
+    /// There was nothing to do.
+    fn print_finished(&self, ready: &Ready, run: &Run) -> CliResult {
+        let history = &run.trained.history;
+        let epochs = history.steps.last().map_or(0, |step| step.epoch);
+        if !self.json {
+            return output::line(format_args!(
+                "the training in {} is finished, after {epochs} epochs: nothing was changed; --resume with more --epochs \
+                 continues it",
+                shown(self.output.display())
+            ));
+        }
+        let mut object = ready.json();
+        let common = json!({
+            "output": self.output, "already_finished": true, "epochs": history.evaluations, "best": history.best,
+            "steps": history.steps.len(), "final_loss": history.steps.last().map(|step| step.loss),
+            "warnings": run.warnings(self.options.best),
+        });
+        object.extend(common.as_object().cloned().into_iter().flatten());
+        output::json(&object)
+    }
+
     fn print_json(&self, ready: &Ready, run: &Run, written: &Written) -> CliResult {
         let history = &run.trained.history;
         let mut object = ready.json();
@@ -473,6 +517,7 @@ impl Arguments {
         let common = json!({
             "output": self.output, "epochs": history.evaluations, "best": history.best, "steps": history.steps.len(),
             "final_loss": history.steps.last().map(|step| step.loss), "bytes": written.bytes, "seconds": run.seconds,
+            "warnings": written.warnings, "already_finished": false,
             "peak_memory_bytes": memory::peak(),
         });
         object.extend(common.as_object().cloned().into_iter().flatten());
@@ -500,9 +545,10 @@ impl Arguments {
         }
         output::line(format_args!("trained {} in {}", shown(ready.told()), duration(run.seconds)))?;
         output::line(format_args!(
-            "saved to {}: {}, history.json, curve.svg, curve.png",
+            "saved to {}: {}, {}",
             shown(self.output.display()),
-            shown(&written.told)
+            shown(&written.told),
+            written.files.join(", ")
         ))
     }
 }

@@ -1,0 +1,258 @@
+//! The folder that a command writes to: claimed before any work, saved as one, and never written over by accident.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use burn_adapters_checkpoint::{FolderClaim, FolderSave, SaveError};
+
+use crate::error::{CliError, CliResult};
+
+/// The folder of the checkpoints of a training that is not finished.
+pub(super) const CHECKPOINTS: &str = "checkpoints";
+/// The same, of a quickstart.
+pub(super) const QUICKSTART_CHECKPOINTS: &str = "quickstart-checkpoints";
+/// The last checkpoint of a training that is finished.
+pub(super) const FINAL_CHECKPOINT: &str = "final-checkpoint";
+
+/// The files of a finished run. A new one replaces all of them: none of the old may pass for one of the new.
+const RUN_FILES: [&str; 14] = [
+    "adapter_config.json",
+    "adapter.safetensors",
+    "pytorch_adapter.bin",
+    "head_config.json",
+    "model_head.safetensors",
+    "pytorch_model_head.bin",
+    "adapter_fusion_config.json",
+    "model_adapter_fusion.safetensors",
+    "pytorch_model_adapter_fusion.bin",
+    "adapter_setup.json",
+    "history.json",
+    "result.json",
+    CURVE_SVG,
+    CURVE_PNG,
+];
+/// Its folders.
+const RUN_FOLDERS: [&str; 3] = [CHECKPOINTS, QUICKSTART_CHECKPOINTS, FINAL_CHECKPOINT];
+
+pub(super) const CURVE_SVG: &str = "curve.svg";
+pub(super) const CURVE_PNG: &str = "curve.png";
+
+/// What may be in the folder already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Existing {
+    /// Nothing.
+    Refuse,
+    /// Anything: --overwrite.
+    Replace,
+    /// A training of the same command, finished or not: --resume.
+    Resume,
+    /// A quickstart, finished or not.
+    OwnQuickstart,
+}
+
+/// What the user gave, which must not be written over.
+pub(super) struct Input<'a> {
+    pub(super) option: &'a str,
+    pub(super) path: &'a Path,
+}
+
+/// The folder, which nobody else writes to meanwhile.
+pub(super) struct OutputFolder {
+    claim: FolderClaim,
+    dir: PathBuf,
+}
+
+impl OutputFolder {
+    /// Claims the folder; `option` is how the user named it.
+    pub(super) fn open(option: &str, dir: &Path, existing: Existing, inputs: &[Input<'_>]) -> CliResult<Self> {
+        inputs.iter().try_for_each(|input| check_input(option, dir, input))?;
+        // First: that another process writes to the folder explains more than what it holds.
+        let claim = FolderClaim::new(dir).map_err(|error| save_error(&error))?;
+        check_existing(option, dir, existing)?;
+        for name in RUN_FILES.iter().filter(|name| ![CURVE_SVG, CURVE_PNG].contains(name)) {
+            let path = dir.join(name);
+            if path.is_dir() {
+                let message = format!("{} is a folder, in place of the file that is to be written", path.display());
+                return Err(CliError::mistake(message).with_help(format!("delete it, or choose another {option}")));
+            }
+        }
+        for path in RUN_FOLDERS.iter().map(|name| dir.join(name)).filter(|path| path.is_file()) {
+            let message = format!("{} is a file, in place of the folder that is to be written", path.display());
+            return Err(CliError::mistake(message).with_help(format!("delete it, or choose another {option}")));
+        }
+        Ok(Self { claim, dir: dir.to_owned() })
+    }
+
+    /// Forgets the checkpoints of a training that is not going to be resumed.
+    pub(super) fn drop_checkpoints(&self) -> CliResult {
+        for name in [CHECKPOINTS, QUICKSTART_CHECKPOINTS] {
+            let checkpoints = self.dir.join(name);
+            if checkpoints.is_dir() {
+                burn_adapters_files::remove_folder(&checkpoints).map_err(|error| save_error(&error))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Begins to save the results of a run, which replace those of an earlier one.
+    pub(super) fn save(&self) -> CliResult<FolderSave> {
+        let mut save = self.claim.save().map_err(|error| save_error(&error))?;
+        for name in RUN_FILES.iter().filter(|name| !self.dir.join(name).is_dir()) {
+            save.remove(name);
+        }
+        for name in RUN_FOLDERS {
+            save.remove(name);
+        }
+        Ok(save)
+    }
+}
+
+/// Keeps the last checkpoint, so that a finished training can be continued.
+pub(super) fn keep_state(save: &mut FolderSave, checkpoint: Option<&Path>) -> CliResult {
+    let Some(checkpoint) = checkpoint else { return Ok(()) };
+    let cannot = |error: io::Error| CliError::io("read", checkpoint, &error);
+    for entry in fs::read_dir(checkpoint).map_err(cannot)? {
+        let entry = entry.map_err(cannot)?;
+        let name = Path::new(FINAL_CHECKPOINT).join(entry.file_name());
+        save.link(name, &entry.path()).map_err(|error| save_error(&error))?;
+    }
+    Ok(())
+}
+
+/// A part of a setup gets a folder of its name, which must not be one of a run's own.
+pub(super) fn check_part_names<'a>(option: &str, dir: &Path, names: impl IntoIterator<Item = &'a str>) -> CliResult {
+    for name in names {
+        let taken = RUN_FILES.contains(&name) || RUN_FOLDERS.contains(&name);
+        if taken || name.starts_with(".saving-") || name.starts_with(".old-") {
+            let message = format!("`{name}` cannot have a folder of its name in {option}: the name is used by the run");
+            return Err(CliError::mistake(message).with_help("--adapter NAME=DIR calls it otherwise"));
+        }
+        let path = dir.join(name);
+        if path.exists() && !path.is_dir() {
+            let message = format!("{} is a file, in place of the folder for `{name}`", path.display());
+            return Err(CliError::mistake(message).with_help(format!("delete it, or choose another {option}")));
+        }
+    }
+    Ok(())
+}
+
+/// The output must not be one of the inputs, hold one, or lie in the folder of an adapter.
+fn check_input(option: &str, dir: &Path, input: &Input<'_>) -> CliResult {
+    let (Some(output), Ok(found)) = (resolved(dir), input.path.canonicalize()) else { return Ok(()) };
+    let refuse = |what: String| {
+        let help = format!("choose another folder for {option}; inputs are never written over");
+        Err(CliError::mistake(what).with_help(help))
+    };
+    let (shown, source) = (dir.display(), format!("{} {}", input.option, input.path.display()));
+    if found.is_dir() {
+        if found == output {
+            return refuse(format!("{option} {shown} is the folder of {source}"));
+        }
+        if found.starts_with(&output) {
+            return refuse(format!("{option} {shown} holds the folder of {source}"));
+        }
+        if output.starts_with(&found) && input.option != "--model" {
+            return refuse(format!("{option} {shown} is inside the folder of {source}"));
+        }
+        return Ok(());
+    }
+    // A file beside is left alone.
+    let Ok(inside) = found.strip_prefix(&output) else { return Ok(()) };
+    let first = inside.components().next().map(|part| part.as_os_str().to_string_lossy().into_owned());
+    let replaced =
+        first.is_some_and(|first| RUN_FILES.contains(&first.as_str()) || RUN_FOLDERS.contains(&first.as_str()));
+    if replaced { refuse(format!("{option} {shown} would replace {source}")) } else { Ok(()) }
+}
+
+/// Where a folder is or would be, without symbolic links.
+fn resolved(dir: &Path) -> Option<PathBuf> {
+    let absolute = std::path::absolute(dir).ok()?;
+    let there = absolute.ancestors().find(|path| path.exists())?;
+    let rest = absolute.strip_prefix(there).ok()?;
+    Some(there.canonicalize().ok()?.join(rest))
+}
+
+/// What is in the folder already must be what the command may replace.
+fn check_existing(option: &str, dir: &Path, existing: Existing) -> CliResult {
+    let names = contents(dir)?;
+    let has_state = has_checkpoints(dir) || dir.join(FINAL_CHECKPOINT).is_dir();
+    let finished = names.iter().any(|name| RUN_FILES.contains(&name.as_str()) || name == FINAL_CHECKPOINT);
+    let allowed = match existing {
+        Existing::Replace => true,
+        Existing::Resume => has_state || !(finished || names == [QUICKSTART_CHECKPOINTS]),
+        Existing::OwnQuickstart => is_quickstart(dir) || names == [QUICKSTART_CHECKPOINTS],
+        Existing::Refuse => false,
+    };
+    if names.is_empty() || allowed {
+        return Ok(());
+    }
+    let shown = dir.display();
+    if existing == Existing::Resume {
+        let message = format!("{shown} holds a finished run without {FINAL_CHECKPOINT}: there is nothing to resume");
+        return Err(CliError::mistake(message)
+            .with_help(format!("choose another {option}, or train anew with --overwrite in place of --resume")));
+    }
+    let resumable = existing == Existing::Refuse && has_state;
+    if has_checkpoints(dir) {
+        let resume = if resumable { "--resume continues it; " } else { "" };
+        return Err(CliError::mistake(format!("{shown} holds checkpoints of a training that is not finished"))
+            .with_help(format!("{resume}--overwrite begins anew")));
+    }
+    let listed = list(&names);
+    if finished {
+        let resume = if resumable { "; --resume with more --epochs continues a training" } else { "" };
+        return Err(CliError::mistake(format!("{shown} holds the results of an earlier run: {listed}"))
+            .with_help(format!("choose another {option}; --overwrite replaces the results{resume}")));
+    }
+    Err(CliError::mistake(format!("{shown} is not empty: it holds {listed}"))
+        .with_help(format!("choose another {option}; --overwrite writes beside what is there")))
+}
+
+/// What a folder holds, without hidden files and without an empty folder of checkpoints.
+fn contents(dir: &Path) -> CliResult<Vec<String>> {
+    let entries = match fs::read_dir(dir) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(CliError::io("write to the folder", dir, &error)),
+    };
+    let mut names = Vec::new();
+    for entry in entries {
+        let entry = entry.map_err(|error| CliError::io("read", dir, &error))?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if !name.starts_with('.') && (name != CHECKPOINTS || has_checkpoints(dir)) {
+            names.push(name);
+        }
+    }
+    names.sort();
+    Ok(names)
+}
+
+fn has_checkpoints(dir: &Path) -> bool {
+    let entries = fs::read_dir(dir.join(CHECKPOINTS)).into_iter().flatten().flatten();
+    entries.into_iter().any(|entry| !entry.file_name().to_string_lossy().starts_with('.'))
+}
+
+/// Whether a folder holds what `quickstart` writes, and is thus its own to replace.
+pub(super) fn is_quickstart(dir: &Path) -> bool {
+    let text = burn_adapters_files::read_text(&dir.join("result.json"), burn_adapters_files::MAX_TEXT);
+    let result = text.ok().and_then(|text| serde_json::from_str::<serde_json::Value>(&text).ok());
+    result.is_some_and(|result| result.get("accuracy_before").is_some() && result.get("predictions").is_some())
+}
+
+fn list(names: &[String]) -> String {
+    const SHOWN: usize = 4;
+    let shown = names.iter().take(SHOWN).map(String::as_str).collect::<Vec<_>>().join(", ");
+    match names.len().saturating_sub(SHOWN) {
+        0 => shown,
+        more => format!("{shown} and {more} more"),
+    }
+}
+
+/// A folder that cannot be saved to.
+pub(super) fn save_error(error: &SaveError) -> CliError {
+    match error {
+        SaveError::Io { doing, path, source } => CliError::io(doing, path, source),
+        busy => CliError::mistake(busy.to_string()),
+    }
+}
