@@ -59,8 +59,16 @@ impl HeadFolder {
     /// # Errors
     /// If the file system refuses.
     pub fn stage(&self, save: &mut FolderSave) -> Result<SaveReport, CheckpointError> {
+        self.stage_in(save, Path::new(""))
+    }
+
+    /// As [`stage`](Self::stage), in a folder of the folder.
+    ///
+    /// # Errors
+    /// If the file system refuses, or the part leads out of the folder.
+    pub fn stage_in(&self, save: &mut FolderSave, part: &Path) -> Result<SaveReport, CheckpointError> {
         let config = meta::format(&self.meta.stamped(), self.config.to_json_value());
-        stage(save, Path::new(""), HEAD, &config, &self.tensors, count_values(&self.tensors))
+        stage(save, part, HEAD, &config, &self.tensors, count_values(&self.tensors))
     }
 
     /// Reads a folder.

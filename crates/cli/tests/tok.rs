@@ -172,7 +172,8 @@ fn merging_into_a_model_never_replaces_what_it_reads_or_what_it_was_not_told_to(
         place.run(arguments.iter().chain(extra))
     };
     let before = tensors(&model.join("model.safetensors"));
-    for (output, told) in [("model", "is or holds"), ("adapter", "is or holds"), (".", "is or holds")] {
+    for (output, told) in [("model", "is the folder of"), ("adapter", "is the folder of"), (".", "holds the folder of")]
+    {
         let (code, out, err) = merge(output, &["--overwrite"]);
         assert_eq!((code, out.as_str()), (2, ""), "{err}");
         assert!(err.contains(told), "{err}");

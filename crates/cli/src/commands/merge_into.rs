@@ -1,17 +1,17 @@
 //! `merge-into`: adapters merged into the weights of a model, as a model's folder.
 
 use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
 
 use burn::tensor::Device;
-use burn_adapters_checkpoint::{HeadFolder, load_adapter};
+use burn_adapters_checkpoint::{FolderSave, HeadFolder, SaveError, load_adapter};
 use burn_adapters_model::{AdapterBank, BankError, MergedModel};
 use burn_adapters_transformers::{Bert, LoadError};
 use clap::Args;
 use serde_json::{Value, json};
 
 use super::model::{bank_error, checkpoint_error, model_config_error};
+use super::output_folder::{Existing, Input, OutputFolder, save_error};
 use super::setup::named;
 use crate::draw;
 use crate::error::{CliError, CliResult, chain};
@@ -45,6 +45,11 @@ const COPIED: [&str; 11] = [
     "config_sentence_transformers.json",
 ];
 
+/// Where the weights are written.
+const WEIGHTS: &str = "model.safetensors";
+const HEADS: &str = "heads";
+const POOLING: &str = "1_Pooling/config.json";
+
 /// Merge adapters into the weights of a model, and write it as a folder of its own.
 ///
 /// The result needs no adapters: any program that reads Hugging Face's folders runs it, as fast as the base model.
@@ -63,7 +68,7 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "DIR")]
     output: PathBuf,
 
-    /// Replace the output folder if it holds anything.
+    /// Replace the model or the results that the output folder holds.
     #[arg(long)]
     overwrite: bool,
 
@@ -74,7 +79,10 @@ pub(super) struct Arguments {
 
 impl Arguments {
     pub(super) fn run(self, style: Style) -> CliResult {
-        self.check_output()?;
+        let existing = if self.overwrite { Existing::Replace } else { Existing::Refuse };
+        let adapters = self.adapter.iter().map(|text| Input { option: "--adapter", path: named(text).1 });
+        let inputs: Vec<_> = adapters.chain([Input { option: "--model", path: &self.model }]).collect();
+        let output = OutputFolder::open("--output", &self.output, existing, &inputs)?;
         let spec = super::model::read_spec(&self.model)?;
         let device = Device::default();
         let mut bank = AdapterBank::new(spec, &device);
@@ -93,12 +101,18 @@ impl Arguments {
             let merged = MergedModel::merge(bert, adapter).map_err(|failure| merge_error(&failure.error))?;
             bert = Bert::clone(&merged);
         }
-        let beside = Beside::new(&self.output)?;
-        let saved = bert.save(&self.model, &beside.path.join("model.safetensors"));
-        let saved = saved.map_err(|error| CliError::failure(chain(&error)))?;
-        self.copy_files(&beside.path)?;
-        let heads = copy_heads(&names, &beside.path)?;
-        beside.replace(&self.output)?;
+        let mut save = output.save()?;
+        remove_model(&mut save);
+        let mut saved = None;
+        save.write_with(WEIGHTS, |path| -> Result<(), CliError> {
+            let report = bert.save(&self.model, path).map_err(|error| CliError::failure(chain(&error)))?;
+            saved = Some(report);
+            Ok(())
+        })?;
+        let saved = saved.unwrap_or_default();
+        self.copy_files(&mut save)?;
+        let heads = copy_heads(&names, &mut save)?;
+        save.commit().map_err(|error| save_error(&error))?;
         if saved.widened > 0 {
             draw::warning(&format!(
                 "{} tensors of the model are not f32; the merged model is f32 throughout",
@@ -130,41 +144,41 @@ impl Arguments {
         output::line(format_args!("saved to {}", shown(self.output.display())))
     }
 
-    /// What is there is not replaced unless that is asked for; what is read never is.
-    fn check_output(&self) -> CliResult {
-        let inputs = self.adapter.iter().map(|text| named(text).1).chain([self.model.as_path()]);
-        let Ok(output) = self.output.canonicalize() else { return Ok(()) };
-        for input in inputs {
-            if input.canonicalize().is_ok_and(|input| input.starts_with(&output)) {
-                return Err(CliError::mistake(format!(
-                    "--output {} is or holds {}, which is read",
-                    self.output.display(),
-                    input.display()
-                ))
-                .with_help("choose another folder: what is merged stays as it is"));
-            }
-        }
-        let mut entries = fs::read_dir(&output).map_err(|error| CliError::io("write to", &self.output, &error))?;
-        if entries.next().is_some() && !self.overwrite {
-            return Err(CliError::mistake(format!("the folder {} is not empty", self.output.display()))
-                .with_help("--overwrite replaces it"));
-        }
-        Ok(())
-    }
-
-    fn copy_files(&self, to: &Path) -> CliResult {
-        for name in COPIED.into_iter().chain(["1_Pooling/config.json"]) {
-            let (from, to) = (self.model.join(name), to.join(name));
+    fn copy_files(&self, save: &mut FolderSave) -> CliResult {
+        for name in COPIED.into_iter().chain([POOLING]) {
+            let from = self.model.join(name);
             if from.is_file() {
-                if let Some(parent) = to.parent() {
-                    fs::create_dir_all(parent).map_err(|error| CliError::io("make the folder", parent, &error))?;
-                }
-                fs::copy(&from, &to).map_err(|error| CliError::io("copy", &from, &error))?;
+                save.write_with(name, |to| -> Result<(), CliError> {
+                    fs::copy(&from, to).map(drop).map_err(|error| CliError::io("copy", &from, &error))
+                })?;
             }
         }
-        let (from, to) = (self.model.join("config.json"), to.join("config.json"));
-        let text = fs::read_to_string(&from).map_err(|error| CliError::io("read", &from, &error))?;
-        fs::write(&to, with_f32(&text)).map_err(|error| CliError::io("write", &to, &error))
+        let from = self.model.join("config.json");
+        let text = burn_adapters_files::read_text(&from, burn_adapters_files::MAX_CONFIG)
+            .map_err(|error| CliError::mistake(error.to_string()))?;
+        save.write("config.json", with_f32(&text).as_bytes()).map_err(|error| save_error(&error))
+    }
+}
+
+impl From<SaveError> for CliError {
+    fn from(error: SaveError) -> Self {
+        save_error(&error)
+    }
+}
+
+/// Leaves out of a save the model that the folder holds: no old shard, tokenizer or head may pass for one of the new.
+fn remove_model(save: &mut FolderSave) {
+    let entries = fs::read_dir(save.dir()).into_iter().flatten().flatten();
+    let weights = entries.map(|entry| entry.file_name()).filter(|name| {
+        let name = name.to_string_lossy();
+        ["model", "pytorch_model"].iter().any(|stem| name.starts_with(stem))
+            && [".safetensors", ".bin", ".index.json"].iter().any(|end| name.ends_with(end))
+    });
+    for name in weights.collect::<Vec<_>>() {
+        save.remove(name);
+    }
+    for name in COPIED.into_iter().chain(["config.json", POOLING, HEADS]) {
+        save.remove(name);
     }
 }
 
@@ -182,7 +196,7 @@ fn with_f32(config: &str) -> String {
 }
 
 /// Copies the adapters' prediction heads, and tells where they are.
-fn copy_heads(names: &[(String, &Path)], to: &Path) -> CliResult<Vec<PathBuf>> {
+fn copy_heads(names: &[(String, &Path)], save: &mut FolderSave) -> CliResult<Vec<PathBuf>> {
     let mut copied = Vec::new();
     for (name, dir) in names.iter().filter(|(_, dir)| HeadFolder::exists(dir)) {
         let head = match HeadFolder::read(dir) {
@@ -195,8 +209,8 @@ fn copy_heads(names: &[(String, &Path)], to: &Path) -> CliResult<Vec<PathBuf>> {
         // A name may hold what a path must not.
         let plain: String =
             name.chars().map(|c| if c.is_alphanumeric() || "-_ ".contains(c) { c } else { '_' }).collect();
-        let path = Path::new("heads").join(plain);
-        head.write(to.join(&path)).map_err(|error| checkpoint_error(&error))?;
+        let path = Path::new(HEADS).join(plain);
+        head.stage_in(save, &path).map_err(|error| checkpoint_error(&error))?;
         copied.push(path);
     }
     Ok(copied)
@@ -215,55 +229,6 @@ fn merge_error(error: &BankError) -> CliError {
             "LoRA, DoRA, VeRA, MTL-LoRA and (IA)³ can be merged into weights; use other adapters beside the model",
         ),
         error => bank_error(error),
-    }
-}
-
-/// A folder that is written beside the one whose place it takes.
-struct Beside {
-    path: PathBuf,
-    done: bool,
-}
-
-impl Beside {
-    fn new(output: &Path) -> CliResult<Self> {
-        let output = std::path::absolute(output).map_err(|error| CliError::io("write to", output, &error))?;
-        let failed = |error: io::Error| CliError::io("make the folder", &output, &error);
-        let (Some(parent), Some(name)) = (output.parent(), output.file_name()) else {
-            return Err(CliError::mistake(format!("--output {} cannot be a model's folder", output.display())));
-        };
-        fs::create_dir_all(parent).map_err(failed)?;
-        let name = format!(".saving-{}-{}", name.to_string_lossy(), std::process::id());
-        let path = parent.join(name);
-        fs::create_dir(&path).map_err(failed)?;
-        Ok(Self { path, done: false })
-    }
-
-    /// Puts it in the place of `output`.
-    fn replace(mut self, output: &Path) -> CliResult {
-        let failed = |error: io::Error| CliError::io("write", output, &error);
-        let old = self.path.with_extension("old");
-        let replaced = match fs::rename(output, &old) {
-            Ok(()) => true,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => false,
-            Err(error) => return Err(failed(error)),
-        };
-        if let Err(error) = fs::rename(&self.path, output) {
-            if replaced {
-                // The first error is the one to tell.
-                let _ = fs::rename(&old, output);
-            }
-            return Err(failed(error));
-        }
-        self.done = true;
-        if replaced { fs::remove_dir_all(&old).map_err(|error| CliError::io("delete", &old, &error)) } else { Ok(()) }
-    }
-}
-
-impl Drop for Beside {
-    fn drop(&mut self) {
-        if !self.done {
-            let _ = fs::remove_dir_all(&self.path);
-        }
     }
 }
 
