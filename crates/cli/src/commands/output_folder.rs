@@ -229,8 +229,8 @@ fn contents(dir: &Path) -> CliResult<Vec<String>> {
 }
 
 fn has_checkpoints(dir: &Path) -> bool {
-    let entries = fs::read_dir(dir.join(CHECKPOINTS)).into_iter().flatten().flatten();
-    entries.into_iter().any(|entry| !entry.file_name().to_string_lossy().starts_with('.'))
+    let mut entries = fs::read_dir(dir.join(CHECKPOINTS)).into_iter().flatten().flatten();
+    entries.any(|entry| !entry.file_name().to_string_lossy().starts_with('.'))
 }
 
 /// Whether a folder holds what `quickstart` writes, and is thus its own to replace.

@@ -194,7 +194,8 @@ struct Options {
     #[arg(long)]
     no_base_dropout: bool,
 
-    /// Keep the epoch that is best by this: loss, accuracy, macro_f1, micro_f1, mean_squared_error or pearson.
+    /// Keep the epoch that is best by this: loss, accuracy, macro_f1, micro_f1, mean_squared_error or pearson. Of equal
+    /// epochs the latest is kept; the state before training is never kept.
     #[arg(long, value_name = "METRIC")]
     best: Option<Metric>,
 

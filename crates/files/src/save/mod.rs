@@ -174,8 +174,8 @@ impl FolderSave {
         if matches!(kind(name), Ok(true)) {
             return Err(cannot(io::Error::new(io::ErrorKind::IsADirectory, "there is a folder of this name")));
         }
-        let parents = name.ancestors().skip(1).filter(|path| !path.as_os_str().is_empty());
-        if parents.into_iter().any(|path| matches!(kind(path), Ok(false))) {
+        let mut parents = name.ancestors().skip(1).filter(|path| !path.as_os_str().is_empty());
+        if parents.any(|path| matches!(kind(path), Ok(false))) {
             return Err(cannot(io::Error::new(io::ErrorKind::NotADirectory, "there is a file in place of its folder")));
         }
         let path = self.staging.path.join(name);
