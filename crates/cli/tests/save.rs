@@ -156,8 +156,9 @@ fn what_stands_in_the_way_of_the_output_is_found_before_the_model_is_loaded() {
 fn the_untrained_start_is_never_the_best_epoch() {
     let place = place(24);
     // One class throughout the held-out rows' majority: accuracy cannot rise.
-    let row =
-        |row: usize| format!("the film is {},{}\n", ["good", "bad"][row % 2], if row % 10 == 0 { "b" } else { "a" });
+    let row = |row: usize| {
+        format!("the film is {},{}\n", ["good", "bad"][row % 2], if row.is_multiple_of(10) { "b" } else { "a" })
+    };
     place.write("data.csv", &format!("text,label\n{}", (0..40).map(row).collect::<String>()));
     let mut arguments = train("out", &["--best", "accuracy", "--eval", "data.csv", "--epochs", "3", "--json"]);
     arguments.iter_mut().filter(|text| **text == "0.01").for_each(|rate| *rate = "1e-9");

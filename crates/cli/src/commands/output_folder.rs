@@ -77,7 +77,7 @@ impl OutputFolder {
                 return Err(CliError::mistake(message).with_help(format!("delete it, or choose another {option}")));
             }
         }
-        for path in RUN_FOLDERS.iter().map(|name| dir.join(name)).filter(|path| path.is_file()) {
+        if let Some(path) = RUN_FOLDERS.iter().map(|name| dir.join(name)).find(|path| path.is_file()) {
             let message = format!("{} is a file, in place of the folder that is to be written", path.display());
             return Err(CliError::mistake(message).with_help(format!("delete it, or choose another {option}")));
         }
