@@ -36,6 +36,10 @@ fn stays_flat(what: &str, passes: usize, mut pass: impl FnMut(usize)) {
 
 #[test]
 fn inference_on_an_autodiff_bank_records_no_graph_and_keeps_no_memory() {
+    // There tensors lie in the device's memory, and the process grows with each kernel that is compiled.
+    if std::env::var("BURN_DEVICE").is_ok_and(|device| device == "wgpu") {
+        return;
+    }
     let device = Device::default();
     let bert = Bert::new_seeded(&BertConfig::new(100, 32, 2, 4, 64), 1, &device);
     let mut bank = AdapterBank::new(bert.spec(), &device.clone().autodiff());

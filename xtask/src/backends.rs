@@ -1,10 +1,11 @@
 //! The same tests on every backend: one build, switched by `BURN_DEVICE`.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use clap::ValueEnum;
 
-use crate::process::{Done, cargo, run};
+use crate::process::{Done, cargo, root, run};
 
 /// A backend that the tests run on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -76,9 +77,13 @@ pub(crate) fn test_backends(backend: Option<Backend>) -> Done {
         for package in PACKAGES {
             command.args(["-p", &format!("burn-adapters-{package}")]);
         }
-        // Features are named by the program's package, so it has to be among the selected ones; it has no tests there.
-        command.args(["-p", "burn-adapters-cli", "-p", "burn-adapters-tests", "--lib", "--tests"]);
-        command.args(["--", "--skip", "program::"]);
+        // Features are named by the program's package, so it has to be among the selected ones. Its own tests run the
+        // program on the CPU, whatever the lane: they are left out by naming the others.
+        command.args(["-p", "burn-adapters-cli", "-p", "burn-adapters-tests", "--lib"]);
+        for target in test_targets()? {
+            command.args(["--test", &target]);
+        }
+        command.arg("--");
         if backend == Backend::Wgpu {
             // A kernel is compiled for each new shape; threads would only compile the same ones beside each other.
             command.arg("--test-threads=1");
@@ -86,6 +91,19 @@ pub(crate) fn test_backends(backend: Option<Backend>) -> Done {
         run(&format!("tests on {}", backend.name()), &mut command)?;
     }
     Ok(())
+}
+
+/// The names of the test targets of the packages, and of what crosses them.
+fn test_targets() -> Result<BTreeSet<String>, String> {
+    let own = PACKAGES.iter().map(|package| root().join("crates").join(package).join("tests"));
+    let mut targets = BTreeSet::new();
+    for dir in own.chain([root().join("tests/tests")]).filter(|dir| dir.is_dir()) {
+        let entries = std::fs::read_dir(&dir).map_err(|error| format!("cannot read {}: {error}", dir.display()))?;
+        let paths =
+            entries.flatten().map(|entry| entry.path()).filter(|path| path.extension().is_some_and(|e| e == "rs"));
+        targets.extend(paths.filter_map(|path| Some(path.file_stem()?.to_str()?.to_owned())));
+    }
+    Ok(targets)
 }
 
 /// Whether a Vulkan, Metal or DirectX driver is there, or a software one.
