@@ -23,6 +23,7 @@ mod report;
 mod routes;
 mod setup;
 mod train;
+mod train_options;
 
 use std::path::Path;
 

@@ -1,16 +1,13 @@
 //! `train`: adapters, or a fusion of adapters, and their heads from labelled text.
 
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 
 use burn::tensor::Device;
 use burn_adapters_checkpoint::{load_adapter, load_head};
 use burn_adapters_fusion::FusionConfig;
 use burn_adapters_heads::{HeadConfig, Task};
 use burn_adapters_model::{AdapterBank, Setup};
-use burn_adapters_train::{
-    AdamWOptions, ClassWeights, Dataset, LabelKind, Metric, Schedule, Source, TrainConfig, Warmup,
-};
+use burn_adapters_train::{Dataset, LabelKind, Source, TrainConfig};
 use clap::Args;
 use serde_json::json;
 
@@ -25,6 +22,7 @@ use super::output_folder::{CHECKPOINTS, Existing, FINAL_CHECKPOINT, Input, Outpu
 use super::plan::{Configs, Plan, Shape, fusion_config};
 use super::ready::{Labelled, Part, Ready, Written, add_fusions};
 use super::setup::{check_adapters, check_names, folder_error, named};
+use super::train_options::Options;
 use crate::error::{CliError, CliResult};
 use crate::output::{self, duration, shown};
 use crate::progress::Style;
@@ -146,92 +144,11 @@ pub(super) struct Arguments {
     json: bool,
 }
 
-/// How to train.
-#[derive(Debug, Clone, Args)]
-struct Options {
-    /// How many times to go through the data.
-    #[arg(long, value_name = "N", default_value_t = 3)]
-    epochs: usize,
-
-    /// Texts that go through the model together.
-    #[arg(long, value_name = "N", default_value_t = 32)]
-    batch_size: usize,
-
-    /// Batches that are added up for one step.
-    #[arg(long, value_name = "N", default_value_t = 1)]
-    accumulation: usize,
-
-    /// The peak learning rate.
-    #[arg(long, value_name = "RATE", default_value_t = 1e-3)]
-    learning_rate: f64,
-
-    /// How the learning rate falls: constant, linear or cosine.
-    #[arg(long, value_name = "SCHEDULE", default_value = "linear", value_parser = parse_schedule)]
-    schedule: Schedule,
-
-    /// For how long the learning rate rises: steps (100), or a part of all steps (0.06).
-    #[arg(long, value_name = "STEPS|PART", default_value = "0", value_parser = parse_warmup)]
-    warmup: Warmup,
-
-    /// How much each class weighs in the loss: `balanced` (the rarer, the more), or weights by name such as a=1,b=2.5.
-    /// Evaluations are not weighted.
-    #[arg(long, value_name = "balanced|a=W,b=W", value_parser = ClassWeights::from_str)]
-    class_weights: Option<ClassWeights>,
-
-    /// How strongly weights are drawn to 0.
-    #[arg(long, value_name = "W", default_value_t = 0.0)]
-    weight_decay: f64,
-
-    /// The greatest norm of a step's gradients; 0 for any.
-    #[arg(long, value_name = "NORM", default_value_t = 1.0)]
-    max_gradient_norm: f64,
-
-    /// Cut texts to this many tokens; by default to what the model takes.
-    #[arg(long, value_name = "TOKENS")]
-    max_length: Option<usize>,
-
-    /// Leave the model's own dropout off in training.
-    #[arg(long)]
-    no_base_dropout: bool,
-
-    /// Keep the epoch that is best by this: loss, accuracy, macro_f1, micro_f1, mean_squared_error or pearson. Of equal
-    /// epochs the latest is kept; the state before training is never kept.
-    #[arg(long, value_name = "METRIC")]
-    best: Option<Metric>,
-
-    /// Stop after so many epochs without a better one; needs --best.
-    #[arg(long, value_name = "EPOCHS", requires = "best")]
-    patience: Option<usize>,
-
-    /// From which every random number follows: the same seed on the same CPU backend gives the same files.
-    #[arg(long, value_name = "N", default_value_t = 42)]
-    seed: u64,
-}
-
 /// The head that an adapter is trained with.
 struct ChosenHead {
     config: HeadConfig,
     /// It is that of the adapter, not new.
     loaded: bool,
-}
-
-fn parse_schedule(text: &str) -> Result<Schedule, String> {
-    match text {
-        "constant" => Ok(Schedule::Constant),
-        "linear" => Ok(Schedule::Linear),
-        "cosine" => Ok(Schedule::Cosine),
-        _ => Err("expected constant, linear or cosine".into()),
-    }
-}
-
-fn parse_warmup(text: &str) -> Result<Warmup, String> {
-    if let Ok(steps) = text.parse() {
-        return Ok(Warmup::Steps(steps));
-    }
-    match text.parse() {
-        Ok(part) if (0.0..=1.0).contains(&part) => Ok(Warmup::Ratio(part)),
-        _ => Err("expected a number of steps, or a part of them from 0.0 to 1.0".into()),
-    }
 }
 
 impl Arguments {
@@ -433,27 +350,13 @@ impl Arguments {
     }
 
     fn train_config(&self) -> TrainConfig {
-        let options = &self.options;
-        let mut config = TrainConfig::new()
-            .with_epochs(options.epochs)
-            .with_batch_size(options.batch_size)
-            .with_accumulation(options.accumulation)
-            .with_learning_rate(options.learning_rate)
-            .with_schedule(options.schedule)
-            .with_warmup(options.warmup)
-            .with_adamw(AdamWOptions { weight_decay: options.weight_decay, ..AdamWOptions::default() })
-            .with_max_gradient_norm(Some(options.max_gradient_norm).filter(|norm| *norm != 0.0))
-            .with_base_dropout(!options.no_base_dropout)
-            .with_seed(options.seed)
+        self.options
+            .config()
             .with_evaluate_at_start(self.eval.is_some() || self.eval_fraction.is_some())
             .with_checkpoints(self.checkpoints())
             .with_keep_checkpoints(1)
             .with_resume(self.resume)
-            .with_finished(self.output.join(FINAL_CHECKPOINT));
-        config.best = options.best;
-        config.patience = options.patience;
-        config.class_weights = options.class_weights.clone();
-        config
+            .with_finished(self.output.join(FINAL_CHECKPOINT))
     }
 
     fn checkpoints(&self) -> PathBuf {
@@ -551,21 +454,5 @@ impl Arguments {
             shown(&written.told),
             written.files.join(", ")
         ))
-    }
-}
-
-#[cfg(test)]
-#[allow(clippy::unwrap_used)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_warm_up_is_steps_or_a_part() {
-        assert_eq!(parse_warmup("100").unwrap(), Warmup::Steps(100));
-        assert_eq!(parse_warmup("1").unwrap(), Warmup::Steps(1));
-        assert_eq!(parse_warmup("0.06").unwrap(), Warmup::Ratio(0.06));
-        for bad in ["-1", "1.5", "nan", "x", ""] {
-            assert!(parse_warmup(bad).is_err(), "{bad}");
-        }
     }
 }

@@ -1,0 +1,124 @@
+//! The options of `train` that say how to train.
+
+use std::str::FromStr;
+
+use burn_adapters_train::{AdamWOptions, ClassWeights, Metric, Schedule, TrainConfig, Warmup};
+use clap::Args;
+
+/// How to train.
+#[derive(Debug, Clone, Args)]
+pub(super) struct Options {
+    /// How many times to go through the data.
+    #[arg(long, value_name = "N", default_value_t = 3)]
+    pub(super) epochs: usize,
+
+    /// Texts that go through the model together.
+    #[arg(long, value_name = "N", default_value_t = 32)]
+    pub(super) batch_size: usize,
+
+    /// Batches that are added up for one step.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub(super) accumulation: usize,
+
+    /// The peak learning rate.
+    #[arg(long, value_name = "RATE", default_value_t = 1e-3)]
+    pub(super) learning_rate: f64,
+
+    /// How the learning rate falls: constant, linear or cosine.
+    #[arg(long, value_name = "SCHEDULE", default_value = "linear", value_parser = parse_schedule)]
+    pub(super) schedule: Schedule,
+
+    /// For how long the learning rate rises: steps (100), or a part of all steps (0.06).
+    #[arg(long, value_name = "STEPS|PART", default_value = "0", value_parser = parse_warmup)]
+    pub(super) warmup: Warmup,
+
+    /// How much each class weighs in the loss: `balanced` (the rarer, the more), or weights by name such as a=1,b=2.5.
+    /// Evaluations are not weighted.
+    #[arg(long, value_name = "balanced|a=W,b=W", value_parser = ClassWeights::from_str)]
+    pub(super) class_weights: Option<ClassWeights>,
+
+    /// How strongly weights are drawn to 0.
+    #[arg(long, value_name = "W", default_value_t = 0.0)]
+    pub(super) weight_decay: f64,
+
+    /// The greatest norm of a step's gradients; 0 for any.
+    #[arg(long, value_name = "NORM", default_value_t = 1.0)]
+    pub(super) max_gradient_norm: f64,
+
+    /// Cut texts to this many tokens; by default to what the model takes.
+    #[arg(long, value_name = "TOKENS")]
+    pub(super) max_length: Option<usize>,
+
+    /// Leave the model's own dropout off in training.
+    #[arg(long)]
+    pub(super) no_base_dropout: bool,
+
+    /// Keep the epoch that is best by this: loss, accuracy, macro_f1, micro_f1, mean_squared_error or pearson. Of equal
+    /// epochs the latest is kept; the state before training is never kept.
+    #[arg(long, value_name = "METRIC")]
+    pub(super) best: Option<Metric>,
+
+    /// Stop after so many epochs without a better one; needs --best.
+    #[arg(long, value_name = "EPOCHS", requires = "best")]
+    pub(super) patience: Option<usize>,
+
+    /// From which every random number follows: the same seed on the same CPU backend gives the same files.
+    #[arg(long, value_name = "N", default_value_t = 42)]
+    pub(super) seed: u64,
+}
+
+impl Options {
+    /// The configuration of a training, without where it starts and what it keeps.
+    pub(super) fn config(&self) -> TrainConfig {
+        let mut config = TrainConfig::new()
+            .with_epochs(self.epochs)
+            .with_batch_size(self.batch_size)
+            .with_accumulation(self.accumulation)
+            .with_learning_rate(self.learning_rate)
+            .with_schedule(self.schedule)
+            .with_warmup(self.warmup)
+            .with_adamw(AdamWOptions { weight_decay: self.weight_decay, ..AdamWOptions::default() })
+            .with_max_gradient_norm(Some(self.max_gradient_norm).filter(|norm| *norm != 0.0))
+            .with_base_dropout(!self.no_base_dropout)
+            .with_seed(self.seed);
+        config.best = self.best;
+        config.patience = self.patience;
+        config.class_weights = self.class_weights.clone();
+        config
+    }
+}
+
+fn parse_schedule(text: &str) -> Result<Schedule, String> {
+    match text {
+        "constant" => Ok(Schedule::Constant),
+        "linear" => Ok(Schedule::Linear),
+        "cosine" => Ok(Schedule::Cosine),
+        _ => Err("expected constant, linear or cosine".into()),
+    }
+}
+
+fn parse_warmup(text: &str) -> Result<Warmup, String> {
+    if let Ok(steps) = text.parse() {
+        return Ok(Warmup::Steps(steps));
+    }
+    match text.parse() {
+        Ok(part) if (0.0..=1.0).contains(&part) => Ok(Warmup::Ratio(part)),
+        _ => Err("expected a number of steps, or a part of them from 0.0 to 1.0".into()),
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_warm_up_is_steps_or_a_part() {
+        assert_eq!(parse_warmup("100").unwrap(), Warmup::Steps(100));
+        assert_eq!(parse_warmup("1").unwrap(), Warmup::Steps(1));
+        assert_eq!(parse_warmup("0.06").unwrap(), Warmup::Ratio(0.06));
+        for bad in ["-1", "1.5", "nan", "x", ""] {
+            assert!(parse_warmup(bad).is_err(), "{bad}");
+        }
+    }
+}
