@@ -137,14 +137,13 @@ fn check_weights(config: &HeadConfig, weights: &[f32]) -> Result<(), HeadError> 
     }
 }
 
-/// The mean binary cross-entropy of logits: `max(x, 0) - x y + ln(1 + exp(-|x|))`.
+/// The mean binary cross-entropy of logits: `x (1 - y) - ln(sigmoid(x))`.
 ///
 /// # Shapes
 /// - logits, targets: `[batch, num_labels]`
 /// - output: `[1]`
 pub fn binary_cross_entropy(logits: Tensor<2>, targets: Tensor<2>) -> Tensor<1> {
-    let soft = (-logits.clone().abs()).exp().log1p();
-    (logits.clone().clamp_min(0.0) - logits * targets + soft).mean()
+    (logits.clone() * (targets * -1.0 + 1.0) - log_sigmoid(logits)).mean()
 }
 
 /// As [`binary_cross_entropy`], with the part of the positive targets multiplied by `weights`, `[1, num_labels]`.

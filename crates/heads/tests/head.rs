@@ -5,7 +5,7 @@ use burn::module::Module;
 use burn::tensor::{Device, Tensor, TensorData};
 use burn_adapters_config::Activation;
 use burn_adapters_core::{Fill, Init, Mode};
-use burn_adapters_heads::{Head, HeadConfig, HeadError, Labels, Task, reference_names};
+use burn_adapters_heads::{Head, HeadConfig, HeadError, Labels, Task, binary_cross_entropy, reference_names};
 use serde_json::json;
 
 fn head(config: &HeadConfig) -> Head {
@@ -265,4 +265,13 @@ fn labels_are_found_by_name_and_number_in_time_linear_in_their_number() {
     partly.label2id = Some([("b".to_owned(), 1)].into_iter().collect());
     assert_eq!(partly.labels(), ["LABEL_0", "b", "LABEL_2"]);
     assert_eq!((partly.id_of("LABEL_2"), partly.id_of("LABEL_1"), partly.id_of("b")), (Some(2), None, Some(1)));
+}
+
+#[test]
+fn the_gradient_of_binary_cross_entropy_at_zero_is_half_minus_the_target() {
+    let device = Device::default();
+    let logits = Tensor::<2>::zeros([1, 2], &device.clone().autodiff()).require_grad();
+    let loss = binary_cross_entropy(logits.clone(), Tensor::from_data([[0.0, 1.0]], &device));
+    let gradient = logits.grad(&loss.backward()).unwrap().into_data().convert::<f32>().try_to_vec::<f32>().unwrap();
+    assert_eq!(gradient, [0.25, -0.25], "the mean over two labels");
 }
