@@ -28,7 +28,7 @@ fn saved() -> TempDir {
     dir
 }
 
-/// Puts these bytes in the place of the last number of a file.
+/// Overwrites the last number of a file with these bytes.
 fn spoil(path: &Path, value: f32) {
     let mut bytes = fs::read(path).unwrap();
     let end = bytes.len() - 4;

@@ -49,7 +49,7 @@ pub(super) fn answers(
     Ok(answers)
 }
 
-/// No label is told of logits that are not finite.
+/// Refuses logits that are not finite: no label is printed for them.
 fn check_finite<'a>(head: &str, logits: impl Iterator<Item = (usize, &'a [f32])>) -> CliResult {
     let bad = |logits: &[f32]| logits.iter().copied().find(|value| !value.is_finite());
     let mut found: Vec<(usize, f32)> = logits.filter_map(|(row, logits)| Some((row + 1, bad(logits)?))).collect();

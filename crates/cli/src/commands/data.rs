@@ -23,7 +23,7 @@ pub(super) struct HeaderArguments {
     no_header: bool,
 }
 
-/// What to do where it cannot be told.
+/// The help of errors about a first line that may or may not be a header.
 pub(super) const HEADER_HELP: &str = "--header says that line 1 names the columns, --no-header that it is an example";
 
 impl HeaderArguments {

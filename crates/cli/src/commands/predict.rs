@@ -194,7 +194,7 @@ impl Arguments {
                 let columns =
                     route.as_deref().map_or_else(|| Columns::unlabelled(text), |route| routes::columns(text, route));
                 let columns = columns.with_header(self.header.header()).with_empty_texts(true);
-                // The first rows are predicted before it could be told from the others.
+                // The first rows are predicted before all rows have been seen.
                 if format != Format::JsonLines && columns.header == Header::Auto && !columns.any_named() {
                     let message = "columns are given by number, and line 1 may be a header or the first text";
                     return Err(CliError::mistake(format!("{}: {message}", self.source())).with_help(HEADER_HELP));

@@ -10,7 +10,7 @@ use super::answers::{Answer, another};
 use crate::error::CliResult;
 use crate::output::{self, Align, Table};
 
-/// How the answers are told.
+/// Where the heads of the answers come from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
     /// One head.
