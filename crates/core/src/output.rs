@@ -1,0 +1,91 @@
+//! The output of a base model, and the part of it that a head reads.
+
+use burn::tensor::Tensor;
+
+/// The positions of the last layer that are read. A base model may leave the others uncomputed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Reads {
+    /// Every position.
+    #[default]
+    All,
+    /// The first position of each row.
+    First,
+}
+
+impl Reads {
+    /// The least that serves two readers.
+    ///
+    /// ```
+    /// use burn_adapters_core::Reads;
+    ///
+    /// assert_eq!(Reads::First.and(Reads::First), Reads::First);
+    /// assert_eq!(Reads::First.and(Reads::All), Reads::All);
+    /// ```
+    pub fn and(self, other: Reads) -> Reads {
+        if self == other { self } else { Reads::All }
+    }
+}
+
+/// The output of a base model for a batch.
+#[derive(Debug, Clone)]
+pub struct Output {
+    /// The hidden states of the last layer: `[rows, positions, hidden]`. The first position alone where that was all
+    /// that [`Reads`] asked for; more positions than the input has where an adapter inserted a prompt.
+    pub hidden: Tensor<3>,
+    /// The pooler's output: `[rows, hidden]`. `None` for models without a pooler.
+    pub pooled: Option<Tensor<2>>,
+    /// The place of each row's tokens among the positions; one entry a row.
+    pub tokens: Vec<TokenSpan>,
+}
+
+impl Output {
+    /// An output in which each row has its tokens from the first position on.
+    pub fn new(hidden: Tensor<3>, lengths: impl IntoIterator<Item = usize>) -> Self {
+        Self { hidden, pooled: None, tokens: lengths.into_iter().map(TokenSpan::new).collect() }
+    }
+
+    /// Sets the pooler's output: `[rows, hidden]`.
+    pub fn with_pooled(mut self, pooled: Option<Tensor<2>>) -> Self {
+        self.pooled = pooled;
+        self
+    }
+}
+
+/// The positions of one row's tokens: consecutive, but for the prompts that adapters inserted.
+///
+/// ```
+/// use burn_adapters_core::TokenSpan;
+///
+/// let mut span = TokenSpan::new(3);
+/// span.insert(1, 10); // a prompt of ten positions after the first token
+/// assert_eq!(span.positions().collect::<Vec<_>>(), [0, 11, 12]);
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct TokenSpan {
+    /// The number of tokens, padding excluded.
+    pub length: usize,
+    inserted: Vec<(usize, usize)>,
+}
+
+impl TokenSpan {
+    /// Tokens from the first position on.
+    pub fn new(length: usize) -> Self {
+        Self { length, inserted: Vec::new() }
+    }
+
+    /// Records that `count` positions were inserted before position `at`.
+    pub fn insert(&mut self, at: usize, count: usize) {
+        self.inserted.push((at, count));
+    }
+
+    /// The position of a token.
+    pub fn position(&self, token: usize) -> usize {
+        let moved = |position, &(at, count): &(usize, usize)| if position < at { position } else { position + count };
+        self.inserted.iter().fold(token, moved)
+    }
+
+    /// The positions of all tokens, in order.
+    pub fn positions(&self) -> impl Iterator<Item = usize> + '_ {
+        (0..self.length).map(|token| self.position(token))
+    }
+}
