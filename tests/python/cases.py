@@ -52,6 +52,10 @@ class Case:
     #: Cases that stand for their method carry the default head; the others have one of a single layer, to keep the
     #: goldens small.
     flagship: bool = False
+    #: The implementation of attention, where the reference fails with `eager`.
+    attention: str = "eager"
+    #: Whether the batch has padding, where the reference is right without alone.
+    padding: bool = True
 
 
 def _bottleneck():

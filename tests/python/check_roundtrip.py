@@ -5,9 +5,10 @@
 Every subfolder holds
 
     model.txt             the path of a Hugging Face folder with the base model (relative paths: to the subfolder)
+    attention.txt         (optional) the implementation of attention, where the reference fails with `eager`
     adapter/              adapter_config.json and adapter.safetensors; the head's files too, if they are not in head/
     head/                 (optional) head_config.json and model_head.safetensors
-    expected.safetensors  input_ids, attention_mask, token_type_ids, and logits (with a head) or last_hidden_state
+    expected.safetensors  input_ids, attention_mask, perhaps token_type_ids, and logits (with a head) or last_hidden_state
 
 A case passes if the reference loads every tensor of the files and misses none, if the adapter makes a difference,
 and if the numbers agree to 1e-4. Prints a table; exits with 1 if any case fails, or if there is none.
@@ -24,7 +25,7 @@ import torch
 from safetensors.torch import load_file
 from transformers.utils import logging as transformers_logging
 
-from adapters import BertAdapterModel
+from adapters import AutoAdapterModel
 from adapters.loading import AdapterLoader, PredictionHeadLoader
 
 TOLERANCE = 1e-4
@@ -40,6 +41,15 @@ class Failure(Exception):
     """Why a case fails, in a line."""
 
 
+def read_line(folder, name, default=None):
+    """The line in a file, or the default if there is one and no file."""
+    path = os.path.join(folder, name)
+    if default is not None and not os.path.isfile(path):
+        return default
+    with open(path, encoding="utf-8") as file:
+        return file.read().strip()
+
+
 def read_weights(folder, names):
     """The tensors of the first of the named files that is there, or `None`."""
     for name in names:
@@ -52,14 +62,13 @@ def read_weights(folder, names):
 
 
 def compare_weights(kind, written, model, belongs):
-    """Fails unless the model holds exactly the tensors written, value for value."""
+    """Fails unless the model holds exactly the tensors written, value for value; a file need not repeat the prefixes."""
     held = {name: value for name, value in model.state_dict().items() if belongs(name)}
-    held = {name: value for name, value in held.items() if POOL not in name}
-    # A file may leave out the `bert.` that all of them share.
+    # A file may leave out the prefix that all of them share (`bert.`).
     prefix = model.base_model_prefix + "."
     if kind == "adapter" and not any(name.startswith(prefix) for name in written):
         written = {prefix + name: value for name, value in written.items()}
-    if missing := sorted(held.keys() - written.keys()):
+    if missing := sorted(name for name in held.keys() - written.keys() if POOL not in name):
         raise Failure(f"{kind}: {len(missing)} tensors missing, such as {missing[0]}")
     if extra := sorted(written.keys() - held.keys()):
         raise Failure(f"{kind}: {len(extra)} unknown tensors, such as {extra[0]}")
@@ -76,8 +85,7 @@ def outputs(model, batch, has_head):
 
 def check(folder):
     """Checks one subfolder. Returns the largest difference and the adapter's effect."""
-    with open(os.path.join(folder, "model.txt"), encoding="utf-8") as file:
-        base = os.path.join(folder, file.read().strip())
+    base = os.path.join(folder, read_line(folder, "model.txt"))
     if not os.path.isdir(base):
         raise Failure(f"model.txt: no folder {base}")
     expected = load_file(os.path.join(folder, "expected.safetensors"))
@@ -94,7 +102,7 @@ def check(folder):
     if head_folder != adapter_folder and not has_head:
         raise Failure("head/: no weights")
 
-    model = BertAdapterModel.from_pretrained(base, attn_implementation="eager").eval()
+    model = AutoAdapterModel.from_pretrained(base, attn_implementation=read_line(folder, "attention.txt", "eager")).eval()
     info = {}
     together = has_head and head_folder == adapter_folder
     name = model.load_adapter(adapter_folder, with_head=together, use_safetensors=True, loading_info=info)

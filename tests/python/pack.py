@@ -17,6 +17,9 @@ FILTERS = [{"id": lzma.FILTER_LZMA2, "preset": 9 | lzma.PRESET_EXTREME, "lc": 0,
 
 FOLDERS = ("models", "cases", "compositions", "folders")
 
+#: The folder of the families beside BERT, each of which is an archive.
+FAMILIES = "families"
+
 #: What the reference does not do, which is for people to read.
 NOTES = {"REFERENCE_NOTES.md": "REFERENCE_NOTES.md", "compositions/REFERENCE_NOTES.md": "COMPOSITION_NOTES.md"}
 
@@ -38,11 +41,13 @@ def pack(source, folder):
 
 def main():
     source, target = sys.argv[1:]
-    for folder in FOLDERS:
+    families = [f"{FAMILIES}/{family}" for family in sorted(os.listdir(os.path.join(source, FAMILIES)))]
+    for folder in (*FOLDERS, *families):
         data = pack(source, folder)
-        with open(os.path.join(target, f"{folder}.tar.xz"), "wb") as file:
+        name = f"{os.path.basename(folder)}.tar.xz"
+        with open(os.path.join(target, name), "wb") as file:
             file.write(data)
-        print(f"{folder}.tar.xz: {len(data) / 1e6:.2f} MB")
+        print(f"{name}: {len(data) / 1e6:.2f} MB")
     for name, copy in NOTES.items():
         shutil.copyfile(os.path.join(source, name), os.path.join(target, copy))
 

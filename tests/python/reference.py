@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from transformers.utils import logging as transformers_logging
 
-from adapters import AdapterConfig, BertAdapterModel
+from adapters import AdapterConfig, AutoAdapterModel
 from adapters.heads import ClassificationHead
 from adapters.loading import AdapterLoader, PredictionHeadLoader
 
@@ -29,10 +29,10 @@ LARGEST_GRADIENT = 30.0
 PRECISION = 2e-5
 
 
-def build(model, case, attention="eager"):
+def build(model, case, attention):
     """The reference's model with the case's adapter and head, in its own initialisation."""
     # A relative path: it is written into the saved configurations as `model_name`.
-    bert = BertAdapterModel.from_pretrained(f"models/{model}", attn_implementation=attention).eval()
+    bert = AutoAdapterModel.from_pretrained(f"models/{model}", attn_implementation=attention).eval()
     bert.add_adapter(NAME, AdapterConfig.load(case.config))
     arguments = dict(case.head)
     arguments.setdefault("num_labels", 3)
@@ -140,13 +140,12 @@ def in_double_precision(bert, batch, labels):
     return logits, after
 
 
-def _attempt(model, case, salt, std, strict):
+def _attempt(model, case, batch, salt, std, strict):
     """Runs the case with one draw of weights; `None` where the numbers would make a poor golden."""
     # The reference draws, too (LoReFT completes its basis at random): that must not depend on the cases before.
     torch.manual_seed(seed(model, case.name, *salt))
-    bert, head = build(model, case)
+    bert, head = build(model, case, case.attention)
     randomise(bert, (model, case.method, case.name, *salt), std)
-    batch = inputs(model)
     labels = labels_for(model, case, head["num_labels"])
     logits, loss = evaluate(bert, batch, labels)
 
@@ -211,19 +210,20 @@ def save(bert, folder):
     return written
 
 
-def reload(model, folder, batch, labels):
+def reload(model, case, folder, batch, labels):
     """Logits of the saved files loaded into a fresh model of the reference."""
-    bert = BertAdapterModel.from_pretrained(f"models/{model}", attn_implementation="eager").eval()
+    bert = AutoAdapterModel.from_pretrained(f"models/{model}", attn_implementation=case.attention).eval()
     bert.load_adapter(folder, use_safetensors=True, set_active=True)
     return evaluate(bert.eval(), batch, labels)[0]
 
 
-def run(model, case, folder):
-    """Generates one case's folder. Raises what the reference raises."""
+def run(model, case, folder, batch=None):
+    """Generates one case's folder, with the model's batch or another. Raises what the reference raises."""
+    batch = inputs(model) if batch is None else batch
     # At first every parameter has to get a gradient; some never do (see `still` in the facts).
     draws = [(0.25, True)] * 4 + [(0.25, False)] * 4 + [(0.125, False)] * 4
     for index, (std, strict) in enumerate(draws):
-        result = _attempt(model, case, (index % 4,), std, strict)
+        result = _attempt(model, case, batch, (index % 4,), std, strict)
         if result is not None:
             break
     else:
@@ -236,9 +236,11 @@ def run(model, case, folder):
     head = {key: value for key, value in result["head"].items() if key != "id2label"}
     if "id2label" in result["head"]:
         head["id2label"] = {str(key): value for key, value in result["head"]["id2label"].items()}
+    other_attention = {} if case.attention == "eager" else {"attention": case.attention}
     write_json(
         os.path.join(folder, "case.json"),
         {
+            **other_attention,
             "model": model,
             "name": NAME,
             "method": case.method,
@@ -252,7 +254,7 @@ def run(model, case, folder):
             "frozen": result["facts"]["frozen"],
         },
     )
-    loaded = reload(model, folder, inputs(model), golden["labels"])
+    loaded = reload(model, case, folder, batch, golden["labels"])
     facts = dict(result["facts"], std=std, draw=index, format=file_format, reason=reason)
     facts["reload"] = (loaded - golden["logits"]).abs().max().item()
     return facts

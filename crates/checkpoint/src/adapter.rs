@@ -4,13 +4,13 @@ use std::path::{Path, PathBuf};
 
 use burn::tensor::Device;
 use burn_adapters_config::{AdapterConfig, MethodConfig};
-use burn_adapters_core::ModelSpec;
+use burn_adapters_core::{ModelSpec, Place, Site, StackKind};
 use burn_adapters_files::{FolderKind, FolderSave};
 use burn_adapters_model::{Adapter, AdapterBank};
 use burn_adapters_reft::Projection;
 
 use crate::files::ADAPTER;
-use crate::names::{Context, Family, adapter_entries, full_where_needed, layer_of};
+use crate::names::{Context, adapter_entries, full_where_needed};
 use crate::write::{save_alone, stage};
 use crate::{
     CheckpointError, FolderMeta, LoadReport, SaveOptions, SaveReport, Tensors, legacy, meta, parameters, python,
@@ -100,7 +100,7 @@ impl AdapterFolder {
         name: Option<&str>,
     ) -> Result<(Adapter, LoadReport), CheckpointError> {
         self.meta.check_model("adapter", spec)?;
-        let depth = self.depth();
+        let depth = self.depth(spec);
         let other_depth = |name: &str, file| CheckpointError::Depth {
             what: "adapter",
             name: name.to_owned(),
@@ -112,11 +112,10 @@ impl AdapterFolder {
         }
         let name = name.unwrap_or(&self.meta.name);
         let (mut adapter, added) = AdapterBank::new(spec.clone(), device).plan(name, self.config.clone())?;
-        let family = Family::of(&spec.model_type);
-        let context = Context { family: &family, spec, name: &self.meta.name };
+        let context = Context { spec, name: &self.meta.name };
         full_where_needed(&mut adapter, &self.tensors, &context, device);
         let entries = adapter_entries(&adapter, &context)?;
-        let matched = match strict::match_tensors(&self.weights_path, self.tensors, &entries, family.prefix) {
+        let matched = match strict::match_tensors(&self.weights_path, self.tensors, &entries, spec.names.prefix) {
             // Whole layers are missing: that says it shorter than the list of their tensors.
             Err(CheckpointError::Mismatch(_)) if depth.tensors > 0 && depth.all < spec.layers() => {
                 return Err(other_depth(&self.meta.name, depth.all));
@@ -137,14 +136,23 @@ impl AdapterFolder {
         Ok((adapter, report))
     }
 
-    /// The number of layers that the adapter's model had at least. Where a model has several stacks, that of the
-    /// deepest.
-    fn depth(&self) -> Depth {
-        let count = |layer: usize| layer.saturating_add(1);
-        let tensors = self.tensors.keys().filter_map(|name| layer_of(name)).map(count).max().unwrap_or(0);
-        let left_out = self.config.methods().iter().flat_map(leave_out).copied().map(count).max().unwrap_or(0);
-        Depth { tensors, all: tensors.max(left_out) }
+    /// The number of layers that the adapter's model had at least, all stacks counted through.
+    fn depth(&self, spec: &ModelSpec) -> Depth {
+        let tensors = depth(self.tensors.keys().map(String::as_str), spec);
+        let left_out = self.config.methods().iter().flat_map(leave_out).map(|layer| layer.saturating_add(1)).max();
+        Depth { tensors, all: tensors.max(left_out.unwrap_or(0)) }
     }
+}
+
+/// The number of layers of a model that has all layers which these tensors are in, all stacks counted through. Where a
+/// stack is deeper than the model's, it is that much more.
+pub(crate) fn depth<'a>(tensors: impl Iterator<Item = &'a str>, spec: &ModelSpec) -> usize {
+    let layers = tensors.filter_map(|name| spec.names.layer_of(name));
+    let number = |(kind, layer): (StackKind, usize)| match spec.stack(kind) {
+        Some(stack) if layer >= stack.layers => spec.layers().saturating_add(layer - stack.layers),
+        _ => spec.layer_number(Site::new(kind, layer, Place::Layer)),
+    };
+    layers.map(|layer| number(layer).saturating_add(1)).max().unwrap_or(0)
 }
 
 /// Whether the orthogonal projections of a file are some.
@@ -237,11 +245,10 @@ pub(crate) fn stage_adapter_in(
     options: &SaveOptions,
 ) -> Result<SaveReport, CheckpointError> {
     let (adapter, spec) = (bank.adapter(name)?, bank.spec());
-    let family = Family::of(&spec.model_type);
-    let entries = adapter_entries(adapter, &Context { family: &family, spec, name })?;
+    let entries = adapter_entries(adapter, &Context { spec, name })?;
     let values = parameters::values(&with_whole_signs(adapter.clone()));
-    let tensors = strict::to_tensors(values, &entries, |name| family.prefixed(name));
-    let meta = meta_for(&family, spec.hidden_size, name, options);
+    let tensors = strict::to_tensors(values, &entries, |name| spec.names.prefixed(name));
+    let meta = meta_for(spec, spec.hidden_size, name, options);
     let config = meta::format(&meta, python::config_value(adapter.config()));
     let report = stage(save, part, ADAPTER, &config, &tensors, adapter.parameters())?;
     Ok(SaveReport { notes: python::notes(adapter.config()), ..report })
@@ -251,13 +258,13 @@ pub(crate) fn count_values(tensors: &Tensors) -> usize {
     tensors.values().map(|tensor| tensor.values.len()).sum()
 }
 
-pub(crate) fn meta_for(family: &Family, hidden_size: usize, name: &str, options: &SaveOptions) -> FolderMeta {
+pub(crate) fn meta_for(spec: &ModelSpec, hidden_size: usize, name: &str, options: &SaveOptions) -> FolderMeta {
     FolderMeta {
         name: name.to_owned(),
-        model_type: Some(family.model_type.clone()),
+        model_type: Some(spec.model_type.clone()),
         hidden_size: Some(hidden_size),
         model_name: Some(options.model_name.clone()),
-        model_class: options.model_class.clone().or_else(|| family.class.map(str::to_owned)),
+        model_class: options.model_class.clone().or_else(|| spec.names.model_class.map(str::to_owned)),
         version: Some(meta::VERSION.to_owned()),
     }
 }

@@ -8,9 +8,9 @@ use burn_adapters_fusion::{Fusion, FusionConfig};
 use burn_adapters_model::{AdapterBank, BankError, FusionLayers};
 use serde_json::{Map, Value};
 
-use crate::adapter::{count_values, meta_for};
+use crate::adapter::{count_values, depth, meta_for};
 use crate::files::FUSION;
-use crate::names::{Context, Family, FusionTensor, fusion_entries};
+use crate::names::{Context, FusionTensor, fusion_entries};
 use crate::write::{save_alone, stage};
 use crate::{
     CheckpointError, FolderMeta, LoadReport, SaveOptions, SaveReport, Tensors, meta, parameters, python, strict,
@@ -58,7 +58,7 @@ impl FusionFolder {
     /// # save_fusion(dir.path(), &bank, "a,b", &SaveOptions::default())?;
     /// let folder = FusionFolder::read(dir.path())?;
     /// assert_eq!(folder.adapters, ["a", "b"]);
-    /// assert!(folder.tensors.contains_key("bert.encoder.layer.0.output.adapter_fusion_layer.a,b.value.weight"));
+    /// assert!(folder.tensors.contains_key("encoder.layer.0.feed_forward.adapter_fusion_layer.a,b.value.weight"));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     ///
@@ -135,9 +135,8 @@ impl FusionFolder {
         let fused = self.adapters.iter().map(|adapter| bank.adapter(adapter)).collect::<Result<Vec<_>, _>>()?;
         let (dropout, init) = (spec.attention_dropout, &mut Init::from_seed(0));
         let layers = FusionLayers::new(name, &fused, &self.config, spec, dropout, init, bank.device())?;
-        let family = Family::of(&spec.model_type);
-        let entries = fusion_entries(&layers, &Context { family: &family, spec, name: &self.meta.name })?;
-        let matched = strict::match_tensors(&self.weights_path, self.tensors, &entries, family.prefix)?;
+        let entries = fusion_entries(&layers, &Context { spec, name: &self.meta.name })?;
+        let matched = strict::match_tensors(&self.weights_path, self.tensors, &entries, spec.names.prefix)?;
         let mut layers = parameters::fill(layers, matched.values);
         if let Some(temperature) = self.temperature {
             layers.layers.iter_mut().for_each(|(_, layer)| layer.temperature = temperature);
@@ -155,12 +154,9 @@ impl FusionFolder {
 
     /// A fusion has tensors in every layer of its model.
     fn check_depth(&self, spec: &ModelSpec) -> Result<(), CheckpointError> {
-        let layers = self.tensors.keys().filter_map(|tensor| match FusionTensor::of(tensor, &self.meta.name) {
-            FusionTensor::Own(layer) => layer,
-            _ => None,
-        });
-        match layers.max().map(|layer| layer.saturating_add(1)) {
-            Some(file) if file != spec.layers() => {
+        let own = |tensor: &&str| FusionTensor::of(tensor, &self.meta.name) == FusionTensor::Own;
+        match depth(self.tensors.keys().map(String::as_str).filter(own), spec) {
+            file if file != 0 && file != spec.layers() => {
                 let (what, name) = (FUSION.what, self.meta.name.clone());
                 Err(CheckpointError::Depth { what, name, file, model: spec.layers() })
             }
@@ -290,11 +286,10 @@ pub(crate) fn stage_fusion_in(
     options: &SaveOptions,
 ) -> Result<SaveReport, CheckpointError> {
     let (dir, layers, spec) = (save.dir().join(part), bank.fusion(name)?, bank.spec());
-    let family = Family::of(&spec.model_type);
-    let entries = fusion_entries(layers, &Context { family: &family, spec, name })?;
-    let tensors = strict::to_tensors(parameters::values(layers), &entries, |name| family.prefixed(name));
+    let entries = fusion_entries(layers, &Context { spec, name })?;
+    let tensors = strict::to_tensors(parameters::values(layers), &entries, |name| spec.names.prefixed(name));
     let config_path = dir.join(FUSION.config);
-    let meta = meta_for(&family, spec.hidden_size, name, options);
+    let meta = meta_for(spec, spec.hidden_size, name, options);
     let folder = FusionFolder {
         temperature: cooled(bank, name, layers, &config_path)?,
         meta: meta.clone(),

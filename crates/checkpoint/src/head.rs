@@ -12,7 +12,7 @@ use serde_json::Value;
 use crate::adapter::{count_values, meta_for};
 use crate::files::{ADAPTER, HEAD};
 use crate::layout::Layout;
-use crate::names::{Entry, Family};
+use crate::names::Entry;
 use crate::write::{save_alone, stage};
 use crate::{
     CheckpointError, FolderMeta, LoadReport, SaveOptions, SaveReport, Tensors, meta, parameters, static_head, strict,
@@ -203,7 +203,7 @@ pub(crate) fn stage_head_in(
     let head = bank.head(name)?;
     let entries = head_entries(head, name);
     let tensors = strict::to_tensors(parameters::values(head), &entries, str::to_owned);
-    let meta = meta_for(&Family::of(&bank.spec().model_type), head.hidden_size(), name, options);
+    let meta = meta_for(bank.spec(), head.hidden_size(), name, options);
     let config = meta::format(&meta, head.config().to_json_value());
     stage(save, part, HEAD, &config, &tensors, head.parameters())
 }

@@ -52,6 +52,51 @@ impl Layout {
     }
 }
 
+/// Rows of a tensor that holds parameters of the same shape one below the other: those of a module that computes several
+/// matrices at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Rows {
+    /// The parameter's position, from 0.
+    pub(crate) index: usize,
+    /// The number of parameters, at least 1.
+    pub(crate) count: usize,
+}
+
+impl Rows {
+    /// A tensor of its own.
+    pub(crate) const ALL: Rows = Rows { index: 0, count: 1 };
+
+    /// The shape of the tensor that holds a parameter of `shape`.
+    pub(crate) fn shape(self, shape: &[usize]) -> Vec<usize> {
+        let mut shape = shape.to_vec();
+        if let Some(rows) = shape.first_mut() {
+            *rows = rows.saturating_mul(self.count);
+        }
+        shape
+    }
+
+    /// The shape of a parameter that a tensor of `shape` holds.
+    pub(crate) fn part_shape(self, shape: &[usize]) -> Vec<usize> {
+        let mut shape = shape.to_vec();
+        if let Some(rows) = shape.first_mut() {
+            *rows /= self.count;
+        }
+        shape
+    }
+
+    /// The parameter's values among the tensor's.
+    pub(crate) fn of(self, tensor: &[f32]) -> &[f32] {
+        let size = tensor.len() / self.count;
+        &tensor[self.index * size..(self.index + 1) * size]
+    }
+
+    /// Puts the parameter's values among the tensor's.
+    pub(crate) fn put(self, values: &[f32], tensor: &mut [f32]) {
+        let start = self.index * values.len();
+        tensor[start..start + values.len()].copy_from_slice(values);
+    }
+}
+
 /// Each row-major matrix of `[rows, columns]`, transposed.
 fn transposed(values: &[f32], rows: usize, columns: usize) -> Vec<f32> {
     let size = (rows * columns).max(1);
@@ -81,6 +126,20 @@ mod tests {
             assert_eq!(there.len(), file.iter().product::<usize>());
             assert_eq!(layout.to_ours(there, &file), values, "{layout:?}");
         }
+    }
+
+    #[test]
+    fn parameters_one_below_the_other_are_rows_of_one_tensor() {
+        let mut tensor = vec![0.0; 12];
+        for index in 0..3 {
+            let rows = Rows { index, count: 3 };
+            assert_eq!((rows.shape(&[2, 2]), rows.part_shape(&[6, 2])), (vec![6, 2], vec![2, 2]));
+            let values: Vec<f32> = (0..4).map(|value| (10 * index + value) as f32).collect();
+            rows.put(&values, &mut tensor);
+            assert_eq!(rows.of(&tensor), values);
+        }
+        assert_eq!(tensor[3..9], [3.0, 10.0, 11.0, 12.0, 13.0, 20.0]);
+        assert_eq!(Rows::ALL.shape(&[]), Vec::<usize>::new());
     }
 
     #[test]

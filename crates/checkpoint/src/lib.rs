@@ -50,7 +50,8 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! How a file's names come about is in `names`: a table per model family, and one per method.
+//! The names in a file are made in `names`, of a table per method and the names of the model's modules
+//! ([`SiteNames`](burn_adapters_core::SiteNames)).
 
 mod adapter;
 mod error;

@@ -1,13 +1,13 @@
-//! How the Python library names an adapter's parameters: the module at a site, by model family, then the module of the
-//! method and the adapter, then the parameter within it, by method.
+//! How the Python library names an adapter's parameters: the module at a site, as the model's specification says
+//! ([`SiteNames`](burn_adapters_core::SiteNames)), then the module of the method and the adapter, then the parameter
+//! within it, by method.
 //!
 //! `bert.` + `encoder.layer.0.output` + `.adapters.reviews.` + `adapter_up.weight`
 //!
-//! A new method adds a file with its table and a line in [`METHODS`] or [`BESIDE`]; a new family adds a line in [`family`].
+//! A new method adds a file with its table and a line in [`METHODS`] or [`BESIDE`]; nothing here knows a model family.
 
 mod bottleneck;
 mod compacter;
-mod family;
 mod fusion;
 mod ia3;
 mod invertible;
@@ -20,15 +20,14 @@ mod vera;
 
 use std::collections::BTreeSet;
 
-use burn_adapters_core::{ModelSpec, Site};
+use burn_adapters_core::{ModelSpec, Place, Site, SiteName, join_path};
 use burn_adapters_model::Adapter;
 
-pub(crate) use family::Family;
 pub(crate) use fusion::{FusionTensor, fusion_entries};
 pub(crate) use vera::full_where_needed;
 
 use crate::CheckpointError;
-use crate::layout::Layout;
+use crate::layout::{Layout, Rows};
 use crate::parameters::{Described, describe};
 
 /// One parameter of a module of ours, in the file's terms.
@@ -40,15 +39,33 @@ pub(crate) struct Entry {
     pub(crate) names: Vec<String>,
     /// How the file holds it.
     pub(crate) layout: Layout,
-    /// Its shape in the file.
+    /// The rows of the file's tensor that hold it.
+    pub(crate) rows: Rows,
+    /// The shape of the file's tensor.
     pub(crate) shape: Vec<usize>,
 }
 
 impl Entry {
-    /// An entry for a parameter of ours.
+    /// An entry for a parameter of ours that a tensor of the file holds.
     pub(crate) fn new(parameter: &Described, names: Vec<String>, layout: Layout) -> Self {
-        let shape = layout.shape(&parameter.shape);
-        Self { path: parameter.path.clone(), names, layout, shape }
+        Self::in_rows(parameter, names, layout, Rows::ALL)
+    }
+
+    /// An entry for a parameter of ours that rows of a tensor of the file hold.
+    pub(crate) fn in_rows(parameter: &Described, names: Vec<String>, layout: Layout, rows: Rows) -> Self {
+        let shape = rows.shape(&layout.shape(&parameter.shape));
+        Self { path: parameter.path.clone(), names, layout, rows, shape }
+    }
+
+    /// Our values of those of the file's tensor, which must have its shape.
+    pub(crate) fn to_ours(&self, tensor: &[f32]) -> Vec<f32> {
+        self.layout.to_ours(self.rows.of(tensor).to_vec(), &self.rows.part_shape(&self.shape))
+    }
+
+    /// Puts our values into those of the file's tensor.
+    pub(crate) fn put(&self, values: Vec<f32>, tensor: &mut [f32]) {
+        let values = self.layout.to_file(values, &self.rows.part_shape(&self.shape));
+        self.rows.put(&values, tensor);
     }
 
     /// The names under which it is written: both of a norm's, but not the pool of prefixes once more for each layer.
@@ -81,12 +98,44 @@ const BESIDE: [fn(&str, &Context) -> Option<Names>; 5] =
 /// What names depend on.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Context<'a> {
-    /// The names of the modules of the model.
-    pub(crate) family: &'a Family,
-    /// The sites of the model.
+    /// The sites of the model, and their names.
     pub(crate) spec: &'a ModelSpec,
     /// The adapter's name in the file.
     pub(crate) name: &'a str,
+}
+
+impl Context<'_> {
+    /// The module at a site, and the rows of its tensors that belong to the site. A module that several sites are parts
+    /// of has those that are `adapted` one below the other.
+    fn module(&self, site: Site, adapted: impl Fn(Site) -> bool) -> Option<(String, Rows)> {
+        let names = &self.spec.names;
+        let rows = match names.site(site)? {
+            SiteName::Whole(_) => Rows::ALL,
+            SiteName::Part { module, index, .. } => {
+                let parts = Place::ALL.iter().filter_map(|place| {
+                    let site = Site { place: *place, ..site };
+                    match names.site(site)? {
+                        SiteName::Part { module: other, index, .. } if other == module && adapted(site) => Some(index),
+                        _ => None,
+                    }
+                });
+                let parts: Vec<usize> = parts.collect();
+                Rows { index: parts.iter().filter(|part| **part < index).count(), count: parts.len().max(1) }
+            }
+        };
+        Some((names.module(site)?, rows))
+    }
+
+    /// The names of a parameter that an adapter's modules share.
+    fn shared(&self, parameter: &str) -> Vec<String> {
+        let modules = self.within(self.spec.names.shared_parameters, "shared_parameters");
+        modules.into_iter().map(|module| format!("{module}.{parameter}")).collect()
+    }
+
+    /// A module of the adapter's own within each of these models.
+    fn within(&self, owners: &[&str], module: &str) -> Vec<String> {
+        owners.iter().map(|owner| join_path(owner, &format!("{module}.{}", self.name))).collect()
+    }
 }
 
 /// Every parameter of an adapter in the file's terms.
@@ -96,18 +145,18 @@ pub(crate) fn adapter_entries(adapter: &Adapter, context: &Context) -> Result<Ve
     parameters
         .iter()
         .map(|parameter| {
-            let (names, layout) = names(&parameter.path, &paths, context).ok_or_else(|| CheckpointError::NoName {
-                path: parameter.path.clone(),
-                model_type: context.spec.model_type.clone(),
+            let (names, layout, rows) = names(&parameter.path, &paths, context).ok_or_else(|| {
+                let (path, model_type) = (parameter.path.clone(), context.spec.model_type.clone());
+                CheckpointError::NoName { path, model_type }
             })?;
-            Ok(Entry::new(parameter, names, layout))
+            Ok(Entry::in_rows(parameter, names, layout, rows))
         })
         .collect()
 }
 
-fn names(path: &str, paths: &BTreeSet<&str>, context: &Context) -> Option<Names> {
-    if let Some(names) = BESIDE.iter().find_map(|names| names(path, context)) {
-        return Some(names);
+fn names(path: &str, paths: &BTreeSet<&str>, context: &Context) -> Option<(Vec<String>, Layout, Rows)> {
+    if let Some((names, layout)) = BESIDE.iter().find_map(|names| names(path, context)) {
+        return Some((names, layout, Rows::ALL));
     }
     let (field, rest) = path.split_once('.')?;
     let method = METHODS.iter().find(|method| method.field == field)?;
@@ -115,8 +164,10 @@ fn names(path: &str, paths: &BTreeSet<&str>, context: &Context) -> Option<Names>
     let module = format!("{field}.{key}.");
     let siblings = paths.iter().filter_map(|path| path.strip_prefix(module.as_str())).collect();
     let (names, layout) = (method.local)(local, &siblings)?;
-    let at = format!("{}.{}.{}", context.family.module(Site::from_key(key)?)?, method.container, context.name);
-    Some((names.iter().map(|local| format!("{at}.{local}")).collect(), layout))
+    let adapted = |site: Site| paths.contains(format!("{field}.{}.{local}", site.key()).as_str());
+    let (module, rows) = context.module(Site::from_key(key)?, adapted)?;
+    let at = format!("{module}.{}.{}", method.container, context.name);
+    Some((names.iter().map(|local| format!("{at}.{local}")).collect(), layout, rows))
 }
 
 /// One name.
@@ -131,14 +182,4 @@ fn linear(layer: &str, kind: &str) -> Option<Names> {
         "bias" => one(format!("{layer}.bias"), Layout::Same),
         _ => None,
     }
-}
-
-/// The layer in an adapter tensor's name: the first number before the method's module.
-pub(crate) fn layer_of(name: &str) -> Option<usize> {
-    let end = METHODS.iter().filter_map(|method| name.find(&format!(".{}.", method.container))).min()?;
-    first_number(&name[..end])
-}
-
-fn first_number(module: &str) -> Option<usize> {
-    module.split('.').find_map(|part| part.parse().ok())
 }

@@ -23,7 +23,7 @@ struct Class {
 const ONE_LAYER: &[&str] = &["classifier"];
 const TWO_LAYERS: &[&str] = &["classifier.dense", "classifier.out_proj"];
 
-const CLASSES: [Class; 4] = [
+const CLASSES: [Class; 5] = [
     Class { name: "BertForSequenceClassification", activation: None, use_pooler: true, layers: ONE_LAYER },
     Class {
         name: "RobertaForSequenceClassification",
@@ -36,6 +36,12 @@ const CLASSES: [Class; 4] = [
         activation: Some(Activation::Tanh),
         use_pooler: false,
         layers: TWO_LAYERS,
+    },
+    Class {
+        name: "DistilBertForSequenceClassification",
+        activation: Some(Activation::Relu),
+        use_pooler: false,
+        layers: &["pre_classifier", "classifier"],
     },
     Class {
         name: "ElectraForSequenceClassification",

@@ -14,7 +14,7 @@ pub enum StackKind {
 
 impl StackKind {
     /// `encoder` or `decoder`.
-    pub fn name(self) -> &'static str {
+    pub const fn name(self) -> &'static str {
         match self {
             StackKind::Encoder => "encoder",
             StackKind::Decoder => "decoder",
@@ -75,7 +75,7 @@ impl Place {
     ];
 
     /// A name without dots, fit for the path of a parameter.
-    pub fn name(self) -> &'static str {
+    pub const fn name(self) -> &'static str {
         match self {
             Place::Query => "query",
             Place::Key => "key",

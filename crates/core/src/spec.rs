@@ -1,6 +1,6 @@
 //! What sites a model has, and how wide they are.
 
-use crate::{Place, Site, StackKind};
+use crate::{Place, Site, SiteNames, StackKind};
 
 /// One stack of equal layers.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -75,6 +75,8 @@ pub struct ModelSpec {
     pub initializer_range: f64,
     /// The stacks, in the order in which layers are numbered.
     pub stacks: Vec<StackSpec>,
+    /// The names of the model's modules in the files of adapters.
+    pub names: SiteNames,
 }
 
 impl ModelSpec {
@@ -89,6 +91,7 @@ impl ModelSpec {
             attention_dropout: 0.0,
             initializer_range: 0.02,
             stacks: Vec::new(),
+            names: SiteNames::OWN,
         }
     }
 
@@ -113,6 +116,12 @@ impl ModelSpec {
     /// Sets the dropout on attention scores.
     pub fn with_attention_dropout(mut self, attention_dropout: f64) -> Self {
         self.attention_dropout = attention_dropout;
+        self
+    }
+
+    /// Sets the names of the model's modules in the files of adapters; without, they are [`SiteNames::OWN`].
+    pub fn with_names(mut self, names: SiteNames) -> Self {
+        self.names = names;
         self
     }
 

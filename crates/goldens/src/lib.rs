@@ -14,7 +14,10 @@ use liblzma::read::XzDecoder;
 /// The archives, named after the folders in them.
 const FOLDERS: [&str; 4] = ["models", "cases", "compositions", "folders"];
 
-/// The folder of the unpacked goldens: `models`, `cases`, `compositions` and `folders`.
+/// The archives of model families, named after the folders in `families`.
+const FAMILIES: [&str; 1] = ["distilbert"];
+
+/// The folder of the unpacked goldens: `models`, `cases`, `compositions`, `folders` and `families`.
 ///
 /// They are unpacked once beside the build's other files, and again when an archive changes.
 ///
@@ -27,7 +30,8 @@ pub fn folder() -> &'static Path {
 
 fn unpacked() -> io::Result<PathBuf> {
     let archives = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/goldens");
-    let archives = FOLDERS.map(|name| archives.join(format!("{name}.tar.xz")));
+    let archives = FOLDERS.iter().chain(&FAMILIES).map(|name| archives.join(format!("{name}.tar.xz")));
+    let archives: Vec<PathBuf> = archives.collect();
     // Tests run in `target/<profile>/deps`.
     let program = std::env::current_exe()?;
     let build = program.parent().and_then(Path::parent).unwrap_or(Path::new("."));
@@ -63,6 +67,7 @@ mod tests {
     #[test]
     fn every_folder_is_unpacked_once() {
         assert!(FOLDERS.iter().all(|name| folder().join(name).is_dir()));
+        assert!(FAMILIES.iter().all(|name| folder().join("families").join(name).is_dir()));
         assert_eq!(unpacked().ok().as_deref(), Some(folder()));
     }
 }

@@ -78,7 +78,7 @@ pub(crate) fn merge_with_masks(
         }
     }
     for (key, tensor) in &values {
-        finite(key, name, tensor)?;
+        finite(&parameters[0].path(key), name, tensor)?;
     }
     let config = merging.scale.config(&first.config, strategy);
     let mut merged = AdapterFolder::new(meta(inputs, name), config, parameters[0].rename(name, &values));
@@ -117,10 +117,13 @@ fn same_keys(parameters: &[Parameters]) -> Result<(), MergeError> {
         return Ok(());
     };
     let missing = |key: &Key, with: &Parameters, without: &Parameters| {
-        let (with, without) = (with.adapter.to_owned(), without.adapter.to_owned());
-        Err(MergeError::Missing { tensor: key.to_string(), with, without })
+        let (tensor, with, without) = (with.path(key), with.adapter.to_owned(), without.adapter.to_owned());
+        Err(MergeError::Missing { tensor, with, without })
     };
     for other in others {
+        if let Some(key) = first.by_key.keys().next().filter(|_| !first.is_beside(other)) {
+            return missing(key, first, other);
+        }
         if let Some(key) = first.by_key.keys().find(|key| !other.by_key.contains_key(key)) {
             return missing(key, first, other);
         }
@@ -131,11 +134,12 @@ fn same_keys(parameters: &[Parameters]) -> Result<(), MergeError> {
     Ok(())
 }
 
-fn finite(key: &Key, name: &str, tensor: &RawTensor) -> Result<(), MergeError> {
+/// An error if a tensor, whose path is for people, of this adapter holds what is not finite.
+fn finite(path: &str, name: &str, tensor: &RawTensor) -> Result<(), MergeError> {
     if tensor.values.iter().all(|value| value.is_finite()) {
         return Ok(());
     }
-    Err(MergeError::NotFinite { tensor: key.to_string(), name: name.to_owned() })
+    Err(MergeError::NotFinite { tensor: path.to_owned(), name: name.to_owned() })
 }
 
 /// LoRA's factors `alpha / r`.
@@ -196,7 +200,7 @@ impl<'a> Merging<'a> {
         for (input, tensor) in tensors.iter().enumerate() {
             self.same_shape(key, input, &first.shape, &tensor.shape)?;
             if self.counts(input) {
-                finite(key, self.parameters[input].adapter, tensor)?;
+                self.finite(key, input, tensor)?;
             }
         }
         let merged = if self.is_frozen(key) { self.frozen(key, &tensors)? } else { self.combined(key, &tensors) };
@@ -213,12 +217,20 @@ impl<'a> Merging<'a> {
         self.parameters.iter().filter_map(|parameters| parameters.by_key.get(key).copied()).collect()
     }
 
+    fn path(&self, key: &Key) -> String {
+        self.parameters[0].path(key)
+    }
+
+    fn finite(&self, key: &Key, input: usize, tensor: &RawTensor) -> Result<(), MergeError> {
+        finite(&self.parameters[input].path(key), self.parameters[input].adapter, tensor)
+    }
+
     fn same_shape(&self, key: &Key, input: usize, first: &[usize], other: &[usize]) -> Result<(), MergeError> {
         if first == other {
             return Ok(());
         }
         Err(MergeError::Shape {
-            tensor: key.to_string(),
+            tensor: self.path(key),
             first: self.parameters[0].adapter.to_owned(),
             other: self.parameters[input].adapter.to_owned(),
             in_first: first.to_vec(),
@@ -249,7 +261,7 @@ impl<'a> Merging<'a> {
         match counting.find(|(_, other)| !bit_equal(tensor, other)) {
             None => Ok(tensor.values.clone()),
             Some((other, _)) => Err(MergeError::Frozen {
-                tensor: key.to_string(),
+                tensor: self.path(key),
                 first: self.parameters[first].adapter.to_owned(),
                 other: self.parameters[other].adapter.to_owned(),
             }),
@@ -344,7 +356,7 @@ impl<'a> Merging<'a> {
         for (input, parameters) in self.parameters.iter().enumerate() {
             let find = |wanted: &Key| {
                 let missing = || MergeError::Missing {
-                    tensor: wanted.to_string(),
+                    tensor: self.path(wanted),
                     with: "LoRA".to_owned(),
                     without: parameters.adapter.to_owned(),
                 };
@@ -352,22 +364,25 @@ impl<'a> Merging<'a> {
             };
             let (a, b) = (find(&key_a)?, find(&key_b)?);
             let (&[rank, columns], &[rows, rank_of_b]) = (a.shape.as_slice(), b.shape.as_slice()) else {
-                return Err(malformed(&key_a, parameters.adapter, a, "a matrix, and one for lora_B"));
+                return Err(malformed(&key_a, parameters, a, "a matrix, and one for lora_B"));
             };
             if rank != rank_of_b {
-                return Err(malformed(&key_b, parameters.adapter, b, format!("{rank} columns, as lora_A has rows")));
+                return Err(malformed(&key_b, parameters, b, format!("{rank} columns, as lora_A has rows")));
             }
             let [first_rows, first_columns] = *shape.get_or_insert([rows, columns]);
             self.same_shape(&key_a, input, &[rank, first_columns], &a.shape)?;
             self.same_shape(&key_b, input, &[first_rows, rank], &b.shape)?;
             if self.counts(input) {
-                finite(&key_a, parameters.adapter, a)?;
-                finite(&key_b, parameters.adapter, b)?;
+                self.finite(&key_a, input, a)?;
+                self.finite(&key_b, input, b)?;
                 updates.push(svd::Update { weight: self.weights[input] * self.scale.relative[input], b, a, rank });
             }
         }
         let [rows, columns] = shape.unwrap_or_default();
-        let module = || key.module.trim_end_matches('.').to_owned();
+        let module = || {
+            let path = self.path(key);
+            path.rsplit_once(".loras.").map_or(path.clone(), |(module, _)| module.to_owned())
+        };
         if rank > rows.min(columns) {
             return Err(MergeError::Rank { rank, module: module(), rows, columns });
         }
@@ -385,10 +400,10 @@ enum Factor {
     B,
 }
 
-fn malformed(key: &Key, name: &str, tensor: &RawTensor, expected: impl Into<String>) -> MergeError {
+fn malformed(key: &Key, of: &Parameters, tensor: &RawTensor, expected: impl Into<String>) -> MergeError {
     MergeError::Malformed {
-        tensor: key.to_string(),
-        name: name.to_owned(),
+        tensor: of.path(key),
+        name: of.adapter.to_owned(),
         found: tensor.shape.clone(),
         expected: expected.into(),
     }

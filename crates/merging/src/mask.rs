@@ -10,7 +10,8 @@ use crate::names::Key;
 pub(crate) type Masks<'a> = &'a dyn Fn(&Key, usize, usize) -> Vec<bool>;
 
 /// Each value stays with the probability `density`, on its own. The draw depends on the seed, the parameter's key and
-/// the number of the input alone: neither on names of adapters, nor on the order of tensors.
+/// the number of the input alone: neither on names of adapters, nor on the order of tensors, nor on whether the file is of
+/// a class with heads.
 pub(crate) fn random(seed: u64, density: f64, key: &Key, input: usize, count: usize) -> Vec<bool> {
     let mut hash = Sha256::new();
     hash.update(seed.to_le_bytes());

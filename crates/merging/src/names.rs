@@ -1,6 +1,6 @@
 //! The names of tensors, compared between adapters of different names.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use burn_adapters_checkpoint::{RawTensor, Tensors};
 
@@ -18,21 +18,10 @@ const CONTAINERS: [&str; 8] = [
     "shared_parameters",
 ];
 
-/// What a file of the bare base model may start with; anything else that all names start with is the family's prefix
-/// (`bert.`), which a file of a class with heads has.
-const ROOTS: [&str; 9] = [
-    "encoder",
-    "decoder",
-    "layer",
-    "layers",
-    "h",
-    "prefix_tuning",
-    "prompt_tuning",
-    "invertible_adapters",
-    "shared_parameters",
-];
-
-/// The name of a parameter, without the adapter's and the family's prefix.
+/// The name of a parameter, without the adapter's and without the path that all parameters of the adapter start with.
+///
+/// That path is `bert.encoder.layer.` in a file of a class with heads and `encoder.layer.` in one of the bare base model;
+/// what is left is the same in both, whatever the family calls its modules.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Key {
     /// The path of the module that holds the method's modules, with its dot; empty for none.
@@ -50,23 +39,14 @@ impl std::fmt::Display for Key {
 }
 
 impl Key {
-    /// The same place's other parameter.
+    /// Another parameter at the same place.
     pub(crate) fn sibling(&self, local: &str) -> Self {
         Self { local: local.to_owned(), ..self.clone() }
     }
-}
 
-/// A tensor's full name, taken apart.
-#[derive(Debug, Clone)]
-struct Name {
-    prefix: String,
-    key: Key,
-}
-
-impl Name {
     fn with_adapter(&self, adapter: &str) -> String {
-        let Key { module, container, local } = &self.key;
-        format!("{}{module}{container}.{adapter}.{local}", self.prefix)
+        let Self { module, container, local } = self;
+        format!("{module}{container}.{adapter}.{local}")
     }
 }
 
@@ -76,35 +56,61 @@ pub(crate) struct Parameters<'a> {
     pub(crate) adapter: &'a str,
     /// Each once, by key.
     pub(crate) by_key: BTreeMap<Key, &'a RawTensor>,
-    /// Every name that the file has: where a parameter is registered more than once, it has several.
-    names: Vec<(Name, Key)>,
+    /// The path that the modules of all parameters start with, with its dot; empty for none.
+    common: String,
+    /// Every name that the file has, with its whole path, and the parameter that it stands for: where one is registered
+    /// more than once, it has several.
+    names: Vec<(Key, Key)>,
 }
 
 impl<'a> Parameters<'a> {
     pub(crate) fn new(adapter: &'a str, tensors: &'a Tensors) -> Result<Self, MergeError> {
-        let prefix = prefix(tensors);
-        let mut parameters = Self { adapter, by_key: BTreeMap::new(), names: Vec::new() };
+        let mut parsed = Vec::with_capacity(tensors.len());
         for (full, tensor) in tensors {
             check_values(adapter, full, tensor)?;
             let stray = || MergeError::Stray { tensor: full.clone(), name: adapter.to_owned() };
-            let name = full.strip_prefix(prefix.as_str()).and_then(|name| parse(name, adapter)).ok_or_else(stray)?;
-            let key = parameter_of(&name, tensors, adapter, &prefix);
-            let name = Name { prefix: prefix.clone(), key: name };
+            parsed.push((parse(full, adapter).ok_or_else(stray)?, tensor));
+        }
+        let pools = pools(parsed.iter().map(|(name, _)| name));
+        let named =
+            parsed.into_iter().map(|(name, tensor)| (parameter_of(&name, tensors, adapter, &pools), name, tensor));
+        let named: Vec<(Key, Key, &RawTensor)> = named.collect();
+        let common = common(named.iter().map(|(parameter, ..)| parameter.module.as_str())).to_owned();
+        let mut parameters = Self { adapter, by_key: BTreeMap::new(), common, names: Vec::with_capacity(named.len()) };
+        for (mut key, name, tensor) in named {
+            key.module.drain(..parameters.common.len());
             if let Some(other) = parameters.by_key.insert(key.clone(), tensor)
                 && !bit_equal(other, tensor)
             {
                 let first = parameters.names.iter().find(|(_, other)| *other == key);
                 let first = first.map(|(name, _)| name.with_adapter(adapter)).unwrap_or_default();
-                return Err(MergeError::Disagreement { name: adapter.to_owned(), first, second: full.clone() });
+                let second = name.with_adapter(adapter);
+                return Err(MergeError::Disagreement { name: adapter.to_owned(), first, second });
             }
             parameters.names.push((name, key));
         }
         Ok(parameters)
     }
 
+    /// The name of a parameter with its whole path, for people.
+    pub(crate) fn path(&self, key: &Key) -> String {
+        format!("{}{key}", self.common)
+    }
+
+    /// Whether the parameters of another adapter are at the same place of a model: their paths are the same, but for
+    /// what a class with heads puts before them.
+    pub(crate) fn is_beside(&self, other: &Self) -> bool {
+        let (long, short) = if self.common.len() < other.common.len() {
+            (&other.common, &self.common)
+        } else {
+            (&self.common, &other.common)
+        };
+        long.strip_suffix(short.as_str()).is_some_and(|prefix| prefix.is_empty() || prefix.ends_with('.'))
+    }
+
     /// The tensors of an adapter of another name with these values, under the names that this one's file has.
     pub(crate) fn rename(&self, adapter: &str, values: &BTreeMap<Key, RawTensor>) -> Tensors {
-        let renamed = |(name, key): &(Name, Key)| Some((name.with_adapter(adapter), values.get(key)?.clone()));
+        let renamed = |(name, key): &(Key, Key)| Some((name.with_adapter(adapter), values.get(key)?.clone()));
         self.names.iter().filter_map(renamed).collect()
     }
 }
@@ -122,17 +128,6 @@ fn check_values(adapter: &str, name: &str, tensor: &RawTensor) -> Result<(), Mer
     Ok(())
 }
 
-fn prefix(tensors: &Tensors) -> String {
-    let first = |name: &String| name.split_once('.').map(|(first, _)| first.to_owned());
-    match tensors.keys().next().and_then(first) {
-        Some(prefix) if !ROOTS.contains(&prefix.as_str()) => {
-            let prefix = format!("{prefix}.");
-            if tensors.keys().all(|name| name.starts_with(&prefix)) { prefix } else { String::new() }
-        }
-        _ => String::new(),
-    }
-}
-
 /// Takes a name apart at the first module that is followed by the adapter's name.
 fn parse(name: &str, adapter: &str) -> Option<Key> {
     let find = |container: &'static str| {
@@ -145,20 +140,46 @@ fn parse(name: &str, adapter: &str) -> Option<Key> {
     CONTAINERS.into_iter().filter_map(find).min_by_key(|(at, _)| *at).map(|(_, key)| key)
 }
 
+/// The longest path, with its dot, that all of these start with.
+fn common<'a>(mut modules: impl Iterator<Item = &'a str>) -> &'a str {
+    let first = modules.next().unwrap_or_default();
+    let length = modules.fold(first.len(), |length, other| {
+        first.bytes().take(length).zip(other.bytes()).take_while(|(a, b)| a == b).count()
+    });
+    // A dot is a byte of its own, so that what ends behind one ends between characters.
+    let end = first.as_bytes()[..length].iter().rposition(|byte| *byte == b'.');
+    &first[..end.map_or(0, |dot| dot + 1)]
+}
+
+const PREFIXES: &str = "prefix_tunings";
+
+/// The end of the paths of a pool of prefixes, and of the copies that the reference registers in each layer.
+const POOL: &str = "prefix_tuning.";
+
+/// The paths of the pools of prefixes, without their copies.
+fn pools<'a>(names: impl Iterator<Item = &'a Key>) -> BTreeSet<String> {
+    names
+        .filter(|name| name.container == PREFIXES && name.module.ends_with(POOL))
+        .map(|name| name.module.clone())
+        .collect()
+}
+
 /// The parameter that a name stands for. The reference registers the pool of prefixes in each layer again, and a norm
 /// before the down-projection as the first module of `adapter_down` too.
-fn parameter_of(key: &Key, tensors: &Tensors, adapter: &str, prefix: &str) -> Key {
-    if key.container == "prefix_tunings" {
-        return Key { module: "prefix_tuning.".to_owned(), ..key.clone() };
+fn parameter_of(name: &Key, tensors: &Tensors, adapter: &str, pools: &BTreeSet<String>) -> Key {
+    if name.container == PREFIXES {
+        // The pool of the innermost model that holds the copy.
+        let holds = |pool: &&String| name.module.starts_with(pool.trim_end_matches(POOL));
+        let pool = pools.iter().filter(holds).max_by_key(|pool| pool.len());
+        return Key { module: pool.map_or(POOL, String::as_str).to_owned(), ..name.clone() };
     }
-    if let Some(kind) = key.local.strip_prefix("adapter_down.0.") {
-        let norm = key.sibling(&format!("adapter_norm_before.{kind}"));
-        let name = Name { prefix: prefix.to_owned(), key: norm.clone() };
-        if tensors.contains_key(&name.with_adapter(adapter)) {
+    if let Some(kind) = name.local.strip_prefix("adapter_down.0.") {
+        let norm = name.sibling(&format!("adapter_norm_before.{kind}"));
+        if tensors.contains_key(&norm.with_adapter(adapter)) {
             return norm;
         }
     }
-    key.clone()
+    name.clone()
 }
 
 /// Whether two tensors are the same in every bit.
@@ -194,6 +215,31 @@ mod tests {
         let without = tensors(&["encoder.layer.0.x.loras.b.lora_A", "encoder.layer.0.x.loras.b.lora_B"]);
         let (with, without) = (Parameters::new("a", &with).unwrap(), Parameters::new("b", &without).unwrap());
         assert!(with.by_key.keys().eq(without.by_key.keys()));
+    }
+
+    #[test]
+    fn adapters_of_different_layers_are_not_at_the_same_place() {
+        let parameters = |tensors| Parameters::new("a", tensors).unwrap();
+        let names = ["bert.encoder.layer.0.x", "encoder.layer.0.x", "encoder.layer.1.x", "ert.encoder.layer.0.x"];
+        let all = names.map(|module| tensors(&[&format!("{module}.loras.a.lora_A")]));
+        let [with, without, other, odd] = [&all[0], &all[1], &all[2], &all[3]].map(parameters);
+        assert!(with.by_key.keys().eq(other.by_key.keys()), "only the paths tell them apart");
+        assert!(with.is_beside(&without) && without.is_beside(&with));
+        assert!(!with.is_beside(&other) && !other.is_beside(&without) && !with.is_beside(&odd));
+        let key = with.by_key.keys().next().unwrap();
+        assert_eq!(with.path(key), "bert.encoder.layer.0.x.loras.lora_A");
+    }
+
+    #[test]
+    fn each_of_two_models_has_its_own_pool_of_prefixes() {
+        let names = [
+            "encoder.prefix_tuning.prefix_tunings.a.self_prefix.control_trans",
+            "encoder.encoder.layer.0.attention.self.prefix_tuning.pool.prefix_tunings.a.self_prefix.control_trans",
+            "decoder.bert.prefix_tuning.prefix_tunings.a.self_prefix.control_trans",
+            "decoder.bert.encoder.layer.0.attention.self.prefix_tuning.pool.prefix_tunings.a.self_prefix.control_trans",
+        ];
+        let tensors = tensors(&names);
+        assert_eq!(Parameters::new("a", &tensors).unwrap().by_key.len(), 2);
     }
 
     #[test]

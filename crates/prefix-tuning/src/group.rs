@@ -17,6 +17,15 @@ pub enum PrefixKind {
 }
 
 impl PrefixKind {
+    /// The kind of an attention block of a model.
+    pub fn of(site: Site, spec: &ModelSpec) -> Self {
+        match (site.place, site.stack) {
+            (Place::CrossAttention, _) => PrefixKind::Cross,
+            (_, StackKind::Encoder) if spec.stack(StackKind::Decoder).is_some() => PrefixKind::Encoder,
+            _ => PrefixKind::SelfAttention,
+        }
+    }
+
     /// `encoder_prefix`, `self_prefix` or `cross_prefix`.
     pub fn name(self) -> &'static str {
         match self {
@@ -64,14 +73,9 @@ impl PrefixGroup {
     /// assert_eq!(groups[0].sites, [Site::encoder(0, Place::Attention), Site::encoder(2, Place::Attention)]);
     /// ```
     pub fn of_model(config: &PrefixTuningConfig, spec: &ModelSpec) -> Vec<Self> {
-        let has_decoder = spec.stack(StackKind::Decoder).is_some();
         let mut groups: Vec<Self> = Vec::new();
         for (site, stack) in spec.attentions() {
-            let kind = match (site.place, site.stack) {
-                (Place::CrossAttention, _) => PrefixKind::Cross,
-                (_, StackKind::Encoder) if has_decoder => PrefixKind::Encoder,
-                _ => PrefixKind::SelfAttention,
-            };
+            let kind = PrefixKind::of(site, spec);
             let wanted = match kind {
                 PrefixKind::Encoder => config.encoder_prefix,
                 PrefixKind::Cross => config.cross_prefix,

@@ -240,6 +240,7 @@ impl BertConfig {
         );
         let mut spec = ModelSpec::new(self.family.model_type(), self.hidden_size)
             .with_stack(stack)
+            .with_names(self.family.names())
             .with_parameters(self.parameters())
             .with_head_dropout(self.classifier_dropout.unwrap_or(self.hidden_dropout_prob))
             .with_attention_dropout(self.attention_probs_dropout_prob);

@@ -14,7 +14,7 @@ pub(super) fn local(layer: &str, path: &str) -> Option<Names> {
     one(format!("{layer}.{name}"), Layout::Same)
 }
 
-/// What all PHM layers of an adapter share.
+/// The parameters that all PHM layers of an adapter share.
 pub(super) fn shared(path: &str, context: &Context) -> Option<Names> {
     let (field, part) = path.strip_prefix("phm_shared.")?.split_once('.')?;
     let name = match field {
@@ -23,7 +23,7 @@ pub(super) fn shared(path: &str, context: &Context) -> Option<Names> {
         "up" => matrices("W_up", part)?,
         _ => return None,
     };
-    one(format!("shared_parameters.{}.{name}", context.name), Layout::Same)
+    Some((context.shared(&name), Layout::Same))
 }
 
 /// A stack of matrices, whole or in two factors.

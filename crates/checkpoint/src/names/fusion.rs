@@ -6,7 +6,7 @@ use burn_adapters_core::Site;
 use burn_adapters_fusion::{LAYER, parameter_name};
 use burn_adapters_model::FusionLayers;
 
-use super::{Context, Entry, first_number, linear};
+use super::{Context, Entry, linear};
 use crate::CheckpointError;
 use crate::parameters::describe;
 
@@ -14,7 +14,7 @@ use crate::parameters::describe;
 pub(crate) fn fusion_entries(layers: &FusionLayers, context: &Context) -> Result<Vec<Entry>, CheckpointError> {
     let entry = |path: &str| {
         let (key, local) = path.strip_prefix("layers.")?.split_once('.')?;
-        let place = context.family.module(Site::from_key(key)?)?;
+        let place = context.spec.names.module(Site::from_key(key)?)?;
         let (layer, kind) = local.rsplit_once('.')?;
         let (names, layout) = linear(layer, kind)?;
         Some((names.iter().map(|local| parameter_name(&place, context.name, local)).collect(), layout))
@@ -34,8 +34,8 @@ pub(crate) fn fusion_entries(layers: &FusionLayers, context: &Context) -> Result
 /// What a tensor's name says of the fusion that it is of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum FusionTensor {
-    /// It is this one's, in this layer.
-    Own(Option<usize>),
+    /// It is this one's.
+    Own,
     /// It is of another, whose name starts with this one's: the library saves `a,b,c` along with `a,b`.
     Longer,
     /// Neither.
@@ -45,11 +45,11 @@ pub(crate) enum FusionTensor {
 impl FusionTensor {
     /// Whose a tensor is.
     pub(crate) fn of(tensor: &str, fusion: &str) -> Self {
-        let Some((module, rest)) = tensor.split_once(&format!(".{LAYER}.")) else {
+        let Some((_, rest)) = tensor.split_once(&format!(".{LAYER}.")) else {
             return Self::Unknown;
         };
         match rest.strip_prefix(fusion) {
-            Some(local) if local.starts_with('.') => Self::Own(first_number(module)),
+            Some(local) if local.starts_with('.') => Self::Own,
             Some(_) => Self::Longer,
             None => Self::Unknown,
         }
@@ -64,7 +64,7 @@ mod tests {
     fn a_fusion_knows_its_tensors_from_those_of_a_longer_name() {
         let of = |tensor: &str| FusionTensor::of(tensor, "a,b");
         let place = "bert.encoder.layer.3.output.adapter_fusion_layer";
-        assert_eq!(of(&format!("{place}.a,b.query.weight")), FusionTensor::Own(Some(3)));
+        assert_eq!(of(&format!("{place}.a,b.query.weight")), FusionTensor::Own);
         assert_eq!(of(&format!("{place}.a,b,c.query.weight")), FusionTensor::Longer);
         assert_eq!(of(&format!("{place}.a,c.query.weight")), FusionTensor::Unknown);
         assert_eq!(of("bert.encoder.layer.3.output.adapters.a,b.gate.weight"), FusionTensor::Unknown);

@@ -18,5 +18,8 @@ pub(super) fn names(path: &str, context: &Context) -> Option<Names> {
         "up" => 2,
         _ => return None,
     };
-    linear(&format!("invertible_adapters.{}.{network}.{index}", context.name), kind)
+    let (local, layout) = linear(&format!("{network}.{index}"), kind)?;
+    let within = context.within(context.spec.names.invertible, "invertible_adapters");
+    let names = within.iter().flat_map(|module| local.iter().map(move |local| format!("{module}.{local}")));
+    Some((names.collect(), layout))
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::{Method, Names, one};
 use crate::layout::Layout;
 use burn::tensor::Device;
-use burn_adapters_core::{Fill, Init};
+use burn_adapters_core::{Fill, Init, Site};
 use burn_adapters_lora::Diagonal;
 use burn_adapters_model::Adapter;
 
@@ -35,27 +35,30 @@ pub(super) fn shared(path: &str, context: &Context) -> Option<Names> {
         "vera_shared.b" => "lora_B",
         _ => return None,
     };
-    one(format!("shared_parameters.{}.{local}", context.name), Layout::Transposed)
+    Some((context.shared(local), Layout::Transposed))
 }
 
 /// Makes room for full matrices where a file has more than a diagonal: the library trains all of them.
 pub(crate) fn full_where_needed(adapter: &mut Adapter, tensors: &Tensors, context: &Context, device: &Device) {
-    let (family, name) = (context.family, context.name);
+    let (names, name) = (&context.spec.names, context.name);
     let init = &mut Init::from_seed(0);
+    let sites: Vec<Site> = adapter.vera.keys().copied().collect();
     for (site, vera) in adapter.vera.iter_mut() {
-        let Some(module) = family.module(*site) else {
+        let Some((module, rows)) = context.module(*site, |site| sites.contains(&site)) else {
             continue;
         };
         for (diagonal, local) in [(&mut vera.d, "vera_D"), (&mut vera.b, "vera_B")] {
             let own = format!("{module}.{}.{name}.{local}", METHOD.container);
-            let Some(tensor) = tensors.get(&own).or_else(|| tensors.get(&family.prefixed(&own))) else {
+            let Some(tensor) = tensors.get(&own).or_else(|| tensors.get(&names.prefixed(&own))) else {
                 continue;
             };
             // A matrix of another size stays a misfit, to be reported with the others.
-            if let (Diagonal::Vector(vector), &[size, columns]) = (&*diagonal, tensor.shape.as_slice()) {
+            if let (Diagonal::Vector(vector), &[size, columns]) =
+                (&*diagonal, rows.part_shape(&tensor.shape).as_slice())
+            {
                 let beside = |(index, value): (usize, &f32)| index % (size + 1) != 0 && value.to_bits() != 0;
                 let fits = vector.lazy_shape().dims() == [size] && size == columns;
-                if fits && tensor.values.iter().enumerate().any(beside) {
+                if fits && rows.of(&tensor.values).iter().enumerate().any(beside) {
                     *diagonal = Diagonal::Matrix(init.param([size, size], Fill::ZEROS, device));
                 }
             }

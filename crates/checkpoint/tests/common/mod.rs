@@ -5,13 +5,36 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use burn::tensor::Device;
-use burn_adapters_core::{ModelSpec, StackSpec};
+use burn_adapters_core::{AttentionNames, ModelSpec, Place, SiteName, SiteNames, StackKind, StackNames, StackSpec};
 use burn_adapters_model::AdapterBank;
 use serde_json::Value;
 
+/// BERT's names, as the crate of base models has them.
+pub(crate) const BERT: SiteNames = SiteNames {
+    model_class: Some("BertAdapterModel"),
+    prefix: Some("bert"),
+    stacks: &[StackNames {
+        kind: StackKind::Encoder,
+        root: "",
+        layer: "encoder.layer.{}",
+        places: &[
+            (Place::Query, SiteName::Whole("attention.self.query")),
+            (Place::Key, SiteName::Whole("attention.self.key")),
+            (Place::Value, SiteName::Whole("attention.self.value")),
+            (Place::FeedForwardUp, SiteName::Whole("intermediate.dense")),
+            (Place::FeedForwardDown, SiteName::Whole("output.dense")),
+            (Place::Attention, SiteName::Whole("attention.output")),
+            (Place::FeedForward, SiteName::Whole("output")),
+            (Place::Layer, SiteName::Whole("reft_layer")),
+        ],
+        attentions: &[AttentionNames { place: Place::Attention, module: "attention.self", prefix_key: None }],
+    }],
+    ..SiteNames::OWN
+};
+
 /// A small BERT's sites.
 pub(crate) fn spec(layers: usize) -> ModelSpec {
-    ModelSpec::new("bert", 8).with_stack(StackSpec::encoder(layers, 8, 2, 16))
+    ModelSpec::new("bert", 8).with_stack(StackSpec::encoder(layers, 8, 2, 16)).with_names(BERT)
 }
 
 /// A bank with one adapter `a`, its weights drawn.
@@ -36,7 +59,7 @@ pub(crate) fn golden_spec(model: &str) -> ModelSpec {
         size("num_attention_heads"),
         size("intermediate_size"),
     );
-    ModelSpec::new(config["model_type"].as_str().unwrap(), size("hidden_size")).with_stack(stack)
+    ModelSpec::new(config["model_type"].as_str().unwrap(), size("hidden_size")).with_stack(stack).with_names(BERT)
 }
 
 /// The goldens of these methods, as (folder, model).

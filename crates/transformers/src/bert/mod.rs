@@ -6,6 +6,7 @@ mod input;
 mod layer;
 mod load;
 mod model;
+mod names;
 mod packing;
 mod save;
 

@@ -1,0 +1,125 @@
+"""The model families beside BERT: their tiny base models and the cases that show what is each one's own.
+
+BERT has the full matrix of methods (`cases.py`). Here a family has one case for each place that an adapter acts at.
+"""
+
+from dataclasses import dataclass, field
+
+import torch
+import transformers
+
+from cases import Case
+from common import generator
+
+#: What DESIGN calls one case a hook: a family that takes all of them lists just these.
+ENCODER_CASES = (
+    Case("double_seq_bn", "bottleneck", "double_seq_bn[reduction_factor=4]", flagship=True),
+    Case("seq_bn", "bottleneck", "seq_bn[reduction_factor=4]"),
+    Case("par_bn", "bottleneck", "par_bn[reduction_factor=4]"),
+    Case("seq_bn_inv", "invertible", "seq_bn_inv[reduction_factor=8]"),
+    Case("compacter", "compacter", "compacter[reduction_factor=4]"),
+    Case("prefix_tuning", "prefix_tuning", "prefix_tuning[prefix_length=5,bottleneck_size=6]"),
+    Case("prefix_tuning_flat", "prefix_tuning", "prefix_tuning_flat[prefix_length=5]"),
+    Case(
+        "lora_all",
+        "lora",
+        "lora[r=2,alpha=4,attn_matrices=['q','k','v'],intermediate_lora=True,output_lora=True]",
+    ),
+    Case("ia3", "ia3", "ia3[output_lora=True]"),
+    Case("dora", "dora", "dora[r=2]"),
+    Case("vera", "vera", "vera[r=4,leave_out=[0]]"),
+    Case("loreft", "reft", "loreft[r=2,dropout=0.0,layers=[1],prefix_positions=2,suffix_positions=1]"),
+    Case("mam", "mam", "prefix_tuning[prefix_length=4,bottleneck_size=6]|par_bn[reduction_factor=8]"),
+    Case(
+        "unipelt",
+        "unipelt",
+        "prefix_tuning[prefix_length=4,bottleneck_size=6,use_gating=True]|"
+        "seq_bn[reduction_factor=8,use_gating=True]|lora[r=2,alpha=3,use_gating=True]",
+    ),
+    Case("head_multilabel", "head", "lora[r=2]", dict(multilabel=True, num_labels=4)),
+)
+
+#: The configurations whose names and shapes of saved tensors are kept, for a model of `Family.wide`.
+NAMED = (
+    "seq_bn",
+    "double_seq_bn[cross_adapter=True]",
+    "seq_bn_inv",
+    "compacter",
+    "lora[attn_matrices=['q','k','v'],intermediate_lora=True,output_lora=True]",
+    "lora",
+    "ia3",
+    "lora[r=4,use_gating=True]",
+    "prefix_tuning[prefix_length=5,bottleneck_size=6]",
+    "prefix_tuning_flat[prefix_length=5]",
+    "prefix_tuning_flat[prefix_length=5,use_gating=True]",
+    "prompt_tuning[prompt_length=4]",
+    "vera",
+    "loreft",
+    "mtl_lora",
+    # Beyond these, for the numbers of their parameters.
+    "par_bn",
+    "compacter++",
+    "prefix_tuning",
+    "prefix_tuning_flat",
+    "mam",
+    "unipelt",
+    "prompt_tuning",
+    "dora",
+)
+
+
+@dataclass
+class Family:
+    """What the goldens of a family are made of."""
+
+    #: The names of its classes in Transformers start with this.
+    classes: str
+    #: The configuration of the tiny model that the cases run on.
+    tiny: dict
+    #: That of the wider one whose tensors are named and counted.
+    wide: dict
+    cases: tuple
+    #: Parts of the names of the static classification head's modules.
+    static_head: tuple
+    #: Dropouts, to be zero.
+    dropouts: tuple
+    token_types: bool = False
+    #: The label of the static head for each index.
+    labels: dict = field(default_factory=lambda: {"bad": 0, "fine": 1, "good": 2})
+
+    def config(self, **sizes):
+        """A configuration without dropout."""
+        config_class = getattr(transformers, f"{self.classes}Config")
+        return config_class(**dict.fromkeys(self.dropouts, 0.0), **sizes)
+
+    def batch(self, padding=True):
+        """Four sentences of eleven tokens: full, right-padded, padded on both sides, and short; or all of them full."""
+        ids = torch.from_numpy(generator(self.classes, "input_ids").integers(1, self.tiny["vocab_size"], size=(4, 11)))
+        mask = torch.tensor(
+            [
+                [1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1],
+                [1, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0],
+                [0, 0, 1, 1, 1, 1, 1, 1, 1, 0, 0],
+                [1, 1, 1, 1, 0, 0, 0, 0, 0, 0, 0],
+            ]
+        )
+        mask = mask if padding else torch.ones_like(mask)
+        return {"input_ids": ids * mask, "attention_mask": mask}
+
+
+FAMILIES = {
+    "distilbert": Family(
+        classes="DistilBert",
+        tiny=dict(dim=32, n_layers=2, n_heads=4, hidden_dim=64, vocab_size=80, max_position_embeddings=40),
+        wide=dict(dim=128, n_layers=2, n_heads=4, hidden_dim=192, vocab_size=97, max_position_embeddings=64),
+        cases=(
+            *ENCODER_CASES,
+            # Eager attention fails with a prompt, and SDPA adds 1 to the scores of a prompt's positions beside padding.
+            Case(
+                "prompt_tuning", "prompt_tuning", "prompt_tuning[prompt_length=4]", attention="sdpa", padding=False
+            ),
+        ),
+        static_head=("pre_classifier.", "classifier."),
+        dropouts=("dropout", "attention_dropout", "seq_classif_dropout", "qa_dropout"),
+    ),
+}

@@ -1,0 +1,162 @@
+"""Generates the goldens of the model families beside BERT: `families/` beside the other goldens.
+
+    python tests/python/make_family_goldens.py --output target/goldens
+
+Each family has a folder with
+
+    models/tiny/        a base model, and in hidden.safetensors its hidden states of a batch with padding and one without
+    models/with_head/   the same base model as Hugging Face's class for sequence classification saves it
+    cases/              one adapter and head each, as in the folder `cases` of BERT
+    static/             an adapter of that class (`adapters.init`), saved with its head, and the logits
+    names.json          the names, shapes and numbers of what the reference saves of each configuration, for a wider model
+
+Everything is computed on the CPU in float32 with every dropout at zero. Two runs write the same bytes.
+"""
+
+import argparse
+import os
+import shutil
+import sys
+import tempfile
+
+from common import folder_size, make_deterministic, normal, write_golden, write_json
+
+import adapters
+import torch
+import transformers
+from adapters import AdapterConfig, AutoAdapterModel
+from adapters.loading import AdapterLoader
+from torch import nn
+
+import reference
+from families import FAMILIES, NAMED
+
+
+def randomize(model, salt, std=0.25):
+    """Fills every parameter that is not an adapter's, the same for each name in each class."""
+    scales = {f"{name}.weight" for name, module in model.named_modules() if isinstance(module, nn.LayerNorm)}
+    base = model.base_model_prefix + "."
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            mean = 1.0 if name in scales else 0.0
+            parameter.copy_(normal(parameter.shape, salt, name.removeprefix(base), mean=mean, std=std))
+        for module in model.modules():
+            # A trained model has zeros there, too.
+            if isinstance(module, nn.Embedding) and module.padding_idx is not None:
+                module.weight[module.padding_idx].zero_()
+
+
+def write_models(name, family):
+    """The base model alone and with a head, and what it computes."""
+    config = family.config(**family.tiny)
+    model = getattr(transformers, f"{family.classes}Model")(config)
+    randomize(model, name)
+    model.save_pretrained("models/tiny")
+    labels = dict(label2id=family.labels, id2label={index: label for label, index in family.labels.items()})
+    with_head = getattr(transformers, f"{family.classes}ForSequenceClassification")(
+        family.config(**family.tiny, **labels)
+    )
+    randomize(with_head, name)
+    with_head.save_pretrained("models/with_head")
+
+    model_class = getattr(transformers, f"{family.classes}Model")
+    model = model_class.from_pretrained("models/tiny", attn_implementation="eager").eval()
+    tensors = {}
+    for prefix, padding in (("", True), ("full.", False)):
+        batch = family.batch(padding)
+        with torch.no_grad():
+            result = model(**batch, output_hidden_states=True)
+        tensors |= {f"{prefix}{key}": value for key, value in batch.items()}
+        tensors[f"{prefix}last_hidden_state"] = result.last_hidden_state
+        for index, hidden in enumerate(result.hidden_states):
+            tensors[f"{prefix}hidden_states.{index}"] = hidden
+    write_golden("models/tiny/hidden.safetensors", tensors)
+
+
+def write_cases(family):
+    index, problems = [], []
+    os.makedirs("cases")
+    for case in family.cases:
+        batch = family.batch(case.padding)
+        facts = reference.run("tiny", case, os.path.join("cases", case.name), batch)
+        if facts["reload"] > 1e-6:
+            problems.append(f"{case.name}: comes back changed by {facts['reload']:.1e}")
+        index.append({"folder": case.name, "model": "tiny", "method": case.method, "config": case.config})
+    write_json(os.path.join("cases", "index.json"), index)
+    return problems
+
+
+def write_static(name, family):
+    """An adapter and the head of Hugging Face's own class; the logits are those of a model with named heads."""
+    model_class = getattr(transformers, f"{family.classes}ForSequenceClassification")
+    model = model_class.from_pretrained("models/with_head", attn_implementation="eager")
+    adapters.init(model)
+    model.add_adapter("static", config="seq_bn[reduction_factor=4]")
+    with torch.no_grad():
+        for parameter_name, parameter in model.named_parameters():
+            if ".adapters." in parameter_name:
+                parameter.copy_(normal(parameter.shape, name, "static", parameter_name, std=0.25))
+    model.set_active_adapters("static")
+    model.eval()
+    os.makedirs("static")
+    model.save_adapter("static/adapter", "static", with_head=True)
+    batch = family.batch()
+    with torch.no_grad():
+        logits = model(**batch).logits
+    named = AutoAdapterModel.from_pretrained("models/tiny", attn_implementation="eager")
+    loaded = named.load_adapter("static/adapter", set_active=True)
+    assert loaded in named.heads, f"{name}: the reference did not take the head"
+    named.eval()
+    with torch.no_grad():
+        read = named(**batch).logits
+    torch.testing.assert_close(read, logits, atol=1e-5, rtol=1e-5)
+    write_golden("static/golden.safetensors", dict(batch, logits=read))
+
+
+def describe(family, config):
+    """The tensors that the reference saves of a configuration, and the number of its parameters, each once."""
+    model = getattr(adapters, f"{family.classes}AdapterModel")(family.config(**family.wide))
+    model.add_adapter("x", AdapterConfig.load(config))
+    with tempfile.TemporaryDirectory() as folder:
+        model.save_adapter(folder, "x", use_safetensors=False)
+        saved = torch.load(os.path.join(folder, "pytorch_adapter.bin"), weights_only=True)
+    belongs = AdapterLoader(model).filter_func("x")
+    held = {id(parameter): parameter for name, parameter in model.named_parameters(remove_duplicate=False) if belongs(name)}
+    return {
+        "tensors": {name: list(tensor.shape) for name, tensor in saved.items()},
+        "parameters": sum(parameter.numel() for parameter in held.values()),
+    }
+
+
+def write_names(family):
+    family.config(**family.wide).save_pretrained(".")
+    os.rename("config.json", "names_config.json")
+    write_json("names.json", {config: describe(family, config) for config in NAMED})
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--output", required=True, help="the folder of goldens; its `families/` is replaced")
+    root = os.path.join(parser.parse_args().output, "families")
+    shutil.rmtree(root, ignore_errors=True)
+    os.makedirs(root)
+    # The reference writes the base model's path into its files: a relative one is the same everywhere.
+    os.chdir(root)
+    make_deterministic()
+    problems = []
+    for name, family in FAMILIES.items():
+        os.makedirs(name)
+        os.chdir(name)
+        write_models(name, family)
+        problems += [f"{name}: {problem}" for problem in write_cases(family)]
+        write_static(name, family)
+        write_names(family)
+        os.chdir("..")
+        print(f"{name}: {len(family.cases)} cases, {folder_size(name) / 1e6:.2f} MB")
+    for problem in problems:
+        print(f"unexpected: {problem}", file=sys.stderr)
+    return 1 if problems else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
