@@ -19,7 +19,7 @@ from safetensors.torch import load_file, save_file
 HERE = os.path.dirname(os.path.abspath(__file__))
 UNPACKED = tempfile.TemporaryDirectory()
 GOLDENS = UNPACKED.name
-for archive in ("models", "cases"):
+for archive in ("models", "cases", "distilbert"):
     with tarfile.open(os.path.join(os.path.dirname(HERE), "goldens", f"{archive}.tar.xz")) as file:
         file.extractall(GOLDENS, filter="data")
 CASES = [
@@ -29,13 +29,18 @@ CASES = [
     "tiny-a__prompt_tuning",
     "tiny-a__seq_bn_ln_both",
     "tiny-b__head_pooler",
+    "distilbert/lora_all",
+    "distilbert/mam",
+    "distilbert/prompt_tuning",
 ]
 
 
 def prepare(directory, case, head_apart=False):
     """A subfolder as the Rust program writes it, made of a golden."""
-    source = os.path.join(GOLDENS, "cases", case)
-    folder = os.path.join(directory, case)
+    family, _, case = case.rpartition("/")
+    root = os.path.join(GOLDENS, "families", family) if family else GOLDENS
+    source = os.path.join(root, "cases", case)
+    folder = os.path.join(directory, f"{family}{case}")
     os.makedirs(os.path.join(folder, "adapter"))
     for name in ("adapter_config.json", "adapter.safetensors", "pytorch_adapter.bin"):
         if os.path.exists(os.path.join(source, name)):
@@ -46,9 +51,15 @@ def prepare(directory, case, head_apart=False):
         shutil.copy(os.path.join(source, name), head)
     golden = load_file(os.path.join(source, "golden.safetensors"))
     names = ("input_ids", "attention_mask", "token_type_ids", "logits")
-    save_file({name: golden[name] for name in names}, os.path.join(folder, "expected.safetensors"))
+    expected = {name: golden[name] for name in names if name in golden}
+    save_file(expected, os.path.join(folder, "expected.safetensors"))
+    with open(os.path.join(source, "case.json")) as file:
+        about = json.load(file)
     with open(os.path.join(folder, "model.txt"), "w") as file:
-        file.write(os.path.join(GOLDENS, "models", case.split("__")[0]) + "\n")
+        file.write(os.path.join(root, "models", about["model"]) + "\n")
+    if "attention" in about:
+        with open(os.path.join(folder, "attention.txt"), "w") as file:
+            file.write(about["attention"] + "\n")
     return folder
 
 
