@@ -11,7 +11,7 @@ import transformers
 from cases import Case
 from common import generator
 
-#: What DESIGN calls one case a hook: a family that takes all of them lists just these.
+#: One case for each place that an adapter acts at in an encoder.
 ENCODER_CASES = (
     Case("double_seq_bn", "bottleneck", "double_seq_bn[reduction_factor=4]", flagship=True),
     Case("seq_bn", "bottleneck", "seq_bn[reduction_factor=4]"),
@@ -39,7 +39,7 @@ ENCODER_CASES = (
     Case("head_multilabel", "head", "lora[r=2]", dict(multilabel=True, num_labels=4)),
 )
 
-#: The configurations whose names and shapes of saved tensors are kept, for a model of `Family.wide`.
+#: The configurations of which the names and shapes of the saved tensors are kept, for a model of `Family.wide`.
 NAMED = (
     "seq_bn",
     "double_seq_bn[cross_adapter=True]",
@@ -56,7 +56,7 @@ NAMED = (
     "vera",
     "loreft",
     "mtl_lora",
-    # Beyond these, for the numbers of their parameters.
+    # These for the numbers of their parameters.
     "par_bn",
     "compacter++",
     "prefix_tuning",
@@ -70,7 +70,7 @@ NAMED = (
 
 @dataclass
 class Family:
-    """What the goldens of a family are made of."""
+    """A family: its tiny models and its cases."""
 
     #: The names of its classes in Transformers start with this.
     classes: str
@@ -79,12 +79,9 @@ class Family:
     #: That of the wider one whose tensors are named and counted.
     wide: dict
     cases: tuple
-    #: Parts of the names of the static classification head's modules.
-    static_head: tuple
     #: Dropouts, to be zero.
     dropouts: tuple
-    token_types: bool = False
-    #: The label of the static head for each index.
+    #: The labels of the static head, with their numbers.
     labels: dict = field(default_factory=lambda: {"bad": 0, "fine": 1, "good": 2})
 
     def config(self, **sizes):
@@ -93,13 +90,13 @@ class Family:
         return config_class(**dict.fromkeys(self.dropouts, 0.0), **sizes)
 
     def batch(self, padding=True):
-        """Four sentences of eleven tokens: full, right-padded, padded on both sides, and short; or all of them full."""
+        """Four sentences of at most eleven tokens, padded on the right; or all of them full."""
         ids = torch.from_numpy(generator(self.classes, "input_ids").integers(1, self.tiny["vocab_size"], size=(4, 11)))
         mask = torch.tensor(
             [
                 [1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1],
                 [1, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0],
-                [0, 0, 1, 1, 1, 1, 1, 1, 1, 0, 0],
+                [1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 0],
                 [1, 1, 1, 1, 0, 0, 0, 0, 0, 0, 0],
             ]
         )
@@ -119,7 +116,6 @@ FAMILIES = {
                 "prompt_tuning", "prompt_tuning", "prompt_tuning[prompt_length=4]", attention="sdpa", padding=False
             ),
         ),
-        static_head=("pre_classifier.", "classifier."),
         dropouts=("dropout", "attention_dropout", "seq_classif_dropout", "qa_dropout"),
     ),
 }
