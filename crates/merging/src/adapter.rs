@@ -9,25 +9,25 @@ use crate::mask::{self, Masks};
 use crate::names::{Key, Parameters, bit_equal};
 use crate::{MergeError, Strategy, check, combine, svd};
 
-/// Makes one adapter of several, each with its weight, as folders without a model.
+/// Merges several adapters, each with a weight, into one. Inputs and result are folders; no model is needed.
 ///
-/// All must be for one base model, and configured alike. Allowed to differ are: the names; what matters in training
-/// only (dropout, initialisation); the rank of LoRA for [`Strategy::LoraDeltaWSvd`], and there and for TIES and DARE
-/// its `alpha`, since each adapter's factor `alpha / r` counts as part of its weight. The configuration is the first
-/// one's; after the decomposition with the new rank, and the `alpha` that keeps the first one's `alpha / r`. (The
-/// reference keeps `alpha` itself, so that there the update becomes larger or smaller with the new rank; the matrices
-/// are the same.)
+/// All inputs must be for the same base model and have the same configuration, except for their names, settings that
+/// only matter in training (dropout, initialization), LoRA's rank with [`Strategy::LoraDeltaWSvd`], and LoRA's `alpha`
+/// with this strategy, TIES and DARE, where each adapter's factor `alpha / r` counts as part of its weight. The result
+/// has the first adapter's configuration. After the decomposition it has the new rank, and the `alpha` that keeps the
+/// first adapter's `alpha / r`. (The reference keeps `alpha` itself, so that the update grows or shrinks with the new
+/// rank; the matrices are the same.)
 ///
-/// A negative weight in [`Strategy::Linear`] does not subtract the update of a LoRA, because it multiplies both of its
-/// matrices; the result's `notes` then say so.
+/// A negative weight in [`Strategy::Linear`] does not subtract the update of a LoRA, because it multiplies both
+/// matrices. The `notes` of the result report this.
 ///
-/// An input of weight 0 has no part in the first three strategies, and in [`Strategy::Linear`] one of
-/// weight 1 among them comes out bit for bit.
+/// The first three strategies ignore inputs of weight 0. If all weights but one are 0 and that one is 1,
+/// [`Strategy::Linear`] returns its input bit for bit.
 ///
 /// # Errors
-/// If there are no inputs; if a weight is not finite, or the weights cancel each other where they are normalised; if a
-/// density or rank is out of its range; if the adapters differ in their base model, their configuration or their
-/// tensors; if the strategy cannot merge the method.
+/// If there are no inputs; if a weight is not finite, or weights to be normalized sum to 0; if a density or rank is out
+/// of range; if the adapters differ in their base model, configuration or tensors; if the strategy cannot merge the
+/// method.
 pub fn merge_folders(
     inputs: &[(AdapterFolder, f64)],
     strategy: &Strategy,
@@ -59,7 +59,7 @@ pub(crate) fn merge_with_masks(
         check::model(&first.meta, &other.meta)?;
         check::config(first, other, strategy)?;
     }
-    // One adapter as it is needs no arithmetic that its method might not allow.
+    // A copy needs no arithmetic that the method might not allow.
     let copied = matches!(strategy, Strategy::Linear { .. }) && alone(&weights);
     if !copied {
         check::methods(&first.config, strategy)?;
@@ -134,7 +134,7 @@ fn same_keys(parameters: &[Parameters]) -> Result<(), MergeError> {
     Ok(())
 }
 
-/// An error if a tensor, whose path is for people, of this adapter holds what is not finite.
+/// Returns an error if a tensor of this adapter holds infinities or NaN. The path is the one to report.
 fn finite(path: &str, name: &str, tensor: &RawTensor) -> Result<(), MergeError> {
     if tensor.values.iter().all(|value| value.is_finite()) {
         return Ok(());
@@ -144,9 +144,9 @@ fn finite(path: &str, name: &str, tensor: &RawTensor) -> Result<(), MergeError> 
 
 /// LoRA's factors `alpha / r`.
 struct Scale {
-    /// That of the result.
+    /// The factor of the result.
     result: f64,
-    /// Those of the inputs, in its measure: what is put into their weights.
+    /// The factors of the inputs, relative to that of the result: they go into the weights.
     relative: Vec<f64>,
 }
 
@@ -187,7 +187,7 @@ struct Merging<'a> {
 }
 
 impl<'a> Merging<'a> {
-    /// Merges a parameter, and what can only be merged together with it.
+    /// Merges a parameter, together with those that can only be merged with it.
     fn parameter(&self, key: &Key, values: &mut BTreeMap<Key, RawTensor>) -> Result<(), MergeError> {
         if let Strategy::LoraDeltaWSvd { rank, .. } = *self.strategy
             && key.container == "loras"
@@ -208,7 +208,7 @@ impl<'a> Merging<'a> {
         Ok(())
     }
 
-    /// Whether an input has a part in the result.
+    /// Whether an input contributes to the result.
     fn counts(&self, input: usize) -> bool {
         self.strategy.sparsifies() || self.weights[input] != 0.0
     }
@@ -252,7 +252,7 @@ impl<'a> Merging<'a> {
         })
     }
 
-    /// A frozen parameter, which must be the same in all.
+    /// A frozen parameter, which must be the same in all inputs.
     fn frozen(&self, key: &Key, tensors: &[&RawTensor]) -> Result<Vec<f32>, MergeError> {
         let mut counting = tensors.iter().enumerate().filter(|(input, _)| self.counts(*input));
         let Some((first, tensor)) = counting.next() else {
@@ -297,25 +297,25 @@ impl<'a> Merging<'a> {
         combine::drop_and_rescale(task, &mask, density);
     }
 
-    /// Takes the task vectors, thins each out, combines them, and adds where they started.
+    /// Sparsifies the task vectors, combines them, and adds the values before training.
     fn sparse(
         &self,
         key: &Key,
         values: &[&[f32]],
-        thin: impl Fn(usize, &mut Vec<f64>),
+        sparsify: impl Fn(usize, &mut Vec<f64>),
         combine: impl Fn(&[Vec<f64>], &[f64]) -> Vec<f64>,
     ) -> Vec<f32> {
         let start = self.start(key);
         let mut tasks: Vec<Vec<f64>> =
             values.iter().map(|values| values.iter().map(|value| f64::from(*value) - start).collect()).collect();
         for (input, task) in tasks.iter_mut().enumerate() {
-            thin(input, task);
+            sparsify(input, task);
         }
         let combined = combine(&tasks, &self.factor_weights(key));
         combined.into_iter().map(|value| (value + start) as f32).collect()
     }
 
-    /// What a parameter is before training: 1 for what multiplies, and else (about) 0.
+    /// A parameter's value before training: 1 if it is multiplicative, otherwise (about) 0.
     fn start(&self, key: &Key) -> f64 {
         let one = match (key.container, key.local.as_str()) {
             ("loras", "lora_B") => self.factor(key).is_none(),
@@ -338,8 +338,8 @@ impl<'a> Merging<'a> {
         }
     }
 
-    /// The weights of task vectors: those of LoRA's factors are such that their product has the adapter's weight and
-    /// factor, as in peft.
+    /// The weights of the task vectors. Those of LoRA's factors are chosen so that their product has the adapter's weight
+    /// and factor, as in PEFT.
     fn factor_weights(&self, key: &Key) -> Vec<f64> {
         let scaled = self.weights.iter().zip(&self.scale.relative).map(|(weight, scale)| weight * scale);
         match self.factor(key) {

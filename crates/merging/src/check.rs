@@ -1,4 +1,4 @@
-//! Whether adapters can be merged at all, and by this strategy.
+//! Checks that adapters can be merged, and by the given strategy.
 
 use burn_adapters_checkpoint::{AdapterFolder, FolderMeta};
 use burn_adapters_config::{
@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 
 use crate::{MergeError, Strategy};
 
-/// Whether the merged adapter can be called so: the name becomes a part of its parameters' paths.
+/// Checks the name of the merged adapter, which becomes part of its parameters' paths.
 pub(crate) fn name(name: &str) -> Result<(), MergeError> {
     if name.is_empty() || name.contains('.') || name.chars().any(char::is_control) {
         return Err(MergeError::BadName { name: name.to_owned() });
@@ -17,7 +17,7 @@ pub(crate) fn name(name: &str) -> Result<(), MergeError> {
     Ok(())
 }
 
-/// The weights, divided by their sum where the strategy asks for it.
+/// The weights, divided by their sum if the strategy normalizes.
 pub(crate) fn weights<'a>(
     inputs: impl Iterator<Item = (&'a str, f64)> + Clone,
     normalize: bool,
@@ -34,14 +34,14 @@ pub(crate) fn weights<'a>(
     }
     let sum: f64 = weights.clone().sum();
     let size: f64 = weights.clone().map(f64::abs).sum();
-    // What is left of weights that cancel is rounding.
+    // The sum of weights that cancel is only rounding error.
     if !sum.is_finite() || sum.abs() <= 1e-12 * size {
         return Err(MergeError::WeightSum { sum });
     }
     Ok(weights.map(|weight| weight / sum).collect())
 }
 
-/// Whether both are for one base model. What a folder does not say is no difference.
+/// Checks that both are for the same base model. A value that a folder lacks matches any other.
 pub(crate) fn model(first: &FolderMeta, other: &FolderMeta) -> Result<(), MergeError> {
     let differ = |what, a: Option<String>, b: Option<String>| match (a, b) {
         (Some(in_first), Some(in_other)) if in_first != in_other => {
@@ -56,14 +56,15 @@ pub(crate) fn model(first: &FolderMeta, other: &FolderMeta) -> Result<(), MergeE
     differ("the model", model_name(first), model_name(other))
 }
 
-/// The last part of the model's name: many models have moved into organisations, and some are folders.
+/// The last part of the model's name: many models have moved into organizations, and some are folders.
 fn model_name(meta: &FolderMeta) -> Option<String> {
     let name = meta.model_name.as_deref()?.trim_end_matches(['/', '\\']);
     let last = name.rsplit(['/', '\\']).next()?;
     (!last.is_empty()).then(|| last.to_owned())
 }
 
-/// Whether both adapters are configured alike, but for what matters in training only, and for what the strategy allows.
+/// Checks that both adapters have the same configuration, except for settings that only matter in training or that the
+/// strategy allows to differ.
 pub(crate) fn config(first: &AdapterFolder, other: &AdapterFolder, strategy: &Strategy) -> Result<(), MergeError> {
     let configs = [&first.config, &other.config].map(|config| essence(config, strategy));
     if configs[0] == configs[1] {
@@ -73,7 +74,7 @@ pub(crate) fn config(first: &AdapterFolder, other: &AdapterFolder, strategy: &St
     Err(MergeError::Config { first: first.meta.name.clone(), other: other.meta.name.clone(), differences })
 }
 
-/// What must be equal.
+/// The settings that must be equal.
 fn essence(config: &AdapterConfig, strategy: &Strategy) -> Vec<MethodConfig> {
     let single = config.methods().len() == 1;
     config.methods().iter().cloned().map(|method| essence_of(method, strategy, single)).collect()
@@ -99,7 +100,7 @@ fn essence_of(mut method: MethodConfig, strategy: &Strategy, single: bool) -> Me
             if matches!(strategy, Strategy::LoraDeltaWSvd { .. }) {
                 config.r = default.r;
             }
-            // These bring each adapter's factor into its weight.
+            // These strategies put each adapter's factor into its weight.
             if single && (strategy.sparsifies() || matches!(strategy, Strategy::LoraDeltaWSvd { .. })) && adds(config) {
                 config.alpha = default.alpha;
             }
@@ -143,7 +144,7 @@ fn differences(first: &[MethodConfig], other: &[MethodConfig]) -> Vec<String> {
     if found.is_empty() { whole() } else { found }
 }
 
-/// What differs in two dictionaries of the same keys, in words.
+/// The differences between two dictionaries with the same keys, in words.
 pub(crate) fn json_differences(a: &Map<String, Value>, b: &Map<String, Value>) -> Vec<String> {
     let differing = a.iter().filter(|(key, value)| b.get(*key) != Some(value));
     let words = |(key, value): (&String, &Value)| {
@@ -153,7 +154,7 @@ pub(crate) fn json_differences(a: &Map<String, Value>, b: &Map<String, Value>) -
     differing.map(words).collect()
 }
 
-/// What a negative weight does where it multiplies two factors of one product: the sign cancels.
+/// Notes on negative weights that multiply both factors of a product, so that the sign cancels.
 pub(crate) fn cancelled_signs<'a>(
     config: &AdapterConfig,
     inputs: impl Iterator<Item = (&'a str, f64)>,
@@ -175,19 +176,19 @@ pub(crate) fn cancelled_signs<'a>(
     };
     let note = |(name, weight): (&str, f64)| {
         format!(
-            "`{name}` has the negative weight {weight}, but `linear` multiplies {factors}, with it; the signs cancel in \
-             their product, so that the update of `{name}` is added with the factor {:.3}, not subtracted{instead}",
+            "`{name}` has the negative weight {weight}, but `linear` multiplies {factors}, by it. The signs cancel in \
+             their product: the update of `{name}` is added with the factor {:.3}, not subtracted{instead}",
             weight * weight
         )
     };
     inputs.filter(|(_, weight)| *weight < 0.0).map(note).collect()
 }
 
-/// Whether the strategy can merge what the configuration says.
+/// Checks that the strategy can merge the configured methods.
 pub(crate) fn methods(config: &AdapterConfig, strategy: &Strategy) -> Result<(), MergeError> {
     let lora_only = matches!(strategy, Strategy::LoraLinearOnlyNegateB { .. } | Strategy::LoraDeltaWSvd { .. });
     if lora_only && config.methods().len() > 1 {
-        return Err(unsupported(strategy, "a union", "it is for LoRA alone; take `linear`"));
+        return Err(unsupported(strategy, "a union", "it is for LoRA only; use `linear`"));
     }
     config.methods().iter().try_for_each(|method| self::method(method, strategy, lora_only))
 }
@@ -202,7 +203,7 @@ fn method(method: &MethodConfig, strategy: &Strategy, lora_only: bool) -> Result
              adapter's own, and combining those entry by entry gives no projection with orthonormal rows; train \
              `noreft` or `direft` to merge them, or average the adapters' outputs with `Average`",
         ),
-        _ if lora_only => refuse("other methods than LoRA", "there are no matrices A and B; take `linear`"),
+        _ if lora_only => refuse("other methods than LoRA", "they have no matrices A and B; use `linear`"),
         _ => Ok(()),
     }
 }
@@ -213,22 +214,22 @@ fn lora(config: &LoraConfig, strategy: &Strategy, lora_only: bool) -> Result<(),
         return Ok(());
     }
     if is_vera(config) {
-        return refuse("VeRA", "its matrices are frozen, and shared by all layers; take `linear`");
+        return refuse("VeRA", "its matrices are frozen and shared by all layers; use `linear`");
     }
     if config.use_dora {
         return refuse(
             "DoRA",
-            "its magnitudes start at the norms of the base model's weights, which are not in the folder; take `linear`",
+            "its magnitudes start at the norms of the base model's weights, which are not in the folder; use `linear`",
         );
     }
     if lora_only && config.mtl.is_some() {
-        return refuse("MTL-LoRA", "its update is not B A alone; take `linear`");
+        return refuse("MTL-LoRA", "its update is not just B A; use `linear`");
     }
     if lora_only && config.use_gating {
-        return refuse("LoRA with gates", "its update is not B A alone; take `linear`");
+        return refuse("LoRA with gates", "its update is not just B A; use `linear`");
     }
     if matches!(strategy, Strategy::LoraDeltaWSvd { .. }) && !adds(config) {
-        return refuse("(IA)³", "its vectors are no matrices of a lower rank; take `linear`");
+        return refuse("(IA)³", "its vectors are not low-rank matrices; use `linear`");
     }
     Ok(())
 }

@@ -1,8 +1,8 @@
-//! What is done to the values of one parameter.
+//! Operations on the values of one parameter.
 
 use crate::MajoritySign;
 
-/// `Σ wᵢ θᵢ`. What has the weight 0 does not count at all, so that the weights (1, 0) give the first bit for bit.
+/// `Σ wᵢ θᵢ`. Inputs of weight 0 are skipped, so that the weights (1, 0) return the first input bit for bit.
 pub(crate) fn linear(tensors: &[&[f32]], weights: &[f64]) -> Vec<f32> {
     let mut counting = tensors.iter().zip(weights).filter(|(_, weight)| **weight != 0.0);
     let Some((first, weight)) = counting.next() else {
@@ -23,7 +23,7 @@ pub(crate) fn sum(tasks: &[Vec<f64>], weights: &[f64]) -> Vec<f64> {
     (0..count).map(|at| tasks.iter().zip(weights).map(|(task, weight)| weight * task[at]).sum()).collect()
 }
 
-/// Keeps the `⌊density · n⌋` values that are largest in magnitude, the earlier of two equal ones; the others become 0.
+/// Keeps the `⌊density · n⌋` values of the largest magnitude (the earlier of two equal ones) and sets the others to 0.
 pub(crate) fn trim(task: &mut [f64], density: f64) {
     if density >= 1.0 {
         return;
@@ -36,15 +36,15 @@ pub(crate) fn trim(task: &mut [f64], density: f64) {
     }
 }
 
-/// Keeps what the mask says, divided by the density.
+/// Keeps the values where the mask is true, divided by the density.
 pub(crate) fn drop_and_rescale(task: &mut [f64], mask: &[bool], density: f64) {
     for (value, keep) in task.iter_mut().zip(mask) {
         *value = if *keep { *value / density } else { 0.0 };
     }
 }
 
-/// The mean of `wᵢ τᵢ` over the task vectors that have the elected sign, place by place. Weights have no part in the
-/// election, as in peft.
+/// The mean of `wᵢ τᵢ` over the task vectors that have the elected sign, element by element. Weights do not count in
+/// the election, as in PEFT.
 pub(crate) fn elect(tasks: &[Vec<f64>], weights: &[f64], majority_sign: MajoritySign) -> Vec<f64> {
     let count = tasks.first().map_or(0, Vec::len);
     let elected = |at: usize| {

@@ -1,4 +1,4 @@
-//! What can go wrong in merging.
+//! Merge errors.
 
 use thiserror::Error;
 
@@ -6,10 +6,10 @@ use thiserror::Error;
 #[derive(Debug, Clone, PartialEq, Error)]
 #[non_exhaustive]
 pub enum MergeError {
-    /// Nothing to merge.
+    /// There are no inputs.
     #[error("nothing to merge: give at least one adapter or head")]
     NoInputs,
-    /// A new name that cannot be a part of a parameter's path.
+    /// A name that cannot be part of a parameter's path.
     #[error(
         "`{}` cannot name the merged adapter: a name must not be empty or hold a dot or a control character",
         name.escape_debug()
@@ -18,15 +18,15 @@ pub enum MergeError {
         /// The name.
         name: String,
     },
-    /// As many weights as inputs are needed.
-    #[error("{inputs} to merge, but {weights} weights: give one weight for each")]
+    /// The number of weights differs from the number of inputs.
+    #[error("found {inputs} inputs, but {weights} weights: give one weight per input")]
     WeightCount {
         /// The number of adapters or heads.
         inputs: usize,
         /// The number of weights.
         weights: usize,
     },
-    /// A weight that is no finite number.
+    /// A weight that is infinite or NaN.
     #[error("the weight of `{name}` is {weight}: expected a finite number")]
     Weight {
         /// The adapter or head.
@@ -34,13 +34,15 @@ pub enum MergeError {
         /// Its weight.
         weight: f64,
     },
-    /// Weights that cannot be normalised.
-    #[error("the weights sum to {sum}, so they cannot be divided by their sum: do not normalise them, or change them")]
+    /// Weights that cannot be normalized.
+    #[error(
+        "the weights sum to {sum}, so they cannot be divided by their sum: turn normalization off, or change the weights"
+    )]
     WeightSum {
         /// Their sum.
         sum: f64,
     },
-    /// A density that is out of its range.
+    /// A density outside its range.
     #[error("the density is {found}: expected a number above 0 and at most 1")]
     Density {
         /// The density.
@@ -49,13 +51,13 @@ pub enum MergeError {
     /// A rank of 0.
     #[error("the rank of the merged LoRA is 0: expected 1 or more")]
     ZeroRank,
-    /// A rank that a matrix cannot have.
-    #[error("the rank of the merged LoRA is {rank}, but the update at `{module}` is {rows} × {columns}: at most {}",
+    /// A rank above that of the update.
+    #[error("the rank of the merged LoRA is {rank}, but the update at `{module}` is {rows} × {columns}: expected at most {}",
         (*rows).min(*columns))]
     Rank {
-        /// The rank that was asked for.
+        /// The requested rank.
         rank: usize,
-        /// Where.
+        /// The module that the update belongs to.
         module: String,
         /// The rows of the update.
         rows: usize,
@@ -64,8 +66,8 @@ pub enum MergeError {
     },
     /// Adapters or heads of different base models.
     #[error(
-        "`{first}` and `{other}` are for different base models: {what} is {in_first} in the one and {in_other} in \
-        the other"
+        "`{first}` and `{other}` are for different base models: {what} is {in_first} in the first and {in_other} in \
+        the second"
     )]
     Model {
         /// The first.
@@ -74,9 +76,9 @@ pub enum MergeError {
         other: String,
         /// `the model type`, `the hidden size` or `the model`.
         what: &'static str,
-        /// What the first says.
+        /// Its value in the first.
         in_first: String,
-        /// What the other says.
+        /// Its value in the other.
         in_other: String,
     },
     /// Different configurations.
@@ -86,7 +88,7 @@ pub enum MergeError {
         first: String,
         /// The one that differs.
         other: String,
-        /// Each difference in words.
+        /// The differences, one a sentence.
         differences: Vec<String>,
     },
     /// Heads for different labels.
@@ -101,20 +103,21 @@ pub enum MergeError {
         /// The other's.
         in_other: Vec<String>,
     },
-    /// A method that a strategy cannot do.
+    /// A method that the strategy cannot merge.
     #[error("`{strategy}` cannot merge {method}: {reason}")]
     Unsupported {
         /// The strategy.
         strategy: &'static str,
         /// The method.
         method: &'static str,
-        /// Why, and what can.
+        /// The reason, and the strategy that can.
         reason: &'static str,
     },
-    /// What is random, not trained, and multiplied with what is trained must be the same.
+    /// A frozen random tensor that differs between inputs. Trained parameters are multiplied with it, so that they only
+    /// have a meaning together.
     #[error(
-        "the frozen tensor `{tensor}` is another one in `{first}` and in `{other}`: what was trained with the one \
-        means nothing with the other; train them from the same seed (`init_weights_seed`) to merge them"
+        "the frozen tensor `{tensor}` differs between `{first}` and `{other}`: parameters trained with one are meaningless \
+        with the other; train both adapters with the same seed (`init_weights_seed`) to merge them"
     )]
     Frozen {
         /// The tensor, without the adapter's name.
@@ -124,17 +127,17 @@ pub enum MergeError {
         /// The one that differs.
         other: String,
     },
-    /// A tensor that one has and another has not.
+    /// A tensor that only one of two inputs has.
     #[error("`{with}` has the tensor `{tensor}`, but `{without}` does not")]
     Missing {
         /// The tensor, without the adapter's name.
         tensor: String,
-        /// Who has it.
+        /// The input that has it.
         with: String,
-        /// Who has not.
+        /// The input that lacks it.
         without: String,
     },
-    /// A tensor of different shapes.
+    /// A tensor whose shape differs between inputs.
     #[error("the tensor `{tensor}` has shape {in_first:?} in `{first}`, but {in_other:?} in `{other}`")]
     Shape {
         /// The tensor, without the adapter's name.
@@ -148,48 +151,50 @@ pub enum MergeError {
         /// The other's.
         in_other: Vec<usize>,
     },
-    /// A tensor of another shape than its method has.
+    /// A tensor whose shape is not the one that its method has.
     #[error("the tensor `{tensor}` of `{name}` has shape {found:?}: expected {expected}")]
     Malformed {
         /// The tensor.
         tensor: String,
-        /// Whose.
+        /// The adapter or head.
         name: String,
         /// Its shape, or the number of values that it has.
         found: Vec<usize>,
-        /// What it should be.
+        /// The expected shape, in words.
         expected: String,
     },
-    /// One parameter under two names, with two values.
-    #[error("the tensors `{first}` and `{second}` of `{name}` are one parameter, but differ")]
+    /// One parameter stored under two names with different values.
+    #[error("the tensors `{first}` and `{second}` of `{name}` are the same parameter, but their values differ")]
     Disagreement {
-        /// Whose.
+        /// The adapter or head.
         name: String,
-        /// The one name.
+        /// One name.
         first: String,
-        /// The other.
+        /// The other name.
         second: String,
     },
-    /// A tensor that is no adapter's or head's of this name.
-    #[error("the tensor `{tensor}` is none of `{name}`: its name does not contain that of the adapter or head")]
+    /// A tensor that does not belong to the adapter or head of this name.
+    #[error(
+        "the tensor `{tensor}` does not belong to `{name}`: its name does not contain the name of the adapter or head"
+    )]
     Stray {
         /// The tensor.
         tensor: String,
         /// The adapter or head.
         name: String,
     },
-    /// A tensor with infinities or NaN in it, before or after merging.
-    #[error("the tensor `{tensor}` of `{name}` holds a value that is not finite")]
+    /// A tensor that holds infinities or NaN, before or after merging.
+    #[error("the tensor `{tensor}` of `{name}` holds a value that is infinite or NaN")]
     NotFinite {
         /// The tensor.
         tensor: String,
-        /// Whose; that of the result, if the weights made it so.
+        /// The adapter or head: the result's name if the weights caused it.
         name: String,
     },
-    /// The decomposition of a matrix failed.
-    #[error("the singular value decomposition of the update at `{module}` does not converge")]
+    /// The decomposition of an update failed.
+    #[error("the singular value decomposition of the update at `{module}` did not converge")]
     Svd {
-        /// Where.
+        /// The module that the update belongs to.
         module: String,
     },
 }

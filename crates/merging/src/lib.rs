@@ -1,10 +1,10 @@
-//! Several trained adapters made into one, of their files alone: averages and task arithmetic, the decomposition of
+//! Merging of trained adapters into one, from their files alone: averages and task arithmetic, the decomposition of
 //! LoRA's updates, TIES and DARE.
 //!
-//! A merged adapter costs no more to run than one. What it can do depends on how well the inputs agree; they must be
-//! trained on the same base model and configured alike. [`merge_folders`] takes folders as
-//! [`AdapterFolder::read`](burn_adapters_checkpoint::AdapterFolder::read) gives them, and the result is written with
-//! [`AdapterFolder::write`](burn_adapters_checkpoint::AdapterFolder::write); no model is needed.
+//! A merged adapter costs no more to run than a single one. Its quality depends on how well the inputs agree. They must
+//! be trained on the same base model and have the same configuration. [`merge_folders`] takes folders as
+//! [`AdapterFolder::read`](burn_adapters_checkpoint::AdapterFolder::read) returns them, and
+//! [`AdapterFolder::write`](burn_adapters_checkpoint::AdapterFolder::write) writes the result; no model is needed.
 //!
 //! ```
 //! use burn_adapters_checkpoint::{AdapterFolder, SaveOptions, save_adapter};
@@ -33,33 +33,33 @@
 //! # Strategies
 //!
 //! *Averages and task arithmetic* ([`Strategy::Linear`]; Ilharco et al., 2023, <https://arxiv.org/abs/2212.04089>):
-//! `θ = Σ wᵢ θᵢ` over all parameters, for every method. With positive weights of the sum 1 an average; with weights of
-//! either sign, not normalised, tasks are added and taken away.
+//! `θ = Σ wᵢ θᵢ` over all parameters, for every method. Positive weights that sum to 1 give an average; signed weights
+//! that are not normalized add and subtract tasks.
 //!
 //! *LoRA, negating only B* ([`Strategy::LoraLinearOnlyNegateB`]; Zhang et al., 2023,
-//! <https://arxiv.org/abs/2306.14870>): `A = Σ |wᵢ| Aᵢ`, `B = Σ wᵢ Bᵢ`. With the weight −1 on both factors their
-//! product would not change its sign.
+//! <https://arxiv.org/abs/2306.14870>): `A = Σ |wᵢ| Aᵢ`, `B = Σ wᵢ Bᵢ`. A weight of −1 on both factors would not
+//! change the sign of their product.
 //!
 //! *LoRA, the product* ([`Strategy::LoraDeltaWSvd`]): neither of these is the sum of the updates
-//! `ΔWᵢ = (αᵢ / rᵢ) Bᵢ Aᵢ`, for a product of sums has mixed terms. Here `Σ wᵢ ΔWᵢ` itself is taken, and its nearest
-//! matrix of a rank `k` (Eckart and Young): with `Σ wᵢ ΔWᵢ ≈ U Σ Vᵀ`, `A = Vᵀ` and `B = U Σ`, of the `k` largest
-//! singular values. With `k = Σ rᵢ` nothing is lost.
+//! `ΔWᵢ = (αᵢ / rᵢ) Bᵢ Aᵢ`, because a product of sums has mixed terms. This strategy computes the matrix of rank `k`
+//! nearest to `Σ wᵢ ΔWᵢ` (Eckart and Young): with `Σ wᵢ ΔWᵢ ≈ U Σ Vᵀ` of the `k` largest singular values, `A = Vᵀ` and
+//! `B = U Σ`. With `k = Σ rᵢ` nothing is lost.
 //!
-//! *TIES* ([`Strategy::Ties`]; Yadav et al., 2023, <https://arxiv.org/abs/2306.01708>): of each task vector `τᵢ` keep
-//! the `density · n` values of the largest magnitude in each tensor; elect for each place the sign of `Σ τᵢ`; take the
-//! mean of `wᵢ τᵢ` over those that have this sign there.
+//! *TIES* ([`Strategy::Ties`]; Yadav et al., 2023, <https://arxiv.org/abs/2306.01708>): in each tensor of each task
+//! vector `τᵢ`, keep the `density · n` values of the largest magnitude; for each element, elect the sign of `Σ τᵢ`; take
+//! the mean of `wᵢ τᵢ` over the task vectors that have this sign there.
 //!
 //! *DARE* ([`Strategy::DareLinear`], [`Strategy::DareTies`]; Yu et al., 2023, <https://arxiv.org/abs/2311.03099>): each
-//! value of a task vector stays with the probability `density`, divided by it, and else becomes 0; then the sum of task
-//! arithmetic, or election and mean of TIES.
+//! element of a task vector is kept with probability `density` and divided by it, or else set to 0. Then follows the sum
+//! of task arithmetic, or the election and mean of TIES.
 //!
-//! TIES and DARE are for what training has changed, `τ = θ − θ₀`. For adapters the parameters themselves are the task
-//! vectors: they start at 0 or near it. What multiplies (the vectors of (IA)³, the gains of norms, scalings) starts at
-//! 1, and its task vector is the difference to 1. Prompts, and the embeddings of prefixes, start elsewhere, at values
-//! that no folder holds; they are taken as they are. Of LoRA's two factors each has the weight `√|wᵢ|`, and `A` the
-//! sign too, so that the product has the weight `wᵢ`, as in peft.
+//! TIES and DARE act on the change that training made, `τ = θ − θ₀`. An adapter's parameters start at or near 0, so that
+//! they are the task vectors themselves. Multiplicative parameters (the vectors of (IA)³, the gains of norms, scalings)
+//! start at 1, and their task vector is the difference from 1. Prompts and the embeddings of prefixes start at random
+//! values that no folder holds; they are used unchanged. Each of LoRA's two factors gets the weight `√|wᵢ|`, and `A`
+//! gets the sign too, so that the product has the weight `wᵢ`, as in PEFT.
 //!
-//! # What cannot be merged
+//! # Methods and strategies
 //!
 //! | method | strategies |
 //! |---|---|
@@ -67,11 +67,11 @@
 //! | (IA)³ | all but the product |
 //! | bottleneck, Compacter, prefix and prompt tuning, NoReFT, DiReFT, MTL-LoRA, unions | averages, TIES, DARE |
 //! | DoRA, VeRA, DVoRA | averages |
-//! | LoReFT | none: its orthogonal projections are no vector space |
+//! | LoReFT | none: orthogonal projections do not form a vector space |
 //!
-//! VeRA's frozen matrices, and the rule of a Compacter that is not trained, must be the same in all.
+//! VeRA's frozen matrices, and an untrained rule of a Compacter, must be identical in all inputs.
 //!
-//! Heads are averaged by [`merge_heads`].
+//! [`merge_heads`] averages heads.
 
 mod adapter;
 mod check;

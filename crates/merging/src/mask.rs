@@ -1,4 +1,4 @@
-//! Which values DARE keeps.
+//! The random masks of DARE.
 
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -6,12 +6,11 @@ use sha2::{Digest, Sha256};
 
 use crate::names::Key;
 
-/// Gives the mask of a parameter of an input: which of `count` values stay.
+/// Returns the mask of an input's parameter: which of `count` values are kept.
 pub(crate) type Masks<'a> = &'a dyn Fn(&Key, usize, usize) -> Vec<bool>;
 
-/// Each value stays with the probability `density`, on its own. The draw depends on the seed, the parameter's key and
-/// the number of the input alone: neither on names of adapters, nor on the order of tensors, nor on whether the file is of
-/// a class with heads.
+/// Keeps each value independently with probability `density`. The draw depends only on the seed, the parameter's key and
+/// the number of the input, not on names of adapters, the order of tensors, or whether the file is of a class with heads.
 pub(crate) fn random(seed: u64, density: f64, key: &Key, input: usize, count: usize) -> Vec<bool> {
     let mut hash = Sha256::new();
     hash.update(seed.to_le_bytes());

@@ -1,4 +1,4 @@
-//! The names of tensors, compared between adapters of different names.
+//! Names of tensors that can be compared between adapters of different names.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -24,7 +24,7 @@ const CONTAINERS: [&str; 8] = [
 /// what is left is the same in both, whatever the family calls its modules.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Key {
-    /// The path of the module that holds the method's modules, with its dot; empty for none.
+    /// The path of the module that holds the method's modules, with a final dot; may be empty.
     pub(crate) module: String,
     /// Such as `loras`.
     pub(crate) container: &'static str,
@@ -56,7 +56,7 @@ pub(crate) struct Parameters<'a> {
     pub(crate) adapter: &'a str,
     /// Each once, by key.
     pub(crate) by_key: BTreeMap<Key, &'a RawTensor>,
-    /// The path that the modules of all parameters start with, with its dot; empty for none.
+    /// The path that the modules of all parameters start with, with a final dot; may be empty.
     common: String,
     /// Every name that the file has, with its whole path, and the parameter that it stands for: where one is registered
     /// more than once, it has several.
@@ -92,13 +92,13 @@ impl<'a> Parameters<'a> {
         Ok(parameters)
     }
 
-    /// The name of a parameter with its whole path, for people.
+    /// The full name of a parameter, to be shown.
     pub(crate) fn path(&self, key: &Key) -> String {
         format!("{}{key}", self.common)
     }
 
-    /// Whether the parameters of another adapter are at the same place of a model: their paths are the same, but for
-    /// what a class with heads puts before them.
+    /// Whether the parameters of another adapter are at the same place in a model: their paths are equal, apart from the
+    /// prefix that a class with heads adds.
     pub(crate) fn is_beside(&self, other: &Self) -> bool {
         let (long, short) = if self.common.len() < other.common.len() {
             (&other.common, &self.common)
@@ -108,7 +108,7 @@ impl<'a> Parameters<'a> {
         long.strip_suffix(short.as_str()).is_some_and(|prefix| prefix.is_empty() || prefix.ends_with('.'))
     }
 
-    /// The tensors of an adapter of another name with these values, under the names that this one's file has.
+    /// Tensors with these values for an adapter of another name, under the names of this adapter's file.
     pub(crate) fn rename(&self, adapter: &str, values: &BTreeMap<Key, RawTensor>) -> Tensors {
         let renamed = |(name, key): &(Key, Key)| Some((name.with_adapter(adapter), values.get(key)?.clone()));
         self.names.iter().filter_map(renamed).collect()
@@ -128,7 +128,7 @@ fn check_values(adapter: &str, name: &str, tensor: &RawTensor) -> Result<(), Mer
     Ok(())
 }
 
-/// Takes a name apart at the first module that is followed by the adapter's name.
+/// Splits a name at the first module that is followed by the adapter's name.
 fn parse(name: &str, adapter: &str) -> Option<Key> {
     let find = |container: &'static str| {
         let marker = format!("{container}.{adapter}.");
@@ -140,13 +140,13 @@ fn parse(name: &str, adapter: &str) -> Option<Key> {
     CONTAINERS.into_iter().filter_map(find).min_by_key(|(at, _)| *at).map(|(_, key)| key)
 }
 
-/// The longest path, with its dot, that all of these start with.
+/// The longest path, with a final dot, that all of these start with.
 fn common<'a>(mut modules: impl Iterator<Item = &'a str>) -> &'a str {
     let first = modules.next().unwrap_or_default();
     let length = modules.fold(first.len(), |length, other| {
         first.bytes().take(length).zip(other.bytes()).take_while(|(a, b)| a == b).count()
     });
-    // A dot is a byte of its own, so that what ends behind one ends between characters.
+    // A dot is never part of another character in UTF-8, so that the slice ends between characters.
     let end = first.as_bytes()[..length].iter().rposition(|byte| *byte == b'.');
     &first[..end.map_or(0, |dot| dot + 1)]
 }
@@ -164,8 +164,8 @@ fn pools<'a>(names: impl Iterator<Item = &'a Key>) -> BTreeSet<String> {
         .collect()
 }
 
-/// The parameter that a name stands for. The reference registers the pool of prefixes in each layer again, and a norm
-/// before the down-projection as the first module of `adapter_down` too.
+/// The parameter that a name stands for. The reference registers the pool of prefixes again in each layer, and a norm
+/// before the down-projection also as the first module of `adapter_down`.
 fn parameter_of(name: &Key, tensors: &Tensors, adapter: &str, pools: &BTreeSet<String>) -> Key {
     if name.container == PREFIXES {
         // The pool of the innermost model that holds the copy.
@@ -182,7 +182,7 @@ fn parameter_of(name: &Key, tensors: &Tensors, adapter: &str, pools: &BTreeSet<S
     name.clone()
 }
 
-/// Whether two tensors are the same in every bit.
+/// Whether two tensors have the same shape and are equal bit for bit.
 pub(crate) fn bit_equal(a: &RawTensor, b: &RawTensor) -> bool {
     a.shape == b.shape && a.values.iter().zip(&b.values).all(|(a, b)| a.to_bits() == b.to_bits())
 }

@@ -1,24 +1,23 @@
-//! How adapters become one.
+//! Merge strategies.
 
 use std::fmt;
 
 use crate::MergeError;
 
-/// Which sign counts where task vectors disagree about a parameter.
+/// How the sign of an element is elected where task vectors disagree.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum MajoritySign {
-    /// That of the sum of the values, as in the paper.
+    /// The sign of the sum of the values, as in the paper.
     #[default]
     Total,
-    /// That of most of the values.
+    /// The sign of the majority of the values.
     Frequency,
 }
 
-/// How adapters become one. `wᵢ` are the weights and `θᵢ` an adapter's parameters.
+/// A merge strategy. `wᵢ` are the weights and `θᵢ` the parameters of an adapter.
 ///
-/// The first three are the reference's, the others are peft's. `normalize` divides the weights by their sum; the
-/// reference does so by default, and it must be off for task arithmetic, where weights are signed and need not sum to
-/// 1.
+/// The first three come from the reference, the others from PEFT. `normalize` divides the weights by their sum. The
+/// reference does so by default; turn it off for task arithmetic, where weights are signed and need not sum to 1.
 ///
 /// ```
 /// use burn_adapters_merging::Strategy;
@@ -39,36 +38,36 @@ pub enum Strategy {
         /// Divide the weights by their sum.
         normalize: bool,
     },
-    /// The nearest matrix of a rank to `Σ wᵢ (αᵢ / rᵢ) Bᵢ Aᵢ`, by singular value decomposition. For LoRA, whose ranks
-    /// may differ.
+    /// The matrix of the given rank nearest to `Σ wᵢ (αᵢ / rᵢ) Bᵢ Aᵢ`, by singular value decomposition. For LoRA; the
+    /// ranks of the inputs may differ.
     LoraDeltaWSvd {
         /// The new rank.
         rank: usize,
         /// Divide the weights by their sum.
         normalize: bool,
     },
-    /// TIES (Yadav et al., 2023): of each tensor keep the largest values, elect a sign for each place, and take the
-    /// mean of `wᵢ θᵢ` over those that have it.
+    /// TIES (Yadav et al., 2023): keep the largest values of each tensor, elect a sign for each element, and take the
+    /// mean of `wᵢ θᵢ` over the inputs that have this sign.
     Ties {
         /// The fraction of values to keep, above 0 and at most 1.
         density: f64,
         /// How signs are elected.
         majority_sign: MajoritySign,
     },
-    /// DARE (Yu et al., 2023): drop values at random, divide the others by the density, then `Σ wᵢ θᵢ`.
+    /// DARE (Yu et al., 2023): drop values at random, divide the others by the density, then sum `wᵢ θᵢ`.
     DareLinear {
         /// The probability of keeping a value, above 0 and at most 1.
         density: f64,
-        /// What is dropped depends on this alone.
+        /// Random seed: it alone decides which values are dropped.
         seed: u64,
     },
-    /// DARE's dropping in the place of TIES' trimming.
+    /// TIES with DARE's random dropping instead of trimming.
     DareTies {
         /// The probability of keeping a value, above 0 and at most 1.
         density: f64,
         /// How signs are elected.
         majority_sign: MajoritySign,
-        /// What is dropped depends on this alone.
+        /// Random seed: it alone decides which values are dropped.
         seed: u64,
     },
 }
@@ -81,11 +80,11 @@ impl Default for Strategy {
 }
 
 impl Strategy {
-    /// The names of all, as the reference and peft have them.
+    /// The names of all strategies, as in the reference and PEFT.
     pub const NAMES: [&'static str; 6] =
         ["linear", "lora_linear_only_negate_b", "lora_delta_w_svd", "ties", "dare_linear", "dare_ties"];
 
-    /// Its name, as the reference and peft have it.
+    /// The strategy's name, as in the reference and PEFT.
     pub fn name(&self) -> &'static str {
         let index = match self {
             Self::Linear { .. } => 0,

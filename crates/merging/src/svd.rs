@@ -1,7 +1,7 @@
-//! The nearest matrix of a rank to a weighted sum of LoRA's updates.
+//! The matrix of a given rank nearest to a weighted sum of LoRA updates.
 //!
 //! `ΔW = Σ wᵢ Bᵢ Aᵢ` is as large as the model's matrix, but its rank is at most `n = Σ rᵢ`. With the factors side by
-//! side, `L = [w₁B₁ w₂B₂ …]` and `R = [A₁ᵀ A₂ᵀ …]`, it is `L Rᵀ`. The decompositions `L = Q S` and `R = P T` give
+//! side, `L = [w₁B₁ w₂B₂ …]` and `R = [A₁ᵀ A₂ᵀ …]`, `ΔW = L Rᵀ`. The decompositions `L = Q S` and `R = P T` give
 //! `ΔW = Q (S Tᵀ) Pᵀ`, and only the small matrix `S Tᵀ = U Σ Vᵀ` needs a singular value decomposition:
 //! `B = Q U Σ` and `A = (P V)ᵀ`.
 
@@ -44,12 +44,12 @@ pub(crate) fn nearest(updates: &[Update], [rows, columns]: [usize; 2], rank: usi
     Some((raw(&b), raw(&a)))
 }
 
-/// Far more than any matrix of finite numbers takes.
+/// Far more iterations than any matrix of finite values takes.
 const MAX_ITERATIONS: usize = 100_000;
 
 fn raw(matrix: &DMatrix<f64>) -> RawTensor {
     let (rows, columns) = matrix.shape();
-    // The matrix lies column by column.
+    // The matrix is stored column by column.
     let values = (0..rows).flat_map(|row| (0..columns).map(move |column| matrix[(row, column)] as f32));
     RawTensor { shape: vec![rows, columns], values: values.collect() }
 }

@@ -1,8 +1,8 @@
-//! Weights for what is merged.
+//! Weights of inputs.
 
 use crate::MergeError;
 
-/// Gives each adapter or head its weight; without weights all get the same, of the sum 1.
+/// Pairs each adapter or head with its weight. Without weights all get the same weight, with a sum of 1.
 ///
 /// ```
 /// use burn_adapters_merging::{MergeError, with_weights};
@@ -14,7 +14,7 @@ use crate::MergeError;
 /// ```
 ///
 /// # Errors
-/// If there is nothing to merge, or there are more or fewer weights.
+/// If there are no inputs, or the number of weights is not the number of inputs.
 pub fn with_weights<T>(folders: Vec<T>, weights: Option<&[f64]>) -> Result<Vec<(T, f64)>, MergeError> {
     let inputs = folders.len();
     match weights {

@@ -342,12 +342,12 @@ fn what_a_strategy_cannot_merge_is_refused_with_the_reason() {
         ("dora[r=2]", negate, "magnitudes"),
         ("vera[r=2,init_weights_seed=1]", svd, "frozen"),
         ("vera[r=2,init_weights_seed=1]", ties, "frozen"),
-        ("ia3", svd, "lower rank"),
-        ("mtl_lora[r=2]", svd, "B A alone"),
-        ("lora[r=2,use_gating=True]", negate, "B A alone"),
+        ("ia3", svd, "low-rank"),
+        ("mtl_lora[r=2]", svd, "just B A"),
+        ("lora[r=2,use_gating=True]", negate, "just B A"),
         ("seq_bn", negate, "no matrices A and B"),
         ("seq_bn", svd, "no matrices A and B"),
-        ("unipelt", negate, "LoRA alone"),
+        ("unipelt", negate, "LoRA only"),
     ];
     for (method, strategy, reason) in cases {
         let error = refused(&[(folder("a", method, 1), 1.0), (folder("b", method, 2), 1.0)], strategy);
