@@ -1,9 +1,9 @@
-//! How a file holds a parameter, against how we do.
+//! The layout of a parameter in a file, compared with ours.
 
-/// How a file holds a parameter.
+/// The layout of a parameter in a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Layout {
-    /// As we do.
+    /// The same as ours.
     Same,
     /// A matrix, or each matrix of a stack, transposed: PyTorch keeps `[out, in]`.
     Transposed,
@@ -14,7 +14,7 @@ pub(crate) enum Layout {
 }
 
 impl Layout {
-    /// The shape in the file of a parameter that has `shape` with us.
+    /// The shape in the file of a parameter whose shape here is `shape`.
     pub(crate) fn shape(self, shape: &[usize]) -> Vec<usize> {
         let mut shape = shape.to_vec();
         let rank = shape.len();
@@ -27,7 +27,7 @@ impl Layout {
         shape
     }
 
-    /// Our values of what the file holds in `shape`.
+    /// Our values of a parameter that has `shape` in the file.
     pub(crate) fn to_ours(self, values: Vec<f32>, shape: &[usize]) -> Vec<f32> {
         match (self, shape) {
             (Layout::Transposed, &[.., rows, columns]) => transposed(&values, rows, columns),
@@ -36,7 +36,7 @@ impl Layout {
         }
     }
 
-    /// What the file holds in `shape` for our values.
+    /// The file's values of a parameter that has `shape` in the file.
     pub(crate) fn to_file(self, values: Vec<f32>, shape: &[usize]) -> Vec<f32> {
         match (self, shape) {
             (Layout::Transposed, &[.., rows, columns]) => transposed(&values, columns, rows),
@@ -52,7 +52,7 @@ impl Layout {
     }
 }
 
-/// Rows of a tensor that holds parameters of the same shape one below the other: those of a module that computes several
+/// A parameter's rows in a tensor that stacks parameters of the same shape: those of a module that computes several
 /// matrices at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Rows {

@@ -1,11 +1,11 @@
-//! What older versions of the Python library wrote differently, and what its own loader makes of it.
+//! Files of older versions of the Python library, read as its own loader reads them.
 
 use burn_adapters_config::{AdapterConfig, MethodConfig};
 use serde_json::Value;
 
 use crate::{FolderMeta, Tensors};
 
-/// Module names of the first versions → today's.
+/// Module names of the first versions, with today's.
 const RENAMED: [(&str, &str); 5] = [
     ("attention_text_task_adapters", "adapters"),
     ("attention_text_lang_adapters", "adapters"),
@@ -14,13 +14,13 @@ const RENAMED: [(&str, &str); 5] = [
     ("invertible_lang_adapters", "invertible_adapters"),
 ];
 
-/// Brings tensor names up to date.
+/// Updates tensor names.
 pub(crate) fn rename(tensors: Tensors) -> Tensors {
     let rename = |name: String| RENAMED.iter().fold(name, |name, (old, new)| name.replace(old, new));
     tensors.into_iter().map(|(name, tensor)| (rename(name), tensor)).collect()
 }
 
-/// Brings a configuration up to date; gives a note for each change of what it means.
+/// Updates a configuration. Returns a note for each change of its meaning.
 pub(crate) fn update(meta: &FolderMeta, config: &mut Value) -> Vec<String> {
     let mut notes = Vec::new();
     let Some(config) = config.as_object_mut() else {
@@ -59,7 +59,7 @@ pub(crate) fn update(meta: &FolderMeta, config: &mut Value) -> Vec<String> {
     notes
 }
 
-/// The note that a configuration needs which the Python library may have written of DiReFT or of NoReFT.
+/// A note on a configuration that the Python library may have written for DiReFT as well as for NoReFT.
 pub(crate) fn ambiguous_reft(config: &Value) -> Option<String> {
     let is_ambiguous = |config: &Value| {
         config.get("architecture").and_then(Value::as_str) == Some("reft")
@@ -75,8 +75,8 @@ pub(crate) fn ambiguous_reft(config: &Value) -> Option<String> {
     })
 }
 
-/// Task adapters of version 1 name an invertible adapter in their configuration, but were trained and saved without:
-/// there it is left out.
+/// Removes the invertible adapter from the configuration of a version 1 task adapter, which names one although it was
+/// trained and saved without.
 pub(crate) fn without_phantom(
     config: AdapterConfig,
     kind: Option<&Value>,

@@ -1,4 +1,4 @@
-//! The configuration file of a folder: what is adapted, by what.
+//! The configuration file of a folder.
 
 use std::path::Path;
 
@@ -8,15 +8,15 @@ use serde_json::{Map, Value};
 
 use crate::CheckpointError;
 
-/// The version that is written: what the Python library of this version reads.
+/// The version that is written: that of the Python library whose format this is.
 pub(crate) const VERSION: &str = "adapters.1.3.0";
 
-/// What a folder says of itself, beside the configuration.
+/// The name, model and version in a folder's configuration file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FolderMeta {
     /// The adapter's or head's name.
     pub name: String,
-    /// The family of the model (`bert`); old folders may lack it.
+    /// The `model_type` of the model (`bert`); old folders may lack it.
     pub model_type: Option<String>,
     /// The width of the model's hidden states.
     pub hidden_size: Option<usize>,
@@ -29,12 +29,12 @@ pub struct FolderMeta {
 }
 
 impl FolderMeta {
-    /// The same, as of the version that is written: what older versions wrote differently was put right in reading.
+    /// The same with the version that is written. Reading has updated what older versions wrote differently.
     pub(crate) fn stamped(&self) -> Self {
         Self { version: Some(VERSION.to_owned()), ..self.clone() }
     }
 
-    /// Whether what the folder says of its model is true of this one.
+    /// Checks that the folder is for this model.
     pub(crate) fn check_model(&self, what: &'static str, spec: &ModelSpec) -> Result<(), CheckpointError> {
         let name = self.name.clone();
         if let Some(file) = self.model_type.clone().filter(|file| *file != spec.model_type) {
@@ -47,13 +47,13 @@ impl FolderMeta {
     }
 }
 
-/// The longest text of a folder's own: names and versions.
+/// The longest name or version, in bytes.
 const LONGEST: usize = 4096;
 
-/// What a configuration file holds beside its `config`.
+/// The other keys of a configuration file.
 type Rest = Map<String, Value>;
 
-/// An adapter's configuration file: what it says of itself, the `config` in it, and what else it holds.
+/// Parses an adapter's configuration file into its metadata, its `config` and its other keys.
 pub(crate) fn parse_adapter(path: &Path, text: &str) -> Result<(FolderMeta, Value, Rest), CheckpointError> {
     match parse_with(path, text)? {
         (meta, config @ (Value::Object(_) | Value::String(_)), rest) => Ok((meta, config, rest)),
@@ -65,7 +65,7 @@ pub(crate) fn parse_adapter(path: &Path, text: &str) -> Result<(FolderMeta, Valu
     }
 }
 
-/// As [`parse_adapter`], with any `config`.
+/// As [`parse_adapter`], but `config` may be of any type.
 pub(crate) fn parse_with(path: &Path, text: &str) -> Result<(FolderMeta, Value, Rest), CheckpointError> {
     let (meta, config, rest) = parse_unnamed(path, text)?;
     let fail = |reason: &str| CheckpointError::Json { path: path.to_owned(), reason: reason.to_owned() };
@@ -74,7 +74,7 @@ pub(crate) fn parse_with(path: &Path, text: &str) -> Result<(FolderMeta, Value, 
     Ok((meta.named(name), config, rest))
 }
 
-/// A configuration file whose `name` may be null and whose `config` may be missing.
+/// As [`parse_with`], but `name` may be null and `config` missing.
 pub(crate) fn parse_unnamed(path: &Path, text: &str) -> Result<(Unnamed, Option<Value>, Rest), CheckpointError> {
     let fail = |reason: String| CheckpointError::Json { path: path.to_owned(), reason };
     let value: Value = parse_json(text).map_err(|error| fail(format!("not valid JSON: {error}")))?;
@@ -117,7 +117,7 @@ pub(crate) struct Unnamed {
 }
 
 impl Unnamed {
-    /// Under this name.
+    /// The same with this name.
     pub(crate) fn named(self, name: String) -> FolderMeta {
         let Self { name: _, model_type, hidden_size, model_name, model_class, version } = self;
         FolderMeta { name, model_type, hidden_size, model_name, model_class, version }
@@ -129,7 +129,7 @@ pub(crate) fn format(meta: &FolderMeta, config: Value) -> String {
     format_with(meta, config, Map::new())
 }
 
-/// As [`format()`], with more beside.
+/// As [`format()`], with further keys.
 pub(crate) fn format_with(meta: &FolderMeta, config: Value, mut object: Map<String, Value>) -> String {
     object.insert("config".into(), config);
     object.insert("hidden_size".into(), meta.hidden_size.into());
@@ -142,7 +142,7 @@ pub(crate) fn format_with(meta: &FolderMeta, config: Value, mut object: Map<Stri
     format!("{:#}", sorted(Value::Object(object)))
 }
 
-/// The same value with the keys of all objects in order, whatever order the map keeps.
+/// The same value with the keys of all objects sorted, whatever order the map keeps.
 fn sorted(value: Value) -> Value {
     match value {
         Value::Object(object) => {

@@ -1,15 +1,16 @@
-//! What the Python library makes of a configuration that we write.
+//! How the Python library reads the configurations that this crate writes.
 //!
-//! Its dictionary of ReFT lacks `subtract_projection`: the key is no field of its class, and is lost whenever it copies a
-//! configuration, as adding an adapter does. So a dictionary of DiReFT is read as NoReFT, and computes something else.
-//! What survives is the *class* that a configuration string names: `direft[r=2]` stays DiReFT. That is what is written
-//! for an adapter of this one method. Members of a union are copied as dictionaries in any case.
+//! Its dictionary of ReFT lacks `subtract_projection`: the key is not a field of the class, and is lost whenever the
+//! library copies a configuration, as it does when an adapter is added. A dictionary of DiReFT is therefore read as
+//! NoReFT, which computes something else. The *class* that a configuration string names survives: `direft[r=2]` stays
+//! DiReFT. This crate therefore writes the string for an adapter of this one method. Members of a union are always copied
+//! as dictionaries.
 
 use burn_adapters_config::{AdapterConfig, InvertibleKind, MethodConfig, TaskMatrix};
 use burn_adapters_fusion::FusionConfig;
 use serde_json::Value;
 
-/// What stands as `config` in the file: the dictionary, or where that would lose its meaning, the string.
+/// The value of `config` in the file: the dictionary, or the string where a dictionary would lose its meaning.
 pub(crate) fn config_value(config: &AdapterConfig) -> Value {
     match config.methods() {
         [method] if is_direft(method) => Value::String(config.to_string()),
@@ -17,7 +18,7 @@ pub(crate) fn config_value(config: &AdapterConfig) -> Value {
     }
 }
 
-/// What the Python library will read otherwise, or cannot read.
+/// Notes on what the Python library reads differently or cannot read.
 pub(crate) fn notes(config: &AdapterConfig) -> Vec<String> {
     let mut notes = Vec::new();
     let is_union = config.methods().len() > 1;
@@ -34,7 +35,7 @@ pub(crate) fn notes(config: &AdapterConfig) -> Vec<String> {
     notes
 }
 
-/// As [`notes`], of a fusion.
+/// As [`notes`], for a fusion.
 pub(crate) fn fusion_notes(config: &FusionConfig, cooled: Option<f64>) -> Vec<String> {
     let note = cooled.filter(|_| config.temperature).map(|temperature| {
         format!(
@@ -45,7 +46,7 @@ pub(crate) fn fusion_notes(config: &FusionConfig, cooled: Option<f64>) -> Vec<St
     note.into_iter().collect()
 }
 
-/// What `adapters` 1.3.0 fails on, with an error of its own.
+/// The reason why `adapters` 1.3.0 raises an error on this method.
 fn crash(method: &MethodConfig) -> Option<&'static str> {
     match method {
         MethodConfig::Bottleneck(config) if config.inv_adapter == Some(InvertibleKind::Glow) => {

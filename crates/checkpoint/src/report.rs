@@ -1,22 +1,22 @@
-//! What loading and saving did, as values.
+//! Reports of loading and saving.
 
 use std::fmt;
 use std::path::PathBuf;
 
-/// What was loaded.
+/// The result of loading an adapter, a head or a fusion.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LoadReport {
-    /// The name that the adapter or head has now.
+    /// The name under which it was loaded.
     pub name: String,
-    /// The name that it has in its folder.
+    /// Its name in the folder.
     pub saved_name: String,
     /// The files that were read.
     pub files: Vec<PathBuf>,
-    /// The names of the tensors that were taken over, in order; all that the files hold.
+    /// The names of the loaded tensors, sorted: every tensor in the files.
     pub applied: Vec<String>,
-    /// The parameters that were filled.
+    /// The number of parameters that were set.
     pub parameters: usize,
-    /// What was changed on the way, and has no effect here.
+    /// Notes on what was updated while reading and on settings without effect.
     pub notes: Vec<String>,
 }
 
@@ -34,7 +34,7 @@ impl fmt::Display for LoadReport {
     }
 }
 
-/// What was saved.
+/// The result of saving.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SaveReport {
     /// The files that were written.
@@ -43,11 +43,11 @@ pub struct SaveReport {
     pub tensors: usize,
     /// The number of parameters.
     pub parameters: usize,
-    /// The size of the files together.
+    /// The total size of the files.
     pub bytes: u64,
-    /// Files of the adapter or head that was there before, deleted because a reader might take them for this one's.
+    /// Deleted files of the previous adapter or head, which a reader could mistake for files of this one.
     pub removed: Vec<PathBuf>,
-    /// What the Python library will read otherwise than it is here; empty if it computes the same.
+    /// Notes on what the Python library reads differently; empty if it computes the same.
     pub notes: Vec<String>,
 }
 
@@ -64,13 +64,13 @@ impl fmt::Display for SaveReport {
     }
 }
 
-/// What a folder says of the model beside its sizes.
+/// Information on the base model that is written into a folder.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct SaveOptions {
-    /// The Hugging Face name of the base model, for readers; may stay empty.
+    /// The Hugging Face name of the base model, for information; may be empty.
     pub model_name: String,
-    /// The Python class that the Python library would load the folder into; none for the family's usual one
-    /// (`BertAdapterModel`).
+    /// The Python class of the model; without one, that of the model's names
+    /// ([`SiteNames::model_class`](burn_adapters_core::SiteNames::model_class)).
     pub model_class: Option<String>,
 }
 

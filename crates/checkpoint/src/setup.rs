@@ -1,5 +1,5 @@
-//! A whole setup in one folder: how its parts are put together in `adapter_setup.json`, and each adapter, fusion and
-//! head in a folder of its name.
+//! A whole setup in one folder: the composition in `adapter_setup.json`, and each adapter, fusion and head in a subfolder
+//! of its name.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -19,9 +19,9 @@ use crate::{
     load_fusion, load_head,
 };
 
-/// Writes a composition of adapters, and all that it needs, into a folder, which is created if need be: each adapter
-/// with the head of its name, if there is one, the fusions, the heads that are asked for, and last `adapter_setup.json`.
-/// The reports are in that order.
+/// Saves a composition of adapters with everything that it needs to a folder, which is created if necessary: each adapter
+/// (with the head of its name, if there is one), the fusions, the requested heads, and `adapter_setup.json`. The reports
+/// are in this order.
 ///
 /// ```
 /// use burn_adapters_checkpoint::{SaveOptions, load_setup, save_setup};
@@ -44,8 +44,8 @@ use crate::{
 /// ```
 ///
 /// # Errors
-/// If the composition or the heads make no sense, the bank lacks a part, a part's name cannot be a folder's, or the file
-/// system refuses: the folder is then as it was.
+/// If the composition or the heads are invalid, the bank lacks a part, a part's name cannot name a folder, or writing
+/// fails. The folder is then unchanged.
 pub fn save_setup(
     dir: impl AsRef<Path>,
     bank: &AdapterBank,
@@ -57,8 +57,8 @@ pub fn save_setup(
     save_alone(dir.as_ref(), |save| stage_setup(save, bank, adapters, heads, options))
 }
 
-/// Adds a composition of adapters, and all that it needs, to a save, as [`save_setup`] would save it. What an older save
-/// left in the folders of the parts, such as a head that an adapter no longer has, is left out.
+/// Adds a composition of adapters with everything that it needs to a save, as [`save_setup`] does. Leftovers of an older
+/// save in the folders of the parts, such as a head that an adapter no longer has, are removed.
 ///
 /// # Errors
 /// As [`save_setup`].
@@ -105,11 +105,11 @@ pub fn stage_setup(
     Ok(reports)
 }
 
-/// The names of what a setup is saved with, all of which the bank has.
+/// The names of the parts of a setup, all of which the bank has.
 struct Parts<'a> {
     adapters: Vec<&'a str>,
     fusions: Vec<String>,
-    /// Those that no adapter's name has.
+    /// Heads that do not have the name of an adapter.
     heads: Vec<&'a str>,
 }
 
@@ -150,9 +150,9 @@ impl<'a> Parts<'a> {
     }
 }
 
-/// Reads a folder of a whole setup into a bank: its adapters, each with the head in its folder, if there is one (a head
-/// that nothing asks for and that cannot be read, such as one for language modeling, is left out with a note), its
-/// fusions and its heads, all under the names that the setup calls them by; the reports are in that order.
+/// Loads the folder of a whole setup into a bank: its adapters (each with the head in its folder, if there is one), its
+/// fusions and its heads, under the names in the setup. The reports are in this order. A head that cannot be read and
+/// that the setup does not need, such as one for language modeling, is skipped with a note.
 ///
 /// ```
 /// use burn_adapters_checkpoint::load_setup;
@@ -178,12 +178,12 @@ impl<'a> Parts<'a> {
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
-/// The Python library forgets the name of a named `Fuse`: if no fusion is found under its default name, the only one
-/// over the same adapters is taken, and named in the setup.
+/// The Python library loses the name of a named `Fuse`. If there is no fusion under its default name, the only fusion of
+/// the same adapters is loaded, and its name is added to the setup.
 ///
 /// # Errors
-/// If `adapter_setup.json` is missing or wrong, the folder lacks a part that it names (all are listed), a part cannot be
-/// loaded, or the bank has one of its name. The bank is then as it was.
+/// If `adapter_setup.json` is missing or invalid, the folder lacks parts that it names (all are listed), a part cannot be
+/// loaded, or the bank already has a part of that name. The bank is then unchanged.
 pub fn load_setup(
     dir: impl AsRef<Path>,
     bank: &mut AdapterBank,
@@ -195,7 +195,7 @@ pub fn load_setup(
     setup.heads.as_ref().map_or(Ok(()), HeadSetup::validate).map_err(BankError::from)?;
     check_complete(dir, &setup)?;
 
-    // Tensors are shared: until all is loaded, the bank stays as it is.
+    // Cloning shares the tensors. The bank is only replaced once everything is loaded.
     let mut filled = bank.clone();
     let mut reports = Vec::new();
     let names = setup.adapters.names();
@@ -207,7 +207,7 @@ pub fn load_setup(
         let head = HeadFolder::exists(&folder).then(|| load_head(&folder, &mut filled, Some(name)));
         let head = match head {
             Some(Err(error)) if !asked.contains(name) => {
-                report.notes.push(format!("its head is left out, nothing asks for it: {error}"));
+                report.notes.push(format!("its head was skipped because the setup does not need it: {error}"));
                 None
             }
             head => head.transpose()?,
@@ -242,7 +242,7 @@ fn read_setup(dir: &Path) -> Result<AdapterSetup, CheckpointError> {
     AdapterSetup::from_json_str(&text).map_err(|source| CheckpointError::Setup { path, source: Box::new(source) })
 }
 
-/// Every part must be there before any is loaded.
+/// Checks that every part is present before any is loaded.
 fn check_complete(dir: &Path, setup: &AdapterSetup) -> Result<(), CheckpointError> {
     let mut missing = Vec::new();
     let mut check = |what: &'static str, name: &str, file: &str, exists: fn(&Path) -> bool| {
@@ -266,7 +266,7 @@ fn check_complete(dir: &Path, setup: &AdapterSetup) -> Result<(), CheckpointErro
     if missing.is_empty() { Ok(()) } else { Err(CheckpointError::Incomplete { dir: dir.to_owned(), missing }) }
 }
 
-/// The composition, with the name of each fusion that is not found without.
+/// The composition, with the name of each fusion that is not found under its default name.
 fn with_fusion_names(composition: Composition, dir: &Path) -> Result<Composition, CheckpointError> {
     let default = composition.fusion_name();
     let all = |children: Vec<Composition>| -> Result<Vec<_>, _> {
@@ -294,8 +294,8 @@ fn with_fusion_names(composition: Composition, dir: &Path) -> Result<Composition
     })
 }
 
-/// The name of the only fusion in a folder of these adapters. What cannot be read is no candidate: that no fusion was
-/// found is the error to tell.
+/// The name of the only fusion of these adapters in a folder. Folders that cannot be read are skipped: the error to report
+/// is that no fusion was found.
 fn only_fusion_of(dir: &Path, adapters: &[&str]) -> Option<String> {
     let folders = fs::read_dir(dir).ok()?.flatten();
     let mut names = folders.filter_map(|folder| {
@@ -305,7 +305,7 @@ fn only_fusion_of(dir: &Path, adapters: &[&str]) -> Option<String> {
     names.next().filter(|_| names.next().is_none())
 }
 
-/// The folder of a part. Names come from outside: none may lead out of the setup's folder.
+/// The folder of a part. Names come from outside, and must not lead out of the setup's folder.
 fn subfolder(dir: &Path, what: &'static str, name: &str) -> Result<PathBuf, CheckpointError> {
     let path = name.contains(['/', '\\', '\0']) || (cfg!(windows) && name.contains(':'));
     let outside = path || ["", ".", ".."].contains(&name);

@@ -1,4 +1,4 @@
-//! Bottleneck adapters, their projections linear or Compacter's.
+//! Bottleneck adapters with linear or Compacter projections.
 
 use std::collections::BTreeSet;
 
@@ -8,8 +8,8 @@ use crate::layout::Layout;
 pub(super) const METHOD: Method = Method { field: "bottleneck", container: "adapters", local };
 
 fn local(path: &str, siblings: &BTreeSet<&str>) -> Option<Names> {
-    // A norm before the down-projection is the first module of the library's `adapter_down`, and registered a second
-    // time under its own name; then the projection is the second.
+    // The library registers a norm before the down-projection twice: under its own name, and as the first module of
+    // `adapter_down`, which makes the projection the second.
     let twice = |kind| {
         let names = ["adapter_norm_before", "adapter_down.0"].map(|norm| format!("{norm}.{kind}"));
         Some((names.to_vec(), Layout::Same))

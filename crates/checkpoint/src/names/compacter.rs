@@ -1,4 +1,4 @@
-//! Compacter's PHM layers, and what they share.
+//! Compacter's PHM layers and their shared parameters.
 
 use super::{Context, Names, one};
 use crate::layout::Layout;
@@ -26,7 +26,7 @@ pub(super) fn shared(path: &str, context: &Context) -> Option<Names> {
     Some((context.shared(&name), Layout::Same))
 }
 
-/// A stack of matrices, whole or in two factors.
+/// A stack of matrices, whole or factorized.
 fn matrices(name: &str, part: &str) -> Option<String> {
     match part {
         "Full" => Some(name.to_owned()),

@@ -31,19 +31,19 @@ pub(crate) fn fusion_entries(layers: &FusionLayers, context: &Context) -> Result
         .collect()
 }
 
-/// What a tensor's name says of the fusion that it is of.
+/// The fusion that a tensor belongs to, by its name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum FusionTensor {
-    /// It is this one's.
+    /// This one.
     Own,
-    /// It is of another, whose name starts with this one's: the library saves `a,b,c` along with `a,b`.
+    /// Another one, whose name starts with this one's: the library saves `a,b,c` along with `a,b`.
     Longer,
-    /// Neither.
+    /// None that can be told.
     Unknown,
 }
 
 impl FusionTensor {
-    /// Whose a tensor is.
+    /// The fusion of a tensor.
     pub(crate) fn of(tensor: &str, fusion: &str) -> Self {
         let Some((_, rest)) = tensor.split_once(&format!(".{LAYER}.")) else {
             return Self::Unknown;

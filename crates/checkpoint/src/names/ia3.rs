@@ -1,4 +1,4 @@
-//! (IA)³: a vector that the library keeps as a `lora_B` of rank 1.
+//! (IA)³: a vector, which the library stores as a `lora_B` of rank 1.
 
 use std::collections::BTreeSet;
 

@@ -1,6 +1,6 @@
 //! Prefix tuning.
 //!
-//! The library holds the prefixes of all layers in one pool, and registers that pool again in each layer.
+//! The library holds the prefixes of all layers in one pool, and registers this pool again in each layer.
 
 use burn_adapters_core::{Site, join_path};
 use burn_adapters_prefix_tuning::PrefixKind;

@@ -1,4 +1,4 @@
-//! VeRA and DVoRA: what the library keeps as full matrices is a vector in the paper.
+//! VeRA and DVoRA. The library has full matrices where the paper has vectors.
 
 use std::collections::BTreeSet;
 
@@ -28,7 +28,7 @@ fn local(path: &str, _siblings: &BTreeSet<&str>) -> Option<Names> {
     one(name, layout)
 }
 
-/// The matrices that all sites share.
+/// The matrices shared by all sites.
 pub(super) fn shared(path: &str, context: &Context) -> Option<Names> {
     let local = match path {
         "vera_shared.a" => "lora_A",
@@ -38,7 +38,8 @@ pub(super) fn shared(path: &str, context: &Context) -> Option<Names> {
     Some((context.shared(local), Layout::Transposed))
 }
 
-/// Makes room for full matrices where a file has more than a diagonal: the library trains all of them.
+/// Turns diagonals into full matrices where the file's matrix has other values than its diagonal: the library trains the
+/// whole matrix.
 pub(crate) fn full_where_needed(adapter: &mut Adapter, tensors: &Tensors, context: &Context, device: &Device) {
     let (names, name) = (&context.spec.names, context.name);
     let init = &mut Init::from_seed(0);
@@ -52,7 +53,7 @@ pub(crate) fn full_where_needed(adapter: &mut Adapter, tensors: &Tensors, contex
             let Some(tensor) = tensors.get(&own).or_else(|| tensors.get(&names.prefixed(&own))) else {
                 continue;
             };
-            // A matrix of another size stays a misfit, to be reported with the others.
+            // A matrix of another size is reported as a mismatch, with the others.
             if let (Diagonal::Vector(vector), &[size, columns]) =
                 (&*diagonal, rows.part_shape(&tensor.shape).as_slice())
             {
