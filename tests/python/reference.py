@@ -38,7 +38,9 @@ def build(model, case, attention):
     arguments.setdefault("num_labels", 3)
     if not case.flagship and case.method != "head":
         arguments.setdefault("layers", 1)
-    if "bias" in arguments:
+    if arguments.pop("tagging", False):
+        bert.add_tagging_head(NAME, **arguments)
+    elif "bias" in arguments:
         bert.add_prediction_head(ClassificationHead(bert, NAME, **arguments))
     else:
         bert.add_classification_head(NAME, **arguments)
@@ -92,8 +94,15 @@ def randomise(bert, salt, std):
 
 
 def labels_for(model, case, count):
-    """Labels for the batch: classes, several classes at once, or a number."""
+    """Labels for the batch: classes, several classes at once, a number, or a class for some of the tokens."""
     random = generator(model, case.name, "labels")
+    if case.head.get("tagging"):
+        mask = inputs(model)["attention_mask"]
+        learned = torch.from_numpy(random.integers(0, 3, size=mask.shape) > 0) & (mask == 1)
+        # No special token is learned; where a prompt goes behind the first, the reference would take the one for the other.
+        learned[:, 0] = False
+        classes = torch.from_numpy(random.integers(0, count, size=mask.shape))
+        return torch.where(learned, classes, -100)
     if case.head.get("multilabel"):
         return torch.from_numpy(random.integers(0, 2, size=(4, count))).float()
     if count == 1:
@@ -166,7 +175,8 @@ def _attempt(model, case, batch, salt, std, strict):
     bert.active_head = NAME
     plain, _ = evaluate(bert, batch, labels)
     bert.set_active_adapters(NAME)
-    effect = (plain - logits).abs().max().item()
+    # A prompt makes the sequences longer.
+    effect = (plain - logits).abs().max().item() if plain.shape == logits.shape else float("inf")
     if effect < 1e-2:
         return None
 
@@ -181,6 +191,7 @@ def _attempt(model, case, batch, salt, std, strict):
             logits=logits,
             labels=labels,
             loss=loss,
+            **({"logits_without_adapter": plain} if case.head.get("tagging") else {}),
             **{f"after.{name}": value for name, value in after.items()},
         ),
         "facts": {

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 use burn::tensor::{Bool, Device, Int, Tensor, TensorData};
 use burn_adapters_checkpoint::{load_adapter, load_head};
-use burn_adapters_heads::{Head, Labels};
+use burn_adapters_heads::{Head, Logits, Targets};
 use burn_adapters_model::{AdapterBank, Hooks, Setup};
 use burn_adapters_transformers::{Bert, BertInput};
 use serde::Deserialize;
@@ -25,9 +25,12 @@ pub fn goldens() -> PathBuf {
 /// One golden case.
 #[derive(Debug, Deserialize)]
 pub struct Case {
-    /// The folder's name under `cases`.
+    /// The folder's name under `cases` or `heads`.
     #[serde(skip)]
     pub folder: String,
+    /// `cases` or `heads`.
+    #[serde(skip)]
+    pub root: String,
     /// The folder's name under `models`.
     pub model: String,
     /// The adapter's name.
@@ -49,7 +52,7 @@ pub struct Case {
 impl Case {
     /// The case's folder.
     pub fn dir(&self) -> PathBuf {
-        goldens().join("cases").join(&self.folder)
+        goldens().join(&self.root).join(&self.folder)
     }
 
     /// The batch and the reference's results.
@@ -92,12 +95,17 @@ impl Case {
 
 /// Every case of the methods that the predicate takes.
 pub fn cases(take: impl Fn(&str) -> bool) -> Vec<Case> {
+    cases_in("cases", take)
+}
+
+/// As [`cases`], in one of the folders of goldens.
+pub fn cases_in(root: &str, take: impl Fn(&str) -> bool) -> Vec<Case> {
     #[derive(Deserialize)]
     struct Entry {
         folder: String,
         method: String,
     }
-    let folder = goldens().join("cases");
+    let folder = goldens().join(root);
     let index: Vec<Entry> = read_json(&folder.join("index.json"));
     index
         .into_iter()
@@ -105,6 +113,7 @@ pub fn cases(take: impl Fn(&str) -> bool) -> Vec<Case> {
         .map(|entry| {
             let mut case: Case = read_json(&folder.join(&entry.folder).join("case.json"));
             case.folder = entry.folder;
+            case.root = root.to_owned();
             case
         })
         .collect()
@@ -163,24 +172,26 @@ impl Golden {
     }
 
     /// The labels, as the head's task takes them.
-    pub fn labels(&self, head: &Head) -> Labels {
+    pub fn labels(&self, head: &Head) -> Targets {
         let (shape, values) = &self.0["labels"];
-        match head.config().task() {
-            burn_adapters_heads::Task::Classification => {
-                Labels::Classes(values.iter().map(|value| *value as usize).collect())
+        match head.config().task().name() {
+            "classification" => Targets::Classes(values.iter().map(|value| *value as usize).collect()),
+            "multilabel" => Targets::Sets(values.chunks(shape[1]).map(<[f32]>::to_vec).collect()),
+            "regression" => Targets::Values(values.clone()),
+            "tagging" => {
+                // The reference's -100 is a token without a target.
+                let class = |value: &f32| (*value >= 0.0).then_some(*value as usize);
+                Targets::Tokens(values.chunks(shape[1]).map(|row| row.iter().map(class).collect()).collect())
             }
-            burn_adapters_heads::Task::MultiLabel => {
-                Labels::Sets(values.chunks(shape[1]).map(<[f32]>::to_vec).collect())
-            }
-            burn_adapters_heads::Task::Regression => Labels::Values(values.clone()),
+            other => panic!("no labels for {other}"),
         }
     }
 }
 
-/// The logits of a batch: `[batch, labels]`.
-pub fn logits(model: &Bert, bank: &AdapterBank, setup: &Setup, hooks: &Hooks, input: BertInput) -> Tensor<2> {
+/// The logits of a batch.
+pub fn logits(model: &Bert, bank: &AdapterBank, setup: &Setup, hooks: &Hooks, input: BertInput) -> Logits {
     let output = model.forward(input, hooks).unwrap();
-    bank.head_of(setup).unwrap().forward(output.hidden, output.pooled, setup.mode()).unwrap()
+    bank.head_of(setup).unwrap().forward(&output.into(), setup.mode()).unwrap()
 }
 
 /// The values of a tensor, in order.

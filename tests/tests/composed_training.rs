@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use burn::optim::{GradientsParams, SgdConfig};
 use burn::tensor::{Device, Tensor};
 use burn_adapters_checkpoint::{SaveOptions, save_adapter, save_head};
-use burn_adapters_heads::Labels;
+use burn_adapters_heads::Targets;
 use burn_adapters_model::{AdapterBank, Hooks};
 use burn_adapters_tests::composed::{self, Case};
 use burn_adapters_tests::{Golden, largest_difference, values};
@@ -66,11 +66,11 @@ fn a_step_of_sgd_is_the_references_in_every_parameter() {
         let setup = case.setup().training();
         bank.train_only(&setup).unwrap();
         let output = model.forward(golden.input(&device), &bank.hooks(&setup).unwrap()).unwrap();
-        let heads = bank.logits(&setup, output.hidden, output.pooled).unwrap();
+        let heads = bank.logits(&setup, &output.into()).unwrap();
         let labels = classes(&golden);
         let loss = heads.into_iter().map(|head| {
-            let labels = Labels::Classes(head.rows.iter().map(|row| labels[*row]).collect());
-            bank.head(&head.head).unwrap().loss(head.logits, &labels).unwrap()
+            let labels = Targets::Classes(head.rows.iter().map(|row| labels[*row]).collect());
+            bank.head(&head.head).unwrap().loss(&head.logits, &labels).unwrap()
         });
         let loss: Tensor<1> = loss.reduce(|sum, loss| sum + loss).unwrap();
         let mut compare = |what: &str, found: &[f32], expected: &[f32]| {
@@ -122,7 +122,7 @@ fn the_trainer_computes_the_references_loss_and_gradients() {
         let encoder = OfGolden { model, golden: case.golden() };
         let labels = classes(&golden);
         let rows = (0..labels.len()).map(|row| Row::new(vec![row as u32])).collect();
-        let data = TokenData::new("golden", rows, Some(Labels::Classes(labels))).unwrap();
+        let data = TokenData::new("golden", rows, Some(Targets::Classes(labels))).unwrap();
         let before = saved(&case, &bank);
         let trainer = Trainer::new(TrainConfig::new().with_epochs(1).with_batch_size(4).with_base_dropout(false));
         let trained = trainer.train(&encoder, bank, &case.setup(), &data, None, &mut ());

@@ -59,7 +59,7 @@ fn check(case: &Case) -> Vec<String> {
         Err(error) => return vec![format!("{}: {error}", case.folder)],
     };
     let output = model.forward(golden.input(&device), &hooks).unwrap();
-    let heads = bank.logits(&setup, output.hidden, output.pooled).unwrap();
+    let heads = bank.logits(&setup, &output.into()).unwrap();
     let mut failures = Vec::new();
     let mut compare = |name: &str, found: Vec<f32>| {
         let intended = format!("intended.{name}");
@@ -73,11 +73,11 @@ fn check(case: &Case) -> Vec<String> {
     };
     if golden.0.contains_key("logits") {
         // Several heads on parts of a batch are one table in the golden.
-        let all = heads.into_iter().flat_map(|head| values(head.logits)).collect();
+        let all = heads.into_iter().flat_map(|head| values(head.logits.into_values())).collect();
         compare("logits", all);
     } else {
         for head in heads {
-            compare(&format!("logits.{}", head.head), values(head.logits));
+            compare(&format!("logits.{}", head.head), values(head.logits.into_values()));
         }
     }
     for (name, (_, expected)) in &golden.0 {
@@ -123,8 +123,8 @@ fn a_step_of_training_a_fusion_is_the_references() {
         let hooks = bank.hooks(&setup).unwrap();
         let output = model.forward(golden.input(&device), &hooks).unwrap();
         let head = bank.head_of(&setup).unwrap();
-        let logits = bank.logits(&setup, output.hidden, output.pooled).unwrap().remove(0).logits;
-        let loss = head.loss(logits, &golden.labels(head)).unwrap();
+        let logits = bank.logits(&setup, &output.into()).unwrap().remove(0).logits;
+        let loss = head.loss(&logits, &golden.labels(head)).unwrap();
         drop(hooks);
         let compare = |what: &str, found: &[f32], expected: &[f32]| {
             let difference = largest_difference(found, expected);

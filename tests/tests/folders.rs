@@ -29,7 +29,7 @@ fn read(name: &str) -> (AdapterBank, Vec<LoadReport>) {
     let golden = Golden::read(&folder.join("golden.safetensors"));
     let setup = Setup::adapter(adapter.name.as_str());
     let hooks = bank.hooks(&setup).unwrap();
-    let found = values(logits(&model, &bank, &setup, &hooks, golden.input(&device)));
+    let found = values(logits(&model, &bank, &setup, &hooks, golden.input(&device)).into_values());
     let difference = largest_difference(&found, golden.values("logits"));
     assert!(difference <= TOLERANCE, "{name}: the logits differ by {difference:e}");
     drop(hooks);

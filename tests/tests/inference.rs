@@ -25,7 +25,7 @@ fn what_training_changes_is_what_the_next_pass_reads() {
                 &bank.hooks(setup).unwrap(),
             )
             .unwrap();
-        bank.logits(setup, output.hidden, output.pooled).unwrap().remove(0).logits
+        bank.logits(setup, &output.into()).unwrap().remove(0).logits.into_values()
     };
     let before = run(&bank, &setup).into_data();
     let training = setup.clone().training().without_base_dropout();

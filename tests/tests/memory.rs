@@ -5,7 +5,7 @@
 
 use burn::tensor::{Device, Int, Tensor};
 use burn_adapters_config::identifiers;
-use burn_adapters_core::Mode;
+use burn_adapters_core::{Mode, Output};
 use burn_adapters_heads::HeadConfig;
 use burn_adapters_model::{AdapterBank, MergedModel, Setup};
 use burn_adapters_transformers::{Bert, BertConfig, BertInput};
@@ -46,12 +46,12 @@ fn inference_on_an_autodiff_bank_records_no_graph_and_keeps_no_memory() {
     let setup = Setup::adapter("a");
     bank.add_head_seeded("a", &HeadConfig::classification(3), 1).unwrap();
     let run = |bank: &AdapterBank, setup: &Setup| {
-        let output = bert.forward(input(&device), &bank.hooks(setup).unwrap()).unwrap();
+        let output = Output::from(bert.forward(input(&device), &bank.hooks(setup).unwrap()).unwrap());
         assert!(!output.hidden.is_autodiff());
-        let logits = bank.logits(setup, output.hidden.clone(), output.pooled.clone()).unwrap().remove(0).logits;
-        assert!(!logits.is_autodiff());
-        let alone = bank.head_of(setup).unwrap().forward(output.hidden, output.pooled, Mode::Inference).unwrap();
-        assert!(!alone.is_autodiff());
+        let logits = bank.logits(setup, &output).unwrap().remove(0).logits;
+        assert!(!logits.values().is_autodiff());
+        let alone = bank.head_of(setup).unwrap().forward(&output, Mode::Inference).unwrap();
+        assert!(!alone.values().is_autodiff());
     };
 
     let method = |name: &str| match name {

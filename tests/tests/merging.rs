@@ -72,7 +72,7 @@ fn merged_adapters_give_the_references_logits() {
         };
         let setup = Setup::adapter("merged").with_head(head);
         let hooks = bank.hooks(&setup).unwrap();
-        let found = values(logits(&model, &bank, &setup, &hooks, golden.input(&device)));
+        let found = values(logits(&model, &bank, &setup, &hooks, golden.input(&device)).into_values());
         let difference = largest_difference(&found, golden.values("logits"));
         assert!(difference < 9.9e-5, "{name}: the logits differ by {difference:e}");
         checked += 1;

@@ -25,7 +25,7 @@ fn input(device: &Device) -> BertInput {
 
 fn logits(bert: &Bert, bank: &AdapterBank, setup: &Setup) -> Tensor<2> {
     let output = bert.forward(input(&bert.device()), &bank.hooks(setup).unwrap()).unwrap();
-    bank.logits(setup, output.hidden, output.pooled).unwrap().remove(0).logits
+    bank.logits(setup, &output.into()).unwrap().remove(0).logits.into_values()
 }
 
 /// A bank after some steps, by Burn's optimizer or by ours.

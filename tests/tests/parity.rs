@@ -45,7 +45,7 @@ fn check(case: &Case) -> Vec<String> {
     let setup = case.setup();
     let hooks = bank.hooks(&setup).unwrap();
     let found = logits(&model, &bank, &setup, &hooks, golden.input(&device));
-    compare("the logits", &values(found), golden.values("logits"));
+    compare("the logits", &values(found.into_values()), golden.values("logits"));
     drop(hooks);
 
     let setup = setup.training();
@@ -53,7 +53,7 @@ fn check(case: &Case) -> Vec<String> {
     let hooks = bank.hooks(&setup).unwrap();
     let head = bank.head_of(&setup).unwrap();
     let found = logits(&model, &bank, &setup, &hooks, golden.input(&device));
-    let loss = head.loss(found, &golden.labels(head)).unwrap();
+    let loss = head.loss(&found, &golden.labels(head)).unwrap();
     compare("the loss", &values(loss.clone()), golden.values("loss"));
     drop(hooks);
 

@@ -67,7 +67,7 @@ fn step(case: &Case, model: &Bert, mut bank: AdapterBank) -> AdapterBank {
     let hooks = bank.hooks(&setup).unwrap();
     let head = bank.head_of(&setup).unwrap();
     let found = logits(model, &bank, &setup, &hooks, golden.input(&model.device()));
-    let loss = head.loss(found, &golden.labels(head)).unwrap();
+    let loss = head.loss(&found, &golden.labels(head)).unwrap();
     drop(hooks);
     let gradients = GradientsParams::from_grads(loss.backward(), &bank);
     SgdConfig::new().init().step(case.learning_rate, bank, gradients)
@@ -76,7 +76,7 @@ fn step(case: &Case, model: &Bert, mut bank: AdapterBank) -> AdapterBank {
 fn run(case: &Case, model: &Bert, bank: &AdapterBank) -> Vec<f32> {
     let setup = case.setup();
     let hooks = bank.hooks(&setup).unwrap();
-    values(logits(model, bank, &setup, &hooks, case.golden().input(&model.device())))
+    values(logits(model, bank, &setup, &hooks, case.golden().input(&model.device())).into_values())
 }
 
 /// The base model's place, the batch, and the logits, as the reference's side reads them.

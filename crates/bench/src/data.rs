@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use burn_adapters_heads::Labels;
+use burn_adapters_heads::Targets;
 use burn_adapters_train::TokenBatch;
 use burn_adapters_transformers::{Row, Tokenizer};
 
@@ -16,7 +16,7 @@ const MAX_LENGTH: usize = 512;
 #[derive(Debug, Clone)]
 pub(crate) struct Batch {
     pub(crate) rows: Vec<Row>,
-    pub(crate) labels: Labels,
+    pub(crate) labels: Targets,
 }
 
 impl Batch {
@@ -64,12 +64,12 @@ pub(crate) fn batches(specs: &[BatchSpec], data: &Path, model: &Path) -> Result<
                 .collect::<Result<_, Failed>>()?;
             let texts: Vec<&str> = chosen.iter().map(|sentence| sentence.text.as_str()).collect();
             let labels = chosen.iter().map(|sentence| usize::from(sentence.rating > 0.0)).collect();
-            Ok(Batch { rows: tokenizer.encode(&texts, MAX_LENGTH)?.rows, labels: Labels::Classes(labels) })
+            Ok(Batch { rows: tokenizer.encode(&texts, MAX_LENGTH)?.rows, labels: Targets::Classes(labels) })
         }
         (BatchSpec::Rows(_), None) => Err("the data was not read".into()),
         (BatchSpec::Tokens(rows), _) => Ok(Batch {
             rows: rows.iter().map(|ids| Row::new(ids.clone())).collect(),
-            labels: Labels::Classes((0..rows.len()).map(|row| row % 2).collect()),
+            labels: Targets::Classes((0..rows.len()).map(|row| row % 2).collect()),
         }),
     };
     let batches = specs.iter().map(batch).collect::<Result<Vec<Batch>, Failed>>()?;
@@ -112,7 +112,7 @@ mod tests {
         let batches = batches(&specs, Path::new("none"), Path::new("none")).unwrap();
         assert_eq!((batches[0].count(), batches[0].lengths()), (3, vec![2, 1]));
         assert_eq!(batches[0].checksum(), 5 + 2 * 6 + 3 * 7);
-        assert_eq!(batches[0].labels, Labels::Classes(vec![0, 1]));
+        assert_eq!(batches[0].labels, Targets::Classes(vec![0, 1]));
         assert_eq!(batches[0].part(1, 2), [Row::new(vec![7])]);
     }
 

@@ -101,12 +101,7 @@ impl HeadFolder {
                 };
                 let (weights_path, tensors) = HEAD.read_weights(dir)?;
                 let tensors = static_head::rename(class.as_deref(), &config, &name, tensors);
-                let note = format!(
-                    "the head of {} is read as a {} head, as in the Python library; if it was trained for several \
-                     labels at once (`problem_type`), its folder does not say so",
-                    class.unwrap_or_default(),
-                    config.task().name()
-                );
+                let note = static_head::note(class.as_deref(), &config);
                 let notes = vec![note];
                 Ok(Self { meta: meta.named(name), config, tensors, notes, config_path, weights_path })
             }

@@ -6,16 +6,18 @@
 
 use burn_adapters_config::Activation;
 use burn_adapters_files::shorten;
-use burn_adapters_heads::{HeadConfig, HeadError, HeadType};
+use burn_adapters_heads::{HeadConfig, HeadError};
 use serde_json::{Map, Value, json};
 
 use crate::Tensors;
 
-/// What the head of a class is.
+/// The head of a class.
 struct Class {
     name: &'static str,
+    head_type: &'static str,
     activation: Option<Activation>,
-    use_pooler: bool,
+    /// Whether the head reads the pooled output; `None` for types of heads that never do.
+    use_pooler: Option<bool>,
     /// The modules of its linear layers.
     layers: &'static [&'static str],
 }
@@ -23,32 +25,41 @@ struct Class {
 const ONE_LAYER: &[&str] = &["classifier"];
 const TWO_LAYERS: &[&str] = &["classifier.dense", "classifier.out_proj"];
 
-const CLASSES: [Class; 5] = [
-    Class { name: "BertForSequenceClassification", activation: None, use_pooler: true, layers: ONE_LAYER },
+impl Class {
+    const fn of_texts(name: &'static str, activation: Activation) -> Self {
+        Self {
+            name,
+            head_type: "classification",
+            activation: Some(activation),
+            use_pooler: Some(false),
+            layers: TWO_LAYERS,
+        }
+    }
+
+    const fn of_tokens(name: &'static str) -> Self {
+        Self { name, head_type: "tagging", activation: None, use_pooler: None, layers: ONE_LAYER }
+    }
+}
+
+const CLASSES: [Class; 10] = [
     Class {
-        name: "RobertaForSequenceClassification",
-        activation: Some(Activation::Tanh),
-        use_pooler: false,
-        layers: TWO_LAYERS,
+        activation: None,
+        use_pooler: Some(true),
+        layers: ONE_LAYER,
+        ..Class::of_texts("BertForSequenceClassification", Activation::Tanh)
     },
+    Class::of_texts("RobertaForSequenceClassification", Activation::Tanh),
+    Class::of_texts("XLMRobertaForSequenceClassification", Activation::Tanh),
+    Class::of_texts("ElectraForSequenceClassification", Activation::Gelu),
     Class {
-        name: "XLMRobertaForSequenceClassification",
-        activation: Some(Activation::Tanh),
-        use_pooler: false,
-        layers: TWO_LAYERS,
-    },
-    Class {
-        name: "DistilBertForSequenceClassification",
-        activation: Some(Activation::Relu),
-        use_pooler: false,
         layers: &["pre_classifier", "classifier"],
+        ..Class::of_texts("DistilBertForSequenceClassification", Activation::Relu)
     },
-    Class {
-        name: "ElectraForSequenceClassification",
-        activation: Some(Activation::Gelu),
-        use_pooler: false,
-        layers: TWO_LAYERS,
-    },
+    Class::of_tokens("BertForTokenClassification"),
+    Class::of_tokens("RobertaForTokenClassification"),
+    Class::of_tokens("XLMRobertaForTokenClassification"),
+    Class::of_tokens("ElectraForTokenClassification"),
+    Class::of_tokens("DistilBertForTokenClassification"),
 ];
 
 /// The configuration of the head of a class, given what stands in the file beside `config: null`.
@@ -67,15 +78,29 @@ pub(crate) fn config(class: Option<&str>, file: &Map<String, Value>) -> Result<H
         Value::Null => json!(labels.unwrap_or(2)),
         number => number,
     };
-    HeadConfig::from_json_value(&json!({
-        "head_type": HeadType::Classification.name(),
+    let mut config = json!({
+        "head_type": known.head_type,
         "num_labels": num_labels,
         "layers": known.layers.len(),
         "activation_function": known.activation.map(Activation::name),
-        "use_pooler": known.use_pooler,
         "label2id": label2id,
         "id2label": id2label,
-    }))
+    });
+    if let (Some(use_pooler), Some(object)) = (known.use_pooler, config.as_object_mut()) {
+        object.insert("use_pooler".into(), use_pooler.into());
+    }
+    HeadConfig::from_json_value(&config)
+}
+
+/// What reading the head of a class leaves open.
+pub(crate) fn note(class: Option<&str>, config: &HeadConfig) -> String {
+    let class = class.unwrap_or_default();
+    let read = format!("the head of {class} is read as a {} head, as in the Python library", config.task());
+    let of_tokens = CLASSES.iter().any(|known| known.name == class && known.use_pooler.is_none());
+    if of_tokens {
+        return read;
+    }
+    format!("{read}; if it was trained for several labels at once (`problem_type`), its folder does not say so")
 }
 
 /// The tensors under the names that a named head's have.

@@ -12,12 +12,12 @@ use std::sync::OnceLock;
 use liblzma::read::XzDecoder;
 
 /// The archives, named after the folders in them.
-const FOLDERS: [&str; 4] = ["models", "cases", "compositions", "folders"];
+const FOLDERS: [&str; 5] = ["models", "cases", "compositions", "folders", "heads"];
 
 /// The archives of model families, named after the folders in `families`.
 const FAMILIES: [&str; 1] = ["distilbert"];
 
-/// The folder of the unpacked goldens: `models`, `cases`, `compositions`, `folders` and `families`.
+/// The folder of the unpacked goldens: `models`, `cases`, `compositions`, `folders`, `heads` and `families`.
 ///
 /// They are unpacked once beside the build's other files, and again when an archive changes.
 ///

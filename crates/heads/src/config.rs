@@ -1,4 +1,4 @@
-//! What a head is: the reference's head dictionary.
+//! Head configuration: the reference's head dictionary.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -7,46 +7,47 @@ use burn_adapters_config::Activation;
 use burn_adapters_files::{deserialize_unique, shorten};
 use serde_json::{Map, Value, json};
 
-use crate::HeadError;
+use crate::{HeadError, TASKS, Task};
 
-/// The kind of a head, as the reference names it.
+/// The type of a head, as the reference names it, with what its dictionary holds.
+///
+/// Types are the tasks' own: see [`Task::head_type`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum HeadType {
-    /// One of several labels, or with `num_labels = 1` a number.
-    Classification,
-    /// Any number of several labels.
-    MultilabelClassification,
+pub struct HeadType {
+    name: &'static str,
+    layers: usize,
+    keys: &'static [&'static str],
 }
 
 impl HeadType {
+    /// A type: its name, the default number of layers, and those of `use_pooler` and `bias` that its dictionary has.
+    pub(crate) const fn new(name: &'static str, layers: usize, keys: &'static [&'static str]) -> Self {
+        Self { name, layers, keys }
+    }
+
+    /// The type of this name.
+    pub fn named(name: &str) -> Option<Self> {
+        TASKS.iter().map(|task| task.head_type()).find(|head_type| head_type.name == name)
+    }
+
     /// The reference's name.
     pub fn name(self) -> &'static str {
-        match self {
-            HeadType::Classification => "classification",
-            HeadType::MultilabelClassification => "multilabel_classification",
-        }
+        self.name
     }
-}
 
-/// What a head computes, and so its loss.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Task {
-    /// One label of several: cross-entropy.
-    Classification,
-    /// Any number of labels: binary cross-entropy on each logit.
-    MultiLabel,
-    /// A number: mean squared error. The reference's classification head with one label.
-    Regression,
-}
-
-impl Task {
-    /// `classification`, `multi-label` or `regression`.
-    pub fn name(self) -> &'static str {
-        match self {
-            Task::Classification => "classification",
-            Task::MultiLabel => "multi-label",
-            Task::Regression => "regression",
+    /// The names of all types.
+    pub fn names() -> Vec<&'static str> {
+        let mut names: Vec<&'static str> = Vec::new();
+        for head_type in TASKS.iter().map(|task| task.head_type()) {
+            if !names.contains(&head_type.name) {
+                names.push(head_type.name);
+            }
         }
+        names
+    }
+
+    fn has(self, key: &str) -> bool {
+        self.keys.contains(&key)
     }
 }
 
@@ -80,32 +81,18 @@ pub struct HeadConfig {
 }
 
 impl HeadConfig {
-    fn new(head_type: HeadType, num_labels: usize) -> Self {
+    /// A head of this type with the reference's defaults.
+    pub(crate) fn new(head_type: HeadType, num_labels: usize) -> Self {
         Self {
             head_type,
             num_labels,
-            layers: 2,
+            layers: head_type.layers,
             activation_function: Some(Activation::Tanh),
             label2id: Some((0..num_labels.min(MAX_DEFAULT_LABELS)).map(|id| (default_label(id), id)).collect()),
             use_pooler: false,
             bias: true,
             dropout_prob: None,
         }
-    }
-
-    /// One of `num_labels` labels: two layers with a tanh between them.
-    pub fn classification(num_labels: usize) -> Self {
-        Self::new(HeadType::Classification, num_labels)
-    }
-
-    /// Any of `num_labels` labels at once.
-    pub fn multilabel_classification(num_labels: usize) -> Self {
-        Self::new(HeadType::MultilabelClassification, num_labels)
-    }
-
-    /// One number.
-    pub fn regression() -> Self {
-        Self::new(HeadType::Classification, 1)
     }
 
     /// Sets the number of layers.
@@ -144,13 +131,10 @@ impl HeadConfig {
         self
     }
 
-    /// What the head computes.
-    pub fn task(&self) -> Task {
-        match (self.head_type, self.num_labels) {
-            (HeadType::MultilabelClassification, _) => Task::MultiLabel,
-            (HeadType::Classification, 1) => Task::Regression,
-            (HeadType::Classification, _) => Task::Classification,
-        }
+    /// What the head does.
+    pub fn task(&self) -> &'static dyn Task {
+        let mut tasks = TASKS.iter().copied();
+        tasks.find(|task| task.head_type() == self.head_type && task.is_task_of(self)).unwrap_or(TASKS[0])
     }
 
     /// The name of the label with this number.
@@ -196,6 +180,11 @@ impl HeadConfig {
         if let Some(p) = self.dropout_prob.filter(|p| !(0.0..=1.0).contains(p)) {
             return bad("dropout_prob", "from 0 to 1", p.to_string());
         }
+        for (key, usual) in [("use_pooler", !self.use_pooler), ("bias", self.bias)] {
+            if !usual && !self.head_type.has(key) {
+                return bad(key, "left out: a head of this type does not have it", (key != "bias").to_string());
+            }
+        }
         let mut seen: BTreeMap<usize, &str> = BTreeMap::new();
         for (label, &id) in self.label2id.iter().flatten() {
             let bad = |reason| Err(HeadError::BadLabel { label: shorten(label).into_owned(), id, reason });
@@ -211,7 +200,7 @@ impl HeadConfig {
 
     /// The reference's dictionary.
     pub fn to_json_value(&self) -> Value {
-        json!({
+        let mut value = json!({
             "head_type": self.head_type.name(),
             "num_labels": self.num_labels,
             "layers": self.layers,
@@ -220,7 +209,11 @@ impl HeadConfig {
             "use_pooler": self.use_pooler,
             "bias": self.bias,
             "dropout_prob": self.dropout_prob,
-        })
+        });
+        if let Some(object) = value.as_object_mut() {
+            object.retain(|key, _| !matches!(key.as_str(), "use_pooler" | "bias") || self.head_type.has(key));
+        }
+        value
     }
 
     /// Reads the reference's dictionary. Keys that older versions did not write get the reference's defaults; an
@@ -232,22 +225,24 @@ impl HeadConfig {
     pub fn from_json_value(value: &Value) -> Result<Self, HeadError> {
         let object = value.as_object().ok_or_else(|| json_error("expected an object"))?;
         let mut read = Reader(object.clone());
-        let head_type = match read.required("head_type", |v| v.as_str().map(str::to_owned), "a string")?.as_str() {
-            "classification" => HeadType::Classification,
-            "multilabel_classification" => HeadType::MultilabelClassification,
-            found => {
-                return Err(HeadError::UnknownType { found: shorten(found).into_owned() });
+        let name = read.required("head_type", |v| v.as_str().map(str::to_owned), "a string")?;
+        let unknown = || HeadError::UnknownType { found: shorten(&name).into_owned() };
+        let head_type = HeadType::named(&name).ok_or_else(unknown)?;
+        let flag = |read: &mut Reader, key: &'static str, default: bool| -> Result<bool, HeadError> {
+            if !head_type.has(key) {
+                return Ok(default);
             }
+            Ok(read.optional(key, Value::as_bool, "true or false")?.unwrap_or(default))
         };
         let count = |v: &Value| v.as_u64().and_then(|n| usize::try_from(n).ok());
         let mut config = Self {
             head_type,
             num_labels: read.optional("num_labels", count, "a count")?.unwrap_or(2),
-            layers: read.optional("layers", count, "a count")?.unwrap_or(2),
+            layers: read.optional("layers", count, "a count")?.unwrap_or(head_type.layers),
             activation_function: Some(Activation::Tanh),
             label2id: read.optional("label2id", label2id, "an object from names to numbers")?,
-            use_pooler: read.optional("use_pooler", Value::as_bool, "true or false")?.unwrap_or(false),
-            bias: read.optional("bias", Value::as_bool, "true or false")?.unwrap_or(true),
+            use_pooler: flag(&mut read, "use_pooler", false)?,
+            bias: flag(&mut read, "bias", true)?,
             dropout_prob: read.optional("dropout_prob", Value::as_f64, "a number")?,
         };
         if let Some(map) = read.optional("id2label", id2label, "an object from numbers to names")? {

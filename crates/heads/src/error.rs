@@ -1,4 +1,4 @@
-//! What can go wrong with a head.
+//! Errors of heads.
 
 use burn_adapters_core::TooLarge;
 use thiserror::Error;
@@ -18,7 +18,7 @@ pub enum HeadError {
         found: String,
     },
     /// A head type that this version does not have.
-    #[error("the head type `{found}` is not known; there is `classification` and `multilabel_classification`")]
+    #[error("the head type `{found}` is not supported; supported are `{}`", crate::HeadType::names().join("`, `"))]
     UnknownType {
         /// The head type.
         found: String,

@@ -3,11 +3,11 @@
 use burn::module::Module;
 use burn::nn::Linear;
 use burn::tensor::{Device, Tensor};
-use burn_adapters_core::{Demand, Fill, Init, Mode, activate, project};
+use burn_adapters_core::{Demand, Fill, Init, Mode, Output, Reads, activate, project};
 
-use crate::{HeadConfig, HeadError, Labels};
+use crate::{HeadConfig, HeadError, Logits, Targets};
 
-/// A classification, multi-label or regression head.
+/// A prediction head. Its [task](HeadConfig::task) says which positions it reads.
 ///
 /// `layers` linear layers, each with dropout before it, all but the last followed by the activation.
 #[derive(Module, Debug)]
@@ -68,7 +68,7 @@ impl Head {
         self
     }
 
-    /// What the head is.
+    /// The head's configuration.
     pub fn config(&self) -> &HeadConfig {
         &self.config
     }
@@ -84,49 +84,42 @@ impl Head {
         Module::num_params(self)
     }
 
-    /// The logits, from the first position of the hidden states, or with `use_pooler` from the model's pooled output. At
-    /// inference no graph is recorded.
-    ///
-    /// # Shapes
-    /// - hidden: `[batch, sequence, hidden]`
-    /// - pooled: `[batch, hidden]`
-    /// - output: `[batch, num_labels]`
+    /// The positions that the head reads: a base model may leave the others uncomputed.
+    pub fn reads(&self) -> Reads {
+        self.config.task().reads(&self.config)
+    }
+
+    /// The logits of a base model's output. At inference no graph is recorded.
     ///
     /// # Errors
-    /// If the pooled output is missing, or the hidden states have another width.
-    pub fn forward(&self, hidden: Tensor<3>, pooled: Option<Tensor<2>>, mode: Mode) -> Result<Tensor<2>, HeadError> {
-        self.forward_at(0, hidden, pooled, mode)
+    /// If the pooled output is missing and the head reads it, or the hidden states have another width.
+    pub fn forward(&self, output: &Output, mode: Mode) -> Result<Logits, HeadError> {
+        self.config.task().logits(self, output, mode)
     }
 
-    /// As [`forward`](Self::forward), from another position than the first.
-    ///
-    /// The reference always reads the first, also where prompt tuning has put the prompt there.
-    pub fn forward_at(
-        &self,
-        position: usize,
-        hidden: Tensor<3>,
-        pooled: Option<Tensor<2>>,
-        mode: Mode,
-    ) -> Result<Tensor<2>, HeadError> {
+    /// The logits of heads that read one vector a row: the first position of the hidden states, or with `use_pooler` the
+    /// pooled output. The reference reads the first position also where prompt tuning has put the prompt there.
+    pub(crate) fn forward_first(&self, output: &Output, mode: Mode) -> Result<Logits, HeadError> {
         if self.config.use_pooler {
-            return self.forward_vector(pooled.ok_or(HeadError::NoPooledOutput)?, mode);
+            let pooled = output.pooled.clone().ok_or(HeadError::NoPooledOutput)?;
+            return Ok(Logits::of_rows(self.forward_vector(pooled, mode)?));
         }
-        let [batch, sequence, width] = hidden.dims();
-        if position >= sequence {
-            return Err(HeadError::Shape {
-                expected: format!("sequences of more than {position} positions"),
-                found: format!("{sequence}"),
-            });
+        let [rows, positions, width] = output.hidden.dims();
+        if positions == 0 {
+            return Err(HeadError::Shape { expected: "at least one position".into(), found: "none".into() });
         }
-        let states = hidden.slice([0..batch, position..position + 1, 0..width]).reshape([batch, width]);
-        self.forward_vector(states, mode)
+        let states = output.hidden.clone().slice([0..rows, 0..1, 0..width]).reshape([rows, width]);
+        Ok(Logits::of_rows(self.forward_vector(states, mode)?))
     }
 
-    /// The logits, from one vector a text.
+    /// The logits of single vectors.
     ///
     /// # Shapes
-    /// - states: `[batch, hidden]`
-    /// - output: `[batch, num_labels]`
+    /// - states: `[vectors, hidden]`
+    /// - output: `[vectors, num_labels]`
+    ///
+    /// # Errors
+    /// If the hidden states have another width.
     pub fn forward_vector(&self, states: Tensor<2>, mode: Mode) -> Result<Tensor<2>, HeadError> {
         let [batch, width] = states.dims();
         if width != self.hidden_size() {
@@ -152,30 +145,22 @@ impl Head {
         project(&self.output, mode.dropout(self.dropout, states))
     }
 
-    /// The mean loss of a batch: cross-entropy, binary cross-entropy on every logit, or squared error, by the head's
-    /// [task](HeadConfig::task).
-    ///
-    /// # Shapes
-    /// - logits: `[batch, num_labels]`
-    /// - output: `[1]`
+    /// The mean loss of a batch: `[1]`. Which loss it is, the head's [task](HeadConfig::task) says.
     ///
     /// # Errors
-    /// If the labels are of another kind, number or range than the head's.
-    pub fn loss(&self, logits: Tensor<2>, labels: &Labels) -> Result<Tensor<1>, HeadError> {
-        labels.loss(&self.config, logits, None)
+    /// If the targets are of another kind, number or range than the head's.
+    pub fn loss(&self, logits: &Logits, targets: &Targets) -> Result<Tensor<1>, HeadError> {
+        self.config.task().loss(&self.config, logits, targets, None)
     }
 
-    /// As [`loss`](Self::loss), with a weight for each label, as PyTorch has it. In a classification each text weighs as
-    /// much as its class, and the loss is the weighted mean (`CrossEntropyLoss(weight=…)`); with any number of labels, a
-    /// label's weight is that of its positive texts (`BCEWithLogitsLoss(pos_weight=…)`). A regression has no labels.
-    ///
-    /// # Shapes
-    /// - logits: `[batch, num_labels]`
-    /// - output: `[1]`
+    /// As [`loss`](Self::loss), with a weight for each label, as PyTorch has it. In a classification each text (in
+    /// tagging, each token) weighs as much as its class, and the loss is the weighted mean
+    /// (`CrossEntropyLoss(weight=…)`); with any number of labels, a label's weight is that of its positive texts
+    /// (`BCEWithLogitsLoss(pos_weight=…)`). A regression has no labels.
     ///
     /// # Errors
     /// Those of [`loss`](Self::loss), and if there is not one weight above 0 for each label, or the head is a regression.
-    pub fn weighted_loss(&self, logits: Tensor<2>, labels: &Labels, weights: &[f32]) -> Result<Tensor<1>, HeadError> {
-        labels.loss(&self.config, logits, Some(weights))
+    pub fn weighted_loss(&self, logits: &Logits, targets: &Targets, weights: &[f32]) -> Result<Tensor<1>, HeadError> {
+        self.config.task().loss(&self.config, logits, targets, Some(weights))
     }
 }

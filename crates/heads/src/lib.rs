@@ -1,21 +1,22 @@
 //! Prediction heads: what turns an encoder's hidden states into logits, and logits into a loss.
 //!
 //! A head is a Burn module of its own beside the model, as an adapter is. Its layers, names and losses are those of the
-//! reference's classification heads; [`HeadConfig`] is the reference's dictionary, key for key.
+//! reference's heads; [`HeadConfig`] is the reference's dictionary, key for key. What a head reads, computes and learns
+//! from is its [`Task`]: classification, multilabel classification, regression, or tagging.
 //!
 //! ```
 //! use burn::tensor::{Device, Tensor};
-//! use burn_adapters_core::{Init, Mode};
-//! use burn_adapters_heads::{Head, HeadConfig, Labels};
+//! use burn_adapters_core::{Init, Mode, Output};
+//! use burn_adapters_heads::{Head, HeadConfig, Targets};
 //!
 //! let device = Device::default();
 //! let config = HeadConfig::classification(2).with_labels(["negative", "positive"]);
 //! let head = Head::new(&config, 8, &mut Init::from_seed(1), &device)?;
 //!
-//! let hidden = Tensor::ones([4, 5, 8], &device); // four texts of five tokens
-//! let logits = head.forward(hidden, None, Mode::Inference)?;
-//! assert_eq!(logits.dims(), [4, 2]);
-//! let loss = head.loss(logits, &Labels::Classes(vec![0, 1, 1, 0]))?;
+//! let output = Output::new(Tensor::ones([4, 5, 8], &device), [5, 5, 5, 5]); // four texts of five tokens
+//! let logits = head.forward(&output, Mode::Inference)?;
+//! assert_eq!(logits.values().dims(), [4, 2]);
+//! let loss = head.loss(&logits, &Targets::Classes(vec![0, 1, 1, 0]))?;
 //! assert_eq!(loss.dims(), [1]);
 //! assert_eq!(head.config().label_of(1), "positive");
 //! # Ok::<(), Box<dyn std::error::Error>>(())
@@ -24,11 +25,17 @@
 mod config;
 mod error;
 mod head;
+mod logits;
 mod loss;
 mod names;
+mod targets;
+mod tasks;
 
-pub use config::{HeadConfig, HeadType, Task};
+pub use config::{HeadConfig, HeadType};
 pub use error::HeadError;
 pub use head::Head;
-pub use loss::{Labels, binary_cross_entropy, cross_entropy, mean_squared_error};
+pub use logits::Logits;
+pub use loss::{binary_cross_entropy, cross_entropy, mean_squared_error};
 pub use names::{HeadParameter, reference_names};
+pub use targets::Targets;
+pub use tasks::{Classification, Multilabel, Regression, TASKS, Tagging, Task, task_named};

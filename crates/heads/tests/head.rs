@@ -4,8 +4,10 @@
 use burn::module::Module;
 use burn::tensor::{Device, Tensor, TensorData};
 use burn_adapters_config::Activation;
-use burn_adapters_core::{Fill, Init, Mode};
-use burn_adapters_heads::{Head, HeadConfig, HeadError, Labels, Task, binary_cross_entropy, reference_names};
+use burn_adapters_core::{Fill, Init, Mode, Output, Reads, TokenSpan};
+use burn_adapters_heads::{
+    Head, HeadConfig, HeadError, HeadType, Logits, TASKS, Targets, binary_cross_entropy, reference_names, task_named,
+};
 use serde_json::json;
 
 fn head(config: &HeadConfig) -> Head {
@@ -20,8 +22,18 @@ fn random(seed: u64) -> Tensor<3> {
     Init::from_seed(seed).param([2, 3, 4], Fill::Normal { std: 1.0 }, &Device::default()).val()
 }
 
-fn loss(config: HeadConfig, logits: Tensor<2>, labels: Labels) -> f32 {
-    head(&config).loss(logits, &labels).unwrap().into_scalar::<f32>()
+fn loss(config: HeadConfig, logits: Tensor<2>, labels: Targets) -> f32 {
+    head(&config).loss(&Logits::of_rows(logits), &labels).unwrap().into_scalar::<f32>()
+}
+
+/// Hidden states of rows without padding.
+fn output(hidden: Tensor<3>, pooled: Option<Tensor<2>>) -> Output {
+    let [rows, positions, _] = hidden.dims();
+    Output::new(hidden, vec![positions; rows]).with_pooled(pooled)
+}
+
+fn run(head: &Head, hidden: Tensor<3>, mode: Mode) -> Tensor<2> {
+    head.forward(&output(hidden, None), mode).unwrap().into_values()
 }
 
 #[test]
@@ -53,24 +65,14 @@ fn the_first_token_is_read_unless_the_pooler_is_asked_for() {
     let hidden = random(2);
     let first = hidden.clone().slice([0..2, 0..1, 0..4]).reshape([2, 4]);
     let plain = head(&HeadConfig::classification(3));
-    let from_hidden = plain.forward(hidden.clone(), None, Mode::Inference).unwrap();
+    let from_hidden = run(&plain, hidden.clone(), Mode::Inference);
     let from_first = plain.forward_vector(first.clone(), Mode::Inference).unwrap();
     assert_eq!(from_hidden.into_data(), from_first.clone().into_data());
 
     let pooled = head(&HeadConfig::classification(3).with_use_pooler(true));
-    let logits = pooled.forward(hidden.clone(), Some(first), Mode::Inference).unwrap();
+    let logits = pooled.forward(&output(hidden.clone(), Some(first)), Mode::Inference).unwrap().into_values();
     assert_eq!(logits.into_data(), from_first.into_data());
-    assert_eq!(pooled.forward(hidden, None, Mode::Inference).unwrap_err(), HeadError::NoPooledOutput);
-}
-
-#[test]
-fn another_position_can_be_read() {
-    let hidden = random(2);
-    let third = hidden.clone().slice([0..2, 2..3, 0..4]).reshape([2, 4]);
-    let head = head(&HeadConfig::classification(3));
-    let logits = head.forward_at(2, hidden.clone(), None, Mode::Inference).unwrap();
-    assert_eq!(logits.into_data(), head.forward_vector(third, Mode::Inference).unwrap().into_data());
-    assert!(matches!(head.forward_at(3, hidden, None, Mode::Inference), Err(HeadError::Shape { .. })));
+    assert_eq!(pooled.forward(&output(hidden, None), Mode::Inference).unwrap_err(), HeadError::NoPooledOutput);
 }
 
 #[test]
@@ -79,9 +81,9 @@ fn dropout_acts_in_training_only_and_comes_from_the_model_where_the_head_has_non
     assert_eq!(head(&own).with_model_dropout(0.5).dropout, 0.25);
     let left = head(&HeadConfig::classification(3)).with_model_dropout(1.0);
     let hidden = random(2);
-    let at_rest = left.forward(hidden.clone(), None, Mode::Inference).unwrap();
+    let at_rest = run(&left, hidden.clone(), Mode::Inference);
     assert!(at_rest.abs().max().into_scalar::<f32>() > 0.0);
-    let trained = left.forward(hidden, None, Mode::Training).unwrap();
+    let trained = run(&left, hidden, Mode::Training);
     assert_eq!(trained.abs().max().into_scalar::<f32>(), 0.0);
 }
 
@@ -90,24 +92,24 @@ fn losses_equal_those_of_pytorch() {
     // Values of torch 2: CrossEntropyLoss, BCEWithLogitsLoss and MSELoss on these logits.
     let logits = || tensor([1.0, -2.0, 0.5, 30.0, -40.0, 0.0], [2, 3]);
     let near = |found: f32, expected: f32| assert!((found - expected).abs() < 1e-5 * expected.abs(), "{found}");
-    near(loss(HeadConfig::classification(3), logits(), Labels::Classes(vec![2, 1])), 35.5023);
-    let sets = Labels::Sets(vec![vec![1.0, 0.0, 1.0], vec![0.0, 1.0, 0.0]]);
+    near(loss(HeadConfig::classification(3), logits(), Targets::Classes(vec![2, 1])), 35.5023);
+    let sets = Targets::Sets(vec![vec![1.0, 0.0, 1.0], vec![0.0, 1.0, 0.0]]);
     near(loss(HeadConfig::multilabel_classification(3), logits(), sets), 11.9346);
-    let values = Labels::Values(vec![0.25, -3.0]);
+    let values = Targets::Values(vec![0.25, -3.0]);
     near(loss(HeadConfig::regression(), tensor([1.5, -2.0], [2, 1]), values), 1.28125);
 }
 
 #[test]
 fn a_label_out_of_range_or_of_another_kind_is_an_error() {
     let classifier = head(&HeadConfig::classification(3));
-    let logits = tensor([0.0; 6], [2, 3]);
+    let logits = Logits::of_rows(tensor([0.0; 6], [2, 3]));
     assert_eq!(
-        classifier.loss(logits.clone(), &Labels::Classes(vec![0, 3])).unwrap_err(),
+        classifier.loss(&logits, &Targets::Classes(vec![0, 3])).unwrap_err(),
         HeadError::LabelOutOfRange { row: 1, label: 3, labels: 3 }
     );
-    let count = classifier.loss(logits.clone(), &Labels::Classes(vec![0])).unwrap_err();
+    let count = classifier.loss(&logits, &Targets::Classes(vec![0])).unwrap_err();
     assert_eq!(count, HeadError::LabelCount { rows: 2, labels: 1 });
-    let kind = classifier.loss(logits, &Labels::Values(vec![0.0, 1.0])).unwrap_err();
+    let kind = classifier.loss(&logits, &Targets::Values(vec![0.0, 1.0])).unwrap_err();
     assert!(kind.to_string().contains("a classification head"), "{kind}");
     assert!(matches!(
         classifier.forward_vector(Tensor::zeros([2, 5], &Device::default()), Mode::Inference),
@@ -117,9 +119,9 @@ fn a_label_out_of_range_or_of_another_kind_is_an_error() {
 
 #[test]
 fn one_label_is_a_number() {
-    assert_eq!(HeadConfig::classification(1).task(), Task::Regression);
-    assert_eq!(HeadConfig::multilabel_classification(1).task(), Task::MultiLabel);
-    assert_eq!(HeadConfig::classification(2).task(), Task::Classification);
+    assert_eq!(HeadConfig::classification(1).task().name(), "regression");
+    assert_eq!(HeadConfig::multilabel_classification(1).task().name(), "multilabel");
+    assert_eq!(HeadConfig::classification(2).task().name(), "classification");
 }
 
 #[test]
@@ -165,7 +167,7 @@ fn a_wrong_dictionary_is_an_error_that_names_the_key() {
         ("layers", json!(-1)),
         ("dropout_prob", json!(1.5)),
         ("activation_function", json!("tanhh")),
-        ("head_type", json!("tagging")),
+        ("head_type", json!("causal_lm")),
         ("use_pooler", json!(1)),
         ("colour", json!(1)),
         ("label2id", json!({"a": 0, "b": 2})),
@@ -184,10 +186,10 @@ fn a_wrong_dictionary_is_an_error_that_names_the_key() {
 /// Logits, of which PyTorch gave the losses and gradients below.
 const LOGITS: [f32; 12] = [0.5, -1.25, 2.0, 1.5, 0.25, -0.75, -0.5, 0.0, 0.75, 2.0, 1.0, -1.0];
 
-fn weighted(config: HeadConfig, labels: Labels) -> (f32, Vec<f32>) {
+fn weighted(config: HeadConfig, labels: Targets) -> (f32, Vec<f32>) {
     let device = Device::default().autodiff();
     let logits = Tensor::<2>::from_data(TensorData::new(LOGITS.to_vec(), [4, 3]), &device).require_grad();
-    let loss = head(&config).weighted_loss(logits.clone(), &labels, &[0.5, 2.0, 4.0]).unwrap();
+    let loss = head(&config).weighted_loss(&Logits::of_rows(logits.clone()), &labels, &[0.5, 2.0, 4.0]).unwrap();
     let value = loss.clone().into_scalar::<f32>();
     let gradients = loss.backward();
     (value, logits.grad(&gradients).unwrap().into_data().iter::<f32>().collect())
@@ -201,7 +203,7 @@ fn assert_close(found: &[f32], expected: &[f32]) {
 #[test]
 fn weighted_classes_have_the_loss_and_gradients_of_pytorch() {
     // torch.nn.CrossEntropyLoss(weight=[0.5, 2, 4])
-    let (loss, gradients) = weighted(HeadConfig::classification(3), Labels::Classes(vec![2, 0, 1, 0]));
+    let (loss, gradients) = weighted(HeadConfig::classification(3), Targets::Classes(vec![2, 0, 1, 0]));
     assert_close(&[loss], &[0.557_096_4]);
     let expected = [
         0.101_040_1,
@@ -224,7 +226,7 @@ fn weighted_classes_have_the_loss_and_gradients_of_pytorch() {
 fn weighted_labels_have_the_loss_and_gradients_of_pytorch() {
     // torch.nn.BCEWithLogitsLoss(pos_weight=[0.5, 2, 4])
     let sets = vec![vec![1.0, 0.0, 1.0], vec![0.0, 0.0, 1.0], vec![1.0, 1.0, 0.0], vec![0.0; 3]];
-    let (loss, gradients) = weighted(HeadConfig::multilabel_classification(3), Labels::Sets(sets));
+    let (loss, gradients) = weighted(HeadConfig::multilabel_classification(3), Targets::Sets(sets));
     assert_close(&[loss], &[1.236_264_3]);
     let expected = [
         -0.015_730_86,
@@ -245,14 +247,18 @@ fn weighted_labels_have_the_loss_and_gradients_of_pytorch() {
 
 #[test]
 fn weights_must_be_numbers_above_0_one_for_each_label() {
-    let logits = || tensor([0.0; 6], [2, 3]);
+    let logits = || Logits::of_rows(tensor([0.0; 6], [2, 3]));
     let classifier = head(&HeadConfig::classification(3));
-    let labels = Labels::Classes(vec![0, 1]);
+    let labels = Targets::Classes(vec![0, 1]);
     for weights in [&[1.0, 1.0][..], &[1.0, 0.0, 1.0], &[1.0, f32::NAN, 1.0], &[1.0, f32::INFINITY, 1.0]] {
-        assert!(matches!(classifier.weighted_loss(logits(), &labels, weights), Err(HeadError::BadValue { .. })));
+        assert!(matches!(classifier.weighted_loss(&logits(), &labels, weights), Err(HeadError::BadValue { .. })));
     }
     let regression = head(&HeadConfig::regression());
-    assert!(regression.weighted_loss(tensor([0.0; 2], [2, 1]), &Labels::Values(vec![0.0, 1.0]), &[1.0]).is_err());
+    assert!(
+        regression
+            .weighted_loss(&Logits::of_rows(tensor([0.0; 2], [2, 1])), &Targets::Values(vec![0.0, 1.0]), &[1.0])
+            .is_err()
+    );
 }
 
 #[test]
@@ -274,4 +280,86 @@ fn the_gradient_of_binary_cross_entropy_at_zero_is_half_minus_the_target() {
     let loss = binary_cross_entropy(logits.clone(), Tensor::from_data([[0.0, 1.0]], &device));
     let gradient = logits.grad(&loss.backward()).unwrap().into_data().convert::<f32>().try_to_vec::<f32>().unwrap();
     assert_eq!(gradient, [0.25, -0.25], "the mean over two labels");
+}
+
+#[test]
+fn every_task_stands_in_the_registry_under_its_own_name_and_head_type() {
+    for task in TASKS {
+        assert_eq!(task_named(task.name()), Some(task));
+        assert_eq!(HeadType::named(task.head_type().name()), Some(task.head_type()));
+    }
+    assert_eq!(HeadType::names(), ["classification", "multilabel_classification", "tagging"]);
+}
+
+#[test]
+fn a_tagging_head_has_the_dictionary_and_the_layer_of_the_reference() {
+    let config = HeadConfig::tagging(2);
+    let value = json!({
+        "head_type": "tagging", "num_labels": 2, "layers": 1, "activation_function": "tanh",
+        "label2id": {"LABEL_0": 0, "LABEL_1": 1}, "dropout_prob": null,
+    });
+    assert_eq!(config.to_json_value(), value);
+    assert_eq!(serde_json::from_value::<HeadConfig>(value.clone()).unwrap(), config);
+    let names: Vec<String> = reference_names(&config, "x").into_iter().map(|name| name.reference).collect();
+    assert_eq!(names, ["heads.x.1.weight", "heads.x.1.bias"]);
+    assert_eq!((config.task().name(), head(&config).reads()), ("tagging", Reads::All));
+    assert_eq!(HeadConfig::tagging(1).task().name(), "tagging");
+
+    let mut pooled = value;
+    pooled["use_pooler"] = json!(true);
+    assert!(HeadConfig::from_json_value(&pooled).unwrap_err().to_string().contains("use_pooler"));
+    assert!(HeadConfig::tagging(2).with_use_pooler(true).check().unwrap_err().to_string().contains("use_pooler"));
+    assert!(HeadConfig::tagging(2).with_bias(false).check().unwrap_err().to_string().contains("bias"));
+}
+
+#[test]
+fn a_tagging_head_computes_the_tokens_alone_not_padding_and_not_prompts() {
+    let head = head(&HeadConfig::tagging(3));
+    let hidden = random(5); // [2, 3, 4]
+    let all = run(&head, hidden.clone(), Mode::Inference);
+    let logits = head.forward(&Output::new(hidden.clone(), [3, 1]), Mode::Inference).unwrap();
+    assert_eq!(logits.lengths(), [3, 1]);
+    assert_eq!(logits.values().clone().into_data(), all.clone().narrow(0, 0, 4).into_data());
+
+    // A prompt of one position after the first token of the second row.
+    let mut span = TokenSpan::new(2);
+    span.insert(1, 1);
+    let output = Output { hidden: hidden.clone(), pooled: None, tokens: vec![TokenSpan::new(0), span] };
+    let logits = head.forward(&output, Mode::Inference).unwrap();
+    let expected = Tensor::cat(vec![all.clone().narrow(0, 3, 1), all.narrow(0, 5, 1)], 0);
+    assert_eq!((logits.lengths(), logits.values().clone().into_data()), (&[0, 2][..], expected.into_data()));
+
+    let beyond = head.forward(&Output::new(hidden.clone(), [4, 1]), Mode::Inference);
+    assert!(matches!(beyond, Err(HeadError::Shape { .. })));
+    let missing = head.forward(&Output::new(hidden, [3]), Mode::Inference);
+    assert!(matches!(missing, Err(HeadError::Shape { .. })));
+}
+
+#[test]
+fn the_loss_of_tagging_is_that_of_the_tokens_with_a_target() {
+    // torch.nn.CrossEntropyLoss over the rows 0, 2 and 3 of LOGITS, of the classes 2, 1 and 0.
+    let head = head(&HeadConfig::tagging(3));
+    let logits = Logits::new(tensor(LOGITS, [4, 3]), vec![3, 1]).unwrap();
+    let targets = Targets::Tokens(vec![vec![Some(2), None, Some(1)], vec![Some(0)]]);
+    let of = |rows: &[usize], classes: Vec<usize>| {
+        let values: Vec<f32> = rows.iter().flat_map(|row| LOGITS[row * 3..row * 3 + 3].to_vec()).collect();
+        let values = Tensor::from_data(TensorData::new(values, [rows.len(), 3]), &Device::default());
+        loss(HeadConfig::classification(3), values, Targets::Classes(classes))
+    };
+    let found = head.loss(&logits, &targets).unwrap().into_scalar::<f32>();
+    assert!((found - of(&[0, 2, 3], vec![2, 1, 0])).abs() < 1e-6);
+    assert_eq!(head.config().task().mass(&targets, None), 3.0);
+    assert_eq!(head.config().task().mass(&targets, Some(&[0.5, 2.0, 4.0])), 6.5);
+    assert_eq!(head.config().task().balanced_weights(&targets, 3), Some(vec![1.0, 1.0, 1.0]));
+
+    let none = Targets::Tokens(vec![vec![None; 3], vec![None]]);
+    assert_eq!(head.loss(&logits, &none).unwrap().into_scalar::<f32>(), 0.0);
+    for wrong in [
+        Targets::Tokens(vec![vec![None; 2], vec![None]]),
+        Targets::Tokens(vec![vec![None; 3]]),
+        Targets::Tokens(vec![vec![Some(3), None, None], vec![None]]),
+        Targets::Classes(vec![0, 1]),
+    ] {
+        assert!(head.loss(&logits, &wrong).is_err(), "{wrong:?}");
+    }
 }

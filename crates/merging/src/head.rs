@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use burn_adapters_checkpoint::{FolderMeta, HeadFolder, RawTensor, Tensors};
-use burn_adapters_heads::{HeadConfig, Task, reference_names};
+use burn_adapters_heads::{HeadConfig, reference_names};
 use serde_json::Value;
 
 use crate::{MergeError, check, combine};
@@ -123,7 +123,7 @@ fn in_order(first: &HeadFolder, folder: &HeadFolder) -> Result<BTreeMap<String, 
 fn order(first: &HeadFolder, folder: &HeadFolder) -> Result<Option<Vec<usize>>, MergeError> {
     let (in_first, in_other) = (first.config.labels(), folder.config.labels());
     // The name of a number means nothing.
-    if in_first == in_other || first.config.task() == Task::Regression {
+    if in_first == in_other || !first.config.task().has_classes() {
         return Ok(None);
     }
     let number = |label: &String| in_other.iter().position(|other| other == label);

@@ -4,47 +4,55 @@ use std::ops::Range;
 
 use burn::tensor::{Int, Tensor, TensorData};
 use burn_adapters_composition::{Composition, HeadSetup};
+use burn_adapters_core::{Output, Reads};
+use burn_adapters_heads::Logits;
 
 use crate::{AdapterBank, BankError, Setup};
 
-/// What one head says of some rows of the batch.
+/// The logits of one head for some rows of the batch.
 #[derive(Debug, Clone)]
 pub struct HeadLogits {
     /// The head's name.
     pub head: String,
-    /// The rows of the batch that it was asked about, in the order of its logits.
+    /// The rows of the batch that it computed, in the order of its logits.
     pub rows: Vec<usize>,
-    /// `[rows, labels]`.
-    pub logits: Tensor<2>,
+    /// A vector for each row, or for each token of each row: what the head's task says.
+    pub logits: Logits,
 }
 
 impl AdapterBank {
+    /// The positions that the heads of a setup read, so that a base model may leave the others uncomputed.
+    pub fn reads(&self, setup: &Setup) -> Reads {
+        let names: Vec<String> = match setup.heads() {
+            None | Some(HeadSetup::Unnamed) => self.head_names().map(str::to_owned).collect(),
+            Some(heads) => heads.names().into_iter().map(str::to_owned).collect(),
+        };
+        let heads = names.iter().filter_map(|name| self.head(name).ok());
+        heads.fold(Reads::First, |reads, head| reads.and(head.reads()))
+    }
+
     /// The logits of every head of a setup: of one head on the whole batch, of several, of one for each branch of a
     /// `Parallel`, of heads for parts of the batch, or of each row's own (`Route`; rows without an adapter have none).
     ///
-    /// # Shapes
-    /// - hidden: the model's output, `[batch, sequence, hidden]`; under `Parallel` `[branches · batch, …]`
-    /// - pooled: `[batch, hidden]` likewise
+    /// The output has one entry a row; under `Parallel` the rows of all branches, `branches · batch` of them.
     ///
     /// # Errors
     /// If a head does not exist, the heads do not fit the batch, or one reads a pooled output that is not there.
-    pub fn logits(
-        &self,
-        setup: &Setup,
-        hidden: Tensor<3>,
-        pooled: Option<Tensor<2>>,
-    ) -> Result<Vec<HeadLogits>, BankError> {
-        let [batch, sequence, _] = hidden.dims();
+    pub fn logits(&self, setup: &Setup, output: &Output) -> Result<Vec<HeadLogits>, BankError> {
+        let [batch, sequence, _] = output.hidden.dims();
         let misfit = |what, expected: String, found: usize| {
             Err(BankError::Misfit { at: "the heads".into(), what, expected, found: found.to_string() })
         };
         if batch == 0 || sequence == 0 {
             return misfit("hidden states", "at least one row and position".into(), 0);
         }
-        if let Some([rows, _]) = pooled.as_ref().map(|pooled| pooled.dims()).filter(|[rows, _]| *rows != batch) {
+        if let Some([rows, _]) = output.pooled.as_ref().map(|pooled| pooled.dims()).filter(|[rows, _]| *rows != batch) {
             return misfit("pooled states with rows", batch.to_string(), rows);
         }
-        let states = States { bank: self, setup, hidden, pooled };
+        if output.tokens.len() != batch {
+            return misfit("the places of tokens with rows", batch.to_string(), output.tokens.len());
+        }
+        let states = States { bank: self, setup, output };
         match setup.heads() {
             None | Some(HeadSetup::Unnamed) => {
                 let mut names = self.head_names();
@@ -98,39 +106,34 @@ impl AdapterBank {
 struct States<'a> {
     bank: &'a AdapterBank,
     setup: &'a Setup,
-    hidden: Tensor<3>,
-    pooled: Option<Tensor<2>>,
+    output: &'a Output,
 }
 
 impl States<'_> {
     fn part(&self, name: &str, taken: Range<usize>, rows: Range<usize>) -> Result<HeadLogits, BankError> {
-        if taken == (0..self.hidden.dims()[0]) {
-            return self.forward(name, rows.collect(), self.hidden.clone(), self.pooled.clone());
+        if taken == (0..self.output.hidden.dims()[0]) {
+            return self.forward(name, rows.collect(), self.output);
         }
-        let hidden = self.hidden.clone().narrow(0, taken.start, taken.len());
-        let pooled = self.pooled.clone().map(|pooled| pooled.narrow(0, taken.start, taken.len()));
-        self.forward(name, rows.collect(), hidden, pooled)
+        let hidden = self.output.hidden.clone().narrow(0, taken.start, taken.len());
+        let pooled = self.output.pooled.clone().map(|pooled| pooled.narrow(0, taken.start, taken.len()));
+        let tokens = self.output.tokens[taken].to_vec();
+        self.forward(name, rows.collect(), &Output { hidden, pooled, tokens })
     }
 
     fn rows(&self, name: &str, rows: Vec<usize>) -> Result<HeadLogits, BankError> {
         let data: Vec<i32> = rows.iter().map(|row| *row as i32).collect();
-        let device = self.hidden.device().without_autodiff();
+        let device = self.output.hidden.device().without_autodiff();
         let indices = Tensor::<1, Int>::from_data(TensorData::new(data, [rows.len()]), &device);
-        let hidden = self.hidden.clone().select(0, indices.clone());
-        let pooled = self.pooled.clone().map(|pooled| pooled.select(0, indices));
-        self.forward(name, rows, hidden, pooled)
+        let hidden = self.output.hidden.clone().select(0, indices.clone());
+        let pooled = self.output.pooled.clone().map(|pooled| pooled.select(0, indices));
+        let tokens = rows.iter().map(|row| self.output.tokens[*row].clone()).collect();
+        self.forward(name, rows, &Output { hidden, pooled, tokens })
     }
 
-    fn forward(
-        &self,
-        name: &str,
-        rows: Vec<usize>,
-        hidden: Tensor<3>,
-        pooled: Option<Tensor<2>>,
-    ) -> Result<HeadLogits, BankError> {
+    fn forward(&self, name: &str, rows: Vec<usize>, output: &Output) -> Result<HeadLogits, BankError> {
         let head = self.bank.head_for(name, self.setup.mode())?;
         let failed = |source| BankError::Head { name: name.to_owned(), source };
-        let logits = head.forward(hidden, pooled, self.setup.mode()).map_err(failed)?;
+        let logits = head.forward(output, self.setup.mode()).map_err(failed)?;
         Ok(HeadLogits { head: name.to_owned(), rows, logits })
     }
 }

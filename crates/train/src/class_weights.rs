@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
-use burn_adapters_heads::{HeadConfig, Labels, Task};
+use burn_adapters_heads::{HeadConfig, Targets};
 use serde::{Deserialize, Serialize};
 
 use crate::TrainError;
@@ -38,40 +38,26 @@ impl ClassWeights {
     ///
     /// # Errors
     /// If the head is a regression.
-    pub fn of(&self, head: &HeadConfig, labels: &Labels) -> Result<Option<Vec<f32>>, TrainError> {
+    pub fn of(&self, head: &HeadConfig, labels: &Targets) -> Result<Option<Vec<f32>>, TrainError> {
         let bad = |found: String| {
             let expected = "left out where numbers are predicted: they have no classes";
             Err(TrainError::BadConfig { option: "class_weights", expected, found })
         };
-        let weights = match (self, labels) {
-            (_, Labels::Values(_)) => return bad(self.to_string()),
-            _ if head.task() == Task::Regression => return bad(self.to_string()),
-            (Self::Named(named), _) => {
+        if !head.task().has_classes() {
+            return bad(self.to_string());
+        }
+        let weights = match self {
+            Self::Named(named) => {
                 let names = head.labels();
                 if !names.iter().any(|name| named.contains_key(name)) {
                     return Ok(None);
                 }
                 names.iter().map(|name| named.get(name).map_or(1.0, |weight| *weight as f32)).collect()
             }
-            (Self::Balanced, Labels::Classes(rows)) => {
-                let mut counts = vec![0_usize; head.num_labels];
-                rows.iter().for_each(|row| counts.get_mut(*row).into_iter().for_each(|count| *count += 1));
-                let present = counts.iter().filter(|count| **count > 0).count();
-                // The weight of a class that does not occur is never used.
-                let weight = |count: usize| rows.len() as f64 / (present * count) as f64;
-                counts.into_iter().map(|count| if count == 0 { 1.0 } else { weight(count) as f32 }).collect()
-            }
-            (Self::Balanced, Labels::Sets(rows)) => {
-                let mut positive = vec![0_usize; head.num_labels];
-                for (label, _) in rows.iter().flat_map(|row| row.iter().enumerate().filter(|(_, value)| **value > 0.5))
-                {
-                    positive.get_mut(label).into_iter().for_each(|count| *count += 1);
-                }
-                // A label of all texts or of none is left as it is.
-                let weight = |count: usize| (rows.len() - count) as f64 / count as f64;
-                let usual = |count: &usize| *count == 0 || *count == rows.len();
-                positive.iter().map(|count| if usual(count) { 1.0 } else { weight(*count) as f32 }).collect()
-            }
+            Self::Balanced => match head.task().balanced_weights(labels, head.num_labels) {
+                Some(weights) => weights,
+                None => return bad(self.to_string()),
+            },
         };
         Ok(Some(weights))
     }
@@ -152,14 +138,14 @@ mod tests {
     #[test]
     fn balanced_weights_are_those_of_scikit_learn() {
         // compute_class_weight('balanced', classes=[0, 1, 2], y=[0, 0, 0, 0, 1, 1, 2, 2, 2, 2])
-        let labels = Labels::Classes(vec![0, 0, 0, 0, 1, 1, 2, 2, 2, 2]);
+        let labels = Targets::Classes(vec![0, 0, 0, 0, 1, 1, 2, 2, 2, 2]);
         let head = HeadConfig::classification(3);
         let weights = ClassWeights::Balanced.of(&head, &labels).unwrap().unwrap();
         assert_eq!(weights, [0.833_333_3, 1.666_666_6, 0.833_333_3]);
-        let sets = Labels::Sets(vec![vec![1.0, 0.0], vec![0.0, 0.0], vec![0.0, 0.0], vec![0.0, 0.0]]);
+        let sets = Targets::Sets(vec![vec![1.0, 0.0], vec![0.0, 0.0], vec![0.0, 0.0], vec![0.0, 0.0]]);
         let head = HeadConfig::multilabel_classification(2);
         assert_eq!(ClassWeights::Balanced.of(&head, &sets).unwrap().unwrap(), [3.0, 1.0]);
-        let error = ClassWeights::Balanced.of(&HeadConfig::regression(), &Labels::Values(vec![1.0]));
+        let error = ClassWeights::Balanced.of(&HeadConfig::regression(), &Targets::Values(vec![1.0]));
         assert!(error.unwrap_err().to_string().contains("no classes"));
     }
 

@@ -19,7 +19,7 @@ const MOST_EPOCHS: usize = 1_000_000;
 ///     .with_learning_rate(5e-4)
 ///     .with_schedule(Schedule::Cosine)
 ///     .with_warmup(Warmup::Ratio(0.06))
-///     .with_best(Metric::Accuracy)
+///     .with_best(Metric::ACCURACY)
 ///     .with_patience(2);
 /// assert!(config.check().is_ok());
 /// assert!(config.with_batch_size(0).check().is_err());

@@ -2,28 +2,13 @@
 
 use burn::module::Module;
 use burn::tensor::{Tensor, TensorData};
-use burn_adapters_core::Mode;
-use burn_adapters_heads::{Head, HeadConfig, Labels, Task};
+use burn_adapters_core::{Mode, Output, Reads};
+use burn_adapters_heads::{Head, HeadConfig, Logits, Targets};
 use burn_adapters_model::{AdapterBank, HeadLogits, Setup};
 use serde::{Deserialize, Serialize};
 
 use crate::heads::{distinct, heads_of, one_head};
-use crate::tokens::select_labels;
-use crate::{
-    ClassScores, Metric, MultiLabelScores, RegressionScores, TextEncoder, TokenBatch, TokenData, TrainError, batches,
-};
-
-/// Scores, by what the head does.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "task", rename_all = "snake_case")]
-pub enum Scores {
-    /// One class of several.
-    Classification(ClassScores),
-    /// Any number of labels.
-    MultiLabel(MultiLabelScores),
-    /// A number.
-    Regression(RegressionScores),
-}
+use crate::{Encoded, Metric, Scores, TextEncoder, TokenBatch, TokenData, TrainError, batches, train_task};
 
 /// How good an adapter is on labelled data.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -34,7 +19,7 @@ pub struct Evaluation {
     pub loss: f64,
     /// The scores.
     pub scores: Scores,
-    /// The logits of each example, in the order of the data.
+    /// The logits of each example, in the order of the data; where each token has some, those of all of its tokens.
     #[serde(skip)]
     pub logits: Vec<Vec<f32>>,
 }
@@ -50,79 +35,51 @@ pub struct HeadEvaluation {
 }
 
 impl Evaluation {
-    /// Compares what a head said of some texts with their labels; the logits are as [`Prediction`] has them, one list a
-    /// label.
+    /// Compares the logits of a head for some texts with their labels; the logits are as [`Prediction`] has them.
     ///
     /// # Errors
     /// If the labels do not fit the head, there is not one for each list of logits, or a logit or the loss is not
     /// finite.
-    pub fn new(head: &Head, logits: Vec<Vec<f32>>, labels: &Labels) -> Result<Self, TrainError> {
+    pub fn new(head: &Head, logits: Vec<Vec<f32>>, labels: &Targets) -> Result<Self, TrainError> {
         let device = head.devices().into_iter().next().unwrap_or_default().without_autodiff();
-        let shape = [logits.len(), head.config().num_labels];
+        let width = head.config().num_labels;
         let values: Vec<f32> = logits.iter().flatten().copied().collect();
-        if values.len() != shape[0] * shape[1] || labels.len() != shape[0] {
+        if logits.iter().any(|row| !row.len().is_multiple_of(width)) || labels.len() != logits.len() {
             let source_name = "the logits".to_owned();
             return Err(TrainError::LabelCount { source_name, rows: logits.len(), labels: labels.len() });
         }
         check_logits("", &logits)?;
-        let loss = scalar(head.loss(Tensor::from_data(TensorData::new(values, shape), &device), labels)?)?;
+        let vectors = TensorData::new(values, [logits.iter().map(Vec::len).sum::<usize>() / width, width]);
+        let lengths = logits.iter().map(|row| row.len() / width).collect();
+        let loss = scalar(head.loss(&Logits::new(Tensor::from_data(vectors, &device), lengths)?, labels)?)?;
         check_loss("", loss)?;
         Ok(Self::scored(head.config(), logits, labels, loss))
     }
 
-    fn scored(head: &HeadConfig, logits: Vec<Vec<f32>>, labels: &Labels, loss: f64) -> Self {
-        let scores = match labels {
-            Labels::Classes(truth) => {
-                let found: Vec<usize> = logits.iter().map(|logits| greatest(logits)).collect();
-                Scores::Classification(ClassScores::new(&head.labels(), truth, &found))
-            }
-            Labels::Sets(truth) => {
-                let truth: Vec<Vec<bool>> =
-                    truth.iter().map(|row| row.iter().map(|value| *value > 0.5).collect()).collect();
-                let found: Vec<Vec<bool>> =
-                    logits.iter().map(|logits| logits.iter().map(|logit| *logit > 0.0).collect()).collect();
-                Scores::MultiLabel(MultiLabelScores::new(&head.labels(), &truth, &found))
-            }
-            Labels::Values(truth) => {
-                let found: Vec<f32> = logits.iter().flatten().copied().collect();
-                Scores::Regression(RegressionScores::new(truth, &found))
-            }
-        };
-        Self { examples: labels.len(), loss, scores, logits }
+    fn scored(head: &HeadConfig, logits: Vec<Vec<f32>>, labels: &Targets, loss: f64) -> Self {
+        Self { examples: labels.len(), loss, scores: train_task(head).score(head, &logits, labels), logits }
     }
 
     /// A single number; `None` if the head does not have it.
     pub fn metric(&self, metric: Metric) -> Option<f64> {
-        match (metric, &self.scores) {
-            (Metric::Loss, _) => Some(self.loss),
-            (Metric::Accuracy, Scores::Classification(scores)) => Some(scores.accuracy),
-            // Where every example has exactly one label and one prediction, the two are the same.
-            (Metric::MicroF1, Scores::Classification(scores)) => Some(scores.accuracy),
-            (Metric::MacroF1, Scores::Classification(scores)) => Some(scores.macro_f1),
-            (Metric::Accuracy, Scores::MultiLabel(scores)) => Some(scores.accuracy),
-            (Metric::MicroF1, Scores::MultiLabel(scores)) => Some(scores.micro_f1),
-            (Metric::MacroF1, Scores::MultiLabel(scores)) => Some(scores.macro_f1),
-            (Metric::MeanSquaredError, Scores::Regression(scores)) => Some(scores.mean_squared_error),
-            (Metric::Pearson, Scores::Regression(scores)) => Some(scores.pearson),
-            _ => None,
-        }
+        if metric == Metric::LOSS { Some(self.loss) } else { self.scores.metric(metric) }
     }
 
-    /// The part of the examples that are right, if the head has it.
+    /// The fraction of examples that are right, if the task has it.
     pub fn accuracy(&self) -> Option<f64> {
-        self.metric(Metric::Accuracy)
+        self.metric(Metric::ACCURACY)
     }
 }
 
-/// What a head says of one text.
+/// The prediction of a head for one text.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Prediction {
-    /// What the head computed: one number a label, or one number.
+    /// The logits: one a label, or one number. Where each token has its own, those of all of its tokens in order.
     pub logits: Vec<f32>,
-    /// The probability of each label: a softmax over the logits for one class of several, a sigmoid of each where any
-    /// number of labels apply; empty for regression.
+    /// The probability of each label, in the order of the logits: a softmax for one class of several, a sigmoid of each
+    /// where any number of labels apply; empty for regression.
     pub probabilities: Vec<f32>,
-    /// The numbers of the predicted labels: one, or those above one half; none for regression.
+    /// The numbers of the predicted labels: one, or those above one half, or one for each token; empty for regression.
     pub labels: Vec<usize>,
 }
 
@@ -144,15 +101,7 @@ impl Prediction {
     /// If a logit is NaN or infinite: then no label follows from them.
     pub fn new(head: &HeadConfig, logits: Vec<f32>) -> Result<Self, TrainError> {
         check_logits("", std::slice::from_ref(&logits))?;
-        let (probabilities, labels) = match head.task() {
-            Task::Classification => (softmax(&logits), vec![greatest(&logits)]),
-            Task::MultiLabel => {
-                let labels = (0..logits.len()).filter(|label| logits[*label] > 0.0).collect();
-                (logits.iter().map(|logit| 1.0 / (1.0 + (-logit).exp())).collect(), labels)
-            }
-            Task::Regression => (Vec::new(), Vec::new()),
-        };
-        Ok(Self { logits, probabilities, labels })
+        Ok(train_task(head).decode(head, logits))
     }
 }
 
@@ -231,27 +180,45 @@ pub fn evaluate_heads(
 }
 
 /// The labels of a data set that a head is to learn.
-pub(crate) fn labels_of<'a>(data: &'a TokenData, head: &str) -> Result<&'a Labels, TrainError> {
+pub(crate) fn labels_of<'a>(data: &'a TokenData, head: &str) -> Result<&'a Targets, TrainError> {
     data.labels_of(head).ok_or_else(|| TrainError::NoLabels { source_name: data.source().to_owned() })
 }
 
-/// The logits of a batch, of each head: base model with adapters, then the heads.
-pub(crate) fn logits(
+/// The logits of a batch, of each head: base model with adapters, then the heads. Of the last layer only the positions
+/// that the heads read are computed, where the model and the adapters allow it.
+///
+/// # Errors
+/// If the bank lacks the setup's adapters or heads, or the model fails.
+pub fn run_batch(
     encoder: &(impl TextEncoder + ?Sized),
     bank: &AdapterBank,
     setup: &Setup,
     batch: &TokenBatch<'_>,
 ) -> Result<Vec<HeadLogits>, TrainError> {
     let hooks = bank.hooks(setup)?;
-    let encoded = encoder.encode_first(batch, &hooks).map_err(TrainError::Encoder)?;
-    Ok(bank.logits(setup, encoded.hidden, encoded.pooled)?)
+    let encoded = match bank.reads(setup) {
+        Reads::First => encoder.encode_first(batch, &hooks),
+        _ => encoder.encode(batch, &hooks),
+    };
+    let encoded = encoded.map_err(TrainError::Encoder)?;
+    Ok(bank.logits(setup, &output(encoded, batch))?)
 }
 
-/// What one head says of all rows, in their order, and the mean loss if the labels were asked for.
+/// The output of a base model for the rows of a batch, or of each branch of a `Parallel`.
+fn output(encoded: Encoded, batch: &TokenBatch<'_>) -> Output {
+    let [rows, _, _] = encoded.hidden.dims();
+    let lengths = batch.rows().iter().map(|row| row.ids.len()).cycle().take(rows);
+    Output::new(encoded.hidden, lengths).with_pooled(encoded.pooled)
+}
+
+/// The logits of one head for all rows, in their order, and the loss if the labels were asked for.
 struct Said {
     head: String,
     logits: Vec<Vec<f32>>,
+    /// The mean loss.
     loss: f64,
+    /// What it is the mean of: rows or tokens.
+    mass: f64,
 }
 
 fn run(
@@ -274,19 +241,20 @@ fn run(
     if labelled {
         heads.iter().try_for_each(|head| labels_of(data, head).map(drop))?;
     }
-    let new = |head| Said { head, logits: vec![Vec::new(); data.len()], loss: 0.0 };
+    let new = |head| Said { head, logits: vec![Vec::new(); data.len()], loss: 0.0, mass: 0.0 };
     let mut said: Vec<Said> = heads.into_iter().map(new).collect();
     let mut done = 0;
     for indices in batches::by_length(&data.lengths(), batch_size) {
-        for (part, said) in logits(encoder, bank, setup, &data.batch(&indices))?.into_iter().zip(&mut said) {
+        for (part, said) in run_batch(encoder, bank, setup, &data.batch(&indices))?.into_iter().zip(&mut said) {
             if labelled {
-                let labels = select_labels(labels_of(data, &said.head)?, &indices);
-                let mean = scalar(bank.head(&said.head)?.loss(part.logits.clone(), &labels)?)?;
-                said.loss += mean * indices.len() as f64;
+                let labels = labels_of(data, &said.head)?.select(&indices);
+                let head = bank.head(&said.head)?;
+                let mass = head.config().task().mass(&labels, None);
+                said.loss += scalar(head.loss(&part.logits, &labels)?)? * mass;
+                said.mass += mass;
             }
-            let [_, width] = part.logits.dims();
-            let values = to_vec(part.logits)?;
-            for (row, values) in part.rows.iter().zip(values.chunks(width.max(1))) {
+            let values = to_vec(part.logits.values().clone())?;
+            for (row, values) in part.rows.iter().zip(part.logits.split(&values)) {
                 said.logits[indices[*row]] = values.to_vec();
             }
         }
@@ -295,7 +263,7 @@ fn run(
     }
     for said in &mut said {
         check_logits(&said.head, &said.logits)?;
-        said.loss /= data.len() as f64;
+        said.loss /= said.mass.max(f64::MIN_POSITIVE);
         check_loss(&said.head, said.loss)?;
     }
     Ok(said)
@@ -323,16 +291,4 @@ pub(crate) fn to_vec<const D: usize>(tensor: Tensor<D>) -> Result<Vec<f32>, Trai
 /// The value of a tensor of one element.
 pub(crate) fn scalar(tensor: Tensor<1>) -> Result<f64, TrainError> {
     Ok(to_vec(tensor)?.first().copied().unwrap_or(f32::NAN).into())
-}
-
-/// The first of the greatest numbers.
-fn greatest(values: &[f32]) -> usize {
-    (0..values.len()).fold(0, |best, index| if values[index] > values[best] { index } else { best })
-}
-
-fn softmax(logits: &[f32]) -> Vec<f32> {
-    let max = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    let exponentials: Vec<f32> = logits.iter().map(|logit| (logit - max).exp()).collect();
-    let sum: f32 = exponentials.iter().sum();
-    exponentials.into_iter().map(|value| value / sum).collect()
 }

@@ -4,11 +4,9 @@ use std::collections::BTreeMap;
 
 use burn::tensor::Tensor;
 use burn_adapters_composition::{Composition, HeadSetup};
-use burn_adapters_heads::Labels;
 use burn_adapters_model::{AdapterBank, BankError, HeadLogits, Setup};
 
 use crate::evaluate::labels_of;
-use crate::tokens::select_labels;
 use crate::{ClassWeights, TokenData, TrainError};
 
 /// The heads that a setup asks about every row, in their order, all of which the bank has: one, several on the same
@@ -83,23 +81,20 @@ pub(crate) fn loss(
     weights: &Weights,
 ) -> Result<Tensor<1>, TrainError> {
     let mut sum: Option<Tensor<1>> = None;
-    let examples: usize = step.iter().map(Vec::len).sum();
     for HeadLogits { head, rows, logits } in said {
         let rows: Vec<usize> = rows.into_iter().map(|row| indices[row]).collect();
         let labels = labels_of(data, &head)?;
-        let selected = select_labels(labels, &rows);
-        let (loss, share) = match (weights.get(&head), labels) {
-            (None, _) => (bank.head(&head)?.loss(logits, &selected)?, indices.len() as f64 / examples as f64),
-            (Some(weights), Labels::Classes(classes)) => {
-                let weight = |row: &usize| f64::from(weights[classes[*row]]);
-                let share = rows.iter().map(weight).sum::<f64>() / step.iter().flatten().map(weight).sum::<f64>();
-                (bank.head(&head)?.weighted_loss(logits, &selected, weights)?, share)
-            }
-            (Some(weights), _) => {
-                let loss = bank.head(&head)?.weighted_loss(logits, &selected, weights)?;
-                (loss, indices.len() as f64 / examples as f64)
-            }
+        let selected = labels.select(&rows);
+        let head_weights = weights.get(&head).map(Vec::as_slice);
+        let head = bank.head(&head)?;
+        let loss = match head_weights {
+            None => head.loss(&logits, &selected)?,
+            Some(weights) => head.weighted_loss(&logits, &selected, weights)?,
         };
+        let task = head.config().task();
+        let whole: f64 = step.iter().map(|batch| task.mass(&labels.select(batch), head_weights)).sum();
+        // Of a step without any target nothing is learned.
+        let share = if whole > 0.0 { task.mass(&selected, head_weights) / whole } else { 0.0 };
         let loss = loss * share;
         sum = Some(match sum {
             Some(sum) => sum + loss,

@@ -57,7 +57,7 @@ pub struct EvaluationRecord {
 impl EvaluationRecord {
     pub(crate) fn new(step: usize, epoch: usize, evaluations: &[HeadEvaluation]) -> Self {
         let metrics = |value: &dyn Fn(Metric) -> Option<f64>| {
-            let known = Metric::ALL.into_iter().filter_map(|metric| Some((metric.name().to_owned(), value(metric)?)));
+            let known = Metric::all().into_iter().filter_map(|metric| Some((metric.name().to_owned(), value(metric)?)));
             known.filter(|(_, value)| value.is_finite()).map(|(name, value)| (name, rounded(value))).collect()
         };
         let one = |evaluation: &Evaluation| metrics(&|metric| evaluation.metric(metric));
@@ -69,7 +69,7 @@ impl EvaluationRecord {
             let values = evaluations.iter().map(|head| head.evaluation.metric(metric));
             let values: Vec<f64> = values.collect::<Option<_>>()?;
             let sum: f64 = values.iter().sum();
-            Some(if metric == Metric::Loss { sum } else { sum / values.len() as f64 })
+            Some(if metric == Metric::LOSS { sum } else { sum / values.len() as f64 })
         });
         Self { step, epoch, metrics: together, heads }
     }
@@ -148,9 +148,9 @@ impl History {
     ///     metrics: [("accuracy".to_owned(), accuracy)].into(),
     ///     heads: Default::default(),
     /// };
-    /// let best = Some(Best { epoch: 1, step: 8, metric: Metric::Accuracy, value: 0.9 });
+    /// let best = Some(Best { epoch: 1, step: 8, metric: Metric::ACCURACY, value: 0.9 });
     /// let history = History { steps: vec![], evaluations: vec![record(0, 0.9), record(1, 0.9)], best };
-    /// let no_gain = history.no_gain(Metric::Accuracy).unwrap();
+    /// let no_gain = history.no_gain(Metric::ACCURACY).unwrap();
     /// assert_eq!((no_gain.start, no_gain.best), (0.9, Some((1, 0.9))));
     /// ```
     pub fn no_gain(&self, metric: Metric) -> Option<NoGain> {

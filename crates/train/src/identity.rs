@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use burn_adapters_heads::Labels;
 use burn_adapters_model::{AdapterBank, Hooks, Setup};
 
 use crate::evaluate::to_vec;
@@ -64,11 +63,7 @@ fn fingerprint(data: &TokenData) -> String {
         row.ids.iter().chain(&row.token_type_ids).for_each(|id| hash.add(u64::from(*id)));
     }
     for labels in data.all_labels() {
-        match labels {
-            Labels::Classes(rows) => rows.iter().for_each(|row| hash.add(*row as u64)),
-            Labels::Sets(rows) => rows.iter().flatten().for_each(|value| hash.add(value.to_bits().into())),
-            Labels::Values(rows) => rows.iter().for_each(|value| hash.add(value.to_bits().into())),
-        }
+        labels.for_each_bits(|bits| hash.add(bits));
     }
     format!("{} examples ({:016x})", data.len(), hash.0)
 }

@@ -56,6 +56,7 @@ mod metrics;
 mod observer;
 mod parameters;
 mod schedule;
+pub mod tasks;
 mod tokens;
 mod trainer;
 
@@ -64,15 +65,19 @@ pub use burn_adapters_transformers::Row;
 pub use class_weights::ClassWeights;
 pub use config::TrainConfig;
 pub use data::{
-    Column, Columns, DataError, Dataset, Doubt, Example, Format, Header, Label, LabelKind, Problem, RowProblem, Source,
+    Column, Columns, DataError, Dataset, Doubt, Example, Form, Format, Header, Label, Problem, Problems, RowProblem,
+    Source,
 };
 pub use encoder::{Encoded, TextEncoder};
 pub use error::{BoxError, TrainError};
-pub use evaluate::{Evaluation, HeadEvaluation, Prediction, Scores, evaluate, evaluate_heads, evaluate_with, predict};
+pub use evaluate::{
+    Evaluation, HeadEvaluation, Prediction, evaluate, evaluate_heads, evaluate_with, predict, run_batch,
+};
 pub use gradients::Gradients;
 pub use history::{Best, EvaluationRecord, History, NoGain, StepRecord, Stopped};
-pub use metrics::{ClassScore, ClassScores, Metric, MultiLabelScores, RegressionScores};
+pub use metrics::{ClassScore, Metric, Scores};
 pub use observer::{Observer, Plan};
 pub use schedule::{Schedule, Warmup};
+pub use tasks::{TrainTask, train_task, train_task_named};
 pub use tokens::{TokenBatch, TokenData, Tokenize, Tokenized, Truncation};
 pub use trainer::{Trained, Trainer};

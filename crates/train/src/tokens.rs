@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use burn_adapters_heads::{HeadConfig, Labels};
+use burn_adapters_heads::{HeadConfig, Targets};
 use burn_adapters_transformers::{Row, Tokenizer};
 
 use crate::{BoxError, DataError, Dataset, TrainError};
@@ -89,9 +89,9 @@ impl std::fmt::Display for Truncation {
 pub struct TokenData {
     source: String,
     rows: Vec<Row>,
-    labels: Option<Labels>,
+    labels: Option<Targets>,
     /// The labels of single heads, where they are others.
-    head_labels: BTreeMap<String, Labels>,
+    head_labels: BTreeMap<String, Targets>,
     truncation: Option<Truncation>,
 }
 
@@ -130,7 +130,7 @@ impl TokenData {
     /// # Errors
     /// If there is no row, a row has no token, the segments of a row do not fit its tokens, or there is not one label a
     /// row.
-    pub fn new(source: impl Into<String>, rows: Vec<Row>, labels: Option<Labels>) -> Result<Self, TrainError> {
+    pub fn new(source: impl Into<String>, rows: Vec<Row>, labels: Option<Targets>) -> Result<Self, TrainError> {
         let source = source.into();
         if rows.is_empty() {
             return Err(DataError::Empty { source_name: source }.into());
@@ -149,7 +149,7 @@ impl TokenData {
     ///
     /// # Errors
     /// If there is not one label a row.
-    pub fn with_head_labels(mut self, head: impl Into<String>, labels: Labels) -> Result<Self, TrainError> {
+    pub fn with_head_labels(mut self, head: impl Into<String>, labels: Targets) -> Result<Self, TrainError> {
         if labels.len() != self.len() {
             return Err(TrainError::LabelCount {
                 source_name: self.source,
@@ -172,17 +172,17 @@ impl TokenData {
     }
 
     /// The labels, if the data has any.
-    pub fn labels(&self) -> Option<&Labels> {
+    pub fn labels(&self) -> Option<&Targets> {
         self.labels.as_ref()
     }
 
     /// The labels that a head is to learn: its own, or else those of the data.
-    pub fn labels_of(&self, head: &str) -> Option<&Labels> {
+    pub fn labels_of(&self, head: &str) -> Option<&Targets> {
         self.head_labels.get(head).or(self.labels.as_ref())
     }
 
     /// The labels of the data, and of each head that has its own.
-    pub(crate) fn all_labels(&self) -> impl Iterator<Item = &Labels> {
+    pub(crate) fn all_labels(&self) -> impl Iterator<Item = &Targets> {
         self.labels.iter().chain(self.head_labels.values())
     }
 
@@ -209,15 +209,6 @@ impl TokenData {
     /// The number of tokens of each row.
     pub(crate) fn lengths(&self) -> Vec<usize> {
         self.rows.iter().map(|row| row.ids.len()).collect()
-    }
-}
-
-/// The labels of these rows.
-pub(crate) fn select_labels(labels: &Labels, indices: &[usize]) -> Labels {
-    match labels {
-        Labels::Classes(rows) => Labels::Classes(indices.iter().map(|index| rows[*index]).collect()),
-        Labels::Sets(rows) => Labels::Sets(indices.iter().map(|index| rows[*index].clone()).collect()),
-        Labels::Values(rows) => Labels::Values(indices.iter().map(|index| rows[*index]).collect()),
     }
 }
 
@@ -276,7 +267,7 @@ mod tests {
         let row = || Row::new(vec![1]);
         assert!(TokenData::new("d", vec![], None).is_err());
         assert!(TokenData::new("d", vec![row(), Row::new(vec![])], None).is_err());
-        assert!(TokenData::new("d", vec![row()], Some(Labels::Classes(vec![0, 1]))).is_err());
+        assert!(TokenData::new("d", vec![row()], Some(Targets::Classes(vec![0, 1]))).is_err());
         let segments = Row { ids: vec![1, 2], token_type_ids: vec![0] };
         assert!(TokenData::new("d", vec![segments], None).is_err());
     }

@@ -6,18 +6,17 @@ use std::path::{Path, PathBuf};
 use burn::tensor::Device;
 use burn_adapters_core::{Demand, Mode, TooLarge};
 use burn_adapters_files::FolderClaim;
-use burn_adapters_heads::Task;
 use burn_adapters_model::{AdapterBank, BankError, Setup};
 
 use crate::adamw::AdamW;
 use crate::checkpoint::{self, Checkpoint, State};
-use crate::evaluate::{evaluate_heads, labels_of, logits, scalar};
+use crate::evaluate::{evaluate_heads, labels_of, run_batch, scalar};
 use crate::heads::{self, heads_of};
 use crate::history::rounded;
 use crate::parameters::{self, Scope};
 use crate::{
     Best, EvaluationRecord, Gradients, History, Metric, Observer, Plan, StepRecord, Stopped, TextEncoder, TokenData,
-    TrainConfig, TrainError, batches, identity,
+    TrainConfig, TrainError, batches, identity, train_task,
 };
 
 /// Trains the adapter and the head of one setup, or several of each. See the [crate] for an example.
@@ -169,16 +168,10 @@ impl Trainer {
             return Err(TrainError::NoEvaluationData { metric });
         }
         for head in &heads {
-            let task = bank.head(head)?.config().task();
-            let known: &[Metric] = match task {
-                Task::Classification | Task::MultiLabel => {
-                    &[Metric::Loss, Metric::Accuracy, Metric::MacroF1, Metric::MicroF1]
-                }
-                Task::Regression => &[Metric::Loss, Metric::MeanSquaredError, Metric::Pearson],
-            };
-            if !known.contains(&metric) {
-                let known = known.iter().map(|metric| metric.name()).collect();
-                return Err(TrainError::NoSuchMetric { task: task.name(), metric, known });
+            let task = train_task(bank.head(head)?.config());
+            if metric != Metric::LOSS && !task.metrics().contains(&metric) {
+                let known = std::iter::once(&Metric::LOSS).chain(task.metrics()).map(|metric| metric.name()).collect();
+                return Err(TrainError::NoSuchMetric { task: task.task().name(), metric, known });
             }
         }
         Ok(())
@@ -376,7 +369,7 @@ impl<E: TextEncoder + ?Sized> Run<'_, E> {
         for (index, indices) in group.iter().enumerate() {
             self.encoder.device().seed(batches::mix(seed, index as u64));
             let batch = self.train.batch(indices);
-            let said = logits(self.encoder, &self.bank, &setup, &batch)?;
+            let said = run_batch(self.encoder, &self.bank, &setup, &batch)?;
             let mut part = heads::loss(&self.bank, said, self.train, indices, group, &self.class_weights)?;
             if let Some(regularisation) = self.bank.regularisation_loss(&setup).filter(|_| index == 0) {
                 part = part + regularisation;

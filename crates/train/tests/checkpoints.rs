@@ -17,7 +17,7 @@ fn rich(folder: &Path) -> TrainConfig {
         .with_accumulation(2)
         .with_schedule(Schedule::Cosine)
         .with_warmup(Warmup::Ratio(0.2))
-        .with_best(Metric::Loss)
+        .with_best(Metric::LOSS)
         .with_checkpoints(folder);
     config.adamw.weight_decay = 0.01;
     config
@@ -184,7 +184,7 @@ fn broken_files_are_errors_that_name_them() {
 fn a_finished_training_is_continued_with_more_epochs() {
     let _alone = alone();
     let folder = tempfile::tempdir().unwrap();
-    let base = || config().with_best(Metric::Loss).with_checkpoints(folder.path());
+    let base = || config().with_best(Metric::LOSS).with_checkpoints(folder.path());
     let first = train(base().with_epochs(2), bank(ADAPTER, &head(), 1), &mut ()).unwrap();
     assert_eq!((first.stopped, first.resumed_after), (Stopped::Finished, 0));
 

@@ -6,7 +6,7 @@ mod support;
 
 use burn::module::{Module, ModuleMapper, Param};
 use burn::tensor::Tensor;
-use burn_adapters_heads::{HeadConfig, Labels};
+use burn_adapters_heads::{HeadConfig, Targets};
 use burn_adapters_model::AdapterBank;
 use burn_adapters_train::*;
 use support::*;
@@ -48,12 +48,12 @@ fn logits_that_come_from_elsewhere_are_checked_too() {
         let error = Evaluation::new(
             classes.head("task").unwrap(),
             vec![vec![0.0, 1.0], vec![value, 0.0]],
-            &Labels::Classes(vec![0, 1]),
+            &Targets::Classes(vec![0, 1]),
         );
         assert!(matches!(error, Err(TrainError::NotFiniteLogits { rows, .. }) if rows == [1]));
     }
     let regression = bank("seq_bn", &HeadConfig::regression(), 1);
-    let error = Evaluation::new(regression.head("task").unwrap(), vec![vec![1e30]], &Labels::Values(vec![0.0]));
+    let error = Evaluation::new(regression.head("task").unwrap(), vec![vec![1e30]], &Targets::Values(vec![0.0]));
     assert!(matches!(error, Err(TrainError::NotFiniteLoss { .. })), "its square overflows");
 }
 

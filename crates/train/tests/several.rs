@@ -8,8 +8,9 @@ use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::Tensor;
 use burn_adapters_composition::HeadSetup;
 use burn_adapters_fusion::FusionConfig;
-use burn_adapters_heads::{HeadConfig, Labels};
+use burn_adapters_heads::{HeadConfig, Targets};
 use burn_adapters_model::{AdapterBank, Setup};
+use burn_adapters_train::tasks::regression::PEARSON;
 use burn_adapters_train::*;
 use support::*;
 
@@ -80,12 +81,12 @@ fn branches_in_parallel_are_trained_as_if_each_were_alone() {
         for (metric, value) in &mine.metrics {
             assert!((both.heads[name][metric] - value).abs() < 1e-5, "{name}: {metric}");
         }
-        losses += mine.metric(Metric::Loss).unwrap();
+        losses += mine.metric(Metric::LOSS).unwrap();
     }
     let record = &together.history.evaluations[0];
-    assert!((record.metric(Metric::Loss).unwrap() - losses).abs() < 1e-5, "the loss is the sum");
+    assert!((record.metric(Metric::LOSS).unwrap() - losses).abs() < 1e-5, "the loss is the sum");
     let mean = (record.heads["a"]["accuracy"] + record.heads["b"]["accuracy"]) / 2.0;
-    assert!((record.metric(Metric::Accuracy).unwrap() - mean).abs() < 1e-6, "the accuracy is the mean");
+    assert!((record.metric(Metric::ACCURACY).unwrap() - mean).abs() < 1e-6, "the accuracy is the mean");
     let json = serde_json::to_string(&together.history).unwrap();
     assert_eq!(serde_json::from_str::<History>(&json).unwrap(), together.history);
 }
@@ -96,27 +97,27 @@ fn heads_may_learn_labels_of_their_own() {
     let mut bank = pair();
     bank.remove_head("b").unwrap();
     bank.add_head_seeded("b", &HeadConfig::regression().with_dropout_prob(Some(0.0)), 9).unwrap();
-    let values = |data: &TokenData| Labels::Values(data.rows().iter().map(|row| f32::from(row.ids[0] > 20)).collect());
+    let values = |data: &TokenData| Targets::Values(data.rows().iter().map(|row| f32::from(row.ids[0] > 20)).collect());
     let data = data(60, 0);
     let labelled = data.clone().with_head_labels("b", values(&data)).unwrap();
     let setup = compose("Parallel(a, b)");
-    let config = config().with_epochs(25).with_best(Metric::Loss);
+    let config = config().with_epochs(25).with_best(Metric::LOSS);
     let trained = Trainer::new(config).train(&bert(), bank, &setup, &labelled, Some(&labelled), &mut ()).unwrap();
     let scores = evaluate_heads(&bert(), &trained.bank, &setup, &labelled, 16, &mut |_, _| {}).unwrap();
     assert_eq!(scores.iter().map(|score| score.head.as_str()).collect::<Vec<_>>(), ["a", "b"]);
     assert!(scores[0].evaluation.accuracy() > Some(0.8), "{:?}", scores[0]);
-    assert!(scores[1].evaluation.metric(Metric::Pearson) > Some(0.7), "{:?}", scores[1]);
+    assert!(scores[1].evaluation.metric(PEARSON) > Some(0.7), "{:?}", scores[1]);
     // Metrics that not all heads have are not there for all together.
     let record = trained.history.evaluations.last().unwrap();
-    assert!(record.metric(Metric::Accuracy).is_none() && record.heads["a"].contains_key("accuracy"));
+    assert!(record.metric(Metric::ACCURACY).is_none() && record.heads["a"].contains_key("accuracy"));
     // The logits alone tell the same.
     let head = trained.bank.head("b").unwrap();
     let again = Evaluation::new(head, scores[1].evaluation.logits.clone(), &values(&data)).unwrap();
     assert!((again.loss - scores[1].evaluation.loss).abs() < 1e-5 && again.scores == scores[1].evaluation.scores);
-    let trainer = Trainer::new(self::config().with_best(Metric::Accuracy));
+    let trainer = Trainer::new(self::config().with_best(Metric::ACCURACY));
     let error = trainer.train(&bert(), trained.bank, &setup, &labelled, Some(&labelled), &mut ()).unwrap_err();
     assert!(matches!(error, TrainError::NoSuchMetric { .. }), "{error}");
-    assert!(data.with_head_labels("b", Labels::Values(vec![1.0])).is_err());
+    assert!(data.with_head_labels("b", Targets::Values(vec![1.0])).is_err());
 }
 
 #[test]
@@ -146,7 +147,7 @@ fn a_fusion_is_trained_over_frozen_adapters_and_resumes_with_its_temperature() {
     };
     let setup = compose("Fuse(a, b)").with_head("joint").train_fusions();
     let (whole, parts) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    let with = |folder: &std::path::Path| config().with_best(Metric::Loss).with_checkpoints(folder);
+    let with = |folder: &std::path::Path| config().with_best(Metric::LOSS).with_checkpoints(folder);
     let trained = run(with(whole.path()), bank(), &setup);
     for name in ["a", "b"] {
         assert_eq!(parameters(trained.bank.adapter(name).unwrap()), parameters(bank().adapter(name).unwrap()));

@@ -7,8 +7,9 @@ mod support;
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 use burn_adapters_core::ModelSpec;
-use burn_adapters_heads::{HeadConfig, Labels};
+use burn_adapters_heads::{HeadConfig, Targets};
 use burn_adapters_model::{AdapterBank, Hooks, Setup};
+use burn_adapters_train::tasks::regression::PEARSON;
 use burn_adapters_train::*;
 use support::*;
 
@@ -23,8 +24,8 @@ fn a_training_learns_and_the_history_tells() {
 
     let History { steps, evaluations, best } = &trained.history;
     assert_eq!((steps.len(), evaluations.len(), *best), (12 * 8, 13, None));
-    assert!((evaluations[0].metric(Metric::Loss).unwrap() - before.loss).abs() < 1e-6);
-    assert!((evaluations[12].metric(Metric::Loss).unwrap() - after.loss).abs() < 1e-6);
+    assert!((evaluations[0].metric(Metric::LOSS).unwrap() - before.loss).abs() < 1e-6);
+    assert!((evaluations[12].metric(Metric::LOSS).unwrap() - after.loss).abs() < 1e-6);
     assert_eq!((steps[0].step, steps[0].epoch, steps[95].step, steps[95].epoch), (1, 1, 96, 12));
     let first_epoch = &steps[..8];
     assert_eq!(first_epoch.iter().map(|step| step.examples).sum::<usize>(), 60);
@@ -103,12 +104,12 @@ fn the_best_epoch_is_given_back() {
     // Evaluated with each label turned round: the more is learned, the worse.
     let right = data(30, 1);
     let turned = right.rows().iter().map(|row| 1 - row.ids[0] as usize % 2).collect();
-    let turned = TokenData::new("turned", right.rows().to_vec(), Some(Labels::Classes(turned))).unwrap();
-    let trainer = Trainer::new(config().with_best(Metric::Loss));
+    let turned = TokenData::new("turned", right.rows().to_vec(), Some(Targets::Classes(turned))).unwrap();
+    let trainer = Trainer::new(config().with_best(Metric::LOSS));
     let bank = bank("seq_bn", &head(), 1);
     let trained = trainer.train(&bert(), bank, &setup(), &data(60, 0), Some(&turned), &mut ()).unwrap();
     let best = trained.history.best.unwrap();
-    let losses: Vec<f64> = trained.history.evaluations.iter().map(|e| e.metric(Metric::Loss).unwrap()).collect();
+    let losses: Vec<f64> = trained.history.evaluations.iter().map(|e| e.metric(Metric::LOSS).unwrap()).collect();
     let least = losses.iter().copied().fold(f64::INFINITY, f64::min);
     assert_eq!(best.value, least);
     assert_eq!(losses[best.epoch - 1], least);
@@ -123,18 +124,18 @@ fn the_start_is_never_the_best_epoch_and_no_gain_over_it_is_told() {
     // Evaluated with each label turned round: no epoch is as good as the start.
     let right = data(30, 1);
     let turned = right.rows().iter().map(|row| 1 - row.ids[0] as usize % 2).collect();
-    let turned = TokenData::new("turned", right.rows().to_vec(), Some(Labels::Classes(turned))).unwrap();
-    let config = config().with_best(Metric::Loss).with_evaluate_at_start(true).with_patience(4);
+    let turned = TokenData::new("turned", right.rows().to_vec(), Some(Targets::Classes(turned))).unwrap();
+    let config = config().with_best(Metric::LOSS).with_evaluate_at_start(true).with_patience(4);
     let run = |config: TrainConfig, held_out: &TokenData| {
         let bank = bank("seq_bn", &head(), 1);
         Trainer::new(config).train(&bert(), bank, &setup(), &data(60, 0), Some(held_out), &mut ()).unwrap()
     };
     let trained = run(config.clone(), &turned);
-    let losses: Vec<f64> = trained.history.evaluations.iter().map(|e| e.metric(Metric::Loss).unwrap()).collect();
+    let losses: Vec<f64> = trained.history.evaluations.iter().map(|e| e.metric(Metric::LOSS).unwrap()).collect();
     assert!(losses[1..].iter().all(|loss| *loss > losses[0]), "{losses:?}");
     let best = trained.history.best.unwrap();
     assert!(best.epoch > 0);
-    let no_gain = trained.history.no_gain(Metric::Loss).unwrap();
+    let no_gain = trained.history.no_gain(Metric::LOSS).unwrap();
     assert_eq!((no_gain.start, no_gain.best), (losses[0], Some((best.epoch, best.value))));
     let untrained = evaluate(&bert(), &bank("seq_bn", &head(), 1), &setup(), &turned, 64).unwrap();
     let given = evaluate(&bert(), &trained.bank, &setup(), &turned, 64).unwrap();
@@ -142,26 +143,26 @@ fn the_start_is_never_the_best_epoch_and_no_gain_over_it_is_told() {
     // The start does not use up patience, either: each epoch here is worse than the one before.
     assert_eq!(trained.history.evaluations.len(), 5);
 
-    assert!(run(config.clone(), &right).history.no_gain(Metric::Loss).is_none());
-    assert!(run(config.with_evaluate_at_start(false), &turned).history.no_gain(Metric::Loss).is_none());
+    assert!(run(config.clone(), &right).history.no_gain(Metric::LOSS).is_none());
+    assert!(run(config.with_evaluate_at_start(false), &turned).history.no_gain(Metric::LOSS).is_none());
 }
 
 #[test]
 fn of_equal_epochs_the_latest_is_given_back() {
     let _alone = alone();
-    let config = config().with_learning_rate(1e-12).with_best(Metric::Accuracy).with_evaluate_at_start(true);
+    let config = config().with_learning_rate(1e-12).with_best(Metric::ACCURACY).with_evaluate_at_start(true);
     let trained = train(config, bank("seq_bn", &head(), 1), &mut ()).unwrap();
-    let values: Vec<_> = trained.history.evaluations.iter().map(|record| record.metric(Metric::Accuracy)).collect();
+    let values: Vec<_> = trained.history.evaluations.iter().map(|record| record.metric(Metric::ACCURACY)).collect();
     assert!(values.iter().all(|value| *value == values[0]), "{values:?}");
     assert_eq!(trained.history.best.unwrap().epoch, 4);
-    let no_gain = trained.history.no_gain(Metric::Accuracy).unwrap().to_string();
+    let no_gain = trained.history.no_gain(Metric::ACCURACY).unwrap().to_string();
     assert!(no_gain.starts_with("no epoch was better than the start: accuracy is"), "{no_gain}");
 }
 
 #[test]
 fn a_training_that_gets_no_better_ends_early() {
     let _alone = alone();
-    let config = config().with_epochs(9).with_learning_rate(1e-12).with_best(Metric::Accuracy).with_patience(2);
+    let config = config().with_epochs(9).with_learning_rate(1e-12).with_best(Metric::ACCURACY).with_patience(2);
     let trained = train(config, bank("seq_bn", &head(), 1), &mut ()).unwrap();
     assert_eq!(trained.stopped, Stopped::Early);
     assert_eq!(trained.history.evaluations.len(), 3);
@@ -192,8 +193,8 @@ fn several_labels_and_numbers_are_learned_too() {
     let sets = rows().iter().map(|row| vec![(first(row) % 2) as f32, 1.0 - (first(row) % 2) as f32]).collect();
     let numbers = rows().iter().map(|row| first(row) as f32 % 2.0).collect();
     let cases = [
-        (HeadConfig::multilabel_classification(2), Labels::Sets(sets), Metric::MacroF1, 0.9),
-        (HeadConfig::regression(), Labels::Values(numbers), Metric::Pearson, 0.8),
+        (HeadConfig::multilabel_classification(2), Targets::Sets(sets), Metric::MACRO_F1, 0.9),
+        (HeadConfig::regression(), Targets::Values(numbers), PEARSON, 0.8),
     ];
     for (head, labels, metric, expected) in cases {
         let data = TokenData::new("d", rows(), Some(labels)).unwrap();
@@ -202,7 +203,7 @@ fn several_labels_and_numbers_are_learned_too() {
         let trained = Trainer::new(config).train(&bert(), bank, &setup(), &data, Some(&data), &mut ()).unwrap();
         assert!(trained.history.best.unwrap().value > expected, "{metric}: {:?}", trained.history.best);
         let predictions = predict(&bert(), &trained.bank, &setup(), &data, 16).unwrap();
-        assert_eq!(predictions[0].probabilities.len(), if metric == Metric::Pearson { 0 } else { 2 });
+        assert_eq!(predictions[0].probabilities.len(), if metric == PEARSON { 0 } else { 2 });
     }
 }
 
@@ -254,15 +255,15 @@ fn what_cannot_be_trained_is_an_error_before_the_first_step() {
     assert!(matches!(fails(config(), good(), &set, &train, Some(&unlabelled)), TrainError::NoLabels { .. }));
     assert!(matches!(fails(config(), good(), &Setup::adapter("none"), &train, None), TrainError::Bank(_)));
     assert!(matches!(fails(config(), good(), &setup().training(), &train, None), TrainError::BadConfig { .. }));
-    let best = config().with_best(Metric::Loss);
+    let best = config().with_best(Metric::LOSS);
     assert!(matches!(fails(best, good(), &set, &train, None), TrainError::NoEvaluationData { .. }));
-    let pearson = config().with_best(Metric::Pearson);
+    let pearson = config().with_best(PEARSON);
     let error = fails(pearson, good(), &set, &train, Some(&train));
     assert_eq!(error.to_string(), "a classification head has no pearson; it has loss, accuracy, macro_f1, micro_f1");
     assert!(matches!(fails(config(), good().valid(), &set, &train, None), TrainError::NotAutodiff));
-    let numbers = TokenData::new("d", rows(2, 0), Some(Labels::Values(vec![0.0, 1.0]))).unwrap();
+    let numbers = TokenData::new("d", rows(2, 0), Some(Targets::Values(vec![0.0, 1.0]))).unwrap();
     assert!(matches!(fails(config(), good(), &set, &numbers, None), TrainError::Head(_)));
-    let too_long = TokenData::new("d", vec![Row::new(vec![1; 600])], Some(Labels::Classes(vec![0]))).unwrap();
+    let too_long = TokenData::new("d", vec![Row::new(vec![1; 600])], Some(Targets::Classes(vec![0]))).unwrap();
     assert!(matches!(fails(config(), good(), &set, &too_long, None), TrainError::Encoder(_)));
 }
 
@@ -292,7 +293,7 @@ fn a_model_of_ones_own_takes_a_few_lines() {
     bank.add_head_seeded("task", &head(), 1).unwrap();
     let rows = rows(60, 0);
     let labels = rows.iter().map(|row| usize::from(row.ids[0] > 20)).collect();
-    let data = TokenData::new("d", rows, Some(Labels::Classes(labels))).unwrap();
+    let data = TokenData::new("d", rows, Some(Targets::Classes(labels))).unwrap();
     let config = config().with_epochs(20).with_learning_rate(3e-2);
     let trained = Trainer::new(config).train(&Toy(device()), bank, &setup(), &data, None, &mut ()).unwrap();
     let evaluation = evaluate(&Toy(device()), &trained.bank, &setup(), &data, 64).unwrap();

@@ -64,13 +64,13 @@ impl Job for Adding {
             // A step that meets every adapter before it comes back to the first.
             self.next = (self.next + 37) % self.adapters.max(1);
             let setup = Setup::adapter(name(self.next)).with_head(NAME);
-            values(logits(&self.base.bert, &self.bank, &setup, &batch.tokens())?)?;
+            values(logits(&self.base.bert, &self.bank, &setup, &batch.tokens())?.into_values())?;
             return Ok(start.elapsed());
         }
         self.bank.add_seeded("last", self.config.clone(), 5)?;
         if self.kind == Kind::AddAndUse {
             let setup = Setup::adapter("last").with_head(NAME);
-            values(logits(&self.base.bert, &self.bank, &setup, &batch.tokens())?)?;
+            values(logits(&self.base.bert, &self.bank, &setup, &batch.tokens())?.into_values())?;
         }
         let taken = start.elapsed();
         self.bank.remove("last")?;

@@ -117,7 +117,7 @@ impl Job for BurnLora {
         let device = TextEncoder::device(&self.trained.model);
         device.seed(self.steps);
         let logits = logits(&self.trained.model, &self.trained.bank, &setup, &batch.tokens())?;
-        let loss = self.trained.bank.head_of(&setup)?.loss(logits, &batch.labels)?;
+        let loss = self.trained.bank.head_of(&setup)?.loss(&logits, &batch.labels)?;
         if !scalar(loss.clone())?.is_finite() {
             return Err("the loss is no number any more".into());
         }

@@ -88,7 +88,7 @@ impl<E: TextEncoder> Job for Infer<E> {
         let batch = &self.batches[index % self.batches.len()];
         let start = Instant::now();
         let logits = logits(&self.encoder, &self.bank, &self.setup, &batch.tokens())?;
-        values(logits)?;
+        values(logits.into_values())?;
         Ok(start.elapsed())
     }
 }

@@ -4,6 +4,8 @@ use std::path::Path;
 
 use burn::tensor::{Device, Gradients, Tensor};
 use burn_adapters_checkpoint::{load_adapter, load_head};
+use burn_adapters_core::Output;
+use burn_adapters_heads::Logits;
 use burn_adapters_model::{AdapterBank, Setup};
 use burn_adapters_train::{TextEncoder, TokenBatch};
 use burn_adapters_transformers::Bert;
@@ -54,10 +56,11 @@ pub(super) fn logits(
     bank: &AdapterBank,
     setup: &Setup,
     batch: &TokenBatch<'_>,
-) -> Result<Tensor<2>, Failed> {
+) -> Result<Logits, Failed> {
     let hooks = bank.hooks(setup)?;
     let encoded = encoder.encode_first(batch, &hooks)?;
-    Ok(bank.head_of(setup)?.forward(encoded.hidden, encoded.pooled, setup.mode())?)
+    let output = Output::new(encoded.hidden, batch.rows().iter().map(|row| row.ids.len()));
+    Ok(bank.head_of(setup)?.forward(&output.with_pooled(encoded.pooled), setup.mode())?)
 }
 
 /// What both sides are to agree on, and the gradients, so that their norm can be told.
@@ -68,7 +71,7 @@ pub(super) fn check(
     batch: &Batch,
 ) -> Result<(Check, Gradients), Failed> {
     let logits = logits(encoder, bank, setup, &batch.tokens())?;
-    let loss = bank.head_of(setup)?.loss(logits.clone(), &batch.labels)?;
+    let loss = bank.head_of(setup)?.loss(&logits, &batch.labels)?;
     let check = Check {
         tokens: batch.count(),
         checksum: batch.checksum(),
@@ -79,11 +82,10 @@ pub(super) fn check(
     Ok((check, loss.backward()))
 }
 
-/// The values of a tensor, row by row.
-pub(super) fn rows(tensor: Tensor<2>) -> Result<Vec<Vec<f32>>, Failed> {
-    let [_, width] = tensor.dims();
-    let values = values(tensor)?;
-    Ok(values.chunks(width.max(1)).map(<[f32]>::to_vec).collect())
+/// The logits of each row.
+pub(super) fn rows(logits: Logits) -> Result<Vec<Vec<f32>>, Failed> {
+    let values = values(logits.values().clone())?;
+    Ok(logits.split(&values).into_iter().map(<[f32]>::to_vec).collect())
 }
 
 pub(super) fn values<const D: usize>(tensor: Tensor<D>) -> Result<Vec<f32>, Failed> {

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use burn::tensor::Device;
 use burn_adapters_composition::Composition;
+use burn_adapters_core::Output;
 use burn_adapters_model::{AdapterBank, Setup};
 use burn_adapters_train::{TextEncoder, TokenBatch};
 use burn_adapters_transformers::{Bert, Row};
@@ -80,7 +81,8 @@ impl Routed {
         for pass in passes {
             let hooks = self.bank.hooks(&pass.setup)?;
             let encoded = self.bert.encode_first(&TokenBatch::new(&pass.rows), &hooks)?;
-            for part in self.bank.logits(&pass.setup, encoded.hidden, encoded.pooled)? {
+            let output = Output::new(encoded.hidden, pass.rows.iter().map(|row| row.ids.len()));
+            for part in self.bank.logits(&pass.setup, &output.with_pooled(encoded.pooled))? {
                 for (row, logits) in part.rows.iter().zip(rows(part.logits)?) {
                     all[pass.places[*row]] = logits;
                 }
@@ -104,13 +106,13 @@ impl Job for Routed {
 
 #[cfg(test)]
 mod tests {
-    use burn_adapters_heads::Labels;
+    use burn_adapters_heads::Targets;
 
     use super::*;
 
     #[test]
     fn separate_batches_hold_every_row_once() {
-        let batch = Batch { rows: (1..8).map(|id| Row::new(vec![id])).collect(), labels: Labels::Classes(vec![0; 7]) };
+        let batch = Batch { rows: (1..8).map(|id| Row::new(vec![id])).collect(), labels: Targets::Classes(vec![0; 7]) };
         let parts = passes(Kind::Separate, &batch, 3);
         let mut places: Vec<usize> = parts.iter().flat_map(|pass| pass.places.clone()).collect();
         places.sort_unstable();

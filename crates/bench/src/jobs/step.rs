@@ -45,7 +45,7 @@ impl Job for Step {
         let start = Instant::now();
         self.base.bert.device().seed(self.steps);
         let logits = logits(&self.base.bert, &self.bank, &self.setup, &batch.tokens())?;
-        let loss = self.bank.head_of(&self.setup)?.loss(logits, &batch.labels)?;
+        let loss = self.bank.head_of(&self.setup)?.loss(&logits, &batch.labels)?;
         if !scalar(loss.clone())?.is_finite() {
             return Err("the loss is no number any more".into());
         }

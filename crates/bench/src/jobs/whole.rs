@@ -67,7 +67,7 @@ impl Job for Full {
         let start = Instant::now();
         self.whole.bert.device().seed(self.steps);
         let logits = logits(&self.whole.bert, &self.whole.bank, &setup, &batch.tokens())?;
-        let loss = self.whole.bank.head_of(&setup)?.loss(logits, &batch.labels)?;
+        let loss = self.whole.bank.head_of(&setup)?.loss(&logits, &batch.labels)?;
         if !scalar(loss.clone())?.is_finite() {
             return Err("the loss is no number any more".into());
         }

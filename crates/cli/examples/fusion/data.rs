@@ -4,8 +4,9 @@ use std::error::Error;
 use std::path::{Path, PathBuf};
 
 use burn_adapters_fetch::{Cache, Kind};
-use burn_adapters_heads::{HeadConfig, Labels};
-use burn_adapters_train::{Columns, Dataset, Format, Header, Label, LabelKind, Row, TokenData};
+use burn_adapters_heads::{HeadConfig, Targets};
+use burn_adapters_train::tasks::Regression;
+use burn_adapters_train::{Columns, Dataset, Format, Header, Label, Row, TokenData};
 use burn_adapters_transformers::Tokenizer;
 
 use super::progress::Progress;
@@ -58,8 +59,7 @@ impl Sentences {
         rows: Option<usize>,
     ) -> Result<Self, Box<dyn Error>> {
         let read = |(kind, path): (Kind, &PathBuf)| -> Result<OfKind, Box<dyn Error>> {
-            let columns =
-                Columns::new(2, 1).with_label_kind(LabelKind::Number).with_header(Header::No).with_format(Format::Tsv);
+            let columns = Columns::new(2, 1).with_task(&Regression).with_header(Header::No).with_format(Format::Tsv);
             let data = Dataset::read(path, &columns)?.map_labels(|label| match label {
                 Label::Number(rating) => Some(Label::Class(LABELS[usize::from(rating > 0.0)].to_owned())),
                 other => Some(other),
@@ -78,7 +78,7 @@ impl Sentences {
     pub(crate) fn all(&self) -> Result<TokenData, Box<dyn Error>> {
         let rows: Vec<Row> = self.kinds.iter().flat_map(|kind| kind.train.rows()).cloned().collect();
         let labels = self.kinds.iter().flat_map(|kind| classes(&kind.train)).copied().collect();
-        Ok(TokenData::new("all kinds", rows, Some(Labels::Classes(labels)))?)
+        Ok(TokenData::new("all kinds", rows, Some(Targets::Classes(labels)))?)
     }
 
     /// How often one is right who always says the label that is more frequent in the training sentences of the kind.
@@ -96,7 +96,7 @@ impl Sentences {
 
 fn classes(data: &TokenData) -> &[usize] {
     match data.labels() {
-        Some(Labels::Classes(classes)) => classes,
+        Some(Targets::Classes(classes)) => classes,
         _ => &[],
     }
 }

@@ -4,9 +4,9 @@ use burn::tensor::Tensor;
 use burn_adapters_files::Listed;
 use burn_adapters_heads::HeadConfig;
 use burn_adapters_model::{AdapterBank, Setup};
-use burn_adapters_train::{Prediction, TextEncoder, TokenBatch, TokenData};
+use burn_adapters_train::{Prediction, TokenBatch, TokenData, run_batch};
 
-use super::model::{Model, bank_error, encoder_error, train_error};
+use super::model::{Model, bank_error, train_error};
 use crate::error::{CliError, CliResult};
 
 /// What one head says of one text.
@@ -29,16 +29,13 @@ pub(super) fn answers(
     let mut done = 0;
     for (setup, indices) in batches {
         let batch = TokenBatch::new(indices.iter().map(|index| &tokens.rows()[*index]));
-        let hooks = bank.hooks(setup).map_err(|error| bank_error(&error))?;
-        let encoded = model.bert.encode_first(&batch, &hooks).map_err(|error| encoder_error(&*error))?;
-        let parts = bank.logits(setup, encoded.hidden, encoded.pooled).map_err(|error| bank_error(&error))?;
-        for part in parts {
+        for part in run_batch(&model.bert, bank, setup, &batch).map_err(|error| train_error(&error))? {
             let config = bank.head(&part.head).map_err(|error| bank_error(&error))?.config();
-            let [_, width] = part.logits.dims();
-            let values = values(part.logits)?;
+            let values = values(part.logits.values().clone())?;
+            let of_rows = part.logits.split(&values);
             let rows = part.rows.iter().map(|row| before + indices[*row]);
-            check_finite(&part.head, rows.zip(values.chunks(width.max(1))))?;
-            for (row, logits) in part.rows.iter().zip(values.chunks(width.max(1))) {
+            check_finite(&part.head, rows.zip(of_rows.iter().copied()))?;
+            for (row, logits) in part.rows.iter().zip(of_rows) {
                 let prediction = Prediction::new(config, logits.to_vec()).map_err(|error| train_error(&error))?;
                 answers[indices[*row]].push(Answer { head: part.head.clone(), config: config.clone(), prediction });
             }

@@ -3,9 +3,11 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use burn_adapters_heads::{HeadConfig, Task};
-use burn_adapters_train::{Columns, DataError, Dataset, Doubt, Format, Header, LabelKind, Problem, Source};
-use clap::{Args, ValueEnum};
+use burn_adapters_heads::{HeadConfig, TASKS};
+use burn_adapters_train::{
+    Columns, DataError, Dataset, Doubt, Format, Header, Problem, Source, TrainTask, train_task_named,
+};
+use clap::Args;
 
 use crate::draw;
 use crate::error::{CliError, CliResult, chain};
@@ -95,9 +97,9 @@ impl LabelledArguments {
     }
 
     /// The texts of a file, with the labels of a head.
-    pub(super) fn read(&self, source: &Source, head: &str, labels: LabelKind) -> CliResult<Dataset> {
+    pub(super) fn read(&self, source: &Source, head: &str, task: &'static dyn TrainTask) -> CliResult<Dataset> {
         let columns = Columns::new(self.text_column.as_str(), self.column_of(head));
-        let columns = columns.with_label_kind(labels).with_header(self.header.header());
+        let columns = columns.with_task(task).with_header(self.header.header());
         let data = Dataset::from_source(source, &columns).map_err(|error| data_error(&error))?;
         match of_head(&self.label_names, head) {
             Some(names) => {
@@ -119,37 +121,18 @@ fn of_head<'a>(texts: &'a [String], head: &str) -> Option<&'a str> {
     own.or_else(|| common().map(String::as_str))
 }
 
-/// The labels that a head of this kind learns from.
-pub(super) fn labels_of(task: Task) -> LabelKind {
-    match task {
-        Task::Classification => LabelKind::Class,
-        Task::MultiLabel => LabelKind::Classes,
-        Task::Regression => LabelKind::Number,
-    }
-}
-
-/// What a head learns, on the command line.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(super) enum TaskName {
-    /// One class of several.
-    #[value(alias = "class")]
-    Classification,
-    /// Any number of classes: their names joined with `|`, or a vector with a 0 or 1 for each.
-    #[value(alias = "classes")]
-    Multilabel,
-    /// A number.
-    #[value(alias = "number")]
-    Regression,
-}
-
-impl TaskName {
-    pub(super) fn task(self) -> Task {
-        match self {
-            TaskName::Classification => Task::Classification,
-            TaskName::Multilabel => Task::MultiLabel,
-            TaskName::Regression => Task::Regression,
-        }
-    }
+/// A task by its name on the command line; the former --labels had other names.
+pub(super) fn parse_task(text: &str) -> Result<&'static dyn TrainTask, String> {
+    let name = match text {
+        "class" => "classification",
+        "classes" => "multilabel",
+        "number" => "regression",
+        name => name,
+    };
+    train_task_named(name).ok_or_else(|| {
+        let known: Vec<&str> = TASKS.iter().map(|task| task.name()).collect();
+        format!("expected one of {}", known.join(", "))
+    })
 }
 
 /// What the user should know of how labels are read, each once.

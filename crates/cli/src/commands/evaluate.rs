@@ -5,13 +5,13 @@ use std::path::PathBuf;
 
 use burn_adapters_composition::HeadSetup;
 use burn_adapters_heads::HeadConfig;
-use burn_adapters_train::{Dataset, Evaluation, Example, Source};
+use burn_adapters_train::{Dataset, Evaluation, Example, Metric, Source, train_task};
 use clap::Args;
 use serde_json::{Map, Value, json};
 
 use super::DeviceArguments;
 use super::answers::{Answer, another, answers};
-use super::data::{LabelledArguments, data_error, labels_of, warn};
+use super::data::{LabelledArguments, data_error, warn};
 use super::model::{max_length, tokenize, train_error};
 use super::report::{describe, evaluation_json, overall};
 use super::routes::{self, Routes};
@@ -132,7 +132,7 @@ impl Arguments {
         let mut labelled: BTreeMap<String, Dataset> = BTreeMap::new();
         for head in heads.names() {
             let config = loaded.head(head)?;
-            let data = self.columns.read(source, head, labels_of(config.task()))?;
+            let data = self.columns.read(source, head, train_task(config))?;
             labelled.insert(head.to_owned(), data);
         }
         let configs = labelled.iter().filter_map(|(head, data)| Some((data, loaded.head(head).ok()?)));
@@ -206,8 +206,8 @@ fn tell(scored: &[(String, Evaluation)], what: &str, one_each: bool, unscored: u
         let all = overall(scored.iter().map(|(_, evaluation)| evaluation));
         let number = |key: &str| all.get(key).and_then(Value::as_f64);
         let mut words = vec![format!("overall: {} examples", thousands(number("examples").unwrap_or(0.0) as usize))];
-        for (key, name) in [("loss", "loss"), ("accuracy", "accuracy"), ("mean_squared_error", "mean squared error")] {
-            words.extend(number(key).map(|value| format!("{name} {value:.4}")));
+        for metric in Metric::all() {
+            words.extend(number(metric.name()).map(|value| format!("{} {value:.4}", metric.title())));
         }
         if unscored > 0 {
             words.push(format!("{} without an adapter not scored", thousands(unscored)));

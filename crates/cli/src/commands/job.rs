@@ -175,7 +175,7 @@ pub(super) fn stage_history(
 ) -> CliResult<(Vec<&'static str>, Vec<String>)> {
     let history = &trained.history;
     stage_json(save, "history.json", &json!(history))?;
-    let accuracy = |record: &EvaluationRecord| Some((record.step, record.metric(Metric::Accuracy)?));
+    let accuracy = |record: &EvaluationRecord| Some((record.step, record.metric(Metric::ACCURACY)?));
     let curve = Curve {
         title: shown(title),
         losses: history.steps.iter().map(|step| step.loss as f32).collect(),

@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use burn_adapters_heads::{HeadConfig, Task};
-use burn_adapters_train::Prediction;
-use serde::Serialize;
+use burn_adapters_heads::HeadConfig;
+use burn_adapters_train::{Prediction, train_task};
+use serde::{Serialize, Serializer};
+use serde_json::{Value, json};
 
 use super::answers::{Answer, another};
 use crate::error::CliResult;
@@ -71,7 +72,7 @@ impl Printer {
 
     fn is_regression(&self, block: &Block<'_>) -> bool {
         let first = block.answers.iter().flatten().next();
-        self.kind == Kind::One && first.is_some_and(|answer| answer.config.task() == Task::Regression)
+        self.kind == Kind::One && first.is_some_and(|answer| !answer.config.task().has_classes())
     }
 
     fn header(&self, block: &Block<'_>) -> Table {
@@ -95,51 +96,34 @@ struct Line<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     adapter: Option<Option<&'a str>>,
     #[serde(flatten)]
-    said: Said<'a>,
+    members: Members,
 }
 
 /// One line of output of several heads.
 #[derive(Debug, Serialize)]
 struct Lines<'a> {
     text: &'a str,
-    heads: BTreeMap<String, Said<'a>>,
+    heads: BTreeMap<String, Members>,
 }
 
-/// What a head says.
-#[derive(Debug, Serialize)]
-struct Said<'a> {
-    label: LabelOut,
-    logits: &'a [f32],
-    probabilities: &'a [f32],
-}
+/// What the task of a head makes of its logits, in its order.
+#[derive(Debug)]
+struct Members(Vec<(&'static str, Value)>);
 
-impl<'a> Said<'a> {
-    fn new(answer: &'a Answer) -> Self {
-        let Prediction { logits, probabilities, .. } = &answer.prediction;
-        Self { label: LabelOut::new(&answer.prediction, &answer.config), logits, probabilities }
+impl Members {
+    fn of(answer: &Answer) -> Self {
+        Self(train_task(&answer.config).json(&answer.config, &answer.prediction))
     }
 
-    const NOTHING: Said<'static> = Said { label: LabelOut::None, logits: &[], probabilities: &[] };
+    /// Of a text that no head was asked about.
+    fn none() -> Self {
+        Self(vec![("label", Value::Null), ("logits", json!([])), ("probabilities", json!([]))])
+    }
 }
 
-/// A name, several names, or for regression the value; nothing where no head was asked.
-#[derive(Debug, Serialize)]
-#[serde(untagged)]
-enum LabelOut {
-    One(String),
-    Several(Vec<String>),
-    Value(f32),
-    None,
-}
-
-impl LabelOut {
-    fn new(prediction: &Prediction, head: &HeadConfig) -> Self {
-        let mut names: Vec<String> = prediction.labels.iter().map(|label| head.label_of(*label).into_owned()).collect();
-        match head.task() {
-            Task::Classification => names.pop().map_or(LabelOut::None, LabelOut::One),
-            Task::MultiLabel => LabelOut::Several(names),
-            Task::Regression => prediction.logits.first().map_or(LabelOut::None, |value| LabelOut::Value(*value)),
-        }
+impl Serialize for Members {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0.iter().map(|(name, value)| (name, value)))
     }
 }
 
@@ -148,20 +132,20 @@ fn print_json(kind: Kind, block: &Block<'_>) -> CliResult {
         if kind == Kind::Several {
             let mut heads = BTreeMap::new();
             for answer in answers {
-                heads.insert(another(&answer.head, |name| heads.contains_key(name)), Said::new(answer));
+                heads.insert(another(&answer.head, |name| heads.contains_key(name)), Members::of(answer));
             }
             output::json_line(&Lines { text, heads })?;
             continue;
         }
         let adapter = (kind == Kind::Routed).then(|| block.adapters.get(index).and_then(Option::as_deref));
-        output::json_line(&Line { text, adapter, said: answers.first().map_or(Said::NOTHING, Said::new) })?;
+        output::json_line(&Line { text, adapter, members: answers.first().map_or_else(Members::none, Members::of) })?;
     }
     Ok(())
 }
 
 /// Predictions of one head for people.
 pub(super) fn table<'a>(predictions: impl Iterator<Item = (&'a str, &'a Prediction)>, head: &HeadConfig) -> Table {
-    let mut table = if head.task() == Task::Regression {
+    let mut table = if !head.task().has_classes() {
         Table::new(&VALUES)
     } else {
         Table::new(&[("label", Align::Left), ("probability", Align::Right), ("text", Align::Left)])
@@ -172,22 +156,12 @@ pub(super) fn table<'a>(predictions: impl Iterator<Item = (&'a str, &'a Predicti
 
 fn row(prediction: &Prediction, head: &HeadConfig, text: String) -> Vec<String> {
     let [label, probability] = cells(prediction, head);
-    if head.task() == Task::Regression { vec![label, text] } else { vec![label, probability, text] }
+    if !head.task().has_classes() { vec![label, text] } else { vec![label, probability, text] }
 }
 
 /// The label and its probability, or the value.
 fn cells(prediction: &Prediction, head: &HeadConfig) -> [String; 2] {
-    if head.task() == Task::Regression {
-        return [prediction.logits.first().map(|value| format!("{value:.4}")).unwrap_or_default(), String::new()];
-    }
-    let names: Vec<_> = prediction.labels.iter().map(|label| head.label_of(*label).into_owned()).collect();
-    let probabilities: Vec<String> = prediction
-        .labels
-        .iter()
-        .filter_map(|label| prediction.probabilities.get(*label))
-        .map(|probability| format!("{probability:.4}"))
-        .collect();
-    [if names.is_empty() { "(none)".into() } else { names.join(", ") }, probabilities.join(", ")]
+    train_task(head).cells(head, prediction)
 }
 
 #[cfg(test)]
@@ -198,8 +172,12 @@ mod tests {
     #[test]
     fn numbers_in_json_lines_come_back_bit_for_bit() {
         let logits = [0.1_f32, -1.0e-7, 16_777_217.0, f32::MIN_POSITIVE, -3.402_823_5e38];
-        let said = Said { label: LabelOut::One("x".into()), logits: &logits, probabilities: &[] };
-        let line = Line { text: "a\n\"b\"", adapter: None, said };
+        let answer = Answer {
+            head: "h".into(),
+            config: HeadConfig::regression(),
+            prediction: Prediction { logits: logits.to_vec(), probabilities: vec![], labels: vec![] },
+        };
+        let line = Line { text: "a\n\"b\"", adapter: None, members: Members::of(&answer) };
         let value: serde_json::Value = serde_json::from_str(&serde_json::to_string(&line).unwrap()).unwrap();
         let back: Vec<f32> = value["logits"].as_array().unwrap().iter().map(|n| n.as_f64().unwrap() as f32).collect();
         assert_eq!(back, logits);

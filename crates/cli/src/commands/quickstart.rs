@@ -4,8 +4,9 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use burn_adapters_heads::HeadConfig;
+use burn_adapters_train::tasks::Regression;
 use burn_adapters_train::{
-    Columns, Dataset, Evaluation, Format, Header, Label, LabelKind, Prediction, Scores, TrainConfig, evaluate, predict,
+    Columns, Dataset, Evaluation, Format, Header, Label, Metric, Prediction, TrainConfig, evaluate, predict,
 };
 use clap::Args;
 use serde_json::{Value, json};
@@ -199,8 +200,7 @@ impl Arguments {
             Some(path) => path.clone(),
             None => fetch::reviews(style)?,
         };
-        let columns =
-            Columns::new(2, 1).with_label_kind(LabelKind::Number).with_header(Header::No).with_format(Format::Tsv);
+        let columns = Columns::new(2, 1).with_task(&Regression).with_header(Header::No).with_format(Format::Tsv);
         let data = Dataset::read(&path, &columns).map_err(|error| data_error(&error))?;
         let data = data.map_labels(|label| match label {
             Label::Number(rating) => Some(Label::Class(LABELS[usize::from(rating > 0.0)].to_owned())),
@@ -241,7 +241,7 @@ struct Outcome<'a> {
 impl Outcome<'_> {
     fn accuracy_before(&self) -> Option<f64> {
         let first = self.done.trained.history.evaluations.first()?;
-        first.metric(burn_adapters_train::Metric::Accuracy)
+        first.metric(Metric::ACCURACY)
     }
 
     fn json(&self) -> Value {
@@ -268,10 +268,7 @@ impl Outcome<'_> {
                 json!({"text": text, "label": label, "logits": prediction.logits, "probabilities": prediction.probabilities})
             })
             .collect();
-        let confusion = match &self.evaluation.scores {
-            Scores::Classification(scores) => confusion_json(scores),
-            _ => Value::Null,
-        };
+        let confusion = confusion_json(&self.evaluation.scores);
         json!({
             "model": self.job.model_name, "config": self.job.adapter.to_string(), "device": self.found.name(),
             "bf16": self.arguments.device.bf16,
@@ -281,7 +278,7 @@ impl Outcome<'_> {
             "epochs": epochs, "batch_size": self.arguments.batch_size, "learning_rate": self.arguments.learning_rate,
             "seed": self.arguments.seed,
             "accuracy_before": self.accuracy_before(), "accuracy": accuracy, "loss": self.evaluation.loss,
-            "macro_f1": self.evaluation.metric(burn_adapters_train::Metric::MacroF1), "confusion": confusion,
+            "macro_f1": self.evaluation.metric(Metric::MACRO_F1), "confusion": confusion,
             "predictions": predictions,
             "bytes": {"adapter": saved.adapter.bytes, "head": saved.head.bytes, "model": self.model_bytes},
             "seconds": {"training": done.seconds, "all": self.seconds}, "peak_memory_bytes": memory::peak(),
@@ -317,8 +314,8 @@ impl Outcome<'_> {
             thousands(self.examples[0]),
             thousands(self.examples[1])
         ))?;
-        if let Scores::Classification(scores) = &self.evaluation.scores {
-            output::line(format_args!("{}\n", confusion_table(&LABELS, &scores.confusion)))?;
+        if let Some(confusion) = &self.evaluation.scores.confusion {
+            output::line(format_args!("{}\n", confusion_table(&LABELS, confusion)))?;
         }
         let texts = self.sentences.iter().map(String::as_str);
         output::line(format_args!("{}\n", predictions_table(texts.zip(self.predictions), &self.job.head)))?;

@@ -3,8 +3,8 @@
 use std::time::Instant;
 
 use burn_adapters_train::{
-    ClassScores, Evaluation, EvaluationRecord, HeadEvaluation, Metric, MultiLabelScores, Observer, Plan, Scores,
-    StepRecord, Truncation,
+    Evaluation, EvaluationRecord, HeadEvaluation, Metric, Observer, Plan, Scores, StepRecord, Truncation,
+    train_task_named,
 };
 use serde_json::{Map, Value, json};
 
@@ -128,40 +128,34 @@ impl Observer for Watch {
 
 /// Loss and the most telling metric, in a few words.
 pub(super) fn headline(evaluation: &Evaluation) -> String {
-    let metric = match &evaluation.scores {
-        Scores::Classification(scores) => format!("accuracy {:.4}", scores.accuracy),
-        Scores::MultiLabel(scores) => format!("micro-F1 {:.4}", scores.micro_f1),
-        Scores::Regression(scores) => format!("mean squared error {:.4}", scores.mean_squared_error),
-    };
-    format!("loss {:.4}, {metric}", evaluation.loss)
+    let metric = train_task_named(&evaluation.scores.task).and_then(|task| {
+        let metric = *task.metrics().first()?;
+        Some(format!(", {} {:.4}", task.title(metric), evaluation.metric(metric)?))
+    });
+    format!("loss {:.4}{}", evaluation.loss, metric.unwrap_or_default())
 }
 
 /// An evaluation for people.
 pub(super) fn describe(evaluation: &Evaluation) -> String {
+    let Scores { task, metrics, classes, confusion } = &evaluation.scores;
+    let task = train_task_named(task);
+    let shown = metrics.iter().filter(|(metric, _)| task.is_none_or(|task| task.is_shown(*metric)));
+    let title = |metric: Metric| task.map_or(metric.title(), |task| task.title(metric));
+    let shown: Vec<String> = shown.map(|(metric, value)| format!("{} {value:.4}", title(*metric))).collect();
     let mut lines = vec![format!("{} examples, loss {:.4}", thousands(evaluation.examples), evaluation.loss)];
-    match &evaluation.scores {
-        Scores::Classification(ClassScores { accuracy, macro_f1, classes, confusion }) => {
-            lines.push(format!("accuracy {accuracy:.4}, macro-F1 {macro_f1:.4}"));
+    lines.push(shown.join(", "));
+    if !classes.is_empty() {
+        lines.extend([String::new(), class_table(classes)]);
+    }
+    if let Some(confusion) = confusion {
+        lines.push(String::new());
+        if classes.len() > SHOWN {
+            let count = thousands(classes.len());
+            lines.push(format!("the confusion matrix of {count} classes is not shown; --json gives it"));
+        } else {
             let labels: Vec<&str> = classes.iter().map(|class| class.label.as_str()).collect();
-            lines.push(String::new());
-            lines.push(class_table(classes));
-            lines.push(String::new());
-            if classes.len() > SHOWN {
-                let count = thousands(classes.len());
-                lines.push(format!("the confusion matrix of {count} classes is not shown; --json gives it"));
-            } else {
-                lines.push(confusion_table(&labels, confusion));
-            }
+            lines.push(confusion_table(&labels, confusion));
         }
-        Scores::MultiLabel(MultiLabelScores { accuracy, micro_f1, macro_f1, classes }) => {
-            lines.push(format!("exact match {accuracy:.4}, micro-F1 {micro_f1:.4}, macro-F1 {macro_f1:.4}"));
-            lines.push(String::new());
-            lines.push(class_table(classes));
-        }
-        Scores::Regression(scores) => lines.push(format!(
-            "mean squared error {:.4}, mean absolute error {:.4}, Pearson's correlation {:.4}",
-            scores.mean_squared_error, scores.mean_absolute_error, scores.pearson
-        )),
     }
     lines.join("\n")
 }
@@ -212,22 +206,16 @@ pub(super) fn confusion_table(labels: &[&str], confusion: &[Vec<usize>]) -> Stri
 pub(super) fn evaluation_json(evaluation: &Evaluation) -> Map<String, Value> {
     let mut object = Map::new();
     object.insert("examples".into(), evaluation.examples.into());
-    for metric in Metric::ALL {
-        if let Some(value) = evaluation.metric(metric) {
-            object.insert(metric.name().into(), value.into());
-        }
+    object.insert(Metric::LOSS.name().into(), evaluation.loss.into());
+    let Scores { metrics, classes, confusion, .. } = &evaluation.scores;
+    for (metric, value) in metrics {
+        object.insert(metric.name().into(), (*value).into());
     }
-    match &evaluation.scores {
-        Scores::Classification(scores) => {
-            object.insert("classes".into(), json!(scores.classes));
-            object.insert("confusion".into(), confusion_json(scores));
-        }
-        Scores::MultiLabel(scores) => {
-            object.insert("classes".into(), json!(scores.classes));
-        }
-        Scores::Regression(scores) => {
-            object.insert("mean_absolute_error".into(), scores.mean_absolute_error.into());
-        }
+    if !classes.is_empty() {
+        object.insert("classes".into(), json!(classes));
+    }
+    if confusion.is_some() {
+        object.insert("confusion".into(), confusion_json(&evaluation.scores));
     }
     object
 }
@@ -237,7 +225,7 @@ pub(super) fn overall<'a>(evaluations: impl Iterator<Item = &'a Evaluation> + Cl
     let examples: usize = evaluations.clone().map(|evaluation| evaluation.examples).sum();
     let mut object = Map::new();
     object.insert("examples".into(), examples.into());
-    for metric in [Metric::Loss, Metric::Accuracy, Metric::MeanSquaredError] {
+    for metric in Metric::all().into_iter().filter(|metric| metric.is_mean_of_rows()) {
         let weighted = |one: &Evaluation| Some(one.metric(metric)? * one.examples as f64);
         if let Some(sum) = evaluations.clone().map(weighted).sum::<Option<f64>>().filter(|_| examples > 0) {
             object.insert(metric.name().into(), (sum / examples as f64).into());
@@ -246,8 +234,9 @@ pub(super) fn overall<'a>(evaluations: impl Iterator<Item = &'a Evaluation> + Cl
     object
 }
 
-/// The confusion matrix as JSON.
-pub(super) fn confusion_json(scores: &ClassScores) -> Value {
+/// The confusion matrix as JSON; null where there is none.
+pub(super) fn confusion_json(scores: &Scores) -> Value {
+    let Some(confusion) = &scores.confusion else { return Value::Null };
     let labels: Vec<&str> = scores.classes.iter().map(|class| class.label.as_str()).collect();
-    json!({"labels": labels, "truth_by_prediction": scores.confusion})
+    json!({"labels": labels, "truth_by_prediction": confusion})
 }

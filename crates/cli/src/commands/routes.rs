@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use burn_adapters_model::Setup;
-use burn_adapters_train::{Columns, DataError, Dataset, Example, Header, Label, LabelKind, Source, TokenData};
+use burn_adapters_train::{Columns, DataError, Dataset, Example, Header, Label, Source, TokenData};
 
 use super::answers::by_length;
 use super::data::data_error;
@@ -30,7 +30,7 @@ pub(super) fn read(source: &Source, text_column: &str, route: &str, header: Head
 
 /// The columns of texts and of their adapters.
 pub(super) fn columns(text_column: &str, route: &str) -> Columns {
-    Columns::new(text_column, route).with_label_kind(LabelKind::Optional)
+    Columns::new(text_column, route).with_optional_label()
 }
 
 /// The adapter that a row names.

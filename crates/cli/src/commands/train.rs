@@ -5,14 +5,15 @@ use std::path::{Path, PathBuf};
 use burn::tensor::Device;
 use burn_adapters_checkpoint::{load_adapter, load_head};
 use burn_adapters_fusion::FusionConfig;
-use burn_adapters_heads::{HeadConfig, Task};
+use burn_adapters_heads::HeadConfig;
 use burn_adapters_model::{AdapterBank, Setup};
-use burn_adapters_train::{Dataset, LabelKind, Source, TrainConfig};
+use burn_adapters_train::tasks::TRAIN_TASKS;
+use burn_adapters_train::{Dataset, Source, TrainConfig, TrainTask, train_task};
 use clap::Args;
 use serde_json::json;
 
 use super::DeviceArguments;
-use super::data::{self, LabelledArguments, TaskName, data_error};
+use super::data::{self, LabelledArguments, data_error, parse_task};
 use super::given::Given;
 use super::job::Run;
 use super::model::{
@@ -110,15 +111,15 @@ pub(super) struct Arguments {
     #[command(flatten)]
     columns: LabelledArguments,
 
-    /// What to learn from the labels: one class for each text, any number of classes (their names joined with `|`, or a
-    /// vector such as [0, 1, 1]), or a number to be predicted. By default what the head of the adapter learns that is
-    /// trained further, or else classification.
-    #[arg(long, value_enum, value_name = "TASK", conflicts_with = "labels")]
-    task: Option<TaskName>,
+    /// What to learn from the labels: one class for each text (`classification`), any number of classes (`multilabel`: their
+    /// names joined with `|`, or a vector such as [0, 1, 1]), or a number (`regression`). By default what the head of the
+    /// adapter learns that is trained further, or else classification.
+    #[arg(long, value_name = "TASK", value_parser = parse_task, conflicts_with = "labels")]
+    task: Option<&'static dyn TrainTask>,
 
     /// The former name of --task.
-    #[arg(long, value_enum, value_name = "KIND", hide = true)]
-    labels: Option<TaskName>,
+    #[arg(long, value_name = "KIND", value_parser = parse_task, hide = true)]
+    labels: Option<&'static dyn TrainTask>,
 
     /// Labelled data to evaluate on after each epoch; `-` for standard input, with --format.
     #[arg(long, value_name = "FILE|-", conflicts_with = "eval_fraction")]
@@ -172,7 +173,7 @@ impl Arguments {
         for name in plan.names().into_iter().filter(|name| fusion.is_none() && trained(name).is_none()) {
             check_fits(&configs.of(name)?, &self.model)?;
         }
-        let (train, evaluation) = self.data(&plan, &|name| trained(name)?.head.as_ref().map(HeadConfig::task))?;
+        let (train, evaluation) = self.data(&plan, &|name| trained(name)?.head.as_ref().map(train_task))?;
         let heads = train.iter().map(|(name, data)| self.head(data, trained(name)));
         let heads = heads.collect::<CliResult<Vec<_>>>()?;
         data::warn(train.iter().zip(&heads).map(|((_, data), head)| (data, &head.config)));
@@ -205,7 +206,7 @@ impl Arguments {
             return Ok(ChosenHead { config: head.clone(), loaded: true });
         }
         let config = match self.task() {
-            Some(task) => data.head_config_for(task),
+            Some(task) => data.head_config_for(task.task()),
             None => data.head_config(),
         };
         let config = config.map_err(|error| data_error(&error))?;
@@ -219,8 +220,8 @@ impl Arguments {
         Ok(ChosenHead { config, loaded: false })
     }
 
-    fn task(&self) -> Option<Task> {
-        self.task.or(self.labels).map(TaskName::task)
+    fn task(&self) -> Option<&'static dyn TrainTask> {
+        self.task.or(self.labels)
     }
 
     /// Claims OUTPUT, before any work: it must not hold what is not to be replaced.
@@ -364,15 +365,18 @@ impl Arguments {
     }
 
     /// What to train on and what to evaluate on, with the labels of each head; `task` is what a loaded head learns.
-    fn data(&self, plan: &Plan, task: &dyn Fn(&str) -> Option<Task>) -> CliResult<(Labelled, Option<Labelled>)> {
+    fn data(
+        &self,
+        plan: &Plan,
+        task: &dyn Fn(&str) -> Option<&'static dyn TrainTask>,
+    ) -> CliResult<(Labelled, Option<Labelled>)> {
         if self.data == Path::new("-") && self.eval.as_deref() == Some(Path::new("-")) {
             return Err(CliError::mistake("--data and --eval cannot both be standard input"));
         }
         let read = |source: &Source| {
             let read = |name: &str| {
                 let task = self.task().or_else(|| task(name));
-                let kind = task.map_or(LabelKind::Class, data::labels_of);
-                Ok((name.to_owned(), self.columns.read(source, name, kind)?))
+                Ok((name.to_owned(), self.columns.read(source, name, task.unwrap_or(TRAIN_TASKS[0]))?))
             };
             plan.names().into_iter().map(read).collect::<CliResult<Labelled>>()
         };

@@ -6,6 +6,8 @@ use std::path::Path;
 use std::str::FromStr;
 
 use super::DataError;
+use crate::TrainTask;
+use crate::tasks::Classification;
 
 /// A column, by name or by number.
 ///
@@ -59,21 +61,6 @@ impl fmt::Display for Column {
             Column::Number(number) => write!(f, "number {number} (counted from 0)"),
         }
     }
-}
-
-/// What a label is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum LabelKind {
-    /// The name of one class: any text, a whole number, a truth value.
-    #[default]
-    Class,
-    /// All classes that apply. Either their names, separated by `|` or in a JSON array (an empty cell is none), or a vector
-    /// with an entry of 0 or 1 (or true or false) for each class: `[0, 1, 1]`.
-    Classes,
-    /// A number, for regression.
-    Number,
-    /// Any text, which may be absent: not a label to learn, but something else that stands beside each text.
-    Optional,
 }
 
 /// Whether the first line of a CSV or TSV file names the columns.
@@ -137,7 +124,7 @@ impl FromStr for Format {
 /// ```
 /// use burn_adapters_train::{Columns, Dataset, Format, Label};
 ///
-/// let columns = Columns::new(2, 1).with_label_kind(burn_adapters_train::LabelKind::Number);
+/// let columns = Columns::new(2, 1).with_task(&burn_adapters_train::tasks::Regression);
 /// let data = Dataset::parse("ratings", b"1\t-1.5\tdull\n2\t3\tbright\n", Format::Tsv, &columns)?;
 /// assert_eq!(data.examples()[0].label, Some(Label::Number(-1.5)));
 /// # Ok::<(), burn_adapters_train::DataError>(())
@@ -148,8 +135,10 @@ pub struct Columns {
     pub text: Column,
     /// The column of the label; none in data to predict on.
     pub label: Option<Column>,
-    /// What a label is.
-    pub label_kind: LabelKind,
+    /// The task that learns from the labels. Classification by default.
+    pub task: &'static dyn TrainTask,
+    /// Whether a label may be absent: it is not one to learn, but something else that stands beside each text.
+    pub optional_label: bool,
     /// Whether the first line names the columns.
     pub header: Header,
     /// The format; by default the one that the extension stands for.
@@ -176,16 +165,23 @@ impl Columns {
         Self {
             text: text.into(),
             label: None,
-            label_kind: LabelKind::default(),
+            task: &Classification,
+            optional_label: false,
             header: Header::default(),
             format: None,
             empty_texts: false,
         }
     }
 
-    /// Sets what a label is.
-    pub fn with_label_kind(mut self, kind: LabelKind) -> Self {
-        self.label_kind = kind;
+    /// Sets the task that learns from the labels.
+    pub fn with_task(mut self, task: &'static dyn TrainTask) -> Self {
+        self.task = task;
+        self
+    }
+
+    /// Takes the label for any text that stands beside each text, and may be absent.
+    pub fn with_optional_label(mut self) -> Self {
+        self.optional_label = true;
         self
     }
 

@@ -114,7 +114,7 @@ mod tests {
     fn fractions_are_not_classes_unless_this_is_said() {
         for labels in [["0.25", "0.37"], ["1.0", "2.0"], ["a", "-.5"], ["1e-3", "2"], ["0,25", "0,5"], ["3", "5."]] {
             assert!(matches!(doubt(labels), Some(Doubt::Fraction { .. })), "{labels:?}");
-            assert!(data(labels).head_config_for(burn_adapters_heads::Task::Classification).is_ok());
+            assert!(data(labels).head_config_for(&burn_adapters_heads::Classification).is_ok());
         }
         for labels in [["1", "2"], ["v1.0", "v1.1"], ["nan", "inf"], ["1.2.3", "1.2.4"], ["3 stars", "4.5 stars"]] {
             assert_eq!(doubt(labels), None, "{labels:?}");

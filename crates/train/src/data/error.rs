@@ -369,13 +369,14 @@ pub enum Problem {
 
 /// Collects bad rows: the first of them; the others are counted, so that a file of a million bad rows takes no memory.
 #[derive(Debug, Default)]
-pub(crate) struct Problems {
+pub struct Problems {
     shown: Vec<RowProblem>,
     more: usize,
 }
 
 impl Problems {
-    pub(crate) fn push(&mut self, line: usize, problem: Problem) {
+    /// Adds the problem of the row that begins on a line.
+    pub fn push(&mut self, line: usize, problem: Problem) {
         self.push_with(line, || problem);
     }
 

@@ -4,9 +4,9 @@ use burn_adapters_files::parse_json;
 use serde_json::Value;
 
 use super::error::Problem;
-use super::lists::{self, Form};
+use super::lists::Form;
 use super::read::{self, Reader};
-use super::{Column, DataError, Label, LabelKind};
+use super::{Column, Columns, DataError, Label};
 
 /// Reads the examples of a JSON Lines file.
 pub(super) fn read(bytes: &[u8], reader: &mut Reader<'_>) -> Result<(), DataError> {
@@ -66,34 +66,26 @@ fn example(
     };
     let Some(key) = label_key else { return Ok((text, None)) };
     let value = take(key)?;
-    let kind = reader.columns.label_kind;
-    if let (Value::String(cell), LabelKind::Class | LabelKind::Optional) = (&value, kind) {
+    if let Value::String(cell) = &value {
         reader.note_trim(line, cell);
     }
-    Ok((text, label(&value, kind)?))
+    Ok((text, label(&value, reader.columns)?))
 }
 
-fn label(value: &Value, kind: LabelKind) -> Result<Option<(Label, Form)>, Problem> {
+fn label(value: &Value, columns: &Columns) -> Result<Option<(Label, Form)>, Problem> {
     let absent = match value {
         Value::Null => true,
         Value::String(text) => text.trim().is_empty(),
         _ => false,
     };
-    let label = match kind {
-        LabelKind::Optional if absent => return Ok(None),
-        LabelKind::Class | LabelKind::Optional => Label::Class(class_name(value)?),
-        LabelKind::Classes => return lists::of_json(value).map(Some),
-        LabelKind::Number => match value {
-            Value::Number(number) => Label::Number(number.as_f64().unwrap_or(f64::NAN)),
-            Value::String(text) => read::number(text)?,
-            Value::Null => return Err(Problem::EmptyLabel),
-            other => return Err(Problem::NotANumber { found: named(other) }),
-        },
-    };
-    Ok(Some((label, Form::Names)))
+    if columns.optional_label && absent {
+        return Ok(None);
+    }
+    columns.task.read_json(value).map(Some)
 }
 
-pub(super) fn class_name(value: &Value) -> Result<String, Problem> {
+/// The name of a class in a JSON value.
+pub(crate) fn class_name(value: &Value) -> Result<String, Problem> {
     let name = match value {
         Value::String(name) if name.trim().is_empty() => return Err(Problem::EmptyLabel),
         Value::Null => return Err(Problem::EmptyLabel),
@@ -107,7 +99,8 @@ pub(super) fn class_name(value: &Value) -> Result<String, Problem> {
     Ok(name)
 }
 
-pub(super) fn named(value: &Value) -> String {
+/// A JSON value, for messages.
+pub(crate) fn named(value: &Value) -> String {
     match value {
         Value::Null => "null".into(),
         Value::Bool(value) => format!("the truth value {value}"),

@@ -2,16 +2,15 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use burn_adapters_heads::{HeadConfig, Labels, Task};
+use burn_adapters_heads::{HeadConfig, Targets, Task};
+
+use crate::tasks::{TRAIN_TASKS, train_task};
 
 use super::error::{Problem, Problems};
 use super::{DataError, Dataset, Label};
 
 /// The most classes that a head for data is made for.
 const MAX_CLASSES: usize = 1 << 16;
-
-/// The most targets (texts times classes) of multi-label data: they take 1 GiB.
-const MAX_TARGETS: usize = 1 << 28;
 
 impl Dataset {
     /// The names of the classes: those that were [given](Self::with_label_names), or else those that occur, in
@@ -126,44 +125,39 @@ impl Dataset {
     ///
     /// # Errors
     /// As [`head_config`](Self::head_config), without the doubts; and if the labels are of another task.
-    pub fn head_config_for(&self, task: Task) -> Result<HeadConfig, DataError> {
+    pub fn head_config_for(&self, task: &dyn Task) -> Result<HeadConfig, DataError> {
         let head = self.head()?;
         if head.task() == task {
             return Ok(head);
         }
-        let message = format!("the labels are those of {}, not of {}", head.task().name(), task.name());
+        let message = format!("the labels are those of {}, not of {task}", head.task());
         Err(DataError::Malformed { source_name: self.source().to_owned(), message })
     }
 
     fn head(&self) -> Result<HeadConfig, DataError> {
         let names = self.label_names();
-        let kinds: BTreeSet<&str> = self.examples().iter().filter_map(|e| e.label.as_ref()).map(Label::kind).collect();
+        let labels = || self.examples().iter().filter_map(|example| example.label.as_ref());
         let malformed = |message: &str| {
             Err(DataError::Malformed { source_name: self.source().to_owned(), message: message.to_owned() })
         };
-        if kinds.len() > 1 {
+        let Some(first) = labels().next() else { return malformed("no example has a label") };
+        if labels().any(|label| label.kind() != first.kind()) {
             return malformed("the labels are of different kinds: names of a class, lists of names, vectors, numbers");
         }
         if names.len() > MAX_CLASSES {
             let source_name = self.source().to_owned();
             return Err(DataError::TooManyClasses { source_name, classes: names.len(), limit: MAX_CLASSES });
         }
-        match (kinds.first().copied(), names.as_slice()) {
-            (None, _) => malformed("no example has a label"),
-            (Some(Label::NUMBER), _) => Ok(HeadConfig::regression()),
-            (Some(Label::CLASS), [one]) => {
-                Err(DataError::OneClass { source_name: self.source().to_owned(), label: one.clone() })
-            }
-            (Some(Label::CLASS), names) => Ok(HeadConfig::classification(names.len()).with_labels(names)),
-            (Some(_), []) => malformed("no label is ever given"),
-            (Some(_), names) => Ok(HeadConfig::multilabel_classification(names.len()).with_labels(names)),
+        match TRAIN_TASKS.iter().find(|task| task.takes(first)) {
+            Some(task) => task.head(self, &names),
+            None => malformed("no task learns from labels of this kind"),
         }
     }
 
     /// Whether the labels are taken for the numbers of the head's labels: whole numbers from 0, for a head whose labels
     /// have no names of their own but `LABEL_0`, `LABEL_1`, ….
     pub fn numbers_the_labels_of(&self, head: &HeadConfig) -> bool {
-        if head.task() == Task::Regression {
+        if !head.task().has_classes() {
             return false;
         }
         let unnamed = head.labels().iter().enumerate().all(|(id, label)| *label == format!("LABEL_{id}"));
@@ -177,42 +171,22 @@ impl Dataset {
     /// # Errors
     /// If a label is not among the head's, is of another kind, or is missing where others are there. The rows are
     /// named.
-    pub fn labels(&self, head: &HeadConfig) -> Result<Option<Labels>, DataError> {
+    pub fn labels(&self, head: &HeadConfig) -> Result<Option<Targets>, DataError> {
         if self.examples().iter().all(|example| example.label.is_none()) {
             return Ok(None);
         }
-        if head.task() == Task::MultiLabel && self.len().saturating_mul(head.num_labels) > MAX_TARGETS {
-            let message = format!(
-                "{} texts with {} labels each are more than is held in memory: train on fewer texts or labels",
-                self.len(),
-                head.num_labels
-            );
-            return Err(DataError::Malformed { source_name: self.source().to_owned(), message });
-        }
-        let known = Known::new(head, self.numbers_the_labels_of(head));
-        let mut labels = match head.task() {
-            Task::Classification => Labels::Classes(Vec::with_capacity(self.len())),
-            Task::MultiLabel => Labels::Sets(Vec::with_capacity(self.len())),
-            Task::Regression => Labels::Values(Vec::with_capacity(self.len())),
-        };
-        let mut problems = Problems::default();
-        for example in self.examples() {
-            if let Err(problem) = known.push(example.label.as_ref(), &mut labels) {
-                problems.push_with(example.line, || known.problem(problem));
-            }
-        }
-        problems.into_result(self.source())?;
-        Ok(Some(labels))
+        train_task(head).targets(self, head).map(Some)
     }
 }
 
 impl Label {
-    const CLASS: &str = "the name of one class";
-    const CLASSES: &str = "a list of names";
-    const VECTOR: &str = "a vector of 0 and 1";
-    const NUMBER: &str = "a number";
+    pub(crate) const CLASS: &str = "the name of one class";
+    pub(crate) const CLASSES: &str = "a list of names";
+    pub(crate) const VECTOR: &str = "a vector of 0 and 1";
+    pub(crate) const NUMBER: &str = "a number";
 
-    fn kind(&self) -> &'static str {
+    /// The kind of label, for messages.
+    pub fn kind(&self) -> &'static str {
         match self {
             Label::Class(_) => Self::CLASS,
             Label::Classes(_) => Self::CLASSES,
@@ -223,7 +197,7 @@ impl Label {
 }
 
 /// The labels of a head by name.
-struct Known {
+pub(crate) struct Known {
     names: Vec<String>,
     index: HashMap<String, usize>,
     /// Labels are numbers of the head's labels.
@@ -231,7 +205,7 @@ struct Known {
 }
 
 /// What is wrong with a label, without what it costs to list all that are known.
-enum Wrong {
+pub(crate) enum Wrong {
     Unknown(String),
     Other(Problem),
 }
@@ -239,6 +213,13 @@ enum Wrong {
 impl From<Problem> for Wrong {
     fn from(problem: Problem) -> Self {
         Wrong::Other(problem)
+    }
+}
+
+impl Wrong {
+    /// A label of another kind than expected.
+    pub(crate) fn kind(label: &Label, expected: &'static str) -> Self {
+        Wrong::Other(Problem::WrongType { what: "label", found: label.kind().to_owned(), expected })
     }
 }
 
@@ -256,49 +237,36 @@ impl Known {
         }
     }
 
-    fn index(&self, name: &str) -> Result<usize, Wrong> {
+    /// The number of labels.
+    pub(crate) fn len(&self) -> usize {
+        self.names.len()
+    }
+
+    /// The number of a label.
+    pub(crate) fn index(&self, name: &str) -> Result<usize, Wrong> {
         let number = self.by_number.then(|| name.parse().ok()).flatten();
         number.or_else(|| self.index.get(name).copied()).ok_or_else(|| Wrong::Unknown(name.to_owned()))
     }
+}
 
-    fn set<'a>(&self, names: impl IntoIterator<Item = &'a String>) -> Result<Vec<f32>, Wrong> {
-        let mut set = vec![0.0; self.names.len()];
-        for name in names {
-            set[self.index(name)?] = 1.0;
+/// The target of each example, by what `target` makes of its label. Bad rows are collected.
+pub(crate) fn collect<T>(
+    data: &Dataset,
+    head: &HeadConfig,
+    target: impl Fn(&Known, &Label) -> Result<T, Wrong>,
+) -> Result<Vec<T>, DataError> {
+    let known = Known::new(head, data.numbers_the_labels_of(head));
+    let mut targets = Vec::with_capacity(data.len());
+    let mut problems = Problems::default();
+    for example in data.examples() {
+        let label = example.label.as_ref().ok_or(Wrong::Other(Problem::NoLabel));
+        match label.and_then(|label| target(&known, label)) {
+            Ok(target) => targets.push(target),
+            Err(problem) => problems.push_with(example.line, || known.problem(problem)),
         }
-        Ok(set)
     }
-
-    fn push(&self, label: Option<&Label>, labels: &mut Labels) -> Result<(), Wrong> {
-        let label = label.ok_or(Problem::NoLabel)?;
-        let wrong =
-            |expected| Wrong::Other(Problem::WrongType { what: "label", found: label.kind().to_owned(), expected });
-        match labels {
-            Labels::Classes(labels) => match label {
-                Label::Class(name) => labels.push(self.index(name)?),
-                _ => return Err(wrong(Label::CLASS)),
-            },
-            Labels::Sets(labels) => match label {
-                Label::Class(name) => labels.push(self.set([name])?),
-                Label::Classes(names) => labels.push(self.set(names)?),
-                Label::Vector(flags) if flags.len() == self.names.len() => {
-                    labels.push(flags.iter().map(|flag| f32::from(u8::from(*flag))).collect());
-                }
-                Label::Vector(flags) => {
-                    let of = "label of the head".to_owned();
-                    let (found, expected) = (flags.len(), self.names.len());
-                    return Err(Problem::VectorLength { found, expected, of }.into());
-                }
-                Label::Number(_) => return Err(wrong(Label::CLASSES)),
-            },
-            Labels::Values(labels) => match label {
-                Label::Number(number) => labels.push(*number as f32),
-                Label::Class(name) => return Err(Problem::NotANumber { found: name.clone() }.into()),
-                Label::Classes(_) | Label::Vector(_) => return Err(wrong(Label::NUMBER)),
-            },
-        }
-        Ok(())
-    }
+    problems.into_result(data.source())?;
+    Ok(targets)
 }
 
 #[cfg(test)]

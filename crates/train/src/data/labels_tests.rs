@@ -27,10 +27,10 @@ fn a_label_that_training_never_saw_is_named_with_its_line_and_the_known_ones() {
 #[test]
 fn the_kind_of_the_labels_makes_the_head() {
     let head = Dataset::from_classes("d", [("a", "x"), ("b", "y")]).head_config().unwrap();
-    assert_eq!((head.task(), head.labels()), (Task::Classification, vec!["x".into(), "y".into()]));
+    assert_eq!((head.task().name(), head.labels()), ("classification", vec!["x".into(), "y".into()]));
     let head = labelled([Label::Classes(vec!["x".into()]), Label::Classes(vec![])]).head_config().unwrap();
-    assert_eq!((head.task(), head.num_labels), (Task::MultiLabel, 1));
-    assert_eq!(labelled([Label::Number(0.5)]).head_config().unwrap().task(), Task::Regression);
+    assert_eq!((head.task().name(), head.num_labels), ("multilabel", 1));
+    assert_eq!(labelled([Label::Number(0.5)]).head_config().unwrap().task().name(), "regression");
     assert!(labelled([Label::Number(0.5), Label::Class("x".into())]).head_config().is_err());
     assert!(labelled([Label::Classes(vec![])]).head_config().is_err());
     assert!(Dataset::from_texts("d", ["a"]).head_config().is_err());
@@ -56,7 +56,7 @@ fn unlabelled_data_has_no_labels_but_a_gap_is_an_error() {
 fn several_classes_become_a_row_of_targets() {
     let head = HeadConfig::multilabel_classification(3).with_labels(["x", "y", "z"]);
     let data = labelled([Label::Classes(vec!["z".into(), "x".into()]), Label::Classes(vec![])]);
-    let expected = Labels::Sets(vec![vec![1.0, 0.0, 1.0], vec![0.0; 3]]);
+    let expected = Targets::Sets(vec![vec![1.0, 0.0, 1.0], vec![0.0; 3]]);
     assert_eq!(data.labels(&head).unwrap(), Some(expected));
     let error = data.labels(&HeadConfig::regression()).unwrap_err().to_string();
     assert!(error.contains("line 1: the label is a list of names: expected a number"), "{error}");
@@ -66,8 +66,8 @@ fn several_classes_become_a_row_of_targets() {
 fn vectors_must_have_an_entry_for_each_label_of_the_head() {
     let data = labelled([Label::Vector(vec![false, true, true]), Label::Vector(vec![true, false, false])]);
     let head = data.head_config().unwrap();
-    assert_eq!((head.task(), head.num_labels), (Task::MultiLabel, 3));
-    let expected = Labels::Sets(vec![vec![0.0, 1.0, 1.0], vec![1.0, 0.0, 0.0]]);
+    assert_eq!((head.task().name(), head.num_labels), ("multilabel", 3));
+    let expected = Targets::Sets(vec![vec![0.0, 1.0, 1.0], vec![1.0, 0.0, 0.0]]);
     let named = HeadConfig::multilabel_classification(3).with_labels(["x", "y", "z"]);
     assert_eq!(data.labels(&named).unwrap(), Some(expected.clone()));
     let given = data.clone().with_label_names(["x", "y", "z"]).unwrap();
@@ -98,7 +98,7 @@ fn numbers_are_the_labels_of_a_head_whose_labels_have_no_names() {
     let data = Dataset::from_classes("d", [("a", "2"), ("b", "0")]);
     let unnamed = HeadConfig::classification(3);
     assert!(data.numbers_the_labels_of(&unnamed));
-    assert_eq!(data.labels(&unnamed).unwrap(), Some(Labels::Classes(vec![2, 0])));
+    assert_eq!(data.labels(&unnamed).unwrap(), Some(Targets::Classes(vec![2, 0])));
     for head in [HeadConfig::classification(2), HeadConfig::classification(3).with_labels(["x", "y", "z"])] {
         assert!(!data.numbers_the_labels_of(&head));
         assert!(data.labels(&head).is_err());
@@ -111,10 +111,11 @@ fn numbers_are_the_labels_of_a_head_whose_labels_have_no_names() {
 fn many_classes_take_time_linear_in_their_number() {
     let names = |count: usize| (0..count).map(|index| (format!("text {index}"), format!("label {}", index / 2)));
     let data = Dataset::from_classes("d", names(120_000));
-    let head = data.head_config_for(Task::Classification).unwrap();
+    let head = data.head_config_for(&burn_adapters_heads::Classification).unwrap();
     assert_eq!(data.labels(&head).unwrap().unwrap().len(), 120_000);
     // Every label is unknown.
     assert!(data.labels(&HeadConfig::classification(60_000)).is_err());
-    let error = Dataset::from_classes("d", names(200_000)).head_config_for(Task::Classification).unwrap_err();
+    let error =
+        Dataset::from_classes("d", names(200_000)).head_config_for(&burn_adapters_heads::Classification).unwrap_err();
     assert!(matches!(error, DataError::TooManyClasses { classes: 100_000, .. }), "{error}");
 }

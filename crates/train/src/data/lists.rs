@@ -5,9 +5,9 @@ use serde_json::Value;
 use super::error::{Problem, Problems};
 use super::{Example, Label};
 
-/// The form of a list.
+/// The form in which a label is written. Names or numbers of a list may mean one thing or another until all are read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Form {
+pub enum Form {
     /// No entry.
     Empty,
     /// Names, or names and numbers.
@@ -33,7 +33,7 @@ impl Form {
 }
 
 /// Reads the cell of a table.
-pub(super) fn of_cell(cell: &str) -> Result<(Label, Form), Problem> {
+pub(crate) fn of_cell(cell: &str) -> Result<(Label, Form), Problem> {
     let cell = cell.trim();
     let bad = |reason: &str| Problem::BadList { found: cell.to_owned(), reason: reason.to_owned() };
     let bracketed = cell.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
@@ -56,7 +56,7 @@ pub(super) fn of_cell(cell: &str) -> Result<(Label, Form), Problem> {
 }
 
 /// Reads a JSON value: an array, or names separated by `|`.
-pub(super) fn of_json(value: &Value) -> Result<(Label, Form), Problem> {
+pub(crate) fn of_json(value: &Value) -> Result<(Label, Form), Problem> {
     match value {
         Value::Array(values) => of_array(values),
         Value::String(text) => of_cell(text),
@@ -157,7 +157,7 @@ pub(super) fn looks_like_a_list(cell: &str) -> bool {
 
 /// Settles what lists of 0 and 1 are, which can only be told from all rows: vectors, or in data with other numbers lists
 /// of the numbers of classes. All rows must have one form, and all vectors one length.
-pub(super) fn settle(examples: &mut [Example], forms: &[Form], problems: &mut Problems) {
+pub(crate) fn settle(examples: &mut [Example], forms: &[Form], problems: &mut Problems) {
     let first = |wanted: &[Form]| forms.iter().position(|form| wanted.contains(form));
     let lines: Vec<usize> = examples.iter().map(|example| example.line).collect();
     let mixed = |problems: &mut Problems, index: usize, first: usize| {

@@ -5,15 +5,19 @@ mod doubts;
 mod error;
 mod json;
 mod labels;
-mod lists;
+pub(crate) mod lists;
 mod read;
 mod source;
 mod split;
 mod table;
 
-pub use columns::{Column, Columns, Format, Header, LabelKind};
+pub use columns::{Column, Columns, Format, Header};
 pub(crate) use error::listed;
-pub use error::{DataError, Doubt, Problem, RowProblem};
+pub use error::{DataError, Doubt, Problem, Problems, RowProblem};
+pub(crate) use json::{class_name, named};
+pub(crate) use labels::{Wrong, collect};
+pub use lists::Form;
+pub(crate) use read::{check_length, number};
 pub use source::Source;
 
 use std::path::Path;

@@ -1,8 +1,8 @@
 //! From bytes to examples.
 
 use super::error::{Problem, Problems, shortened};
-use super::lists::{self, Form};
-use super::{Column, Columns, DataError, Dataset, Example, Format, Header, Label, LabelKind, json, source, table};
+use super::lists::Form;
+use super::{Column, Columns, DataError, Dataset, Example, Format, Header, Label, json, source, table};
 
 /// A label longer than this, in characters, is a text from the wrong column.
 const MAX_LABEL: usize = 1000;
@@ -29,7 +29,7 @@ pub(super) struct Reader<'a> {
     pub(super) columns: &'a Columns,
     pub(super) problems: Problems,
     examples: Vec<Example>,
-    /// The form of each label that is a list.
+    /// The form of each label.
     forms: Vec<Form>,
     /// How many labels had spaces around them, and the first line of one.
     trimmed: Option<(usize, usize)>,
@@ -115,25 +115,16 @@ impl<'a> Reader<'a> {
     }
 
     fn label(&mut self, line: usize, cell: &str) -> Result<Option<(Label, Form)>, Problem> {
-        let kind = self.columns.label_kind;
-        if matches!(kind, LabelKind::Class | LabelKind::Optional) {
-            self.note_trim(line, cell);
+        self.note_trim(line, cell);
+        if self.columns.optional_label && cell.trim().is_empty() {
+            return Ok(None);
         }
-        match kind {
-            LabelKind::Class if cell.trim().is_empty() => Err(Problem::EmptyLabel),
-            LabelKind::Optional if cell.trim().is_empty() => Ok(None),
-            LabelKind::Class | LabelKind::Optional => {
-                check_length(cell.trim())?;
-                Ok(Some((Label::Class(cell.trim().to_owned()), Form::Names)))
-            }
-            LabelKind::Classes => lists::of_cell(cell).map(Some),
-            LabelKind::Number => number(cell).map(|label| Some((label, Form::Names))),
-        }
+        self.columns.task.read_cell(cell).map(Some)
     }
 
     /// Remembers that a label had spaces around it.
     pub(super) fn note_trim(&mut self, line: usize, cell: &str) {
-        if cell.len() != cell.trim().len() && !cell.trim().is_empty() {
+        if self.columns.task.trims() && cell.len() != cell.trim().len() && !cell.trim().is_empty() {
             self.trimmed.get_or_insert((0, line)).0 += 1;
         }
     }
@@ -141,17 +132,14 @@ impl<'a> Reader<'a> {
     pub(super) fn push(&mut self, line: usize, text: String, label: Option<(Label, Form)>) {
         let (label, form) = label.map_or((None, Form::Empty), |(label, form)| (Some(label), form));
         self.examples.push(Example { text, label, line });
-        if self.columns.label_kind == LabelKind::Classes {
-            self.forms.push(form);
-        }
+        self.forms.push(form);
     }
 
     fn finish(mut self) -> Result<Dataset, DataError> {
-        if self.columns.label_kind == LabelKind::Classes {
-            lists::settle(&mut self.examples, &self.forms, &mut self.problems);
-        }
+        self.columns.task.settle(&mut self.examples, &self.forms, &mut self.problems);
         let doubtful = self.layout.and_then(|layout| layout.doubtful);
-        let is_number = self.columns.label.is_some() && self.columns.label_kind == LabelKind::Number;
+        // A number among numbers is an example; a header has been told by then.
+        let is_number = self.columns.label.is_some() && !self.columns.task.task().has_classes();
         if let Some(first) = doubtful.filter(|_| !is_number && !is_example(&self.examples)) {
             return Err(DataError::HeaderOrExample { source_name: self.source.to_owned(), first });
         }
@@ -218,7 +206,7 @@ fn index(source: &str, column: &Column, header: Option<&[String]>, first: &[Stri
 }
 
 /// A label is not as long as a text.
-pub(super) fn check_length(label: &str) -> Result<(), Problem> {
+pub(crate) fn check_length(label: &str) -> Result<(), Problem> {
     if label.len() <= MAX_LABEL {
         return Ok(());
     }
@@ -229,7 +217,7 @@ pub(super) fn check_length(label: &str) -> Result<(), Problem> {
 }
 
 /// A finite number.
-pub(super) fn number(cell: &str) -> Result<Label, Problem> {
+pub(crate) fn number(cell: &str) -> Result<Label, Problem> {
     let cell = cell.trim();
     match cell.parse::<f64>() {
         _ if cell.is_empty() => Err(Problem::EmptyLabel),

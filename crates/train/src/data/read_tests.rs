@@ -2,6 +2,17 @@
 
 use super::super::{Header, RowProblem};
 use super::*;
+use crate::tasks::{Multilabel, Regression};
+use crate::train_task_named;
+
+/// The columns 0 and 1, the second read as a task's labels, or as `optional` ones.
+fn reading(text: usize, label: usize, kind: &str) -> Columns {
+    let columns = Columns::new(text, label);
+    match kind {
+        "optional" => columns.with_optional_label(),
+        task => columns.with_task(train_task_named(task).unwrap()),
+    }
+}
 
 fn csv(text: &str) -> Result<Dataset, DataError> {
     Dataset::parse("data.csv", text.as_bytes(), Format::Csv, &Columns::default())
@@ -58,14 +69,14 @@ fn numbered_columns_count_from_zero() {
 #[test]
 fn a_first_line_that_may_be_a_header_or_an_example_is_not_guessed() {
     let read = |text: &str, kind| {
-        let columns = Columns::new(0, 1).with_label_kind(kind);
+        let columns = reading(0, 1, kind);
         Dataset::parse("d.csv", text.as_bytes(), Format::Csv, &columns)
     };
     for (text, kind) in [
-        ("text,label\ngood,pos\nbad,neg\nfine,pos\n", LabelKind::Class),
-        ("good,pos\nbad,neg\n", LabelKind::Class),
-        ("text,label\ngood,a|b\nbad,b\n", LabelKind::Classes),
-        ("text,kind\ngood,\nbad,x\n", LabelKind::Optional),
+        ("text,label\ngood,pos\nbad,neg\nfine,pos\n", "classification"),
+        ("good,pos\nbad,neg\n", "classification"),
+        ("text,label\ngood,a|b\nbad,b\n", "multilabel"),
+        ("text,kind\ngood,\nbad,x\n", "optional"),
     ] {
         let error = read(text, kind).unwrap_err();
         assert!(matches!(error, DataError::HeaderOrExample { .. }), "{error}");
@@ -73,10 +84,10 @@ fn a_first_line_that_may_be_a_header_or_an_example_is_not_guessed() {
     let unlabelled = Dataset::parse("d.csv", b"a,b\nx,y\n", Format::Csv, &Columns::unlabelled(0)).unwrap_err();
     assert!(unlabelled.to_string().contains("line 1 (`a`, `b`) may be a header or the first example"), "{unlabelled}");
     // What comes up again is no header, and neither is a number to be predicted.
-    assert_eq!(read("good,pos\nbad,neg\nfine,pos\n", LabelKind::Class).unwrap().len(), 3);
-    assert_eq!(read("good,1.5\nbad,2\n", LabelKind::Number).unwrap().len(), 2);
-    assert_eq!(read("good,\"[0, 1]\"\nbad,\"[1, 0]\"\n", LabelKind::Classes).unwrap().len(), 2);
-    let error = read("text,label\ngood,1.5\n", LabelKind::Number).unwrap_err().to_string();
+    assert_eq!(read("good,pos\nbad,neg\nfine,pos\n", "classification").unwrap().len(), 3);
+    assert_eq!(read("good,1.5\nbad,2\n", "regression").unwrap().len(), 2);
+    assert_eq!(read("good,\"[0, 1]\"\nbad,\"[1, 0]\"\n", "multilabel").unwrap().len(), 2);
+    let error = read("text,label\ngood,1.5\n", "regression").unwrap_err().to_string();
     assert!(error.contains("header"), "{error}");
 }
 
@@ -119,7 +130,7 @@ fn spaces_around_labels_are_left_out_and_told() {
 }
 
 fn listed(format: Format, text: &str) -> Result<Dataset, DataError> {
-    let columns = Columns::default().with_label_kind(LabelKind::Classes);
+    let columns = Columns::default().with_task(&Multilabel);
     Dataset::parse("d", text.as_bytes(), format, &columns)
 }
 
@@ -274,7 +285,7 @@ fn a_json_array_is_refused_with_the_reason() {
 
 #[test]
 fn numbers_are_read_where_asked_for() {
-    let columns = Columns::default().with_label_kind(LabelKind::Number);
+    let columns = Columns::default().with_task(&Regression);
     let data = Dataset::parse("d", b"text,label\na,-0.5\nb, 2 \n", Format::Csv, &columns).unwrap();
     assert_eq!(data.examples()[0].label, Some(Label::Number(-0.5)));
     assert_eq!(data.examples()[1].label, Some(Label::Number(2.0)));
@@ -286,7 +297,7 @@ fn numbers_are_read_where_asked_for() {
 
 #[test]
 fn several_labels_are_separated_by_bars_or_stand_in_an_array() {
-    let columns = Columns::default().with_label_kind(LabelKind::Classes);
+    let columns = Columns::default().with_task(&Multilabel);
     let names = |data: Dataset| {
         data.examples()
             .iter()
@@ -318,8 +329,8 @@ proptest::proptest! {
     #[test]
     fn no_bytes_make_the_readers_panic(bytes: Vec<u8>, number in 0usize..3) {
         for format in [Format::Csv, Format::Tsv, Format::JsonLines] {
-            for kind in [LabelKind::Class, LabelKind::Classes, LabelKind::Number, LabelKind::Optional] {
-                let columns = Columns::new(number, 0).with_label_kind(kind);
+            for kind in ["classification", "multilabel", "regression", "optional"] {
+                let columns = reading(number, 0, kind);
                 let _ = Dataset::parse("d", &bytes, format, &columns);
             }
         }

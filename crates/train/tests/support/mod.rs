@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::{Mutex, MutexGuard};
 
 use burn::tensor::Device;
-use burn_adapters_heads::{HeadConfig, Labels};
+use burn_adapters_heads::{HeadConfig, Targets};
 use burn_adapters_model::{AdapterBank, Setup};
 use burn_adapters_train::{EvaluationRecord, Observer, Row, TokenData, TrainConfig, TrainError, Trained, Trainer};
 use burn_adapters_transformers::{Bert, BertConfig};
@@ -58,7 +58,7 @@ pub fn rows(count: usize, salt: usize) -> Vec<Row> {
 pub fn data(count: usize, salt: usize) -> TokenData {
     let rows = rows(count, salt);
     let labels = rows.iter().map(|row| row.ids[0] as usize % 2).collect();
-    TokenData::new(format!("data {salt}"), rows, Some(Labels::Classes(labels))).unwrap()
+    TokenData::new(format!("data {salt}"), rows, Some(Targets::Classes(labels))).unwrap()
 }
 
 pub fn config() -> TrainConfig {

@@ -4,7 +4,7 @@ use burn::module::Module;
 use burn::nn::Linear;
 use burn::tensor::{Bool, Device, Int, Tensor, TensorData};
 use burn_adapters_core::{
-    Bf16Error, Init, ModelSpec, Place, Site, StackKind, has_own_kernels, linear_weights_in_bf16, project,
+    Bf16Error, Init, ModelSpec, Output, Place, Site, StackKind, has_own_kernels, linear_weights_in_bf16, project,
 };
 use burn_adapters_model::{Hooks, Matrices, Mergeable};
 
@@ -49,6 +49,14 @@ pub struct BertOutput {
     /// The pooler's output, `tanh` of a linear layer on the first position: `[batch, hidden]`. None for models without
     /// a pooler.
     pub pooled: Option<Tensor<2>>,
+}
+
+impl From<BertOutput> for Output {
+    /// Every position of a row counts as one of its tokens.
+    fn from(BertOutput { hidden, pooled }: BertOutput) -> Self {
+        let [rows, positions, _] = hidden.dims();
+        Output::new(hidden, vec![positions; rows]).with_pooled(pooled)
+    }
 }
 
 impl Bert {

@@ -1,0 +1,71 @@
+//! Regression: a number for each row.
+
+use burn::tensor::{Tensor, TensorData};
+use burn_adapters_core::{Mode, Output, Reads};
+
+use super::{Task, check_shape, classification, wrong_targets};
+use crate::loss::mean_squared_error;
+use crate::{Head, HeadConfig, HeadError, HeadType, Logits, Targets};
+
+/// A number for each row, by mean squared error: the reference's classification head with one label.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Regression;
+
+impl HeadConfig {
+    /// One number.
+    pub fn regression() -> Self {
+        Self::new(classification::HEAD_TYPE, 1)
+    }
+}
+
+impl Task for Regression {
+    fn name(&self) -> &'static str {
+        "regression"
+    }
+
+    fn head_type(&self) -> HeadType {
+        classification::HEAD_TYPE
+    }
+
+    fn is_task_of(&self, config: &HeadConfig) -> bool {
+        config.num_labels == 1
+    }
+
+    fn reads(&self, _config: &HeadConfig) -> Reads {
+        Reads::First
+    }
+
+    fn logits(&self, head: &Head, output: &Output, mode: Mode) -> Result<Logits, HeadError> {
+        head.forward_first(output, mode)
+    }
+
+    fn targets(&self) -> &'static str {
+        "a number a row"
+    }
+
+    fn has_classes(&self) -> bool {
+        false
+    }
+
+    fn loss(
+        &self,
+        config: &HeadConfig,
+        logits: &Logits,
+        targets: &Targets,
+        weights: Option<&[f32]>,
+    ) -> Result<Tensor<1>, HeadError> {
+        if let Some(weights) = weights {
+            let (expected, found) = ("left out: a regression has no classes", format!("{} weights", weights.len()));
+            return Err(HeadError::BadValue { key: "class weights", expected, found });
+        }
+        check_shape(config, logits, targets)?;
+        let Targets::Values(values) = targets else { return Err(wrong_targets(self, targets)) };
+        let device = logits.values().device().without_autodiff();
+        let targets = TensorData::new(values.clone(), [values.len(), 1]);
+        Ok(mean_squared_error(logits.values().clone(), Tensor::from_data(targets, &device)))
+    }
+
+    fn balanced_weights(&self, _targets: &Targets, _classes: usize) -> Option<Vec<f32>> {
+        None
+    }
+}

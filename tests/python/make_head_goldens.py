@@ -1,0 +1,93 @@
+"""Generates the goldens of heads that read every position: `heads/` beside the other goldens.
+
+    python tests/python/make_head_goldens.py --output target/goldens
+
+Needs `models/`, which `make_goldens.py` writes. A case is what it is there: an adapter, a head, a batch with labels (-100
+for tokens that are not learned), the logits with and without the adapter, the loss, and every parameter after one step of
+SGD. `static_bert_tokens` is an adapter of `BertForTokenClassification` with its head (`adapters.init`). Everything is
+computed on the CPU in float32 with every dropout at zero. Two runs write the same bytes.
+"""
+
+import argparse
+import os
+import shutil
+import sys
+
+from common import folder_size, make_deterministic, normal, write_golden, write_json
+
+import adapters
+import torch
+from adapters import AutoAdapterModel
+from transformers import BertForTokenClassification
+
+import models
+import reference
+from cases import Case
+
+LORA = "lora[r=2,attn_matrices=['v'],leave_out=[0]]"
+TAGS = {0: "B-LOC", 1: "B-PER", 2: "I-PER", 3: "O"}
+CASES = [
+    Case("tagging", "tagging", LORA, dict(tagging=True, layers=1, num_labels=4, id2label=TAGS)),
+    Case("tagging_layers2", "tagging", LORA, dict(tagging=True, layers=2, activation_function="relu"), models=("tiny-a",)),
+    Case("tagging_prefix", "tagging", "prefix_tuning_flat[prefix_length=3]", dict(tagging=True), models=("tiny-a",)),
+    Case("tagging_prompt", "tagging", "prompt_tuning[prompt_length=4]", dict(tagging=True), models=("tiny-a",)),
+    Case(
+        "tagging_prompt_after_bos",
+        "tagging",
+        "prompt_tuning[prompt_length=4,combine='prefix_after_bos']",
+        dict(tagging=True),
+        models=("tiny-b",),
+    ),
+]
+
+
+def write_static(name):
+    os.makedirs(f"heads/{name}")
+    batch = models.inputs("tiny-a")
+    labels = {index: label for index, label in TAGS.items()}
+    model = BertForTokenClassification.from_pretrained(
+        "models/tiny-a", label2id={label: index for index, label in labels.items()}, id2label=labels
+    )
+    adapters.init(model)
+    model.add_adapter("static", config="seq_bn[reduction_factor=8]")
+    with torch.no_grad():
+        for parameter_name, parameter in model.named_parameters():
+            if ".adapters." in parameter_name or parameter_name.startswith("classifier."):
+                parameter.copy_(normal(parameter.shape, name, parameter_name, std=0.25))
+    model.set_active_adapters("static")
+    model.eval()
+    model.save_adapter(f"heads/{name}/adapter", "static", with_head=True)
+    with torch.no_grad():
+        logits = model(**batch).logits
+    # Read into a model with named heads; its logits are the golden.
+    named = AutoAdapterModel.from_pretrained("models/tiny-a")
+    loaded = named.load_adapter(f"heads/{name}/adapter", set_active=True)
+    assert loaded in named.heads, f"{name}: no head"
+    named.eval()
+    with torch.no_grad():
+        read = named(**batch).logits
+    torch.testing.assert_close(read, logits, atol=1e-5, rtol=1e-5)
+    write_golden(f"heads/{name}/golden.safetensors", dict(batch, logits=read))
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--output", required=True, help="the folder of goldens; its `heads/` is replaced")
+    # The reference writes the base model's path into its files: a relative one is the same everywhere.
+    os.chdir(parser.parse_args().output)
+    shutil.rmtree("heads", ignore_errors=True)
+    os.makedirs("heads")
+    make_deterministic()
+    index = []
+    for case in CASES:
+        for model in case.models:
+            folder = f"{model}__{case.name}"
+            reference.run(model, case, os.path.join("heads", folder))
+            index.append({"folder": folder, "method": case.method, "model": model, "config": case.config})
+    write_json("heads/index.json", index)
+    write_static("static_bert_tokens")
+    print(f"{len(index) + 1} cases, {folder_size('heads') / 1e6:.2f} MB")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,129 @@
+//! Heads that read every position, equal to the reference: logits with and without an adapter, loss, every trained
+//! parameter after one step of SGD, and what is saved.
+
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use burn::optim::{GradientsParams, SgdConfig};
+use burn::tensor::Device;
+use burn_adapters_checkpoint::{HeadFolder, SaveOptions, load_adapter, load_head, save_adapter, save_head};
+use burn_adapters_core::{Output, TokenSpan};
+use burn_adapters_heads::Logits;
+use burn_adapters_model::{AdapterBank, Setup};
+use burn_adapters_tests::{Case, Golden, cases_in, goldens, largest_difference, read_json, values};
+use burn_adapters_transformers::Bert;
+
+/// Absolute, on numbers of the order of one: 1e-4, less the rounding of the goldens.
+const TOLERANCE: f32 = 9.9e-5;
+
+const POSITIONS: usize = 11;
+
+/// The prompt of a case: before which position it stands, and its length.
+fn prompt(case: &Case) -> Option<(usize, usize)> {
+    let length = case.config_json.get("prompt_length")?.as_u64()? as usize;
+    Some((usize::from(case.config_json["combine"] == "prefix_after_bos"), length))
+}
+
+/// Every position of the input as a token, padding too: the reference computes all of them.
+fn output(model: &Bert, bank: &AdapterBank, setup: &Setup, golden: &Golden, prompt: Option<(usize, usize)>) -> Output {
+    let hooks = bank.hooks(setup).unwrap();
+    let run = model.forward(golden.input(&model.device()), &hooks).unwrap();
+    let [rows, _, _] = run.hidden.dims();
+    let mut span = TokenSpan::new(POSITIONS);
+    prompt.into_iter().for_each(|(at, count)| span.insert(at, count));
+    Output { hidden: run.hidden, pooled: run.pooled, tokens: vec![span; rows] }
+}
+
+/// The reference's logits at the positions of the input; it has some for the prompt, too.
+fn expected(golden: &Golden, name: &str, prompt: Option<(usize, usize)>) -> Vec<f32> {
+    let (shape, values) = &golden.0[name];
+    let (at, count) = prompt.unwrap_or((0, 0));
+    let is_token = |position: usize| position < at || position >= at + count;
+    let vectors = values.chunks(shape[2]).enumerate();
+    vectors.filter(|(index, _)| is_token(index % shape[1])).flat_map(|(_, vector)| vector.to_vec()).collect()
+}
+
+fn logits(bank: &AdapterBank, setup: &Setup, output: &Output) -> Logits {
+    bank.logits(setup, output).unwrap().remove(0).logits
+}
+
+#[test]
+fn tagging_heads_equal_the_reference() {
+    let cases = cases_in("heads", |method| method == "tagging");
+    assert_eq!(cases.len(), 6);
+    let device = Device::default();
+    for case in cases {
+        let (golden, prompt) = (case.golden(), prompt(&case));
+        let (model, mut bank) = case.load(&device);
+        let near = |what: &str, found: &[f32], expected: &[f32]| {
+            let difference = largest_difference(found, expected);
+            assert!(difference <= TOLERANCE, "{}: {what} differs by {difference:e}", case.folder);
+        };
+        let found = logits(&bank, &case.setup(), &output(&model, &bank, &case.setup(), &golden, prompt));
+        near("the logits", &values(found.into_values()), &expected(&golden, "logits", prompt));
+        let alone = Setup::base().with_head(case.name.as_str());
+        let found = logits(&bank, &alone, &output(&model, &bank, &alone, &golden, None));
+        near("the head alone", &values(found.into_values()), &expected(&golden, "logits_without_adapter", None));
+
+        let setup = case.setup().training();
+        bank.train_only(&setup).unwrap();
+        let found = logits(&bank, &setup, &output(&model, &bank, &setup, &golden, prompt));
+        let head = bank.head_of(&setup).unwrap();
+        let loss = head.loss(&found, &golden.labels(head)).unwrap();
+        near("the loss", &values(loss.clone()), golden.values("loss"));
+        let gradients = GradientsParams::from_grads(loss.backward(), &bank);
+        let bank = SgdConfig::new().init().step(case.learning_rate, bank, gradients);
+
+        let dir = tempfile::tempdir().unwrap();
+        let options = SaveOptions::default();
+        save_adapter(dir.path(), &bank, &case.name, &options).unwrap();
+        save_head(dir.path(), &bank, &case.name, &options).unwrap();
+        let mut after = Golden::read(&dir.path().join("adapter.safetensors"));
+        after.0.extend(Golden::read(&dir.path().join("model_head.safetensors")).0);
+        let mut compared = 0;
+        for (name, (_, expected)) in &golden.0 {
+            let Some(name) = name.strip_prefix("after.") else { continue };
+            // The reference registers prefixes once for the model and again in every layer.
+            let name = match name.split_once(".attention.self.prefix_tuning.pool.") {
+                Some((_, rest)) => format!("bert.prefix_tuning.{rest}"),
+                None => name.to_owned(),
+            };
+            near(&name, after.values(&name), expected);
+            compared += usize::from(name.starts_with("heads."));
+        }
+        assert!(compared >= 2, "{}: the head is trained", case.folder);
+    }
+}
+
+#[test]
+fn a_tagging_head_is_saved_as_the_reference_saves_it() {
+    for case in cases_in("heads", |method| method == "tagging") {
+        let (_, bank) = case.load(&Device::default());
+        let dir = tempfile::tempdir().unwrap();
+        save_head(dir.path(), &bank, &case.name, &SaveOptions::default()).unwrap();
+        let config = |dir: &std::path::Path| read_json::<serde_json::Value>(&dir.join("head_config.json"));
+        let (found, expected) = (config(dir.path()), config(&case.dir()));
+        for key in ["config", "hidden_size", "name", "model_type", "model_class"] {
+            assert_eq!(found[key], expected[key], "{}: {key}", case.folder);
+        }
+        let weights = |dir: &std::path::Path| Golden::read(&dir.join("model_head.safetensors")).0;
+        assert_eq!(weights(dir.path()), weights(&case.dir()), "{}", case.folder);
+    }
+}
+
+#[test]
+fn the_head_of_a_class_for_token_classification_is_read_as_a_tagging_head() {
+    let device = Device::default();
+    let dir = goldens().join("heads/static_bert_tokens");
+    let folder = HeadFolder::read(dir.join("adapter")).unwrap();
+    assert_eq!(folder.config.task().name(), "tagging");
+    assert_eq!(folder.config.labels(), ["B-LOC", "B-PER", "I-PER", "O"]);
+    assert!(!folder.notes[0].contains("problem_type"), "{:?}", folder.notes);
+    let (model, _) = Bert::from_dir(&goldens().join("models/tiny-a"), &device).unwrap();
+    let mut bank = AdapterBank::new(model.spec(), &device.clone().autodiff());
+    load_adapter(dir.join("adapter"), &mut bank, None).unwrap();
+    load_head(dir.join("adapter"), &mut bank, None).unwrap();
+    let (golden, setup) = (Golden::read(&dir.join("golden.safetensors")), Setup::adapter("static"));
+    let found = logits(&bank, &setup, &output(&model, &bank, &setup, &golden, None));
+    let difference = largest_difference(&values(found.into_values()), &expected(&golden, "logits", None));
+    assert!(difference <= TOLERANCE, "{difference:e}");
+}
