@@ -11,11 +11,8 @@ use burn_adapters_reft::Projection;
 
 use crate::files::ADAPTER;
 use crate::names::{Context, adapter_entries, full_where_needed};
-use crate::write::{save_alone, stage};
-use crate::{
-    CheckpointError, FolderMeta, LoadReport, SaveOptions, SaveReport, Tensors, legacy, meta, parameters, python,
-    strict, tensors,
-};
+use crate::write::{is_ours, save_alone, stage};
+use crate::{CheckpointError, FolderMeta, LoadReport, SaveOptions, SaveReport, Tensors, legacy, meta, python, strict};
 
 /// An adapter's folder as it is, without a model.
 #[derive(Debug, Clone)]
@@ -85,7 +82,7 @@ impl AdapterFolder {
         let found = legacy::rename(found);
         let (config, note) = legacy::without_phantom(config, rest.get("type"), &meta.name, &found);
         notes.extend(note);
-        notes.extend(ambiguous.filter(|_| !tensors::is_ours(&weights_path)));
+        notes.extend(ambiguous.filter(|_| !is_ours(&weights_path)));
         Ok(Self { meta, config, tensors: found, notes, config_path, weights_path })
     }
 
@@ -115,14 +112,14 @@ impl AdapterFolder {
         let context = Context { spec, name: &self.meta.name };
         full_where_needed(&mut adapter, &self.tensors, &context, device);
         let entries = adapter_entries(&adapter, &context)?;
-        let matched = match strict::match_tensors(&self.weights_path, self.tensors, &entries, spec.names.prefix) {
+        let mut matched = match strict::match_tensors(&self.weights_path, self.tensors, &entries, spec.names.prefix) {
             // Whole layers are missing: that says it shorter than the list of their tensors.
-            Err(CheckpointError::Mismatch(_)) if depth.tensors > 0 && depth.all < spec.layers() => {
+            Err(CheckpointError::Mismatch { .. }) if depth.tensors > 0 && depth.all < spec.layers() => {
                 return Err(other_depth(&self.meta.name, depth.all));
             }
             matched => matched?,
         };
-        let mut adapter = parameters::fill(adapter, matched.values);
+        let mut adapter = matched.fill(adapter);
         adapter.mark_loaded();
         check_signs(&adapter, &self.weights_path)?;
         let report = LoadReport {
@@ -246,8 +243,8 @@ pub(crate) fn stage_adapter_in(
 ) -> Result<SaveReport, CheckpointError> {
     let (adapter, spec) = (bank.adapter(name)?, bank.spec());
     let entries = adapter_entries(adapter, &Context { spec, name })?;
-    let values = parameters::values(&with_whole_signs(adapter.clone()));
-    let tensors = strict::to_tensors(values, &entries, |name| spec.names.prefixed(name));
+    let whole = with_whole_signs(adapter.clone());
+    let tensors = strict::to_tensors(&whole, &entries, |name| spec.names.prefixed(name))?;
     let meta = meta_for(spec, spec.hidden_size, name, options);
     let config = meta::format(&meta, python::config_value(adapter.config()));
     let report = stage(save, part, ADAPTER, &config, &tensors, adapter.parameters())?;

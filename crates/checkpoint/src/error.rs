@@ -1,19 +1,17 @@
 //! What can go wrong with a folder.
 
-use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
 use burn_adapters_composition::{AdapterSetup, JsonError};
 use burn_adapters_config::ConfigError;
 use burn_adapters_core::Site;
-use burn_adapters_files::{
-    FileError, FileErrorKind, FolderKind, Listed, MAX_LISTED, NotFinite, TensorFileError, shorten,
-};
+use burn_adapters_files::{FileError, FileErrorKind, FolderKind, Listed};
 use burn_adapters_fusion::FusionConfigError;
 use burn_adapters_heads::HeadError;
 use burn_adapters_model::BankError;
 use burn_adapters_reft::ReftError;
+use burn_adapters_tensors::{Mismatch, NotFinite, TensorFileError};
 use thiserror::Error;
 
 /// A folder that cannot be read, loaded or written.
@@ -209,8 +207,13 @@ pub enum CheckpointError {
         model: usize,
     },
     /// Tensors that do not fit.
-    #[error("{0}")]
-    Mismatch(Box<Mismatch>),
+    #[error("the tensors of `{}` do not fit its configuration and this model: {mismatch}", path.display())]
+    Mismatch {
+        /// The file.
+        path: PathBuf,
+        /// The tensors.
+        mismatch: Box<Mismatch>,
+    },
     /// One parameter under two names, with two values.
     #[error("`{}`: the tensors `{first}` and `{second}` are one parameter, but differ", path.display())]
     Disagreement {
@@ -242,6 +245,9 @@ pub enum CheckpointError {
         /// The type of the model.
         model_type: String,
     },
+    /// The parameters could not be read from the device.
+    #[error("reading the parameters from the device failed: {0}")]
+    Device(String),
     /// Tensors that the format cannot hold.
     #[error("cannot write `{}`: {reason}", path.display())]
     Encode {
@@ -321,73 +327,4 @@ fn listed(names: &[String]) -> String {
 
 fn advice(place: &str) -> &'static str {
     if place == "the bank" { "load them first, under these names" } else { "add them to it" }
-}
-
-/// A tensor's name and shape, as the file has or should have it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TensorShape {
-    /// The name.
-    pub name: String,
-    /// The shape.
-    pub shape: Vec<usize>,
-}
-
-/// A tensor of another shape than the model asks for.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Reshaped {
-    /// The tensor's name.
-    pub name: String,
-    /// The shape that the model asks for.
-    pub expected: Vec<usize>,
-    /// The shape in the file.
-    pub found: Vec<usize>,
-}
-
-/// Every tensor of a file that does not fit.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Mismatch {
-    /// The file.
-    pub path: PathBuf,
-    /// Tensors that the configuration and the model ask for, and the file lacks.
-    pub missing: Vec<TensorShape>,
-    /// Tensors of the file that belong nowhere.
-    pub unexpected: Vec<TensorShape>,
-    /// Tensors of another shape.
-    pub reshaped: Vec<Reshaped>,
-}
-
-impl fmt::Display for Mismatch {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (missing, unexpected, reshaped) = (self.missing.len(), self.unexpected.len(), self.reshaped.len());
-        write!(
-            f,
-            "the tensors of `{}` do not fit its configuration and this model: {missing} missing, {unexpected} left \
-             over, {reshaped} of another shape",
-            self.path.display()
-        )?;
-        let more = |f: &mut fmt::Formatter<'_>, what: &str, count: usize| match count.saturating_sub(MAX_LISTED) {
-            0 => Ok(()),
-            more => write!(f, "\n  {what}: {more} more"),
-        };
-        for tensor in self.missing.iter().take(MAX_LISTED) {
-            write!(f, "\n  missing: {} {:?}", shorten(&tensor.name), tensor.shape)?;
-        }
-        more(f, "missing", missing)?;
-        for tensor in self.unexpected.iter().take(MAX_LISTED) {
-            write!(f, "\n  left over: {} {}", shorten(&tensor.name), shape(&tensor.shape))?;
-        }
-        more(f, "left over", unexpected)?;
-        for tensor in self.reshaped.iter().take(MAX_LISTED) {
-            let (name, found) = (shorten(&tensor.name), shape(&tensor.found));
-            write!(f, "\n  other shape: {name}, expected {:?}, found {found}", tensor.expected)?;
-        }
-        more(f, "other shape", reshaped)
-    }
-}
-
-impl std::error::Error for Mismatch {}
-
-/// A shape in a file may have any number of dimensions.
-fn shape(shape: &[usize]) -> String {
-    shorten(&format!("{shape:?}")).into_owned()
 }

@@ -2,10 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
-use burn_adapters_files::{FolderKind, MAX_CONFIG, is_there, read_text};
+use burn_adapters_files::{FolderKind, MAX_CONFIG, MAX_WEIGHTS, is_there, read_text};
 use burn_adapters_fusion as fusion;
+use burn_adapters_tensors::{Pytorch, Safetensors, TensorFile, Tensors};
 
-use crate::{CheckpointError, Tensors, tensors};
+use crate::CheckpointError;
 
 /// The names of the files of one kind.
 #[derive(Debug, Clone, Copy)]
@@ -56,12 +57,12 @@ impl Kind {
     pub(crate) fn read_weights(&self, dir: &Path) -> Result<(PathBuf, Tensors), CheckpointError> {
         let safetensors = dir.join(self.safetensors);
         if is_there(&safetensors) {
-            let tensors = tensors::read_safetensors(&safetensors)?;
+            let tensors = TensorFile::Safetensors(Safetensors::open(&safetensors, MAX_WEIGHTS)?).read_all()?;
             return Ok((safetensors, tensors));
         }
         let pytorch = dir.join(self.pytorch);
         if is_there(&pytorch) {
-            let tensors = tensors::read_pytorch(&pytorch)?;
+            let tensors = TensorFile::Pytorch(Pytorch::open_plain(&pytorch, MAX_WEIGHTS)?).read_all()?;
             return Ok((pytorch, tensors));
         }
         Err(self.not_found(dir, vec![self.safetensors, self.pytorch]))

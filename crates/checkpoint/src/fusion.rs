@@ -12,9 +12,7 @@ use crate::adapter::{count_values, depth, meta_for};
 use crate::files::FUSION;
 use crate::names::{Context, FusionTensor, fusion_entries};
 use crate::write::{save_alone, stage};
-use crate::{
-    CheckpointError, FolderMeta, LoadReport, SaveOptions, SaveReport, Tensors, meta, parameters, python, strict,
-};
+use crate::{CheckpointError, FolderMeta, LoadReport, SaveOptions, SaveReport, Tensors, meta, python, strict};
 
 /// An AdapterFusion's folder as it is, without a model.
 #[derive(Debug, Clone)]
@@ -136,8 +134,8 @@ impl FusionFolder {
         let (dropout, init) = (spec.attention_dropout, &mut Init::from_seed(0));
         let layers = FusionLayers::new(name, &fused, &self.config, spec, dropout, init, bank.device())?;
         let entries = fusion_entries(&layers, &Context { spec, name: &self.meta.name })?;
-        let matched = strict::match_tensors(&self.weights_path, self.tensors, &entries, spec.names.prefix)?;
-        let mut layers = parameters::fill(layers, matched.values);
+        let mut matched = strict::match_tensors(&self.weights_path, self.tensors, &entries, spec.names.prefix)?;
+        let mut layers = matched.fill(layers);
         if let Some(temperature) = self.temperature {
             layers.layers.iter_mut().for_each(|(_, layer)| layer.temperature = temperature);
         }
@@ -287,7 +285,7 @@ pub(crate) fn stage_fusion_in(
 ) -> Result<SaveReport, CheckpointError> {
     let (dir, layers, spec) = (save.dir().join(part), bank.fusion(name)?, bank.spec());
     let entries = fusion_entries(layers, &Context { spec, name })?;
-    let tensors = strict::to_tensors(parameters::values(layers), &entries, |name| spec.names.prefixed(name));
+    let tensors = strict::to_tensors(layers, &entries, |name| spec.names.prefixed(name))?;
     let config_path = dir.join(FUSION.config);
     let meta = meta_for(spec, spec.hidden_size, name, options);
     let folder = FusionFolder {

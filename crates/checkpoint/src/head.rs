@@ -7,6 +7,7 @@ use burn_adapters_core::Init;
 use burn_adapters_files::{FolderSave, shorten};
 use burn_adapters_heads::{Head, HeadConfig, reference_names};
 use burn_adapters_model::AdapterBank;
+use burn_adapters_tensors::parameters;
 use serde_json::Value;
 
 use crate::adapter::{count_values, meta_for};
@@ -14,9 +15,7 @@ use crate::files::{ADAPTER, HEAD};
 use crate::layout::Layout;
 use crate::names::Entry;
 use crate::write::{save_alone, stage};
-use crate::{
-    CheckpointError, FolderMeta, LoadReport, SaveOptions, SaveReport, Tensors, meta, parameters, static_head, strict,
-};
+use crate::{CheckpointError, FolderMeta, LoadReport, SaveOptions, SaveReport, Tensors, meta, static_head, strict};
 
 /// A head's folder as it is, without a model.
 #[derive(Debug, Clone)]
@@ -127,7 +126,8 @@ impl HeadFolder {
         let head = Head::new(&self.config, hidden_size, &mut Init::from_seed(0), device)
             .map_err(|source| CheckpointError::Head { path: self.config_path.clone(), source })?;
         let entries = head_entries(&head, &self.meta.name);
-        let matched = strict::match_tensors(&self.weights_path, self.tensors, &entries, None)?;
+        let mut matched = strict::match_tensors(&self.weights_path, self.tensors, &entries, None)?;
+        let head = matched.fill(head);
         let report = LoadReport {
             name: name.unwrap_or(&self.meta.name).to_owned(),
             saved_name: self.meta.name,
@@ -136,7 +136,7 @@ impl HeadFolder {
             parameters: head.parameters(),
             notes: self.notes,
         };
-        Ok((parameters::fill(head, matched.values), report))
+        Ok((head, report))
     }
 }
 
@@ -197,7 +197,7 @@ pub(crate) fn stage_head_in(
 ) -> Result<SaveReport, CheckpointError> {
     let head = bank.head(name)?;
     let entries = head_entries(head, name);
-    let tensors = strict::to_tensors(parameters::values(head), &entries, str::to_owned);
+    let tensors = strict::to_tensors(head, &entries, str::to_owned)?;
     let meta = meta_for(bank.spec(), head.hidden_size(), name, options);
     let config = meta::format(&meta, head.config().to_json_value());
     stage(save, part, HEAD, &config, &tensors, head.parameters())
@@ -212,7 +212,7 @@ fn name_beside(dir: &Path) -> Option<String> {
 
 fn head_entries(head: &Head, name: &str) -> Vec<Entry> {
     let names = reference_names(head.config(), name);
-    let parameters = parameters::describe(head);
+    let parameters = parameters(head);
     names
         .into_iter()
         .filter_map(|name| {

@@ -22,13 +22,13 @@ use std::collections::BTreeSet;
 
 use burn_adapters_core::{ModelSpec, Place, Site, SiteName, join_path};
 use burn_adapters_model::Adapter;
+use burn_adapters_tensors::{Parameter, parameters};
 
 pub(crate) use fusion::{FusionTensor, fusion_entries};
 pub(crate) use vera::full_where_needed;
 
 use crate::CheckpointError;
 use crate::layout::{Layout, Rows};
-use crate::parameters::{Described, describe};
 
 /// One parameter of a module of ours, in the file's terms.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,12 +47,12 @@ pub(crate) struct Entry {
 
 impl Entry {
     /// An entry for a parameter of ours that a tensor of the file holds.
-    pub(crate) fn new(parameter: &Described, names: Vec<String>, layout: Layout) -> Self {
+    pub(crate) fn new(parameter: &Parameter, names: Vec<String>, layout: Layout) -> Self {
         Self::in_rows(parameter, names, layout, Rows::ALL)
     }
 
     /// An entry for a parameter of ours that rows of a tensor of the file hold.
-    pub(crate) fn in_rows(parameter: &Described, names: Vec<String>, layout: Layout, rows: Rows) -> Self {
+    pub(crate) fn in_rows(parameter: &Parameter, names: Vec<String>, layout: Layout, rows: Rows) -> Self {
         let shape = rows.shape(&layout.shape(&parameter.shape));
         Self { path: parameter.path.clone(), names, layout, rows, shape }
     }
@@ -140,7 +140,7 @@ impl Context<'_> {
 
 /// Every parameter of an adapter in the file's terms.
 pub(crate) fn adapter_entries(adapter: &Adapter, context: &Context) -> Result<Vec<Entry>, CheckpointError> {
-    let parameters = describe(adapter);
+    let parameters = parameters(adapter);
     let paths: BTreeSet<&str> = parameters.iter().map(|parameter| parameter.path.as_str()).collect();
     parameters
         .iter()

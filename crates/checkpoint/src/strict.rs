@@ -3,8 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
+use burn::module::Module;
+use burn::tensor::TensorData;
+use burn_adapters_tensors::{Mismatch, RawTensor, TensorShape, Tensors, fill, values};
+
+use crate::CheckpointError;
 use crate::names::Entry;
-use crate::{CheckpointError, Mismatch, RawTensor, Reshaped, TensorShape, Tensors};
 
 /// Tensors that found their parameters.
 #[derive(Debug)]
@@ -26,7 +30,7 @@ pub(crate) fn match_tensors(
     let prefix = prefix.map(|prefix| format!("{prefix}.")).unwrap_or_default();
     let prefix = if tensors.keys().any(|name| name.starts_with(&prefix)) { prefix } else { String::new() };
     let mut matched = Matched { values: BTreeMap::new(), applied: Vec::new() };
-    let mut mismatch = Mismatch { path: path.to_owned(), missing: vec![], unexpected: vec![], reshaped: vec![] };
+    let mut mismatch = Mismatch::default();
     // Parameters that are rows of one tensor have its name in common: it is reported once.
     let mut seen = BTreeSet::new();
     for entry in entries {
@@ -36,21 +40,17 @@ pub(crate) fn match_tensors(
         let name = entry.names.first().map(|name| format!("{prefix}{name}")).unwrap_or_default();
         let is_new = seen.insert(found.first().map_or(name.clone(), |(name, _)| name.clone()));
         seen.extend(found.iter().skip(1).map(|(name, _)| name.clone()));
-        let reshaped = found.iter().filter(|(_, tensor)| tensor.shape != entry.shape).map(|(name, tensor)| Reshaped {
-            name: name.clone(),
-            expected: entry.shape.clone(),
-            found: tensor.shape.clone(),
-        });
-        let reshaped: Vec<Reshaped> = reshaped.collect();
-        if !reshaped.is_empty() {
-            mismatch.reshaped.extend(reshaped.into_iter().filter(|_| is_new));
+        if found.iter().any(|(_, tensor)| tensor.shape != entry.shape) {
+            for (name, tensor) in found.iter().filter(|_| is_new) {
+                mismatch.compare(name, &entry.shape, Some(&tensor.shape));
+            }
             continue;
         }
         matched.applied.extend(found.iter().filter(|_| is_new).map(|(name, _)| name.clone()));
         let mut found = found.into_iter();
         let Some((first, tensor)) = found.next() else {
             if is_new {
-                mismatch.missing.push(TensorShape { name, shape: entry.shape.clone() });
+                mismatch.compare(&name, &entry.shape, None);
             }
             continue;
         };
@@ -61,23 +61,34 @@ pub(crate) fn match_tensors(
     }
     let unexpected = tensors.into_iter().filter(|(name, _)| !seen.contains(name));
     mismatch.unexpected = unexpected.map(|(name, tensor)| TensorShape { name, shape: tensor.shape }).collect();
-    if mismatch.missing.is_empty() && mismatch.unexpected.is_empty() && mismatch.reshaped.is_empty() {
+    if mismatch.is_empty() {
         matched.applied.sort();
         Ok(matched)
     } else {
-        Err(CheckpointError::Mismatch(Box::new(mismatch)))
+        Err(CheckpointError::Mismatch { path: path.to_owned(), mismatch: Box::new(mismatch) })
+    }
+}
+
+impl Matched {
+    /// The module with these values, which are taken out.
+    pub(crate) fn fill<M: Module>(&mut self, module: M) -> M {
+        fill(module, |path, shape| Some(TensorData::new(self.values.remove(&path.to_string())?, shape)))
     }
 }
 
 /// The tensors of a module under the file's names.
-pub(crate) fn to_tensors(
-    mut values: BTreeMap<String, Vec<f32>>,
+pub(crate) fn to_tensors<M: Module>(
+    module: &M,
     entries: &[Entry],
     rename: impl Fn(&str) -> String,
-) -> Tensors {
+) -> Result<Tensors, CheckpointError> {
+    let values = values(module, |path| Some(path.to_string()));
+    let mut values = values.map_err(|error| CheckpointError::Device(error.to_string()))?;
     let mut tensors = Tensors::new();
     for entry in entries {
-        let Some(values) = values.remove(&entry.path) else {
+        // Data that was just converted to f32 is f32.
+        let data = values.remove(&entry.path).map(TensorData::convert::<f32>);
+        let Some(values) = data.and_then(|data| data.try_into_vec::<f32>().ok()) else {
             continue;
         };
         for name in entry.written() {
@@ -85,7 +96,7 @@ pub(crate) fn to_tensors(
             entry.put(values.clone(), &mut tensors.entry(rename(name)).or_insert_with(zeros).values);
         }
     }
-    tensors
+    Ok(tensors)
 }
 
 fn bit_equal(a: &[f32], b: &[f32]) -> bool {

@@ -2,13 +2,36 @@
 
 use std::path::Path;
 
-use burn_adapters_files::{FolderSave, SaveError};
+use burn_adapters_files::{FolderSave, MAX_WEIGHTS, SaveError};
+use burn_adapters_tensors::{Safetensors, TensorFileError, Tensors, encode_safetensors};
 
 use crate::files::{ADAPTER, FUSION, HEAD, Kind};
-use crate::{CheckpointError, SaveReport, Tensors, tensors};
+use crate::{CheckpointError, SaveReport};
 
 /// All that a folder of its own can hold.
 const KINDS: [Kind; 3] = [ADAPTER, HEAD, FUSION];
+
+/// The key under which our files say that they are ours, and its value.
+const WRITER: (&str, &str) = ("writer", "burn-adapters");
+
+/// What stands beside the tensors: where they come from, as in the Python library's own files, and who wrote them.
+const METADATA: [(&str, &str); 2] = [("format", "pt"), WRITER];
+
+/// Whether a file of weights was written by this crate.
+pub(crate) fn is_ours(path: &Path) -> bool {
+    let file = Safetensors::open(path, MAX_WEIGHTS);
+    file.is_ok_and(|file| file.metadata(WRITER.0) == Some(WRITER.1))
+}
+
+fn not_written(error: TensorFileError) -> CheckpointError {
+    match error {
+        TensorFileError::NotFinite { path, tensor, found } => {
+            CheckpointError::NotFinite { doing: "save", path, tensor, found }
+        }
+        TensorFileError::Damaged { path, reason } => CheckpointError::Encode { path, reason },
+        other => other.into(),
+    }
+}
 
 /// Adds configuration and weights of one kind to a save; `part` is the folder in the folder, or empty.
 pub(crate) fn stage(
@@ -21,7 +44,7 @@ pub(crate) fn stage(
 ) -> Result<SaveReport, CheckpointError> {
     let dir = save.dir().to_owned();
     let (weights_name, config_name) = (part.join(kind.safetensors), part.join(kind.config));
-    let bytes = tensors::encode_safetensors(&dir.join(&weights_name), weights)?;
+    let bytes = encode_safetensors(&dir.join(&weights_name), weights, &METADATA).map_err(not_written)?;
     save.write(&weights_name, &bytes)?;
     save.write(&config_name, config.as_bytes())?;
     // The Python library takes the `.bin` first: left there, it would be read with the new configuration.

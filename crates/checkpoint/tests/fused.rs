@@ -108,7 +108,7 @@ fn a_tensor_for_other_matrices_is_a_misfit_that_is_reported_once() {
     folder.tensors.insert(name.into(), RawTensor { shape: vec![4, 8], values: vec![0.0; 32] });
     folder.tensors.remove("transformer.h.1.attn.c_attn.loras.a.lora_B").unwrap();
     let error = folder.into_adapter(bank.spec(), bank.device(), None).unwrap_err();
-    let CheckpointError::Mismatch(mismatch) = error else { panic!("{error}") };
+    let CheckpointError::Mismatch { mismatch, .. } = error else { panic!("{error}") };
     let [reshaped] = mismatch.reshaped.as_slice() else { panic!("{mismatch:?}") };
     assert_eq!((reshaped.name.as_str(), &reshaped.expected), (name, &vec![6, 8]));
     let [missing] = mismatch.missing.as_slice() else { panic!("{mismatch:?}") };

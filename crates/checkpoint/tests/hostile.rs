@@ -108,7 +108,7 @@ fn tensors_missing_left_over_and_reshaped_are_all_listed() {
         tensors.push(("bert.encoder.layer.0.output.adapters.a.extra".into(), Dtype::F32, vec![1], vec![0; 4]));
         tensors
     });
-    let Err(CheckpointError::Mismatch(mismatch)) = load(dir.path()) else {
+    let Err(CheckpointError::Mismatch { mismatch, path }) = load(dir.path()) else {
         panic!("no mismatch");
     };
     assert_eq!(mismatch.missing.len(), 1);
@@ -117,6 +117,7 @@ fn tensors_missing_left_over_and_reshaped_are_all_listed() {
         (mismatch.reshaped[0].expected.as_slice(), mismatch.reshaped[0].found.as_slice()),
         (&[4, 8][..], &[8, 4][..])
     );
+    assert_eq!(path, weights(&dir));
     let text = mismatch.to_string();
     assert!(text.contains("missing: bert.encoder.layer.1.output.adapters.a.adapter_up.bias [8]"), "{text}");
     assert!(text.contains("adapter_down.0.weight, expected [4, 8], found [8, 4]"), "{text}");

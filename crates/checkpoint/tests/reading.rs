@@ -187,7 +187,7 @@ fn a_message_lists_the_first_of_many_tensors() {
     let error = AdapterFolder::read(dir.path()).unwrap().into_adapter(&spec(2), &Device::default(), None).unwrap_err();
     let text = error.to_string();
     assert!(text.len() < 10_000, "{} bytes", text.len());
-    assert!(text.contains("20000 left over") && text.contains("left over: 19992 more"), "{text}");
+    assert!(text.contains("20000 unexpected") && text.contains("unexpected: 19992 more"), "{text}");
 }
 
 /// Turns the head in a folder into one for language modeling, as the Python library saves it.

@@ -67,7 +67,7 @@ fn tensor(shape: &[usize]) -> RawTensor {
 
 /// The error must name the tensor, and what was expected and found.
 fn check(error: &CheckpointError, name: &str, expected: &[usize], found: &[usize], context: &str) {
-    let CheckpointError::Mismatch(mismatch) = error else { panic!("{context}: {name} {found:?}: {error}") };
+    let CheckpointError::Mismatch { mismatch, .. } = error else { panic!("{context}: {name} {found:?}: {error}") };
     let reshaped = mismatch.reshaped.iter().find(|reshaped| reshaped.name == name);
     let reshaped = reshaped.unwrap_or_else(|| panic!("{context}: {name} {found:?}: {error}"));
     assert_eq!((reshaped.expected.as_slice(), reshaped.found.as_slice()), (expected, found), "{context}");

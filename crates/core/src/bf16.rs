@@ -1,7 +1,7 @@
 //! Frozen weights in half the room.
 
 use burn::module::{Module, ModuleMapper, Param};
-use burn::tensor::{FloatDType, Tensor};
+use burn::tensor::{Device, FloatDType, Tensor};
 use thiserror::Error;
 
 /// Why weights cannot be bf16.
@@ -22,6 +22,20 @@ pub enum Bf16Error {
     /// There was nothing to do.
     #[error("expected a module with linear layers (burn's `Linear`), found none: there is nothing to put in bf16")]
     NoLinear,
+}
+
+/// Checks that frozen weights on a device may be bf16.
+///
+/// # Errors
+/// If the device has no bf16, or is an autodiff device, where weights are trained.
+pub fn check_bf16(device: &Device) -> Result<(), Bf16Error> {
+    if device.is_autodiff() {
+        Err(Bf16Error::Trained)
+    } else if !device.supports_dtype(FloatDType::BF16) {
+        Err(Bf16Error::Unsupported { device: format!("{device:?}") })
+    } else {
+        Ok(())
+    }
 }
 
 /// The module with the weights of its linear layers in bf16; biases, norms and embeddings stay as they are.
@@ -78,14 +92,12 @@ impl ModuleMapper for Cast {
             return param;
         }
         self.layers += 1;
-        let device = param.lazy_device();
-        if device.is_autodiff() {
-            self.problem = Some(Bf16Error::Trained);
-        } else if !device.supports_dtype(FloatDType::BF16) {
-            self.problem = Some(Bf16Error::Unsupported { device: format!("{device:?}") });
-        } else {
-            let (id, weight, _) = param.consume();
-            return Param::initialized(id, weight.cast(FloatDType::BF16));
+        match check_bf16(&param.lazy_device()) {
+            Err(problem) => self.problem = Some(problem),
+            Ok(()) => {
+                let (id, weight, _) = param.consume();
+                return Param::initialized(id, weight.cast(FloatDType::BF16));
+            }
         }
         param
     }

@@ -19,7 +19,7 @@ mod site;
 mod spec;
 
 pub use activation::activate;
-pub use bf16::{Bf16Error, linear_weights_in_bf16};
+pub use bf16::{Bf16Error, check_bf16, linear_weights_in_bf16};
 pub use burn_adapters_config::Activation;
 pub use burn_adapters_ops::linear;
 pub use floor_div::floor_div;

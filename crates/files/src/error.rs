@@ -61,11 +61,13 @@ pub enum FileErrorKind {
 }
 
 impl FileError {
-    pub(crate) fn new(path: &Path, kind: FileErrorKind) -> Self {
+    /// An error of a file.
+    pub fn new(path: &Path, kind: FileErrorKind) -> Self {
         Self { path: path.to_owned(), kind }
     }
 
-    pub(crate) fn io(path: &Path) -> impl FnOnce(io::Error) -> Self + '_ {
+    /// Adds the file to an error of the system; for `map_err`.
+    pub fn io(path: &Path) -> impl FnOnce(io::Error) -> Self + '_ {
         move |error| {
             let kind = if error.kind() == io::ErrorKind::NotFound {
                 FileErrorKind::NotFound

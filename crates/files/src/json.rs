@@ -46,7 +46,10 @@ pub fn deserialize_unique<'de, D: Deserializer<'de>>(deserializer: D) -> Result<
 }
 
 /// Checks, without keeping any value, that text is JSON and holds no key twice in one object.
-pub(crate) fn check_keys(text: &str) -> Result<(), JsonError> {
+///
+/// # Errors
+/// As [`parse_json`].
+pub fn check_unique_keys(text: &str) -> Result<(), JsonError> {
     let mut reader = serde_json::Deserializer::from_str(text);
     let parse = Keys.deserialize(&mut reader).and_then(|()| reader.end());
     parse.map_err(|error| JsonError { message: error.to_string(), line: error.line(), column: error.column() })

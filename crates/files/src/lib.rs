@@ -8,23 +8,19 @@
 //! was there, byte for byte. [`FolderClaim`] keeps a folder for one process while it works on what it will save there.
 
 mod error;
-mod finite;
 mod folder;
 mod json;
 mod list;
 mod memory;
 mod read;
-mod safetensors;
 mod save;
 mod shown;
 
 pub use self::error::{FileError, FileErrorKind};
-pub use self::finite::{NotFinite, check_finite};
 pub use self::folder::FolderKind;
-pub use self::json::{JsonError, deserialize_unique, parse_json};
+pub use self::json::{JsonError, check_unique_keys, deserialize_unique, parse_json};
 pub use self::list::{Listed, MAX_LISTED, shorten};
-pub use self::memory::available_memory;
+pub use self::memory::{available_memory, check_memory};
 pub use self::read::{MAX_CONFIG, MAX_DATA, MAX_TEXT, MAX_WEIGHTS, Opened, is_there, open, read, read_text};
-pub use self::safetensors::{FloatType, Safetensors, TensorFileError, check_pytorch, decode_floats};
 pub use self::save::{FolderClaim, FolderSave, SaveError, remove_folder, save_file};
 pub use self::shown::{printable, printable_json, printable_line};

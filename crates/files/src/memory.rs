@@ -4,6 +4,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
+use crate::{FileError, FileErrorKind};
+
 /// Files up to this size are read without asking.
 const UNASKED: u64 = 64 << 20;
 
@@ -14,8 +16,19 @@ pub fn available_memory() -> Option<u64> {
     machine.into_iter().chain(control_group()).chain(address_space()).min()
 }
 
-/// The memory that is missing for this many bytes: how much there is.
-pub(crate) fn too_little_for(bytes: u64) -> Option<u64> {
+/// Checks that what is read from a file fits into memory. Small amounts always do.
+///
+/// # Errors
+/// If less memory is available than `size` bytes.
+pub fn check_memory(path: &Path, size: u64) -> Result<(), FileError> {
+    match too_little_for(size) {
+        Some(available) => Err(FileError::new(path, FileErrorKind::NoMemory { size, available })),
+        None => Ok(()),
+    }
+}
+
+/// The memory that is available, if it is less than this many bytes.
+fn too_little_for(bytes: u64) -> Option<u64> {
     if bytes <= UNASKED {
         return None;
     }

@@ -4,8 +4,7 @@ use std::fs::{self, File, Metadata};
 use std::io::{self, Read, Seek};
 use std::path::Path;
 
-use crate::memory::too_little_for;
-use crate::{FileError, FileErrorKind};
+use crate::{FileError, FileErrorKind, check_memory};
 
 /// The most bytes that indexes, vocabularies and tokenizers have: 256 MiB.
 pub const MAX_TEXT: u64 = 256 << 20;
@@ -70,9 +69,7 @@ pub fn read(path: &Path, limit: u64) -> Result<Vec<u8>, FileError> {
     if size > limit {
         return Err(FileError::new(path, FileErrorKind::TooLarge { size, limit }));
     }
-    if let Some(available) = too_little_for(size) {
-        return Err(FileError::new(path, FileErrorKind::NoMemory { size, available }));
-    }
+    check_memory(path, size)?;
     let mut bytes = Vec::with_capacity(usize::try_from(size).unwrap_or_default());
     // The file may have grown since.
     file.take(limit.saturating_add(1)).read_to_end(&mut bytes).map_err(FileError::io(path))?;

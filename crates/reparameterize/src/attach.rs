@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use burn::module::{Module, ModuleMapper, Param, Reparameterization, Reparameterizer};
 use burn::tensor::Tensor;
 use burn_adapters_core::Mode;
+use burn_adapters_tensors::ModulePath;
 
 use crate::link::Link;
 use crate::slot::{Named, Slot};
@@ -61,7 +62,7 @@ impl Adapted {
         }
         let is_there = |path: &str| survey.iter().any(|found| found.path == path && found.adapters.is_some());
         let (replaced, new): (BTreeMap<_, _>, BTreeMap<_, _>) = slots.into_iter().partition(|(path, _)| is_there(path));
-        let module = module.map(&mut Replace { slots: replaced, path: Vec::new(), inside: 0 });
+        let module = module.map(&mut Replace { slots: replaced, path: ModulePath::default(), inside: 0 });
         if new.is_empty() { module } else { module.apply_reparameterization(Attach(new)) }
     }
 }
@@ -88,7 +89,7 @@ impl Reparameterizer for Attach {
 
 struct Replace {
     slots: BTreeMap<String, ParamAdapters>,
-    path: Vec<String>,
+    path: ModulePath,
     inside: usize,
 }
 
@@ -101,17 +102,17 @@ impl ModuleMapper for Replace {
         if container_type == REPARAMETERIZATION {
             if self.inside == 0
                 && name == ParamAdapters::NAME
-                && let Some(slot) = self.slots.remove(&self.path.join("."))
+                && let Some(slot) = self.slots.remove(&self.path.to_string())
             {
                 exchange::give(slot);
             }
             self.inside += 1;
         }
-        self.path.push(name.to_owned());
+        self.path.enter(name, container_type);
     }
 
     fn exit_module(&mut self, _name: &str, container_type: &str) {
-        self.path.pop();
+        self.path.exit();
         if container_type == REPARAMETERIZATION {
             self.inside -= 1;
             exchange::end();

@@ -5,12 +5,13 @@ use std::path::PathBuf;
 
 use burn_adapters_config::ConfigError;
 use burn_adapters_core::TooLarge;
-use burn_adapters_files::{Listed, MAX_LISTED, NotFinite, TensorFileError, shorten};
+use burn_adapters_files::Listed;
 use burn_adapters_ia3::Ia3Error;
 use burn_adapters_lora::LoraError;
+use burn_adapters_tensors::{Mismatch, NotFinite, TensorFileError};
 use thiserror::Error;
 
-use crate::{ShapeMismatch, Skipped};
+use crate::Skipped;
 
 /// An adapter that cannot be added, found, merged, saved or loaded. The module is then as it was.
 #[derive(Debug, Error)]
@@ -154,17 +155,16 @@ pub enum WeightAdapterError {
         reason: String,
     },
     /// The file's tensors are not the adapter's.
-    #[error("the tensors of {} do not fit its adapter on this module:{}", .file.display(), misfit(.missing, .unexpected, .shapes))]
+    #[error("the tensors of {} do not fit its adapter on this module: {mismatch}", .file.display())]
     Mismatch {
         /// The file.
         file: PathBuf,
-        /// Tensors that the adapter has and the file lacks.
-        missing: Vec<String>,
-        /// Tensors of the file that the adapter does not have.
-        unexpected: Vec<String>,
-        /// Tensors of another shape.
-        shapes: Vec<ShapeMismatch>,
+        /// The tensors.
+        mismatch: Box<Mismatch>,
     },
+    /// The adapter's parameters could not be read from the device.
+    #[error("reading the adapter's parameters from the device failed: {0}")]
+    Device(String),
 }
 
 impl From<TensorFileError> for WeightAdapterError {
@@ -199,23 +199,4 @@ fn left_out(skipped: &[Skipped]) -> String {
         [one] => format!(" (it matched {one})"),
         [one, rest @ ..] => format!(" (it matched {one}, and {} like it)", rest.len()),
     }
-}
-
-fn misfit(missing: &[String], unexpected: &[String], shapes: &[ShapeMismatch]) -> String {
-    let mut text = String::new();
-    if !missing.is_empty() {
-        text += &format!(" missing {};", list(missing));
-    }
-    if !unexpected.is_empty() {
-        text += &format!(" unexpected {};", list(unexpected));
-    }
-    for ShapeMismatch { tensor, expected, found } in shapes.iter().take(MAX_LISTED) {
-        let found = format!("{found:?}");
-        text += &format!(" `{}` must be {expected:?}, found {};", shorten(tensor), shorten(&found));
-    }
-    if shapes.len() > MAX_LISTED {
-        text += &format!(" and {} more of another shape;", shapes.len() - MAX_LISTED);
-    }
-    text.pop();
-    text
 }

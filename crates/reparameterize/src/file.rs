@@ -5,21 +5,23 @@
 //! The header holds, under one key, a JSON object with the configuration and the adapted paths, so that a missing tensor
 //! is known to be missing.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
 
 use burn::module::Module;
 use burn_adapters_config::{AdapterConfig, LoraConfig, MethodConfig};
 use burn_adapters_core::Init;
-use burn_adapters_files::{FloatType, MAX_WEIGHTS, Safetensors, SaveError, check_finite, parse_json, save_file};
-use safetensors::tensor::{Dtype, TensorView};
+use burn_adapters_files::{MAX_WEIGHTS, SaveError, parse_json, save_file};
+use burn_adapters_tensors::{
+    FloatType, Mismatch, Safetensors, TensorFile, TensorFileError, Tensors, encode_safetensors,
+};
 use serde_json::{Value, json};
 
 use crate::attach::Adapted;
 use crate::plan::Plan;
-use crate::tensors::{Filler, RawTensor, Tensors, collect};
-use crate::{SaveReport, ShapeMismatch, Targets, WeightAdapterError};
+use crate::tensors::{collect, fill_from};
+use crate::{SaveReport, Targets, WeightAdapterError};
 
 /// The key of the header.
 const HEADER: &str = "burn_adapters";
@@ -34,26 +36,17 @@ pub(crate) fn save(adapted: &Adapted, name: &str, file: &Path) -> Result<SaveRep
     let mut about = None;
     for (path, named) in &adapted.named {
         if let Some(update) = named.updates.get(name) {
-            collect(update, path, &mut tensors);
+            collect(update, path, &mut tensors)?;
             targets.push(path.as_str());
             about = about.or(named.about.get(name));
         }
     }
     if let Some(shared) = about.and_then(|about| about.frozen.as_ref()?.first()) {
-        collect(&shared, SHARED, &mut tensors);
-    }
-    for (tensor, RawTensor { shape, values }) in &tensors {
-        check_finite(values, shape).map_err(|found| WeightAdapterError::NotFinite {
-            doing: "save",
-            file: file.to_owned(),
-            tensor: tensor.clone(),
-            found,
-        })?;
+        collect(&shared, SHARED, &mut tensors)?;
     }
     let config = about.map_or(Value::Null, |about| AdapterConfig::from((*about.config).clone()).to_json_value());
     let header = json!({ "format": FORMAT, "version": VERSION, "config": config, "targets": targets });
-    let bytes =
-        encode(&tensors, &header.to_string()).map_err(|error| io_error("write", file, io::Error::other(error)))?;
+    let bytes = encode_safetensors(file, &tensors, &[(HEADER, &header.to_string())]).map_err(not_written)?;
     save_file(file, &bytes).map_err(save_error(file))?;
     Ok(SaveReport {
         file: file.to_owned(),
@@ -65,18 +58,17 @@ pub(crate) fn save(adapted: &Adapted, name: &str, file: &Path) -> Result<SaveRep
 
 /// The adapter of a file, fitted to a module.
 pub(crate) fn load<M: Module>(module: &M, name: &str, file: &Path) -> Result<Plan, WeightAdapterError> {
-    let (header, tensors) = read(file)?;
+    let (header, mut tensors) = read(file)?;
     let (config, targets) = parse(&header).map_err(|reason| damaged(file, reason))?;
     let mut plan = Plan::new(module, name, &Targets::paths(targets), &config, &mut Init::from_seed(0))?;
     check(file, &plan, &tensors)?;
-    let mut filler = Filler::new(tensors);
     for place in &mut plan.places {
-        place.update = filler.fill(place.update.clone(), &place.path);
+        place.update = fill_from(&mut tensors, place.update.clone(), &place.path);
         if let Some(magnitude) = place.update.magnitude_mut() {
             magnitude.mark_set();
         }
     }
-    plan.shared = plan.shared.map(|shared| filler.fill(shared, SHARED));
+    plan.shared = plan.shared.map(|shared| fill_from(&mut tensors, shared, SHARED));
     Ok(plan)
 }
 
@@ -89,48 +81,25 @@ fn check(file: &Path, plan: &Plan, tensors: &Tensors) -> Result<(), WeightAdapte
     if let Some(shared) = &plan.shared {
         crate::tensors::shapes(shared, SHARED, &mut expected);
     }
-    let missing: Vec<String> = expected.keys().filter(|name| !tensors.contains_key(*name)).cloned().collect();
-    let unexpected: Vec<String> = tensors.keys().filter(|name| !expected.contains_key(*name)).cloned().collect();
-    let shapes: Vec<ShapeMismatch> = expected
-        .into_iter()
-        .filter_map(|(tensor, expected)| {
-            let found = &tensors.get(&tensor)?.shape;
-            (*found != expected).then(|| ShapeMismatch { tensor, found: found.clone(), expected })
-        })
-        .collect();
-    if missing.is_empty() && unexpected.is_empty() && shapes.is_empty() {
+    let found = tensors.iter().map(|(name, tensor)| (name.clone(), tensor.shape.clone())).collect();
+    let mismatch = Mismatch::between(&expected, &found);
+    if mismatch.is_empty() {
         return Ok(());
     }
-    Err(WeightAdapterError::Mismatch { file: file.to_owned(), missing, unexpected, shapes })
-}
-
-fn encode(tensors: &Tensors, header: &str) -> Result<Vec<u8>, safetensors::SafeTensorError> {
-    let bytes: Vec<(&String, &RawTensor, Vec<u8>)> = tensors
-        .iter()
-        .map(|(name, tensor)| (name, tensor, tensor.values.iter().flat_map(|value| value.to_le_bytes()).collect()))
-        .collect();
-    let views = bytes
-        .iter()
-        .map(|(name, tensor, bytes)| Ok((name.as_str(), TensorView::new(Dtype::F32, tensor.shape.clone(), bytes)?)));
-    let views: Vec<_> = views.collect::<Result<_, safetensors::SafeTensorError>>()?;
-    // One key only: the order of several would differ from run to run.
-    safetensors::serialize(views, Some(HashMap::from([(HEADER.to_owned(), header.to_owned())])))
+    Err(WeightAdapterError::Mismatch { file: file.to_owned(), mismatch: Box::new(mismatch) })
 }
 
 fn read(file: &Path) -> Result<(String, Tensors), WeightAdapterError> {
-    let mut open = Safetensors::open(file, MAX_WEIGHTS)?;
-    let header = open.header().and_then(|header| header.get(HEADER)).cloned();
+    let open = Safetensors::open(file, MAX_WEIGHTS)?;
+    let header = open.metadata(HEADER).map(str::to_owned);
     let header = header.ok_or_else(|| damaged(file, format!("its header has no key `{HEADER}`")))?;
-    let mut tensors = Tensors::new();
-    for (name, shape) in open.tensors().collect::<Vec<_>>() {
-        match open.float_type(&name)? {
+    for (name, _) in open.tensors() {
+        match open.float_type(name)? {
             FloatType::F32 => {}
             other => return Err(damaged(file, format!("the tensor `{name}` must be F32, found {other:?}"))),
         }
-        let values = open.read(&name)?;
-        tensors.insert(name, RawTensor { shape, values });
     }
-    Ok((header, tensors))
+    Ok((header, TensorFile::Safetensors(open).read_all()?))
 }
 
 /// Configuration and targets of a header.
@@ -148,6 +117,15 @@ fn parse(header: &str) -> Result<(LoraConfig, Vec<String>), String> {
     match targets.and_then(Iterator::collect::<Option<Vec<String>>>) {
         Some(targets) => Ok((config.clone(), targets)),
         None => Err("its `targets` must be a list of parameter paths".into()),
+    }
+}
+
+fn not_written(error: TensorFileError) -> WeightAdapterError {
+    match error {
+        TensorFileError::NotFinite { path, tensor, found } => {
+            WeightAdapterError::NotFinite { doing: "save", file: path, tensor, found }
+        }
+        other => other.into(),
     }
 }
 

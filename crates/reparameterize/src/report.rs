@@ -66,17 +66,6 @@ pub struct SaveReport {
     pub bytes: u64,
 }
 
-/// A tensor of a file that has another shape than the adapter's.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ShapeMismatch {
-    /// Its name.
-    pub tensor: String,
-    /// The adapter's shape.
-    pub expected: Vec<usize>,
-    /// The file's.
-    pub found: Vec<usize>,
-}
-
 impl AddReport {
     /// The number of trained parameters.
     pub fn parameters(&self) -> usize {

@@ -4,6 +4,7 @@ use std::any::Any;
 
 use burn::module::{Module, ModuleVisitor, Param, ParamId, Reparameterization};
 use burn::tensor::{Device, Tensor};
+use burn_adapters_tensors::ModulePath;
 
 use crate::{ParamAdapters, exchange};
 
@@ -36,8 +37,7 @@ pub(crate) const REPARAMETERIZATION: &str = "Reparameterization";
 #[derive(Default)]
 struct Survey {
     found: Vec<Found>,
-    path: Vec<String>,
-    owners: Vec<String>,
+    path: ModulePath,
     /// How many reparameterizations deep.
     inside: usize,
 }
@@ -47,12 +47,12 @@ impl ModuleVisitor for Survey {
         if self.inside > 0 {
             return;
         }
-        let owner = self.owners.last().map(|owner| owner.strip_prefix("Struct:").unwrap_or(owner).to_owned());
+        let owner = self.path.container();
         self.found.push(Found {
-            path: self.path.join("."),
+            path: self.path.to_string(),
             id: param.id,
             shape: param.lazy_shape().as_slice().to_vec(),
-            owner: owner.unwrap_or_default(),
+            owner: owner.strip_prefix("Struct:").unwrap_or(owner).to_owned(),
             device: param.lazy_device(),
             matrix: (param as &dyn Any).downcast_ref::<Param<Tensor<2>>>().cloned(),
             adapters: None,
@@ -61,8 +61,7 @@ impl ModuleVisitor for Survey {
     }
 
     fn enter_module(&mut self, name: &str, container_type: &str) {
-        self.path.push(name.to_owned());
-        self.owners.push(container_type.to_owned());
+        self.path.enter(name, container_type);
         if container_type == REPARAMETERIZATION {
             self.inside += 1;
             if self.inside == 1 && name == ParamAdapters::NAME {
@@ -72,8 +71,7 @@ impl ModuleVisitor for Survey {
     }
 
     fn exit_module(&mut self, name: &str, container_type: &str) {
-        self.path.pop();
-        self.owners.pop();
+        self.path.exit();
         if container_type != REPARAMETERIZATION {
             return;
         }

@@ -5,12 +5,13 @@
 
 use std::collections::BTreeMap;
 
-use burn::module::{Module, ModuleMapper, Param};
+use burn::module::{Module, Param};
 use burn::tensor::Tensor;
+use burn_adapters_tensors::{ModulePath, ParameterMapper, map_parameters};
 use serde::{Deserialize, Serialize};
 
 use crate::Gradients;
-use crate::gradients::{Path, flat};
+use crate::gradients::flat;
 
 /// The numbers of AdamW. The defaults are those with which the reference is trained: PyTorch's, but no weight decay.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -70,7 +71,7 @@ impl AdamW {
 
     /// One step: changes the parameters that have a gradient.
     pub fn step<M: Module>(&mut self, learning_rate: f64, module: M, gradients: Gradients) -> M {
-        module.map(&mut Step { optimizer: self, learning_rate, gradients, path: Path::default() })
+        map_parameters(module, &mut Step { optimizer: self, learning_rate, gradients })
     }
 
     /// The next value of a parameter, all flat.
@@ -106,20 +107,11 @@ struct Step<'a> {
     optimizer: &'a mut AdamW,
     learning_rate: f64,
     gradients: Gradients,
-    path: Path,
 }
 
-impl ModuleMapper for Step<'_> {
-    fn enter_module(&mut self, name: &str, _container: &str) {
-        self.path.enter(name);
-    }
-
-    fn exit_module(&mut self, _name: &str, _container: &str) {
-        self.path.exit();
-    }
-
-    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
-        let path = self.path.joined();
+impl ParameterMapper for Step<'_> {
+    fn map<const D: usize>(&mut self, path: &ModulePath, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        let path = path.to_string();
         let Some(gradient) = self.gradients.tensors.remove(&path) else { return param };
         param.map(|value| {
             let shape = value.dims();

@@ -9,12 +9,9 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use burn::tensor::{DType, Device, Tensor, TensorData};
-use burn_adapters_files::{
-    FloatType, FolderSave, MAX_TEXT, Safetensors, TensorFileError, check_finite, decode_floats, is_there, parse_json,
-    read, remove_folder,
-};
-use safetensors::{Dtype, tensor::TensorView};
+use burn::tensor::{Device, Tensor, TensorData};
+use burn_adapters_files::{FolderSave, MAX_TEXT, is_there, parse_json, read, remove_folder};
+use burn_adapters_tensors::{FloatType, TensorFile, TensorFileError, write_safetensors};
 use serde::{Deserialize, Serialize};
 
 use crate::adamw::Moments;
@@ -168,49 +165,25 @@ pub(crate) fn load(path: &Path, state: State, device: &Device) -> Result<Checkpo
 }
 
 fn encode(path: &Path, values: &Values) -> Result<Vec<u8>, TrainError> {
-    let mut views = Vec::with_capacity(values.len());
+    let mut tensors = BTreeMap::new();
     for (name, data) in values {
-        let dtype = match data.dtype() {
-            DType::F64 => Dtype::F64,
-            DType::F32 | DType::Flex32 => Dtype::F32,
-            DType::F16 => Dtype::F16,
-            DType::BF16 => Dtype::BF16,
-            other => return Err(bad(path)(format!("{name} is of type {other:?}, which is not trained"))),
-        };
-        if let Ok(values) = data.as_slice::<f32>() {
-            check_finite(values, &data.shape().to_vec()).map_err(|found| TrainError::NotFinite {
-                path: path.to_owned(),
-                tensor: name.clone(),
-                found,
-            })?;
-        }
-        let view = TensorView::new(dtype, data.shape().to_vec(), data.as_bytes()).map_err(bad(path))?;
-        views.push((name.as_str(), view));
+        let float = FloatType::of(data.dtype())
+            .ok_or_else(|| bad(path)(format!("{name} is of type {:?}, which is not trained", data.dtype())))?;
+        tensors.insert(name.clone(), (float, data.shape().to_vec()));
     }
-    safetensors::serialize(views, None).map_err(bad(path))
+    let mut bytes = Vec::new();
+    write_safetensors(&mut bytes, path, &tensors, &[], |name| Ok(values[name].clone())).map_err(not_read)?;
+    Ok(bytes)
 }
 
 fn read_tensors(path: &Path) -> Result<Values, TrainError> {
-    let mut file = Safetensors::open(path, u64::MAX).map_err(not_read)?;
-    let mut values = Values::new();
-    for (name, shape) in file.tensors().collect::<Vec<_>>() {
-        let data = match file.float_type(&name).map_err(not_read)? {
-            // In their own precision: a training that goes on is the one that was interrupted.
-            float @ (FloatType::F64 | FloatType::F16 | FloatType::Bf16) => {
-                let dtype = match float {
-                    FloatType::F64 => DType::F64,
-                    FloatType::F16 => DType::F16,
-                    _ => DType::BF16,
-                };
-                let bytes = file.read_bytes(&name).map_err(not_read)?;
-                decode_floats(path, &name, &shape, float, &bytes).map_err(not_read)?;
-                TensorData::from_bytes_vec(bytes, shape, dtype)
-            }
-            FloatType::F32 => TensorData::new(file.read(&name).map_err(not_read)?, shape),
-        };
-        values.insert(name, data);
-    }
-    Ok(values)
+    let file = TensorFile::open(path, u64::MAX).map_err(not_read)?;
+    let read = |name: &str| {
+        // In their own precision: a training that continues is the one that was interrupted.
+        let data = file.float_type(name).and_then(|float| file.read_as(name, float)).map_err(not_read)?;
+        Ok((name.to_owned(), data))
+    };
+    file.tensors().map(|(name, _)| read(name)).collect()
 }
 
 fn not_read(error: TensorFileError) -> TrainError {

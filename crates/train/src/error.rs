@@ -2,9 +2,10 @@
 
 use std::path::PathBuf;
 
-use burn_adapters_files::{FileError, Listed, NotFinite, SaveError};
+use burn_adapters_files::{FileError, Listed, SaveError};
 use burn_adapters_heads::HeadError;
 use burn_adapters_model::BankError;
+use burn_adapters_tensors::NotFinite;
 use thiserror::Error;
 
 use crate::data::listed;

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use burn::module::{Module, ModuleVisitor, Param};
+use burn::module::{Module, Param};
 use burn::tensor::{Gradients as BackwardGradients, Tensor};
+use burn_adapters_tensors::{ModulePath, ParameterVisitor, visit_parameters};
 
 /// The gradients of the parameters that are trained, flattened, by path.
 ///
@@ -18,30 +19,21 @@ impl Gradients {
     /// The gradients that a backward pass left for the parameters of a module. Frozen parameters have none.
     pub fn collect<M: Module>(mut gradients: BackwardGradients, module: &M) -> Self {
         struct Collect<'a> {
-            path: Path,
             from: &'a mut BackwardGradients,
             tensors: BTreeMap<String, Tensor<1>>,
         }
-        impl ModuleVisitor for Collect<'_> {
-            fn enter_module(&mut self, name: &str, _container: &str) {
-                self.path.enter(name);
-            }
-
-            fn exit_module(&mut self, _name: &str, _container: &str) {
-                self.path.exit();
-            }
-
-            fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        impl ParameterVisitor for Collect<'_> {
+            fn visit<const D: usize>(&mut self, path: &ModulePath, param: &Param<Tensor<D>>) {
                 if !param.lazy_device().is_autodiff() || !param.is_require_grad() {
                     return;
                 }
                 if let Some(gradient) = param.val().grad_remove(self.from) {
-                    self.tensors.insert(self.path.joined(), flat(gradient));
+                    self.tensors.insert(path.to_string(), flat(gradient));
                 }
             }
         }
-        let mut collect = Collect { path: Path::default(), from: &mut gradients, tensors: BTreeMap::new() };
-        module.visit(&mut collect);
+        let mut collect = Collect { from: &mut gradients, tensors: BTreeMap::new() };
+        visit_parameters(module, &mut collect);
         Self { tensors: collect.tensors }
     }
 
@@ -94,24 +86,6 @@ impl Gradients {
 pub(crate) fn flat<const D: usize>(tensor: Tensor<D>) -> Tensor<1> {
     let count = tensor.shape().num_elements();
     tensor.reshape([count])
-}
-
-/// Where a visitor is.
-#[derive(Debug, Default)]
-pub(crate) struct Path(Vec<String>);
-
-impl Path {
-    pub(crate) fn enter(&mut self, name: &str) {
-        self.0.push(name.to_owned());
-    }
-
-    pub(crate) fn exit(&mut self) {
-        self.0.pop();
-    }
-
-    pub(crate) fn joined(&self) -> String {
-        self.0.join(".")
-    }
 }
 
 #[cfg(test)]

@@ -2,13 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
+use burn::module::Param;
 use burn::tensor::{Device, Tensor, TensorData};
 use burn_adapters_composition::HeadSetup;
 use burn_adapters_model::{AdapterBank, Setup};
+use burn_adapters_tensors::{
+    ModulePath, Parameter, ParameterMapper, map_parameters, parameters, trained_parameters, values,
+};
 
 use crate::TrainError;
-use crate::gradients::Path;
 
 /// The parameters of a setup: all below these paths, the frozen ones among them.
 #[derive(Debug, Clone)]
@@ -39,65 +41,22 @@ pub(crate) struct Found {
 
 impl Found {
     pub(crate) fn of(bank: &AdapterBank, scope: &Scope) -> Self {
-        let mut find = Find { scope, path: Path::default(), found: Self { trained: 0, device: None } };
-        bank.visit(&mut find);
-        find.found
-    }
-}
-
-struct Find<'a> {
-    scope: &'a Scope,
-    path: Path,
-    found: Found,
-}
-
-impl ModuleVisitor for Find<'_> {
-    fn enter_module(&mut self, name: &str, _container: &str) {
-        self.path.enter(name);
-    }
-
-    fn exit_module(&mut self, _name: &str, _container: &str) {
-        self.path.exit();
-    }
-
-    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        if self.scope.contains(&self.path.joined()) {
-            self.found.device.get_or_insert_with(|| param.lazy_device());
-            if param.is_require_grad() {
-                self.found.trained += param.lazy_shape().num_elements();
-            }
+        let trained = trained_parameters(bank, |path| scope.contains(path));
+        let device = parameters(bank).into_iter().find(|parameter| scope.contains(&parameter.path));
+        Self {
+            trained: trained.iter().map(Parameter::elements).sum(),
+            device: device.map(|parameter| parameter.device),
         }
     }
 }
 
 /// The paths of the tensors of adapters and fusions that are trained. Heads are left out: one always learns.
 pub(crate) fn trained_beside_heads(bank: &AdapterBank, scope: &Scope) -> Vec<String> {
-    struct Trained<'a> {
-        scope: &'a Scope,
-        path: Path,
-        found: Vec<String>,
-    }
-    impl ModuleVisitor for Trained<'_> {
-        fn enter_module(&mut self, name: &str, _container: &str) {
-            self.path.enter(name);
-        }
-
-        fn exit_module(&mut self, _name: &str, _container: &str) {
-            self.path.exit();
-        }
-
-        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-            let path = self.path.joined();
-            if param.is_require_grad() && self.scope.contains(&path) && !path.starts_with("heads.") {
-                self.found.push(path);
-            }
-        }
-    }
-    let mut trained = Trained { scope, path: Path::default(), found: Vec::new() };
-    bank.visit(&mut trained);
     let idle = idle_units(bank);
-    trained.found.retain(|path| !idle.iter().any(|prefix| path.starts_with(prefix)));
-    trained.found
+    let wanted = |path: &str| {
+        scope.contains(path) && !path.starts_with("heads.") && !idle.iter().any(|prefix| path.starts_with(prefix))
+    };
+    trained_parameters(bank, wanted).into_iter().map(|parameter| parameter.path).collect()
 }
 
 /// The interventions of ReFT that have no positions: as in the reference they are there all the same, and never act.
@@ -118,38 +77,8 @@ fn idle_units(bank: &AdapterBank) -> Vec<String> {
 
 /// The values of the parameters in a scope.
 pub(crate) fn read(bank: &AdapterBank, scope: &Scope) -> Result<BTreeMap<String, TensorData>, TrainError> {
-    struct Read<'a> {
-        scope: &'a Scope,
-        path: Path,
-        values: BTreeMap<String, TensorData>,
-        error: Option<TrainError>,
-    }
-    impl ModuleVisitor for Read<'_> {
-        fn enter_module(&mut self, name: &str, _container: &str) {
-            self.path.enter(name);
-        }
-
-        fn exit_module(&mut self, _name: &str, _container: &str) {
-            self.path.exit();
-        }
-
-        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-            let path = self.path.joined();
-            if !self.scope.contains(&path) {
-                return;
-            }
-            match param.val().without_autodiff().try_into_data() {
-                Ok(data) => drop(self.values.insert(path, data)),
-                Err(error) => self.error = Some(TrainError::Device(error.to_string())),
-            }
-        }
-    }
-    let mut read = Read { scope, path: Path::default(), values: BTreeMap::new(), error: None };
-    bank.visit(&mut read);
-    match read.error {
-        Some(error) => Err(error),
-        None => Ok(read.values),
-    }
+    values(bank, |path| Some(path.to_string()).filter(|path| scope.contains(path)))
+        .map_err(|error| TrainError::Device(error.to_string()))
 }
 
 /// Puts values in the place of the parameters in a scope. What does not fit is told: a parameter without a value, one
@@ -161,21 +90,12 @@ pub(crate) fn write(
 ) -> Result<AdapterBank, String> {
     struct Write<'a> {
         scope: &'a Scope,
-        path: Path,
         values: BTreeMap<String, TensorData>,
         problem: Option<String>,
     }
-    impl ModuleMapper for Write<'_> {
-        fn enter_module(&mut self, name: &str, _container: &str) {
-            self.path.enter(name);
-        }
-
-        fn exit_module(&mut self, _name: &str, _container: &str) {
-            self.path.exit();
-        }
-
-        fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
-            let path = self.path.joined();
+    impl ParameterMapper for Write<'_> {
+        fn map<const D: usize>(&mut self, path: &ModulePath, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+            let path = path.to_string();
             if !self.scope.contains(&path) {
                 return param;
             }
@@ -195,8 +115,8 @@ pub(crate) fn write(
             })
         }
     }
-    let mut write = Write { scope, path: Path::default(), values, problem: None };
-    let bank = bank.map(&mut write);
+    let mut write = Write { scope, values, problem: None };
+    let bank = map_parameters(bank, &mut write);
     match (write.problem, write.values.keys().next()) {
         (Some(problem), _) => Err(problem),
         (None, Some(path)) => Err(format!("{path} is no parameter of the adapter or head")),

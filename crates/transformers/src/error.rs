@@ -3,10 +3,12 @@
 use std::path::PathBuf;
 
 use burn::tensor::Device;
-use burn_adapters_files::{FileError, FolderKind, NotFinite, TensorFileError};
+use burn_adapters_core::Bf16Error;
+use burn_adapters_files::{FileError, FolderKind};
+use burn_adapters_tensors::{Mismatch, NotFinite, TensorFileError};
 use thiserror::Error;
 
-use crate::{ModelConfig, weights::Mismatch};
+use crate::ModelConfig;
 
 /// A `config.json` that no model can be built from.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -119,6 +121,9 @@ fn supported_types() -> String {
 #[derive(Debug, Clone, PartialEq, Error)]
 #[non_exhaustive]
 pub enum LoadError {
+    /// The device has no bf16 for frozen weights.
+    #[error(transparent)]
+    Bf16(#[from] Bf16Error),
     /// The configuration.
     #[error(transparent)]
     Config(#[from] ModelConfigError),
@@ -218,6 +223,24 @@ pub enum SaveError {
         /// What the system said.
         message: String,
     },
+    /// The model's parameters could not be read from the device.
+    #[error("reading the model's parameters from the device failed: {0}")]
+    Device(String),
+}
+
+impl From<TensorFileError> for SaveError {
+    fn from(error: TensorFileError) -> Self {
+        match error {
+            TensorFileError::File(FileError { path, kind, .. }) => {
+                Self::Write { file: path, message: kind.to_string() }
+            }
+            TensorFileError::NotFinite { path, tensor, found } => {
+                let message = format!("the tensor `{tensor}` cannot be used: {found}; look at the adapters' weights");
+                Self::Write { file: path, message }
+            }
+            other => Self::Write { file: PathBuf::new(), message: other.to_string() },
+        }
+    }
 }
 
 /// An input that the model cannot take.

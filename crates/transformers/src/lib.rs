@@ -36,8 +36,9 @@ mod tokenizer;
 mod weights;
 
 pub use bert::{Batch, Bert, BertInput, BertOutput};
+pub use burn_adapters_tensors::Mismatch;
 pub use config::{BertConfig, BertFamily};
 pub use error::{ForwardError, LoadError, ModelConfigError, SaveError, TokenizerError};
 pub use model_config::ModelConfig;
 pub use tokenizer::{Encoded, Row, Tokenizer};
-pub use weights::{LoadReport, Mismatch, Reshaped, SaveReport};
+pub use weights::{LoadReport, SaveReport, WeightFormat};

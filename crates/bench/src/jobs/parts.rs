@@ -8,7 +8,7 @@ use burn_adapters_core::Output;
 use burn_adapters_heads::Logits;
 use burn_adapters_model::{AdapterBank, Setup};
 use burn_adapters_train::{TextEncoder, TokenBatch};
-use burn_adapters_transformers::Bert;
+use burn_adapters_transformers::{Bert, WeightFormat};
 
 use crate::Failed;
 use crate::data::{Batch, batches};
@@ -29,8 +29,8 @@ pub(super) struct Base {
 
 impl Base {
     pub(super) fn load(prepare: &Prepare, device: &Device) -> Result<Self, Failed> {
-        let (bert, _) = Bert::from_dir(&prepare.model, device)?;
-        let bert = if prepare.bf16 { bert.in_bf16()? } else { bert };
+        let format = if prepare.bf16 { WeightFormat::Bf16 } else { WeightFormat::F32 };
+        let (bert, _) = Bert::from_dir_as(&prepare.model, format, device)?;
         Ok(Self { bert, batches: batches(&prepare.batches, &prepare.data, &prepare.model)? })
     }
 }

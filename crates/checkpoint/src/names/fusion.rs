@@ -5,10 +5,10 @@
 use burn_adapters_core::Site;
 use burn_adapters_fusion::{LAYER, parameter_name};
 use burn_adapters_model::FusionLayers;
+use burn_adapters_tensors::parameters;
 
 use super::{Context, Entry, linear};
 use crate::CheckpointError;
-use crate::parameters::describe;
 
 /// Every parameter of a fusion in the file's terms.
 pub(crate) fn fusion_entries(layers: &FusionLayers, context: &Context) -> Result<Vec<Entry>, CheckpointError> {
@@ -19,7 +19,7 @@ pub(crate) fn fusion_entries(layers: &FusionLayers, context: &Context) -> Result
         let (names, layout) = linear(layer, kind)?;
         Some((names.iter().map(|local| parameter_name(&place, context.name, local)).collect(), layout))
     };
-    describe(layers)
+    parameters(layers)
         .iter()
         .map(|parameter| {
             let (names, layout) = entry(&parameter.path).ok_or_else(|| CheckpointError::NoName {

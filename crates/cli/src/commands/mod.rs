@@ -28,11 +28,12 @@ mod train_options;
 use std::path::Path;
 
 use burn::tensor::Device;
+use burn_adapters_transformers::WeightFormat;
 use clap::{Args, Parser, Subcommand};
 
 use self::model::Model;
 use crate::device::{Choice, Found};
-use crate::error::{CliError, CliResult, chain};
+use crate::error::CliResult;
 use crate::progress::Style;
 
 /// Adapters for pre-trained Transformer models: train a few parameters beside a frozen model, and use them.
@@ -112,15 +113,12 @@ impl DeviceArguments {
     }
 
     fn load(&self, dir: &Path, device: &Device, style: Style) -> CliResult<Model> {
-        let model = Model::load(dir, device, style)?;
-        if !self.bf16 {
-            return Ok(model);
+        let format = if self.bf16 { WeightFormat::Bf16 } else { WeightFormat::F32 };
+        let model = Model::load(dir, format, device, style)?;
+        if self.bf16 {
+            style.say(format_args!("its linear layers in bf16"));
         }
-        let bert = model.bert.in_bf16().map_err(|error| {
-            CliError::mistake(chain(&error)).with_help("without --bf16 the model is f32, on every device")
-        })?;
-        style.say(format_args!("its linear layers in bf16"));
-        Ok(Model { bert, ..model })
+        Ok(model)
     }
 }
 

@@ -11,7 +11,7 @@ use burn_adapters_heads::HeadConfig;
 use burn_adapters_model::{Adapter, AdapterBank, AddReport, BankError};
 use burn_adapters_train::{Dataset, TokenData, TrainError};
 use burn_adapters_transformers::{
-    Bert, ForwardError, LoadError, ModelConfig, ModelConfigError, Tokenizer, TokenizerError,
+    Bert, ForwardError, LoadError, ModelConfig, ModelConfigError, Tokenizer, TokenizerError, WeightFormat,
 };
 
 use super::data::data_error;
@@ -78,13 +78,16 @@ pub(super) struct Model {
 }
 
 impl Model {
-    pub(super) fn load(dir: &Path, device: &Device, style: Style) -> CliResult<Self> {
+    pub(super) fn load(dir: &Path, format: WeightFormat, device: &Device, style: Style) -> CliResult<Self> {
         let tokenizer = Tokenizer::from_dir(dir).map_err(|error| match &error {
             TokenizerError::Config(error) => model_config_error(dir, error),
             error => CliError::mistake(chain(error)),
         })?;
-        let (bert, report) = Bert::from_dir(dir, device).map_err(|error| match &error {
+        let (bert, report) = Bert::from_dir_as(dir, format, device).map_err(|error| match &error {
             LoadError::Config(error) => model_config_error(dir, error),
+            LoadError::Bf16(error) => {
+                CliError::mistake(chain(error)).with_help("without --bf16 the model is f32, on every device")
+            }
             error => CliError::mistake(chain(error)),
         })?;
         let name = folder_name(dir);

@@ -1,16 +1,18 @@
 //! Writing a BERT's weights as the file that they were read from has them.
 
 use std::collections::{BTreeMap, HashMap};
+use std::fs::File;
+use std::io::BufWriter;
 use std::path::Path;
 
-use burn::module::{Module, ModuleVisitor, Param, ParamId};
+use burn::module::{Param, ParamId};
 use burn::tensor::{Device, Tensor, TensorData};
 use burn_adapters_core::{Fill, Init};
-use safetensors::tensor::{Dtype, TensorView};
+use burn_adapters_tensors::{FloatType, parameters, transposed, values, write_safetensors};
 
 use super::Bert;
 use super::load::is_buffer;
-use crate::weights::{Fresh, Source, Weights, transposed};
+use crate::weights::{Fresh, Source, Weights};
 use crate::{LoadError, SaveError, SaveReport};
 
 impl Bert {
@@ -34,65 +36,78 @@ impl Bert {
     /// # Errors
     /// If the files of `like` cannot be read or are of another model, or the file cannot be written.
     pub fn save(&self, like: &Path, file: &Path) -> Result<SaveReport, SaveError> {
-        let mut own = self.tensors()?;
-        let mut weights = Weights::open(like, self.config.family.prefix())?;
-        let shapes = own.iter().map(|(name, data)| (name.clone(), data.shape().to_vec())).collect();
+        let own = self.names()?;
+        let weights = Weights::open(like, self.config.family.prefix())?;
+        let shapes = own.iter().map(|(name, own)| (name.clone(), own.shape.clone())).collect();
         weights.check(&shapes, |_| true)?;
-        let names: Vec<(String, String)> = weights.names().filter(|(weight, _)| !is_buffer(weight)).collect();
+        let names: BTreeMap<String, String> =
+            weights.names().filter(|(weight, _)| !is_buffer(weight)).map(|(weight, name)| (name, weight)).collect();
+        let mut tensors = BTreeMap::new();
+        for (name, weight) in &names {
+            tensors.insert(name.clone(), (FloatType::F32, weights.shape(weight)?.to_vec()));
+        }
         let mut report = SaveReport::default();
-        let mut written = Vec::with_capacity(names.len());
-        for (weight, name) in names {
-            let (stored, is_f32) = weights.read_stored(&weight)?;
-            report.widened += usize::from(!is_f32);
-            let data = match own.remove(&weight) {
-                Some(data) => {
-                    report.changed += usize::from(data.as_bytes() != stored.as_bytes());
-                    data
-                }
-                None => stored,
+        let created = File::create(file)
+            .map_err(|error| SaveError::Write { file: file.to_owned(), message: error.to_string() })?;
+        // Without the metadata the reference does not read the file.
+        write_safetensors(BufWriter::new(created), file, &tensors, &[("format", "pt")], |name| {
+            let weight = &names[name];
+            let stored = weights.read(weight, FloatType::F32)?;
+            report.widened += usize::from(weights.float_type(weight)? != FloatType::F32);
+            let data = match own.get(weight) {
+                Some(own) => self.value(own)?,
+                None => stored.clone(),
             };
+            report.changed += usize::from(data.as_bytes() != stored.as_bytes());
             report.tensors += 1;
             report.parameters += data.num_elements();
             report.bytes += data.as_bytes().len() as u64;
-            written.push((name, data));
-        }
-        let views: Result<Vec<_>, _> = written
-            .iter()
-            .map(|(name, data)| Ok((name, TensorView::new(Dtype::F32, data.shape().to_vec(), data.as_bytes())?)))
-            .collect();
-        let failed = |error: safetensors::SafeTensorError| SaveError::Write {
-            file: file.to_owned(),
-            message: error.to_string(),
-        };
-        // Without it the reference does not read the file.
-        let metadata = HashMap::from([("format".to_owned(), "pt".to_owned())]);
-        safetensors::serialize_to_file(views.map_err(failed)?, Some(metadata), file).map_err(failed)?;
+            Ok::<_, SaveError>(data)
+        })?;
         Ok(report)
     }
 
-    /// The parameters as f32, by their names and in the shapes that they have in files.
-    fn tensors(&self) -> Result<BTreeMap<String, TensorData>, LoadError> {
-        // The names are known where a model is built; two of one configuration have their parameters in one order.
+    /// The parameters by their names in files.
+    fn names(&self) -> Result<BTreeMap<String, Own>, LoadError> {
+        // The names are known where a model is built; two of one configuration have their parameters at the same paths.
         let device = Device::default();
         let mut named = Named { fresh: Fresh { init: Init::from_seed(0), device: &device }, names: HashMap::new() };
         let model = Self::build(&self.config, self.pooler.is_some(), &mut named)?;
-        let mut order = Order::default();
-        model.visit(&mut order);
-        let mut values = Values::default();
-        self.visit(&mut values);
-        let named = order.0.iter().filter_map(|id| named.names.get(id)).zip(values.0);
-        let laid_out = |(named, data): (&(String, Option<[usize; 2]>), TensorData)| match named {
-            (name, Some([input, output])) => (name.clone(), transposed(data, [*output, *input])),
-            (name, None) => (name.clone(), data),
-        };
-        Ok(named.map(laid_out).collect())
+        let own = parameters(&model).into_iter().filter_map(|parameter| {
+            let (name, is_matrix) = named.names.remove(&parameter.id)?;
+            let mut shape = parameter.shape;
+            if is_matrix {
+                shape.reverse();
+            }
+            Some((name, Own { path: parameter.path, shape, is_matrix }))
+        });
+        Ok(own.collect())
+    }
+
+    /// A parameter as f32, as files have it.
+    fn value(&self, own: &Own) -> Result<TensorData, SaveError> {
+        let mut found = values(self, |path| Some(path.to_string()).filter(|path| *path == own.path))
+            .map_err(|error| SaveError::Device(error.to_string()))?;
+        let data = found.remove(&own.path).unwrap_or_else(|| TensorData::zeros::<f32, _>(own.shape.clone()));
+        let data = data.convert::<f32>();
+        Ok(if own.is_matrix { transposed(data) } else { data })
     }
 }
 
-/// Notes the name of each parameter, and of matrices the size.
+/// A parameter of a model.
+struct Own {
+    /// Its path in the model.
+    path: String,
+    /// Its shape in files.
+    shape: Vec<usize>,
+    /// Whether files have it transposed.
+    is_matrix: bool,
+}
+
+/// Notes the name of each parameter, and whether it is a matrix.
 struct Named<'a> {
     fresh: Fresh<'a>,
-    names: HashMap<ParamId, (String, Option<[usize; 2]>)>,
+    names: HashMap<ParamId, (String, bool)>,
 }
 
 impl Source for Named<'_> {
@@ -107,31 +122,13 @@ impl Source for Named<'_> {
         fill: Fill,
     ) -> Result<Param<Tensor<D>>, LoadError> {
         let param = self.fresh.param(name, shape, fill)?;
-        self.names.insert(param.id, (name.to_owned(), None));
+        self.names.insert(param.id, (name.to_owned(), false));
         Ok(param)
     }
 
     fn matrix(&mut self, name: &str, size: [usize; 2], fill: Fill) -> Result<Param<Tensor<2>>, LoadError> {
         let param = self.fresh.matrix(name, size, fill)?;
-        self.names.insert(param.id, (name.to_owned(), Some(size)));
+        self.names.insert(param.id, (name.to_owned(), true));
         Ok(param)
-    }
-}
-
-#[derive(Default)]
-struct Order(Vec<ParamId>);
-
-impl ModuleVisitor for Order {
-    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        self.0.push(param.id);
-    }
-}
-
-#[derive(Default)]
-struct Values(Vec<TensorData>);
-
-impl ModuleVisitor for Values {
-    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        self.0.push(param.val().into_data().convert::<f32>());
     }
 }

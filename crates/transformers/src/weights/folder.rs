@@ -1,65 +1,20 @@
 //! The weight files of a Hugging Face folder: one file or several, safetensors or PyTorch.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use burn::tensor::TensorData;
-use burn_adapters_files::{FloatType, MAX_TEXT, Safetensors, is_there, parse_json, read_text, shorten};
-use serde_json::Value;
+use burn_adapters_files::is_there;
+use burn_adapters_tensors::{FloatType, Mismatch, TensorFile, TensorShape, shards};
 
-use super::pytorch::PytorchFile;
-use super::report::{Mismatch, Reshaped};
 use crate::LoadError;
 
 /// Where weights are looked for, in this order.
 const FILES: [&str; 4] =
     ["model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json"];
 
-enum WeightFile {
-    Safetensors(Safetensors),
-    Pytorch(PytorchFile),
-}
-
-impl WeightFile {
-    fn open(path: &Path) -> Result<Self, LoadError> {
-        if path.extension().is_some_and(|extension| extension == "safetensors") {
-            // Of any size: no tensor is read before its shape is known to be the model's.
-            Ok(Self::Safetensors(Safetensors::open(path, u64::MAX)?))
-        } else {
-            PytorchFile::open(path).map(Self::Pytorch)
-        }
-    }
-
-    fn path(&self) -> &Path {
-        match self {
-            Self::Safetensors(file) => file.path(),
-            Self::Pytorch(file) => file.path(),
-        }
-    }
-
-    fn tensors(&self) -> Vec<(String, Vec<usize>)> {
-        match self {
-            Self::Safetensors(file) => file.tensors().collect(),
-            Self::Pytorch(file) => file.tensors().collect(),
-        }
-    }
-
-    fn is_f32(&self, name: &str) -> Result<bool, LoadError> {
-        Ok(match self {
-            Self::Safetensors(file) => file.float_type(name)?,
-            Self::Pytorch(file) => file.float_type(name)?,
-        } == FloatType::F32)
-    }
-
-    fn read(&mut self, name: &str) -> Result<Vec<f32>, LoadError> {
-        match self {
-            Self::Safetensors(file) => Ok(file.read(name)?),
-            Self::Pytorch(file) => file.read(name),
-        }
-    }
-}
-
 /// A tensor in a file.
+#[derive(Debug)]
 struct Stored {
     file: usize,
     name: String,
@@ -67,21 +22,26 @@ struct Stored {
 }
 
 /// The tensors of a folder's weight files, by the names that the base model knows them by.
+#[derive(Debug)]
 pub(crate) struct Weights {
     dir: PathBuf,
-    files: Vec<WeightFile>,
+    files: Vec<TensorFile>,
     tensors: BTreeMap<String, Stored>,
 }
 
 impl Weights {
     /// Opens the files; no tensor is read yet. `prefix` is what the names begin with where a task model was saved.
     pub(crate) fn open(dir: &Path, prefix: &str) -> Result<Self, LoadError> {
-        let files = weight_files(dir)?.iter().map(|path| WeightFile::open(path)).collect::<Result<Vec<_>, _>>()?;
-        let stored: Vec<Stored> = files
-            .iter()
-            .enumerate()
-            .flat_map(|(file, open)| open.tensors().into_iter().map(move |(name, shape)| Stored { file, name, shape }))
-            .collect();
+        let mut files = Vec::new();
+        for path in weight_files(dir)? {
+            // Of any size: no tensor is read before its shape is known to be the model's.
+            files.push(TensorFile::open(&path, u64::MAX)?);
+        }
+        let mut stored = Vec::new();
+        for (file, open) in files.iter().enumerate() {
+            let tensors = open.tensors();
+            stored.extend(tensors.map(|(name, shape)| Stored { file, name: name.to_owned(), shape: shape.to_vec() }));
+        }
         let prefix = if stored.iter().any(|tensor| tensor.name.starts_with(prefix)) { prefix } else { "" };
         let mut tensors: BTreeMap<String, Stored> = BTreeMap::new();
         for tensor in stored {
@@ -122,20 +82,15 @@ impl Weights {
     ) -> Result<Vec<String>, LoadError> {
         let mut mismatch = Mismatch::default();
         for (name, shape) in expected {
-            match self.tensors.get(name) {
-                None => mismatch.missing.push(name.clone()),
-                Some(stored) if stored.shape != *shape => mismatch.reshaped.push(Reshaped {
-                    name: name.clone(),
-                    expected: shape.clone(),
-                    found: stored.shape.clone(),
-                }),
-                Some(_) => {}
-            }
+            mismatch.compare(name, shape, self.tensors.get(name).map(|stored| stored.shape.as_slice()));
         }
         let mut unused = Vec::new();
         for (name, stored) in self.tensors.iter().filter(|(name, _)| !expected.contains_key(*name)) {
-            let list = if is_known_unused(name) { &mut unused } else { &mut mismatch.unexpected };
-            list.push(stored.name.clone());
+            if is_known_unused(name) {
+                unused.push(stored.name.clone());
+            } else {
+                mismatch.unexpected.push(TensorShape { name: stored.name.clone(), shape: stored.shape.clone() });
+            }
         }
         if mismatch.is_empty() {
             Ok(unused)
@@ -144,20 +99,29 @@ impl Weights {
         }
     }
 
-    /// Reads a weight as f32, with all its numbers finite.
-    pub(crate) fn read(&mut self, weight: &str) -> Result<TensorData, LoadError> {
-        self.read_stored(weight).map(|(data, _)| data)
+    /// A weight in a number format; all its elements are finite.
+    pub(crate) fn read(&self, weight: &str, float: FloatType) -> Result<TensorData, LoadError> {
+        let stored = self.stored(weight)?;
+        Ok(self.files[stored.file].read_as(&stored.name, float)?)
     }
 
-    /// Reads a weight as f32, and tells whether its file holds it so.
-    pub(crate) fn read_stored(&mut self, weight: &str) -> Result<(TensorData, bool), LoadError> {
-        let Some(stored) = self.tensors.get(weight) else {
-            let mismatch = Mismatch { missing: vec![weight.to_owned()], ..Mismatch::default() };
-            return Err(LoadError::Mismatch { dir: self.dir.clone(), mismatch: Box::new(mismatch) });
-        };
-        let (file, shape) = (&mut self.files[stored.file], stored.shape.clone());
-        let is_f32 = file.is_f32(&stored.name)?;
-        Ok((TensorData::new(file.read(&stored.name)?, shape), is_f32))
+    /// The number format in which its file holds a weight.
+    pub(crate) fn float_type(&self, weight: &str) -> Result<FloatType, LoadError> {
+        let stored = self.stored(weight)?;
+        Ok(self.files[stored.file].float_type(&stored.name)?)
+    }
+
+    /// The shape in which its file holds a weight.
+    pub(crate) fn shape(&self, weight: &str) -> Result<&[usize], LoadError> {
+        self.stored(weight).map(|stored| stored.shape.as_slice())
+    }
+
+    fn stored(&self, weight: &str) -> Result<&Stored, LoadError> {
+        self.tensors.get(weight).ok_or_else(|| {
+            let missing = vec![TensorShape { name: weight.to_owned(), shape: vec![] }];
+            let mismatch = Box::new(Mismatch { missing, ..Mismatch::default() });
+            LoadError::Mismatch { dir: self.dir.clone(), mismatch }
+        })
     }
 }
 
@@ -179,36 +143,6 @@ fn weight_files(dir: &Path) -> Result<Vec<PathBuf>, LoadError> {
     let Some(path) = found else {
         return Err(LoadError::NoWeights { dir: dir.to_owned(), expected: FILES.to_vec() });
     };
-    if path.extension().is_some_and(|extension| extension == "json") { shards(dir, &path) } else { Ok(vec![path]) }
-}
-
-/// The files that an index names; each must be a plain name of a file beside it.
-fn shards(dir: &Path, index: &Path) -> Result<Vec<PathBuf>, LoadError> {
-    let text = read_text(index, MAX_TEXT)
-        .map_err(|error| LoadError::Unreadable { file: index.to_owned(), message: error.kind.to_string() })?;
-    let value: Value = parse_json(&text).map_err(|error| broken(index, format!("not JSON: {error}")))?;
-    let map = value
-        .get("weight_map")
-        .and_then(Value::as_object)
-        .ok_or_else(|| broken(index, "expected an object under the key `weight_map`".into()))?;
-    let mut names = BTreeSet::new();
-    for (tensor, file) in map {
-        let file = file.as_str().unwrap_or_default();
-        let extension = Path::new(file).extension().and_then(|extension| extension.to_str());
-        let plain = Path::new(file).file_name().is_some_and(|name| name == file) && !file.contains(['/', '\\']);
-        if !plain || !matches!(extension, Some("safetensors" | "bin")) {
-            let (tensor, found) = (shorten(tensor), map[tensor].to_string());
-            let message = format!("`{tensor}` is said to be in {}: expected the name of a file", shorten(&found));
-            return Err(broken(index, message));
-        }
-        names.insert(file);
-    }
-    if names.is_empty() {
-        return Err(broken(index, "`weight_map` names no file".into()));
-    }
-    Ok(names.into_iter().map(|name| dir.join(name)).collect())
-}
-
-pub(super) fn broken(file: &Path, message: String) -> LoadError {
-    LoadError::Broken { file: file.to_owned(), message }
+    let is_index = path.extension().is_some_and(|extension| extension == "json");
+    if is_index { Ok(shards(&path)?) } else { Ok(vec![path]) }
 }

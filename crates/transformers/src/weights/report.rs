@@ -3,7 +3,7 @@
 use std::fmt;
 use std::path::PathBuf;
 
-use burn_adapters_files::{Listed, shorten};
+use burn_adapters_files::Listed;
 
 /// What was loaded.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,62 +51,4 @@ pub struct SaveReport {
     pub changed: usize,
     /// How many of those files' tensors had another type than f32.
     pub widened: usize,
-}
-
-/// How weights differ from what a configuration describes.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-#[non_exhaustive]
-pub struct Mismatch {
-    /// Weights of the model that no file holds.
-    pub missing: Vec<String>,
-    /// Tensors in the files that the model does not have.
-    pub unexpected: Vec<String>,
-    /// Weights of another shape.
-    pub reshaped: Vec<Reshaped>,
-}
-
-/// A weight of another shape than expected.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Reshaped {
-    /// Its name.
-    pub name: String,
-    /// The shape that the configuration describes, as it is in a file.
-    pub expected: Vec<usize>,
-    /// The shape in the file.
-    pub found: Vec<usize>,
-}
-
-impl fmt::Display for Reshaped {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let found = format!("{:?}", self.found);
-        write!(f, "{} (expected {:?}, found {})", self.name, self.expected, shorten(&found))
-    }
-}
-
-impl Mismatch {
-    /// Whether nothing differs.
-    pub fn is_empty(&self) -> bool {
-        self.missing.is_empty() && self.unexpected.is_empty() && self.reshaped.is_empty()
-    }
-}
-
-impl fmt::Display for Mismatch {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut separator = "";
-        if !self.missing.is_empty() {
-            write!(f, "{} missing: ", self.missing.len())?;
-            write!(f, "{}", Listed(&self.missing))?;
-            separator = "; ";
-        }
-        if !self.unexpected.is_empty() {
-            write!(f, "{separator}{} unexpected: ", self.unexpected.len())?;
-            write!(f, "{}", Listed(&self.unexpected))?;
-            separator = "; ";
-        }
-        if !self.reshaped.is_empty() {
-            write!(f, "{separator}{} of another shape: ", self.reshaped.len())?;
-            write!(f, "{}", Listed(&self.reshaped))?;
-        }
-        Ok(())
-    }
 }

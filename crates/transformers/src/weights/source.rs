@@ -7,8 +7,9 @@ use std::collections::BTreeMap;
 
 use burn::module::Param;
 use burn::nn::{Embedding, EmbeddingConfig, LayerNorm, LayerNormConfig, Linear};
-use burn::tensor::{Device, Tensor, TensorData};
-use burn_adapters_core::{Fill, Init};
+use burn::tensor::{Device, Tensor};
+use burn_adapters_core::{Bf16Error, Fill, Init, check_bf16};
+use burn_adapters_tensors::{FloatType, transposed};
 
 use super::Weights;
 use crate::LoadError;
@@ -110,10 +111,42 @@ impl Source for Expected<'_> {
     }
 }
 
-/// Parameters read from files that were checked against [`Expected`].
+/// Parameters read from files that were checked against [`Expected`], one after the other: beside the model no more than
+/// one of them is in memory.
 pub(crate) struct FromFiles<'a> {
     pub(crate) weights: Weights,
     pub(crate) device: &'a Device,
+    /// The number format of matrices.
+    pub(crate) format: WeightFormat,
+}
+
+/// The number format of the weights of a model's linear layers. Everything else is f32.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum WeightFormat {
+    /// Single precision, whatever format the files have.
+    #[default]
+    F32,
+    /// The upper half of an f32: half the memory; see [`linear_weights_in_bf16`](burn_adapters_core::linear_weights_in_bf16).
+    Bf16,
+}
+
+impl WeightFormat {
+    /// The type of the elements.
+    pub(crate) fn float_type(self) -> FloatType {
+        match self {
+            Self::F32 => FloatType::F32,
+            Self::Bf16 => FloatType::Bf16,
+        }
+    }
+
+    /// Checks that a device has the format for frozen weights.
+    pub(crate) fn check(self, device: &Device) -> Result<(), Bf16Error> {
+        match self {
+            Self::F32 => Ok(()),
+            Self::Bf16 => check_bf16(device),
+        }
+    }
 }
 
 impl Source for FromFiles<'_> {
@@ -127,45 +160,12 @@ impl Source for FromFiles<'_> {
         _shape: [usize; D],
         _fill: Fill,
     ) -> Result<Param<Tensor<D>>, LoadError> {
-        Ok(Param::from_tensor(Tensor::from_data(self.weights.read(name)?, self.device)))
+        Ok(Param::from_tensor(Tensor::from_data(self.weights.read(name, FloatType::F32)?, self.device)))
     }
 
-    fn matrix(&mut self, name: &str, size: [usize; 2], _fill: Fill) -> Result<Param<Tensor<2>>, LoadError> {
-        let data = transposed(self.weights.read(name)?, size);
-        Ok(Param::from_tensor(Tensor::from_data(data, self.device)))
-    }
-}
-
-/// `[output, input]` to `[input, output]`, on the host: a view that is transposed on the device would be copied at
-/// each use by some backends.
-pub(crate) fn transposed(data: TensorData, [input, output]: [usize; 2]) -> TensorData {
-    const BLOCK: usize = 32;
-    let Ok(rows) = data.as_slice::<f32>() else { return data };
-    let mut columns = vec![0.0; rows.len()];
-    for first in (0..output).step_by(BLOCK) {
-        let block = first..(first + BLOCK).min(output);
-        for column in 0..input {
-            let target = &mut columns[column * output..][block.clone()];
-            for (target, row) in target.iter_mut().zip(block.clone()) {
-                *target = rows[row * input + column];
-            }
-        }
-    }
-    TensorData::new(columns, [input, output])
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_matrix_is_transposed_whatever_its_size() {
-        for (input, output) in [(1, 1), (3, 5), (40, 33), (64, 32)] {
-            let values: Vec<f32> = (0..input * output).map(|value| value as f32).collect();
-            let columns = transposed(TensorData::new(values, [output, input]), [input, output]);
-            let expected: Vec<f32> =
-                (0..input).flat_map(|column| (0..output).map(move |row| (row * input + column) as f32)).collect();
-            assert_eq!(columns, TensorData::new(expected, [input, output]));
-        }
+    fn matrix(&mut self, name: &str, _size: [usize; 2], _fill: Fill) -> Result<Param<Tensor<2>>, LoadError> {
+        let data = transposed(self.weights.read(name, self.format.float_type())?);
+        let dtype = data.dtype();
+        Ok(Param::from_tensor(Tensor::from_data(data, (self.device, dtype))))
     }
 }

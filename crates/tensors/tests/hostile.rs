@@ -1,11 +1,13 @@
-//! Files of tensors that are not what they claim, and numbers that nothing can be computed with.
+//! Files of tensors that are not what they claim, and elements that nothing can be computed with.
 #![allow(clippy::unwrap_used)]
 
 use std::fs::{self, File};
 use std::io::{Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
-use burn_adapters_files::{FileErrorKind, FloatType, Safetensors, TensorFileError, decode_floats};
+use burn_adapters_files::FileErrorKind;
+use burn_adapters_tensors::{TensorFile, TensorFileError};
+use half::{bf16, f16};
 
 /// A safetensors file of one tensor `x` of this type and shape.
 fn written(dir: &Path, dtype: &str, shape: &[usize], bytes: &[u8]) -> PathBuf {
@@ -16,11 +18,11 @@ fn written(dir: &Path, dtype: &str, shape: &[usize], bytes: &[u8]) -> PathBuf {
 }
 
 fn read(path: &Path) -> Result<Vec<f32>, TensorFileError> {
-    Safetensors::open(path, 1 << 40)?.read("x")
+    TensorFile::open(path, 1 << 40)?.read("x")
 }
 
 #[test]
-fn every_floating_point_type_is_read_as_f32() {
+fn every_floating_point_format_is_read_as_f32() {
     let dir = tempfile::tempdir().unwrap();
     let cases: [(&str, Vec<u8>); 4] = [
         ("F64", [1.5f64, -2.0].iter().flat_map(|value| value.to_le_bytes()).collect()),
@@ -36,7 +38,7 @@ fn every_floating_point_type_is_read_as_f32() {
 }
 
 #[test]
-fn numbers_that_are_not_finite_are_counted_and_placed_in_every_type() {
+fn elements_that_are_not_finite_are_counted_and_placed_in_every_format() {
     let dir = tempfile::tempdir().unwrap();
     let f32s = |values: &[f32]| values.iter().flat_map(|value| value.to_le_bytes()).collect::<Vec<u8>>();
     let f64s = |values: &[f64]| values.iter().flat_map(|value| value.to_le_bytes()).collect::<Vec<u8>>();
@@ -63,10 +65,24 @@ fn numbers_that_are_not_finite_are_counted_and_placed_in_every_type() {
     // Finite there, but not here.
     let error = read(&written(dir.path(), "F64", &[2], &f64s(&[1.0, 1e39]))).unwrap_err();
     assert!(error.to_string().contains("at [1], which f32 cannot hold"), "{error}");
-    let path = Path::new("x.bin");
-    assert!(decode_floats(path, "x", &[1], FloatType::F64, &f64s(&[-1e39])).is_err());
-    assert_eq!(decode_floats(path, "x", &[2], FloatType::F16, &u16s(&[0x7bff, 0])).unwrap(), [65504.0, 0.0]);
-    assert!(matches!(decode_floats(path, "x", &[3], FloatType::F16, &[0; 4]), Err(TensorFileError::Damaged { .. })));
+    // Finite in f32, but not in bf16 or f16.
+    let file = TensorFile::open(&written(dir.path(), "F32", &[2], &f32s(&[f32::MAX, 1.0])), 1 << 40).unwrap();
+    assert_eq!(file.read::<f32>("x").unwrap(), [f32::MAX, 1.0]);
+    let error = file.read::<bf16>("x").unwrap_err().to_string();
+    assert!(error.contains("3402823") && error.ends_with("at [0], which bf16 cannot hold"), "{error}");
+    assert!(file.read::<f16>("x").unwrap_err().to_string().ends_with("which f16 cannot hold"));
+}
+
+#[test]
+fn elements_are_rounded_to_the_nearest_of_the_format_that_is_asked_for() {
+    let dir = tempfile::tempdir().unwrap();
+    let values = [1.0f32, 1.0 + 1.0 / 256.0, 1.0 + 3.0 / 256.0, -0.1];
+    let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+    let file = TensorFile::open(&written(dir.path(), "F32", &[4], &bytes), 1 << 40).unwrap();
+    // Ties to even.
+    assert_eq!(file.read::<bf16>("x").unwrap(), [1.0, 1.0, 1.015625, -0.1].map(bf16::from_f32));
+    assert_eq!(file.read::<f64>("x").unwrap(), values.map(f64::from));
+    assert_eq!(file.read::<f16>("x").unwrap(), values.map(f16::from_f32));
 }
 
 #[test]
@@ -81,7 +97,7 @@ fn a_giant_with_holes_is_refused_at_once() {
     file.write_all(&(header.len() as u64).to_le_bytes()).unwrap();
     file.write_all(header.as_bytes()).unwrap();
     file.set_len(8 + header.len() as u64 + (1 << 39)).unwrap();
-    let error = Safetensors::open(&path, 1 << 33).unwrap_err();
+    let error = TensorFile::open(&path, 1 << 33).unwrap_err();
     assert!(matches!(&error, TensorFileError::File(error) if matches!(error.kind, FileErrorKind::TooLarge { .. })));
     // And where any size is allowed, by the memory that there is.
     assert!(matches!(read(&path).unwrap_err(), TensorFileError::File(_)));

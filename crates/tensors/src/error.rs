@@ -1,0 +1,56 @@
+//! Errors of files of tensors.
+
+use std::path::{Path, PathBuf};
+
+use burn_adapters_files::FileError;
+use thiserror::Error;
+
+use crate::NotFinite;
+
+/// A file of tensors that cannot be read or written.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum TensorFileError {
+    /// The file cannot be opened, read or written.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// The file is cut short, damaged, or of another kind.
+    #[error("{}: {reason}", path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
+    /// A tensor whose elements are not floating point numbers.
+    #[error("{}: the tensor `{tensor}` holds {found}, expected floating point numbers (f32, f64, f16 or bf16)",
+        path.display())]
+    DataType {
+        /// The file.
+        path: PathBuf,
+        /// The tensor.
+        tensor: String,
+        /// The type of its elements.
+        found: String,
+    },
+    /// A tensor with elements that are NaN or infinite, or become so in the number format that was asked for.
+    #[error("{}: the tensor `{tensor}` cannot be used: {found}", path.display())]
+    NotFinite {
+        /// The file.
+        path: PathBuf,
+        /// The tensor.
+        tensor: String,
+        /// What was found.
+        found: NotFinite,
+    },
+}
+
+impl TensorFileError {
+    pub(crate) fn damaged(path: &Path, reason: impl std::fmt::Display) -> Self {
+        Self::Damaged { path: path.to_owned(), reason: reason.to_string() }
+    }
+
+    pub(crate) fn no_tensor(path: &Path, name: &str) -> Self {
+        Self::damaged(path, format!("it holds no tensor `{name}`"))
+    }
+}

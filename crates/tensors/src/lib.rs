@@ -1,0 +1,52 @@
+//! Named tensors in files: safetensors and PyTorch's `.bin`.
+//!
+//! [`TensorFile`] is the only reader of tensors in the workspace and [`write_safetensors`] the only writer. A file is
+//! read tensor by tensor, straight into the number format that is asked for; only its header is read when it is opened,
+//! and checked against the size of the file. A tensor with NaN or infinite elements is an error that names the tensor,
+//! in reading as in writing.
+//!
+//! ```
+//! use std::collections::BTreeMap;
+//!
+//! use burn_adapters_tensors::{RawTensor, TensorFile, encode_safetensors};
+//!
+//! let dir = tempfile::tempdir()?;
+//! let path = dir.path().join("weights.safetensors");
+//! let weight = RawTensor { shape: vec![2, 1], values: vec![1.5, -2.0] };
+//! std::fs::write(&path, encode_safetensors(&path, &BTreeMap::from([("weight".to_owned(), weight)]), &[])?)?;
+//!
+//! let file = TensorFile::open(&path, u64::MAX)?;
+//! assert_eq!(file.tensors().collect::<Vec<_>>(), [("weight", &[2, 1][..])]);
+//! assert_eq!(file.read::<f32>("weight")?, [1.5, -2.0]);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! [`Mismatch`] compares the tensors of a file with those that a module needs. [`parameters`] lists the parameters of any
+//! Burn module with their paths; [`visit_parameters`] and [`map_parameters`] pass the path to a visitor or mapper.
+
+mod element;
+mod error;
+mod file;
+mod finite;
+mod index;
+mod matching;
+mod parameters;
+mod pytorch;
+mod raw;
+mod safetensors;
+mod write;
+
+pub use self::element::{Element, FloatType};
+pub use self::error::TensorFileError;
+pub use self::file::TensorFile;
+pub use self::finite::{NotFinite, check_finite};
+pub use self::index::shards;
+pub use self::matching::{Mismatch, Reshaped, TensorShape};
+pub use self::parameters::{
+    ModulePath, Parameter, ParameterMapper, ParameterVisitor, fill, map_parameters, parameters, trained_parameters,
+    values, visit_parameters,
+};
+pub use self::pytorch::Pytorch;
+pub use self::raw::{RawTensor, Tensors, transposed};
+pub use self::safetensors::Safetensors;
+pub use self::write::{encode_safetensors, write_safetensors};
