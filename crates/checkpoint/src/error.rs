@@ -7,7 +7,6 @@ use burn_adapters_composition::{AdapterSetup, JsonError};
 use burn_adapters_config::ConfigError;
 use burn_adapters_core::Site;
 use burn_adapters_files::{FileError, FileErrorKind, FolderKind, Listed};
-use burn_adapters_fusion::FusionConfigError;
 use burn_adapters_heads::HeadError;
 use burn_adapters_model::BankError;
 use burn_adapters_reft::ReftError;
@@ -105,7 +104,7 @@ pub enum CheckpointError {
         /// The file.
         path: PathBuf,
         /// What is wrong.
-        source: Box<FusionConfigError>,
+        source: Box<ConfigError>,
     },
     /// A fusion of adapters that are not there.
     #[error(

@@ -2,9 +2,9 @@
 
 use std::error::Error;
 use std::io;
-use std::ops::Range;
 use std::path::Path;
 
+use burn_adapters_diagnostics::{Explain, Snippet, TextError};
 use burn_adapters_files::FileError;
 
 /// Who has to act.
@@ -18,19 +18,6 @@ pub(crate) enum Kind {
     Interrupted(u8),
     /// The reader of standard output has seen enough (`burn-adapters methods | head -1`): exit code 0.
     Closed,
-}
-
-/// A place in a text, to be pointed at.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Snippet {
-    /// Where the text comes from; none for an argument.
-    pub(crate) origin: Option<String>,
-    /// The whole text.
-    pub(crate) source: String,
-    /// Bytes of the text.
-    pub(crate) span: Range<usize>,
-    /// What to write beside the carets.
-    pub(crate) label: String,
 }
 
 /// One thing that is wrong.
@@ -105,6 +92,20 @@ impl CliError {
     pub(crate) fn file(error: FileError) -> Self {
         let path = error.path.clone();
         Self::io("read", &path, &error.into_io())
+    }
+
+    /// Everything that is wrong with a text, each at its place. `origin` is the file that it comes from; `None` for an
+    /// argument.
+    pub(crate) fn text<K: Explain>(error: &TextError<K>, origin: Option<&str>) -> Self {
+        let (mut problems, mut help): (_, Vec<String>) = (Vec::new(), Vec::new());
+        for problem in error.problems() {
+            let mut snippet = Snippet::new(error.text(), problem.span.clone(), problem.label());
+            snippet.origin = origin.map(str::to_owned);
+            problems.push(Problem { message: problem.message(), snippet: Some(snippet) });
+            help.extend(problem.help().filter(|text| !help.contains(text)));
+        }
+        let help = (!help.is_empty()).then(|| help.join("\n"));
+        Self { kind: Kind::Mistake, problems, help }
     }
 
     /// Adds what to do.

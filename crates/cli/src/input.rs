@@ -2,16 +2,16 @@
 
 use std::path::Path;
 
-use burn_adapters_composition::{Composition, CompositionError};
-use burn_adapters_config::{AdapterConfig, ConfigError};
+use burn_adapters_composition::Composition;
+use burn_adapters_config::AdapterConfig;
 use burn_adapters_files::{FolderKind, MAX_CONFIG, parse_json, read_text};
 
-use crate::error::{CliError, CliResult, Kind, Problem, Snippet};
+use crate::error::{CliError, CliResult};
 
 /// A configuration from a string, or from a JSON file.
 pub(crate) fn adapter_config(text: &str) -> CliResult<AdapterConfig> {
     if !names_a_file(text) {
-        return text.parse().map_err(|error| config_error(&error, None));
+        return text.parse().map_err(|error| CliError::text(&error, None));
     }
     let path = Path::new(text);
     let path = if path.is_dir() { path.join("adapter_config.json") } else { path.to_owned() };
@@ -23,7 +23,7 @@ pub(crate) fn adapter_config(text: &str) -> CliResult<AdapterConfig> {
              lists what there is",
         ));
     }
-    AdapterConfig::from_json_str(&json).map_err(|error| config_error(&error, Some(&path.display().to_string())))
+    AdapterConfig::from_json_str(&json).map_err(|error| CliError::text(&error, Some(&path.display().to_string())))
 }
 
 /// A configuration string may hold a slash within quotes only, where no path has its first bracket.
@@ -32,50 +32,9 @@ fn names_a_file(text: &str) -> bool {
     head.ends_with(".json") || text.ends_with(".json") || head.contains(['/', '\\'])
 }
 
-/// Points at each place of a configuration that is wrong.
-pub(crate) fn config_error(error: &ConfigError, origin: Option<&str>) -> CliError {
-    let problem = |problem: &burn_adapters_config::Problem| Problem {
-        message: problem.message(),
-        snippet: Some(Snippet {
-            origin: origin.map(str::to_owned),
-            source: error.text().to_owned(),
-            span: problem.span.clone(),
-            label: problem.label(),
-        }),
-    };
-    let help = error.problems().iter().filter_map(burn_adapters_config::Problem::help);
-    CliError { kind: Kind::Mistake, problems: error.problems().iter().map(problem).collect(), help: joined(help) }
-}
-
 /// A composition such as `Stack(a, Fuse(b, c))`.
 pub(crate) fn composition(text: &str) -> CliResult<Composition> {
-    Composition::parse(text).map_err(|error| composition_error(&error))
-}
-
-/// Points at each place of a composition that is wrong.
-pub(crate) fn composition_error(error: &CompositionError) -> CliError {
-    let problem = |problem: &burn_adapters_composition::Problem| Problem {
-        message: problem.message(),
-        snippet: Some(Snippet {
-            origin: None,
-            source: error.text().to_owned(),
-            span: problem.span.clone(),
-            label: problem.label(),
-        }),
-    };
-    let help = error.problems().iter().filter_map(burn_adapters_composition::Problem::help);
-    CliError { kind: Kind::Mistake, problems: error.problems().iter().map(problem).collect(), help: joined(help) }
-}
-
-/// Each help once, a line each.
-fn joined(texts: impl Iterator<Item = String>) -> Option<String> {
-    let mut help: Vec<String> = Vec::new();
-    for text in texts {
-        if !help.contains(&text) {
-            help.push(text);
-        }
-    }
-    (!help.is_empty()).then(|| help.join("\n"))
+    Composition::parse(text).map_err(|error| CliError::text(&error, None))
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@
 //! ```
 //!
 //! Numbers are words, and are told from names by where they stand. Every choice is made on the next word and the
-//! character after it, so reading takes time linear in the text. After an error, reading goes on at the next `,` or `)`
+//! character after it, so reading takes time linear in the text. After an error, reading continues at the next `,` or `)`
 //! outside brackets and quotes.
 
 mod argument;
@@ -21,6 +21,8 @@ mod block;
 mod token;
 
 use std::str::FromStr;
+
+use burn_adapters_diagnostics::Cursor;
 
 use crate::check::{findings, located};
 use crate::display::{in_name, is_keyword};
@@ -30,7 +32,6 @@ use crate::problem::ProblemKind;
 use crate::spans::Spans;
 use crate::{Block, Composition};
 use argument::Value;
-use token::Tokens;
 
 /// Reading stops after this many problems: nobody reads more, and each costs time.
 pub(crate) const MOST_PROBLEMS: usize = 20;
@@ -82,7 +83,7 @@ impl Composition {
 
 /// Reads one text, and gathers what is wrong with it.
 pub(crate) struct Parser<'a> {
-    pub(crate) tokens: Tokens<'a>,
+    pub(crate) cursor: Cursor<'a>,
     problems: Vec<Problem>,
     /// The adapters and blocks so far.
     parts: usize,
@@ -90,7 +91,7 @@ pub(crate) struct Parser<'a> {
 
 impl<'a> Parser<'a> {
     pub(crate) fn new(text: &'a str) -> Self {
-        Self { tokens: Tokens::new(text), problems: Vec::new(), parts: 0 }
+        Self { cursor: Cursor::new(text, in_name), problems: Vec::new(), parts: 0 }
     }
 
     fn report(&mut self, span: std::ops::Range<usize>, kind: ProblemKind) {
@@ -105,7 +106,7 @@ impl<'a> Parser<'a> {
 
     /// Reports that something else should stand at the next character.
     fn expected(&mut self, expected: &'static str) {
-        let (span, found) = self.tokens.found();
+        let (span, found) = self.cursor.found();
         self.report(span, ProblemKind::Expected { expected, found });
     }
 
@@ -118,21 +119,21 @@ impl<'a> Parser<'a> {
 
     /// What `read` reads, which must be all of the text.
     pub(crate) fn whole<T>(&mut self, read: impl FnOnce(&mut Self) -> Option<T>) -> Option<T> {
-        self.tokens.skip_space();
-        if self.tokens.rest().is_empty() {
-            self.report(0..self.tokens.at(), ProblemKind::Empty);
+        self.cursor.skip_space();
+        if self.cursor.is_at_end() {
+            self.report(0..self.cursor.at(), ProblemKind::Empty);
             return None;
         }
-        let bytes = self.tokens.text().len();
+        let bytes = self.cursor.text().len();
         if bytes > MOST_BYTES {
             self.report(0..0, ProblemKind::TooLong { bytes, limit: MOST_BYTES });
             return None;
         }
         let whole = read(self);
-        self.tokens.skip_space();
-        if whole.is_some() && !self.tokens.rest().is_empty() && !self.full() {
-            let (span, found) = self.tokens.found();
-            let end = span.start + self.tokens.rest().trim_end().len();
+        self.cursor.skip_space();
+        if whole.is_some() && !self.cursor.is_at_end() && !self.full() {
+            let (span, found) = self.cursor.found();
+            let end = span.start + self.cursor.rest().trim_end().len();
             self.report(span.start..end, ProblemKind::TrailingText { found });
         }
         whole
@@ -144,7 +145,7 @@ impl<'a> Parser<'a> {
             Some(read) if self.problems.is_empty() => Ok(read),
             _ => {
                 // A text that is too long is not repeated.
-                let text = self.tokens.text();
+                let text = self.cursor.text();
                 Err(CompositionError::new(&text[..text.floor_char_boundary(MOST_BYTES)], self.problems))
             }
         }
@@ -152,8 +153,8 @@ impl<'a> Parser<'a> {
 
     /// A name, or a block. `None` if there is none, which has been reported.
     pub(crate) fn composition(&mut self, depth: usize) -> Option<Located> {
-        self.tokens.skip_space();
-        let start = self.tokens.at();
+        self.cursor.skip_space();
+        let start = self.cursor.at();
         if self.parts == MOST_PARTS {
             // Reading ends with the next part: this is the only report of it.
             self.report(start..start, ProblemKind::TooMany { limit: MOST_PARTS });
@@ -162,21 +163,21 @@ impl<'a> Parser<'a> {
         if self.full() {
             return None;
         }
-        match self.tokens.next() {
+        match self.cursor.peek() {
             Some('\'' | '"') => {
                 let name = self.string()?;
                 Some(self.adapter(name, start))
             }
             Some(c) if in_name(c) => {
-                let word = self.tokens.word();
-                let head = start..self.tokens.at();
-                if self.tokens.next_after_space() == Some('(') {
-                    self.tokens.skip_space();
+                let word = self.cursor.word();
+                let head = start..self.cursor.at();
+                if self.cursor.peek_after_space() == Some('(') {
+                    self.cursor.skip_space();
                     return self.block(word, head, depth);
                 }
-                if Block::of_name(word).is_some() && self.tokens.next_after_space() == Some('[') {
+                if Block::of_name(word).is_some() && self.cursor.peek_after_space() == Some('[') {
                     // As the reference prints it.
-                    self.tokens.skip_space();
+                    self.cursor.skip_space();
                     self.expected("`(`");
                     return None;
                 }
@@ -194,7 +195,7 @@ impl<'a> Parser<'a> {
     }
 
     fn adapter(&self, name: String, start: usize) -> Located {
-        let span = start..self.tokens.at();
+        let span = start..self.cursor.at();
         (Composition::Adapter(name), Spans { whole: span.clone(), head: span, ..Spans::default() })
     }
 }

@@ -3,7 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
-use serde::de::{DeserializeSeed, Error as _};
+use burn_adapters_diagnostics::deserialize_unique;
+use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Value, json};
 
@@ -15,7 +16,6 @@ use crate::json::{At, JsonError, read};
 use crate::limits::{MOST_PARTS, check_value};
 use crate::problem::ProblemKind;
 use crate::spans::Part;
-use crate::unique::Unique;
 use crate::{Block, Composition, Route};
 
 /// The heads that a model uses.
@@ -268,6 +268,6 @@ impl Serialize for HeadSetup {
 
 impl<'de> Deserialize<'de> for HeadSetup {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Self::from_json_value(&Unique.deserialize(deserializer)?).map_err(D::Error::custom)
+        Self::from_json_value(&deserialize_unique(deserializer)?).map_err(D::Error::custom)
     }
 }

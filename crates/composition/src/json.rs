@@ -6,15 +6,14 @@
 //! are written here as further `kwargs`, which it understands when it reads. `Route`, which it does not know, has its
 //! rows as `kwargs`: names, or null.
 
-use serde::de::{DeserializeSeed, Error as _};
+use burn_adapters_diagnostics::{deserialize_unique, nearest, parse_json};
+use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Map, Value, json};
 use thiserror::Error;
 
 use crate::grammar::DEPTH_LIMIT;
 use crate::limits::check_value;
-use crate::nearest::nearest;
-use crate::unique::Unique;
 use crate::{Block, Composition, Route, Sizes};
 
 /// Why a JSON text or value is not a composition, or not a setup.
@@ -106,9 +105,11 @@ fn describe(value: &Value) -> String {
 }
 
 pub(crate) fn parse(text: &str) -> Result<Value, JsonError> {
-    let mut reader = serde_json::Deserializer::from_str(text);
-    let value = Unique.deserialize(&mut reader).and_then(|value| reader.end().map(|()| value));
-    value.map_err(|error| JsonError::NotJson { reason: error.to_string(), line: error.line(), column: error.column() })
+    parse_json(text).map_err(|error| JsonError::NotJson {
+        reason: error.message,
+        line: error.line,
+        column: error.column,
+    })
 }
 
 fn single(name: &str) -> Value {
@@ -214,8 +215,7 @@ pub(crate) fn read(value: &Value, at: &At<'_>, depth: usize) -> Result<Compositi
         };
     }
     let Some(block) = Block::of_name(name) else {
-        let near = nearest(name, Block::ALL.map(Block::name)).and_then(Block::of_name).map(Block::name);
-        let near = near.filter(|_| name != "MultiTask");
+        let near = nearest(name, Block::ALL.map(Block::name)).filter(|_| name != "MultiTask");
         let name = name.chars().take(40).collect();
         return Err(JsonError::UnknownBlock { at: at.text(), name, nearest: near });
     };
@@ -328,6 +328,6 @@ impl Serialize for Composition {
 
 impl<'de> Deserialize<'de> for Composition {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Self::from_json_value(&Unique.deserialize(deserializer)?).map_err(D::Error::custom)
+        Self::from_json_value(&deserialize_unique(deserializer)?).map_err(D::Error::custom)
     }
 }

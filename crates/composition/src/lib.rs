@@ -94,13 +94,11 @@ mod grammar;
 mod heads;
 mod json;
 mod limits;
-mod nearest;
 mod problem;
 mod route;
 mod setup;
 mod sizes;
 mod spans;
-mod unique;
 
 pub use block::Block;
 pub use composition::Composition;

@@ -1,5 +1,6 @@
 //! The kinds of problems, and their words.
 
+use burn_adapters_diagnostics::{Explain, closing, counted};
 use thiserror::Error;
 
 use crate::Block;
@@ -65,7 +66,7 @@ pub enum ProblemKind {
     #[error("the name of {what} is empty")]
     EmptyName { what: &'static str },
     /// A list that should have an item for each child.
-    #[error("`{argument}` has {found}, but `{block}` has {children}", found = count(*.found, "item"), children = count(*.children, "child"))]
+    #[error("`{argument}` has {found}, but `{block}` has {children}", found = items(*.found), children = counted(*.children, "child", "children"))]
     Length { block: Block, argument: &'static str, found: usize, children: usize },
     /// A part of no tokens or no rows.
     #[error("`{argument}` has a 0, but each part needs at least 1")]
@@ -87,7 +88,7 @@ pub enum ProblemKind {
     #[error("`{argument}` sums to {sum}, but {whole} {actual}")]
     Sum { argument: &'static str, sum: u128, whole: &'static str, actual: usize },
     /// A route for a batch of another size.
-    #[error("`Route` has {rows}, but the batch has {batch}", rows = count(*.rows, "row"))]
+    #[error("`Route` has {rows}, but the batch has {batch}", rows = counted_rows(*.rows))]
     Rows { rows: usize, batch: usize },
     /// An open route that got no rows.
     #[error("`Route` has no rows")]
@@ -101,25 +102,24 @@ pub enum ProblemKind {
     HeadExpected { block: Block },
 }
 
-fn count(number: usize, what: &str) -> String {
-    match (number, what) {
-        (1, _) => format!("1 {what}"),
-        (_, "child") => format!("{number} children"),
-        _ => format!("{number} {what}s"),
-    }
-}
-
 fn branches(number: usize) -> String {
-    if number == 1 { "1 branch".into() } else { format!("{number} branches") }
+    counted(number, "branch", "branches")
 }
 
-impl ProblemKind {
-    /// What to write under the caret.
-    pub(crate) fn label(&self) -> String {
+fn items(number: usize) -> String {
+    counted(number, "item", "items")
+}
+
+fn counted_rows(number: usize) -> String {
+    counted(number, "row", "rows")
+}
+
+impl Explain for ProblemKind {
+    fn label(&self) -> String {
         match self {
             Self::Empty => "expected an adapter's name, or a block such as `Stack(a, b)`".into(),
             Self::Expected { expected, .. } | Self::WrongType { expected, .. } => format!("expected {expected}"),
-            Self::Unclosed { opener } => format!("`{}` is missing", closer(*opener)),
+            Self::Unclosed { opener } => format!("`{}` is missing", closing(opener.encode_utf8(&mut [0; 4]))),
             Self::TrailingText { .. } => "to use several adapters, write a block such as `Stack(a, b)`".into(),
             Self::TooLong { limit, .. } => format!("expected at most {limit} bytes"),
             Self::TooMany { .. } => "too many".into(),
@@ -145,22 +145,21 @@ impl ProblemKind {
             Self::Nesting { parent, .. } => format!("expected an adapter{}", alternatives(parent.allowed())),
             Self::TooManyLevels { .. } => "too deep".into(),
             Self::EmptyName { .. } => "give it a name".into(),
-            Self::Length { children, .. } => format!("expected {}", count(*children, "item")),
+            Self::Length { children, .. } => format!("expected {}", items(*children)),
             Self::ZeroSize { .. } => "must be 1 or greater".into(),
             Self::NotFinite { .. } => "must be finite".into(),
             Self::ZeroSum { .. } => "add `normalize_weights=False` to use them as they are".into(),
             Self::ParallelMismatch { before, .. } => format!("expected {}", branches(*before)),
             Self::BatchSplitBeforeParallel => "put it after the `Parallel`, or into its branches".into(),
             Self::Sum { actual, .. } => format!("must sum to {actual}"),
-            Self::Rows { batch, .. } => format!("expected {}", count(*batch, "row")),
+            Self::Rows { batch, .. } => format!("expected {}", counted_rows(*batch)),
             Self::RowsNotGiven => "give the rows with the call, or as in `Route([a, none])`".into(),
             Self::NotHeads { .. } => "expected a head's name, `[a, b]`, `BatchSplit` or `Route`".into(),
             Self::HeadExpected { .. } => "expected the name of a head".into(),
         }
     }
 
-    /// Whether the label says what the message does not: what was meant, or what to do.
-    pub(crate) fn label_says_more(&self) -> bool {
+    fn label_says_more(&self) -> bool {
         !matches!(
             self,
             Self::Expected { .. }
@@ -181,8 +180,7 @@ impl ProblemKind {
         )
     }
 
-    /// What to do about it, where the label does not say it all.
-    pub(crate) fn help(&self) -> Option<String> {
+    fn help(&self) -> Option<String> {
         let help = match self {
             Self::UnknownBlock { name, .. } if name == "MultiTask" => {
                 "`Route` sends each row of the batch through the adapter that it names".into()
@@ -217,14 +215,6 @@ impl ProblemKind {
             _ => return None,
         };
         Some(help)
-    }
-}
-
-fn closer(opener: char) -> char {
-    match opener {
-        '[' => ']',
-        '(' => ')',
-        quote => quote,
     }
 }
 

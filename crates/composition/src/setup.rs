@@ -1,12 +1,12 @@
 //! A whole setup, as `adapter_setup.json` holds it.
 
-use serde::de::{DeserializeSeed, Error as _};
+use burn_adapters_diagnostics::deserialize_unique;
+use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Value, json};
 
 use crate::json::{At, JsonError, parse, read};
 use crate::limits::check_value;
-use crate::unique::Unique;
 use crate::{Composition, HeadSetup};
 
 /// How the adapters and heads of a saved folder are used: the file `adapter_setup.json` of the reference.
@@ -107,6 +107,6 @@ impl Serialize for AdapterSetup {
 
 impl<'de> Deserialize<'de> for AdapterSetup {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Self::from_json_value(&Unique.deserialize(deserializer)?).map_err(D::Error::custom)
+        Self::from_json_value(&deserialize_unique(deserializer)?).map_err(D::Error::custom)
     }
 }

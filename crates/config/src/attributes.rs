@@ -42,6 +42,8 @@ macro_rules! attributes {
     };
 }
 
+pub(crate) use attributes;
+
 attributes!(BottleneckConfig {
     "mh_adapter" = mh_adapter: Flag,
     "output_adapter" = output_adapter: Flag,

@@ -53,7 +53,7 @@ impl Findings {
         let Some(name) = dtype.as_ref().filter(|name| !crate::DTYPES.contains(&name.as_str())) else {
             return;
         };
-        let value = format!("'{}'", crate::literal::shortened(name));
+        let value = format!("'{}'", burn_adapters_diagnostics::shortened(name));
         let allowed = crate::DTYPES.to_vec();
         self.0.push(("dtype", ProblemKind::UnknownValue { key: "dtype".into(), value, allowed, nearest: None }));
     }

@@ -5,13 +5,13 @@ use std::collections::{BTreeMap, HashSet};
 use serde_json::{Number, Value};
 
 use crate::error::Problem;
-use crate::literal::{Literal, Node, shortened};
-use crate::nearest::nearest;
+use crate::literal::{Literal, Node};
 use crate::problem::ProblemKind;
 use crate::{
     Activation, BottleneckInit, CompositionMode, HypercomplexInit, InvertibleKind, LoraInit, PhmRuleInit,
     PromptCombine, PromptInit, ReductionFactor, ReftLayers, ResidualBeforeLn, Scaling, TaskMatrix,
 };
+use burn_adapters_diagnostics::{nearest, shortened};
 
 /// Where values are read to: the key they belong to, and what was wrong so far.
 pub(crate) struct Context<'a> {

@@ -51,7 +51,7 @@ fn union_differences(base: &AdapterConfig, methods: &[MethodConfig]) -> Option<V
 }
 
 /// The shortest; of equally short ones that with the fewest attributes, then the first.
-fn shortest(candidates: impl Iterator<Item = (&'static str, Vec<(&'static str, Value)>)>) -> Option<String> {
+pub(crate) fn shortest(candidates: impl Iterator<Item = (&'static str, Vec<(&'static str, Value)>)>) -> Option<String> {
     let strings = candidates.map(|(name, attributes)| (string(name, &attributes), attributes.len()));
     strings.min_by_key(|(string, attributes)| (string.chars().count(), *attributes)).map(|(string, _)| string)
 }

@@ -11,20 +11,19 @@
 //! both quotes, triple quotes, escapes, `1_000`, `0x10`, `1e-3`, trailing commas. JSON's `true`, `false` and `null` are
 //! taken too, which makes JSON a subset of `value`.
 //!
-//! Every choice is made on the next character, so reading takes time linear in the text. After an error, reading goes
-//! on at the next `,` or `|` outside brackets and quotes.
+//! Every choice is made on the next character, so reading takes time linear in the text. After an error, reading
+//! continues at the next `,` or `|` outside brackets and quotes.
 
 mod value;
 
 use std::ops::Range;
 
-use nom::bytes::complete::take_while;
-use nom::character::complete::multispace0;
+use burn_adapters_diagnostics::Cursor;
 
 use crate::error::Problem;
 use crate::literal::{Entry, Node};
 use crate::problem::ProblemKind;
-use value::{Failure, Reader, found};
+use value::{entry, expected};
 
 /// Reading stops after this many problems: nobody reads more, and each costs time.
 pub(crate) const MOST_PROBLEMS: usize = 20;
@@ -49,30 +48,27 @@ pub(crate) struct Member {
 
 /// Reads a configuration string. Members with a syntax error come without the entries that could not be read.
 pub(crate) fn members(text: &str) -> (Vec<Member>, Vec<Problem>) {
-    let mut parser = Parser { reader: Reader::new(text), rest: text, problems: Vec::new() };
+    let mut parser = Parser { cursor: Cursor::new(text, in_word), problems: Vec::new() };
     let members = parser.members();
     (members, parser.problems)
 }
 
 /// Reads one value, such as a JSON text, that fills the whole text.
 pub(crate) fn value(text: &str) -> Result<Node, Problem> {
-    let reader = Reader::new(text);
-    let problem = |failure: nom::Err<Failure>| match failure {
-        nom::Err::Error(failure) | nom::Err::Failure(failure) => failure.problem,
-        nom::Err::Incomplete(_) => Problem::new(text.len()..text.len(), ProblemKind::Empty),
-    };
-    let (rest, node) = reader.value(skip_space(text), 0).map_err(problem)?;
-    let rest = skip_space(rest);
-    if rest.is_empty() {
+    let mut cursor = Cursor::new(text, in_word);
+    cursor.skip_space();
+    let node = value::value(&mut cursor, 0)?;
+    cursor.skip_space();
+    if cursor.is_at_end() {
         return Ok(node);
     }
-    let at = reader.at(rest);
-    Err(Problem::new(at..text.len(), ProblemKind::TrailingText { found: found(rest) }))
+    let (span, found) = cursor.found();
+    Err(Problem::new(span.start..text.len(), ProblemKind::TrailingText { found }))
 }
 
-fn skip_space(text: &str) -> &str {
-    let skipped: nom::IResult<&str, &str> = multispace0(text);
-    skipped.map_or(text, |(rest, _)| rest)
+/// A character of a bare word.
+fn in_word(c: char) -> bool {
+    c.is_alphanumeric() || c == '_'
 }
 
 /// A character that can stand in a method's name.
@@ -81,20 +77,11 @@ fn in_name(c: char) -> bool {
 }
 
 struct Parser<'a> {
-    reader: Reader,
-    rest: &'a str,
+    cursor: Cursor<'a>,
     problems: Vec<Problem>,
 }
 
-impl<'a> Parser<'a> {
-    fn at(&self) -> usize {
-        self.reader.at(self.rest)
-    }
-
-    fn skip_space(&mut self) {
-        self.rest = skip_space(self.rest);
-    }
-
+impl Parser<'_> {
     fn report(&mut self, span: Range<usize>, kind: ProblemKind) {
         self.problems.push(Problem::new(span, kind));
     }
@@ -105,124 +92,87 @@ impl<'a> Parser<'a> {
 
     fn members(&mut self) -> Vec<Member> {
         let mut members = Vec::new();
-        self.skip_space();
-        if self.rest.is_empty() {
-            let end = self.at();
-            self.report(0..end, ProblemKind::Empty);
+        self.cursor.skip_space();
+        if self.cursor.is_at_end() {
+            self.report(0..self.cursor.at(), ProblemKind::Empty);
             return members;
         }
         while !self.full() {
             if members.len() == MOST_METHODS {
-                let at = self.at();
+                let at = self.cursor.at();
                 self.report(at..at, ProblemKind::TooManyMethods { limit: MOST_METHODS });
                 break;
             }
             members.extend(self.member());
-            self.skip_space();
-            if !self.rest.is_empty() && !self.rest.starts_with('|') && !self.full() {
-                let (start, from) = (self.at(), self.rest);
-                self.rest = skip_until(self.rest, &['|']);
-                let end = start + from[..from.len() - self.rest.len()].trim_end().len();
+            self.cursor.skip_space();
+            if !matches!(self.cursor.peek(), None | Some('|')) && !self.full() {
                 // One report is enough for a member that is already known to be broken there.
-                self.report(start..end, ProblemKind::TrailingText { found: found(from) });
+                let (span, found) = self.cursor.found();
+                let from = self.cursor.rest();
+                self.cursor.skip_until(&['|']);
+                let end = span.start + from[..from.len() - self.cursor.rest().len()].trim_end().len();
+                self.report(span.start..end, ProblemKind::TrailingText { found });
             }
-            match self.rest.strip_prefix('|') {
-                Some(rest) => self.rest = rest,
-                None => break,
+            if !self.cursor.take('|') {
+                break;
             }
         }
         members
     }
 
     fn member(&mut self) -> Option<Member> {
-        self.skip_space();
-        let start = self.at();
-        let taken: nom::IResult<&str, &str> = take_while(in_name)(self.rest);
-        let (rest, name) = taken.unwrap_or((self.rest, ""));
+        self.cursor.skip_space();
+        let start = self.cursor.at();
+        let name = self.cursor.take_while(in_name);
         if name.is_empty() {
-            let end = start + self.rest.chars().next().map_or(0, char::len_utf8);
-            let kind = ProblemKind::Expected { expected: "the name of a method", found: found(self.rest) };
-            self.report(start..end, kind);
-            self.rest = skip_until(self.rest, &['|']);
+            self.problems.push(expected(&self.cursor, "the name of a method"));
+            self.cursor.skip_until(&['|']);
             return None;
         }
-        self.rest = rest;
-        let name_span = start..self.at();
+        let name_span = start..self.cursor.at();
         let mut end = name_span.end;
-        self.skip_space();
+        self.cursor.skip_space();
         let mut entries = Vec::new();
-        if self.rest.starts_with('[') {
+        if self.cursor.peek() == Some('[') {
             entries = self.entries();
-            end = self.at();
+            end = self.cursor.at();
         }
         Some(Member { span: start..end, name: name.to_owned(), name_span, entries })
     }
 
     /// What stands in the brackets, from the opening one to the closing one.
     fn entries(&mut self) -> Vec<Entry> {
-        let open = self.at();
+        let open = self.cursor.at();
         let before = self.problems.len();
-        self.rest = &self.rest[1..];
+        self.cursor.take('[');
         let mut entries = Vec::new();
         loop {
-            self.skip_space();
-            if let Some(rest) = self.rest.strip_prefix(']') {
-                self.rest = rest;
+            self.cursor.skip_space();
+            if self.cursor.take(']') {
                 return entries;
             }
-            if self.rest.is_empty() || self.rest.starts_with('|') || self.full() {
+            if matches!(self.cursor.peek(), None | Some('|')) || self.full() {
                 if self.problems.len() == before {
                     self.report(open..open + 1, ProblemKind::Unclosed { opener: "[".into() });
                 }
                 return entries;
             }
-            let start = self.rest;
-            match self.reader.entry(start, 0) {
-                Ok((rest, entry)) => {
-                    self.rest = rest;
-                    entries.push(entry);
+            let start = self.cursor;
+            match entry(&mut self.cursor, 0) {
+                Ok(entry) => entries.push(entry),
+                Err(problem) => {
+                    let unclosed = matches!(problem.kind, ProblemKind::Unclosed { .. });
+                    self.problems.push(problem);
+                    self.cursor = start;
+                    self.cursor.skip_until(if unclosed { &[] } else { &[',', ']'] });
                 }
-                Err(nom::Err::Error(failure) | nom::Err::Failure(failure)) => {
-                    let unclosed = matches!(failure.problem.kind, ProblemKind::Unclosed { .. });
-                    self.problems.push(failure.problem);
-                    self.rest = if unclosed { "" } else { skip_until(start, &[',', ']']) };
-                }
-                Err(nom::Err::Incomplete(_)) => self.rest = "",
             }
-            self.skip_space();
-            if let Some(rest) = self.rest.strip_prefix(',') {
-                self.rest = rest;
-            } else if !self.rest.is_empty() && !self.rest.starts_with([']', '|']) {
-                let at = self.at();
-                let width = self.rest.chars().next().map_or(0, char::len_utf8);
-                let kind = ProblemKind::Expected { expected: "`,` or `]`", found: found(self.rest) };
-                self.report(at..at + width, kind);
-                self.rest = skip_until(self.rest, &[',', ']']);
-                self.rest = self.rest.strip_prefix(',').unwrap_or(self.rest);
+            self.cursor.skip_space();
+            if !self.cursor.take(',') && !matches!(self.cursor.peek(), None | Some(']' | '|')) {
+                self.problems.push(expected(&self.cursor, "`,` or `]`"));
+                self.cursor.skip_until(&[',', ']']);
+                self.cursor.take(',');
             }
         }
     }
-}
-
-/// The rest from the next of these characters that stands outside brackets and quotes, or nothing.
-fn skip_until<'a>(text: &'a str, stops: &[char]) -> &'a str {
-    let mut depth = 0usize;
-    let mut quote = None;
-    let mut escaped = false;
-    for (index, c) in text.char_indices() {
-        match quote {
-            Some(_) if escaped => escaped = false,
-            Some(_) if c == '\\' => escaped = true,
-            Some(open) if c == open => quote = None,
-            Some(_) => {}
-            None if depth == 0 && stops.contains(&c) => return &text[index..],
-            None => match c {
-                '\'' | '"' => quote = Some(c),
-                '[' | '(' | '{' => depth += 1,
-                ']' | ')' | '}' => depth = depth.saturating_sub(1),
-                _ => {}
-            },
-        }
-    }
-    ""
 }

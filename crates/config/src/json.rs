@@ -11,17 +11,16 @@
 use std::collections::HashSet;
 use std::ops::Range;
 
-use serde::de::{DeserializeSeed, Error as _, IgnoredAny};
+use burn_adapters_diagnostics::{deserialize_unique, nearest, shortened};
+use serde::de::{Error as _, IgnoredAny};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Value, json};
 
 use crate::error::Problem;
 use crate::grammar::{self, MOST_METHODS};
-use crate::literal::{Entry, Literal, Node, shortened};
-use crate::nearest::nearest;
+use crate::literal::{Entry, Literal, Node};
 use crate::problem::ProblemKind;
 use crate::read::{Placed, Reading, check_length};
-use crate::unique::Unique;
 use crate::{
     Activation, AdapterConfig, BottleneckConfig, ConfigError, LoraConfig, MethodConfig, PrefixTuningConfig,
     PromptTuningConfig, ReftConfig,
@@ -62,16 +61,7 @@ impl AdapterConfig {
     ///
     /// Everything that is wrong, with spans into this text.
     pub fn from_json_str(text: &str) -> Result<Self, ConfigError> {
-        check_length(text)?;
-        if let Err(error) = serde_json::from_str::<IgnoredAny>(text) {
-            return Err(ConfigError::new(text, vec![not_json(text, &error)]));
-        }
-        let node = grammar::value(text).map_err(|problem| ConfigError::new(text, vec![problem]))?;
-        let mut reading = Reading::default();
-        reading.unique_keys(&node);
-        if !reading.problems.is_empty() {
-            return reading.finish(text, Vec::new());
-        }
+        let (node, mut reading) = parse_document(text)?;
         let placed = reading.json(&node, text);
         reading.finish(text, placed)
     }
@@ -100,13 +90,25 @@ impl AdapterConfig {
     }
 }
 
+/// A JSON text as a value with places in it, if it is one, and no object holds a key twice.
+pub(crate) fn parse_document(text: &str) -> Result<(Node, Reading), ConfigError> {
+    check_length(text)?;
+    if let Err(error) = serde_json::from_str::<IgnoredAny>(text) {
+        return Err(ConfigError::new(text, vec![not_json(text, &error)]));
+    }
+    let node = grammar::value(text).map_err(|problem| ConfigError::new(text, vec![problem]))?;
+    let mut reading = Reading::default();
+    reading.unique_keys(&node);
+    if reading.problems.is_empty() { Ok((node, reading)) } else { Err(ConfigError::new(text, reading.problems)) }
+}
+
 fn not_json(text: &str, error: &serde_json::Error) -> Problem {
     let before = text.split_inclusive('\n').take(error.line().saturating_sub(1)).map(str::len).sum::<usize>();
     let at = (before + error.column().saturating_sub(1)).min(text.len());
     Problem::new(at..(at + 1).min(text.len()), ProblemKind::InvalidJson { reason: error.to_string() })
 }
 
-fn get<'a>(entries: &'a [Entry], key: &str) -> Option<&'a Entry> {
+pub(crate) fn get<'a>(entries: &'a [Entry], key: &str) -> Option<&'a Entry> {
     entries.iter().find(|entry| entry.key == key)
 }
 
@@ -327,7 +329,7 @@ impl Reading {
 }
 
 /// The opening brace: what is missing in a map, or wrong with all of it, is shown there.
-fn opening(node: &Node) -> Range<usize> {
+pub(crate) fn opening(node: &Node) -> Range<usize> {
     node.span.start..node.span.start + 1
 }
 
@@ -368,7 +370,7 @@ impl Serialize for AdapterConfig {
 
 impl<'de> Deserialize<'de> for AdapterConfig {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let value = Unique.deserialize(deserializer)?;
+        let value = deserialize_unique(deserializer)?;
         Self::from_json_value(&value).map_err(D::Error::custom)
     }
 }

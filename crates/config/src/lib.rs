@@ -64,19 +64,18 @@ mod clash;
 mod codec;
 mod display;
 mod error;
+mod fusion;
 mod grammar;
 mod json;
 mod literal;
 mod lora;
 mod macros;
-mod nearest;
 mod prefix;
 mod problem;
 mod read;
 mod reft;
 mod registry;
 mod union;
-mod unique;
 
 pub use activation::Activation;
 pub use bottleneck::{
@@ -84,6 +83,7 @@ pub use bottleneck::{
     Scaling,
 };
 pub use error::{ConfigError, Problem};
+pub use fusion::FusionConfig;
 pub use lora::{CompositionMode, LoraConfig, LoraInit, MtlLora, TaskMatrix};
 pub use prefix::{PrefixTuningConfig, PromptCombine, PromptInit, PromptTuningConfig};
 pub use problem::ProblemKind;

@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use burn_adapters_diagnostics::shortened;
 use serde_json::Value;
 
 /// A value and where it stands.
@@ -45,20 +46,6 @@ impl Literal {
             Self::Map(_) => "a map".into(),
         }
     }
-}
-
-/// At most the first 40 characters of a text, on one line.
-pub(crate) fn shortened(text: &str) -> String {
-    const MOST: usize = 40;
-    let mut short: String = text
-        .chars()
-        .take(MOST)
-        .flat_map(|c| if c.is_control() { ' ' } else { c }.to_string().chars().collect::<Vec<_>>())
-        .collect();
-    if text.chars().nth(MOST).is_some() {
-        short.push('…');
-    }
-    short
 }
 
 /// Writes a value as the configuration string has it: Python's literals, in as few characters as they need.

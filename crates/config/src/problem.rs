@@ -1,6 +1,9 @@
 //! The kinds of problems, and their words.
 
+use burn_adapters_diagnostics::{Explain, alternatives, closing};
 use thiserror::Error;
+
+use crate::FusionConfig;
 
 /// What a problem is about. Its `Display` is the message; the place is in [`Problem`](crate::Problem).
 #[derive(Debug, Clone, PartialEq, Error)]
@@ -47,6 +50,9 @@ pub enum ProblemKind {
     /// No method has this name.
     #[error("unknown method `{name}`")]
     UnknownIdentifier { name: String, nearest: Option<String> },
+    /// No AdapterFusion has this name.
+    #[error("unknown AdapterFusion `{name}`")]
+    UnknownFusion { name: String, nearest: Option<&'static str> },
     /// No method has this `architecture`.
     #[error("unknown architecture `{name}`")]
     UnknownArchitecture { name: String, nearest: Option<String> },
@@ -101,9 +107,8 @@ pub enum ProblemKind {
     NoReductionFactor { layer: usize },
 }
 
-impl ProblemKind {
-    /// What to write under the caret.
-    pub(crate) fn label(&self) -> String {
+impl Explain for ProblemKind {
+    fn label(&self) -> String {
         let meant = |nearest: &Option<String>| match nearest {
             Some(name) => format!("did you mean `{name}`?"),
             None => String::new(),
@@ -111,7 +116,7 @@ impl ProblemKind {
         match self {
             Self::Empty => "expected a method, such as `seq_bn` or `lora[r=16]`".into(),
             Self::Expected { expected, .. } | Self::NotAConfig { expected, .. } => format!("expected {expected}"),
-            Self::Unclosed { opener } => format!("`{}` is missing", closer(opener)),
+            Self::Unclosed { opener } => format!("`{}` is missing", closing(opener)),
             Self::TrailingText { .. } => "expected `|` and another method, or the end".into(),
             Self::TooLong { limit, .. } => format!("expected at most {limit} bytes"),
             Self::TooManyMethods { .. } => "too many".into(),
@@ -129,7 +134,11 @@ impl ProblemKind {
             Self::UnknownIdentifier { nearest, .. }
             | Self::UnknownArchitecture { nearest, .. }
             | Self::UnknownValue { nearest: nearest @ Some(_), .. } => meant(nearest),
-            Self::UnknownValue { allowed, .. } => format!("expected {}", alternatives(allowed)),
+            Self::UnknownFusion { nearest: Some(name), .. } => format!("did you mean `{name}`?"),
+            Self::UnknownFusion { nearest: None, .. } => {
+                format!("expected {}", alternatives(FusionConfig::IDENTIFIERS.iter().copied()))
+            }
+            Self::UnknownValue { allowed, .. } => format!("expected {}", alternatives(allowed.iter().copied())),
             Self::UnknownKey { nearest, elsewhere, .. } => match (nearest, elsewhere) {
                 (Some(_), _) => meant(nearest),
                 (None, Some(method)) => format!("this is a key of `{method}`"),
@@ -152,13 +161,13 @@ impl ProblemKind {
         }
     }
 
-    /// Whether the label says what the message does not: what was meant, or what to do.
-    pub(crate) fn label_says_more(&self) -> bool {
+    fn label_says_more(&self) -> bool {
         matches!(
             self,
             Self::UnknownValue { .. }
                 | Self::UnknownIdentifier { .. }
                 | Self::UnknownArchitecture { .. }
+                | Self::UnknownFusion { .. }
                 | Self::UnknownKey { .. }
                 | Self::Unquoted { .. }
                 | Self::Combination { .. }
@@ -172,8 +181,7 @@ impl ProblemKind {
         )
     }
 
-    /// What to do about it, where the label does not say it all.
-    pub(crate) fn help(&self) -> Option<String> {
+    fn help(&self) -> Option<String> {
         match self {
             Self::Empty | Self::UnknownIdentifier { .. } => {
                 let names: Vec<_> = crate::identifiers().iter().map(|identifier| identifier.name).collect();
@@ -184,7 +192,7 @@ impl ProblemKind {
                  or null for bottleneck adapters"
                     .into(),
             ),
-            Self::UnknownValue { allowed, .. } => Some(format!("allowed: {}", alternatives(allowed))),
+            Self::UnknownValue { allowed, .. } => Some(format!("allowed: {}", alternatives(allowed.iter().copied()))),
             Self::UnknownKey { owner, .. } => crate::read::keys_of(owner).map(|keys| format!("the keys are {keys}")),
             Self::MissingKey { owner, .. } if owner.contains("bottleneck") => {
                 Some("without an `architecture`, a configuration is read as that of bottleneck adapters".into())
@@ -196,26 +204,6 @@ impl ProblemKind {
             ),
             Self::TooDeep { .. } => Some("no configuration needs more than a list or a map in its brackets".into()),
             _ => None,
-        }
-    }
-}
-
-fn closer(opener: &str) -> &str {
-    match opener {
-        "[" => "]",
-        "{" => "}",
-        "(" => ")",
-        quote => quote,
-    }
-}
-
-fn alternatives(names: &[&str]) -> String {
-    match names {
-        [] => "nothing".into(),
-        [name] => format!("`{name}`"),
-        [head @ .., last] => {
-            let head: Vec<_> = head.iter().map(|name| format!("`{name}`")).collect();
-            format!("{} or `{last}`", head.join(", "))
         }
     }
 }

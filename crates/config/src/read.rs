@@ -7,11 +7,11 @@ use std::str::FromStr;
 use crate::clash::Located;
 use crate::error::Problem;
 use crate::grammar::{self, MOST_BYTES, MOST_PROBLEMS, Member};
-use crate::literal::{Entry, Literal, shortened};
-use crate::nearest::nearest;
+use crate::literal::{Entry, Literal};
 use crate::problem::ProblemKind;
 use crate::registry::{self, identifiers};
-use crate::{AdapterConfig, ConfigError, MethodConfig};
+use crate::{AdapterConfig, ConfigError, FusionConfig, MethodConfig};
+use burn_adapters_diagnostics::{nearest, shortened};
 
 /// Reads configurations, and collects what is wrong with them.
 #[derive(Default)]
@@ -196,6 +196,9 @@ fn spelt_out(base: &AdapterConfig, entries: &[Entry]) -> String {
 
 /// The keys of an identifier or an architecture, for a help text.
 pub(crate) fn keys_of(owner: &str) -> Option<String> {
+    if owner == "AdapterFusion" || FusionConfig::IDENTIFIERS.contains(&owner) {
+        return Some(FusionConfig::KEYS.join(", "));
+    }
     let name = match owner {
         "bottleneck" => "seq_bn",
         "reft" => "loreft",

@@ -1,10 +1,10 @@
 //! The methods by name.
 
-use crate::nearest::nearest;
 use crate::{
     AdapterConfig, BottleneckConfig, ConfigError, LoraConfig, MethodConfig, PrefixTuningConfig, Problem, ProblemKind,
     PromptTuningConfig, ReftConfig,
 };
+use burn_adapters_diagnostics::nearest;
 
 /// What a method adapts a model with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -144,7 +144,7 @@ pub(crate) fn find(name: &str) -> Option<&'static Identifier> {
 pub(crate) fn unknown(name: &str) -> ProblemKind {
     let names = IDENTIFIERS.iter().flat_map(|identifier| identifier.aliases.iter().chain([&identifier.name]).copied());
     let nearest = nearest(name, names).and_then(find).map(|identifier| identifier.name.to_owned());
-    ProblemKind::UnknownIdentifier { name: crate::literal::shortened(name), nearest }
+    ProblemKind::UnknownIdentifier { name: burn_adapters_diagnostics::shortened(name), nearest }
 }
 
 impl MethodConfig {

@@ -9,18 +9,18 @@
 
 mod error;
 mod folder;
-mod json;
-mod list;
 mod memory;
 mod read;
 mod save;
-mod shown;
+
+// What everyone who reads files needs beside them.
+pub use burn_adapters_diagnostics::{
+    JsonError, Listed, MAX_LISTED, check_unique_keys, deserialize_unique, parse_json, printable, printable_json,
+    printable_line, shorten,
+};
 
 pub use self::error::{FileError, FileErrorKind};
 pub use self::folder::FolderKind;
-pub use self::json::{JsonError, check_unique_keys, deserialize_unique, parse_json};
-pub use self::list::{Listed, MAX_LISTED, shorten};
 pub use self::memory::{available_memory, check_memory};
 pub use self::read::{MAX_CONFIG, MAX_DATA, MAX_TEXT, MAX_WEIGHTS, Opened, is_there, open, read, read_text};
 pub use self::save::{FolderClaim, FolderSave, SaveError, remove_folder, save_file};
-pub use self::shown::{printable, printable_json, printable_line};

@@ -14,9 +14,8 @@ use burn::module::{Module, Param, ParamId};
 use burn::nn::Linear;
 use burn::tensor::activation::softmax;
 use burn::tensor::{Device, Shape, Tensor, TensorData};
+use burn_adapters_config::{ConfigError, FusionConfig};
 use burn_adapters_core::{Fill, Init, Mode, linear, project};
-
-use crate::{FusionConfig, FusionConfigError};
 
 /// The temperature that a softmax with `temperature` starts with.
 const HOT: f64 = 50.0;
@@ -72,7 +71,7 @@ impl Fusion {
         attention_dropout: f64,
         init: &mut Init,
         device: &Device,
-    ) -> Result<Self, FusionConfigError> {
+    ) -> Result<Self, ConfigError> {
         config.validate()?;
         let square = [hidden_size, hidden_size];
         let normal = Fill::Normal { std: 0.02 };

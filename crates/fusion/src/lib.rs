@@ -19,7 +19,7 @@
 //! use burn::nn::{Linear, LinearConfig};
 //! use burn::tensor::{Device, Tensor};
 //! use burn_adapters_core::{Init, Mode};
-//! use burn_adapters_fusion::{Fusion, FusionConfig, FusionConfigError, FusionOutput};
+//! use burn_adapters_fusion::{Fusion, FusionConfig, ConfigError, FusionOutput};
 //!
 //! #[derive(Module, Debug)]
 //! struct Experts {
@@ -42,18 +42,12 @@
 //! let output = experts.forward(Tensor::ones([2, 5, 16], &device), Mode::Inference);
 //! assert_eq!(output.hidden.dims(), [2, 5, 16]);
 //! assert_eq!(output.attention.dims(), [2, 5, 4]);
-//! # Ok::<(), FusionConfigError>(())
+//! # Ok::<(), ConfigError>(())
 //! ```
 
-mod config;
-mod error;
 mod files;
 mod fusion;
-mod literal;
-mod nearest;
-mod read;
 
-pub use config::FusionConfig;
-pub use error::{FusionConfigError, FusionProblem};
+pub use burn_adapters_config::{ConfigError, FusionConfig};
 pub use files::{CONFIG_FILE, LAYER, PYTORCH_FILE, SAFETENSORS_FILE, parameter_name};
 pub use fusion::{Fusion, FusionOutput};

@@ -215,3 +215,27 @@ fn the_softmax_cools_as_in_the_reference() {
         assert!((fusion.temperature - golden[1].as_f64().unwrap()).abs() < 1e-9);
     }
 }
+
+#[test]
+fn the_named_configurations_are_those_of_the_reference() {
+    let goldens = goldens();
+    assert_eq!(FusionConfig::r#static().to_json_value(), goldens["configs"]["static"]);
+    assert_eq!(FusionConfig::dynamic().to_json_value(), goldens["configs"]["dynamic"]);
+    assert_eq!(FusionConfig::default(), FusionConfig::dynamic());
+}
+
+#[test]
+fn files_that_the_reference_saved_are_read_and_their_dictionary_is_written_alike() {
+    let goldens = goldens();
+    for (name, saved) in goldens["saved"].as_object().unwrap() {
+        let file = &saved["adapter_fusion_config"];
+        let config = FusionConfig::from_json_str(&file.to_string()).unwrap();
+        assert_eq!(config.to_json_value(), file["config"], "{name}");
+        assert_eq!(serde_json::from_value::<FusionConfig>(file["config"].clone()).unwrap(), config);
+        assert_eq!(serde_json::to_value(&config).unwrap(), file["config"]);
+    }
+    for case in goldens["cases"].as_object().unwrap().values() {
+        let config = FusionConfig::from_json_value(&case["config"]).unwrap();
+        assert_eq!(config.to_json_value(), case["config"]);
+    }
+}

@@ -15,10 +15,10 @@ use burn_adapters_transformers::{
 };
 
 use super::data::data_error;
+use crate::draw;
 use crate::error::{CliError, CliResult, chain};
 use crate::output::shown;
 use crate::progress::Style;
-use crate::{draw, input};
 
 /// The model, as far as it can be told without its weights.
 pub(super) fn read_spec(dir: &Path) -> CliResult<ModelSpec> {
@@ -130,7 +130,10 @@ pub(super) fn checkpoint_error(error: &CheckpointError) -> CliError {
     match error {
         // What is drawn is the dictionary in the file, not the file itself.
         CheckpointError::Config { path, source } => {
-            input::config_error(source, Some(&format!("the `config` in {}", path.display())))
+            CliError::text(source, Some(&format!("the `config` in {}", path.display())))
+        }
+        CheckpointError::Fusion { path, source } => {
+            CliError::text(source, Some(&format!("the `config` in {}", path.display())))
         }
         CheckpointError::Bank(error) => bank_error(error),
         CheckpointError::Io { doing, path, source } => CliError::io(doing, path, source),
@@ -144,8 +147,8 @@ pub(super) fn checkpoint_error(error: &CheckpointError) -> CliError {
 /// A configuration or a composition that does not fit the model, or names what is not there.
 pub(super) fn bank_error(error: &BankError) -> CliError {
     match error {
-        BankError::Config(error) => input::config_error(error, None),
-        BankError::Composition(error) => input::composition_error(error),
+        BankError::Config(error) => CliError::text(error, None),
+        BankError::Composition(error) => CliError::text(error, None),
         BankError::UnknownFusion { .. } => CliError::mistake(chain(error)).with_help(
             "--fusion DIR loads a fusion; without a name of its own it is called as its adapters with commas between \
              them, and `Fuse(a, b, name=…)` uses one of another name",

@@ -3,11 +3,10 @@
 use std::path::Path;
 
 use burn_adapters_composition::{Composition, HeadSetup};
-use burn_adapters_config::AdapterConfig;
+use burn_adapters_config::{AdapterConfig, FusionConfig};
 use burn_adapters_files::{MAX_CONFIG, read_text};
-use burn_adapters_fusion::{FusionConfig, FusionConfigError};
 
-use crate::error::{CliError, CliResult, Kind, Problem, Snippet};
+use crate::error::{CliError, CliResult};
 use crate::input;
 
 /// The name of a new adapter that is given none.
@@ -174,22 +173,11 @@ fn named_config(text: &str) -> (Option<&str>, &str) {
 /// The configuration of a fusion from a string, or from a JSON file.
 pub(super) fn fusion_config(text: &str) -> CliResult<FusionConfig> {
     if !text.ends_with(".json") {
-        return text.parse().map_err(|error| fusion_config_error(&error, None));
+        return text.parse().map_err(|error| CliError::text(&error, None));
     }
     let path = Path::new(text);
     let json = read_text(path, MAX_CONFIG).map_err(CliError::file)?;
-    FusionConfig::from_json_str(&json).map_err(|error| fusion_config_error(&error, Some(text)))
-}
-
-fn fusion_config_error(error: &FusionConfigError, origin: Option<&str>) -> CliError {
-    let snippet = Snippet {
-        origin: origin.map(str::to_owned),
-        source: error.text.clone(),
-        span: error.span.clone(),
-        label: error.label(),
-    };
-    let problem = Problem { message: error.message(), snippet: Some(snippet) };
-    CliError { kind: Kind::Mistake, problems: vec![problem], help: None }
+    FusionConfig::from_json_str(&json).map_err(|error| CliError::text(&error, Some(text)))
 }
 
 #[cfg(test)]

@@ -6,55 +6,55 @@ use std::path::{Path, PathBuf};
 use burn::tensor::Device;
 use burn_adapters_checkpoint::{CheckpointError, HeadFolder, load_adapter, load_fusion, load_head, load_setup};
 use burn_adapters_composition::{Composition, HeadSetup};
+use burn_adapters_diagnostics::Snippet;
 use burn_adapters_heads::HeadConfig;
 use burn_adapters_model::{AdapterBank, BankError, Setup};
 use clap::Args;
 
 use super::model::{Model, bank_error, checkpoint_error, report_loaded, warn_notes};
-use crate::error::{CliError, CliResult, Snippet};
+use crate::error::{CliError, CliResult};
 use crate::input;
 use crate::progress::Style;
 
 /// How adapters work together, for --help.
 pub(super) const SETUP_HELP: &str = "\
-Several adapters (an adapter is called by the name in its adapter_config.json, or as NAME=DIR says):
-  Stack(a, b)                             first a, then b, which has the head
-  Fuse(a, b)                              AdapterFusion, which --fusion loads
-  Average(a, b, weights=[0.3, 0.7])       of what they add; `merge` averages what they are
-  Parallel(a, b)                          each on all texts, with a head each
+Several adapters (an adapter's name is the one in its adapter_config.json, or NAME of NAME=DIR):
+  Stack(a, b)                             a, then b; b's head predicts
+  Fuse(a, b)                              an AdapterFusion, loaded by --fusion
+  Average(a, b, weights=[0.3, 0.7])       averages the outputs; `merge` averages the parameters
+  Parallel(a, b)                          each on all texts, each with its own head
   BatchSplit(a, b, batch_sizes=[1, 3])    a for the first text, b for the next three
   Split(a, b, splits=[10, 20])            a for the first 10 tokens of each text, b for the next 20
-  Stack(a, Route())                       each text's own after a; --route COLUMN names them
-Blocks nest, as in Stack(a, Fuse(b, c)); names with odd characters are quoted. Fuse, Average and Split have no head of \
-their own: --head names one, or --fusion brings it.
-BatchSplit, Split and Route with rows have sizes that must fit the input, so with them all texts go through the model \
-as one batch, as long as the longest text, whatever --batch-size says.";
+  Stack(a, Route())                       a, then the adapter that --route COLUMN names for each text
+Blocks can be nested: Stack(a, Fuse(b, c)). Quote names with special characters. Fuse, Average and Split have no head of \
+their own; --head or --fusion provides one.
+BatchSplit, Split and a Route with rows have sizes that must match the input. With them, all texts form one batch, padded \
+to the longest text, and --batch-size is ignored.";
 
 /// The adapters of a command.
 #[derive(Debug, Clone, Args)]
 pub(super) struct SetupArguments {
-    /// An adapter's folder, with its prediction head; may be given several times. The adapter is called by the name in
-    /// its adapter_config.json, or by NAME.
+    /// Adapter folder, with its prediction head. Repeat the option for several adapters. The adapter's name is the one in
+    /// its adapter_config.json, or NAME.
     #[arg(long, value_name = "[NAME=]DIR")]
     pub(super) adapter: Vec<String>,
 
-    /// How several adapters work together, such as `Stack(a, b)`; or a folder that holds a whole setup
-    /// (adapter_setup.json, and a folder for each adapter). See below.
+    /// Composition of several adapters, such as `Stack(a, b)`; or a folder with a whole setup (adapter_setup.json, and a
+    /// folder for each adapter). See below.
     #[arg(long, value_name = "TEXT|DIR")]
     pub(super) setup: Option<String>,
 
-    /// An AdapterFusion's folder, for `Fuse(a, b)` in --setup; may be given several times. It is called as its adapters
-    /// with commas between them, or by NAME, which `Fuse(a, b, name=NAME)` uses.
+    /// AdapterFusion folder, for `Fuse(a, b)` in --setup. Repeat the option for several fusions. The fusion's name is its
+    /// adapters' names joined by commas, or NAME, which `Fuse(a, b, name=NAME)` uses.
     #[arg(long, value_name = "[NAME=]DIR")]
     pub(super) fusion: Vec<String>,
 
-    /// A folder with another prediction head. With several adapters it is called by the name in its head_config.json, or
-    /// by NAME, and stands in the place of the head of the adapter of that name; the only one given is the one that
-    /// decides, except after blocks with a head for each adapter.
+    /// Folder with another prediction head. With several adapters, it replaces the head of the adapter with the name in its
+    /// head_config.json, or NAME. A single --head predicts for the whole setup, unless each adapter has its own head there.
     #[arg(long, value_name = "[NAME=]DIR")]
     pub(super) head: Vec<String>,
 
-    /// Run these layers of the model, counted from 0, without adapters (AdapterDrop): `0,1`.
+    /// Layers to run without adapters (AdapterDrop), counted from 0: `0,1`.
     #[arg(long, value_name = "LAYERS", value_delimiter = ',')]
     pub(super) skip_layers: Vec<usize>,
 }
@@ -303,10 +303,10 @@ impl Loaded {
     /// Whether the sizes of a setup fit the texts.
     pub(super) fn check_batch(&self, setup: &Setup, rows: usize, tokens: usize) -> CliResult {
         if let Some(composition) = setup.composition() {
-            composition.validate_for_batch(rows, Some(tokens)).map_err(|error| input::composition_error(&error))?;
+            composition.validate_for_batch(rows, Some(tokens)).map_err(|error| CliError::text(&error, None))?;
         }
         if let Some(heads) = setup.heads() {
-            heads.validate_for_batch(rows).map_err(|error| input::composition_error(&error))?;
+            heads.validate_for_batch(rows).map_err(|error| CliError::text(&error, None))?;
         }
         Ok(())
     }
@@ -325,12 +325,7 @@ pub(super) fn check_adapters(bank: &AdapterBank, composition: &Composition, text
         let Err(error) = bank.adapter(name) else { continue };
         let mut error = bank_error(&error);
         if let Some((text, span)) = text.and_then(|text| Some((text, find_name(text, name)?))) {
-            error.problems[0].snippet = Some(Snippet {
-                origin: None,
-                source: text.to_owned(),
-                span,
-                label: "not among the adapters that were given".into(),
-            });
+            error.problems[0].snippet = Some(Snippet::new(text, span, "not among the adapters that were given"));
         }
         return Err(error.with_help(UNKNOWN_ADAPTER));
     }

@@ -3,10 +3,10 @@
 use std::ops::Range;
 
 use super::Parser;
-use super::token::shortened;
 use crate::Sizes;
 use crate::display::{in_name, is_keyword};
 use crate::problem::ProblemKind;
+use burn_adapters_diagnostics::shortened;
 
 /// A word or a string.
 #[derive(Debug, Clone, PartialEq)]
@@ -84,50 +84,50 @@ const ITEMS_OF_WEIGHTS: &str = "a list of finite numbers";
 impl Parser<'_> {
     /// A word, a string, or a list. `None` if there is none, which is reported.
     pub(super) fn value(&mut self) -> Option<Value> {
-        self.tokens.skip_space();
-        if self.tokens.next() != Some('[') {
+        self.cursor.skip_space();
+        if self.cursor.peek() != Some('[') {
             return self.entry("a value").map(Value::One);
         }
         self.list().map(|(entries, span)| Value::List { entries, span })
     }
 
     fn entry(&mut self, expected: &'static str) -> Option<Entry> {
-        let start = self.tokens.at();
-        let (text, quoted) = match self.tokens.next() {
+        let start = self.cursor.at();
+        let (text, quoted) = match self.cursor.peek() {
             Some('\'' | '"') => (self.string()?, true),
-            Some(c) if in_name(c) => (self.tokens.word().to_owned(), false),
+            Some(c) if in_name(c) => (self.cursor.word().to_owned(), false),
             _ => {
                 self.expected(expected);
                 return None;
             }
         };
-        Some(Entry { text, quoted, span: start..self.tokens.at() })
+        Some(Entry { text, quoted, span: start..self.cursor.at() })
     }
 
     /// A list of words and strings; the next character is its bracket. Items with a problem are reported and left out.
     pub(crate) fn list(&mut self) -> Option<(Vec<Entry>, Range<usize>)> {
-        let open = self.tokens.at();
-        self.tokens.take('[');
+        let open = self.cursor.at();
+        self.cursor.take('[');
         let mut entries = Vec::new();
         loop {
-            self.tokens.skip_space();
-            if self.tokens.take(']') {
-                return Some((entries, open..self.tokens.at()));
+            self.cursor.skip_space();
+            if self.cursor.take(']') {
+                return Some((entries, open..self.cursor.at()));
             }
             // A `)` ends the block around: the list's bracket is missing.
-            if matches!(self.tokens.next(), None | Some(')')) || self.full() {
+            if matches!(self.cursor.peek(), None | Some(')')) || self.full() {
                 self.unclosed(open, '[');
                 return None;
             }
             match self.entry("a number or a name") {
                 Some(entry) => entries.push(entry),
-                None => self.tokens.skip_until(&[',', ']', ')']),
+                None => self.cursor.skip_until(&[',', ']', ')']),
             }
-            self.tokens.skip_space();
-            if !self.tokens.take(',') && !matches!(self.tokens.next(), None | Some(']' | ')')) {
+            self.cursor.skip_space();
+            if !self.cursor.take(',') && !matches!(self.cursor.peek(), None | Some(']' | ')')) {
                 self.expected("`,` or `]`");
-                self.tokens.skip_until(&[',', ']', ')']);
-                self.tokens.take(',');
+                self.cursor.skip_until(&[',', ']', ')']);
+                self.cursor.take(',');
             }
         }
     }

@@ -2,12 +2,11 @@
 
 use std::ops::Range;
 
-use super::token::shortened;
 use super::{DEPTH_LIMIT, Located, Parser, Value};
-use crate::nearest::nearest;
 use crate::problem::ProblemKind;
 use crate::spans::Spans;
 use crate::{Block, Composition, Route};
+use burn_adapters_diagnostics::{nearest, shortened};
 
 /// What stands in the brackets of a block.
 #[derive(Debug, Default)]
@@ -31,21 +30,21 @@ impl Parser<'_> {
     /// The block of this word, which has been read; the next character is its `(`.
     pub(super) fn block(&mut self, word: &str, head: Range<usize>, depth: usize) -> Option<Located> {
         let block = self.kind(word, head.clone());
-        let open = self.tokens.at();
-        self.tokens.take('(');
+        let open = self.cursor.at();
+        self.cursor.take('(');
         if depth >= DEPTH_LIMIT {
             self.report(head, ProblemKind::TooDeep { limit: DEPTH_LIMIT });
-            self.tokens.skip_until(&[')']);
-            self.tokens.take(')');
+            self.cursor.skip_until(&[')']);
+            self.cursor.take(')');
             return None;
         }
         let mut inside = Inside::default();
         loop {
-            self.tokens.skip_space();
-            if self.tokens.take(')') {
+            self.cursor.skip_space();
+            if self.cursor.take(')') {
                 break;
             }
-            if self.tokens.next().is_none() {
+            if self.cursor.peek().is_none() {
                 self.unclosed(open, '(');
                 return None;
             }
@@ -53,13 +52,13 @@ impl Parser<'_> {
                 return None;
             }
             if !self.item(block, &mut inside, depth) {
-                self.tokens.skip_until(&[',', ')']);
+                self.cursor.skip_until(&[',', ')']);
             }
-            self.tokens.skip_space();
-            if !self.tokens.take(',') && !matches!(self.tokens.next(), None | Some(')')) {
+            self.cursor.skip_space();
+            if !self.cursor.take(',') && !matches!(self.cursor.peek(), None | Some(')')) {
                 self.expected("`,` or `)`");
-                self.tokens.skip_until(&[',', ')']);
-                self.tokens.take(',');
+                self.cursor.skip_until(&[',', ')']);
+                self.cursor.take(',');
             }
         }
         self.build(block?, head, inside)
@@ -74,7 +73,6 @@ impl Parser<'_> {
                 "MultiTask" => None,
                 last => nearest(last, Block::ALL.map(Block::name)),
             };
-            let nearest = nearest.and_then(Block::of_name).map(Block::name);
             self.report(span, ProblemKind::UnknownBlock { name: shortened(word), nearest });
         }
         block
@@ -82,7 +80,7 @@ impl Parser<'_> {
 
     /// One item; whether reading can go on after it.
     fn item(&mut self, block: Option<Block>, inside: &mut Inside, depth: usize) -> bool {
-        if let Some((name, span)) = self.tokens.argument() {
+        if let Some((name, span)) = self.argument() {
             let known = block.and_then(|block| self.argument_name(block, name, span.clone()));
             let is_new = known.is_some_and(|known| !inside.given.contains(&known));
             if let (Some(known), false) = (known, is_new) {
@@ -96,7 +94,7 @@ impl Parser<'_> {
             return true;
         }
         if block == Some(Block::Route) {
-            if self.tokens.next() != Some('[') || inside.rows.is_some() {
+            if self.cursor.peek() != Some('[') || inside.rows.is_some() {
                 self.expected(if inside.rows.is_some() {
                     "`)`"
                 } else {
@@ -118,8 +116,7 @@ impl Parser<'_> {
         if let Some(argument) = known.iter().find(|argument| **argument == name) {
             return Some(argument);
         }
-        let near = nearest(name, known.iter().copied());
-        let nearest = known.iter().find(|argument| Some(**argument) == near).copied();
+        let nearest = nearest(name, known.iter().copied());
         let elsewhere = Block::ALL.into_iter().find(|other| other.arguments().contains(&name));
         let argument = shortened(name);
         self.report(span, ProblemKind::UnknownArgument { argument, block, nearest, elsewhere });
@@ -127,7 +124,7 @@ impl Parser<'_> {
     }
 
     fn build(&mut self, block: Block, head: Range<usize>, mut inside: Inside) -> Option<Located> {
-        let mut spans = Spans { whole: head.start..self.tokens.at(), head, ..Spans::default() };
+        let mut spans = Spans { whole: head.start..self.cursor.at(), head, ..Spans::default() };
         let main = match block {
             Block::Route => inside.rows.take(),
             block => block.arguments().first().and_then(|name| inside.argument(name)),

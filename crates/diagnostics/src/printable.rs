@@ -10,7 +10,7 @@ use std::borrow::Cow;
 /// characters become visible escapes such as `\u{1b}`.
 ///
 /// ```
-/// # use burn_adapters_files::printable;
+/// # use burn_adapters_diagnostics::printable;
 /// assert_eq!(printable("a\u{1b}[2J\nb"), "a\\u{1b}[2J\nb");
 /// ```
 pub fn printable(text: &str) -> Cow<'_, str> {
@@ -20,7 +20,7 @@ pub fn printable(text: &str) -> Cow<'_, str> {
 /// Text within a line, such as a name: as [`printable`], and line breaks and tabs are escaped, too.
 ///
 /// ```
-/// # use burn_adapters_files::printable_line;
+/// # use burn_adapters_diagnostics::printable_line;
 /// assert_eq!(printable_line("good\nerror: forged"), "good\\nerror: forged");
 /// ```
 pub fn printable_line(text: &str) -> Cow<'_, str> {
@@ -30,7 +30,7 @@ pub fn printable_line(text: &str) -> Cow<'_, str> {
 /// JSON in which the same characters are escaped as JSON does it. The value stays the same.
 ///
 /// ```
-/// # use burn_adapters_files::printable_json;
+/// # use burn_adapters_diagnostics::printable_json;
 /// assert_eq!(printable_json("{\"a\": \"\u{202e}b\"}"), r#"{"a": "\u202eb"}"#);
 /// ```
 pub fn printable_json(json: &str) -> Cow<'_, str> {

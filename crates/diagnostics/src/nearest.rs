@@ -1,10 +1,17 @@
-//! The known name that a misspelt one is nearest to.
+//! The known name that a misspelled one is closest to.
 
 /// Names longer than this are not compared: nobody mistypes a known name into one, and comparing costs time.
 const LONGEST: usize = 64;
 
-/// The candidate with the smallest edit distance to `name`, if any is near enough to be meant.
-pub(crate) fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+/// The candidate with the smallest edit distance to `name`, or `None` if no candidate is close enough to be what was
+/// meant. Case, `-`, `_` and spaces make no difference, and a beginning of at least three characters is enough.
+///
+/// ```
+/// # use burn_adapters_diagnostics::nearest;
+/// assert_eq!(nearest("temprature", ["key", "temperature"]), Some("temperature"));
+/// assert_eq!(nearest("bananas", ["key", "temperature"]), None);
+/// ```
+pub fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     if name.is_empty() || name.len() > LONGEST {
         return None;
     }
@@ -51,12 +58,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_slip_of_the_hand_is_understood_and_what_is_like_nothing_is_not() {
-        let known = ["temperature", "residual_before", "key", "value"];
-        assert_eq!(nearest("temprature", known), Some("temperature"));
-        assert_eq!(nearest("Residual-Before", known), Some("residual_before"));
-        assert_eq!(nearest("residual", known), Some("residual_before"));
-        assert_eq!(nearest("bananas", known), None);
-        assert_eq!(nearest("", known), None);
+    fn a_slip_of_the_hand_is_understood() {
+        let known = ["reduction_factor", "residual_before_ln", "dropout", "r"];
+        assert_eq!(nearest("reduction_facto", known), Some("reduction_factor"));
+        assert_eq!(nearest("Reduction-Factor", known), Some("reduction_factor"));
+        assert_eq!(nearest("dorpout", known), Some("dropout"));
+        assert_eq!(nearest("reduction", known), Some("reduction_factor"));
+    }
+
+    #[test]
+    fn what_is_like_nothing_gets_no_suggestion() {
+        assert_eq!(nearest("bananas", ["dropout", "r", "alpha"]), None);
+        assert_eq!(nearest("x", ["r"]), None);
+        assert_eq!(nearest("", ["r"]), None);
+        assert_eq!(nearest(&"r".repeat(60_000), ["r"]), None);
     }
 }

@@ -12,7 +12,7 @@ const MAX_QUOTED: usize = 120;
 /// A list that shows its first items and counts the others: `a, b and 7 more`.
 ///
 /// ```
-/// # use burn_adapters_files::Listed;
+/// # use burn_adapters_diagnostics::Listed;
 /// assert_eq!(Listed(&["a", "b"]).to_string(), "a, b");
 /// assert_eq!(Listed(&[0; 100]).to_string(), "0, 0, 0, 0, 0, 0, 0, 0 and 92 more");
 /// ```
@@ -35,7 +35,7 @@ impl<T: fmt::Display> fmt::Display for Listed<'_, T> {
 /// The beginning of a text that is too long to be quoted whole.
 ///
 /// ```
-/// # use burn_adapters_files::shorten;
+/// # use burn_adapters_diagnostics::shorten;
 /// assert_eq!(shorten("a name"), "a name");
 /// assert!(shorten(&"a".repeat(1_000_000)).len() < 200);
 /// ```

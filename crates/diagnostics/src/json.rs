@@ -23,7 +23,7 @@ pub struct JsonError {
 /// Parses JSON. Unlike `serde_json`, which keeps the last of two equal keys and drops the others, it refuses them.
 ///
 /// ```
-/// # use burn_adapters_files::parse_json;
+/// # use burn_adapters_diagnostics::parse_json;
 /// assert!(parse_json(r#"{"r": 8, "alpha": 16}"#).is_ok());
 /// let error = parse_json(r#"{"r": 8, "r": 4}"#).unwrap_err();
 /// assert_eq!(error.to_string(), "the key \"r\" appears twice at line 1 column 12");
@@ -37,7 +37,7 @@ pub fn parse_json(text: &str) -> Result<Value, JsonError> {
     parse.map_err(|error| JsonError { message: error.to_string(), line: error.line(), column: error.column() })
 }
 
-/// A value of any format, in which no key may appear twice; for implementations of `Deserialize`.
+/// Reads a value of any format in which no key may appear twice; for implementations of `Deserialize`.
 ///
 /// # Errors
 /// If an object holds a key twice, or the deserializer fails.
@@ -45,7 +45,7 @@ pub fn deserialize_unique<'de, D: Deserializer<'de>>(deserializer: D) -> Result<
     Strict.deserialize(deserializer)
 }
 
-/// Checks, without keeping any value, that text is JSON and holds no key twice in one object.
+/// Checks, without keeping any value, that a text is JSON in which no object holds a key twice.
 ///
 /// # Errors
 /// As [`parse_json`].
