@@ -5,19 +5,18 @@ use clap::Args;
 use crate::error::CliResult;
 use crate::{input, output};
 
-/// Show what a configuration means: its shortest form, and every attribute under the name that AdapterHub's library
-/// gives it.
+/// Explain a configuration: its shortest form, and every attribute by the name that AdapterHub's library uses.
 #[derive(Debug, Args)]
 #[command(
     after_help = "Examples:\n  burn-adapters config 'seq_bn[reduction_factor=8]'\n  burn-adapters config 'lora[r=16]|par_bn' \
     --json > adapter.json\n  burn-adapters config adapter.json"
 )]
 pub(super) struct Arguments {
-    /// A configuration such as `lora[r=16]`, or a JSON file that holds one.
+    /// Configuration such as `lora[r=16]`, or a JSON file that contains one.
     #[arg(value_name = "STRING|FILE")]
     config: String,
 
-    /// Print JSON only, fit to be read again with --config FILE.
+    /// Print only JSON, which --config FILE reads.
     #[arg(long)]
     json: bool,
 }

@@ -7,10 +7,10 @@ use crate::device::{Backend, Choice, Found, list, open};
 use crate::error::CliResult;
 use crate::output::{self, Align, Table};
 
-/// List the devices that this build can compute on, and what `--device auto` picks.
+/// List the devices of this build, and the one that `--device auto` selects.
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
-    /// Print JSON.
+    /// Print the result as JSON.
     #[arg(long)]
     json: bool,
 }

@@ -30,42 +30,44 @@ Examples:
   burn-adapters evaluate --model all-MiniLM-L6-v2 --adapter films=a --adapter tweets=b \\
     --data mixed.csv --route kind";
 
-/// Evaluate an adapter, or several together, on labelled data: loss, accuracy, F1, confusion matrix.
+/// Evaluate one or several adapters on labeled data: loss, accuracy, F1, confusion matrix.
 #[derive(Debug, Args)]
 #[command(after_help = format!("{EXAMPLES}\n\n{SETUP_HELP}"))]
 pub(super) struct Arguments {
-    /// The model's folder.
+    /// Model folder.
     #[arg(long, value_name = "DIR")]
     model: PathBuf,
 
     #[command(flatten)]
     adapters: SetupArguments,
 
-    /// The labelled data: a .csv, .tsv or .jsonl file, also compressed (.csv.gz); `-` for standard input, with --format.
+    /// Labeled data: a .csv, .tsv or .jsonl file, optionally compressed (.csv.gz); `-` reads standard input (needs
+    /// --format).
     #[arg(long, value_name = "FILE|-")]
     data: PathBuf,
 
     #[command(flatten)]
     columns: LabelledArguments,
 
-    /// The column of the data that names each text's adapter, with whose head the text is scored; empty or `none` for no
-    /// adapter, which is not scored (unless one --head is for all). With --setup it fills the `Route()` there.
+    /// Column that names the adapter of each text. The text is scored with that adapter's head. Texts whose cell is empty or
+    /// `none` use no adapter and are not scored (unless a single --head is given). With --setup, the column fills its
+    /// `Route()`.
     #[arg(long, value_name = "COLUMN")]
     route: Option<String>,
 
-    /// Texts that go through the model together; all of them where --setup has sizes.
+    /// Texts per batch. If --setup has sizes, all texts are one batch.
     #[arg(long, value_name = "N", default_value_t = 64)]
     batch_size: usize,
 
-    /// Cut texts to this many tokens; by default to what the model takes.
+    /// Truncate texts to this many tokens [default: the model's limit].
     #[arg(long, value_name = "TOKENS")]
     max_length: Option<usize>,
 
     #[command(flatten)]
     device: DeviceArguments,
 
-    /// Print JSON: the scores; where there are several heads, those of each under `heads`, with --route by adapter (a
-    /// second branch with the head NAME is NAME:2), and those of all rows under `overall`, where each row has one head.
+    /// Print the scores as JSON. With several heads, `heads` has the scores of each (with --route, of each adapter; a second
+    /// branch with the head NAME is NAME:2), and `overall` those of all rows if each row has one head.
     #[arg(long)]
     json: bool,
 }

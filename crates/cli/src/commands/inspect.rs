@@ -23,19 +23,19 @@ use crate::{draw, input};
     --config 'lora[r=16]'\n  burn-adapters inspect --model all-MiniLM-L6-v2 --adapter my-adapter --json"
 )]
 pub(super) struct Arguments {
-    /// The model's folder.
+    /// Model folder.
     #[arg(long, value_name = "DIR")]
     model: PathBuf,
 
-    /// A configuration such as `lora[r=16]`, or a JSON file that holds one.
+    /// Configuration such as `lora[r=16]`, or a JSON file that contains one.
     #[arg(long, value_name = "STRING|FILE", conflicts_with = "adapter")]
     config: Option<String>,
 
-    /// An adapter's folder.
+    /// Adapter folder.
     #[arg(long, value_name = "DIR")]
     adapter: Option<PathBuf>,
 
-    /// Print JSON.
+    /// Print the result as JSON.
     #[arg(long)]
     json: bool,
 }

@@ -16,18 +16,18 @@ use crate::progress::Style;
 
 const HELP: &str = "\
 Strategies:
-  linear                     the weighted average of all parameters, for nearly every method; with
+  linear                     weighted average of all parameters, for nearly every method; with
                              --no-normalize, task arithmetic (Ilharco et al., 2023). A negative
-                             weight does not subtract a LoRA: it multiplies both of its matrices,
-                             and the signs cancel in their product
-  lora_linear_only_negate_b  the same for LoRA, where a negative weight negates one of the matrices
-                             only (Zhang et al., 2023)
-  lora_delta_w_svd           for LoRA: the weighted sum of the updates, decomposed again to --rank;
-                             a negative weight subtracts the update. Exact if --rank is the sum of
-                             the ranks
-  ties                       keep the greatest values, elect their signs, average what agrees
+                             weight does not subtract a LoRA: it multiplies both matrices, and
+                             the signs cancel in their product
+  lora_linear_only_negate_b  like linear, for LoRA: a negative weight negates only one of the
+                             matrices (Zhang et al., 2023)
+  lora_delta_w_svd           for LoRA: weighted sum of the updates, decomposed again to --rank;
+                             a negative weight subtracts the update. Exact if --rank is the sum
+                             of the ranks
+  ties                       keep the largest values, elect their signs, average those that agree
                              (Yadav et al., 2023)
-  dare_linear, dare_ties     drop values at random, scale up the others, then add or elect
+  dare_linear, dare_ties     drop values at random, scale up the rest, then add or elect
                              (Yu et al., 2023)
 
 Examples:
@@ -36,62 +36,62 @@ Examples:
     --rank 16 --output better
   burn-adapters merge a b c --strategy ties --density 0.3 --weights 1,1,1 --output merged";
 
-/// Merge adapters into one, of their files alone; no model is needed.
+/// Merge adapters into one. Needs only their files, not the model.
 ///
-/// The adapters must be for one base model and configured alike. The merged one costs no more to run than one of them.
-/// Their prediction heads are averaged with the same weights, if all have one and for the same labels.
+/// The adapters must belong to the same base model and have the same configuration. The result costs as much to run as one
+/// of them. Prediction heads are averaged with the same weights, if every adapter has one with the same labels.
 #[derive(Debug, Args)]
 #[command(after_help = HELP)]
 pub(super) struct Arguments {
-    /// The adapters' folders.
+    /// Adapter folders.
     #[arg(value_name = "DIR", required = true)]
     adapters: Vec<PathBuf>,
 
-    /// A weight for each adapter, separated by commas; by default all have the same, of the sum 1.
+    /// Weight of each adapter, separated by commas [default: equal weights that sum to 1].
     #[arg(long, value_name = "W,W,…", value_delimiter = ',', allow_hyphen_values = true)]
     weights: Option<Vec<f64>>,
 
-    /// How to merge; see below.
+    /// Merging strategy; see below.
     #[arg(long, value_enum, value_name = "STRATEGY", default_value_t = How::Linear)]
     strategy: How,
 
-    /// The merged LoRA's rank, for lora_delta_w_svd; by default the first adapter's.
+    /// Rank of the merged LoRA, for lora_delta_w_svd [default: the first adapter's].
     #[arg(long, value_name = "R")]
     rank: Option<usize>,
 
-    /// The part of the values to keep, for ties, dare_linear and dare_ties; 0.5 by default.
+    /// Fraction of the values to keep, for ties, dare_linear and dare_ties [default: 0.5].
     #[arg(long, value_name = "PART")]
     density: Option<f64>,
 
-    /// Which sign is elected, for ties and dare_ties: that of the sum (by default), or that of most values.
+    /// Sign to elect, for ties and dare_ties: the sign of the sum (default) or of the majority of values.
     #[arg(long, value_enum, value_name = "SIGN")]
     majority_sign: Option<Sign>,
 
-    /// Random seed of what is dropped, for dare_linear and dare_ties; 42 by default.
+    /// Random seed of the dropped values, for dare_linear and dare_ties [default: 42].
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
 
-    /// Use the weights as they are, for linear and the two of LoRA; by default they are divided by their sum.
+    /// Do not divide the weights by their sum, for linear and the two LoRA strategies.
     #[arg(long)]
     no_normalize: bool,
 
-    /// Leave the prediction heads out.
+    /// Leave out the prediction heads.
     #[arg(long)]
     no_head: bool,
 
-    /// Where to write the merged adapter.
+    /// Output folder for the merged adapter.
     #[arg(long, value_name = "DIR")]
     output: PathBuf,
 
-    /// Replace what an earlier command wrote to OUTPUT.
+    /// Replace the results of an earlier command in OUTPUT.
     #[arg(long)]
     overwrite: bool,
 
-    /// The merged adapter's name: not empty, without dots.
+    /// Name of the merged adapter; not empty, without dots.
     #[arg(long, value_name = "NAME", default_value = "merged", value_parser = super::model::parse_name)]
     name: String,
 
-    /// Print JSON.
+    /// Print the result as JSON.
     #[arg(long)]
     json: bool,
 }

@@ -19,12 +19,11 @@ use crate::output::{self, bytes, shown, thousands};
 use crate::progress::Style;
 
 const HELP: &str = "\
-LoRA, DoRA, VeRA, MTL-LoRA and (IA)³ can be merged; bottlenecks, prefixes, prompts, ReFT and gates cannot, because no
-weight stands for them. Several adapters are merged one after the other, as `Stack` runs them.
+LoRA, DoRA, VeRA, MTL-LoRA and (IA)³ can be merged. Bottlenecks, prefixes, prompts, ReFT and gates cannot, because they
+are not changes of weights. Several adapters are merged one after the other, as `Stack` runs them.
 
-The output is a folder as Hugging Face stores a model: its configuration and tokenizer are those of the input, its
-weights have the same names, in f32. A prediction head is not part of a base model: each adapter's is saved in
-`heads/NAME` of the output.
+The output is a model folder in Hugging Face's format, with the input's configuration, tokenizer and weight names; weights
+are in f32. A prediction head is not part of a base model, so each adapter's head is saved to `heads/NAME` of the output.
 
 Examples:
   burn-adapters merge-into --model all-MiniLM-L6-v2 --adapter reviews --output merged
@@ -50,29 +49,29 @@ const WEIGHTS: &str = "model.safetensors";
 const HEADS: &str = "heads";
 const POOLING: &str = "1_Pooling/config.json";
 
-/// Merge adapters into the weights of a model, and write it as a folder of its own.
+/// Merge adapters into the weights of a model and write the result as a new model folder.
 ///
-/// The result needs no adapters: any program that reads Hugging Face's folders runs it, as fast as the base model.
+/// The result needs no adapter code. Any program that reads Hugging Face folders runs it, as fast as the base model.
 #[derive(Debug, Args)]
 #[command(after_help = HELP)]
 pub(super) struct Arguments {
-    /// The model's folder.
+    /// Model folder.
     #[arg(long, value_name = "DIR")]
     model: PathBuf,
 
-    /// An adapter's folder; may be given several times.
+    /// Adapter folder. Repeat the option for several adapters.
     #[arg(long, value_name = "[NAME=]DIR", required = true)]
     adapter: Vec<String>,
 
-    /// Where to write the merged model.
+    /// Output folder for the merged model.
     #[arg(long, value_name = "DIR")]
     output: PathBuf,
 
-    /// Replace the model or the results that the output folder holds.
+    /// Replace the model or the results in the output folder.
     #[arg(long)]
     overwrite: bool,
 
-    /// Print JSON.
+    /// Print the result as JSON.
     #[arg(long)]
     json: bool,
 }

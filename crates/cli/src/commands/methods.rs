@@ -9,11 +9,11 @@ use crate::output::{self, Align, Table};
 
 /// List the adapter methods, with their defaults.
 #[derive(Debug, Args)]
-#[command(after_help = "Any default can be changed in brackets, and methods joined with a bar:\n  \
-    seq_bn[reduction_factor=8]\n  lora[r=16,alpha=32]\n  prefix_tuning|par_bn\n`burn-adapters config CONFIG` shows what \
-    a configuration means.")]
+#[command(after_help = "Change defaults in brackets; join methods with a bar:\n  \
+    seq_bn[reduction_factor=8]\n  lora[r=16,alpha=32]\n  prefix_tuning|par_bn\n`burn-adapters config CONFIG` explains \
+    a configuration.")]
 pub(super) struct Arguments {
-    /// Print JSON: an object a method, with all its defaults.
+    /// Print JSON: one object per method, with all defaults.
     #[arg(long)]
     json: bool,
 }

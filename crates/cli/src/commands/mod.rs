@@ -36,20 +36,19 @@ use crate::device::{Choice, Found};
 use crate::error::CliResult;
 use crate::progress::Style;
 
-/// Adapters for pre-trained Transformer models: train a few parameters beside a frozen model, and use them.
+/// Train and run adapters for pre-trained Transformer models: a few trained parameters beside a frozen model.
 ///
-/// A model is a folder as Hugging Face stores it (config.json, tokenizer.json, model.safetensors). An adapter is a
-/// folder as AdapterHub stores it, and goes to and from its Python library unchanged.
+/// A model is a folder in Hugging Face's format (config.json, tokenizer.json, model.safetensors). An adapter is a folder in
+/// AdapterHub's format, which its Python library reads and writes too.
 #[derive(Debug, Parser)]
 #[command(name = "burn-adapters", version, propagate_version = true, arg_required_else_help = true)]
 #[command(
-    after_help = "Start with `burn-adapters quickstart`: it fetches a small model and data, and trains on them in \
-    minutes.\n\nExit codes: 0 done, 1 something failed, 2 the command, a configuration or a file is wrong,\n130 a training \
-    was interrupted (143 by SIGTERM).\nResults go \
-    to standard output, everything else to standard error."
+    after_help = "Start with `burn-adapters quickstart`. It fetches a small model and data and trains an adapter in \
+    minutes.\n\nExit codes: 0 success, 1 failure, 2 error in the command, a configuration or a file,\n130 training \
+    interrupted (143 by SIGTERM).\nResults go to standard output, everything else to standard error."
 )]
 pub(crate) struct Cli {
-    /// No progress on standard error. Errors stay, and so do warnings, such as what was changed in an adapter to load it.
+    /// Hide progress. Errors and warnings are still printed.
     #[arg(long, short, global = true)]
     quiet: bool,
 
@@ -93,14 +92,13 @@ impl Cli {
 /// Where to compute, and in which numbers.
 #[derive(Debug, Clone, Args)]
 struct DeviceArguments {
-    /// Where to compute: auto, cpu, flex, ndarray, or wgpu, vulkan, metal, cuda or rocm (with `:N` the one of this
-    /// number), as far as they are compiled in; `burn-adapters devices` lists them.
+    /// Device: auto, cpu, flex, ndarray, wgpu, vulkan, metal, cuda or rocm, as far as it is compiled in; `wgpu:1` selects
+    /// the device with that number. `burn-adapters devices` lists all.
     #[arg(long, value_name = "DEVICE", default_value = "auto")]
     device: Choice,
 
-    /// Keep the frozen weights of linear layers in bf16: half the memory for them, and products at twice the rate
-    /// where the processor has AVX-512 BF16. Results change by the rounding; adapters stay f32. A training that is
-    /// resumed needs it again.
+    /// Keep the frozen weights of linear layers in bf16. They take half the memory, and CPUs with AVX-512 BF16 multiply them
+    /// twice as fast. Results differ by rounding; adapters stay in f32. Pass it again when you resume a training.
     #[arg(long)]
     bf16: bool,
 }

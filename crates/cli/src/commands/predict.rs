@@ -34,53 +34,53 @@ Examples:
 #[derive(Debug, Args)]
 #[command(after_help = format!("{EXAMPLES}\n\n{SETUP_HELP}"))]
 pub(super) struct Arguments {
-    /// The model's folder.
+    /// Model folder.
     #[arg(long, value_name = "DIR")]
     model: PathBuf,
 
     #[command(flatten)]
     adapters: SetupArguments,
 
-    /// The column of the input that names each text's adapter; empty or `none` for no adapter, which gives no label
-    /// (unless one --head is for all). Adapters of different methods go through the model together. With --setup it
-    /// fills the `Route()` there.
+    /// Column that names the adapter of each text. Texts whose cell is empty or `none` use no adapter and get no label
+    /// (unless a single --head is given). Adapters of different methods share a batch. With --setup, the column fills its
+    /// `Route()`.
     #[arg(long, value_name = "COLUMN")]
     route: Option<String>,
 
-    /// A text; may be given several times, or followed by several.
+    /// Text to predict. Repeat the option or list several texts.
     #[arg(long, value_name = "TEXT", num_args = 1.., required_unless_present = "input")]
     text: Vec<String>,
 
-    /// A file with a text a line, or a .csv, .tsv or .jsonl file; `-` for standard input. An empty line or cell is an empty
-    /// text. Texts are predicted as they are read.
+    /// File with one text per line, or a .csv, .tsv or .jsonl file; `-` reads standard input. An empty line or cell is an
+    /// empty text. Predictions are printed while the input is read.
     #[arg(long, value_name = "FILE|-", conflicts_with = "text")]
     input: Option<PathBuf>,
 
-    /// The column of the text in a .csv, .tsv or .jsonl file: its name, or its number from 0.
+    /// Column of the text in a .csv, .tsv or .jsonl file: its name, or its number counted from 0.
     #[arg(long, value_name = "COLUMN", default_value = "text")]
     text_column: String,
 
     #[command(flatten)]
     header: HeaderArguments,
 
-    /// Read the input as this, whatever its name.
+    /// Input format, regardless of the file name.
     #[arg(long, value_name = "lines|csv|tsv|jsonl", value_parser = parse_format)]
     format: Option<InputFormat>,
 
-    /// Texts that go through the model together; all of them where --setup has sizes.
+    /// Texts per batch. If --setup has sizes, all texts are one batch.
     #[arg(long, value_name = "N", default_value_t = 32)]
     batch_size: usize,
 
-    /// Cut texts to this many tokens; by default to what the model takes.
+    /// Truncate texts to this many tokens [default: the model's limit].
     #[arg(long, value_name = "TOKENS")]
     max_length: Option<usize>,
 
     #[command(flatten)]
     device: DeviceArguments,
 
-    /// Print a JSON object a line: text, label (of a regression head the value), logits, probabilities; with --route also
-    /// adapter; with several heads text and heads, and the others for each head by its name (a second branch with the
-    /// head NAME is NAME:2).
+    /// Print one JSON object per line: text, label (the value for a regression head), logits, probabilities; with --route
+    /// also adapter. With several heads: text and heads, which has the other fields for each head by name (a second branch
+    /// with the head NAME is NAME:2).
     #[arg(long)]
     json: bool,
 }

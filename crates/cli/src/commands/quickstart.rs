@@ -39,17 +39,16 @@ const SENTENCES: [&str; 3] = [
 
 /// Fetch a small model and real data, train an adapter in minutes, and show what it learned.
 ///
-/// The model is all-MiniLM-L6-v2 (22.7 million parameters), the data 10,605 sentences of movie reviews, each rated by
-/// people; every tenth is held out. Both are fetched once, checked, and kept in $BURN_ADAPTERS_CACHE, or else in the
-/// user's cache folder.
+/// The model is all-MiniLM-L6-v2 (22.7 million parameters). The data are 10,605 sentences of movie reviews, rated by people;
+/// every tenth is held out. Both are fetched once, checked, and kept in $BURN_ADAPTERS_CACHE or your cache folder.
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
-    /// Where to write the adapter, the learning curve and the results. The results of an earlier quickstart there are
+    /// Output folder for the adapter, the learning curve and the results. Results of an earlier quickstart there are
     /// replaced.
     #[arg(long, value_name = "DIR", default_value = "quickstart-out")]
     dir: PathBuf,
 
-    /// Write to DIR whatever it holds; results of other commands there are replaced.
+    /// Write to DIR even if it is not empty, replacing the results of other commands.
     #[arg(long, conflicts_with = "resume")]
     overwrite: bool,
 
@@ -57,42 +56,42 @@ pub(super) struct Arguments {
     #[arg(long)]
     resume: bool,
 
-    /// What to train: a configuration such as `lora` or `seq_bn[reduction_factor=8]`.
+    /// Configuration to train, such as `lora` or `seq_bn[reduction_factor=8]`.
     #[arg(long, value_name = "STRING|FILE", default_value = "seq_bn")]
     config: String,
 
-    /// A model's folder, instead of fetching one.
+    /// Use this model folder instead of fetching one.
     #[arg(long, value_name = "DIR")]
     model: Option<PathBuf>,
 
-    /// A file of rated sentences, instead of fetching it: number, rating (positive above 0) and text, tab-separated.
+    /// Use this file of rated sentences instead of fetching it: number, rating (positive above 0) and text, tab-separated.
     #[arg(long, value_name = "FILE")]
     data: Option<PathBuf>,
 
-    /// How many times to go through the data.
+    /// Number of passes over the data.
     #[arg(long, value_name = "N", default_value_t = 2)]
     epochs: usize,
 
-    /// Texts that go through the model together.
+    /// Texts per batch.
     #[arg(long, value_name = "N", default_value_t = 32)]
     batch_size: usize,
 
-    /// The learning rate at the start; it falls in a straight line to 0.
+    /// Initial learning rate; it decreases linearly to 0.
     #[arg(long, value_name = "RATE", default_value_t = 1e-3)]
     learning_rate: f64,
 
-    /// From which every random number follows.
+    /// Random seed.
     #[arg(long, value_name = "N", default_value_t = 42)]
     seed: u64,
 
-    /// A sentence to predict in the end, instead of three of ours; may be given several times.
+    /// Sentences to predict at the end, instead of the three built-in ones.
     #[arg(long, value_name = "TEXT", num_args = 1..)]
     text: Vec<String>,
 
     #[command(flatten)]
     device: DeviceArguments,
 
-    /// Print JSON: what result.json holds.
+    /// Print the contents of result.json.
     #[arg(long)]
     json: bool,
 }

@@ -44,67 +44,67 @@ Examples:
   burn-adapters train --model all-MiniLM-L6-v2 --data more.csv --adapter reviews-adapter --output reviews-2
 
 What --setup trains:
-  Stack(language, NAME)   the new adapter NAME, which is the last, or in the last
-                          Average or Split; the others, which --adapter loads,
-                          stay as they are
-  Parallel(a, b)          the adapter that each branch ends in, each with its own
-                          head: those that --adapter loads go on from where they
-                          are, the others are new. OUTPUT gets a folder for each,
-                          and predict --setup OUTPUT uses all
-  Fuse(a, b)              a new AdapterFusion, and a head, over adapters that
-                          --adapter loads and that stay as they are. OUTPUT is
-                          then what predict --fusion takes";
+  Stack(language, NAME)   the new adapter NAME, which must be the last, or in the
+                          last Average or Split. The others are loaded by
+                          --adapter and frozen
+  Parallel(a, b)          the last adapter of each branch, each with its own head.
+                          Adapters loaded by --adapter continue training, the
+                          others are new. OUTPUT contains a folder for each;
+                          predict --setup OUTPUT uses all
+  Fuse(a, b)              a new AdapterFusion and a head, over frozen adapters
+                          loaded by --adapter. predict --fusion reads OUTPUT";
 
-/// Train an adapter and its prediction head on labelled text; or several at once, or a fusion of several.
+/// Train an adapter and its prediction head on labeled text; or several at once, or a fusion of several.
 ///
-/// The model itself is never changed. OUTPUT gets the adapter and its head in AdapterHub's format, history.json, and the
+/// The model itself is never changed. OUTPUT receives the adapter and its head in AdapterHub's format, history.json, and the
 /// learning curve as curve.svg and curve.png.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Arguments {
-    /// The model's folder.
+    /// Model folder.
     #[arg(long, value_name = "DIR")]
     model: PathBuf,
 
-    /// The labelled data: a .csv, .tsv or .jsonl file, also compressed (.csv.gz); `-` for standard input, with --format.
+    /// Labeled data: a .csv, .tsv or .jsonl file, optionally compressed (.csv.gz); `-` reads standard input (needs
+    /// --format).
     #[arg(long, value_name = "FILE|-")]
     data: PathBuf,
 
-    /// What to train: a configuration such as `lora[r=16]`, or a JSON file that holds one; `burn-adapters methods` lists
-    /// what there is. With Parallel in --setup, NAME=CONFIG is for one adapter; may be given several times. By default
-    /// `seq_bn`.
+    /// Configuration to train, such as `lora[r=16]`, or a JSON file that contains one; `burn-adapters methods` lists the
+    /// methods. With Parallel in --setup, NAME=CONFIG configures one adapter; repeat the option for several. [default:
+    /// seq_bn]
     #[arg(long, value_name = "[NAME=]STRING|FILE")]
     config: Vec<String>,
 
-    /// The adapter's name: `adapter` by default, or that of the adapter that --adapter continues; with Fuse in --setup the
+    /// Name of the adapter [default: adapter, or the name of the adapter that --adapter continues]. With Fuse in --setup,
     /// name of the head.
     #[arg(long, value_name = "NAME", value_parser = parse_name)]
     name: Option<String>,
 
-    /// Train among other adapters: `Stack(language, NAME)`, `Parallel(a, b)` or `Fuse(a, b)`. See below.
+    /// Train together with other adapters: `Stack(language, NAME)`, `Parallel(a, b)` or `Fuse(a, b)`. See below.
     #[arg(long, value_name = "TEXT")]
     setup: Option<String>,
 
-    /// The folder of an adapter to train further, with its head; or of an adapter of --setup, where it may be given several
-    /// times. It is called by the name in its adapter_config.json, or by NAME.
+    /// Folder of an adapter to continue training, with its head; or of an adapter of --setup, where the option may be
+    /// repeated. The adapter's name is the one in its adapter_config.json, or NAME.
     #[arg(long, value_name = "[NAME=]DIR")]
     adapter: Vec<String>,
 
-    /// How a fusion is made: `static`, `dynamic` or one with attributes such as `dynamic[temperature=True]`, or a JSON
-    /// file. By default `dynamic`.
+    /// Configuration of a fusion: `static`, `dynamic`, one with attributes such as `dynamic[temperature=True]`, or a JSON
+    /// file. [default: dynamic]
     #[arg(long, value_name = "STRING|FILE", requires = "setup")]
     fusion_config: Option<String>,
 
-    /// Run these layers of the model, counted from 0, without adapters (AdapterDrop): `0,1`. What is trained changes
-    /// nothing there; the configuration's `leave_out` saves its parameters, too.
+    /// Layers to run without adapters (AdapterDrop), counted from 0: `0,1`. The adapter keeps its parameters there; the
+    /// configuration's `leave_out` saves them too.
     #[arg(long, value_name = "LAYERS", value_delimiter = ',')]
     skip_layers: Vec<usize>,
 
-    /// Where to write what was trained: a folder that is empty or not there.
+    /// Output folder; must be empty or not exist.
     #[arg(long, value_name = "DIR")]
     output: PathBuf,
 
-    /// Replace what an earlier command wrote to OUTPUT, as soon as the new training is done. Other files there stay.
+    /// Replace the results of an earlier command in OUTPUT once the new training is done. Other files there are kept.
     #[arg(long, conflicts_with = "resume")]
     overwrite: bool,
 
@@ -121,16 +121,16 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "KIND", value_parser = parse_task, hide = true)]
     labels: Option<&'static dyn TrainTask>,
 
-    /// Labelled data to evaluate on after each epoch; `-` for standard input, with --format.
+    /// Labeled data for the evaluation after each epoch; `-` reads standard input (needs --format).
     #[arg(long, value_name = "FILE|-", conflicts_with = "eval_fraction")]
     eval: Option<PathBuf>,
 
-    /// Hold out this fraction of the data (such as 0.1), of each class its share, to evaluate on after each epoch.
+    /// Fraction of the data (such as 0.1) to hold out for the evaluation after each epoch, stratified by class.
     #[arg(long, value_name = "F")]
     eval_fraction: Option<f64>,
 
-    /// Resume the training in OUTPUT from its last completed epoch. A finished training is left as it is, or continued
-    /// if --epochs is larger than before.
+    /// Resume the training in OUTPUT from its last completed epoch. A finished training continues only if --epochs is
+    /// larger than before.
     #[arg(long)]
     resume: bool,
 
@@ -140,7 +140,7 @@ pub(super) struct Arguments {
     #[command(flatten)]
     device: DeviceArguments,
 
-    /// Print JSON.
+    /// Print the result as JSON.
     #[arg(long)]
     json: bool,
 }

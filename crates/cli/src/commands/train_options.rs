@@ -8,61 +8,61 @@ use clap::Args;
 /// How to train.
 #[derive(Debug, Clone, Args)]
 pub(super) struct Options {
-    /// How many times to go through the data.
+    /// Number of passes over the data.
     #[arg(long, value_name = "N", default_value_t = 3)]
     pub(super) epochs: usize,
 
-    /// Texts that go through the model together.
+    /// Texts per batch.
     #[arg(long, value_name = "N", default_value_t = 32)]
     pub(super) batch_size: usize,
 
-    /// Batches that are added up for one step.
+    /// Batches per optimizer step (gradient accumulation).
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub(super) accumulation: usize,
 
-    /// The peak learning rate.
+    /// Peak learning rate.
     #[arg(long, value_name = "RATE", default_value_t = 1e-3)]
     pub(super) learning_rate: f64,
 
-    /// How the learning rate falls: constant, linear or cosine.
+    /// Learning rate schedule after the warm-up: constant, linear or cosine.
     #[arg(long, value_name = "SCHEDULE", default_value = "linear", value_parser = parse_schedule)]
     pub(super) schedule: Schedule,
 
-    /// For how long the learning rate rises: steps (100), or a part of all steps (0.06).
+    /// Warm-up of the learning rate: a number of steps (100), or a fraction of all steps (0.06).
     #[arg(long, value_name = "STEPS|PART", default_value = "0", value_parser = parse_warmup)]
     pub(super) warmup: Warmup,
 
-    /// How much each class weighs in the loss: `balanced` (the rarer, the more), or weights by name such as a=1,b=2.5.
-    /// Evaluations are not weighted.
+    /// Class weights in the loss: `balanced` (inverse to the class frequency), or weights by name such as a=1,b=2.5.
+    /// Evaluation is not weighted.
     #[arg(long, value_name = "balanced|a=W,b=W", value_parser = ClassWeights::from_str)]
     pub(super) class_weights: Option<ClassWeights>,
 
-    /// How strongly weights are drawn to 0.
+    /// Weight decay.
     #[arg(long, value_name = "W", default_value_t = 0.0)]
     pub(super) weight_decay: f64,
 
-    /// The greatest norm of a step's gradients; 0 for any.
+    /// Clip gradients to this global norm; 0 disables clipping.
     #[arg(long, value_name = "NORM", default_value_t = 1.0)]
     pub(super) max_gradient_norm: f64,
 
-    /// Cut texts to this many tokens; by default to what the model takes.
+    /// Truncate texts to this many tokens [default: the model's limit].
     #[arg(long, value_name = "TOKENS")]
     pub(super) max_length: Option<usize>,
 
-    /// Leave the model's own dropout off in training.
+    /// Disable the base model's own dropout in training.
     #[arg(long)]
     pub(super) no_base_dropout: bool,
 
-    /// Keep the epoch that is best by this: loss, accuracy, macro_f1, micro_f1, mean_squared_error or pearson. Of equal
-    /// epochs the latest is kept; the state before training is never kept.
+    /// Keep the epoch that is best by this metric: loss, accuracy, macro_f1, micro_f1, mean_squared_error or pearson. Of
+    /// equal epochs, the latest is kept. The untrained state never is.
     #[arg(long, value_name = "METRIC")]
     pub(super) best: Option<Metric>,
 
-    /// Stop after so many epochs without a better one; needs --best.
+    /// Stop after this many epochs without improvement; needs --best.
     #[arg(long, value_name = "EPOCHS", requires = "best")]
     pub(super) patience: Option<usize>,
 
-    /// From which every random number follows: the same seed on the same CPU backend gives the same files.
+    /// Random seed. The same seed on the same CPU backend produces the same files.
     #[arg(long, value_name = "N", default_value_t = 42)]
     pub(super) seed: u64,
 }
