@@ -1,4 +1,5 @@
-//! The workspace's own commands: `cargo xtask test`, `test-backends`, `goldens`, `examples`, `bench`, `check`.
+//! The workspace's own commands: `cargo xtask test`, `test-backends`, `goldens`, `examples`, `bench`, `check`,
+//! `tidy`.
 
 mod backends;
 mod bench;
@@ -8,6 +9,7 @@ mod goldens;
 mod process;
 mod python;
 mod test;
+mod tidy;
 
 use std::process::ExitCode;
 
@@ -51,8 +53,10 @@ enum Command {
         #[arg(long)]
         learner: bool,
     },
-    /// Formatting, clippy and docs.
+    /// Formatting, tidiness (the floors of the crates, the shape of files, spelling), clippy and docs.
     Check,
+    /// Only the tidiness: takes a second.
+    Tidy,
 }
 
 fn main() -> ExitCode {
@@ -63,6 +67,7 @@ fn main() -> ExitCode {
         Command::Bench(arguments) => bench::bench(&arguments),
         Command::Examples { learner } => examples::examples(learner),
         Command::Check => check::check(),
+        Command::Tidy => tidy::tidy(),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

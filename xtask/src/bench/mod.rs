@@ -5,6 +5,7 @@
 //! run in turn, so that a slow minute of the machine meets all of them. Whole programs are started and waited for.
 
 mod floor;
+mod job;
 mod jobs;
 mod load;
 mod measure;

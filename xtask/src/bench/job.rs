@@ -1,0 +1,209 @@
+//! What a job is: a model, what goes through it, and who does it.
+
+use clap::ValueEnum;
+use serde_json::{Value, json};
+
+use super::floor::Work;
+
+/// A group of jobs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Family {
+    /// The quickstart as a whole program, from start to saved adapter.
+    Quickstart,
+    /// `predict` of one sentence, from the start of the process.
+    Cold,
+    /// A training step of each of the fifteen methods.
+    Methods,
+    /// Training steps on two models, of random tokens and of sentences.
+    Step,
+    /// Inference at several batch sizes, LoRA unmerged and merged.
+    Infer,
+    /// A batch whose rows go through eight adapters.
+    Routed,
+    /// A bank of a hundred adapters: adding one, switching.
+    Bank,
+    /// Training with adapters in the upper half of the layers only.
+    Upper,
+    /// The frozen weights in bf16, against f32.
+    Bf16,
+    /// Full fine-tuning.
+    Full,
+    /// LoRA against Burn's own `apply_lora`.
+    BurnLora,
+    /// How time grows with length, batch, layers and adapters.
+    Growth,
+}
+
+impl Family {
+    /// The name on the command line and in the results.
+    pub(crate) fn name(self) -> String {
+        self.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
+    }
+}
+
+/// A base model.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Model {
+    /// all-MiniLM-L6-v2, as the quickstart fetches it.
+    MiniLm,
+    /// Of the size of BERT-base, with random weights.
+    Base,
+    /// As wide as MiniLM and this deep, with random weights.
+    Layers(usize),
+}
+
+impl Model {
+    pub(crate) fn name(self) -> String {
+        match self {
+            Model::MiniLm => "MiniLM-L6".into(),
+            Model::Base => "BERT-base size".into(),
+            Model::Layers(layers) => format!("MiniLM's width, {layers} layers"),
+        }
+    }
+
+    pub(crate) fn layers(self) -> usize {
+        match self {
+            Model::MiniLm => 6,
+            Model::Base => 12,
+            Model::Layers(layers) => layers,
+        }
+    }
+}
+
+/// What goes through the model.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Input {
+    /// So many batches of so many sentences.
+    Sentences { batches: usize, size: usize },
+    /// One batch of random tokens, without padding.
+    Tokens { rows: usize, length: usize },
+}
+
+/// How many sentences there are.
+pub(crate) const SENTENCES: usize = 10_605;
+
+impl Input {
+    pub(crate) fn name(self) -> String {
+        match self {
+            Input::Sentences { size: 1, .. } => "1 sentence".into(),
+            Input::Sentences { size, .. } => format!("{size} sentences"),
+            Input::Tokens { rows, length } => format!("{rows}×{length} tokens"),
+        }
+    }
+
+    /// The batches, as both sides read them.
+    pub(crate) fn batches(self) -> Vec<Value> {
+        match self {
+            Input::Sentences { batches, size } => {
+                // A stride that has no factor with the number of sentences: all are different, from the whole file.
+                let row = |index: usize| (17 + index * 331) % SENTENCES;
+                let batch = |batch: usize| (batch * size..(batch + 1) * size).map(row).collect::<Vec<_>>();
+                (0..batches).map(|index| json!({"rows": batch(index)})).collect()
+            }
+            Input::Tokens { rows, length } => {
+                let mut state = 42u64;
+                let mut token = || {
+                    state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                    1000 + (state >> 33) % 20_000
+                };
+                let row = |_| (0..length).map(|_| token()).collect::<Vec<_>>();
+                vec![json!({"tokens": (0..rows).map(row).collect::<Vec<_>>()})]
+            }
+        }
+    }
+
+    /// The number of batches.
+    pub(crate) fn count(self) -> usize {
+        match self {
+            Input::Sentences { batches, .. } => batches,
+            Input::Tokens { .. } => 1,
+        }
+    }
+}
+
+/// One of those who do a job.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Contestant {
+    /// What the table calls it.
+    pub(crate) label: String,
+    /// Whether it is the Python side.
+    pub(crate) python: bool,
+    /// What it does, in the words of the protocol.
+    pub(crate) kind: &'static str,
+    /// The Python library, if not `adapters`.
+    pub(crate) library: Option<&'static str>,
+    pub(crate) config: String,
+    pub(crate) adapters: usize,
+    /// Noise on the adapter's new weights.
+    pub(crate) noise: f64,
+    /// Whether the frozen weights are bf16.
+    pub(crate) bf16: bool,
+    /// Whether it must compute what the first one does.
+    pub(crate) agrees: bool,
+}
+
+impl Contestant {
+    pub(super) fn ours(kind: &'static str, config: &str) -> Self {
+        Self {
+            label: "ours".into(),
+            python: false,
+            kind,
+            library: None,
+            config: config.into(),
+            adapters: 1,
+            noise: 0.02,
+            bf16: false,
+            agrees: true,
+        }
+    }
+
+    pub(super) fn python(kind: &'static str, config: &str) -> Self {
+        Self { label: "adapters".into(), python: true, ..Self::ours(kind, config) }
+    }
+
+    pub(super) fn called(self, label: &str) -> Self {
+        Self { label: label.into(), ..self }
+    }
+
+    pub(super) fn other(self) -> Self {
+        Self { agrees: false, ..self }
+    }
+}
+
+/// A comparison: the first contestant against each of the others.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Job {
+    pub(crate) family: Family,
+    pub(crate) name: String,
+    pub(crate) model: Model,
+    pub(crate) input: Input,
+    /// Timed units of a repetition, at least one for each batch.
+    pub(crate) units: usize,
+    pub(crate) work: Work,
+    pub(crate) contestants: Vec<Contestant>,
+    /// Where it stands on a chart of growth: what grows, and how much there is of it.
+    pub(crate) growth: Option<(&'static str, usize)>,
+}
+
+impl Job {
+    pub(super) fn new(family: Family, name: &str, model: Model, input: Input, contestants: Vec<Contestant>) -> Self {
+        Self {
+            family,
+            name: format!("{name}, {}, {}", model.name(), input.name()),
+            model,
+            input,
+            units: input.count(),
+            work: Work::Infer,
+            contestants,
+            growth: None,
+        }
+    }
+
+    pub(super) fn working(self, work: Work) -> Self {
+        Self { work, ..self }
+    }
+
+    pub(super) fn units(self, units: usize) -> Self {
+        Self { units, ..self }
+    }
+}
