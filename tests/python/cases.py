@@ -199,13 +199,13 @@ def _compacter():
         "compacter_shared_full_w",
         "compacter",
         "compacter++[reduction_factor=4,shared_W_phm=True,factorized_phm_W=False]",
-        crash="one unfactorised W for all layers",
+        crash="one unfactorized W for all layers",
     )
     yield Case(
         "compacter_mam_init",
         "compacter",
         "par_bn[reduction_factor=4,phm_layer=True]",
-        crash="a parallel compacter: the MAM initialisation is for linear layers, a PHM layer has its own",
+        crash="a parallel compacter: the MAM initialization is for linear layers, a PHM layer has its own",
     )
     yield Case(
         "compacter_odd_width",

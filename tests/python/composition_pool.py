@@ -133,7 +133,7 @@ def _draw(model, name, salt, std):
     original, reference.NAME = reference.NAME, name
     try:
         method = "ia3" if name.startswith("ia3") else "other"
-        reference.randomise(bert, (model, method, name, salt), std)
+        reference.randomize(bert, (model, method, name, salt), std)
     finally:
         reference.NAME = original
     batch = inputs(model)

@@ -82,7 +82,7 @@ def evaluate(bert, batch, labels=None, attentions=False):
 
 
 def train_step(bert, case, batch, labels):
-    """One step of plain SGD on the loss and, for fusions, the regularisation."""
+    """One step of plain SGD on the loss and, for fusions, the regularization."""
     setup = pool.parse(case.setup)
     if case.train == "fusion":
         bert.train_adapter_fusion(setup)
@@ -201,7 +201,7 @@ def _trained(model, case, batch, golden, facts):
     loss, regularization, after, largest = train_step(bert, case, batch, labels)
     golden.update(labels=labels, loss=loss, **{f"after.{name}": value for name, value in after.items()})
     if regularization is not None:
-        golden["regularization_loss"] = regularization
+        golden["regularisation_loss"] = regularization
     double = build(model, case)[0].double()
     torch.set_default_dtype(torch.float64)
     try:

@@ -1,4 +1,4 @@
-"""One case run with the reference: build, randomise, save, evaluate, one step of SGD."""
+"""One case run with the reference: build, randomize, save, evaluate, one step of SGD."""
 
 import copy
 import logging
@@ -30,7 +30,7 @@ PRECISION = 2e-5
 
 
 def build(model, case, attention):
-    """The reference's model with the case's adapter and head, in its own initialisation."""
+    """The reference's model with the case's adapter and head, in its own initialization."""
     # A relative path: it is written into the saved configurations as `model_name`.
     bert = AutoAdapterModel.from_pretrained(f"models/{model}", attn_implementation=attention).eval()
     bert.add_adapter(NAME, AdapterConfig.load(case.config))
@@ -55,7 +55,7 @@ def is_adapter_or_head(bert):
     return lambda name: adapter(name) or head(name)
 
 
-def _randomise_orthogonal(unit, salt, std):
+def _randomize_orthogonal(unit, salt, std):
     """The orthogonal projection of LoReFT: a random orthonormal basis, turned by a random Householder product."""
     shape = unit.projection.weight.shape
     basis, _ = torch.linalg.qr(normal((shape[1], shape[0]), *salt, "basis"))
@@ -68,7 +68,7 @@ def _randomise_orthogonal(unit, salt, std):
 
 
 @torch.no_grad()
-def randomise(bert, salt, std):
+def randomize(bert, salt, std):
     """Fills every parameter of adapter and head with wide random numbers."""
     belongs = is_adapter_or_head(bert)
     scales = {
@@ -90,7 +90,7 @@ def randomise(bert, salt, std):
             parameter.copy_(std * draw)
     for name, module in bert.named_modules():
         if hasattr(module, "orthogonal") and module.orthogonal:
-            _randomise_orthogonal(module, (*salt, name), std)
+            _randomize_orthogonal(module, (*salt, name), std)
 
 
 def labels_for(model, case, count):
@@ -154,7 +154,7 @@ def _attempt(model, case, batch, salt, std, strict):
     # The reference draws, too (LoReFT completes its basis at random): that must not depend on the cases before.
     torch.manual_seed(seed(model, case.name, *salt))
     bert, head = build(model, case, case.attention)
-    randomise(bert, (model, case.method, case.name, *salt), std)
+    randomize(bert, (model, case.method, case.name, *salt), std)
     labels = labels_for(model, case, head["num_labels"])
     logits, loss = evaluate(bert, batch, labels)
 

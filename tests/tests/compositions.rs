@@ -131,10 +131,10 @@ fn a_step_of_training_a_fusion_is_the_references() {
             assert!(difference < TOLERANCE, "{}: {what} differs by {difference:e}", case.folder);
         };
         compare("the loss", &values(loss.clone()), golden.values("loss"));
-        let loss = match bank.regularisation_loss(&setup) {
-            Some(regularisation) => {
-                compare("the regularisation", &values(regularisation.clone()), golden.values("regularization_loss"));
-                loss + regularisation
+        let loss = match bank.regularization_loss(&setup) {
+            Some(regularization) => {
+                compare("the regularization", &values(regularization.clone()), golden.values("regularisation_loss"));
+                loss + regularization
             }
             None => loss,
         };

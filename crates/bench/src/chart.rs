@@ -164,7 +164,7 @@ fn draw_growth(lines: &Lines, path: &Path) -> Result<(), Failed> {
     Ok(())
 }
 
-/// What the colours mean, under the title.
+/// What the colors mean, under the title.
 fn legend<DB: DrawingBackend>(
     signs: &[(&str, RGBColor)],
     area: &DrawingArea<DB, Shift>,

@@ -46,7 +46,7 @@ impl Batch {
     }
 }
 
-/// The batches of a job, tokenised.
+/// The batches of a job, tokenized.
 pub(crate) fn batches(specs: &[BatchSpec], data: &Path, model: &Path) -> Result<Vec<Batch>, Failed> {
     if specs.is_empty() {
         return Err("a job needs a batch".into());

@@ -2,7 +2,7 @@
 //!
 //! `burn-adapters-bench serve` reads one JSON request a line and answers each with one line (see [`protocol`]), so that
 //! it and the Python reference, which speaks the same, can be run in turn without the start-up of either. Nothing is
-//! timed but the units of a job; loading, tokenising and checking lie outside.
+//! timed but the units of a job; loading, tokenizing and checking lie outside.
 
 mod chart;
 mod data;

@@ -187,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn a_misspelt_field_is_an_error() {
+    fn a_misspelled_field_is_an_error() {
         assert!(serde_json::from_str::<Request>(r#"{"op":"run","unit":3}"#).is_err());
         assert!(serde_json::from_str::<Request>(r#"{"op":"walk"}"#).is_err());
     }

@@ -120,7 +120,7 @@ impl Bottleneck {
         let up_project = project([width, hidden_size], up, Position::Up)?;
         let gate = config.use_gating.then(|| {
             let (weight, bias) = match config.init_weights {
-                // The reference leaves the gate of this initialisation as PyTorch draws it.
+                // The reference leaves the gate of this initialization as PyTorch draws it.
                 BottleneckInit::Houlsby => {
                     (Fill::kaiming_uniform_sqrt5(hidden_size), Fill::kaiming_uniform_sqrt5(hidden_size))
                 }

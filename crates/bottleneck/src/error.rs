@@ -33,13 +33,13 @@ pub enum BottleneckError {
          adapter only with original_ln_before=True: set it, or use residual_before_ln=True or False"
     )]
     PostAddWithoutLayerNormBefore,
-    /// An initialisation that says nothing of PHM layers.
+    /// An initialization that says nothing of PHM layers.
     #[error(
         "init_weights='{found}' draws the weights of linear layers; those of PHM layers (phm_layer=True) are drawn as \
          hypercomplex_nonlinearity says: set init_weights='bert'"
     )]
     InitOfPhm {
-        /// The initialisation.
+        /// The initialization.
         found: BottleneckInit,
     },
     /// Weights shared among layers of different widths.

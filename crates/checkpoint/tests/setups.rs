@@ -105,7 +105,7 @@ fn every_setup_of_the_python_library_is_loaded_whole_and_saved_as_it_was() {
             written["adapter_setup"].as_object_mut().unwrap().remove("kwargs");
         }
         if golden.ends_with("tiny-a__average_not_normalized") {
-            // The library forgets that the weights were not to be normalised; they are written as they are used.
+            // The library forgets that the weights were not to be normalized; they are written as they are used.
             let weights = written["adapter_setup"]["kwargs"].as_object_mut().unwrap().remove("weights").unwrap();
             let (first, second) = (weights[0].as_f64().unwrap(), weights[1].as_f64().unwrap());
             assert!((first - 0.8 / 2.3).abs() < 1e-12 && (second - 1.5 / 2.3).abs() < 1e-12, "{weights}");

@@ -22,7 +22,7 @@
 //! # Measured
 //! Forward and backward, to the input and all parameters, `n = 4`, `r = 1`, in microseconds (the fastest of 1000 runs for
 //! 32 tokens, of 150 for 2048; flex, one thread of a busy x86-64 machine with AVX-512, dev profile, whose dependencies
-//! are optimised; the allocator kept from giving memory back, whose page faults otherwise outweigh all the rest):
+//! are optimized; the allocator kept from giving memory back, whose page faults otherwise outweigh all the rest):
 //!
 //! | layer | tokens | dense | rule folded right | rule folded left |
 //! | --- | --- | --- | --- | --- |

@@ -1,9 +1,9 @@
-//! Parameterised hypercomplex multiplication (PHM): linear layers with an `n`-th of the parameters, or far fewer.
+//! Parameterized hypercomplex multiplication (PHM): linear layers with an `n`-th of the parameters, or far fewer.
 //!
 //! A PHM layer (Zhang et al., 2021, <https://arxiv.org/abs/2102.08597>) is `y = x H + b` with
 //! `H = Σᵢ Aᵢ ⊗ Wᵢ`, `i = 1 … n`: a *rule* of `n` matrices `[n, n]` and *weights* of `n` matrices
 //! `[d_input / n, d_output / n]`. Compacter (Mahabadi et al., 2021, <https://arxiv.org/abs/2106.04647>) shares the rule
-//! among all layers and factorises the weights to rank `r`, `Wᵢ = Lᵢ Rᵢ`, and projects with such layers in bottleneck
+//! among all layers and factorizes the weights to rank `r`, `Wᵢ = Lᵢ Rᵢ`, and projects with such layers in bottleneck
 //! adapters.
 //!
 //! The attributes of [`BottleneckConfig`](burn_adapters_config::BottleneckConfig) say which: `phm_dim` (`n`),

@@ -1,4 +1,4 @@
-//! Stacks of matrices, whole or factorised.
+//! Stacks of matrices, whole or factorized.
 
 use burn::module::{Module, Param, ParamId};
 use burn::tensor::{Device, Tensor};

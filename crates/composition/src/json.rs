@@ -2,7 +2,7 @@
 //!
 //! A block is `{"type": "Stack", "children": […], "kwargs": {…}}`, an adapter among the children
 //! `{"type": "single", "children": ["a"]}`. The reference saves the lengths of `Split` and `BatchSplit`, and the
-//! normalised weights of `Average`; it forgets the name of a `Fuse`, and that weights were not to be normalised. Both
+//! normalized weights of `Average`; it forgets the name of a `Fuse`, and that weights were not to be normalized. Both
 //! are written here as further `kwargs`, which it understands when it reads. `Route`, which it does not know, has its
 //! rows as `kwargs`: names, or null.
 
@@ -159,7 +159,7 @@ fn child_value(composition: &Composition) -> Value {
 impl Composition {
     /// The reference's dictionary. An adapter by itself is written as it is there: as a `Stack` of one.
     ///
-    /// The weights of an `Average` are written normalised; reading them back gives the same average.
+    /// The weights of an `Average` are written normalized; reading them back gives the same average.
     ///
     /// ```
     /// use burn_adapters_composition::Composition;

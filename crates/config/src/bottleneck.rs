@@ -131,13 +131,13 @@ pub struct BottleneckConfig {
     pub phm_layer: bool,
     /// The number of PHM summands `n`.
     pub phm_dim: usize,
-    /// Factorise the PHM weights to rank `phm_rank`.
+    /// Factorize the PHM weights to rank `phm_rank`.
     pub factorized_phm_w: bool,
     /// One set of PHM weights for all layers.
     pub shared_w_phm: bool,
     /// One PHM rule for all layers.
     pub shared_phm_rule: bool,
-    /// Factorise the PHM rule.
+    /// Factorize the PHM rule.
     pub factorized_phm_rule: bool,
     /// How the PHM rule is drawn.
     pub phm_c_init: PhmRuleInit,
@@ -147,7 +147,7 @@ pub struct BottleneckConfig {
     pub learn_phm: bool,
     /// How the PHM weights are drawn.
     pub hypercomplex_nonlinearity: HypercomplexInit,
-    /// Rank of the factorised PHM weights.
+    /// Rank of the factorized PHM weights.
     pub phm_rank: usize,
     /// Biases in the PHM layers.
     pub phm_bias: bool,

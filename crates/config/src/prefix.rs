@@ -17,7 +17,7 @@ pub struct PrefixTuningConfig {
     pub flat: bool,
     /// The number of prefix positions.
     pub prefix_length: usize,
-    /// Width of the reparameterising MLP's hidden layer.
+    /// Width of the reparameterizing MLP's hidden layer.
     pub bottleneck_size: usize,
     /// The MLP's activation.
     pub non_linearity: Activation,
@@ -27,11 +27,11 @@ pub struct PrefixTuningConfig {
     pub use_gating: bool,
     /// One gate for keys and values.
     pub shared_gating: bool,
-    /// Seed of the initialisation.
+    /// Seed of the initialization.
     pub init_weights_seed: Option<u64>,
 }
 
-/// How a prompt is initialised.
+/// How a prompt is initialized.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PromptInit {
     /// Uniform in `[-random_uniform_scale, random_uniform_scale]`.
@@ -55,15 +55,15 @@ pub enum PromptCombine {
 pub struct PromptTuningConfig {
     /// The number of prompt positions.
     pub prompt_length: usize,
-    /// How the prompt is initialised.
+    /// How the prompt is initialized.
     pub prompt_init: PromptInit,
     /// The text for [`PromptInit::FromString`].
     pub prompt_init_text: Option<String>,
-    /// Half-width of the uniform initialisation.
+    /// Half-width of the uniform initialization.
     pub random_uniform_scale: f64,
     /// Where the prompt goes.
     pub combine: PromptCombine,
-    /// Seed of the initialisation.
+    /// Seed of the initialization.
     pub init_weights_seed: Option<u64>,
 }
 

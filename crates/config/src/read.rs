@@ -56,7 +56,7 @@ impl Reading {
         };
         let base = identifier.config();
         if base.methods.len() > 1 && !alone {
-            let kind = ProblemKind::NestedUnion { name: member.name, members: spelt_out(&base, &member.entries) };
+            let kind = ProblemKind::NestedUnion { name: member.name, members: spelled_out(&base, &member.entries) };
             self.report(member.name_span, kind);
             return Vec::new();
         }
@@ -80,7 +80,7 @@ impl Reading {
             if having == base.methods.len() {
                 common.push(entry.clone());
             } else if having > 0 && !self.full() {
-                let members = spelt_out(base, &member.entries);
+                let members = spelled_out(base, &member.entries);
                 let kind = ProblemKind::NotInEveryMember { key: shortened(&entry.key), union: name, members };
                 self.report(entry.key_span.clone(), kind);
             } else {
@@ -183,7 +183,7 @@ impl Reading {
 }
 
 /// How to write a named union as its members, each with the attributes that it has.
-fn spelt_out(base: &AdapterConfig, entries: &[Entry]) -> String {
+fn spelled_out(base: &AdapterConfig, entries: &[Entry]) -> String {
     let members = base.methods.iter().map(|method| {
         let mut method = method.clone();
         for entry in entries.iter().take(MOST_PROBLEMS) {

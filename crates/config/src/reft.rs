@@ -38,7 +38,7 @@ pub struct ReftConfig {
     pub dtype: Option<String>,
     /// Intervene on layers' outputs.
     pub output_reft: bool,
-    /// Seed of the initialisation.
+    /// Seed of the initialization.
     pub init_weights_seed: Option<u64>,
 }
 

@@ -14,7 +14,7 @@ pub enum Bf16Error {
         /// The device of the weights, as Burn shows it.
         device: String,
     },
-    /// On an autodiff device weights are trained, and bf16 is too coarse for the steps of an optimiser.
+    /// On an autodiff device weights are trained, and bf16 is too coarse for the steps of an optimizer.
     #[error(
         "the weights are on an autodiff device, where they are trained: put a frozen model on the plain device first"
     )]

@@ -1,4 +1,4 @@
-//! What all adapter methods share: sites and model specifications, initialisers, activations, the gate, the mode of a
+//! What all adapter methods share: sites and model specifications, initializers, activations, the gate, the mode of a
 //! pass, and maps of modules.
 //!
 //! Nothing here knows a method or a model.

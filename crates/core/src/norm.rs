@@ -1,4 +1,4 @@
-//! A normalisation that a sublayer hook can be handed.
+//! A normalization that a sublayer hook can be handed.
 
 use burn::nn::{LayerNorm, RmsNorm};
 use burn::tensor::{DType, Tensor};

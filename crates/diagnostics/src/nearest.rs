@@ -34,7 +34,7 @@ fn fold(name: &str) -> Vec<char> {
     name.chars().map(|c| if c == '-' || c == ' ' { '_' } else { c.to_ascii_lowercase() }).collect()
 }
 
-/// Levenshtein's distance, a swap of two neighbours counting as one.
+/// Levenshtein's distance, a swap of two neighbors counting as one.
 fn distance(a: &[char], b: &[char]) -> usize {
     let mut before: Vec<usize> = Vec::new();
     let mut last: Vec<usize> = (0..=b.len()).collect();

@@ -23,8 +23,8 @@ const HOT: f64 = 50.0;
 const COLD: f64 = 1.0;
 /// By how much it cools in a step.
 const COOLING: f64 = 0.05;
-/// The weight of the regulariser, in the paper and the reference.
-const REGULARISATION: f64 = 0.01;
+/// The weight of the regularizer, in the paper and the reference.
+const REGULARIZATION: f64 = 0.01;
 /// Besides the ones on its diagonal, a new value matrix holds this.
 const NEARLY_ZERO: f32 = 1e-6;
 
@@ -167,14 +167,14 @@ impl Fusion {
     }
 
     /// What is to be added to the loss, so that the value matrix stays near the identity: `0.01 · Σ (I − V)²`. `None`
-    /// without a value matrix or without `regularization`. (The reference regularises every value matrix in training,
+    /// without a value matrix or without `regularization`. (The reference regularizes every value matrix in training,
     /// whatever `regularization` says.)
-    pub fn regularisation_loss(&self) -> Option<Tensor<1>> {
+    pub fn regularization_loss(&self) -> Option<Tensor<1>> {
         let value = self.value.as_ref().filter(|_| self.config.regularization)?;
         let weight = value.weight.val();
         let [size, _] = weight.dims();
         let difference = weight.clone() - Tensor::eye(size, &weight.device().without_autodiff());
-        Some((difference.clone() * difference).sum() * REGULARISATION)
+        Some((difference.clone() * difference).sum() * REGULARIZATION)
     }
 }
 

@@ -9,7 +9,7 @@
 //! ```
 //!
 //! The adapters, trained before, stay as they are: only `Q`, `K` and `V` are trained. `V` starts near the identity, and
-//! [`Fusion::regularisation_loss`] keeps it there. [`FusionConfig`] says which of the three there are; one that is
+//! [`Fusion::regularization_loss`] keeps it there. [`FusionConfig`] says which of the three there are; one that is
 //! missing is the identity. With `residual_before` the keys hold the residual too, as in the reference.
 //!
 //! The crate stands alone: a Burn module of yours can hold a [`Fusion`] behind any layers that agree in shape.

@@ -113,7 +113,7 @@ fn a_fusion_learns_to_listen_to_the_adapter_that_is_right() {
     let before = loss(&fusion).into_scalar::<f32>();
     let mut optimizer = SgdConfig::new().init();
     for _ in 0..60 {
-        let loss = loss(&fusion) + fusion.regularisation_loss().unwrap();
+        let loss = loss(&fusion) + fusion.regularization_loss().unwrap();
         let gradients = GradientsParams::from_grads(loss.backward(), &fusion);
         fusion = optimizer.step(0.5, fusion, gradients);
     }
@@ -151,10 +151,10 @@ fn the_temperature_and_the_configuration_outlive_a_training_step() {
 }
 
 #[test]
-fn a_new_fusion_regularises_nearly_nothing_and_says_nothing_without_a_value_matrix() {
+fn a_new_fusion_regularizes_nearly_nothing_and_says_nothing_without_a_value_matrix() {
     let device = Device::default();
-    let loss = fusion(FusionConfig::dynamic(), &device).regularisation_loss().unwrap();
+    let loss = fusion(FusionConfig::dynamic(), &device).regularization_loss().unwrap();
     assert!(loss.into_scalar::<f32>() < 1e-10);
-    assert!(fusion(FusionConfig::r#static().with_regularization(true), &device).regularisation_loss().is_none());
-    assert!(fusion(FusionConfig::dynamic().with_regularization(false), &device).regularisation_loss().is_none());
+    assert!(fusion(FusionConfig::r#static().with_regularization(true), &device).regularization_loss().is_none());
+    assert!(fusion(FusionConfig::dynamic().with_regularization(false), &device).regularization_loss().is_none());
 }

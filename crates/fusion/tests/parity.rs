@@ -118,7 +118,7 @@ fn hidden_states_and_attention_are_those_of_the_reference_in_every_configuration
         let output = Inputs::new(golden, |golden| tensor(golden, &device)).fuse(&fusion);
         assert_close(output.hidden, &golden["hidden"]);
         assert_close(output.attention, &golden["attention"]);
-        match (fusion.regularisation_loss(), golden["penalty"].as_f64()) {
+        match (fusion.regularization_loss(), golden["penalty"].as_f64()) {
             (Some(loss), Some(expected)) => assert!((loss.into_scalar::<f32>() as f64 - expected).abs() < 1e-5),
             (loss, expected) => assert!(loss.is_none() && expected.is_none()),
         }
@@ -133,7 +133,7 @@ fn a_training_step_is_that_of_the_reference_for_every_parameter_and_input() {
         let fusion = module(golden, &device);
         let inputs = Inputs::new(golden, |golden| tensor::<3>(golden, &device).require_grad());
         let mut loss = (inputs.fuse(&fusion).hidden * tensor(&golden["weights"], &device)).sum();
-        if let Some(penalty) = fusion.regularisation_loss() {
+        if let Some(penalty) = fusion.regularization_loss() {
             loss = loss + penalty;
         }
         let gradients = loss.backward();

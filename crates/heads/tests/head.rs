@@ -169,7 +169,7 @@ fn a_wrong_dictionary_is_an_error_that_names_the_key() {
         ("activation_function", json!("tanhh")),
         ("head_type", json!("causal_lm")),
         ("use_pooler", json!(1)),
-        ("colour", json!(1)),
+        ("color", json!(1)),
         ("label2id", json!({"a": 0, "b": 2})),
         ("label2id", json!({"a": 0, "b": 0})),
     ];

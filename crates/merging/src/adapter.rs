@@ -69,7 +69,7 @@ pub(crate) fn merge_with_masks(
     same_keys(&parameters)?;
     let scale = Scale::of(inputs, strategy);
     let named = inputs.iter().map(|(folder, _)| folder.meta.name.as_str()).zip(weights.iter().copied());
-    let cancelled = if copied { Vec::new() } else { check::cancelled_signs(&first.config, named, strategy) };
+    let canceled = if copied { Vec::new() } else { check::canceled_signs(&first.config, named, strategy) };
     let merging = Merging { strategy, config: &first.config, parameters: &parameters, weights, scale, masks };
     let mut values = BTreeMap::new();
     for key in parameters[0].by_key.keys() {
@@ -83,7 +83,7 @@ pub(crate) fn merge_with_masks(
     let config = merging.scale.config(&first.config, strategy);
     let mut merged = AdapterFolder::new(meta(inputs, name), config, parameters[0].rename(name, &values));
     let notes = inputs.iter().flat_map(|(folder, _)| folder.notes.iter().map(|note| (&folder.meta.name, note)));
-    merged.notes = notes.map(|(name, note)| format!("{name}: {note}")).chain(cancelled).collect();
+    merged.notes = notes.map(|(name, note)| format!("{name}: {note}")).chain(canceled).collect();
     Ok(merged)
 }
 

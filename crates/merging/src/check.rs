@@ -155,7 +155,7 @@ pub(crate) fn json_differences(a: &Map<String, Value>, b: &Map<String, Value>) -
 }
 
 /// Notes on negative weights that multiply both factors of a product, so that the sign cancels.
-pub(crate) fn cancelled_signs<'a>(
+pub(crate) fn canceled_signs<'a>(
     config: &AdapterConfig,
     inputs: impl Iterator<Item = (&'a str, f64)>,
     strategy: &Strategy,

@@ -14,7 +14,7 @@ use crate::{MergeError, check, combine};
 /// stand in another order, their rows are brought into the first head's. What a head of weight 0 holds does not count.
 ///
 /// # Errors
-/// If there are no inputs; if a weight is not finite, or the weights cancel each other where they are normalised; if
+/// If there are no inputs; if a weight is not finite, or the weights cancel each other where they are normalized; if
 /// the heads differ in their base model, their configuration, their labels or their tensors.
 pub fn merge_heads(inputs: &[(HeadFolder, f64)], normalize: bool, name: &str) -> Result<HeadFolder, MergeError> {
     let named = inputs.iter().map(|(folder, weight)| (folder.meta.name.as_str(), *weight));

@@ -220,11 +220,11 @@ fn wrong_arguments_are_refused() {
     let lora = |seed| folder("a", "lora[r=2]", seed);
     assert_eq!(refused(&[], AVERAGE), MergeError::NoInputs);
     assert!(matches!(refused(&[(lora(1), f64::NAN)], AVERAGE), MergeError::Weight { .. }));
-    let cancelling = [(lora(1), 0.3), (lora(2), -0.1), (lora(3), -0.2)];
-    assert!(matches!(refused(&cancelling, AVERAGE), MergeError::WeightSum { .. }));
-    assert!(merge_folders(&cancelling, &SUM, "m").is_ok());
+    let canceling = [(lora(1), 0.3), (lora(2), -0.1), (lora(3), -0.2)];
+    assert!(matches!(refused(&canceling, AVERAGE), MergeError::WeightSum { .. }));
+    assert!(merge_folders(&canceling, &SUM, "m").is_ok());
     for name in ["", "a.b", "a\nb"] {
-        let error = merge_folders(&cancelling, &SUM, name).unwrap_err();
+        let error = merge_folders(&canceling, &SUM, name).unwrap_err();
         assert_eq!(error, MergeError::BadName { name: name.into() });
         assert!(error.to_string().lines().count() == 1, "{error}");
     }

@@ -321,14 +321,14 @@ impl AdapterBank {
     }
 
     /// What is to be added to the loss when the fusions of a setup are trained, so that their value matrices stay near
-    /// the identity; none where no fusion of the setup is trained or regularised.
-    pub fn regularisation_loss(&self, setup: &Setup) -> Option<Tensor<1>> {
+    /// the identity; none where no fusion of the setup is trained or regularized.
+    pub fn regularization_loss(&self, setup: &Setup) -> Option<Tensor<1>> {
         if !setup.train_fusions {
             return None;
         }
         let names = setup.fusion_names();
         let layers = names.iter().filter_map(|name| self.fusions.get(name)).flat_map(|fusion| fusion.layers.values());
-        layers.filter_map(Fusion::regularisation_loss).reduce(|sum, next| sum + next)
+        layers.filter_map(Fusion::regularization_loss).reduce(|sum, next| sum + next)
     }
 
     /// After a step of training: cools the softmax of the trained fusions that have a temperature.

@@ -114,7 +114,7 @@ impl PrefixTuning {
             PrefixSource::Mlp(mlp) => mlp.forward().reshape(shape),
             PrefixSource::Flat(flat) => flat.val().reshape(shape),
         };
-        // `[blocks · 2, heads, prefix_length, head_dim]`: keys and values of a block are neighbours.
+        // `[blocks · 2, heads, prefix_length, head_dim]`: keys and values of a block are neighbors.
         Prefixes::new(self, prefixes.permute([1, 2, 0, 3]), mode)
     }
 

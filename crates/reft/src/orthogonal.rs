@@ -216,7 +216,7 @@ fn keep_signs(after: Tensor<2>, before: Tensor<2>) -> Tensor<2> {
     kept.set_require_grad(trained)
 }
 
-/// Orthonormalises the `r` rows of length `n` and completes them, as columns, to an orthogonal `[n, n]` matrix: the
+/// Orthonormalizes the `r` rows of length `n` and completes them, as columns, to an orthogonal `[n, n]` matrix: the
 /// `Q` of the QR decomposition by Householder reflections, signs chosen so that `R` has a positive diagonal.
 fn complete(rows: &[f64], r: usize, n: usize) -> Vec<f32> {
     let mut columns: Vec<Vec<f64>> = rows.chunks(n).map(<[f64]>::to_vec).collect();
@@ -288,7 +288,7 @@ mod tests {
     }
 
     #[test]
-    fn rows_are_orthonormalised_in_order_with_a_positive_diagonal() {
+    fn rows_are_orthonormalized_in_order_with_a_positive_diagonal() {
         let base = complete(&[3.0, 0.0, 4.0, 0.0, -2.0, 0.0], 2, 3);
         let first: Vec<f32> = base.iter().step_by(3).copied().collect();
         let second: Vec<f32> = base.iter().skip(1).step_by(3).copied().collect();

@@ -77,7 +77,7 @@
 //! - [`unfreeze`](burn::module::Module::unfreeze) and `set_require_grad(true)` on the module train the base again.
 //! - Burn's own `apply_lora` on a module with adapters puts LoRA *inside* them. (The other way round is an error here.)
 //! - A record of the module holds the base and all adapters; [`save_adapter`](WeightAdapters::save_adapter) writes one.
-//! - `quantize_weights` without a group quantises the adapters' parameters too: quantise before adding them. A quantised
+//! - `quantize_weights` without a group quantizes the adapters' parameters too: quantize before adding them. A quantized
 //!   base is unpacked at each read. Take the scheme from `device.settings().quantization.scheme`, changed where you need
 //!   to: with a store that the backend lacks (`QuantStore::Native` on wgpu without 8-bit integers) Burn panics.
 //! - On wgpu, CUDA and the other CubeCL backends `into_data` copies when the bytes are first looked at, and an optimizer

@@ -135,7 +135,7 @@ fn of_rank<const D: usize, const E: usize>(tensor: &Tensor<D>) -> Option<Tensor<
     (tensor as &dyn Any).downcast_ref::<Tensor<E>>().cloned()
 }
 
-/// Changes a tensor that is of rank `E`; leaves another as it is. Unlike a reshape it touches no quantised data.
+/// Changes a tensor that is of rank `E`; leaves another as it is. Unlike a reshape it touches no quantized data.
 fn with_rank<const D: usize, const E: usize>(
     tensor: Tensor<D>,
     change: impl FnOnce(Tensor<E>) -> Tensor<E>,

@@ -158,7 +158,7 @@ fn drop_rows(a: Tensor<2>, probability: f64, mode: Mode) -> Tensor<2> {
     a * mode.dropout(probability, ones)
 }
 
-/// The adapters' own precision; a quantised weight is unpacked.
+/// The adapters' own precision; a quantized weight is unpacked.
 pub(crate) fn in_single_precision(weight: Tensor<2>) -> Tensor<2> {
     let weight = if matches!(weight.dtype(), DType::QFloat(_)) { weight.dequantize() } else { weight };
     if weight.dtype() == DType::F32 { weight } else { weight.cast(DType::F32) }

@@ -302,7 +302,7 @@ fn what_is_matched_but_is_no_matrix_is_left_out_with_a_note() {
 }
 
 #[test]
-fn a_quantised_base_is_adapted_without_being_unpacked_for_good() {
+fn a_quantized_base_is_adapted_without_being_unpacked_for_good() {
     let device = Device::default();
     // The backend's own way to store the values: one a byte on the processor, packed into words on wgpu, which may lack
     // bytes (Burn panics there on `QuantStore::Native`).

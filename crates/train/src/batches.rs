@@ -41,7 +41,7 @@ pub(crate) fn by_length(lengths: &[usize], batch_size: usize) -> Vec<Vec<usize>>
     order.chunks(batch_size).map(<[usize]>::to_vec).collect()
 }
 
-/// A seed from two (SplitMix64's finaliser): neighbouring inputs give unrelated seeds.
+/// A seed from two (SplitMix64's finalizer): neighboring inputs give unrelated seeds.
 pub(crate) fn mix(seed: u64, value: u64) -> u64 {
     let mut z = seed.wrapping_add(value.wrapping_add(1).wrapping_mul(0x9E37_79B9_7F4A_7C15));
     z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);

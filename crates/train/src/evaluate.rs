@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::heads::{distinct, heads_of, one_head};
 use crate::{Encoded, Metric, Scores, TextEncoder, TokenBatch, TokenData, TrainError, batches, train_task};
 
-/// How good an adapter is on labelled data.
+/// How good an adapter is on labeled data.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Evaluation {
     /// The number of examples.
@@ -122,7 +122,7 @@ pub fn predict(
     said.flat_map(|said| said.logits).map(|logits| Prediction::new(head, logits)).collect()
 }
 
-/// Compares the predictions for labelled data with the labels.
+/// Compares the predictions for labeled data with the labels.
 ///
 /// # Errors
 /// If the data has no labels or they do not fit the head, the bank lacks the setup's adapter or head, the setup has
@@ -155,7 +155,7 @@ pub fn evaluate_with(
 }
 
 /// Compares what each head of a setup (one for each branch of a `Parallel`, or several on the same output) says of
-/// labelled data with the labels: in the order of the heads. Tells after each batch how many of how many examples are
+/// labeled data with the labels: in the order of the heads. Tells after each batch how many of how many examples are
 /// done.
 ///
 /// # Errors
@@ -227,7 +227,7 @@ fn run(
     setup: &Setup,
     data: &TokenData,
     batch_size: usize,
-    labelled: bool,
+    labeled: bool,
     progress: &mut dyn FnMut(usize, usize),
 ) -> Result<Vec<Said>, TrainError> {
     if batch_size == 0 {
@@ -238,7 +238,7 @@ fn run(
         return Err(TrainError::BadConfig { option: "setup", expected: "at inference", found });
     }
     let heads = heads_of(bank, setup)?;
-    if labelled {
+    if labeled {
         heads.iter().try_for_each(|head| labels_of(data, head).map(drop))?;
     }
     let new = |head| Said { head, logits: vec![Vec::new(); data.len()], loss: 0.0, mass: 0.0 };
@@ -246,7 +246,7 @@ fn run(
     let mut done = 0;
     for indices in batches::by_length(&data.lengths(), batch_size) {
         for (part, said) in run_batch(encoder, bank, setup, &data.batch(&indices))?.into_iter().zip(&mut said) {
-            if labelled {
+            if labeled {
                 let labels = labels_of(data, &said.head)?.select(&indices);
                 let head = bank.head(&said.head)?;
                 let mass = head.config().task().mass(&labels, None);

@@ -1,4 +1,4 @@
-//! Training of adapters on labelled text: data, batches, the optimizer, evaluation, checkpoints.
+//! Training of adapters on labeled text: data, batches, the optimizer, evaluation, checkpoints.
 //!
 //! Whoever has a training loop needs none of this: an [`AdapterBank`](burn_adapters_model::AdapterBank) is a Burn module
 //! like any other. What is here is the loop that the `burn-adapters` program uses:

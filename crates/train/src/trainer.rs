@@ -371,8 +371,8 @@ impl<E: TextEncoder + ?Sized> Run<'_, E> {
             let batch = self.train.batch(indices);
             let said = run_batch(self.encoder, &self.bank, &setup, &batch)?;
             let mut part = heads::loss(&self.bank, said, self.train, indices, group, &self.class_weights)?;
-            if let Some(regularisation) = self.bank.regularisation_loss(&setup).filter(|_| index == 0) {
-                part = part + regularisation;
+            if let Some(regularization) = self.bank.regularization_loss(&setup).filter(|_| index == 0) {
+                part = part + regularization;
             }
             if !part.is_tracked() {
                 return Err(TrainError::NothingToTrain);

@@ -99,11 +99,11 @@ fn heads_may_learn_labels_of_their_own() {
     bank.add_head_seeded("b", &HeadConfig::regression().with_dropout_prob(Some(0.0)), 9).unwrap();
     let values = |data: &TokenData| Targets::Values(data.rows().iter().map(|row| f32::from(row.ids[0] > 20)).collect());
     let data = data(60, 0);
-    let labelled = data.clone().with_head_labels("b", values(&data)).unwrap();
+    let labeled = data.clone().with_head_labels("b", values(&data)).unwrap();
     let setup = compose("Parallel(a, b)");
     let config = config().with_epochs(25).with_best(Metric::LOSS);
-    let trained = Trainer::new(config).train(&bert(), bank, &setup, &labelled, Some(&labelled), &mut ()).unwrap();
-    let scores = evaluate_heads(&bert(), &trained.bank, &setup, &labelled, 16, &mut |_, _| {}).unwrap();
+    let trained = Trainer::new(config).train(&bert(), bank, &setup, &labeled, Some(&labeled), &mut ()).unwrap();
+    let scores = evaluate_heads(&bert(), &trained.bank, &setup, &labeled, 16, &mut |_, _| {}).unwrap();
     assert_eq!(scores.iter().map(|score| score.head.as_str()).collect::<Vec<_>>(), ["a", "b"]);
     assert!(scores[0].evaluation.accuracy() > Some(0.8), "{:?}", scores[0]);
     assert!(scores[1].evaluation.metric(PEARSON) > Some(0.7), "{:?}", scores[1]);
@@ -115,7 +115,7 @@ fn heads_may_learn_labels_of_their_own() {
     let again = Evaluation::new(head, scores[1].evaluation.logits.clone(), &values(&data)).unwrap();
     assert!((again.loss - scores[1].evaluation.loss).abs() < 1e-5 && again.scores == scores[1].evaluation.scores);
     let trainer = Trainer::new(self::config().with_best(Metric::ACCURACY));
-    let error = trainer.train(&bert(), trained.bank, &setup, &labelled, Some(&labelled), &mut ()).unwrap_err();
+    let error = trainer.train(&bert(), trained.bank, &setup, &labeled, Some(&labeled), &mut ()).unwrap_err();
     assert!(matches!(error, TrainError::NoSuchMetric { .. }), "{error}");
     assert!(data.with_head_labels("b", Targets::Values(vec![1.0])).is_err());
 }

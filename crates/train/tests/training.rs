@@ -248,11 +248,11 @@ fn what_cannot_be_trained_is_an_error_before_the_first_step() {
         };
     let good = || bank("seq_bn", &head(), 1);
     let (set, train) = (setup(), data(10, 0));
-    let unlabelled = TokenData::new("plain", rows(3, 0), None).unwrap();
+    let unlabeled = TokenData::new("plain", rows(3, 0), None).unwrap();
 
     assert!(matches!(fails(config().with_epochs(0), good(), &set, &train, None), TrainError::BadConfig { .. }));
-    assert!(matches!(fails(config(), good(), &set, &unlabelled, None), TrainError::NoLabels { .. }));
-    assert!(matches!(fails(config(), good(), &set, &train, Some(&unlabelled)), TrainError::NoLabels { .. }));
+    assert!(matches!(fails(config(), good(), &set, &unlabeled, None), TrainError::NoLabels { .. }));
+    assert!(matches!(fails(config(), good(), &set, &train, Some(&unlabeled)), TrainError::NoLabels { .. }));
     assert!(matches!(fails(config(), good(), &Setup::adapter("none"), &train, None), TrainError::Bank(_)));
     assert!(matches!(fails(config(), good(), &setup().training(), &train, None), TrainError::BadConfig { .. }));
     let best = config().with_best(Metric::LOSS);

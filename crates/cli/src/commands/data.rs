@@ -1,4 +1,4 @@
-//! Labelled data on the command line: where it is, how it is read, and what is wrong with it.
+//! Labeled data on the command line: where it is, how it is read, and what is wrong with it.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -38,9 +38,9 @@ impl HeaderArguments {
     }
 }
 
-/// How a file of labelled texts is read.
+/// How a file of labeled texts is read.
 #[derive(Debug, Clone, Args)]
-pub(super) struct LabelledArguments {
+pub(super) struct LabeledArguments {
     /// The column of the text: its name, or its number from 0.
     #[arg(long, value_name = "COLUMN", default_value = "text")]
     pub(super) text_column: String,
@@ -63,7 +63,7 @@ pub(super) struct LabelledArguments {
     pub(super) format: Option<Format>,
 }
 
-impl LabelledArguments {
+impl LabeledArguments {
     /// The column with the labels of a head.
     pub(super) fn column_of(&self, head: &str) -> &str {
         of_head(&self.label_column, head).unwrap_or("label")

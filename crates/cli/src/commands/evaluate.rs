@@ -1,4 +1,4 @@
-//! `evaluate`: how good adapters are on labelled data.
+//! `evaluate`: how good adapters are on labeled data.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 
 use super::DeviceArguments;
 use super::answers::{Answer, another, answers};
-use super::data::{LabelledArguments, data_error, warn};
+use super::data::{LabeledArguments, data_error, warn};
 use super::model::{max_length, tokenize, train_error};
 use super::report::{describe, evaluation_json, overall};
 use super::routes::{self, Routes};
@@ -47,7 +47,7 @@ pub(super) struct Arguments {
     data: PathBuf,
 
     #[command(flatten)]
-    columns: LabelledArguments,
+    columns: LabeledArguments,
 
     /// Column that names the adapter of each text. The text is scored with that adapter's head. Texts whose cell is empty or
     /// `none` use no adapter and are not scored (unless a single --head is given). With --setup, the column fills its
@@ -89,7 +89,7 @@ impl Arguments {
         let model = self.device.load(&self.model, &device, style)?;
         let loaded = self.adapters.load(asked, &model, &device, style)?;
         let routes = |column| {
-            let LabelledArguments { text_column, header, .. } = &self.columns;
+            let LabeledArguments { text_column, header, .. } = &self.columns;
             routes::read(&source, text_column, column, header.header())
         };
         let routed = self.route.as_deref().map(routes).transpose()?;
@@ -102,8 +102,8 @@ impl Arguments {
             (None, _) => loaded.heads(&setup)?,
         };
         self.columns.check_names(&heads.names(), "the heads that are scored")?;
-        let labelled = self.labelled(&source, &loaded, &heads)?;
-        let data = labelled.values().next().ok_or_else(|| no_rows(&source.name))?;
+        let labeled = self.labeled(&source, &loaded, &heads)?;
+        let data = labeled.values().next().ok_or_else(|| no_rows(&source.name))?;
         // The labels of each head are looked at later: here any head will do.
         let texts = Dataset::from_examples(data.source(), data.examples().iter().map(without_label).collect())
             .map_err(|error| data_error(&error))?;
@@ -118,7 +118,7 @@ impl Arguments {
         let parts = parts(answers?, routes.as_ref());
         let mut scored = Vec::new();
         for part in parts {
-            scored.push((part.name.clone(), score(part, &loaded, &labelled)?));
+            scored.push((part.name.clone(), score(part, &loaded, &labeled)?));
         }
         let one_each = !matches!(heads, HeadSetup::Several(_));
         match (scored.as_slice(), &heads, &routes) {
@@ -130,16 +130,16 @@ impl Arguments {
     }
 
     /// The data, with the labels that each head is to be scored by.
-    fn labelled(&self, source: &Source, loaded: &Loaded, heads: &HeadSetup) -> CliResult<BTreeMap<String, Dataset>> {
-        let mut labelled: BTreeMap<String, Dataset> = BTreeMap::new();
+    fn labeled(&self, source: &Source, loaded: &Loaded, heads: &HeadSetup) -> CliResult<BTreeMap<String, Dataset>> {
+        let mut labeled: BTreeMap<String, Dataset> = BTreeMap::new();
         for head in heads.names() {
             let config = loaded.head(head)?;
             let data = self.columns.read(source, head, train_task(config))?;
-            labelled.insert(head.to_owned(), data);
+            labeled.insert(head.to_owned(), data);
         }
-        let configs = labelled.iter().filter_map(|(head, data)| Some((data, loaded.head(head).ok()?)));
+        let configs = labeled.iter().filter_map(|(head, data)| Some((data, loaded.head(head).ok()?)));
         warn(configs);
-        Ok(labelled)
+        Ok(labeled)
     }
 }
 
@@ -175,9 +175,9 @@ fn parts(answers: Vec<Vec<Answer>>, routes: Option<&Routes>) -> Vec<Part> {
     parts
 }
 
-fn score(part: Part, loaded: &Loaded, labelled: &BTreeMap<String, Dataset>) -> CliResult<Evaluation> {
+fn score(part: Part, loaded: &Loaded, labeled: &BTreeMap<String, Dataset>) -> CliResult<Evaluation> {
     let head = loaded.bank.head(&part.head).map_err(|error| super::model::bank_error(&error))?;
-    let Some(data) = labelled.get(&part.head) else { return Err(no_rows("the data")) };
+    let Some(data) = labeled.get(&part.head) else { return Err(no_rows("the data")) };
     let rows = part.rows.iter().map(|row| data.examples()[*row].clone()).collect();
     let rows = Dataset::from_examples(data.source(), rows).map_err(|error| data_error(&error))?;
     let labels = rows.labels(head.config()).map_err(|error| data_error(&error))?;

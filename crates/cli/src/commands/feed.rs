@@ -382,7 +382,7 @@ mod tests {
     }
 
     fn table(format: Format) -> Reading {
-        Reading::Table(format, Columns::unlabelled("text").with_empty_texts(true))
+        Reading::Table(format, Columns::unlabeled("text").with_empty_texts(true))
     }
 
     #[test]
@@ -404,7 +404,7 @@ mod tests {
 
     #[test]
     fn numbered_columns_need_no_header() {
-        let reading = Reading::Table(Format::Tsv, Columns::unlabelled(1).with_header(Header::No));
+        let reading = Reading::Table(Format::Tsv, Columns::unlabeled(1).with_header(Header::No));
         for count in 1..4 {
             let found = all(b"1\ta\n2\tb\n3\tc\n", &reading, count).unwrap();
             assert_eq!(found, [(1, "a".into()), (2, "b".into()), (3, "c".into())]);

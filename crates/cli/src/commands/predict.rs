@@ -192,7 +192,7 @@ impl Arguments {
             (InputFormat::Table(format), route) => {
                 let text = self.text_column.as_str();
                 let columns =
-                    route.as_deref().map_or_else(|| Columns::unlabelled(text), |route| routes::columns(text, route));
+                    route.as_deref().map_or_else(|| Columns::unlabeled(text), |route| routes::columns(text, route));
                 let columns = columns.with_header(self.header.header()).with_empty_texts(true);
                 // The first rows are predicted before all rows have been seen.
                 if format != Format::JsonLines && columns.header == Header::Auto && !columns.any_named() {

@@ -17,8 +17,8 @@ use crate::draw;
 use crate::error::{CliError, CliResult};
 use crate::output::{bytes, thousands};
 
-/// Labelled data of each head, in the order of the heads.
-pub(super) type Labelled = Vec<(String, Dataset)>;
+/// Labeled data of each head, in the order of the heads.
+pub(super) type Labeled = Vec<(String, Dataset)>;
 
 /// An adapter that is trained with its head.
 pub(super) struct Part {
@@ -54,7 +54,7 @@ pub(super) struct Written {
 
 impl Ready {
     /// The texts as tokens, with the labels of each head.
-    pub(super) fn tokens(&self, model: &Model, data: &Labelled, max_length: usize) -> CliResult<TokenData> {
+    pub(super) fn tokens(&self, model: &Model, data: &Labeled, max_length: usize) -> CliResult<TokenData> {
         let mut all = data.iter().zip(&self.heads);
         let Some(((_, first), head)) = all.next() else { return Err(CliError::mistake("there is no head to train")) };
         let mut tokens = tokenize(model, first, head, max_length)?;

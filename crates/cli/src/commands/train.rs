@@ -1,4 +1,4 @@
-//! `train`: adapters, or a fusion of adapters, and their heads from labelled text.
+//! `train`: adapters, or a fusion of adapters, and their heads from labeled text.
 
 use std::path::{Path, PathBuf};
 
@@ -13,7 +13,7 @@ use clap::Args;
 use serde_json::json;
 
 use super::DeviceArguments;
-use super::data::{self, LabelledArguments, data_error, parse_task};
+use super::data::{self, LabeledArguments, data_error, parse_task};
 use super::given::Given;
 use super::job::Run;
 use super::model::{
@@ -21,7 +21,7 @@ use super::model::{
 };
 use super::output_folder::{CHECKPOINTS, Existing, FINAL_CHECKPOINT, Input, OutputFolder, check_part_names};
 use super::plan::{Configs, Plan, Shape, fusion_config};
-use super::ready::{Labelled, Part, Ready, Written, add_fusions};
+use super::ready::{Labeled, Part, Ready, Written, add_fusions};
 use super::setup::{check_adapters, check_names, folder_error, named};
 use super::train_options::Options;
 use crate::error::{CliError, CliResult};
@@ -109,7 +109,7 @@ pub(super) struct Arguments {
     overwrite: bool,
 
     #[command(flatten)]
-    columns: LabelledArguments,
+    columns: LabeledArguments,
 
     /// What to learn from the labels: one class for each text (`classification`), any number of classes (`multilabel`: their
     /// names joined with `|`, or a vector such as [0, 1, 1]), or a number (`regression`). By default what the head of the
@@ -369,7 +369,7 @@ impl Arguments {
         &self,
         plan: &Plan,
         task: &dyn Fn(&str) -> Option<&'static dyn TrainTask>,
-    ) -> CliResult<(Labelled, Option<Labelled>)> {
+    ) -> CliResult<(Labeled, Option<Labeled>)> {
         if self.data == Path::new("-") && self.eval.as_deref() == Some(Path::new("-")) {
             return Err(CliError::mistake("--data and --eval cannot both be standard input"));
         }
@@ -378,7 +378,7 @@ impl Arguments {
                 let task = self.task().or_else(|| task(name));
                 Ok((name.to_owned(), self.columns.read(source, name, task.unwrap_or(TRAIN_TASKS[0]))?))
             };
-            plan.names().into_iter().map(read).collect::<CliResult<Labelled>>()
+            plan.names().into_iter().map(read).collect::<CliResult<Labeled>>()
         };
         let data = read(&self.columns.source(&self.data, "--data")?)?;
         match (&self.eval, self.eval_fraction) {
@@ -389,7 +389,7 @@ impl Arguments {
                 let split = Dataset::split_together(data, fraction, self.options.seed);
                 let (train, held_out): (Vec<_>, Vec<_>) =
                     split.map_err(|error| data_error(&error))?.into_iter().unzip();
-                let named = |data: Vec<Dataset>| names.iter().cloned().zip(data).collect::<Labelled>();
+                let named = |data: Vec<Dataset>| names.iter().cloned().zip(data).collect::<Labeled>();
                 Ok((named(train), Some(named(held_out))))
             }
             (None, None) => Ok((data, None)),

@@ -47,7 +47,7 @@ impl Workplace {
         dir
     }
 
-    /// Labelled sentences: `good` words are positive, `bad` ones negative.
+    /// Labeled sentences: `good` words are positive, `bad` ones negative.
     pub(crate) fn data(&self, name: &str, rows: usize) -> PathBuf {
         let mut text = String::from("text,label\n");
         for row in 0..rows {

@@ -1,3 +1,5 @@
+//! Saves that fail, are killed, or meet another.
+
 #![allow(clippy::unwrap_used)]
 
 use std::collections::BTreeMap;

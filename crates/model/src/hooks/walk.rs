@@ -18,7 +18,7 @@ pub(super) trait State: Sized + Clone {
     fn batch(&self) -> usize;
     /// Where the tensors are.
     fn device(&self) -> Device;
-    /// Some neighbouring rows.
+    /// Some neighboring rows.
     fn rows(&self, range: Range<usize>) -> Self;
     /// These rows, in this order.
     fn select(&self, rows: &Tensor<1, Int>) -> Self;

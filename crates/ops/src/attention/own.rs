@@ -219,7 +219,7 @@ impl Results {
     }
 }
 
-/// Neighbouring parts of these lengths.
+/// Neighboring parts of these lengths.
 fn split(mut numbers: &mut [f32], lengths: impl Iterator<Item = usize>) -> Vec<&mut [f32]> {
     let mut parts = Vec::new();
     for length in lengths {

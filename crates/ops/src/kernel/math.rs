@@ -1,4 +1,4 @@
-//! Sums, the exponential and the normal distribution, written so that compilers vectorise them.
+//! Sums, the exponential and the normal distribution, written so that compilers vectorize them.
 
 /// Independent partial sums: as many as the widest vector has lanes.
 const LANES: usize = 16;

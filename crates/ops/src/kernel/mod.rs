@@ -49,14 +49,14 @@ pub(crate) trait Work<T>: Sync {
 pub(crate) fn run<T: Send, W: Work<T>>(pieces: Vec<T>, work: &W) -> Vec<W::Result> {
     let arch = pulp::Arch::new();
     if pieces.len() < 2 {
-        return pieces.into_iter().map(|piece| arch.dispatch(Vectorised(work, piece))).collect();
+        return pieces.into_iter().map(|piece| arch.dispatch(Vectorized(work, piece))).collect();
     }
-    pieces.into_par_iter().map(|piece| arch.dispatch(Vectorised(work, piece))).collect()
+    pieces.into_par_iter().map(|piece| arch.dispatch(Vectorized(work, piece))).collect()
 }
 
-struct Vectorised<'a, W, T>(&'a W, T);
+struct Vectorized<'a, W, T>(&'a W, T);
 
-impl<T, W: Work<T>> pulp::WithSimd for Vectorised<'_, W, T> {
+impl<T, W: Work<T>> pulp::WithSimd for Vectorized<'_, W, T> {
     type Output = W::Result;
 
     #[inline(always)]

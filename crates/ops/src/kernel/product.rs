@@ -7,7 +7,7 @@ const VECTORS: usize = 2;
 /// Its most numbers: those of AVX-512's vectors.
 const BLOCK: usize = ROWS * VECTORS * 16;
 
-/// A matrix in a slice. Neighbours in a row or in a column are neighbours in memory: one stride is 1.
+/// A matrix in a slice. Neighbors in a row or in a column are neighbors in memory: one stride is 1.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Matrix<'a> {
     /// From the first element on.
@@ -65,7 +65,7 @@ impl Packed {
                 let block = if packed {
                     block(simd, self.left.iter(), right)
                 } else {
-                    // Six neighbours, row by row: as good as packed.
+                    // Six neighbors, row by row: as good as packed.
                     let rows = left.data[first..].chunks(left.column).take(k);
                     block(simd, rows.filter_map(|row| row.first_chunk()), right)
                 };

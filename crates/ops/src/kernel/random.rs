@@ -12,7 +12,7 @@ pub(crate) struct Keep {
 impl Keep {
     /// Each element is dropped with `probability`, between 0 and 1.
     pub(crate) fn new(probability: f64, seed: u64) -> Self {
-        // Neighbouring seeds must not give neighbouring keys.
+        // Neighboring seeds must not give neighboring keys.
         let mut key = seed.wrapping_add(0x9E37_79B9_7F4A_7C15);
         key = (key ^ (key >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
         key = (key ^ (key >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
@@ -55,7 +55,7 @@ mod tests {
     }
 
     #[test]
-    fn neighbours_and_neighbouring_seeds_decide_independently() {
+    fn neighbors_and_neighboring_seeds_decide_independently() {
         for seed in 0..20 {
             let (keep, next) = (Keep::new(0.5, seed), Keep::new(0.5, seed + 1));
             assert!((agreement(|index| keep.at(index), |index| next.at(index)) - 0.5).abs() < 0.003);

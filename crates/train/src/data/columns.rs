@@ -157,11 +157,11 @@ impl Default for Columns {
 impl Columns {
     /// These columns, by name or number.
     pub fn new(text: impl Into<Column>, label: impl Into<Column>) -> Self {
-        Self { label: Some(label.into()), ..Self::unlabelled(text) }
+        Self { label: Some(label.into()), ..Self::unlabeled(text) }
     }
 
     /// Texts without labels.
-    pub fn unlabelled(text: impl Into<Column>) -> Self {
+    pub fn unlabeled(text: impl Into<Column>) -> Self {
         Self {
             text: text.into(),
             label: None,

@@ -14,7 +14,7 @@ impl Dataset {
         if self.names.is_some() {
             return Ok(());
         }
-        let mut labelled = 0;
+        let mut labeled = 0;
         // In the order of the file, so that the first one is named.
         let mut seen = BTreeSet::new();
         let ambiguous = |line: usize, doubt: Doubt| {
@@ -22,7 +22,7 @@ impl Dataset {
         };
         for example in self.examples() {
             let Some(Label::Class(label)) = &example.label else { continue };
-            labelled += 1;
+            labeled += 1;
             if !seen.insert(label.as_str()) {
                 continue;
             }
@@ -34,7 +34,7 @@ impl Dataset {
             }
         }
         let line = self.examples().iter().find(|example| example.label.is_some()).map_or(0, |example| example.line);
-        let (distinct, examples) = (seen.len(), labelled);
+        let (distinct, examples) = (seen.len(), labeled);
         let numbers: Option<BTreeSet<i128>> = seen.iter().map(|label| label.parse().ok()).collect();
         match numbers {
             Some(numbers) => {

@@ -1,9 +1,11 @@
+//! Which labels are read as what.
+
 #![allow(clippy::unwrap_used)]
 
 use super::*;
 use crate::Example;
 
-fn labelled(labels: impl IntoIterator<Item = Label>) -> Dataset {
+fn labeled(labels: impl IntoIterator<Item = Label>) -> Dataset {
     let example = |(index, label)| Example { text: "text".into(), label: Some(label), line: index + 1 };
     Dataset::from_examples("d", labels.into_iter().enumerate().map(example).collect()).unwrap()
 }
@@ -28,11 +30,11 @@ fn a_label_that_training_never_saw_is_named_with_its_line_and_the_known_ones() {
 fn the_kind_of_the_labels_makes_the_head() {
     let head = Dataset::from_classes("d", [("a", "x"), ("b", "y")]).head_config().unwrap();
     assert_eq!((head.task().name(), head.labels()), ("classification", vec!["x".into(), "y".into()]));
-    let head = labelled([Label::Classes(vec!["x".into()]), Label::Classes(vec![])]).head_config().unwrap();
+    let head = labeled([Label::Classes(vec!["x".into()]), Label::Classes(vec![])]).head_config().unwrap();
     assert_eq!((head.task().name(), head.num_labels), ("multilabel", 1));
-    assert_eq!(labelled([Label::Number(0.5)]).head_config().unwrap().task().name(), "regression");
-    assert!(labelled([Label::Number(0.5), Label::Class("x".into())]).head_config().is_err());
-    assert!(labelled([Label::Classes(vec![])]).head_config().is_err());
+    assert_eq!(labeled([Label::Number(0.5)]).head_config().unwrap().task().name(), "regression");
+    assert!(labeled([Label::Number(0.5), Label::Class("x".into())]).head_config().is_err());
+    assert!(labeled([Label::Classes(vec![])]).head_config().is_err());
     assert!(Dataset::from_texts("d", ["a"]).head_config().is_err());
 }
 
@@ -43,7 +45,7 @@ fn one_class_leaves_nothing_to_learn() {
 }
 
 #[test]
-fn unlabelled_data_has_no_labels_but_a_gap_is_an_error() {
+fn unlabeled_data_has_no_labels_but_a_gap_is_an_error() {
     let head = HeadConfig::classification(2).with_labels(["x", "y"]);
     assert_eq!(Dataset::from_texts("d", ["a"]).labels(&head).unwrap(), None);
     let mut first = true;
@@ -55,7 +57,7 @@ fn unlabelled_data_has_no_labels_but_a_gap_is_an_error() {
 #[test]
 fn several_classes_become_a_row_of_targets() {
     let head = HeadConfig::multilabel_classification(3).with_labels(["x", "y", "z"]);
-    let data = labelled([Label::Classes(vec!["z".into(), "x".into()]), Label::Classes(vec![])]);
+    let data = labeled([Label::Classes(vec!["z".into(), "x".into()]), Label::Classes(vec![])]);
     let expected = Targets::Sets(vec![vec![1.0, 0.0, 1.0], vec![0.0; 3]]);
     assert_eq!(data.labels(&head).unwrap(), Some(expected));
     let error = data.labels(&HeadConfig::regression()).unwrap_err().to_string();
@@ -64,7 +66,7 @@ fn several_classes_become_a_row_of_targets() {
 
 #[test]
 fn vectors_must_have_an_entry_for_each_label_of_the_head() {
-    let data = labelled([Label::Vector(vec![false, true, true]), Label::Vector(vec![true, false, false])]);
+    let data = labeled([Label::Vector(vec![false, true, true]), Label::Vector(vec![true, false, false])]);
     let head = data.head_config().unwrap();
     assert_eq!((head.task().name(), head.num_labels), ("multilabel", 3));
     let expected = Targets::Sets(vec![vec![0.0, 1.0, 1.0], vec![1.0, 0.0, 0.0]]);

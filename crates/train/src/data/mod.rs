@@ -1,4 +1,4 @@
-//! Labelled text: reading it, naming its labels, splitting it.
+//! Labeled text: reading it, naming its labels, splitting it.
 
 mod columns;
 mod doubts;
@@ -46,7 +46,7 @@ pub struct Example {
     pub line: usize,
 }
 
-/// Labelled texts, and where they come from.
+/// Labeled texts, and where they come from.
 ///
 /// ```
 /// use burn_adapters_train::Dataset;

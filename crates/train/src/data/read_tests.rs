@@ -1,3 +1,5 @@
+//! Files of every format, and what is wrong with them.
+
 #![allow(clippy::unwrap_used)]
 
 use super::super::{Header, RowProblem};
@@ -81,8 +83,8 @@ fn a_first_line_that_may_be_a_header_or_an_example_is_not_guessed() {
         let error = read(text, kind).unwrap_err();
         assert!(matches!(error, DataError::HeaderOrExample { .. }), "{error}");
     }
-    let unlabelled = Dataset::parse("d.csv", b"a,b\nx,y\n", Format::Csv, &Columns::unlabelled(0)).unwrap_err();
-    assert!(unlabelled.to_string().contains("line 1 (`a`, `b`) may be a header or the first example"), "{unlabelled}");
+    let unlabeled = Dataset::parse("d.csv", b"a,b\nx,y\n", Format::Csv, &Columns::unlabeled(0)).unwrap_err();
+    assert!(unlabeled.to_string().contains("line 1 (`a`, `b`) may be a header or the first example"), "{unlabeled}");
     // What comes up again is no header, and neither is a number to be predicted.
     assert_eq!(read("good,pos\nbad,neg\nfine,pos\n", "classification").unwrap().len(), 3);
     assert_eq!(read("good,1.5\nbad,2\n", "regression").unwrap().len(), 2);

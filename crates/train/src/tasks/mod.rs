@@ -65,13 +65,13 @@ pub trait TrainTask: fmt::Debug + Send + Sync {
     /// Whether a label is one of this task.
     fn takes(&self, label: &Label) -> bool;
 
-    /// The head that learns from labelled data, with `names` for its labels.
+    /// The head that learns from labeled data, with `names` for its labels.
     ///
     /// # Errors
     /// If there is nothing to learn.
     fn head(&self, data: &Dataset, names: &[String]) -> Result<HeadConfig, DataError>;
 
-    /// The targets of labelled examples for a head.
+    /// The targets of labeled examples for a head.
     ///
     /// # Errors
     /// If a label is not among the head's, or is of another kind. The rows are named.

@@ -1,6 +1,6 @@
 //! Products of f32 rows and a bf16 weight, by the instructions that multiply bf16 and sum in f32.
 //!
-//! Such an instruction takes pairs of neighbours along the sum: the rows are rounded to bf16, so that their pairs lie
+//! Such an instruction takes pairs of neighbors along the sum: the rows are rounded to bf16, so that their pairs lie
 //! together, and the weight is put in order as `[panel][pair][column of the panel]`.
 
 use std::arch::x86_64::{
@@ -82,7 +82,7 @@ struct Rounded {
     /// Row after row, in pairs, the last filled up with zeros.
     pairs: Vec<u32>,
     rows: usize,
-    /// From one row to the next: an odd number of cache lines, so that neighbours lie in other places of the cache.
+    /// From one row to the next: an odd number of cache lines, so that neighbors lie in other places of the cache.
     stride: usize,
 }
 
