@@ -14,16 +14,16 @@ use crate::names::{Context, adapter_entries, full_where_needed};
 use crate::write::{is_ours, save_alone, stage};
 use crate::{CheckpointError, FolderMeta, LoadReport, SaveOptions, SaveReport, Tensors, legacy, meta, python, strict};
 
-/// An adapter's folder as it is, without a model.
+/// The contents of an adapter's folder, independent of a model.
 #[derive(Debug, Clone)]
 pub struct AdapterFolder {
-    /// What the folder says of itself.
+    /// Name, model and version.
     pub meta: FolderMeta,
-    /// What the adapter is.
+    /// The adapter's configuration.
     pub config: AdapterConfig,
     /// Its tensors, under the file's names.
     pub tensors: Tensors,
-    /// What was brought up to date while reading.
+    /// Notes on what was updated while reading.
     pub notes: Vec<String>,
     config_path: PathBuf,
     weights_path: PathBuf,
@@ -35,25 +35,25 @@ impl AdapterFolder {
         ADAPTER.exists(dir.as_ref())
     }
 
-    /// A folder that was made, not read; see [`write`](Self::write).
+    /// A folder that was not read from disk; see [`write`](Self::write).
     pub fn new(meta: FolderMeta, config: AdapterConfig, tensors: Tensors) -> Self {
         let (config_path, weights_path) = (PathBuf::from(ADAPTER.config), PathBuf::from(ADAPTER.safetensors));
         Self { meta, config, tensors, notes: vec![], config_path, weights_path }
     }
 
-    /// Writes the folder, which is created if need be, without a model: the tensors are written as they are, and the
-    /// report's parameters are all their numbers.
+    /// Writes the folder, which is created if necessary. No model is needed: the tensors are written unchanged, and the
+    /// report counts all their values as parameters.
     ///
     /// # Errors
-    /// If the file system refuses; what was in the folder is then whole.
+    /// If writing fails. The folder is then unchanged.
     pub fn write(&self, dir: impl AsRef<Path>) -> Result<SaveReport, CheckpointError> {
         save_alone(dir.as_ref(), |save| self.stage(save))
     }
 
-    /// Adds the adapter to a save, as [`write`](Self::write) would write it.
+    /// Adds the adapter to a save, as [`write`](Self::write) does.
     ///
     /// # Errors
-    /// If the file system refuses.
+    /// If writing fails.
     pub fn stage(&self, save: &mut FolderSave) -> Result<SaveReport, CheckpointError> {
         let config = meta::format(&self.meta.stamped(), python::config_value(&self.config));
         let report = stage(save, Path::new(""), ADAPTER, &config, &self.tensors, count_values(&self.tensors))?;
@@ -63,7 +63,7 @@ impl AdapterFolder {
     /// Reads a folder.
     ///
     /// # Errors
-    /// If a file is missing, damaged, or not what its name says; if the configuration is wrong.
+    /// If a file is missing, damaged or of another format, or the configuration is invalid.
     pub fn read(dir: impl AsRef<Path>) -> Result<Self, CheckpointError> {
         let dir = dir.as_ref();
         let (config_path, text) = ADAPTER.read_config(dir)?;
@@ -86,10 +86,11 @@ impl AdapterFolder {
         Ok(Self { meta, config, tensors: found, notes, config_path, weights_path })
     }
 
-    /// Builds the adapter for a model, under its own name or another.
+    /// Builds the adapter for a model, under its saved name or another one.
     ///
     /// # Errors
-    /// If the adapter is for another type, width or depth of model, or its tensors do not fit one by one.
+    /// If the adapter is for a model of another type, width or depth, or its tensors do not match its parameters one to
+    /// one.
     pub fn into_adapter(
         self,
         spec: &ModelSpec,
@@ -113,7 +114,7 @@ impl AdapterFolder {
         full_where_needed(&mut adapter, &self.tensors, &context, device);
         let entries = adapter_entries(&adapter, &context)?;
         let mut matched = match strict::match_tensors(&self.weights_path, self.tensors, &entries, spec.names.prefix) {
-            // Whole layers are missing: that says it shorter than the list of their tensors.
+            // If whole layers are missing, their number says more than a list of their tensors.
             Err(CheckpointError::Mismatch { .. }) if depth.tensors > 0 && depth.all < spec.layers() => {
                 return Err(other_depth(&self.meta.name, depth.all));
             }
@@ -133,7 +134,7 @@ impl AdapterFolder {
         Ok((adapter, report))
     }
 
-    /// The number of layers that the adapter's model had at least, all stacks counted through.
+    /// The least number of layers that the adapter's model can have, counted through all stacks.
     fn depth(&self, spec: &ModelSpec) -> Depth {
         let tensors = depth(self.tensors.keys().map(String::as_str), spec);
         let left_out = self.config.methods().iter().flat_map(leave_out).map(|layer| layer.saturating_add(1)).max();
@@ -141,8 +142,8 @@ impl AdapterFolder {
     }
 }
 
-/// The number of layers of a model that has all layers which these tensors are in, all stacks counted through. Where a
-/// stack is deeper than the model's, it is that much more.
+/// The least number of layers, counted through all stacks, of a model that has the layers of these tensors. A stack that
+/// is deeper than the model's adds the difference.
 pub(crate) fn depth<'a>(tensors: impl Iterator<Item = &'a str>, spec: &ModelSpec) -> usize {
     let layers = tensors.filter_map(|name| spec.names.layer_of(name));
     let number = |(kind, layer): (StackKind, usize)| match spec.stack(kind) {
@@ -152,7 +153,7 @@ pub(crate) fn depth<'a>(tensors: impl Iterator<Item = &'a str>, spec: &ModelSpec
     layers.map(|layer| number(layer).saturating_add(1)).max().unwrap_or(0)
 }
 
-/// Whether the orthogonal projections of a file are some.
+/// Checks that the orthogonal projections of a file are orthogonal.
 fn check_signs(adapter: &Adapter, path: &Path) -> Result<(), CheckpointError> {
     for (site, reft) in adapter.reft.iter() {
         for unit in &reft.units {
@@ -165,7 +166,7 @@ fn check_signs(adapter: &Adapter, path: &Path) -> Result<(), CheckpointError> {
     Ok(())
 }
 
-/// What is written of an orthogonal projection has signs of 1 and -1, whatever was put there.
+/// The adapter with signs of exactly 1 and -1 in its orthogonal projections, whatever was put there.
 fn with_whole_signs(mut adapter: Adapter) -> Adapter {
     let units = adapter.reft.iter_mut().flat_map(|(_, reft)| reft.units.iter_mut());
     for unit in units {
@@ -177,9 +178,9 @@ fn with_whole_signs(mut adapter: Adapter) -> Adapter {
 }
 
 struct Depth {
-    /// By the layers that have tensors.
+    /// The number of layers by the tensors alone.
     tensors: usize,
-    /// By these, and those that the configuration leaves out.
+    /// The number of layers by the tensors and the layers that the configuration leaves out.
     all: usize,
 }
 
@@ -192,11 +193,11 @@ fn leave_out(method: &MethodConfig) -> &[usize] {
     }
 }
 
-/// Reads an adapter's folder into a bank, under its own name or another.
+/// Loads an adapter's folder into a bank, under its saved name or another one.
 ///
 /// # Errors
-/// As [`AdapterFolder::read`] and [`AdapterFolder::into_adapter`]; if the bank has an adapter of that name. The bank is
-/// then as it was.
+/// As [`AdapterFolder::read`] and [`AdapterFolder::into_adapter`]; if the bank already has an adapter of that
+/// name. The bank is then unchanged.
 pub fn load_adapter(
     dir: impl AsRef<Path>,
     bank: &mut AdapterBank,
@@ -207,10 +208,10 @@ pub fn load_adapter(
     Ok(report)
 }
 
-/// Writes an adapter of a bank into a folder, which is created if need be. What else is in the folder stays.
+/// Saves an adapter of a bank to a folder, which is created if necessary. Other files in the folder are kept.
 ///
 /// # Errors
-/// If the bank has no adapter of that name, or the file system refuses; what was in the folder is then whole.
+/// If the bank has no adapter of that name, or writing fails. The folder is then unchanged.
 pub fn save_adapter(
     dir: impl AsRef<Path>,
     bank: &AdapterBank,
@@ -224,7 +225,7 @@ pub fn save_adapter(
 /// Adds an adapter of a bank to a save.
 ///
 /// # Errors
-/// If the bank has no adapter of that name, or the file system refuses.
+/// If the bank has no adapter of that name, or writing fails.
 pub fn stage_adapter(
     save: &mut FolderSave,
     bank: &AdapterBank,

@@ -1,4 +1,4 @@
-//! What can go wrong with a folder.
+//! Errors of reading, loading and saving folders.
 
 use std::io;
 use std::path::PathBuf;
@@ -17,14 +17,14 @@ use thiserror::Error;
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum CheckpointError {
-    /// No such file.
+    /// The folder does not have the expected file.
     #[error("`{}` holds no {what}: expected {} in it", dir.display(), expected.join(" or "))]
     NotFound {
         /// The folder.
         dir: PathBuf,
         /// `adapter`, `head` or `fusion`.
         what: &'static str,
-        /// The file names that were looked for.
+        /// The expected file names.
         expected: Vec<&'static str>,
     },
     /// A folder of another kind.
@@ -32,12 +32,12 @@ pub enum CheckpointError {
     OtherKind {
         /// The folder.
         dir: PathBuf,
-        /// `adapter`, `head` or `fusion`: what was expected.
+        /// The expected kind: `adapter`, `head` or `fusion`.
         what: &'static str,
-        /// What it holds.
+        /// The kind of folder that it is.
         found: FolderKind,
     },
-    /// A tensor with numbers that are NaN or infinite, or become so in f32.
+    /// A tensor with values that are NaN or infinite, or become so in f32.
     #[error(
         "cannot {doing} `{}`: the tensor `{tensor}` cannot be used: {found}; {}",
         path.display(),
@@ -50,17 +50,17 @@ pub enum CheckpointError {
         path: PathBuf,
         /// The tensor.
         tensor: String,
-        /// What was found.
+        /// The values that were found.
         found: NotFinite,
     },
-    /// The file system refused, or the file is not a regular one.
+    /// An error of the file system, or a file that is not a regular one.
     #[error("cannot {doing} `{}`: {source}", path.display())]
     Io {
-        /// What was tried.
+        /// The operation that failed.
         doing: &'static str,
         /// The file or folder.
         path: PathBuf,
-        /// Why.
+        /// The reason.
         source: io::Error,
     },
     /// Another process is writing to the folder.
@@ -71,42 +71,42 @@ pub enum CheckpointError {
     Busy {
         /// The folder.
         dir: PathBuf,
-        /// The other process, where the system tells.
+        /// The number of the other process, if the system reports it.
         pid: Option<u32>,
     },
-    /// A configuration file that is not what it should be.
+    /// An invalid configuration file.
     #[error("`{}`: {reason}", path.display())]
     Json {
         /// The file.
         path: PathBuf,
-        /// What is wrong.
+        /// The problem.
         reason: String,
     },
-    /// An adapter configuration that is wrong.
+    /// An invalid adapter configuration.
     #[error("`{}`: {source}", path.display())]
     Config {
         /// The file.
         path: PathBuf,
-        /// What is wrong.
+        /// The problem.
         source: ConfigError,
     },
-    /// A head configuration that is wrong, or a head that cannot be built.
+    /// An invalid head configuration, or a head that cannot be built.
     #[error("`{}`: {source}", path.display())]
     Head {
         /// The file.
         path: PathBuf,
-        /// What is wrong.
+        /// The problem.
         source: HeadError,
     },
-    /// A fusion's configuration that is wrong.
+    /// An invalid fusion configuration.
     #[error("`{}`: {source}", path.display())]
     Fusion {
         /// The file.
         path: PathBuf,
-        /// What is wrong.
+        /// The problem.
         source: Box<ConfigError>,
     },
-    /// A fusion of adapters that are not there.
+    /// A fusion of adapters that are missing.
     #[error(
         "the fusion `{fusion}` fuses {}, but {place} has no {}; {}",
         listed(adapters),
@@ -118,30 +118,30 @@ pub enum CheckpointError {
         fusion: String,
         /// The adapters that it fuses.
         adapters: Vec<String>,
-        /// Those of them that are missing.
+        /// The missing adapters.
         missing: Vec<String>,
-        /// Where: `the bank` or `the setup`.
+        /// Where they are missing: `the bank` or `the setup`.
         place: &'static str,
     },
-    /// A file `adapter_setup.json` that is wrong.
+    /// An invalid `adapter_setup.json`.
     #[error("`{}`: {source}", path.display())]
     Setup {
         /// The file.
         path: PathBuf,
-        /// What is wrong.
+        /// The problem.
         source: Box<JsonError>,
     },
-    /// A folder that lacks what its `adapter_setup.json` names.
-    #[error("`{}` lacks what its {} names: {}", dir.display(), AdapterSetup::FILE_NAME, Listed(missing))]
+    /// A folder that lacks parts that its `adapter_setup.json` names.
+    #[error("`{}` lacks parts that its {} names: {}", dir.display(), AdapterSetup::FILE_NAME, Listed(missing))]
     Incomplete {
         /// The folder.
         dir: PathBuf,
-        /// What is missing, and where it was looked for.
+        /// The missing parts, and where they were expected.
         missing: Vec<String>,
     },
-    /// A name that cannot be a folder's: a path, or a part of one.
+    /// A name that cannot name a folder because it is a path or a part of one.
     #[error(
-        "the {what} `{name}` cannot have a folder of its own name: expected one without `/` and `\\`, and not `.` or `..`; \
+        "the {what} `{name}` cannot have a folder of its own name: expected a name without `/` or `\\` that is not `.` or `..`; \
         rename it"
     )]
     FolderName {
@@ -150,12 +150,12 @@ pub enum CheckpointError {
         /// The name.
         name: String,
     },
-    /// A file of weights that is cut short, damaged, or no such file at all.
-    #[error("`{}` cannot be read, it is damaged or not what its name says: {reason}", path.display())]
+    /// A file of weights that is truncated, damaged or of another format.
+    #[error("`{}` cannot be read: the file is damaged or of another format: {reason}", path.display())]
     Damaged {
         /// The file.
         path: PathBuf,
-        /// What is wrong.
+        /// The problem.
         reason: String,
     },
     /// A tensor that does not hold floating point numbers.
@@ -205,7 +205,7 @@ pub enum CheckpointError {
         /// The layers of the model.
         model: usize,
     },
-    /// Tensors that do not fit.
+    /// Tensors that do not fit the configuration and the model.
     #[error("the tensors of `{}` do not fit its configuration and this model: {mismatch}", path.display())]
     Mismatch {
         /// The file.
@@ -213,27 +213,27 @@ pub enum CheckpointError {
         /// The tensors.
         mismatch: Box<Mismatch>,
     },
-    /// One parameter under two names, with two values.
-    #[error("`{}`: the tensors `{first}` and `{second}` are one parameter, but differ", path.display())]
+    /// One parameter stored under two names with different values.
+    #[error("`{}`: the tensors `{first}` and `{second}` are the same parameter, but their values differ", path.display())]
     Disagreement {
         /// The file.
         path: PathBuf,
-        /// The one name.
+        /// One name.
         first: String,
-        /// The other.
+        /// The other name.
         second: String,
     },
-    /// An orthogonal projection that is none.
+    /// A projection that should be orthogonal, but is not.
     #[error("`{}`: at {site}: {source}", path.display())]
     Reft {
         /// The file.
         path: PathBuf,
-        /// Where.
+        /// The site.
         site: Site,
-        /// Why.
+        /// The reason.
         source: ReftError,
     },
-    /// The adapter cannot be built for the model, or added.
+    /// An adapter that cannot be built for the model, or not be added.
     #[error(transparent)]
     Bank(#[from] BankError),
     /// A parameter that the format has no name for.
@@ -247,18 +247,18 @@ pub enum CheckpointError {
     /// The parameters could not be read from the device.
     #[error("reading the parameters from the device failed: {0}")]
     Device(String),
-    /// Tensors that the format cannot hold.
+    /// Something that the format cannot hold.
     #[error("cannot write `{}`: {reason}", path.display())]
     Encode {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The reason.
         reason: String,
     },
 }
 
 impl CheckpointError {
-    /// Whether this is a head that may be whole, but of a kind that there is not here: for language modeling, tagging.
+    /// Whether the head is of a type that this crate does not have, such as language modeling. The folder may be intact.
     pub fn is_unknown_head(&self) -> bool {
         matches!(self, Self::Head { source: HeadError::UnknownType { .. }, .. })
     }
@@ -296,26 +296,26 @@ fn expectation(what: &str) -> &'static str {
     }
 }
 
-/// What to do about a folder of another kind.
+/// Advice on a folder of another kind.
 fn other_kind(found: &FolderKind, what: &str) -> &'static str {
     match (found, what) {
         (FolderKind::Peft { .. }, _) => {
-            "folders of PEFT cannot be read yet; train the adapter with `adapters` or burn-adapters, or merge it into \
+            "PEFT folders cannot be read yet; train the adapter with `adapters` or burn-adapters, or merge it into \
              its model with PEFT (`merge_and_unload`, `save_pretrained`) and use that as the model"
         }
-        (FolderKind::Model, "adapter") => "give it as the model, and as the adapter the folder of an adapter",
-        (FolderKind::Model, _) => "the classifier of a whole model is not read as a head; train an adapter with a head",
-        (FolderKind::Fusion, _) => "it is loaded as a fusion, beside the adapters that it fuses",
-        (FolderKind::Head, _) => "it is loaded as a head, beside an adapter",
-        (FolderKind::Setup, _) => "it is loaded as a setup, or one of the folders in it as an adapter",
-        _ => "it is loaded as an adapter",
+        (FolderKind::Model, "adapter") => "pass it as the model, and pass the folder of an adapter as the adapter",
+        (FolderKind::Model, _) => "the classifier of a model is not read as a head; train an adapter with a head",
+        (FolderKind::Fusion, _) => "load it as a fusion, together with the adapters that it fuses",
+        (FolderKind::Head, _) => "load it as a head, together with an adapter",
+        (FolderKind::Setup, _) => "load it as a setup, or load one of its subfolders as an adapter",
+        _ => "load it as an adapter",
     }
 }
 
 fn not_finite(doing: &str) -> &'static str {
     match doing {
-        "load" => "the training that made it diverged, or the file is damaged: save or fetch it again",
-        _ => "the training diverged: train again, with a lower learning rate",
+        "load" => "its training diverged, or the file is damaged; save or download it again",
+        _ => "the training diverged; train again with a lower learning rate",
     }
 }
 

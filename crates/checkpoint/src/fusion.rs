@@ -14,21 +14,21 @@ use crate::names::{Context, FusionTensor, fusion_entries};
 use crate::write::{save_alone, stage};
 use crate::{CheckpointError, FolderMeta, LoadReport, SaveOptions, SaveReport, Tensors, meta, python, strict};
 
-/// An AdapterFusion's folder as it is, without a model.
+/// The contents of an AdapterFusion's folder, independent of a model.
 #[derive(Debug, Clone)]
 pub struct FusionFolder {
-    /// What the folder says of itself.
+    /// Name, model and version.
     pub meta: FolderMeta,
-    /// The adapters that are fused, in order.
+    /// The fused adapters, in order.
     pub adapters: Vec<String>,
-    /// How they are fused.
+    /// The configuration of the fusion.
     pub config: FusionConfig,
-    /// The temperature that the softmax had cooled down to; none if it is as a new fusion's. The Python library neither
-    /// writes nor reads it.
+    /// The temperature that the softmax has cooled down to; `None` if it is that of a new fusion. The Python library does
+    /// not read or write it.
     pub temperature: Option<f64>,
     /// Its tensors, under the file's names.
     pub tensors: Tensors,
-    /// What was left out while reading.
+    /// Notes on what was left out while reading.
     pub notes: Vec<String>,
     config_path: PathBuf,
     weights_path: PathBuf,
@@ -61,7 +61,7 @@ impl FusionFolder {
     /// ```
     ///
     /// # Errors
-    /// If a file is missing, damaged, or not what its name says; if the configuration is wrong.
+    /// If a file is missing, damaged or of another format, or the configuration is invalid.
     pub fn read(dir: impl AsRef<Path>) -> Result<Self, CheckpointError> {
         let dir = dir.as_ref();
         let (config_path, text) = FUSION.read_config(dir)?;
@@ -81,25 +81,25 @@ impl FusionFolder {
         Ok(Self { meta, adapters, config, temperature, tensors, notes, config_path, weights_path })
     }
 
-    /// The fused adapters alone.
+    /// Only the names of the fused adapters.
     pub(crate) fn read_names(dir: &Path) -> Result<Vec<String>, CheckpointError> {
         let (path, text) = FUSION.read_config(dir)?;
         let (meta, _, rest) = meta::parse_with(&path, &text)?;
         adapter_names(rest.get("adapter_names"), &meta.name).map_err(|reason| CheckpointError::Json { path, reason })
     }
 
-    /// Writes the folder, which is created if need be, without a model: the tensors are written as they are.
+    /// Writes the folder, which is created if necessary, without a model. The tensors are written unchanged.
     ///
     /// # Errors
-    /// If the file system refuses; what was in the folder is then whole.
+    /// If writing fails. The folder is then unchanged.
     pub fn write(&self, dir: impl AsRef<Path>) -> Result<SaveReport, CheckpointError> {
         save_alone(dir.as_ref(), |save| self.stage(save))
     }
 
-    /// Adds the fusion to a save, as [`write`](Self::write) would write it.
+    /// Adds the fusion to a save, as [`write`](Self::write) does.
     ///
     /// # Errors
-    /// If the file system refuses.
+    /// If writing fails.
     pub fn stage(&self, save: &mut FolderSave) -> Result<SaveReport, CheckpointError> {
         self.stage_in(save, Path::new(""), &self.meta.stamped())
     }
@@ -111,11 +111,11 @@ impl FusionFolder {
         stage(save, part, FUSION, &config, &self.tensors, count_values(&self.tensors))
     }
 
-    /// Builds the fusion for the model of a bank, over its adapters, under its own name (in the report) or another.
+    /// Builds the fusion for a bank's model and adapters, under its saved name or another one (see the report).
     ///
     /// # Errors
-    /// If the fusion is for another type, width or depth of model, the bank lacks adapters that it fuses, or none of them
-    /// has a bottleneck, or its tensors do not fit one by one.
+    /// If the fusion is for a model of another type, width or depth, the bank lacks adapters that it fuses, none of them
+    /// has a bottleneck, or its tensors do not match its parameters one to one.
     pub fn into_fusion(
         self,
         bank: &AdapterBank,
@@ -150,7 +150,7 @@ impl FusionFolder {
         Ok((layers, report))
     }
 
-    /// A fusion has tensors in every layer of its model.
+    /// Checks the number of layers: a fusion has tensors in every layer of its model.
     fn check_depth(&self, spec: &ModelSpec) -> Result<(), CheckpointError> {
         let own = |tensor: &&str| FusionTensor::of(tensor, &self.meta.name) == FusionTensor::Own;
         match depth(self.tensors.keys().map(String::as_str).filter(own), spec) {
@@ -163,7 +163,7 @@ impl FusionFolder {
     }
 }
 
-/// The fused adapters: a list, or names joined by commas; old folders have them in the fusion's name alone.
+/// The fused adapters: a list, or names joined by commas. Old folders only have the fusion's name.
 fn adapter_names(value: Option<&Value>, name: &str) -> Result<Vec<String>, String> {
     let split = |names: &str| names.split(',').map(str::to_owned).collect();
     let names: Vec<String> = match value {
@@ -193,8 +193,8 @@ fn temperature(value: Option<&Value>) -> Result<Option<f64>, String> {
     }
 }
 
-/// Reads an AdapterFusion's folder into a bank that has the adapters that it fuses, under its own name or another. A
-/// `Fuse` finds it under the adapters' names joined by commas, unless it names another.
+/// Loads an AdapterFusion's folder into a bank that has the fused adapters, under its saved name or another one. A `Fuse`
+/// without a name finds it under the adapters' names joined by commas.
 ///
 /// ```
 /// use burn_adapters_checkpoint::{SaveOptions, load_fusion, save_fusion};
@@ -217,8 +217,8 @@ fn temperature(value: Option<&Value>) -> Result<Option<f64>, String> {
 /// ```
 ///
 /// # Errors
-/// As [`FusionFolder::read`] and [`FusionFolder::into_fusion`]; if the bank has a fusion of that name. The bank is then
-/// as it was.
+/// As [`FusionFolder::read`] and [`FusionFolder::into_fusion`]; if the bank already has a fusion of that name. The
+/// bank is then unchanged.
 pub fn load_fusion(
     dir: impl AsRef<Path>,
     bank: &mut AdapterBank,
@@ -229,8 +229,8 @@ pub fn load_fusion(
     Ok(report)
 }
 
-/// Writes an AdapterFusion of a bank into a folder, which is created if need be, without the adapters that it fuses. A
-/// temperature that has cooled is written too.
+/// Saves an AdapterFusion of a bank, without the fused adapters, to a folder, which is created if necessary. A temperature
+/// that has cooled is saved too.
 ///
 /// ```
 /// # use burn_adapters_checkpoint::{FusionFolder, SaveOptions, save_fusion};
@@ -251,8 +251,8 @@ pub fn load_fusion(
 /// ```
 ///
 /// # Errors
-/// If the bank has no fusion of that name, its layers have cooled differently, or the file system refuses; what was in
-/// the folder is then whole.
+/// If the bank has no fusion of that name, its layers have cooled differently, or writing fails. The folder is then
+/// unchanged.
 pub fn save_fusion(
     dir: impl AsRef<Path>,
     bank: &AdapterBank,
@@ -266,7 +266,7 @@ pub fn save_fusion(
 /// Adds an AdapterFusion of a bank to a save, without the adapters that it fuses.
 ///
 /// # Errors
-/// If the bank has no fusion of that name, its layers have cooled differently, or the file system refuses.
+/// If the bank has no fusion of that name, its layers have cooled differently, or writing fails.
 pub fn stage_fusion(
     save: &mut FolderSave,
     bank: &AdapterBank,
@@ -302,7 +302,7 @@ pub(crate) fn stage_fusion_in(
     Ok(SaveReport { notes, ..folder.stage_in(save, part, &meta)? })
 }
 
-/// The temperature of all layers, if it is another than a new fusion's.
+/// The temperature of all layers, if it differs from that of a new fusion.
 fn cooled(bank: &AdapterBank, name: &str, layers: &FusionLayers, path: &Path) -> Result<Option<f64>, CheckpointError> {
     let fresh = Fusion::new(layers.config(), 1, 0.0, &mut Init::from_seed(0), bank.device())
         .map_err(|source| BankError::Fusion { name: name.to_owned(), reason: source.to_string() })?;

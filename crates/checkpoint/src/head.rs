@@ -17,16 +17,16 @@ use crate::names::Entry;
 use crate::write::{save_alone, stage};
 use crate::{CheckpointError, FolderMeta, LoadReport, SaveOptions, SaveReport, Tensors, meta, static_head, strict};
 
-/// A head's folder as it is, without a model.
+/// The contents of a head's folder, independent of a model.
 #[derive(Debug, Clone)]
 pub struct HeadFolder {
-    /// What the folder says of itself.
+    /// Name, model and version.
     pub meta: FolderMeta,
-    /// What the head is.
+    /// The head's configuration.
     pub config: HeadConfig,
-    /// Its tensors, under the file's names; those of a head without a name under the names that it then has.
+    /// Its tensors, under the file's names. For a head without a name, under the names that go with the name it gets.
     pub tensors: Tensors,
-    /// What reading it has left open.
+    /// Notes on what the folder leaves open.
     pub notes: Vec<String>,
     config_path: PathBuf,
     weights_path: PathBuf,
@@ -38,33 +38,33 @@ impl HeadFolder {
         HEAD.exists(dir.as_ref())
     }
 
-    /// A folder that was made, not read; see [`write`](Self::write).
+    /// A folder that was not read from disk; see [`write`](Self::write).
     pub fn new(meta: FolderMeta, config: HeadConfig, tensors: Tensors) -> Self {
         let (config_path, weights_path) = (PathBuf::from(HEAD.config), PathBuf::from(HEAD.safetensors));
         Self { meta, config, tensors, notes: vec![], config_path, weights_path }
     }
 
-    /// Writes the folder, which may hold an adapter too, and is created if need be, without a model: the tensors are
-    /// written as they are.
+    /// Writes the folder, which may also hold an adapter and is created if necessary. No model is needed: the tensors are
+    /// written unchanged.
     ///
     /// # Errors
-    /// If the file system refuses; what was in the folder is then whole.
+    /// If writing fails. The folder is then unchanged.
     pub fn write(&self, dir: impl AsRef<Path>) -> Result<SaveReport, CheckpointError> {
         save_alone(dir.as_ref(), |save| self.stage(save))
     }
 
-    /// Adds the head to a save, as [`write`](Self::write) would write it.
+    /// Adds the head to a save, as [`write`](Self::write) does.
     ///
     /// # Errors
-    /// If the file system refuses.
+    /// If writing fails.
     pub fn stage(&self, save: &mut FolderSave) -> Result<SaveReport, CheckpointError> {
         self.stage_in(save, Path::new(""))
     }
 
-    /// As [`stage`](Self::stage), in a folder of the folder.
+    /// As [`stage`](Self::stage), in a subfolder.
     ///
     /// # Errors
-    /// If the file system refuses, or the part leads out of the folder.
+    /// If writing fails, or the subfolder is outside of the folder.
     pub fn stage_in(&self, save: &mut FolderSave, part: &Path) -> Result<SaveReport, CheckpointError> {
         let config = meta::format(&self.meta.stamped(), self.config.to_json_value());
         stage(save, part, HEAD, &config, &self.tensors, count_values(&self.tensors))
@@ -72,12 +72,12 @@ impl HeadFolder {
 
     /// Reads a folder.
     ///
-    /// The head of one of Hugging Face's own classes (`adapters.init` of a `BertForSequenceClassification`) has no name:
-    /// it gets that of the adapter in the folder, or else of the folder itself.
+    /// The head of one of Hugging Face's own classes (`adapters.init` of a `BertForSequenceClassification`) has no name.
+    /// It gets the name of the adapter in the folder, or else of the folder itself.
     ///
     /// # Errors
-    /// If a file is missing, damaged, or not what its name says; if the configuration is wrong, or of a kind of head
-    /// that there is not here (see [`CheckpointError::is_unknown_head`]): then no weights are read.
+    /// If a file is missing, damaged or of another format, or the configuration is invalid. If it is for a type of head
+    /// that this crate does not have ([`CheckpointError::is_unknown_head`]), no weights are read.
     pub fn read(dir: impl AsRef<Path>) -> Result<Self, CheckpointError> {
         let dir = dir.as_ref();
         let (config_path, text) = HEAD.read_config(dir)?;
@@ -109,10 +109,10 @@ impl HeadFolder {
         }
     }
 
-    /// Builds the head for hidden states of `hidden_size`, under its own name (in the report) or another.
+    /// Builds the head for hidden states of `hidden_size`, under its saved name or another one (see the report).
     ///
     /// # Errors
-    /// If the head is for another width, or its tensors do not fit one by one.
+    /// If the head is for another width, or its tensors do not match its parameters one to one.
     pub fn into_head(
         self,
         hidden_size: usize,
@@ -140,11 +140,11 @@ impl HeadFolder {
     }
 }
 
-/// Reads a head's folder into a bank, under its own name or another.
+/// Loads a head's folder into a bank, under its saved name or another one.
 ///
 /// # Errors
-/// As [`HeadFolder::read`] and [`HeadFolder::into_head`]; if the head is for another type of model, or the bank has a
-/// head of that name. The bank is then as it was.
+/// As [`HeadFolder::read`] and [`HeadFolder::into_head`]; if the head is for another type of model, or the bank
+/// already has a head of that name. The bank is then unchanged.
 pub fn load_head(
     dir: impl AsRef<Path>,
     bank: &mut AdapterBank,
@@ -161,10 +161,10 @@ pub fn load_head(
     Ok(report)
 }
 
-/// Writes a head of a bank into a folder, which may hold an adapter too, and is created if need be.
+/// Saves a head of a bank to a folder, which may also hold an adapter and is created if necessary.
 ///
 /// # Errors
-/// If the bank has no head of that name, or the file system refuses; what was in the folder is then whole.
+/// If the bank has no head of that name, or writing fails. The folder is then unchanged.
 pub fn save_head(
     dir: impl AsRef<Path>,
     bank: &AdapterBank,
@@ -175,10 +175,10 @@ pub fn save_head(
     save_alone(dir.as_ref(), |save| stage_head(save, bank, name, options))
 }
 
-/// Adds a head of a bank to a save, which may have an adapter too.
+/// Adds a head of a bank to a save, which may also have an adapter.
 ///
 /// # Errors
-/// If the bank has no head of that name, or the file system refuses.
+/// If the bank has no head of that name, or writing fails.
 pub fn stage_head(
     save: &mut FolderSave,
     bank: &AdapterBank,
@@ -203,7 +203,7 @@ pub(crate) fn stage_head_in(
     stage(save, part, HEAD, &config, &tensors, head.parameters())
 }
 
-/// The name of a head that has none: that of the adapter in the folder, or else of the folder.
+/// The name for a head without one: that of the adapter in the folder, or else of the folder.
 fn name_beside(dir: &Path) -> Option<String> {
     let adapter = ADAPTER.read_config(dir).ok();
     let named = adapter.and_then(|(path, text)| meta::parse_unnamed(&path, &text).ok()?.0.name);

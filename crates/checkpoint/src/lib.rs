@@ -1,13 +1,13 @@
-//! AdapterHub's folders of adapters, heads, fusions and whole setups, read and written.
+//! Reading and writing AdapterHub's folders of adapters, heads, fusions and whole setups.
 //!
-//! A folder holds `adapter_config.json` beside `adapter.safetensors` or `pytorch_adapter.bin`, and for a head
-//! `head_config.json` beside `model_head.safetensors` or `pytorch_model_head.bin`. An AdapterFusion's is of the same kind
-//! ([`load_fusion`]); a whole setup has `adapter_setup.json` and a folder of each of its parts ([`load_setup`]). Files of
-//! the Python library `adapters` are read as they are, and it reads what is written here. Reading a `.bin` executes
-//! nothing in it.
+//! A folder holds `adapter_config.json` and `adapter.safetensors` or `pytorch_adapter.bin`, and for a head
+//! `head_config.json` and `model_head.safetensors` or `pytorch_model_head.bin`. The folder of an AdapterFusion is similar
+//! ([`load_fusion`]). A whole setup has `adapter_setup.json` and a subfolder for each of its parts ([`load_setup`]). This
+//! crate reads the files of the Python library `adapters`, and that library reads the files of this crate. Reading a
+//! `.bin` never executes anything in it.
 //!
-//! Saving is whole: after a failure or a kill a folder holds all of the old or all of the new. What belongs together, such
-//! as an adapter and its head, is saved as one by the functions that `stage` it:
+//! Saves are atomic: after a failure or a kill, a folder holds either all of the old files or all of the new ones. Parts
+//! that belong together, such as an adapter and its head, are saved together with the `stage` functions:
 //!
 //! ```
 //! # use burn_adapters_checkpoint::{SaveOptions, load_adapter, load_head};
@@ -31,7 +31,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! Loading is strict: a tensor that is missing, left over or of another shape is an error that names it.
+//! Loading is strict: a tensor that is missing, left over or of another shape is an error that names the tensor.
 //!
 //! ```
 //! use burn_adapters_checkpoint::{SaveOptions, load_adapter, save_adapter};
@@ -50,7 +50,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! The names in a file are made in `names`, of a table per method and the names of the model's modules
+//! The names in a file come from a table for each method (in `names`) and from the model's own names
 //! ([`SiteNames`](burn_adapters_core::SiteNames)).
 
 mod adapter;

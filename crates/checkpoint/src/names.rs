@@ -1,10 +1,10 @@
-//! How the Python library names an adapter's parameters: the module at a site, as the model's specification says
+//! The Python library's names of an adapter's parameters: the module at a site, from the model's specification
 //! ([`SiteNames`](burn_adapters_core::SiteNames)), then the module of the method and the adapter, then the parameter
-//! within it, by method.
+//! within it, from the method's table.
 //!
 //! `bert.` + `encoder.layer.0.output` + `.adapters.reviews.` + `adapter_up.weight`
 //!
-//! A new method adds a file with its table and a line in [`METHODS`] or [`BESIDE`]; nothing here knows a model family.
+//! A new method adds a file with its table, and a line in [`METHODS`] or [`BESIDE`]. Nothing here knows a model family.
 
 mod bottleneck;
 mod compacter;
@@ -30,14 +30,14 @@ pub(crate) use vera::full_where_needed;
 use crate::CheckpointError;
 use crate::layout::{Layout, Rows};
 
-/// One parameter of a module of ours, in the file's terms.
+/// A parameter of one of our modules, as the file has it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Entry {
     /// Its path in our module.
     pub(crate) path: String,
-    /// Its names, without the family's prefix. More than one where the library registers a parameter more than once.
+    /// Its names, without the model's prefix: several where the library registers a parameter several times.
     pub(crate) names: Vec<String>,
-    /// How the file holds it.
+    /// Its layout in the file.
     pub(crate) layout: Layout,
     /// The rows of the file's tensor that hold it.
     pub(crate) rows: Rows,
@@ -46,56 +46,57 @@ pub(crate) struct Entry {
 }
 
 impl Entry {
-    /// An entry for a parameter of ours that a tensor of the file holds.
+    /// An entry for a parameter that is a whole tensor in the file.
     pub(crate) fn new(parameter: &Parameter, names: Vec<String>, layout: Layout) -> Self {
         Self::in_rows(parameter, names, layout, Rows::ALL)
     }
 
-    /// An entry for a parameter of ours that rows of a tensor of the file hold.
+    /// An entry for a parameter that is rows of a tensor in the file.
     pub(crate) fn in_rows(parameter: &Parameter, names: Vec<String>, layout: Layout, rows: Rows) -> Self {
         let shape = rows.shape(&layout.shape(&parameter.shape));
         Self { path: parameter.path.clone(), names, layout, rows, shape }
     }
 
-    /// Our values of those of the file's tensor, which must have its shape.
+    /// The values of our parameter from those of the file's tensor, which must have the entry's shape.
     pub(crate) fn to_ours(&self, tensor: &[f32]) -> Vec<f32> {
         self.layout.to_ours(self.rows.of(tensor).to_vec(), &self.rows.part_shape(&self.shape))
     }
 
-    /// Puts our values into those of the file's tensor.
+    /// Writes the values of our parameter to those of the file's tensor.
     pub(crate) fn put(&self, values: Vec<f32>, tensor: &mut [f32]) {
         let values = self.layout.to_file(values, &self.rows.part_shape(&self.shape));
         self.rows.put(&values, tensor);
     }
 
-    /// The names under which it is written: both of a norm's, but not the pool of prefixes once more for each layer.
+    /// The names under which it is written: both names of a norm, but only the first of a pool of prefixes, which the
+    /// library registers again in each layer.
     pub(crate) fn written(&self) -> &[String] {
         let count = if self.path.starts_with("prefix.") { 1 } else { self.names.len() };
         &self.names[..count]
     }
 }
 
-/// Names of a parameter, and how the file holds it.
+/// The names of a parameter, and its layout in the file.
 type Names = (Vec<String>, Layout);
 
-/// A method whose modules sit at sites.
+/// A method with modules at sites.
 struct Method {
     /// The field of [`Adapter`].
     field: &'static str,
     /// The name of the library's module that holds the adapters at a site.
     container: &'static str,
-    /// The names of a parameter within the adapter's module at a site, given its path within ours and the paths of all
-    /// of ours.
+    /// The names of a parameter within the adapter's module at a site, given its path in our module and all paths in our
+    /// module.
     local: fn(&str, &BTreeSet<&str>) -> Option<Names>,
 }
 
 const METHODS: [Method; 6] = [bottleneck::METHOD, lora::METHOD, vera::METHOD, mtl::METHOD, ia3::METHOD, reft::METHOD];
 
-/// What an adapter has beside its modules at sites: from a path in [`Adapter`] to names without the family's prefix.
+/// The parts of an adapter that are not at sites: from a path in [`Adapter`] to names without the model's prefix.
 const BESIDE: [fn(&str, &Context) -> Option<Names>; 5] =
     [vera::shared, compacter::shared, invertible::names, prefix::names, prompt::names];
 
-/// What names depend on.
+/// The information that names depend on.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Context<'a> {
     /// The sites of the model, and their names.
@@ -105,8 +106,8 @@ pub(crate) struct Context<'a> {
 }
 
 impl Context<'_> {
-    /// The module at a site, and the rows of its tensors that belong to the site. A module that several sites are parts
-    /// of has those that are `adapted` one below the other.
+    /// The module at a site, and the site's rows in the tensors of that module. If several sites are parts of the module,
+    /// the tensors stack those that are `adapted`.
     fn module(&self, site: Site, adapted: impl Fn(Site) -> bool) -> Option<(String, Rows)> {
         let names = &self.spec.names;
         let rows = match names.site(site)? {
@@ -138,7 +139,7 @@ impl Context<'_> {
     }
 }
 
-/// Every parameter of an adapter in the file's terms.
+/// Every parameter of an adapter, as the file has it.
 pub(crate) fn adapter_entries(adapter: &Adapter, context: &Context) -> Result<Vec<Entry>, CheckpointError> {
     let parameters = parameters(adapter);
     let paths: BTreeSet<&str> = parameters.iter().map(|parameter| parameter.path.as_str()).collect();
@@ -170,7 +171,7 @@ fn names(path: &str, paths: &BTreeSet<&str>, context: &Context) -> Option<(Vec<S
     Some((names.iter().map(|local| format!("{at}.{local}")).collect(), layout, rows))
 }
 
-/// One name.
+/// A single name.
 fn one(name: impl Into<String>, layout: Layout) -> Option<Names> {
     Some((vec![name.into()], layout))
 }

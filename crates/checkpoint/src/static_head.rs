@@ -1,8 +1,8 @@
-//! Heads of Hugging Face's own classes.
+//! The heads of Hugging Face's own classes.
 //!
-//! A model of `adapters.init(BertForSequenceClassification)` has the class's own head, which no configuration describes:
-//! `head_config.json` has `config: null` and `name: null`, the labels stand beside. The Python library reads such a head
-//! into a model with named heads by a table of classes, and so does this.
+//! A model of `adapters.init(BertForSequenceClassification)` has the head of that class, which has no configuration:
+//! `head_config.json` has `config: null` and `name: null`, and the labels as further keys. The Python library has a table
+//! of classes to read such a head into a model with named heads, and so does this crate.
 
 use burn_adapters_config::Activation;
 use burn_adapters_files::shorten;
@@ -62,7 +62,7 @@ const CLASSES: [Class; 10] = [
     Class::of_tokens("DistilBertForTokenClassification"),
 ];
 
-/// The configuration of the head of a class, given what stands in the file beside `config: null`.
+/// The configuration of the head of a class, from the other keys of the file.
 pub(crate) fn config(class: Option<&str>, file: &Map<String, Value>) -> Result<HeadConfig, HeadError> {
     let Some(class) = class else {
         let reason = "`config` is null and `model_class` is missing, so it is not known what head this is".to_owned();
@@ -92,7 +92,7 @@ pub(crate) fn config(class: Option<&str>, file: &Map<String, Value>) -> Result<H
     HeadConfig::from_json_value(&config)
 }
 
-/// What reading the head of a class leaves open.
+/// A note on the head of a class.
 pub(crate) fn note(class: Option<&str>, config: &HeadConfig) -> String {
     let class = class.unwrap_or_default();
     let read = format!("the head of {class} is read as a {} head, as in the Python library", config.task());
@@ -103,7 +103,7 @@ pub(crate) fn note(class: Option<&str>, config: &HeadConfig) -> String {
     format!("{read}; if it was trained for several labels at once (`problem_type`), its folder does not say so")
 }
 
-/// The tensors under the names that a named head's have.
+/// The tensors under the names of a head with this name.
 pub(crate) fn rename(class: Option<&str>, config: &HeadConfig, name: &str, tensors: Tensors) -> Tensors {
     let layers = CLASSES.iter().find(|known| Some(known.name) == class).map_or(ONE_LAYER, |known| known.layers);
     let step = if config.activation_function.is_some() { 3 } else { 2 };

@@ -8,14 +8,14 @@ use serde_json::Value;
 
 use crate::{MergeError, check, combine};
 
-/// The weighted average of heads, as folders without a model; `normalize` divides the weights by their sum.
+/// The weighted average of heads, as folders; no model is needed. `normalize` divides the weights by their sum.
 ///
-/// All must be for one base model and the same labels, and configured alike but for their dropout. Where the labels
-/// stand in another order, their rows are brought into the first head's. What a head of weight 0 holds does not count.
+/// All heads must be for the same base model and the same labels, and have the same configuration except for dropout. If
+/// the order of the labels differs, their rows are reordered as in the first head. Heads of weight 0 are ignored.
 ///
 /// # Errors
-/// If there are no inputs; if a weight is not finite, or the weights cancel each other where they are normalized; if
-/// the heads differ in their base model, their configuration, their labels or their tensors.
+/// If there are no inputs; if a weight is not finite, or weights to be normalized sum to 0; if the heads differ in their
+/// base model, configuration, labels or tensors.
 pub fn merge_heads(inputs: &[(HeadFolder, f64)], normalize: bool, name: &str) -> Result<HeadFolder, MergeError> {
     let named = inputs.iter().map(|(folder, weight)| (folder.meta.name.as_str(), *weight));
     let weights = check::weights(named, normalize)?;
@@ -86,7 +86,7 @@ fn same_config(first: &HeadFolder, other: &HeadFolder) -> Result<(), MergeError>
     Err(MergeError::Config { first: first.meta.name.clone(), other: other.meta.name.clone(), differences })
 }
 
-/// A head's tensors without its name, the rows of the last layer in the order of the first head's labels.
+/// A head's tensors without its name, with the rows of the last layer in the order of the first head's labels.
 fn in_order(first: &HeadFolder, folder: &HeadFolder) -> Result<BTreeMap<String, RawTensor>, MergeError> {
     let name = &folder.meta.name;
     let prefix = format!("heads.{name}.");
@@ -119,10 +119,10 @@ fn in_order(first: &HeadFolder, folder: &HeadFolder) -> Result<BTreeMap<String, 
     Ok(tensors)
 }
 
-/// The number that each of the first head's labels has in a head; none if they are numbered alike.
+/// The index in a head of each label of the first head; `None` if the indices are the same.
 fn order(first: &HeadFolder, folder: &HeadFolder) -> Result<Option<Vec<usize>>, MergeError> {
     let (in_first, in_other) = (first.config.labels(), folder.config.labels());
-    // The name of a number means nothing.
+    // The name of a regression's number means nothing.
     if in_first == in_other || !first.config.task().has_classes() {
         return Ok(None);
     }

@@ -10,7 +10,7 @@ use burn_adapters_tensors::parameters;
 use super::{Context, Entry, linear};
 use crate::CheckpointError;
 
-/// Every parameter of a fusion in the file's terms.
+/// Every parameter of a fusion, as the file has it.
 pub(crate) fn fusion_entries(layers: &FusionLayers, context: &Context) -> Result<Vec<Entry>, CheckpointError> {
     let entry = |path: &str| {
         let (key, local) = path.strip_prefix("layers.")?.split_once('.')?;
