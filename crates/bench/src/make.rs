@@ -1,18 +1,19 @@
 //! What both sides load: models of random weights, adapters.
 
-use std::collections::HashMap;
-use std::fs;
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::BufWriter;
 
 use burn::module::{Module, ModuleMapper, Param};
-use burn::tensor::{Device, Distribution, Tensor};
+use burn::tensor::{Device, Distribution, Tensor, TensorData};
 use burn_adapters_checkpoint::{SaveOptions, save_adapter, save_head};
 use burn_adapters_heads::HeadConfig;
 use burn_adapters_model::AdapterBank;
+use burn_adapters_tensors::{FloatType, TensorFileError, write_safetensors};
 use burn_adapters_transformers::ModelConfig;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use rand_distr::{Distribution as _, Normal};
-use safetensors::tensor::{Dtype, TensorView};
 use serde_json::json;
 
 use crate::Failed;
@@ -50,24 +51,17 @@ pub(crate) fn model(make: &MakeModel) -> Result<(), Failed> {
 
     let mut random = StdRng::seed_from_u64(7);
     let normal = Normal::new(0.0, RANGE).map_err(|error| error.to_string())?;
-    let mut tensors: Vec<(String, Vec<usize>, Vec<u8>)> = Vec::new();
+    let mut drawn = BTreeMap::new();
     for (name, shape) in shapes(make) {
+        let one = name.ends_with("LayerNorm.weight");
         let count: usize = shape.iter().product();
-        let bytes = (0..count)
-            .flat_map(|_| {
-                let one = name.ends_with("LayerNorm.weight");
-                let value: f32 = if one { 1.0 } else { normal.sample(&mut random) };
-                value.to_le_bytes()
-            })
-            .collect();
-        tensors.push((name, shape, bytes));
+        let values: Vec<f32> = (0..count).map(|_| if one { 1.0 } else { normal.sample(&mut random) }).collect();
+        drawn.insert(name, TensorData::new(values, shape));
     }
-    let views = tensors
-        .iter()
-        .map(|(name, shape, bytes)| Ok((name.as_str(), TensorView::new(Dtype::F32, shape.clone(), bytes)?)))
-        .collect::<Result<Vec<_>, Failed>>()?;
-    let metadata = HashMap::from([("format".to_owned(), "pt".to_owned())]);
-    safetensors::serialize_to_file(views, Some(metadata), &make.dir.join("model.safetensors"))?;
+    let tensors = drawn.iter().map(|(name, data)| (name.clone(), (FloatType::F32, data.shape().to_vec()))).collect();
+    let path = make.dir.join("model.safetensors");
+    let out = BufWriter::new(File::create(&path)?);
+    write_safetensors::<TensorFileError>(out, &path, &tensors, &[("format", "pt")], |name| Ok(drawn[name].clone()))?;
     // Last: a folder with a configuration is whole.
     fs::write(make.dir.join("config.json"), serde_json::to_string_pretty(&config)?)?;
     Ok(())

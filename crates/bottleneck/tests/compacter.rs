@@ -1,12 +1,13 @@
 //! Bottlenecks that project with PHM layers.
 #![allow(clippy::unwrap_used)]
 
-use burn::module::{Module, ModuleVisitor, Param};
+use burn::module::Module;
 use burn::tensor::{Device, Tensor, Tolerance};
 use burn_adapters_bottleneck::{Bottleneck, BottleneckError, shared_phm};
 use burn_adapters_compacter::CompacterError;
 use burn_adapters_config::{Activation, BottleneckConfig, BottleneckInit, ReductionFactor};
 use burn_adapters_core::{Init, Mode, activate};
+use burn_adapters_tensors::parameters;
 
 /// The parameters of an adapter in a model of `layers` layers.
 fn count(config: &BottleneckConfig, layers: usize, hidden_size: usize) -> usize {
@@ -61,25 +62,12 @@ fn a_compacter_is_a_bottleneck_with_the_dense_weights_of_its_layers() {
 
 #[test]
 fn parameters_are_named_after_the_kind_of_projection() {
-    #[derive(Default)]
-    struct Paths(Vec<String>, Vec<String>);
-    impl ModuleVisitor for Paths {
-        fn enter_module(&mut self, name: &str, _: &str) {
-            self.0.push(name.to_owned());
-        }
-        fn exit_module(&mut self, _: &str, _: &str) {
-            self.0.pop();
-        }
-        fn visit_float<const D: usize>(&mut self, _: &Param<Tensor<D>>) {
-            self.1.push(self.0.join("."));
-        }
-    }
     let paths = |config: &BottleneckConfig| {
         let (device, mut init) = (Device::default(), Init::from_seed(1));
-        let mut paths = Paths::default();
-        Bottleneck::new(config, 16, 0, &mut init, &device).unwrap().visit(&mut paths);
-        shared_phm(config, 16, &mut init, &device).unwrap().visit(&mut paths);
-        paths.1
+        let bottleneck = Bottleneck::new(config, 16, 0, &mut init, &device).unwrap();
+        let shared = shared_phm(config, 16, &mut init, &device).unwrap();
+        let found = parameters(&bottleneck).into_iter().chain(parameters(&shared));
+        found.map(|parameter| parameter.path).collect::<Vec<_>>()
     };
     let linear = [
         "down_project.Linear.weight",

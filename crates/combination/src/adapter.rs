@@ -1,7 +1,6 @@
 //! One named adapter: its configuration, and its modules at every site.
 
-use burn::module::Module;
-use burn::module::{ModuleMapper, ModuleVisitor, Param, ParamId};
+use burn::module::{Module, Param, ParamId};
 use burn::tensor::{Device, Tensor};
 use burn_adapters_bottleneck::Bottleneck;
 use burn_adapters_compacter::SharedPhm;
@@ -13,6 +12,7 @@ use burn_adapters_lora::{Lora, MtlLoraModule, Vera, VeraShared};
 use burn_adapters_prefix_tuning::PrefixTuning;
 use burn_adapters_prompt_tuning::PromptTuning;
 use burn_adapters_reft::Reft;
+use burn_adapters_tensors::{ModulePath, ParameterMapper, map_parameters, parameters};
 
 use crate::build::build;
 use crate::{AddReport, BuildError, Matrices};
@@ -208,25 +208,21 @@ impl Adapter {
 
     /// Makes every parameter one that an optimizer changes (but for those that are never trained), or none.
     pub fn set_trained(self, trained: bool) -> Self {
-        let mut mapper = SetTrained { trained, frozen: self.frozen(), bases: false };
-        self.map(&mut mapper)
+        let mut mapper = SetTrained { trained, frozen: self.frozen() };
+        map_parameters(self, &mut mapper)
     }
 }
 
 struct SetTrained {
     trained: bool,
     frozen: Vec<ParamId>,
-    bases: bool,
 }
 
-impl ModuleMapper for SetTrained {
-    fn enter_module(&mut self, name: &str, container: &str) {
+impl ParameterMapper for SetTrained {
+    fn map<const D: usize>(&mut self, path: &ModulePath, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
         // The base of an orthogonal projection is a rotation to start from.
-        self.bases = container == "Struct:Orthogonal" && name == "base";
-    }
-
-    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
-        let trained = self.trained && !self.bases && !self.frozen.contains(&param.id);
+        let is_base = path.levels().last() == Some(("base", "Struct:Orthogonal"));
+        let trained = self.trained && !is_base && !self.frozen.contains(&param.id);
         param.set_require_grad(trained)
     }
 }
@@ -234,17 +230,6 @@ impl ModuleMapper for SetTrained {
 /// The number of parameters of a module but for those with one of these ids. Without overflow: of an adapter that is
 /// about to be refused for its size, the greatest number.
 pub(crate) fn count(module: &impl Module, without: &[ParamId]) -> usize {
-    struct Count<'a>(usize, &'a [ParamId]);
-    impl ModuleVisitor for Count<'_> {
-        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-            if !self.1.contains(&param.id) {
-                let shape = param.lazy_shape().dims::<D>();
-                let elements = shape.iter().fold(1_usize, |product, size| product.saturating_mul(*size));
-                self.0 = self.0.saturating_add(elements);
-            }
-        }
-    }
-    let mut count = Count(0, without);
-    module.visit(&mut count);
-    count.0
+    let counted = parameters(module).into_iter().filter(|parameter| !without.contains(&parameter.id));
+    counted.fold(0, |sum, parameter| sum.saturating_add(parameter.elements()))
 }

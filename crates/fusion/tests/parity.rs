@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use burn::module::{Module, ModuleVisitor, Param};
+use burn::module::Param;
 use burn::nn::Linear;
 use burn::optim::{GradientsParams, SgdConfig};
 use burn::tensor::{Device, Tensor, TensorData, Tolerance};
@@ -11,6 +11,7 @@ use burn_adapters_core::{Init, Mode};
 use burn_adapters_fusion::{
     CONFIG_FILE, Fusion, FusionConfig, FusionOutput, PYTORCH_FILE, SAFETENSORS_FILE, parameter_name,
 };
+use burn_adapters_tensors::parameters;
 use serde_json::Value;
 
 const HIDDEN: usize = 6;
@@ -88,24 +89,11 @@ impl Inputs {
 }
 
 fn names(fusion: &Fusion) -> BTreeMap<String, Vec<usize>> {
-    #[derive(Default)]
-    struct Names(Vec<String>, BTreeMap<String, Vec<usize>>);
-    impl ModuleVisitor for Names {
-        fn enter_module(&mut self, name: &str, _: &str) {
-            self.0.push(name.to_owned());
-        }
-        fn exit_module(&mut self, _: &str, _: &str) {
-            self.0.pop();
-        }
-        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-            let mut shape = param.lazy_shape().dims::<D>().to_vec();
-            shape.reverse();
-            self.1.insert(self.0.join("."), shape);
-        }
-    }
-    let mut names = Names::default();
-    fusion.visit(&mut names);
-    names.1
+    let reversed = |mut shape: Vec<usize>| {
+        shape.reverse();
+        shape
+    };
+    parameters(fusion).into_iter().map(|parameter| (parameter.path, reversed(parameter.shape))).collect()
 }
 
 #[test]

@@ -4,10 +4,11 @@
 use std::time::{Duration, Instant};
 
 use burn::grad_clipping::GradientClippingConfig;
-use burn::module::{Lora, Module, ModuleVisitor, Param, ParamGroup};
+use burn::module::{Lora, Module, ParamGroup};
 use burn::optim::{AdamWConfig, GradientsParams, ModuleOptimizer};
-use burn::tensor::{Device, Tensor};
+use burn::tensor::Device;
 use burn_adapters_model::{AdapterBank, Hooks};
+use burn_adapters_tensors::{Parameter, trained_parameters};
 use burn_adapters_train::{BoxError, Encoded, TextEncoder, TokenBatch};
 use burn_adapters_transformers::Bert;
 
@@ -90,19 +91,9 @@ pub(super) fn prepare(prepare: &Prepare, device: &Device, ours: bool) -> Result<
     Ok((Box::new(BurnLora { trained, batches, optimizer, steps: 0 }), check))
 }
 
-/// The numbers in parameters that are trained.
+/// The number of trained elements.
 fn numbers(module: &impl Module) -> usize {
-    struct Count(usize);
-    impl ModuleVisitor for Count {
-        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-            if param.is_require_grad() {
-                self.0 += param.lazy_shape().num_elements();
-            }
-        }
-    }
-    let mut count = Count(0);
-    module.visit(&mut count);
-    count.0
+    trained_parameters(module, |_| true).iter().map(Parameter::elements).sum()
 }
 
 impl Job for BurnLora {

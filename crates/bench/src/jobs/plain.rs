@@ -7,10 +7,9 @@ use burn::nn::transformer::{TransformerEncoder, TransformerEncoderConfig, Transf
 use burn::nn::{Dropout, DropoutConfig, Embedding, LayerNorm, LayerNormConfig, Linear};
 use burn::tensor::{Device, Tensor, TensorData};
 use burn_adapters_model::Hooks;
+use burn_adapters_tensors::{FloatType, TensorFile, transposed};
 use burn_adapters_train::{BoxError, Encoded, TextEncoder, TokenBatch};
 use burn_adapters_transformers::Batch;
-use safetensors::SafeTensors;
-use safetensors::tensor::Dtype;
 use serde_json::Value;
 
 use crate::Failed;
@@ -36,8 +35,8 @@ impl Plain {
         let (hidden, layers, heads) = (size("hidden_size")?, size("num_hidden_layers")?, size("num_attention_heads")?);
         let epsilon = config["layer_norm_eps"].as_f64().unwrap_or(1e-12);
         let rate = config["hidden_dropout_prob"].as_f64().unwrap_or(0.1);
-        let bytes = std::fs::read(dir.join("model.safetensors"))?;
-        let weights = Weights { file: SafeTensors::deserialize(&bytes)?, device };
+        let file = TensorFile::open(&dir.join("model.safetensors"), u64::MAX)?;
+        let weights = Weights { file, device };
         let mut encoder = TransformerEncoderConfig::new(hidden, size("intermediate_size")?, heads, layers)
             .with_dropout(rate)
             .with_layer_norm_eps(epsilon)
@@ -79,44 +78,34 @@ impl Plain {
 }
 
 struct Weights<'a> {
-    file: SafeTensors<'a>,
+    file: TensorFile,
     device: &'a Device,
 }
 
 impl Weights<'_> {
-    fn read(&self, name: &str) -> Result<(Vec<f32>, Vec<usize>), Failed> {
-        let view = self.file.tensor(name)?;
-        if view.dtype() != Dtype::F32 {
-            return Err(format!("{name}: expected f32, found {:?}", view.dtype()).into());
+    fn read<const D: usize>(&self, name: &str) -> Result<TensorData, Failed> {
+        let data = self.file.read_as(name, FloatType::F32)?;
+        match data.shape().to_vec() {
+            shape if shape.len() == D => Ok(data),
+            shape => Err(format!("{name}: expected {D} dimensions, found {shape:?}").into()),
         }
-        let (numbers, _) = view.data().as_chunks::<4>();
-        Ok((numbers.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect(), view.shape().to_vec()))
     }
 
-    fn param<const D: usize>(&self, numbers: Vec<f32>, shape: [usize; D]) -> Param<Tensor<D>> {
-        Param::from_tensor(Tensor::from_data(TensorData::new(numbers, shape), self.device))
+    fn param<const D: usize>(&self, data: TensorData) -> Param<Tensor<D>> {
+        Param::from_tensor(Tensor::from_data(data, self.device))
     }
 
     fn vector(&self, name: &str) -> Result<Param<Tensor<1>>, Failed> {
-        let (numbers, _) = self.read(name)?;
-        let len = numbers.len();
-        Ok(self.param(numbers, [len]))
+        Ok(self.param(self.read::<1>(name)?))
     }
 
     fn matrix(&self, name: &str) -> Result<Param<Tensor<2>>, Failed> {
-        match self.read(name)? {
-            (numbers, shape) if shape.len() == 2 => Ok(self.param(numbers, [shape[0], shape[1]])),
-            (_, shape) => Err(format!("{name}: expected a matrix, found {shape:?}").into()),
-        }
+        Ok(self.param(self.read::<2>(name)?))
     }
 
     /// Burn keeps `[input, output]`, the file `[output, input]`.
     fn linear(&self, layer: &mut Linear, name: &str) -> Result<(), Failed> {
-        let (numbers, shape) = self.read(&format!("{name}.weight"))?;
-        let [outputs, inputs] = shape[..] else { return Err(format!("{name}: found {shape:?}").into()) };
-        let turned = (0..inputs).flat_map(|input| (0..outputs).map(move |output| (input, output)));
-        let turned = turned.map(|(input, output)| numbers[output * inputs + input]).collect();
-        layer.weight = self.param(turned, [inputs, outputs]);
+        layer.weight = self.param(transposed(self.read::<2>(&format!("{name}.weight"))?));
         layer.bias = Some(self.vector(&format!("{name}.bias"))?);
         Ok(())
     }
