@@ -54,6 +54,8 @@ class Case:
     flagship: bool = False
     #: The implementation of attention, where the reference fails with `eager`.
     attention: str = "eager"
+    #: Whether the parameters after a step of SGD are kept.
+    stepped: bool = True
     #: Whether the batch has padding, where the reference is right without alone.
     padding: bool = True
 

@@ -14,29 +14,30 @@ from common import generator
 #: One case for each place that an adapter acts at in an encoder.
 ENCODER_CASES = (
     Case("double_seq_bn", "bottleneck", "double_seq_bn[reduction_factor=4]", flagship=True),
-    Case("seq_bn", "bottleneck", "seq_bn[reduction_factor=4]"),
-    Case("par_bn", "bottleneck", "par_bn[reduction_factor=4]"),
+    Case("seq_bn", "bottleneck", "seq_bn[reduction_factor=4]", stepped=False),
+    Case("par_bn", "bottleneck", "par_bn[reduction_factor=4]", stepped=False),
     Case("seq_bn_inv", "invertible", "seq_bn_inv[reduction_factor=8]"),
-    Case("compacter", "compacter", "compacter[reduction_factor=4]"),
+    Case("compacter", "compacter", "compacter[reduction_factor=4]", stepped=False),
     Case("prefix_tuning", "prefix_tuning", "prefix_tuning[prefix_length=5,bottleneck_size=6]"),
-    Case("prefix_tuning_flat", "prefix_tuning", "prefix_tuning_flat[prefix_length=5]"),
+    Case("prefix_tuning_flat", "prefix_tuning", "prefix_tuning_flat[prefix_length=5]", stepped=False),
     Case(
         "lora_all",
         "lora",
         "lora[r=2,alpha=4,attn_matrices=['q','k','v'],intermediate_lora=True,output_lora=True]",
     ),
-    Case("ia3", "ia3", "ia3[output_lora=True]"),
-    Case("dora", "dora", "dora[r=2]"),
-    Case("vera", "vera", "vera[r=4,leave_out=[0]]"),
+    Case("ia3", "ia3", "ia3[output_lora=True]", stepped=False),
+    Case("dora", "dora", "dora[r=2]", stepped=False),
+    Case("vera", "vera", "vera[r=4,leave_out=[0]]", stepped=False),
     Case("loreft", "reft", "loreft[r=2,dropout=0.0,layers=[1],prefix_positions=2,suffix_positions=1]"),
-    Case("mam", "mam", "prefix_tuning[prefix_length=4,bottleneck_size=6]|par_bn[reduction_factor=8]"),
+    Case("mam", "mam", "prefix_tuning[prefix_length=4,bottleneck_size=6]|par_bn[reduction_factor=8]", stepped=False),
     Case(
         "unipelt",
         "unipelt",
         "prefix_tuning[prefix_length=4,bottleneck_size=6,use_gating=True]|"
         "seq_bn[reduction_factor=8,use_gating=True]|lora[r=2,alpha=3,use_gating=True]",
+        stepped=False,
     ),
-    Case("head_multilabel", "head", "lora[r=2]", dict(multilabel=True, num_labels=4)),
+    Case("head_multilabel", "head", "lora[r=2]", dict(multilabel=True, num_labels=4), stepped=False),
 )
 
 #: The configurations of which the names and shapes of the saved tensors are kept, for a model of `Family.wide`.

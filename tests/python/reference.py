@@ -192,7 +192,7 @@ def _attempt(model, case, batch, salt, std, strict):
             labels=labels,
             loss=loss,
             **({"logits_without_adapter": plain} if case.head.get("tagging") else {}),
-            **{f"after.{name}": value for name, value in after.items()},
+            **{f"after.{name}": value for name, value in after.items() if case.stepped},
         ),
         "facts": {
             "largest_logit": logits.abs().max().item(),
