@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use burn::tensor::Device;
 use burn_adapters_checkpoint::{load_adapter, load_fusion, load_head};
 use burn_adapters_composition::{Composition, HeadSetup};
-use burn_adapters_model::{AdapterBank, Setup};
-use burn_adapters_transformers::Bert;
+use burn_adapters_model::{AdapterBank, BaseModel, Setup};
+use burn_adapters_transformers::AutoModel;
 use serde::Deserialize;
 
 use crate::{Golden, goldens, read_json};
@@ -63,8 +63,8 @@ impl Case {
     }
 
     /// The model on `device`, and the adapters, fusions and heads on its autodiff one.
-    pub fn load(&self, device: &Device) -> (Bert, AdapterBank) {
-        let (model, _) = Bert::from_dir(&goldens().join("models").join(&self.model), device).unwrap();
+    pub fn load(&self, device: &Device) -> (AutoModel, AdapterBank) {
+        let (model, _) = AutoModel::from_dir(&goldens().join("models").join(&self.model), device).unwrap();
         let mut bank = AdapterBank::new(model.spec(), &device.clone().autodiff());
         for adapter in &self.adapters {
             let dir = folder().join("adapters").join(format!("{}__{adapter}", self.model));

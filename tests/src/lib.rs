@@ -10,11 +10,11 @@ pub mod composed;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use burn::tensor::{Bool, Device, Int, Tensor, TensorData};
+use burn::tensor::{Device, Tensor};
 use burn_adapters_checkpoint::{load_adapter, load_head};
 use burn_adapters_heads::{Head, Logits, Targets};
-use burn_adapters_model::{AdapterBank, Hooks, Setup};
-use burn_adapters_transformers::{Bert, BertInput};
+use burn_adapters_model::{AdapterBank, BaseModel, Forward, Hooks, Row, Setup, TokenBatch};
+use burn_adapters_transformers::AutoModel;
 use serde::Deserialize;
 
 /// The folder of the goldens.
@@ -61,8 +61,8 @@ impl Case {
     }
 
     /// The base model, and a bank with the case's adapter and head.
-    pub fn load(&self, device: &Device) -> (Bert, AdapterBank) {
-        let (model, _) = Bert::from_dir(&goldens().join("models").join(&self.model), device).unwrap();
+    pub fn load(&self, device: &Device) -> (AutoModel, AdapterBank) {
+        let (model, _) = AutoModel::from_dir(&goldens().join("models").join(&self.model), device).unwrap();
         let mut bank = AdapterBank::new(model.spec(), &device.clone().autodiff());
         let dir = self.adapter_dir();
         load_adapter(dir.path(), &mut bank, None).unwrap_or_else(|error| panic!("{}: {error}", self.folder));
@@ -155,20 +155,29 @@ impl Golden {
         &self.0.get(name).unwrap_or_else(|| panic!("no tensor `{name}`")).1
     }
 
-    fn ints(&self, name: &str, device: &Device) -> Tensor<2, Int> {
-        let (shape, values) = &self.0[name];
-        let values: Vec<i32> = values.iter().map(|value| *value as i32).collect();
-        Tensor::from_data(TensorData::new(values, shape.clone()), device)
+    /// The batch: ids, and token types if the model has them, each row where its mask has it.
+    pub fn batch(&self) -> TokenBatch {
+        let starts = self.masked().map(|(_, mask)| mask.iter().take_while(|value| **value == 0.0).count());
+        TokenBatch::from_rows(&self.rows()).with_starts(starts)
     }
 
-    /// The batch: ids, padding, and token types if the model has them.
-    pub fn input(&self, device: &Device) -> BertInput {
-        let padding: Tensor<2, Bool> = self.ints("attention_mask", device).equal_elem(0);
-        let input = BertInput::new(self.ints("input_ids", device)).with_padding(padding);
-        if !self.0.contains_key("token_type_ids") {
-            return input;
-        }
-        input.with_token_types(self.ints("token_type_ids", device))
+    /// The rows of the batch, without padding.
+    pub fn rows(&self) -> Vec<Row> {
+        let row = |(index, mask): (usize, &[f32])| {
+            let part = |name: &str| {
+                let values = self.0[name].1[index * mask.len()..].iter().zip(mask);
+                values.filter(|(_, mask)| **mask == 1.0).map(|(value, _)| *value as u32).collect::<Vec<_>>()
+            };
+            let ids = part("input_ids");
+            let typed = self.0.contains_key("token_type_ids");
+            Row { token_type_ids: if typed { part("token_type_ids") } else { vec![0; ids.len()] }, ids }
+        };
+        self.masked().map(row).collect()
+    }
+
+    fn masked(&self) -> impl Iterator<Item = (usize, &[f32])> {
+        let (shape, mask) = &self.0["attention_mask"];
+        mask.chunks(shape[1]).enumerate()
     }
 
     /// The labels, as the head's task takes them.
@@ -189,9 +198,9 @@ impl Golden {
 }
 
 /// The logits of a batch.
-pub fn logits(model: &Bert, bank: &AdapterBank, setup: &Setup, hooks: &Hooks, input: BertInput) -> Logits {
-    let output = model.forward(input, hooks).unwrap();
-    bank.head_of(setup).unwrap().forward(&output.into(), setup.mode()).unwrap()
+pub fn logits(model: &AutoModel, bank: &AdapterBank, setup: &Setup, hooks: &Hooks, batch: &TokenBatch) -> Logits {
+    let output = model.forward(batch, hooks).unwrap();
+    bank.head_of(setup).unwrap().forward(&output, setup.mode()).unwrap()
 }
 
 /// The values of a tensor, in order.

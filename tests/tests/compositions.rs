@@ -11,7 +11,7 @@ use burn::tensor::Device;
 use burn_adapters_checkpoint::{SaveOptions, save_fusion};
 use burn_adapters_composition::Composition;
 use burn_adapters_core::{Place, Site};
-use burn_adapters_model::Setup;
+use burn_adapters_model::{Forward, Setup};
 use burn_adapters_tests::composed::{Case, cases};
 use burn_adapters_tests::{Golden, goldens, largest_difference, values};
 
@@ -58,8 +58,8 @@ fn check(case: &Case) -> Vec<String> {
         Ok(hooks) => hooks,
         Err(error) => return vec![format!("{}: {error}", case.folder)],
     };
-    let output = model.forward(golden.input(&device), &hooks).unwrap();
-    let heads = bank.logits(&setup, &output.into()).unwrap();
+    let output = model.forward(&golden.batch(), &hooks).unwrap();
+    let heads = bank.logits(&setup, &output).unwrap();
     let mut failures = Vec::new();
     let mut compare = |name: &str, found: Vec<f32>| {
         let intended = format!("intended.{name}");
@@ -121,7 +121,7 @@ fn a_step_of_training_a_fusion_is_the_references() {
         let setup = case.setup().training().train_fusions();
         bank.train_only(&setup).unwrap();
         let hooks = bank.hooks(&setup).unwrap();
-        let output = model.forward(golden.input(&device), &hooks).unwrap();
+        let output = model.forward(&golden.batch(), &hooks).unwrap();
         let head = bank.head_of(&setup).unwrap();
         let logits = bank.logits(&setup, &output.into()).unwrap().remove(0).logits;
         let loss = head.loss(&logits, &golden.labels(head)).unwrap();
@@ -179,10 +179,10 @@ fn a_routed_batch_equals_its_rows_run_alone() {
         [Some("prompt_a"), None, Some("prefix_a"), Some("prompt_a")],
     ] {
         let setup = Setup::compose(Composition::route(rows));
-        let together = model.forward(golden.input(&device), &bank.hooks(&setup).unwrap()).unwrap().hidden;
+        let together = model.forward(&golden.batch(), &bank.hooks(&setup).unwrap()).unwrap().hidden;
         for (row, name) in rows.into_iter().enumerate() {
             let setup = name.map_or_else(Setup::base, Setup::adapter);
-            let alone = model.forward(golden.input(&device), &bank.hooks(&setup).unwrap()).unwrap().hidden;
+            let alone = model.forward(&golden.batch(), &bank.hooks(&setup).unwrap()).unwrap().hidden;
             // The first position is what heads read; beside a prompt, other rows are padded at their ends.
             let first = |hidden: burn::tensor::Tensor<3>| values(hidden.narrow(0, row, 1).narrow(1, 0, 1));
             let difference = largest_difference(&first(together.clone()), &first(alone));
@@ -208,8 +208,7 @@ fn blocks_of_one_adapter_are_that_adapter() {
         };
         let (model, bank) = case.load(&device);
         let golden = Golden::read(&goldens().join("models/tiny-a/hidden.safetensors"));
-        let run =
-            |setup: &Setup| values(model.forward(golden.input(&device), &bank.hooks(setup).unwrap()).unwrap().hidden);
+        let run = |setup: &Setup| values(model.forward(&golden.batch(), &bank.hooks(setup).unwrap()).unwrap().hidden);
         let alone = run(&Setup::adapter(name));
         for text in [format!("Stack({name})"), format!("Average({name})"), format!("Parallel({name})")] {
             let found = run(&Setup::compose(Composition::parse(&text).unwrap()));

@@ -8,9 +8,9 @@ use burn::tensor::Device;
 use burn_adapters_checkpoint::{LoadReport, load_adapter, load_head};
 use burn_adapters_config::{Activation, AdapterConfig};
 use burn_adapters_heads::HeadConfig;
-use burn_adapters_model::{AdapterBank, Setup};
+use burn_adapters_model::{AdapterBank, BaseModel, Setup};
 use burn_adapters_tests::{Golden, goldens, largest_difference, logits, values};
-use burn_adapters_transformers::Bert;
+use burn_adapters_transformers::AutoModel;
 
 /// Absolute, on numbers of the order of one.
 const TOLERANCE: f32 = 1e-4;
@@ -20,7 +20,7 @@ fn read(name: &str) -> (AdapterBank, Vec<LoadReport>) {
     let (folder, device) = (goldens().join("folders").join(name), Device::default());
     let own: PathBuf = folder.join("model");
     let model = if own.is_dir() { own } else { goldens().join("models/tiny-a") };
-    let (model, _) = Bert::from_dir(&model, &device).unwrap();
+    let (model, _) = AutoModel::from_dir(&model, &device).unwrap();
     let mut bank = AdapterBank::new(model.spec(), &device);
     let adapter = load_adapter(folder.join("adapter"), &mut bank, None).unwrap();
     let head = load_head(folder.join("adapter"), &mut bank, None).unwrap();
@@ -29,7 +29,7 @@ fn read(name: &str) -> (AdapterBank, Vec<LoadReport>) {
     let golden = Golden::read(&folder.join("golden.safetensors"));
     let setup = Setup::adapter(adapter.name.as_str());
     let hooks = bank.hooks(&setup).unwrap();
-    let found = values(logits(&model, &bank, &setup, &hooks, golden.input(&device)).into_values());
+    let found = values(logits(&model, &bank, &setup, &hooks, &golden.batch()).into_values());
     let difference = largest_difference(&found, golden.values("logits"));
     assert!(difference <= TOLERANCE, "{name}: the logits differ by {difference:e}");
     drop(hooks);

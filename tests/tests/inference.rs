@@ -3,15 +3,15 @@
 #![allow(clippy::unwrap_used)]
 
 use burn::optim::{GradientsParams, SgdConfig};
-use burn::tensor::{Device, Int, Tensor, Tolerance};
+use burn::tensor::{Device, Tolerance};
 use burn_adapters_heads::HeadConfig;
-use burn_adapters_model::{AdapterBank, Setup};
-use burn_adapters_transformers::{Bert, BertConfig, BertInput};
+use burn_adapters_model::{AdapterBank, BaseModel, Forward, Setup, TokenBatch};
+use burn_adapters_transformers::{AutoModel, BertConfig};
 
 #[test]
 fn what_training_changes_is_what_the_next_pass_reads() {
     let device = Device::default();
-    let bert = Bert::new_seeded(&BertConfig::new(100, 32, 2, 4, 64), 1, &device);
+    let bert = AutoModel::new_seeded(&BertConfig::new(100, 32, 2, 4, 64), 1, &device);
     let mut bank = AdapterBank::new(bert.spec(), &device.clone().autodiff());
     bank.add_seeded("a", "seq_bn|lora[init_weights='bert']|prefix_tuning[prefix_length=2]".parse().unwrap(), 1)
         .unwrap();
@@ -19,13 +19,9 @@ fn what_training_changes_is_what_the_next_pass_reads() {
     let setup = Setup::adapter("a");
     bank.train_only(&setup).unwrap();
     let run = |bank: &AdapterBank, setup: &Setup| {
-        let output = bert
-            .forward(
-                BertInput::new(Tensor::<2, Int>::from_data([[2, 17, 5, 3], [7, 6, 5, 4]], &device)),
-                &bank.hooks(setup).unwrap(),
-            )
-            .unwrap();
-        bank.logits(setup, &output.into()).unwrap().remove(0).logits.into_values()
+        let batch = TokenBatch::new([[2, 17, 5, 3].as_slice(), &[7, 6, 5, 4]]);
+        let output = bert.forward(&batch, &bank.hooks(setup).unwrap()).unwrap();
+        bank.logits(setup, &output).unwrap().remove(0).logits.into_values()
     };
     let before = run(&bank, &setup).into_data();
     let training = setup.clone().training().without_base_dropout();

@@ -3,12 +3,12 @@
 
 #![allow(clippy::unwrap_used)]
 
-use burn::tensor::{Device, Int, Tensor};
+use burn::tensor::Device;
 use burn_adapters_config::identifiers;
-use burn_adapters_core::{Mode, Output};
+use burn_adapters_core::Mode;
 use burn_adapters_heads::HeadConfig;
-use burn_adapters_model::{AdapterBank, MergedModel, Setup};
-use burn_adapters_transformers::{Bert, BertConfig, BertInput};
+use burn_adapters_model::{AdapterBank, BaseModel, Forward, MergedModel, Setup, TokenBatch};
+use burn_adapters_transformers::{AutoModel, BertConfig};
 
 /// The process' resident memory in MiB; none where the system does not say.
 fn resident() -> Option<f64> {
@@ -17,8 +17,8 @@ fn resident() -> Option<f64> {
     Some(line.trim().trim_end_matches(" kB").parse::<f64>().ok()? / 1024.0)
 }
 
-fn input(device: &Device) -> BertInput {
-    BertInput::new(Tensor::<2, Int>::from_data([[2, 17, 5, 3, 8, 9, 4, 1], [7, 6, 5, 4, 3, 2, 1, 0]], device))
+fn batch() -> TokenBatch {
+    TokenBatch::new([[2, 17, 5, 3, 8, 9, 4, 1].as_slice(), &[7, 6, 5, 4, 3, 2, 1, 0]])
 }
 
 /// Runs `pass` many times; memory must not grow after the first quarter.
@@ -41,12 +41,12 @@ fn inference_on_an_autodiff_bank_records_no_graph_and_keeps_no_memory() {
         return;
     }
     let device = Device::default();
-    let bert = Bert::new_seeded(&BertConfig::new(100, 32, 2, 4, 64), 1, &device);
+    let bert = AutoModel::new_seeded(&BertConfig::new(100, 32, 2, 4, 64), 1, &device);
     let mut bank = AdapterBank::new(bert.spec(), &device.clone().autodiff());
     let setup = Setup::adapter("a");
     bank.add_head_seeded("a", &HeadConfig::classification(3), 1).unwrap();
     let run = |bank: &AdapterBank, setup: &Setup| {
-        let output = Output::from(bert.forward(input(&device), &bank.hooks(setup).unwrap()).unwrap());
+        let output = bert.forward(&batch(), &bank.hooks(setup).unwrap()).unwrap();
         assert!(!output.hidden.is_autodiff());
         let logits = bank.logits(setup, &output).unwrap().remove(0).logits;
         assert!(!logits.values().is_autodiff());

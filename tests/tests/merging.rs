@@ -5,9 +5,9 @@
 use burn::tensor::Device;
 use burn_adapters_checkpoint::{AdapterFolder, HeadFolder, load_head};
 use burn_adapters_merging::{Strategy, merge_folders, merge_heads};
-use burn_adapters_model::{AdapterBank, Setup};
+use burn_adapters_model::{AdapterBank, BaseModel, Setup};
 use burn_adapters_tests::{Golden, goldens, largest_difference, logits, read_json, values};
-use burn_adapters_transformers::Bert;
+use burn_adapters_transformers::AutoModel;
 use serde::Deserialize;
 
 #[derive(Deserialize)]
@@ -55,7 +55,7 @@ fn merged_adapters_give_the_references_logits() {
             assert!(merge_folders(&inputs, &strategy, "merged").is_err(), "{name}");
             continue;
         }
-        let (model, _) = Bert::from_dir(&goldens().join("models").join(&merge.model), &device).unwrap();
+        let (model, _) = AutoModel::from_dir(&goldens().join("models").join(&merge.model), &device).unwrap();
         let mut bank = AdapterBank::new(model.spec(), &device);
         let merged = merge_folders(&inputs, &strategy, "merged").unwrap_or_else(|error| panic!("{name}: {error}"));
         bank.insert(merged.into_adapter(bank.spec(), &device, None).unwrap().0).unwrap();
@@ -72,7 +72,7 @@ fn merged_adapters_give_the_references_logits() {
         };
         let setup = Setup::adapter("merged").with_head(head);
         let hooks = bank.hooks(&setup).unwrap();
-        let found = values(logits(&model, &bank, &setup, &hooks, golden.input(&device)).into_values());
+        let found = values(logits(&model, &bank, &setup, &hooks, &golden.batch()).into_values());
         let difference = largest_difference(&found, golden.values("logits"));
         assert!(difference < 9.9e-5, "{name}: the logits differ by {difference:e}");
         checked += 1;

@@ -4,32 +4,32 @@
 #![allow(clippy::unwrap_used)]
 
 use burn::optim::{AdamWConfig, GradientsParams};
-use burn::tensor::{Device, Int, Tensor};
+use burn::tensor::{Device, Tensor};
 use burn_adapters_checkpoint::{
     AdapterFolder, SaveOptions, load_adapter, load_fusion, load_head, save_adapter, save_fusion, save_head,
 };
 use burn_adapters_config::identifiers;
 use burn_adapters_heads::HeadConfig;
-use burn_adapters_model::{AdapterBank, Setup};
+use burn_adapters_model::{AdapterBank, BaseModel, Forward, Setup, TokenBatch};
 use burn_adapters_reft::Projection;
 use burn_adapters_train::{AdamW, AdamWOptions, Gradients};
-use burn_adapters_transformers::{Bert, BertConfig, BertInput};
+use burn_adapters_transformers::{AutoModel, BertConfig};
 
 const STEPS: usize = 3;
 const RATE: f64 = 0.05;
 const DECAY: f32 = 0.5;
 
-fn input(device: &Device) -> BertInput {
-    BertInput::new(Tensor::<2, Int>::from_data([[2, 17, 5, 3, 8], [7, 6, 5, 4, 3]], device))
+fn batch() -> TokenBatch {
+    TokenBatch::new([[2, 17, 5, 3, 8].as_slice(), &[7, 6, 5, 4, 3]])
 }
 
-fn logits(bert: &Bert, bank: &AdapterBank, setup: &Setup) -> Tensor<2> {
-    let output = bert.forward(input(&bert.device()), &bank.hooks(setup).unwrap()).unwrap();
-    bank.logits(setup, &output.into()).unwrap().remove(0).logits.into_values()
+fn logits(bert: &AutoModel, bank: &AdapterBank, setup: &Setup) -> Tensor<2> {
+    let output = bert.forward(&batch(), &bank.hooks(setup).unwrap()).unwrap();
+    bank.logits(setup, &output).unwrap().remove(0).logits.into_values()
 }
 
 /// A bank after some steps, by Burn's optimizer or by ours.
-fn stepped(bert: &Bert, mut bank: AdapterBank, setup: &Setup, burns: bool) -> AdapterBank {
+fn stepped(bert: &AutoModel, mut bank: AdapterBank, setup: &Setup, burns: bool) -> AdapterBank {
     bank.train_only(setup).unwrap();
     let setup = setup.clone().training();
     let mut theirs = AdamWConfig::new().with_weight_decay(DECAY).init();
@@ -48,9 +48,9 @@ fn stepped(bert: &Bert, mut bank: AdapterBank, setup: &Setup, burns: bool) -> Ad
     bank
 }
 
-fn base() -> (Bert, AdapterBank) {
+fn base() -> (AutoModel, AdapterBank) {
     let device = Device::default();
-    let bert = Bert::new_seeded(&BertConfig::new(100, 32, 2, 4, 64), 1, &device);
+    let bert = AutoModel::new_seeded(&BertConfig::new(100, 32, 2, 4, 64), 1, &device);
     let mut bank = AdapterBank::new(bert.spec(), &device.autodiff());
     bank.add_head_seeded("a", &HeadConfig::classification(3), 1).unwrap();
     (bert, bank)
@@ -121,7 +121,7 @@ fn a_square_matrix_of_another_size_is_an_error_on_load() {
         let mut file = AdapterFolder::read(folder.path()).unwrap();
         let tensor = file.tensors.iter_mut().find(|(name, _)| name.ends_with(local)).unwrap().1;
         (tensor.shape, tensor.values) = (vec![7, 7], vec![0.5; 49]);
-        let error = file.into_adapter(&bert.spec(), &Device::default(), None).unwrap_err().to_string();
+        let error = file.into_adapter(bert.spec(), &Device::default(), None).unwrap_err().to_string();
         assert!(error.contains(local) && error.contains("[7, 7]"), "{error}");
     }
 }

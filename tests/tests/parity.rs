@@ -44,7 +44,7 @@ fn check(case: &Case) -> Vec<String> {
 
     let setup = case.setup();
     let hooks = bank.hooks(&setup).unwrap();
-    let found = logits(&model, &bank, &setup, &hooks, golden.input(&device));
+    let found = logits(&model, &bank, &setup, &hooks, &golden.batch());
     compare("the logits", &values(found.into_values()), golden.values("logits"));
     drop(hooks);
 
@@ -52,7 +52,7 @@ fn check(case: &Case) -> Vec<String> {
     bank.train_only(&setup).unwrap();
     let hooks = bank.hooks(&setup).unwrap();
     let head = bank.head_of(&setup).unwrap();
-    let found = logits(&model, &bank, &setup, &hooks, golden.input(&device));
+    let found = logits(&model, &bank, &setup, &hooks, &golden.batch());
     let loss = head.loss(&found, &golden.labels(head)).unwrap();
     compare("the loss", &values(loss.clone()), golden.values("loss"));
     drop(hooks);

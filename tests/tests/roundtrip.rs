@@ -11,9 +11,9 @@ use std::path::Path;
 use burn::optim::{GradientsParams, SgdConfig};
 use burn::tensor::Device;
 use burn_adapters_checkpoint::{SaveOptions, load_adapter, load_head, save_adapter, save_head};
-use burn_adapters_model::AdapterBank;
+use burn_adapters_model::{AdapterBank, BaseModel};
 use burn_adapters_tests::{Case, cases, goldens, logits, values};
-use burn_adapters_transformers::Bert;
+use burn_adapters_transformers::AutoModel;
 use safetensors::tensor::{Dtype, TensorView};
 
 #[test]
@@ -60,23 +60,23 @@ fn round_trip(case: &Case, folder: &Path) {
     std::fs::remove_dir_all(again).unwrap();
 }
 
-fn step(case: &Case, model: &Bert, mut bank: AdapterBank) -> AdapterBank {
+fn step(case: &Case, model: &AutoModel, mut bank: AdapterBank) -> AdapterBank {
     let golden = case.golden();
     let setup = case.setup().training();
     bank.train_only(&setup).unwrap();
     let hooks = bank.hooks(&setup).unwrap();
     let head = bank.head_of(&setup).unwrap();
-    let found = logits(model, &bank, &setup, &hooks, golden.input(&model.device()));
+    let found = logits(model, &bank, &setup, &hooks, &golden.batch());
     let loss = head.loss(&found, &golden.labels(head)).unwrap();
     drop(hooks);
     let gradients = GradientsParams::from_grads(loss.backward(), &bank);
     SgdConfig::new().init().step(case.learning_rate, bank, gradients)
 }
 
-fn run(case: &Case, model: &Bert, bank: &AdapterBank) -> Vec<f32> {
+fn run(case: &Case, model: &AutoModel, bank: &AdapterBank) -> Vec<f32> {
     let setup = case.setup();
     let hooks = bank.hooks(&setup).unwrap();
-    values(logits(model, bank, &setup, &hooks, case.golden().input(&model.device())).into_values())
+    values(logits(model, bank, &setup, &hooks, &case.golden().batch()).into_values())
 }
 
 /// The base model's place, the batch, and the logits, as the reference's side reads them.

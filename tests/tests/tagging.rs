@@ -8,9 +8,9 @@ use burn::tensor::Device;
 use burn_adapters_checkpoint::{HeadFolder, SaveOptions, load_adapter, load_head, save_adapter, save_head};
 use burn_adapters_core::{Output, TokenSpan};
 use burn_adapters_heads::Logits;
-use burn_adapters_model::{AdapterBank, Setup};
+use burn_adapters_model::{AdapterBank, BaseModel, Forward, Setup};
 use burn_adapters_tests::{Case, Golden, cases_in, goldens, largest_difference, read_json, values};
-use burn_adapters_transformers::Bert;
+use burn_adapters_transformers::AutoModel;
 
 /// Absolute, on numbers of the order of one: 1e-4, less the rounding of the goldens.
 const TOLERANCE: f32 = 9.9e-5;
@@ -24,9 +24,15 @@ fn prompt(case: &Case) -> Option<(usize, usize)> {
 }
 
 /// Every position of the input as a token, padding too: the reference computes all of them.
-fn output(model: &Bert, bank: &AdapterBank, setup: &Setup, golden: &Golden, prompt: Option<(usize, usize)>) -> Output {
+fn output(
+    model: &AutoModel,
+    bank: &AdapterBank,
+    setup: &Setup,
+    golden: &Golden,
+    prompt: Option<(usize, usize)>,
+) -> Output {
     let hooks = bank.hooks(setup).unwrap();
-    let run = model.forward(golden.input(&model.device()), &hooks).unwrap();
+    let run = model.forward(&golden.batch(), &hooks).unwrap();
     let [rows, _, _] = run.hidden.dims();
     let mut span = TokenSpan::new(POSITIONS);
     prompt.into_iter().for_each(|(at, count)| span.insert(at, count));
@@ -118,7 +124,7 @@ fn the_head_of_a_class_for_token_classification_is_read_as_a_tagging_head() {
     assert_eq!(folder.config.task().name(), "tagging");
     assert_eq!(folder.config.labels(), ["B-LOC", "B-PER", "I-PER", "O"]);
     assert!(!folder.notes[0].contains("problem_type"), "{:?}", folder.notes);
-    let (model, _) = Bert::from_dir(&goldens().join("models/tiny-a"), &device).unwrap();
+    let (model, _) = AutoModel::from_dir(&goldens().join("models/tiny-a"), &device).unwrap();
     let mut bank = AdapterBank::new(model.spec(), &device.clone().autodiff());
     load_adapter(dir.join("adapter"), &mut bank, None).unwrap();
     load_head(dir.join("adapter"), &mut bank, None).unwrap();

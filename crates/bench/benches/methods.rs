@@ -9,21 +9,21 @@ use std::hint::black_box;
 use burn::tensor::{Device, Distribution, Tensor};
 use burn_adapters_config::identifiers;
 use burn_adapters_core::{Place, Site};
-use burn_adapters_model::{AdapterBank, Hooks, Matrices, Setup};
-use burn_adapters_transformers::{Batch, Bert, BertConfig, Row};
+use burn_adapters_model::{AdapterBank, BaseModel, Forward, Hooks, Matrices, Row, Setup, TokenBatch};
+use burn_adapters_transformers::{AutoModel, BertConfig};
 use criterion::{Criterion, criterion_group, criterion_main};
 
 const ROWS: usize = 8;
 const POSITIONS: usize = 32;
 
-fn bert(layers: usize) -> Bert {
-    Bert::new_seeded(&BertConfig::new(1000, 384, layers, 12, 1536), 1, &Device::default())
+fn bert(layers: usize) -> AutoModel {
+    AutoModel::new_seeded(&BertConfig::new(1000, 384, layers, 12, 1536), 1, &Device::default())
 }
 
-fn batch() -> Batch {
+fn batch() -> TokenBatch {
     let row = |row: usize| Row::new((0..POSITIONS).map(|position| (row * 37 + position * 11) as u32 % 1000).collect());
     let rows: Vec<Row> = (0..ROWS).map(row).collect();
-    Batch::from_rows(&rows, 0, &Device::default())
+    TokenBatch::from_rows(&rows)
 }
 
 /// What it costs to check a setup, and to call a hook where nothing is active.
@@ -46,7 +46,7 @@ fn hooks(criterion: &mut Criterion) {
     group.bench_function("linear alone", |bencher| bencher.iter(|| black_box(linear.forward(x.clone()))));
     let none = Hooks::none();
     group.bench_function("linear through a hook without adapters", |bencher| {
-        bencher.iter(|| black_box(none.linear(site, linear, x.clone())));
+        bencher.iter(|| black_box(none.run(|hooks| hooks.linear(site, linear, x.clone())).unwrap()));
     });
     group.finish();
 }
@@ -58,7 +58,7 @@ fn methods(criterion: &mut Criterion) {
     let mut forward = criterion.benchmark_group("forward");
     forward.sample_size(20);
     forward.bench_function("no adapter", |bencher| {
-        bencher.iter(|| black_box(bert.forward(batch(), &Hooks::none()).unwrap().hidden));
+        bencher.iter(|| black_box(bert.forward(&batch(), &Hooks::none()).unwrap().hidden));
     });
     let names: Vec<&str> = identifiers().iter().map(|method| method.name).collect();
     let bank = |name: &str, device: &Device| {
@@ -69,7 +69,7 @@ fn methods(criterion: &mut Criterion) {
     for name in &names {
         let Some(bank) = bank(name, &Device::default()) else { continue };
         forward.bench_function(*name, |bencher| {
-            bencher.iter(|| black_box(bert.forward(batch(), &bank.hooks(&setup).unwrap()).unwrap().hidden));
+            bencher.iter(|| black_box(bert.forward(&batch(), &bank.hooks(&setup).unwrap()).unwrap().hidden));
         });
     }
     forward.finish();
@@ -82,7 +82,7 @@ fn methods(criterion: &mut Criterion) {
         let training = setup.clone().training();
         backward.bench_function(*name, |bencher| {
             bencher.iter(|| {
-                let hidden = bert.forward(batch(), &bank.hooks(&training).unwrap()).unwrap().hidden;
+                let hidden = bert.forward(&batch(), &bank.hooks(&training).unwrap()).unwrap().hidden;
                 black_box(hidden.sum().backward())
             });
         });

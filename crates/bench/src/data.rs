@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use burn_adapters_heads::Targets;
-use burn_adapters_train::TokenBatch;
-use burn_adapters_transformers::{Row, Tokenizer};
+use burn_adapters_model::{Row, TokenBatch};
+use burn_adapters_transformers::Tokenizer;
 
 use crate::Failed;
 use crate::protocol::BatchSpec;
@@ -20,8 +20,8 @@ pub(crate) struct Batch {
 }
 
 impl Batch {
-    pub(crate) fn tokens(&self) -> TokenBatch<'_> {
-        TokenBatch::new(&self.rows)
+    pub(crate) fn tokens(&self) -> TokenBatch {
+        TokenBatch::from_rows(&self.rows)
     }
 
     /// The number of tokens.

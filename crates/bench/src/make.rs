@@ -96,8 +96,8 @@ fn shapes(make: &MakeModel) -> Vec<(String, Vec<usize>)> {
 
 /// Writes an adapter and its head as AdapterHub stores them.
 pub(crate) fn adapter(make: &MakeAdapter, device: &Device) -> Result<(), Failed> {
-    let spec = ModelConfig::from_dir(&make.model)?.spec();
-    let mut bank = AdapterBank::new(spec, device);
+    let config = ModelConfig::from_dir(&make.model)?;
+    let mut bank = AdapterBank::new(config.spec(), device);
     bank.add_seeded(NAME, make.config.parse()?, 11)?;
     bank.add_head_seeded(NAME, &head(), 13)?;
     let bank = with_noise(bank, make.noise, 17);
@@ -140,8 +140,8 @@ pub(crate) fn with_noise<M: Module>(module: M, noise: f64, seed: u64) -> M {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use burn_adapters_checkpoint::{load_adapter, load_head};
-    use burn_adapters_model::{Hooks, Setup};
-    use burn_adapters_transformers::{Batch, Bert, Row};
+    use burn_adapters_model::{BaseModel, Forward, Hooks, Row, Setup, TokenBatch};
+    use burn_adapters_transformers::AutoModel;
 
     use super::*;
 
@@ -161,17 +161,17 @@ mod tests {
         };
         model(&make).unwrap();
         let device = Device::default();
-        let (bert, report) = Bert::from_dir(&base, &device).unwrap();
-        assert_eq!(report.parameters, bert.spec().parameters);
+        let (model, report) = AutoModel::from_dir(&base, &device).unwrap();
+        assert_eq!(report.parameters, model.spec().parameters);
 
         let make = MakeAdapter { dir: folder.clone(), model: base, config: "lora".into(), noise: 0.1 };
         adapter(&make, &device).unwrap();
-        let mut bank = AdapterBank::new(bert.spec(), &device);
+        let mut bank = AdapterBank::new(model.spec(), &device);
         load_adapter(&folder, &mut bank, None).unwrap();
         load_head(&folder, &mut bank, None).unwrap();
-        let batch = || Batch::from_rows(&[Row::new(vec![3, 4, 5])], 0, &device);
-        let with = bert.forward(batch(), &bank.hooks(&Setup::adapter(NAME)).unwrap()).unwrap().hidden;
-        let without = bert.forward(batch(), &Hooks::none()).unwrap().hidden;
+        let batch = || TokenBatch::from_rows(&[Row::new(vec![3, 4, 5])]);
+        let with = model.forward(&batch(), &bank.hooks(&Setup::adapter(NAME)).unwrap()).unwrap().hidden;
+        let without = model.forward(&batch(), &Hooks::none()).unwrap().hidden;
         assert!((with - without).abs().max().into_scalar::<f32>() > 1e-3);
     }
 

@@ -64,12 +64,18 @@ struct Adapted {
 }
 
 impl Adapted {
+    fn hidden(&self, points: Tensor<3>, hooks: &ActiveHooks) -> Tensor<3> {
+        let hidden = relu(hooks.linear(Site::encoder(0, Place::FeedForwardUp), &self.layer, points.clone()));
+        hooks.sublayer(Site::encoder(0, Place::FeedForward), hidden, points, Some(&self.norm))
+    }
+
     fn forward(&self, batch: Batch, setup: &Setup) -> ClassificationOutput {
-        // The setup names an adapter that `main` has added: hooks cannot fail here.
-        let hooks = self.bank.hooks(setup).unwrap_or_else(|_| Hooks::none());
-        let hidden = relu(hooks.linear(Site::encoder(0, Place::FeedForwardUp), &self.layer, batch.points.clone()));
-        let site = Site::encoder(0, Place::FeedForward);
-        let hidden = hooks.sublayer(site, hidden, batch.points, Some(&self.norm));
+        // Burn's steps return no error: a setup or an adapter that does not fit the network ends the program.
+        let hidden = self
+            .bank
+            .hooks(setup)
+            .and_then(|hooks| hooks.run(|hooks| self.hidden(batch.points, hooks)))
+            .unwrap_or_else(|error| panic!("{error}"));
         let logits = self.read_out.forward(hidden).squeeze_dim::<2>(1);
         let loss = CrossEntropyLossConfig::new().init(&logits.device()).forward(logits.clone(), batch.sides.clone());
         ClassificationOutput::new(loss, logits, batch.sides)

@@ -1,6 +1,6 @@
 //! Adapters in a model and a training loop of one's own.
 //!
-//! The model is a small residual network that knows nothing of adapters but the two calls into [`Hooks`]. It is first
+//! The model is a small residual network that knows nothing of adapters but its calls into [`ActiveHooks`]. It is first
 //! fitted to one task as a whole, then frozen, and an adapter learns a second task beside it.
 //!
 //! ```text
@@ -41,7 +41,7 @@ impl Network {
     }
 
     /// input: `[batch, positions, WIDTH]`, output: `[batch, positions, 1]`
-    fn forward(&self, input: Tensor<3>, hooks: &Hooks) -> Tensor<3> {
+    fn forward(&self, input: Tensor<3>, hooks: &ActiveHooks) -> Tensor<3> {
         let hidden = relu(hooks.linear(Site::encoder(0, Place::FeedForwardUp), &self.up, input.clone()));
         let hidden = hooks.linear(Site::encoder(0, Place::FeedForwardDown), &self.down, hidden);
         let hidden = hooks.sublayer(Site::encoder(0, Place::FeedForward), hidden, input, Some(&self.norm));
@@ -67,7 +67,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut optimizer = AdamWConfig::new().init();
     for _ in 0..200 {
         let input = batch(&autodiff);
-        let loss = loss(network.forward(input.clone(), &Hooks::none()), input.mean_dim(2));
+        let output = Hooks::none().run(|hooks| network.forward(input.clone(), hooks))?;
+        let loss = loss(output, input.mean_dim(2));
         let gradients = GradientsParams::from_grads(loss.backward(), &network);
         network = optimizer.step(3e-3, network, gradients);
     }
@@ -91,8 +92,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let input = batch(&device);
         let target = input.clone().max_dim(2);
         let hooks = bank.hooks(&setup)?;
-        let loss = loss(network.forward(input, &hooks), target);
-        hooks.check()?; // a hook that does not fit the model says so here
+        // An adapter that does not fit the model is an error here.
+        let loss = loss(hooks.run(|hooks| network.forward(input, hooks))?, target);
         drop(hooks);
         if step % 50 == 0 {
             println!("step {step:>3}: loss {:.4}", loss.clone().into_scalar::<f32>());
@@ -103,11 +104,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     // The first task is as it was: the base alone.
     let input = batch(&device);
-    let base = bank.hooks(&Setup::base())?;
-    let mean = loss(network.forward(input.clone(), &base), input.clone().mean_dim(2));
-    let largest = bank.hooks(&Setup::adapter("largest"))?;
-    let max = loss(network.forward(input.clone(), &largest), input.max_dim(2));
-    largest.check()?;
+    let output = |setup: &Setup| bank.hooks(setup)?.run(|hooks| network.forward(input.clone(), hooks));
+    let mean = loss(output(&Setup::base())?, input.clone().mean_dim(2));
+    let max = loss(output(&Setup::adapter("largest"))?, input.clone().max_dim(2));
     println!("base on its own task: {:.4}", mean.into_scalar::<f32>());
     println!("adapter on the second: {:.4}", max.into_scalar::<f32>());
     Ok(())

@@ -12,7 +12,7 @@ use std::time::Instant;
 
 use burn::tensor::{Device, Tensor};
 use burn_adapters::prelude::*;
-use burn_adapters::transformers::{Batch, Bert, BertConfig, ForwardError, Row};
+use burn_adapters::transformers::{AutoModel, BertConfig, Row};
 
 const ADAPTERS: usize = 8;
 const LENGTH: usize = 32;
@@ -65,8 +65,8 @@ impl Times {
 }
 
 /// One pass, to its last number.
-fn pass(bert: &Bert, hooks: &Hooks<'_>, batch: &Batch) -> Result<Tensor<3>, ForwardError> {
-    let hidden = bert.forward(batch.clone(), hooks)?.hidden;
+fn pass(model: &AutoModel, hooks: &Hooks<'_>, batch: &TokenBatch) -> Result<Tensor<3>, BaseError> {
+    let hidden = model.forward(batch, hooks)?.hidden;
     // Reading a number waits for a device that works on its own.
     let _ = hidden.clone().slice([0..1, 0..1, 0..1]).into_data();
     Ok(hidden)
@@ -76,11 +76,11 @@ fn main() -> Result<(), Box<dyn Error>> {
     burn_adapters::ops::keep_freed_memory();
     let arguments = arguments()?;
     let device = Device::default();
-    let bert = match &arguments.folder {
-        Some(folder) => Bert::from_dir(std::path::Path::new(folder), &device)?.0,
+    let model = match &arguments.folder {
+        Some(folder) => AutoModel::from_dir(std::path::Path::new(folder), &device)?.0,
         // Of the size of MiniLM, with random weights, which cost as much as trained ones.
-        None if arguments.quick => Bert::new_seeded(&BertConfig::new(30_522, 48, 2, 12, 192), 1, &device),
-        None => Bert::new_seeded(&BertConfig::new(30_522, 384, 6, 12, 1536), 1, &device),
+        None if arguments.quick => AutoModel::new_seeded(&BertConfig::new(30_522, 48, 2, 12, 192), 1, &device),
+        None => AutoModel::new_seeded(&BertConfig::new(30_522, 384, 6, 12, 1536), 1, &device),
     };
     let mut lines = Vec::new();
     if !arguments.json {
@@ -91,14 +91,14 @@ fn main() -> Result<(), Box<dyn Error>> {
         );
     }
     for (label, methods) in METHODS {
-        let mut bank = AdapterBank::new(bert.spec(), &device);
+        let mut bank = AdapterBank::new(model.spec(), &device);
         let names: Vec<String> = (0..ADAPTERS).map(|index| format!("adapter-{index}")).collect();
         for (index, name) in names.iter().enumerate() {
             bank.add_seeded(name, methods[index % methods.len()].parse()?, index as u64)?;
         }
         for rows in [32, 64] {
             for mixed in [false, true] {
-                let [routed, apart, one] = measure(&bert, &bank, &names, rows, mixed, arguments.runs, &device)?;
+                let [routed, apart, one] = measure(&model, &bank, &names, rows, mixed, arguments.runs)?;
                 let tokens = if mixed { format!("{} to {LENGTH}", LENGTH / 4) } else { LENGTH.to_string() };
                 if arguments.json {
                     lines.push(format!(
@@ -127,13 +127,12 @@ fn main() -> Result<(), Box<dyn Error>> {
 
 /// The times of the batch routed, of one batch an adapter one after the other, and of the batch through one adapter.
 fn measure(
-    bert: &Bert,
+    model: &AutoModel,
     bank: &AdapterBank,
     names: &[String],
     rows: usize,
     mixed: bool,
     runs: usize,
-    device: &Device,
 ) -> Result<[Times; 3], Box<dyn Error>> {
     let length = |row: usize| if mixed { LENGTH / 4 + (row * 7) % (LENGTH * 3 / 4 + 1) } else { LENGTH };
     let token = |row: usize, position: usize| 1000 + ((row * 37 + position * 11) % 20_000) as u32;
@@ -141,21 +140,21 @@ fn measure(
         (0..rows).map(|row| Row::new((0..length(row)).map(|position| token(row, position)).collect())).collect();
     // The rows of an adapter are spread over the batch.
     let asks = |row: usize| (row * 5) % names.len();
-    let whole = Batch::from_rows(&texts, 0, device);
+    let whole = TokenBatch::from_rows(&texts);
     let routed = Setup::compose(Composition::route((0..rows).map(|row| Some(names[asks(row)].clone()))));
-    let parts: Vec<(Setup, Vec<usize>, Batch)> = (0..names.len())
+    let parts: Vec<(Setup, Vec<usize>, TokenBatch)> = (0..names.len())
         .map(|index| {
             let own: Vec<usize> = (0..rows).filter(|row| asks(*row) == index).collect();
-            let batch = Batch::from_rows(own.iter().map(|row| &texts[*row]), 0, device);
+            let batch = TokenBatch::from_rows(own.iter().map(|row| &texts[*row]));
             (Setup::adapter(&names[index]), own, batch)
         })
         .collect();
     let one = Setup::adapter(&names[0]);
 
     // Both ways say the same, padding aside.
-    let together = pass(bert, &bank.hooks(&routed)?, &whole)?;
+    let together = pass(model, &bank.hooks(&routed)?, &whole)?;
     for (setup, own, batch) in &parts {
-        let apart = pass(bert, &bank.hooks(setup)?, batch)?;
+        let apart = pass(model, &bank.hooks(setup)?, batch)?;
         for (index, row) in own.iter().enumerate() {
             let [_, _, hidden] = together.dims();
             let tokens = length(*row);
@@ -174,13 +173,13 @@ fn measure(
             let which = (run + turn) % 3;
             let start = Instant::now();
             match which {
-                0 => drop(pass(bert, &bank.hooks(&routed)?, &whole)?),
+                0 => drop(pass(model, &bank.hooks(&routed)?, &whole)?),
                 1 => {
                     for (setup, _, batch) in &parts {
-                        pass(bert, &bank.hooks(setup)?, batch)?;
+                        pass(model, &bank.hooks(setup)?, batch)?;
                     }
                 }
-                _ => drop(pass(bert, &bank.hooks(&one)?, &whole)?),
+                _ => drop(pass(model, &bank.hooks(&one)?, &whole)?),
             }
             if run > 0 {
                 seconds[which].push(start.elapsed().as_secs_f64());

@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 
 use burn::tensor::Device;
 use burn_adapters::prelude::*;
-use burn_adapters::transformers::{Batch, Bert, BertConfig, Row};
+use burn_adapters::transformers::{AutoModel, BertConfig, Row};
 
 const ADAPTERS: usize = 64;
 const THREADS: usize = 4;
@@ -30,28 +30,28 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     // One second with a tiny model shows that all of it works.
     let (quick, folder): (Vec<String>, Vec<String>) = std::env::args().skip(1).partition(|word| word == "--quick");
     let (seconds, width, layers) = if quick.is_empty() { (10, 384, 6) } else { (1, 48, 2) };
-    let bert = match folder.first() {
-        Some(folder) => Bert::from_dir(Path::new(folder), &device)?.0,
+    let model = match folder.first() {
+        Some(folder) => AutoModel::from_dir(Path::new(folder), &device)?.0,
         // Of the size of MiniLM, with random weights: what it says is noise, what it costs is not.
-        None => Bert::new_seeded(&BertConfig::new(30_522, width, layers, 12, 4 * width), 1, &device),
+        None => AutoModel::new_seeded(&BertConfig::new(30_522, width, layers, 12, 4 * width), 1, &device),
     };
     let tokens =
         |row: usize| Row::new((0..24).map(|position| 1000 + (row * 37 + position * 11) as u32 % 20_000).collect());
     let batch = |first: usize| {
         let rows: Vec<Row> = (first..first + ROWS).map(tokens).collect();
-        Batch::from_rows(&rows, 0, &device)
+        TokenBatch::from_rows(&rows)
     };
     // Once through, so that the weights are there.
-    bert.forward(batch(0), &Hooks::none())?;
+    model.forward(&batch(0), &Hooks::none())?;
     let base = peak_memory();
 
-    let mut bank = AdapterBank::new(bert.spec(), &device);
+    let mut bank = AdapterBank::new(model.spec(), &device);
     for index in 0..ADAPTERS {
         bank.add_seeded(&name(index), METHODS[index % METHODS.len()].parse()?, index as u64)?;
     }
     // Each once, so that their weights are there too.
     for index in 0..ADAPTERS {
-        bert.forward(batch(index), &bank.hooks(&Setup::adapter(name(index)))?)?;
+        model.forward(&batch(index), &bank.hooks(&Setup::adapter(name(index)))?)?;
     }
     let parameters: usize = bank.names().map(|name| bank.adapter(name).map_or(0, Adapter::parameters)).sum();
     let weights = bank.spec().parameters;
@@ -64,7 +64,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let start = Instant::now();
     std::thread::scope(|scope| {
         for thread in 0..THREADS {
-            let (bert, current, done, answered, batch) = (&bert, &current, &done, &answered, &batch);
+            let (model, current, done, answered, batch) = (&model, &current, &done, &answered, &batch);
             scope.spawn(move || {
                 let mut first = thread * 1000;
                 while !done.load(Ordering::Relaxed) {
@@ -72,7 +72,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
                     let rows = (0..ROWS).map(|row| (row % 8 != 7).then(|| name((first + row * 5) % 32)));
                     let setup = Setup::compose(Composition::route(rows));
                     let bank = current();
-                    let answer = bank.hooks(&setup).map(|hooks| bert.forward(batch(first), &hooks));
+                    let answer = bank.hooks(&setup).map(|hooks| model.forward(&batch(first), &hooks));
                     match answer {
                         Ok(Ok(_)) => answered.fetch_add(ROWS, Ordering::Relaxed),
                         Ok(Err(error)) => panic!("{error}"),

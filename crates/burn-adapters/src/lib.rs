@@ -43,6 +43,9 @@ pub use burn_adapters_transformers as transformers;
 pub mod prelude {
     pub use burn_adapters_composition::{Composition, HeadSetup};
     pub use burn_adapters_config::{AdapterConfig, BottleneckConfig, LoraConfig, MethodConfig};
-    pub use burn_adapters_core::{Mode, ModelSpec, Norm, Place, Site, StackKind, StackSpec};
-    pub use burn_adapters_model::{Adapter, AdapterBank, AddReport, BankError, Hooks, Mergeable, MergedModel, Setup};
+    pub use burn_adapters_core::{Mode, ModelSpec, Norm, Output, Place, Reads, Site, StackKind, StackSpec};
+    pub use burn_adapters_model::{
+        ActiveHooks, Adapter, AdapterBank, AddReport, Attention, BankError, BaseError, BaseModel, Forward, Hooks,
+        LayerPass, Limits, Matrices, Mergeable, MergedModel, Pass, Setup, TokenBatch,
+    };
 }

@@ -353,8 +353,8 @@ fn a_whole_setup_is_read_from_one_folder() {
 fn a_fusion_is_read_beside_its_adapters_or_with_a_whole_setup() {
     let place = place(&[("a", "seq_bn[reduction_factor=2]"), ("b", "seq_bn[reduction_factor=4]")]);
     // No head is beside the adapters: the fusion's folder brings one.
-    let spec = ModelConfig::from_dir(&place.path("model")).unwrap().spec();
-    let mut bank = AdapterBank::new(spec, &burn::tensor::Device::default());
+    let config = ModelConfig::from_dir(&place.path("model")).unwrap();
+    let mut bank = AdapterBank::new(config.spec(), &burn::tensor::Device::default());
     for name in ["a", "b"] {
         load_adapter(place.path(name), &mut bank, None).unwrap();
     }

@@ -8,10 +8,10 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-use burn::tensor::{Device, Int, Tensor};
+use burn::tensor::Device;
 use burn_adapters_checkpoint::load_adapter;
-use burn_adapters_model::{AdapterBank, Hooks, Setup};
-use burn_adapters_transformers::{Bert, BertInput};
+use burn_adapters_model::{AdapterBank, BaseModel, Forward, Hooks, Setup, TokenBatch};
+use burn_adapters_transformers::AutoModel;
 use common::{Workplace, json_of};
 use safetensors::SafeTensors;
 
@@ -59,7 +59,7 @@ fn a_name_that_no_adapter_can_have_is_refused_before_anything_is_read() {
 /// The hidden states of a few tokens, with an adapter or without.
 fn hidden(model: &Path, adapters: &[&Path]) -> Vec<f32> {
     let device = Device::default();
-    let (bert, _) = Bert::from_dir(model, &device).unwrap();
+    let (bert, _) = AutoModel::from_dir(model, &device).unwrap();
     let mut bank = AdapterBank::new(bert.spec(), &device);
     let names: Vec<String> = adapters.iter().map(|dir| load_adapter(dir, &mut bank, None).unwrap().name).collect();
     let setup = match names.as_slice() {
@@ -67,9 +67,9 @@ fn hidden(model: &Path, adapters: &[&Path]) -> Vec<f32> {
         [name] => Setup::adapter(name),
         names => Setup::compose(format!("Stack({})", names.join(", ")).parse().unwrap()),
     };
-    let input = BertInput::new(Tensor::<2, Int>::from_data([[2, 9, 7, 15, 12, 3], [2, 5, 10, 20, 23, 3]], &device));
+    let batch = TokenBatch::new([[2, 9, 7, 15, 12, 3].as_slice(), &[2, 5, 10, 20, 23, 3]]);
     let hooks = if names.is_empty() { Hooks::none() } else { bank.hooks(&setup).unwrap() };
-    let output = bert.forward(input, &hooks).unwrap();
+    let output = bert.forward(&batch, &hooks).unwrap();
     output.hidden.into_data().convert::<f32>().as_slice::<f32>().unwrap().to_vec()
 }
 

@@ -74,9 +74,9 @@ impl Adapter {
             .copied()
     }
 
-    /// Whether the adapter treats each position of a sequence by itself, beside what it does to keys and values: it has
-    /// no gates, which are means over the sequence, and no interventions at chosen positions.
-    pub fn treats_positions_alone(&self) -> bool {
+    /// Whether the adapter treats each position of a sequence independently, apart from its effect on keys and values: it
+    /// has no gates, which are means over the sequence, and no interventions at chosen positions.
+    pub fn is_positionwise(&self) -> bool {
         self.reft.is_empty()
             && self.bottleneck.values().all(|module| module.gate.is_none())
             && self.lora.values().all(|module| module.gate.is_none())
@@ -196,7 +196,7 @@ impl Adapter {
     ///
     /// # Errors
     /// If the model lacks a matrix that the adapter adapts.
-    pub fn start_from(&mut self, model: &impl Matrices) -> Result<(), BuildError> {
+    pub fn start_from(&mut self, model: &(impl Matrices + ?Sized)) -> Result<(), BuildError> {
         let loras = self.lora.iter_mut().filter_map(|(site, lora)| Some((*site, lora.magnitude.as_mut()?)));
         let veras = self.vera.iter_mut().filter_map(|(site, vera)| Some((*site, vera.magnitude.as_mut()?)));
         for (site, magnitude) in loras.chain(veras) {

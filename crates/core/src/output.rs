@@ -5,9 +5,11 @@ use burn::tensor::Tensor;
 /// The positions of the last layer that are read. A base model may leave the others uncomputed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum Reads {
-    /// Every position.
+    /// Every position, padding included.
     #[default]
     All,
+    /// Every position of a token; the states at padding are not computed, and may be anything finite.
+    Tokens,
     /// The first position of each row.
     First,
 }
@@ -19,10 +21,15 @@ impl Reads {
     /// use burn_adapters_core::Reads;
     ///
     /// assert_eq!(Reads::First.and(Reads::First), Reads::First);
-    /// assert_eq!(Reads::First.and(Reads::All), Reads::All);
+    /// assert_eq!(Reads::First.and(Reads::Tokens), Reads::Tokens);
+    /// assert_eq!(Reads::All.and(Reads::Tokens), Reads::All);
     /// ```
     pub fn and(self, other: Reads) -> Reads {
-        if self == other { self } else { Reads::All }
+        match (self, other) {
+            (Reads::All, _) | (_, Reads::All) => Reads::All,
+            (Reads::Tokens, _) | (_, Reads::Tokens) => Reads::Tokens,
+            (Reads::First, Reads::First) => Reads::First,
+        }
     }
 }
 
@@ -59,18 +66,26 @@ impl Output {
 /// let mut span = TokenSpan::new(3);
 /// span.insert(1, 10); // a prompt of ten positions after the first token
 /// assert_eq!(span.positions().collect::<Vec<_>>(), [0, 11, 12]);
+/// assert_eq!(span.end(), 13);
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct TokenSpan {
     /// The number of tokens, padding excluded.
     pub length: usize,
+    /// The number of positions of padding before the first token.
+    pub start: usize,
     inserted: Vec<(usize, usize)>,
 }
 
 impl TokenSpan {
     /// Tokens from the first position on.
     pub fn new(length: usize) -> Self {
-        Self { length, inserted: Vec::new() }
+        Self { length, ..Self::default() }
+    }
+
+    /// Tokens after `start` positions of padding.
+    pub fn after(start: usize, length: usize) -> Self {
+        Self { length, start, inserted: Vec::new() }
     }
 
     /// Records that `count` positions were inserted before position `at`.
@@ -78,14 +93,29 @@ impl TokenSpan {
         self.inserted.push((at, count));
     }
 
+    /// The number of positions up to the last token's, prompts included: the positions from here on are padding.
+    pub fn end(&self) -> usize {
+        self.start + self.length + self.prompts()
+    }
+
+    /// Whether a position is padding. As in the reference, the positions of prompts count as the first ones of the row,
+    /// also where a prompt was inserted after a first position of padding.
+    pub fn is_padding(&self, position: usize) -> bool {
+        position >= self.end() || (self.prompts()..self.prompts() + self.start).contains(&position)
+    }
+
     /// The position of a token.
     pub fn position(&self, token: usize) -> usize {
         let moved = |position, &(at, count): &(usize, usize)| if position < at { position } else { position + count };
-        self.inserted.iter().fold(token, moved)
+        self.inserted.iter().fold(self.start + token, moved)
     }
 
     /// The positions of all tokens, in order.
     pub fn positions(&self) -> impl Iterator<Item = usize> + '_ {
         (0..self.length).map(|token| self.position(token))
+    }
+
+    fn prompts(&self) -> usize {
+        self.inserted.iter().map(|(_, count)| count).sum()
     }
 }

@@ -193,6 +193,12 @@ impl ModelSpec {
     }
 }
 
+impl From<&ModelSpec> for ModelSpec {
+    fn from(spec: &ModelSpec) -> Self {
+        spec.clone()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

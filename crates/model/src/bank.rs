@@ -38,12 +38,12 @@ pub struct AdapterBank {
 impl AdapterBank {
     /// A bank without adapters, for a model with these sites. New adapters are put on `device`: an autodiff device
     /// where they are to be trained (the base model may stay on the plain one).
-    pub fn new(spec: ModelSpec, device: &Device) -> Self {
+    pub fn new(spec: impl Into<ModelSpec>, device: &Device) -> Self {
         Self {
             adapters: NameMap::default(),
             heads: NameMap::default(),
             fusions: NameMap::default(),
-            spec,
+            spec: spec.into(),
             device: device.clone(),
         }
     }
@@ -83,7 +83,7 @@ impl AdapterBank {
     /// As [`add_seeded`](Self::add_seeded), for methods that start from the model's weights (DoRA): `model` is the base.
     pub fn add_for(
         &mut self,
-        model: &impl Matrices,
+        model: &(impl Matrices + ?Sized),
         name: &str,
         config: AdapterConfig,
         seed: u64,

@@ -144,8 +144,8 @@ pub enum BankError {
     },
     /// A batch that is not repeated for the branches of a `Parallel`.
     #[error(
-        "`Parallel` needs the batch once for each branch: the model's forward must call Hooks::embeddings after the \
-         embeddings and Hooks::enter_layer at each layer's start"
+        "`Parallel` needs the batch once for each branch: the model's forward must call ActiveHooks::embeddings after the \
+         embeddings and ActiveHooks::enter_layer at each layer's start"
     )]
     NotRepeated,
     /// An adapter that is run on weights that hold it.

@@ -1,16 +1,20 @@
 //! Adapters beside a Burn model: named adapters in an [`AdapterBank`], called by the model's forward pass through
 //! [`Hooks`].
 //!
-//! The model stores no adapter. Its `forward` takes `&Hooks` and calls, in the place of the plain operation,
-//! [`Hooks::linear`] at each matrix, [`Hooks::sublayer`] at the end of each sublayer, [`Hooks::attention`] before the
-//! scores, [`Hooks::embeddings`] after the embeddings and [`Hooks::layer`] at a layer's end. With nothing active each
-//! does exactly what the plain model would.
+//! The model stores no adapter. There are two ways to run one:
+//!
+//! - A [`BaseModel`] computes a [`Pass`] and is run by [`Forward`]; the pass takes care of padding, routing and misfits.
+//!   Banks, training, evaluation and files work with any base model. See its example.
+//! - A forward pass of any other form calls the hooks itself, inside [`Hooks::run`]: [`ActiveHooks::linear`] at each
+//!   matrix, [`ActiveHooks::sublayer`] at the end of each sublayer, [`ActiveHooks::attention`] before the scores,
+//!   [`ActiveHooks::embeddings`] after the embeddings and [`ActiveHooks::layer`] at a layer's end, each instead of the
+//!   plain operation. With nothing active each computes exactly what the plain model would.
 //!
 //! ```
 //! use burn::nn::{LayerNorm, LayerNormConfig, Linear, LinearConfig};
 //! use burn::tensor::{Device, Tensor};
 //! use burn_adapters_core::{ModelSpec, Place, Site, StackSpec};
-//! use burn_adapters_model::{AdapterBank, Hooks, Setup};
+//! use burn_adapters_model::{ActiveHooks, AdapterBank, Setup};
 //!
 //! // A model of one sublayer.
 //! struct Model {
@@ -19,7 +23,7 @@
 //! }
 //!
 //! impl Model {
-//!     fn forward(&self, x: Tensor<3>, hooks: &Hooks) -> Tensor<3> {
+//!     fn forward(&self, x: Tensor<3>, hooks: &ActiveHooks) -> Tensor<3> {
 //!         let hidden = hooks.linear(Site::encoder(0, Place::FeedForwardUp), &self.feed_forward, x.clone());
 //!         hooks.sublayer(Site::encoder(0, Place::FeedForward), hidden, x, Some(&self.norm))
 //!     }
@@ -37,12 +41,15 @@
 //! assert_eq!(report.parameters(), 8 * 4 + 4 + 4 * 8 + 8);
 //!
 //! let hooks = bank.hooks(&Setup::adapter("reviews"))?;
-//! assert_eq!(model.forward(Tensor::ones([2, 3, 8], &device), &hooks).dims(), [2, 3, 8]);
-//! hooks.check()?; // a hook cannot fail inside a pass: what did not fit is kept until here
+//! let output = hooks.run(|hooks| model.forward(Tensor::ones([2, 3, 8], &device), hooks))?;
+//! assert_eq!(output.dims(), [2, 3, 8]);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
 mod bank;
+mod base;
+mod base_error;
+mod batch;
 mod error;
 mod fusions;
 mod held;
@@ -51,18 +58,25 @@ mod learn;
 mod logits;
 mod merge;
 mod observed;
+mod pass;
 mod report;
 mod setup;
 mod supported;
 
 pub use bank::AdapterBank;
+pub use base::{BaseModel, Forward, Limits};
+pub use base_error::BaseError;
+pub use batch::{Row, TokenBatch, Tokenize, Tokenized};
 pub use burn_adapters_combination::{Adapter, AddReport, BuildError, Matrices, ReportEntry};
+pub use burn_adapters_core::{Output, Reads, TokenSpan};
+pub use burn_adapters_ops::Rotary;
 pub use burn_adapters_prefix_tuning::Attended;
 pub use error::{BankError, MergeFailure};
 pub use fusions::FusionLayers;
-pub use hooks::{Gathered, Hooks};
+pub use hooks::{ActiveHooks, Hooks};
 pub use logits::HeadLogits;
 pub use merge::{Mergeable, MergedModel};
 pub use observed::{FusionAttention, GateScores, Observed};
+pub use pass::{Attention, LayerPass, Pass};
 pub use report::{Summary, SummaryRow};
 pub use setup::Setup;

@@ -7,7 +7,7 @@ mod common;
 use burn::nn::LinearConfig;
 use burn::tensor::{Device, Tensor};
 use burn_adapters_core::{ModelSpec, Place, Site, StackSpec};
-use burn_adapters_model::{AdapterBank, BankError, Hooks, MergedModel, Setup};
+use burn_adapters_model::{ActiveHooks, AdapterBank, BankError, Hooks, MergedModel, Setup, TokenSpan};
 use common::{Model, WIDTH, input, values};
 
 fn bank_for(spec: ModelSpec, config: &str) -> AdapterBank {
@@ -22,8 +22,7 @@ fn bank_for(spec: ModelSpec, config: &str) -> AdapterBank {
 fn fails(bank: &AdapterBank, setup: &str, rows: usize) -> BankError {
     let model = Model::new(2, &Device::default());
     let hooks = bank.hooks(&Setup::compose(setup.parse().unwrap())).unwrap();
-    model.forward(input(1, rows), &hooks);
-    hooks.check().expect_err(setup)
+    model.try_forward(input(1, rows), &hooks).expect_err(setup)
 }
 
 const LORA: &str = "lora[init_weights='bert',r=2]";
@@ -55,21 +54,20 @@ fn a_layer_or_a_matrix_outside_the_specification_is_an_error() {
     let shallow = ModelSpec::new("toy", WIDTH).with_stack(StackSpec::encoder(1, WIDTH, 2, 2 * WIDTH));
     let bank = bank_for(shallow, LORA);
     let hooks = bank.hooks(&Setup::adapter("a")).unwrap();
-    model.forward(input(1, 2), &hooks);
     let site = Site::encoder(1, Place::Query);
-    assert_eq!(hooks.check(), Err(BankError::UnknownSite { site, layers: 1 }));
+    let error = model.try_forward(input(1, 2), &hooks).unwrap_err();
+    assert_eq!(error, BankError::UnknownSite { site, layers: 1 });
 
     let bank = bank_for(model.spec(), LORA);
     let hooks = bank.hooks(&Setup::adapter("a")).unwrap();
     let linear = LinearConfig::new(WIDTH, WIDTH).init(&Device::default());
-    hooks.linear(Site::encoder(0, Place::AttentionOutput), &linear, input(1, 2));
-    let message = hooks.check().unwrap_err().to_string();
+    let output = Site::encoder(0, Place::AttentionOutput);
+    let message = hooks.run(|hooks| hooks.linear(output, &linear, input(1, 2))).unwrap_err().to_string();
     assert!(message.contains("encoder.0.attention_output"), "{message}");
 
     // Without adapters a site means nothing.
     let hooks = bank.hooks(&Setup::base()).unwrap();
-    hooks.linear(Site::encoder(7, Place::Query), &linear, input(1, 2));
-    hooks.check().unwrap();
+    hooks.run(|hooks| hooks.linear(Site::encoder(7, Place::Query), &linear, input(1, 2))).unwrap();
 }
 
 #[test]
@@ -77,14 +75,13 @@ fn a_layer_of_another_width_is_an_error_that_names_the_site() {
     let device = Device::default();
     let model = Model::new(1, &device);
     let bank = bank_for(model.spec(), "lora[r=2,intermediate_lora=True]|seq_bn[reduction_factor=2]|loreft");
-    let check = |run: &dyn Fn(&Hooks<'_>)| {
+    let check = |run: &dyn Fn(&ActiveHooks<'_>)| {
         let hooks = bank.hooks(&Setup::adapter("a")).unwrap();
-        run(&hooks);
-        hooks.check().unwrap_err().to_string()
+        hooks.run(|hooks| run(hooks)).unwrap_err().to_string()
     };
     let wide = || Tensor::<3>::ones([2, 5, WIDTH + 1], &device);
     let at = |place| Site::encoder(0, place);
-    let padding = || Tensor::full([2, 5], false, &device);
+    let tokens = || vec![TokenSpan::new(5); 2];
 
     let found = check(&|hooks| drop(hooks.linear(at(Place::Query), &model.layers[0].query, wide())));
     assert_eq!(
@@ -101,9 +98,9 @@ fn a_layer_of_another_width_is_an_error_that_names_the_site() {
         });
         assert!(found.contains("encoder.0.feed_forward"), "{found}");
     }
-    let found = check(&|hooks| drop(hooks.layer(at(Place::Layer), wide(), &padding())));
+    let found = check(&|hooks| drop(hooks.layer(at(Place::Layer), wide(), &tokens())));
     assert!(found.contains("encoder.0.layer"), "{found}");
-    let found = check(&|hooks| drop(hooks.embeddings(wide(), padding())));
+    let found = check(&|hooks| drop(hooks.embeddings(wide(), tokens())));
     assert!(found.contains("the embeddings"), "{found}");
 }
 
@@ -116,8 +113,7 @@ fn an_adapter_that_is_merged_already_cannot_be_run_too() {
         let merged = MergedModel::merge(model.clone(), bank.adapter("a").unwrap()).unwrap();
         let pass = |model: &Model, name: &str| {
             let hooks = bank.hooks(&Setup::adapter(name)).unwrap();
-            model.forward(input(1, 2), &hooks);
-            hooks.check()
+            model.try_forward(input(1, 2), &hooks)
         };
         assert!(matches!(pass(&merged, "a"), Err(BankError::AlreadyMerged { name, .. }) if name == "a"), "{config}");
         assert!(matches!(pass(&(*merged).clone(), "a"), Err(BankError::AlreadyMerged { .. })));

@@ -31,6 +31,7 @@ mod kernel;
 mod layer_norm;
 mod linear;
 mod pool;
+mod rotary;
 mod rows;
 mod softmax;
 
@@ -41,5 +42,6 @@ pub use gelu::gelu;
 pub use layer_norm::layer_norm;
 pub use linear::linear;
 pub use pool::on_working_thread;
+pub use rotary::Rotary;
 pub use rows::{Rows, take_rows};
 pub use softmax::softmax;

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use burn_adapters_files::{FileError, Listed, SaveError};
 use burn_adapters_heads::HeadError;
-use burn_adapters_model::BankError;
+use burn_adapters_model::{BankError, BaseError};
 use burn_adapters_tensors::NotFinite;
 use thiserror::Error;
 
@@ -27,9 +27,9 @@ pub enum TrainError {
     /// The head cannot read the hidden states, or not learn from the labels.
     #[error(transparent)]
     Head(#[from] HeadError),
-    /// The base model failed.
-    #[error("the base model failed: {0}")]
-    Encoder(#[source] BoxError),
+    /// The base model cannot run a batch.
+    #[error(transparent)]
+    Base(BaseError),
     /// The tokenizer failed.
     #[error("the text could not be turned into tokens: {0}")]
     Tokenizer(#[source] BoxError),
@@ -87,10 +87,10 @@ pub enum TrainError {
     #[error("the adapters are on a device without autodiff: make the bank with `device.autodiff()` to train it")]
     NotAutodiff,
     /// The adapters are on another device than the base model.
-    #[error("the base model is on {encoder:?}, the adapters are on {bank:?}: put them on the same device")]
+    #[error("the base model is on {model:?}, the adapters are on {bank:?}: put them on the same device")]
     DeviceMismatch {
         /// Where the base model is.
-        encoder: Box<burn::tensor::Device>,
+        model: Box<burn::tensor::Device>,
         /// Where the adapters are.
         bank: Box<burn::tensor::Device>,
     },
@@ -283,5 +283,14 @@ impl TrainError {
     pub(crate) fn io(path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.into();
         move |error| TrainError::Io { path, error }
+    }
+}
+
+impl From<BaseError> for TrainError {
+    fn from(error: BaseError) -> Self {
+        match error {
+            BaseError::Adapter(error) => Self::Bank(error),
+            error => Self::Base(error),
+        }
     }
 }

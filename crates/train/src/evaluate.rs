@@ -2,13 +2,13 @@
 
 use burn::module::Module;
 use burn::tensor::{Tensor, TensorData};
-use burn_adapters_core::{Mode, Output, Reads};
+use burn_adapters_core::Mode;
 use burn_adapters_heads::{Head, HeadConfig, Logits, Targets};
-use burn_adapters_model::{AdapterBank, HeadLogits, Setup};
+use burn_adapters_model::{AdapterBank, BaseModel, Forward, HeadLogits, Setup, TokenBatch};
 use serde::{Deserialize, Serialize};
 
 use crate::heads::{distinct, heads_of, one_head};
-use crate::{Encoded, Metric, Scores, TextEncoder, TokenBatch, TokenData, TrainError, batches, train_task};
+use crate::{Metric, Scores, TokenData, TrainError, batches, train_task};
 
 /// How good an adapter is on labeled data.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -111,14 +111,14 @@ impl Prediction {
 /// # Errors
 /// If the bank lacks the setup's adapter or head, the setup has several heads, the model fails, or logits are not finite.
 pub fn predict(
-    encoder: &(impl TextEncoder + ?Sized),
+    model: &(impl BaseModel + ?Sized),
     bank: &AdapterBank,
     setup: &Setup,
     data: &TokenData,
     batch_size: usize,
 ) -> Result<Vec<Prediction>, TrainError> {
     let head = bank.head(&one_head(bank, setup)?)?.config();
-    let said = run(encoder, bank, setup, data, batch_size, false, &mut |_, _| {})?.into_iter();
+    let said = run(model, bank, setup, data, batch_size, false, &mut |_, _| {})?.into_iter();
     said.flat_map(|said| said.logits).map(|logits| Prediction::new(head, logits)).collect()
 }
 
@@ -128,13 +128,13 @@ pub fn predict(
 /// If the data has no labels or they do not fit the head, the bank lacks the setup's adapter or head, the setup has
 /// several heads (see [`evaluate_heads`]), the model fails, or logits or the loss are not finite.
 pub fn evaluate(
-    encoder: &(impl TextEncoder + ?Sized),
+    model: &(impl BaseModel + ?Sized),
     bank: &AdapterBank,
     setup: &Setup,
     data: &TokenData,
     batch_size: usize,
 ) -> Result<Evaluation, TrainError> {
-    evaluate_with(encoder, bank, setup, data, batch_size, &mut |_, _| {})
+    evaluate_with(model, bank, setup, data, batch_size, &mut |_, _| {})
 }
 
 /// As [`evaluate`]; tells after each batch how many of how many examples are done.
@@ -142,7 +142,7 @@ pub fn evaluate(
 /// # Errors
 /// As [`evaluate`].
 pub fn evaluate_with(
-    encoder: &(impl TextEncoder + ?Sized),
+    model: &(impl BaseModel + ?Sized),
     bank: &AdapterBank,
     setup: &Setup,
     data: &TokenData,
@@ -150,7 +150,7 @@ pub fn evaluate_with(
     progress: &mut dyn FnMut(usize, usize),
 ) -> Result<Evaluation, TrainError> {
     let head = one_head(bank, setup)?;
-    let found = evaluate_heads(encoder, bank, setup, data, batch_size, progress)?.pop();
+    let found = evaluate_heads(model, bank, setup, data, batch_size, progress)?.pop();
     found.map(|found| found.evaluation).ok_or(TrainError::SeveralHeads { heads: vec![head] })
 }
 
@@ -162,7 +162,7 @@ pub fn evaluate_with(
 /// If the data has no labels or they do not fit a head, the bank lacks an adapter or a head of the setup, the setup asks
 /// each row's own head, the model fails, or logits or the loss are not finite.
 pub fn evaluate_heads(
-    encoder: &(impl TextEncoder + ?Sized),
+    model: &(impl BaseModel + ?Sized),
     bank: &AdapterBank,
     setup: &Setup,
     data: &TokenData,
@@ -170,7 +170,7 @@ pub fn evaluate_heads(
     progress: &mut dyn FnMut(usize, usize),
 ) -> Result<Vec<HeadEvaluation>, TrainError> {
     let mut evaluations: Vec<HeadEvaluation> = Vec::new();
-    for said in run(encoder, bank, setup, data, batch_size, true, progress)? {
+    for said in run(model, bank, setup, data, batch_size, true, progress)? {
         let config = bank.head(&said.head)?.config();
         let evaluation = Evaluation::scored(config, said.logits, labels_of(data, &said.head)?, said.loss);
         let head = distinct(&said.head, |name| evaluations.iter().any(|other| other.head == name));
@@ -190,25 +190,14 @@ pub(crate) fn labels_of<'a>(data: &'a TokenData, head: &str) -> Result<&'a Targe
 /// # Errors
 /// If the bank lacks the setup's adapters or heads, or the model fails.
 pub fn run_batch(
-    encoder: &(impl TextEncoder + ?Sized),
+    model: &(impl BaseModel + ?Sized),
     bank: &AdapterBank,
     setup: &Setup,
-    batch: &TokenBatch<'_>,
+    batch: &TokenBatch,
 ) -> Result<Vec<HeadLogits>, TrainError> {
     let hooks = bank.hooks(setup)?;
-    let encoded = match bank.reads(setup) {
-        Reads::First => encoder.encode_first(batch, &hooks),
-        _ => encoder.encode(batch, &hooks),
-    };
-    let encoded = encoded.map_err(TrainError::Encoder)?;
-    Ok(bank.logits(setup, &output(encoded, batch))?)
-}
-
-/// The output of a base model for the rows of a batch, or of each branch of a `Parallel`.
-fn output(encoded: Encoded, batch: &TokenBatch<'_>) -> Output {
-    let [rows, _, _] = encoded.hidden.dims();
-    let lengths = batch.rows().iter().map(|row| row.ids.len()).cycle().take(rows);
-    Output::new(encoded.hidden, lengths).with_pooled(encoded.pooled)
+    let output = model.forward_reading(batch, &hooks, bank.reads(setup))?;
+    Ok(bank.logits(setup, &output)?)
 }
 
 /// The logits of one head for all rows, in their order, and the loss if the labels were asked for.
@@ -222,7 +211,7 @@ struct Said {
 }
 
 fn run(
-    encoder: &(impl TextEncoder + ?Sized),
+    model: &(impl BaseModel + ?Sized),
     bank: &AdapterBank,
     setup: &Setup,
     data: &TokenData,
@@ -245,7 +234,7 @@ fn run(
     let mut said: Vec<Said> = heads.into_iter().map(new).collect();
     let mut done = 0;
     for indices in batches::by_length(&data.lengths(), batch_size) {
-        for (part, said) in run_batch(encoder, bank, setup, &data.batch(&indices))?.into_iter().zip(&mut said) {
+        for (part, said) in run_batch(model, bank, setup, &data.batch(&indices))?.into_iter().zip(&mut said) {
             if labeled {
                 let labels = labels_of(data, &said.head)?.select(&indices);
                 let head = bank.head(&said.head)?;

@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use burn_adapters_model::{AdapterBank, Hooks, Setup};
+use burn_adapters_model::{AdapterBank, BaseModel, Forward, Hooks, Setup};
 
 use crate::evaluate::to_vec;
 use crate::heads::heads_of;
 use crate::history::rounded;
-use crate::{TextEncoder, TokenData, TrainConfig, TrainError};
+use crate::{TokenData, TrainConfig, TrainError};
 
 /// What a training is made with, by name: every option that changes its course, the data, the model, the adapter and
 /// the head.
@@ -80,9 +80,9 @@ impl Fnv {
 }
 
 /// A number that differs between base models of one shape: the mean size of what the model alone gives for a text.
-pub(crate) fn base_probe(encoder: &(impl TextEncoder + ?Sized), train: &TokenData) -> Result<f64, TrainError> {
-    let encoded = encoder.encode(&train.batch(&[0]), &Hooks::none()).map_err(TrainError::Encoder)?;
-    let values = to_vec(encoded.hidden.without_autodiff())?;
+pub(crate) fn base_probe(model: &(impl BaseModel + ?Sized), train: &TokenData) -> Result<f64, TrainError> {
+    let output = model.forward(&train.batch(&[0]), &Hooks::none())?;
+    let values = to_vec(output.hidden.without_autodiff())?;
     let weighted = values.iter().enumerate().map(|(index, value)| f64::from(value.abs()) * (1.0 + (index % 7) as f64));
     Ok(rounded(weighted.sum::<f64>() / values.len().max(1) as f64))
 }

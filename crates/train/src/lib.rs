@@ -13,28 +13,28 @@
 //!
 //! ```
 //! use burn::tensor::Device;
-//! use burn_adapters_model::{AdapterBank, Setup};
+//! use burn_adapters_model::{AdapterBank, BaseModel, Setup};
 //! use burn_adapters_train::{Dataset, Row, TokenData, Tokenized, TrainConfig, Trainer, evaluate};
-//! use burn_adapters_transformers::{Bert, BertConfig};
+//! use burn_adapters_transformers::{AutoModel, BertConfig};
 //!
 //! let device = Device::default();
-//! let bert = Bert::new_seeded(&BertConfig::new(100, 16, 1, 2, 32), 1, &device);
+//! let model = AutoModel::new_seeded(&BertConfig::new(100, 16, 1, 2, 32), 1, &device);
 //! let letters = |text: &str, max_length: usize| Tokenized {
 //!     row: Row::new(text.bytes().take(max_length).map(|byte| u32::from(byte % 100)).collect()),
 //!     truncated: text.len() > max_length,
 //! };
 //!
 //! let data = Dataset::from_classes("fruit", [("apple", "sweet"), ("lemon", "sour"), ("pear", "sweet"), ("lime", "sour")]);
-//! let mut bank = AdapterBank::new(bert.spec(), &device.clone().autodiff());
+//! let mut bank = AdapterBank::new(model.spec(), &device.clone().autodiff());
 //! bank.add_seeded("fruit", "seq_bn".parse()?, 1)?;
 //! bank.add_head_seeded("fruit", &data.head_config()?, 1)?;
 //! let data = TokenData::tokenize(&data, &data.head_config()?, &letters, 16)?;
 //!
 //! let setup = Setup::adapter("fruit");
 //! let config = TrainConfig::new().with_epochs(2).with_batch_size(2);
-//! let trained = Trainer::new(config).train(&bert, bank, &setup, &data, None, &mut ())?;
+//! let trained = Trainer::new(config).train(&model, bank, &setup, &data, None, &mut ())?;
 //! assert_eq!(trained.history.steps.len(), 4);
-//! let evaluation = evaluate(&bert, &trained.bank, &setup, &data, 64)?;
+//! let evaluation = evaluate(&model, &trained.bank, &setup, &data, 64)?;
 //! assert_eq!(evaluation.examples, 4);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
@@ -45,7 +45,6 @@ mod checkpoint;
 mod class_weights;
 mod config;
 mod data;
-mod encoder;
 mod error;
 mod evaluate;
 mod gradients;
@@ -61,14 +60,13 @@ mod tokens;
 mod trainer;
 
 pub use adamw::{AdamW, AdamWOptions};
-pub use burn_adapters_transformers::Row;
+pub use burn_adapters_model::{Row, TokenBatch, Tokenize, Tokenized};
 pub use class_weights::ClassWeights;
 pub use config::TrainConfig;
 pub use data::{
     Column, Columns, DataError, Dataset, Doubt, Example, Form, Format, Header, Label, Problem, Problems, RowProblem,
     Source,
 };
-pub use encoder::{Encoded, TextEncoder};
 pub use error::{BoxError, TrainError};
 pub use evaluate::{
     Evaluation, HeadEvaluation, Prediction, evaluate, evaluate_heads, evaluate_with, predict, run_batch,
@@ -79,5 +77,5 @@ pub use metrics::{ClassScore, Metric, Scores};
 pub use observer::{Observer, Plan};
 pub use schedule::{Schedule, Warmup};
 pub use tasks::{TrainTask, train_task, train_task_named};
-pub use tokens::{TokenBatch, TokenData, Tokenize, Tokenized, Truncation};
+pub use tokens::{TokenData, Truncation};
 pub use trainer::{Trained, Trainer};

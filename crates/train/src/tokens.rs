@@ -1,49 +1,11 @@
-//! Tokens: what a model reads in the place of text.
+//! Data sets as tokens.
 
 use std::collections::BTreeMap;
 
 use burn_adapters_heads::{HeadConfig, Targets};
-use burn_adapters_transformers::{Row, Tokenizer};
+use burn_adapters_model::{Row, TokenBatch, Tokenize};
 
-use crate::{BoxError, DataError, Dataset, TrainError};
-
-/// One text as tokens.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Tokenized {
-    /// The tokens.
-    pub row: Row,
-    /// Whether the text was longer, and was cut.
-    pub truncated: bool,
-}
-
-/// Turns texts into tokens.
-///
-/// Implemented for [`Tokenizer`], and for any function `Fn(&str, usize) -> Tokenized` of a text and the greatest length.
-pub trait Tokenize {
-    /// The tokens of each text, at most `max_length` of them.
-    ///
-    /// # Errors
-    /// If a text cannot be turned into tokens.
-    fn tokenize(&self, texts: &[&str], max_length: usize) -> Result<Vec<Tokenized>, BoxError>;
-}
-
-impl<F: Fn(&str, usize) -> Tokenized> Tokenize for F {
-    fn tokenize(&self, texts: &[&str], max_length: usize) -> Result<Vec<Tokenized>, BoxError> {
-        Ok(texts.iter().map(|text| self(text, max_length)).collect())
-    }
-}
-
-impl Tokenize for Tokenizer {
-    fn tokenize(&self, texts: &[&str], max_length: usize) -> Result<Vec<Tokenized>, BoxError> {
-        let mut tokenized = Vec::with_capacity(texts.len());
-        for text in texts {
-            let encoded = self.encode(&[*text], max_length)?;
-            let truncated = encoded.truncated > 0;
-            tokenized.extend(encoded.rows.into_iter().map(|row| Tokenized { row, truncated }));
-        }
-        Ok(tokenized)
-    }
-}
+use crate::{DataError, Dataset, TrainError};
 
 /// How many texts of a data set were cut.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -202,8 +164,8 @@ impl TokenData {
     }
 
     /// These rows as a batch.
-    pub(crate) fn batch(&self, indices: &[usize]) -> TokenBatch<'_> {
-        TokenBatch { rows: indices.iter().map(|index| &self.rows[*index]).collect() }
+    pub(crate) fn batch(&self, indices: &[usize]) -> TokenBatch {
+        TokenBatch::from_rows(indices.iter().map(|index| &self.rows[*index]))
     }
 
     /// The number of tokens of each row.
@@ -212,55 +174,10 @@ impl TokenData {
     }
 }
 
-/// Rows that go through a model together, padded to the longest of them.
-#[derive(Debug, Clone)]
-pub struct TokenBatch<'a> {
-    rows: Vec<&'a Row>,
-}
-
-impl<'a> TokenBatch<'a> {
-    /// A batch of these rows.
-    pub fn new(rows: impl IntoIterator<Item = &'a Row>) -> Self {
-        Self { rows: rows.into_iter().collect() }
-    }
-
-    /// The rows.
-    pub fn rows(&self) -> &[&'a Row] {
-        &self.rows
-    }
-
-    /// The number of rows.
-    pub fn len(&self) -> usize {
-        self.rows.len()
-    }
-
-    /// Whether there is none.
-    pub fn is_empty(&self) -> bool {
-        self.rows.is_empty()
-    }
-
-    /// The length of the longest row.
-    pub fn sequence(&self) -> usize {
-        self.rows.iter().map(|row| row.ids.len()).max().unwrap_or(0)
-    }
-
-    /// The number of tokens, padding not counted.
-    pub fn tokens(&self) -> usize {
-        self.rows.iter().map(|row| row.ids.len()).sum()
-    }
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_batch_counts_its_tokens() {
-        let rows = [Row::new(vec![5, 6, 7]), Row::new(vec![8])];
-        let batch = TokenBatch::new(&rows);
-        assert_eq!((batch.len(), batch.sequence(), batch.tokens()), (2, 3, 4));
-    }
 
     #[test]
     fn rows_and_labels_that_do_not_fit_are_errors() {

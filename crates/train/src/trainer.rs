@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use burn::tensor::Device;
 use burn_adapters_core::{Demand, Mode, TooLarge};
 use burn_adapters_files::FolderClaim;
-use burn_adapters_model::{AdapterBank, BankError, Setup};
+use burn_adapters_model::{AdapterBank, BankError, BaseModel, Setup};
 
 use crate::adamw::AdamW;
 use crate::checkpoint::{self, Checkpoint, State};
@@ -15,8 +15,8 @@ use crate::heads::{self, heads_of};
 use crate::history::rounded;
 use crate::parameters::{self, Scope};
 use crate::{
-    Best, EvaluationRecord, Gradients, History, Metric, Observer, Plan, StepRecord, Stopped, TextEncoder, TokenData,
-    TrainConfig, TrainError, batches, identity, train_task,
+    Best, EvaluationRecord, Gradients, History, Metric, Observer, Plan, StepRecord, Stopped, TokenData, TrainConfig,
+    TrainError, batches, identity, train_task,
 };
 
 /// Trains the adapter and the head of one setup, or several of each. See the [crate] for an example.
@@ -73,7 +73,7 @@ impl Trainer {
     /// model fails, or the loss is no number any more. The bank is lost then; clone it before (it is cheap) to keep it.
     pub fn train(
         &self,
-        encoder: &(impl TextEncoder + ?Sized),
+        model: &(impl BaseModel + ?Sized),
         mut bank: AdapterBank,
         setup: &Setup,
         train: &TokenData,
@@ -91,7 +91,7 @@ impl Trainer {
         let scope = Scope::new(setup);
         let found = parameters::Found::of(&bank, &scope);
         let device = found.device.ok_or(TrainError::NothingToTrain)?;
-        check_devices(&device, &encoder.device())?;
+        check_devices(&device, &model.device())?;
         check_memory(train, self.config.batch_size, bank.spec().hidden_size)?;
         if found.trained == 0 {
             return Err(TrainError::NothingToTrain);
@@ -108,7 +108,7 @@ impl Trainer {
         })?;
         let mut run = Run {
             config: &self.config,
-            encoder,
+            model,
             setup,
             train,
             evaluation,
@@ -178,13 +178,13 @@ impl Trainer {
     }
 }
 
-fn check_devices(bank: &Device, encoder: &Device) -> Result<(), TrainError> {
+fn check_devices(bank: &Device, model: &Device) -> Result<(), TrainError> {
     if !bank.is_autodiff() {
         return Err(TrainError::NotAutodiff);
     }
-    if bank.clone().without_autodiff() != encoder.clone().without_autodiff() {
-        let (bank, encoder) = (Box::new(bank.clone()), Box::new(encoder.clone()));
-        return Err(TrainError::DeviceMismatch { encoder, bank });
+    if bank.clone().without_autodiff() != model.clone().without_autodiff() {
+        let (bank, model) = (Box::new(bank.clone()), Box::new(model.clone()));
+        return Err(TrainError::DeviceMismatch { model, bank });
     }
     Ok(())
 }
@@ -205,9 +205,9 @@ fn check_memory(train: &TokenData, batch_size: usize, hidden_size: usize) -> Res
 }
 
 /// A training under way.
-struct Run<'a, E: ?Sized> {
+struct Run<'a, M: ?Sized> {
     config: &'a TrainConfig,
-    encoder: &'a E,
+    model: &'a M,
     setup: &'a Setup,
     train: &'a TokenData,
     evaluation: Option<&'a TokenData>,
@@ -232,11 +232,11 @@ struct Run<'a, E: ?Sized> {
     checkpoint: Option<PathBuf>,
 }
 
-impl<E: TextEncoder + ?Sized> Run<'_, E> {
+impl<M: BaseModel + ?Sized> Run<'_, M> {
     /// Goes on from the newest checkpoint, if asked to.
     fn resume(&mut self, device: &Device) -> Result<(), TrainError> {
         let Some(folder) = &self.config.checkpoints else { return Ok(()) };
-        self.base_probe = identity::base_probe(self.encoder, self.train)?;
+        self.base_probe = identity::base_probe(self.model, self.train)?;
         let newest = checkpoint::list(folder)?.pop().map(|(_, path)| path);
         if let (Some(_), false) = (&newest, self.config.resume) {
             return Err(TrainError::NotEmpty { path: folder.clone() });
@@ -367,9 +367,9 @@ impl<E: TextEncoder + ?Sized> Run<'_, E> {
         let mut gradients = Gradients::default();
         let seed = batches::mix(config.seed, self.step as u64);
         for (index, indices) in group.iter().enumerate() {
-            self.encoder.device().seed(batches::mix(seed, index as u64));
+            self.model.device().seed(batches::mix(seed, index as u64));
             let batch = self.train.batch(indices);
-            let said = run_batch(self.encoder, &self.bank, &setup, &batch)?;
+            let said = run_batch(self.model, &self.bank, &setup, &batch)?;
             let mut part = heads::loss(&self.bank, said, self.train, indices, group, &self.class_weights)?;
             if let Some(regularization) = self.bank.regularization_loss(&setup).filter(|_| index == 0) {
                 part = part + regularization;
@@ -436,7 +436,7 @@ impl<E: TextEncoder + ?Sized> Run<'_, E> {
         let Some(data) = self.evaluation else { return Ok(()) };
         let batch_size = self.config.evaluation_batch_size;
         let mut progress = |done, total| observer.evaluating(done, total);
-        let evaluations = evaluate_heads(self.encoder, &self.bank, self.setup, data, batch_size, &mut progress)?;
+        let evaluations = evaluate_heads(self.model, &self.bank, self.setup, data, batch_size, &mut progress)?;
         let record = EvaluationRecord::new(self.step, self.epoch, &evaluations);
         observer.evaluated(&record, &evaluations);
         if let Some(metric) = self.config.best.filter(|_| self.epoch > 0) {

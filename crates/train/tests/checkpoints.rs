@@ -8,7 +8,7 @@ use std::path::Path;
 
 use burn_adapters_heads::HeadConfig;
 use burn_adapters_train::{Metric, Schedule, Stopped, TrainConfig, TrainError, Trainer, Warmup};
-use burn_adapters_transformers::{Bert, BertConfig};
+use burn_adapters_transformers::{AutoModel, BertConfig};
 use support::*;
 
 /// With all that could make a difference: dropout, warm-up, accumulation, weight decay, the best epoch.
@@ -147,12 +147,12 @@ fn a_checkpoint_of_another_training_is_refused_and_the_difference_named() {
     let other_head = HeadConfig::classification(2).with_labels(["odd", "even"]);
     assert_eq!(differs(train(base(), bank("seq_bn", &other_head, 1), &mut ())), "head");
 
-    let run = |bert: &Bert, train: &burn_adapters_train::TokenData| {
+    let run = |bert: &AutoModel, train: &burn_adapters_train::TokenData| {
         let held_out = data(30, 1);
         Trainer::new(base()).train(bert, bank("seq_bn", &head(), 1), &setup(), train, Some(&held_out), &mut ())
     };
     assert_eq!(differs(run(&bert(), &data(60, 2))), "training data");
-    let other_weights = Bert::new_seeded(&BertConfig::new(40, 16, 2, 2, 32), 4, &device());
+    let other_weights = AutoModel::new_seeded(&BertConfig::new(40, 16, 2, 2, 32), 4, &device());
     assert_eq!(differs(run(&other_weights, &data(60, 0))), "the base model");
     assert!(run(&bert(), &data(60, 0)).is_ok(), "the same training goes on");
 }

@@ -9,7 +9,7 @@ use burn::tensor::Tensor;
 use burn_adapters_composition::HeadSetup;
 use burn_adapters_fusion::FusionConfig;
 use burn_adapters_heads::{HeadConfig, Targets};
-use burn_adapters_model::{AdapterBank, Setup};
+use burn_adapters_model::{AdapterBank, BaseModel, Forward, Setup, TokenBatch};
 use burn_adapters_train::tasks::regression::PEARSON;
 use burn_adapters_train::*;
 use support::*;
@@ -196,8 +196,8 @@ fn what_lies_below_all_branches_runs_once_and_outside_of_the_graph() {
     let setup = compose("Parallel(a, b)").training();
     bank.train_only(&setup).unwrap();
     let rows = rows(3, 0);
-    let batch = burn_adapters_transformers::Batch::from_rows(rows.iter(), 0, &device());
-    let states = bert().hidden_states(batch, &bank.hooks(&setup).unwrap()).unwrap();
+    let batch = TokenBatch::from_rows(&rows);
+    let states = bert().hidden_states(&batch, &bank.hooks(&setup).unwrap()).unwrap();
     // After the embeddings, the lower and the upper layer.
     assert_eq!(states.iter().map(|state| state.dims()[0]).collect::<Vec<_>>(), [3, 3, 6]);
     assert!(!states[0].is_autodiff() && !states[1].is_autodiff(), "the lower part must have no graph");

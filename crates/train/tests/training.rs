@@ -5,10 +5,11 @@
 mod support;
 
 use burn::module::Module;
+use burn::nn::Linear;
 use burn::tensor::{Device, Tensor};
-use burn_adapters_core::ModelSpec;
+use burn_adapters_core::{ModelSpec, Place, Site, StackKind, StackSpec};
 use burn_adapters_heads::{HeadConfig, Targets};
-use burn_adapters_model::{AdapterBank, Hooks, Setup};
+use burn_adapters_model::{AdapterBank, BaseError, BaseModel, Limits, Matrices, Pass, Setup};
 use burn_adapters_train::tasks::regression::PEARSON;
 use burn_adapters_train::*;
 use support::*;
@@ -264,39 +265,61 @@ fn what_cannot_be_trained_is_an_error_before_the_first_step() {
     let numbers = TokenData::new("d", rows(2, 0), Some(Targets::Values(vec![0.0, 1.0]))).unwrap();
     assert!(matches!(fails(config(), good(), &set, &numbers, None), TrainError::Head(_)));
     let too_long = TokenData::new("d", vec![Row::new(vec![1; 600])], Some(Targets::Classes(vec![0]))).unwrap();
-    assert!(matches!(fails(config(), good(), &set, &too_long, None), TrainError::Encoder(_)));
+    assert!(matches!(fails(config(), good(), &set, &too_long, None), TrainError::Base(_)));
 }
 
-/// An encoder of one's own: each token's hidden state is its number, everywhere.
-struct Toy(Device);
+/// A model of one's own: each token's hidden state is its number, everywhere.
+struct Toy(Device, ModelSpec);
 
-impl TextEncoder for Toy {
-    fn encode(&self, batch: &TokenBatch<'_>, hooks: &Hooks<'_>) -> Result<Encoded, BoxError> {
-        let input = burn_adapters_transformers::Batch::from_rows(batch.rows().iter().copied(), 0, &self.0);
-        let [rows, length] = input.input_ids.dims();
-        let hidden = input.input_ids.float().reshape([rows, length, 1]).repeat_dim(2, 4) / 40.0;
-        let site = burn_adapters_core::Site::encoder(0, burn_adapters_core::Place::FeedForward);
-        Ok(Encoded { hidden: hooks.sublayer(site, hidden.clone(), Tensor::zeros_like(&hidden), None), pooled: None })
+impl Toy {
+    fn new() -> Self {
+        Self(device(), ModelSpec::new("toy", 4).with_stack(StackSpec::encoder(1, 4, 1, 4)))
+    }
+}
+
+impl Matrices for Toy {
+    fn linear(&self, _: Site) -> Option<&Linear> {
+        None
+    }
+}
+
+impl BaseModel for Toy {
+    fn spec(&self) -> &ModelSpec {
+        &self.1
+    }
+
+    fn limits(&self) -> Limits {
+        Limits { vocabulary: 50, token_types: 1, sequence: 100, pad_id: 0 }
     }
 
     fn device(&self) -> Device {
         self.0.clone()
+    }
+
+    fn run(&self, pass: &mut Pass<'_>) -> Result<(), BaseError> {
+        let ids = pass.ids();
+        let [rows, length] = ids.dims();
+        pass.embeddings(ids.float().reshape([rows, length, 1]).repeat_dim(2, 4) / 40.0);
+        pass.layers(StackKind::Encoder, 0..1, |layer, hidden| {
+            let nothing = Tensor::zeros_like(&hidden);
+            layer.sublayer(Place::FeedForward, hidden, nothing, None)
+        });
+        Ok(())
     }
 }
 
 #[test]
 fn a_model_of_ones_own_takes_a_few_lines() {
     let _alone = alone();
-    let spec = ModelSpec::new("toy", 4).with_stack(burn_adapters_core::StackSpec::encoder(1, 4, 1, 4));
-    let mut bank = AdapterBank::new(spec, &device().autodiff());
+    let mut bank = AdapterBank::new(Toy::new().spec(), &device().autodiff());
     bank.add_seeded("task", "seq_bn[reduction_factor=1]".parse().unwrap(), 1).unwrap();
     bank.add_head_seeded("task", &head(), 1).unwrap();
     let rows = rows(60, 0);
     let labels = rows.iter().map(|row| usize::from(row.ids[0] > 20)).collect();
     let data = TokenData::new("d", rows, Some(Targets::Classes(labels))).unwrap();
     let config = config().with_epochs(20).with_learning_rate(3e-2);
-    let trained = Trainer::new(config).train(&Toy(device()), bank, &setup(), &data, None, &mut ()).unwrap();
-    let evaluation = evaluate(&Toy(device()), &trained.bank, &setup(), &data, 64).unwrap();
+    let trained = Trainer::new(config).train(&Toy::new(), bank, &setup(), &data, None, &mut ()).unwrap();
+    let evaluation = evaluate(&Toy::new(), &trained.bank, &setup(), &data, 64).unwrap();
     assert!(evaluation.accuracy() > Some(0.9), "{:?}", evaluation.scores);
 }
 

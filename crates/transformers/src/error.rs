@@ -2,7 +2,6 @@
 
 use std::path::PathBuf;
 
-use burn::tensor::Device;
 use burn_adapters_core::Bf16Error;
 use burn_adapters_files::{FileError, FolderKind};
 use burn_adapters_tensors::{Mismatch, NotFinite, TensorFileError};
@@ -241,57 +240,6 @@ impl From<TensorFileError> for SaveError {
             other => Self::Write { file: PathBuf::new(), message: other.to_string() },
         }
     }
-}
-
-/// An input that the model cannot take.
-#[derive(Debug, Clone, PartialEq, Error)]
-#[non_exhaustive]
-pub enum ForwardError {
-    /// The active adapter does not fit the model.
-    #[error(transparent)]
-    Adapter(#[from] burn_adapters_model::BankError),
-    /// No row or no token.
-    #[error("the input is empty: input_ids is {shape:?}, expected [batch, sequence], both at least 1")]
-    Empty {
-        /// The shape of `input_ids`.
-        shape: [usize; 2],
-    },
-    /// A tensor of the input is not of the shape of `input_ids`.
-    #[error("{name} is {found:?}, expected {expected:?}, the shape of input_ids")]
-    Shape {
-        /// Which tensor.
-        name: &'static str,
-        /// The shape of `input_ids`.
-        expected: [usize; 2],
-        /// Its shape.
-        found: [usize; 2],
-    },
-    /// A token that the model does not have.
-    #[error("the token {id} is not in the vocabulary, which has {vocab_size} tokens, numbered from 0")]
-    UnknownToken {
-        /// The token.
-        id: u32,
-        /// The size of the vocabulary.
-        vocab_size: usize,
-    },
-    /// A sequence that is longer than the model's positions.
-    #[error("a sequence of {length} tokens, but the model takes at most {max}: truncate it")]
-    TooLong {
-        /// Its length.
-        length: usize,
-        /// The longest.
-        max: usize,
-    },
-    /// A tensor of the input is somewhere else than the model.
-    #[error("{name} is on {found:?}, the model on {expected:?}: move one of them with to_device")]
-    Device {
-        /// Which tensor.
-        name: &'static str,
-        /// Where the model is.
-        expected: Box<Device>,
-        /// Where the tensor is.
-        found: Box<Device>,
-    },
 }
 
 /// A tokenizer that cannot be built, or text that it cannot encode.

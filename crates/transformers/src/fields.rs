@@ -1,8 +1,13 @@
 //! The keys of a `config.json`, read one by one so that an error can name the key.
 
+use burn_adapters_core::Activation;
+use burn_adapters_files::parse_json;
 use serde_json::{Map, Value};
 
 use crate::ModelConfigError;
+
+/// More layers than any model has: a bound for what a file may ask for.
+const MOST_LAYERS: usize = 10_000;
 
 /// The largest size that a key may give: no model comes near, and products of two of them cannot overflow.
 const LARGEST: u64 = 1 << 24;
@@ -115,6 +120,61 @@ impl<'a> Fields<'a> {
     ) -> ModelConfigError {
         ModelConfigError::Unsupported { file: self.file(), key, found, supported: supported.into() }
     }
+}
+
+impl Fields<'_> {
+    /// The name of an activation; GELU where the key is absent.
+    pub(crate) fn activation(&self, key: &'static str) -> Result<Activation, ModelConfigError> {
+        let Some(name) = self.string(key)? else {
+            return Ok(Activation::Gelu);
+        };
+        // `leakyrelu` is the adapters' name for it; base models know `leaky_relu` only.
+        let mut known = Activation::ALL.iter().copied().filter(|known| *known != Activation::Leakyrelu);
+        known.clone().find(|known| known.name() == name).ok_or_else(|| {
+            let names: Vec<String> = known.by_ref().map(|known| format!("\"{}\"", known.name())).collect();
+            self.unsupported(key, format!("\"{name}\""), names.join(", "))
+        })
+    }
+
+    /// The error for keys that contradict each other.
+    pub(crate) fn inconsistent(&self, reason: String) -> ModelConfigError {
+        ModelConfigError::Inconsistent { file: self.file(), reason }
+    }
+
+    /// Refuses an absurd number of layers.
+    pub(crate) fn check_layers(&self, key: &str, layers: usize) -> Result<(), ModelConfigError> {
+        if layers > MOST_LAYERS {
+            return Err(self.inconsistent(format!("{key} is {layers}, above {MOST_LAYERS}")));
+        }
+        Ok(())
+    }
+
+    /// Refuses a width that heads cannot share.
+    pub(crate) fn check_heads(
+        &self,
+        (width_key, width): (&str, usize),
+        (heads_key, heads): (&str, usize),
+    ) -> Result<(), ModelConfigError> {
+        if !width.is_multiple_of(heads) {
+            return Err(self.inconsistent(format!("{width_key} ({width}) is not a multiple of {heads_key} ({heads})")));
+        }
+        Ok(())
+    }
+
+    /// Refuses a padding token outside the vocabulary.
+    pub(crate) fn check_padding(&self, pad_token_id: usize, vocab_size: usize) -> Result<(), ModelConfigError> {
+        if pad_token_id >= vocab_size {
+            return Err(
+                self.inconsistent(format!("pad_token_id ({pad_token_id}) is not below vocab_size ({vocab_size})"))
+            );
+        }
+        Ok(())
+    }
+}
+
+/// Parses JSON text that errors call `file`.
+pub(crate) fn parse(text: &str, file: &str) -> Result<Value, ModelConfigError> {
+    parse_json(text).map_err(|error| ModelConfigError::NotJson { file: file.to_owned(), message: error.to_string() })
 }
 
 fn kind(value: &Value) -> &'static str {

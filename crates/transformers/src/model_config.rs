@@ -4,9 +4,12 @@ use std::path::Path;
 
 use burn_adapters_core::ModelSpec;
 use burn_adapters_files::{FolderKind, MAX_CONFIG, read_text};
+use burn_adapters_model::Limits;
 
-use crate::config::parse;
-use crate::{BertConfig, ModelConfigError};
+use crate::ModelConfigError;
+use crate::families::{FAMILIES, family};
+use crate::fields::{Fields, parse};
+use crate::plan::ModelPlan;
 
 /// The configuration of any model that this crate can build.
 ///
@@ -22,16 +25,19 @@ use crate::{BertConfig, ModelConfigError};
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug, Clone, PartialEq)]
-#[non_exhaustive]
-pub enum ModelConfig {
-    /// BERT, RoBERTa, XLM-RoBERTa or ELECTRA.
-    Bert(BertConfig),
+pub struct ModelConfig {
+    pub(crate) plan: ModelPlan,
+    spec: ModelSpec,
 }
 
 impl ModelConfig {
+    pub(crate) fn new(plan: ModelPlan) -> Self {
+        Self { spec: plan.spec(), plan }
+    }
+
     /// The `model_type`s that this crate can build.
     pub fn supported() -> impl Iterator<Item = &'static str> {
-        crate::BertFamily::ALL.into_iter().map(crate::BertFamily::model_type)
+        FAMILIES.iter().flat_map(|family| family.model_types).copied()
     }
 
     /// Reads the `config.json` of a Hugging Face folder.
@@ -56,34 +62,27 @@ impl ModelConfig {
     }
 
     fn from_named_str(text: &str, file: &str) -> Result<Self, ModelConfigError> {
-        BertConfig::from_value(&parse(text, file)?, file).map(Self::Bert)
+        let value = parse(text, file)?;
+        let fields = Fields::new(&value, file)?;
+        let model_type = fields.required_string("model_type")?;
+        let family = family(model_type)
+            .ok_or_else(|| ModelConfigError::UnknownModelType { file: fields.file(), found: model_type.to_owned() })?;
+        (family.plan)(&fields).map(Self::new)
     }
 
-    /// What adapters need to know of the model.
-    pub fn spec(&self) -> ModelSpec {
-        match self {
-            Self::Bert(config) => config.spec(),
-        }
+    /// The specification that adapters are built by.
+    pub fn spec(&self) -> &ModelSpec {
+        &self.spec
     }
 
-    /// The number of tokens that the model knows.
-    pub fn vocab_size(&self) -> usize {
-        match self {
-            Self::Bert(config) => config.vocab_size,
-        }
+    /// The inputs that the model takes.
+    pub fn limits(&self) -> Limits {
+        self.plan.limits
     }
+}
 
-    /// The longest sequence that the model takes, in tokens.
-    pub fn max_sequence_length(&self) -> usize {
-        match self {
-            Self::Bert(config) => config.max_sequence_length(),
-        }
-    }
-
-    /// The token that fills up rows.
-    pub fn pad_token_id(&self) -> usize {
-        match self {
-            Self::Bert(config) => config.pad_token_id,
-        }
+impl From<&ModelConfig> for ModelConfig {
+    fn from(config: &ModelConfig) -> Self {
+        config.clone()
     }
 }

@@ -5,18 +5,18 @@ mod common;
 
 use burn::tensor::{DType, Device, FloatDType};
 use burn_adapters_core::{Bf16Error, Place, Site};
-use burn_adapters_model::{AdapterBank, Matrices, MergedModel, Setup};
-use burn_adapters_transformers::{Batch, Bert, BertConfig, Row};
+use burn_adapters_model::{AdapterBank, BaseModel, Forward, Matrices, MergedModel, Reads, Row, Setup, TokenBatch};
+use burn_adapters_transformers::{AutoModel, BertConfig};
 use common::all_gradients;
 
-fn bert(device: &Device) -> Bert {
-    Bert::new_seeded(&BertConfig::new(100, 32, 2, 4, 64), 3, device)
+fn bert(device: &Device) -> AutoModel {
+    AutoModel::new_seeded(&BertConfig::new(100, 32, 2, 4, 64), 3, device)
 }
 
-fn batch(device: &Device) -> Batch {
+fn batch() -> TokenBatch {
     let rows: Vec<Row> =
         (0..5).map(|row| Row::new((0..9 - row).map(|at| (row * 31 + at * 7) as u32 % 99).collect())).collect();
-    Batch::from_rows(&rows, 0, device)
+    TokenBatch::from_rows(&rows)
 }
 
 /// None where the backend has no bf16.
@@ -61,8 +61,9 @@ fn every_method_computes_and_learns_the_same_but_for_the_rounding() {
         bank.add_for(&half, "a", config.parse().unwrap(), 5).unwrap();
         let setup = Setup::adapter("a").training().without_base_dropout();
         bank.train_only(&setup).unwrap();
-        let run = |bert: &Bert| {
-            let pooled = bert.forward_first(batch(&device), &bank.hooks(&setup).unwrap()).unwrap().pooled.unwrap();
+        let run = |bert: &AutoModel| {
+            let pooled =
+                bert.forward_reading(&batch(), &bank.hooks(&setup).unwrap(), Reads::First).unwrap().pooled.unwrap();
             let values: Vec<f32> = pooled.clone().into_data().iter::<f32>().collect();
             let gradients = pooled.powi_scalar(3).sum().backward();
             let gradients = all_gradients(&bank, &gradients);
@@ -84,7 +85,7 @@ fn rows_together_are_rows_alone() {
     let rows: Vec<Row> = (0..6).map(|row| Row::new((0..3 + row).map(|at| (row * 13 + at) as u32).collect())).collect();
     let pooled = |rows: &[Row]| {
         let hooks = bank.hooks(&Setup::base()).unwrap();
-        half.forward_first(Batch::from_rows(rows, 0, &device), &hooks).unwrap().pooled.unwrap()
+        half.forward_reading(&TokenBatch::from_rows(rows), &hooks, Reads::First).unwrap().pooled.unwrap()
     };
     let together = pooled(&rows);
     for (index, row) in rows.iter().enumerate() {
@@ -101,11 +102,11 @@ fn what_is_merged_is_f32_again_and_unmerged_bf16() {
     let mut bank = AdapterBank::new(half.spec(), &device);
     for (name, config) in [("l", "lora[init_weights='bert']"), ("d", "dora[init_weights='bert']"), ("i", "ia3")] {
         bank.add_for(&half, name, config.parse().unwrap(), 5).unwrap();
-        let pooled = |bert: &Bert, setup: &Setup| {
-            bert.forward(batch(&device), &bank.hooks(setup).unwrap()).unwrap().pooled.unwrap()
+        let pooled = |bert: &AutoModel, setup: &Setup| {
+            bert.forward(&batch(), &bank.hooks(setup).unwrap()).unwrap().pooled.unwrap()
         };
         let site = Site::encoder(0, if name == "i" { Place::Key } else { Place::Query });
-        let kind = |bert: &Bert| bert.linear(site).unwrap().weight.val().dtype();
+        let kind = |bert: &AutoModel| bert.linear(site).unwrap().weight.val().dtype();
         let apart = pooled(&half, &Setup::adapter(name));
         let merged = MergedModel::merge(half.clone(), bank.adapter(name).unwrap()).unwrap();
         assert_eq!(kind(&merged), DType::F32, "{name}");

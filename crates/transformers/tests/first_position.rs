@@ -6,22 +6,21 @@ mod common;
 
 use burn::tensor::{Device, Tensor};
 use burn_adapters_composition::Composition;
-use burn_adapters_model::{AdapterBank, Setup};
-use burn_adapters_transformers::{Batch, Bert, BertConfig, Row};
+use burn_adapters_model::{AdapterBank, BaseModel, Forward, Reads, Row, Setup, TokenBatch};
+use burn_adapters_transformers::{AutoModel, BertConfig};
 use common::all_gradients;
 
 const LENGTHS: [usize; 3] = [9, 4, 7];
 
-fn batch(bert: &Bert) -> Batch {
+fn batch() -> TokenBatch {
     let rows: Vec<Row> =
         (0..3).map(|row| Row::new((0..LENGTHS[row]).map(|at| (row * 31 + at * 7) as u32 % 99).collect())).collect();
-    Batch::from_rows(&rows, 0, &bert.device())
+    TokenBatch::from_rows(&rows)
 }
 
-fn check(bert: &Bert, bank: &AdapterBank, setup: &Setup) {
-    let batch = batch(bert);
-    let whole = bert.forward(batch.clone(), &bank.hooks(setup).unwrap()).unwrap();
-    let first = bert.forward_first(batch, &bank.hooks(setup).unwrap()).unwrap();
+fn check(bert: &AutoModel, bank: &AdapterBank, setup: &Setup) {
+    let whole = bert.forward(&batch(), &bank.hooks(setup).unwrap()).unwrap();
+    let first = bert.forward_reading(&batch(), &bank.hooks(setup).unwrap(), Reads::First).unwrap();
     let [rows, positions, _] = first.hidden.dims();
     assert_eq!((rows, positions), (whole.hidden.dims()[0], 1));
     let far = |a: Tensor<2>, b: Tensor<2>| (a - b).abs().max().into_scalar::<f32>();
@@ -30,64 +29,37 @@ fn check(bert: &Bert, bank: &AdapterBank, setup: &Setup) {
     assert!(hidden < 1e-5 && pooled < 1e-5, "{setup:?}: {hidden}, pooled {pooled}");
 }
 
-fn bert() -> Bert {
-    Bert::new_seeded(&BertConfig::new(100, 32, 2, 4, 64), 3, &Device::default())
+fn bert() -> AutoModel {
+    AutoModel::new_seeded(&BertConfig::new(100, 32, 2, 4, 64), 3, &Device::default())
 }
 
 #[test]
 fn it_is_the_first_of_all_with_every_method() {
     let bert = bert();
     check(&bert, &AdapterBank::new(bert.spec(), &bert.device()), &Setup::base());
-    for (config, alone) in [
-        ("seq_bn", true),
-        ("double_seq_bn[reduction_factor=4]", true),
-        ("scaled_par_bn", true),
-        ("seq_bn_inv", true),
-        ("compacter[reduction_factor=4]", true),
-        ("prefix_tuning[prefix_length=3]", true),
-        ("prefix_tuning_flat[prefix_length=3,use_gating=True]", true),
-        ("lora[init_weights='bert',attn_matrices=['q','k','v']]", true),
-        ("ia3", true),
-        ("mam", true),
-        ("prompt_tuning[prompt_length=4]", true),
-        ("unipelt", false),
-        ("seq_bn[use_gating=True]", false),
-        ("lora[use_gating=True,init_weights='bert']", false),
-        ("ia3[use_gating=True]", false),
-        ("loreft", false),
+    for config in [
+        "seq_bn",
+        "double_seq_bn[reduction_factor=4]",
+        "scaled_par_bn",
+        "seq_bn_inv",
+        "compacter[reduction_factor=4]",
+        "prefix_tuning[prefix_length=3]",
+        "prefix_tuning_flat[prefix_length=3,use_gating=True]",
+        "lora[init_weights='bert',attn_matrices=['q','k','v']]",
+        "ia3",
+        "mam",
+        "prompt_tuning[prompt_length=4]",
+        "unipelt",
+        "seq_bn[use_gating=True]",
+        "lora[use_gating=True,init_weights='bert']",
+        "ia3[use_gating=True]",
+        "loreft",
     ] {
         let mut bank = AdapterBank::new(bert.spec(), &bert.device());
         bank.add_seeded("a", config.parse().unwrap(), 5).unwrap();
         let setup = Setup::adapter("a");
         check(&bert, &bank, &setup);
-        let hooks = bank.hooks(&setup).unwrap();
-        assert_eq!(hooks.treats_positions_alone(), alone, "{config}");
-        // A gate of a prefix is a mean over the whole sequence.
-        let packed = alone && !config.contains("use_gating");
-        assert_eq!(hooks.packed(&LENGTHS).is_some(), packed, "{config}");
     }
-}
-
-#[test]
-fn blocks_of_rows_become_blocks_of_positions() {
-    let bert = bert();
-    let mut bank = AdapterBank::new(bert.spec(), &bert.device());
-    for (index, name) in ["a", "b"].into_iter().enumerate() {
-        bank.add_seeded(name, "seq_bn[reduction_factor=4]".parse().unwrap(), index as u64).unwrap();
-    }
-    bank.add_seeded("deep", "seq_bn[stochastic_depth=0.1]".parse().unwrap(), 7).unwrap();
-    let packed = |setup: &Setup, lengths: &[usize]| bank.hooks(setup).unwrap().packed(lengths).is_some();
-    let compose = |text: &str| Setup::compose(text.parse().unwrap());
-    assert!(packed(&compose("BatchSplit(a, b, batch_sizes=[1, 2])"), &LENGTHS));
-    assert!(packed(&compose("Stack(a, b)"), &LENGTHS) && packed(&Setup::base(), &LENGTHS));
-    assert!(packed(&Setup::compose(Composition::route([Some("b"), None, Some("a")])), &LENGTHS));
-    // Another number of rows, a repeated batch, a sequence that is cut.
-    assert!(!packed(&compose("BatchSplit(a, b, batch_sizes=[1, 1])"), &LENGTHS));
-    assert!(!packed(&Setup::compose(Composition::route([Some("b")])), &LENGTHS));
-    assert!(!packed(&compose("Parallel(a, b)"), &LENGTHS));
-    assert!(!packed(&compose("Split(a, b, splits=[5, 4])"), &LENGTHS));
-    // Stochastic depth drops whole rows, in training only.
-    assert!(packed(&Setup::adapter("deep"), &LENGTHS) && !packed(&Setup::adapter("deep").training(), &LENGTHS));
 }
 
 #[test]
@@ -108,8 +80,8 @@ fn training_without_padding_has_the_gradients_of_training_with_it() {
             bank.train_only(&setup).unwrap();
             let hooks = bank.hooks(&setup).unwrap();
             let hidden = match first {
-                true => bert.forward_first(batch(&bert), &hooks).unwrap().hidden,
-                false => bert.forward(batch(&bert), &hooks).unwrap().hidden.narrow(1, 0, 1),
+                true => bert.forward_reading(&batch(), &hooks, Reads::First).unwrap().hidden,
+                false => bert.forward(&batch(), &hooks).unwrap().hidden.narrow(1, 0, 1),
             };
             let gradients = hidden.powi_scalar(3).sum().backward();
             all_gradients(&bank, &gradients)
@@ -145,12 +117,24 @@ fn it_is_the_first_of_all_in_every_block() {
 }
 
 #[test]
-fn what_is_observed_is_observed_at_every_position() {
+fn the_states_at_tokens_are_those_of_all_positions() {
     let bert = bert();
     let mut bank = AdapterBank::new(bert.spec(), &bert.device());
-    bank.add_seeded("a", "seq_bn[use_gating=True]".parse().unwrap(), 1).unwrap();
-    bank.add_seeded("b", "seq_bn".parse().unwrap(), 2).unwrap();
-    let alone = |setup: Setup| bank.hooks(&setup).unwrap().treats_positions_alone();
-    assert!(alone(Setup::adapter("b")) && !alone(Setup::adapter("a")));
-    assert!(!alone(Setup::adapter("b").observe_fusions()) && !alone(Setup::adapter("b").observe_gates()));
+    for (index, config) in
+        ["seq_bn[reduction_factor=4]", "prefix_tuning[prefix_length=3]", "prompt_tuning"].iter().enumerate()
+    {
+        bank.add_seeded(&format!("a{index}"), config.parse().unwrap(), 5).unwrap();
+    }
+    let routed = Setup::compose(Composition::route([Some("a2"), None, Some("a0")]));
+    for setup in [Setup::base(), Setup::adapter("a0"), Setup::adapter("a1"), Setup::adapter("a2"), routed] {
+        let whole = bert.forward(&batch(), &bank.hooks(&setup).unwrap()).unwrap();
+        let read = bert.forward_reading(&batch(), &bank.hooks(&setup).unwrap(), Reads::Tokens).unwrap();
+        assert_eq!(whole.tokens, read.tokens);
+        assert_eq!(whole.tokens.iter().map(|span| span.length).collect::<Vec<_>>(), LENGTHS);
+        for (row, span) in whole.tokens.iter().enumerate() {
+            let own = |hidden: &Tensor<3>| hidden.clone().narrow(0, row, 1).narrow(1, 0, span.end());
+            let far = (own(&whole.hidden) - own(&read.hidden)).abs().max().into_scalar::<f32>();
+            assert!(far < 1e-5, "{setup:?}: {far}");
+        }
+    }
 }

@@ -4,21 +4,23 @@
 mod common;
 
 use burn::module::Module;
-use burn::tensor::{Bool, Device, Int, Tensor};
+use burn::tensor::Device;
 use burn_adapters_core::{Place, Site};
-use burn_adapters_model::{AdapterBank, Hooks, Matrices, Mergeable, Setup};
-use burn_adapters_transformers::{Batch, Bert, BertConfig, BertInput, ForwardError, Row};
+use burn_adapters_model::{
+    AdapterBank, BaseError, BaseModel, Forward, Hooks, Matrices, Mergeable, Row, Setup, TokenBatch,
+};
+use burn_adapters_transformers::{AutoModel, BertConfig};
 use common::{batch, difference, differences, folder, read, values};
 
 /// 1e-4, less the rounding of the goldens.
 const TOLERANCE: f32 = 9.9e-5;
 
 fn check(model: &str, model_device: &Device) {
-    let (bert, _) = Bert::from_dir(&folder(model), model_device).unwrap();
+    let (bert, _) = AutoModel::from_dir(&folder(model), model_device).unwrap();
     let goldens = read(&folder(model).join("hidden.safetensors"));
-    let batch = batch(&goldens, &Device::default());
-    let states = bert.hidden_states(batch.clone(), &Hooks::none()).unwrap();
-    let output = bert.forward(batch, &Hooks::none()).unwrap();
+    let batch = batch(&goldens);
+    let states = bert.hidden_states(&batch, &Hooks::none()).unwrap();
+    let output = bert.forward(&batch, &Hooks::none()).unwrap();
     for (name, difference) in differences(&states, &output, &goldens) {
         assert!(difference < TOLERANCE, "{model}: {name} differs by {difference}");
     }
@@ -57,16 +59,14 @@ fn the_path_that_is_differentiated_gives_the_same_as_the_fused_one() {
 fn a_padded_row_equals_the_row_alone() {
     let device = Device::default();
     for model in ["tiny-a", "roberta", "electra"] {
-        let (bert, _) = Bert::from_dir(&folder(model), &device).unwrap();
-        let pad = bert.config().pad_token_id as u32;
+        let (bert, _) = AutoModel::from_dir(&folder(model), &device).unwrap();
         let long = Row::new(vec![3, 9, 17, 4, 30, 22, 8, 11]);
         let short = Row::new(vec![5, 31, 12]);
-        let together = Batch::from_rows([&long, &short], pad, &device);
-        let alone = Batch::from_rows([&short], pad, &device);
-        assert!(together.padding.is_some() && alone.padding.is_none());
+        let together = TokenBatch::from_rows([&long, &short]);
+        let alone = TokenBatch::from_rows([&short]);
         for bert in [bert.clone(), bert.to_device(&device.clone().autodiff())] {
-            let together = bert.forward(together.clone(), &Hooks::none()).unwrap().hidden;
-            let alone = bert.forward(alone.clone(), &Hooks::none()).unwrap().hidden;
+            let together = bert.forward(&together, &Hooks::none()).unwrap().hidden;
+            let alone = bert.forward(&alone, &Hooks::none()).unwrap().hidden;
             let row = values(&together.slice([1..2, 0..3]));
             let difference = difference(&row, &values(&alone));
             assert!(difference < 1e-5, "{model} differs by {difference}");
@@ -75,65 +75,35 @@ fn a_padded_row_equals_the_row_alone() {
 }
 
 #[test]
-fn a_row_of_padding_alone_gives_no_nan() {
-    let device = Device::default();
-    for device in [device.clone(), device.autodiff()] {
-        let (bert, _) = Bert::from_dir(&folder("tiny-a"), &device).unwrap();
-        let device = device.without_autodiff();
-        let ids = Tensor::<2, Int>::from_data([[3, 4], [0, 0]], &device);
-        let padding = Tensor::<2, Bool>::from_data([[false, false], [true, true]], &device);
-        let output = bert.forward(BertInput::new(ids).with_padding(padding), &Hooks::none()).unwrap();
-        assert!(values(&output.hidden).iter().all(|value| value.is_finite()));
-    }
-}
-
-#[test]
-fn absent_types_padding_and_positions_mean_the_plain_ones() {
-    let device = Device::default();
-    let (bert, _) = Bert::from_dir(&folder("tiny-a"), &device).unwrap();
-    let ids = Tensor::<2, Int>::from_data([[3, 4, 5], [6, 7, 8]], &device);
-    let mut full = BertInput::new(ids.clone())
-        .with_padding(Tensor::<2, Bool>::full([2, 3], false, &device))
-        .with_token_types(Tensor::zeros([2, 3], &device));
-    full.position_ids = Some(Tensor::from_data([[0, 1, 2], [0, 1, 2]], &device));
-    let full = bert.forward(full, &Hooks::none()).unwrap();
-    let plain = bert.forward(BertInput::new(ids), &Hooks::none()).unwrap();
-    assert!(difference(&values(&full.hidden), &values(&plain.hidden)) < 1e-6);
-}
-
-#[test]
-fn inputs_that_do_not_fit_are_errors() {
-    let device = Device::default();
-    let (bert, _) = Bert::from_dir(&folder("tiny-a"), &device).unwrap();
-    let run = |input: BertInput| bert.forward(input, &Hooks::none()).unwrap_err();
-    let ids = |batch, sequence| Tensor::<2, Int>::ones([batch, sequence], &device);
-
-    assert_eq!(run(BertInput::new(ids(1, 41))), ForwardError::TooLong { length: 41, max: 40 });
-    assert_eq!(run(BertInput::new(ids(0, 3))), ForwardError::Empty { shape: [0, 3] });
-    let types = BertInput::new(ids(2, 3)).with_token_types(ids(2, 4));
-    assert!(matches!(run(types), ForwardError::Shape { name: "token_type_ids", found: [2, 4], .. }));
-    let padding = BertInput::new(ids(2, 3)).with_padding(Tensor::full([1, 3], false, &device));
-    assert!(matches!(run(padding), ForwardError::Shape { name: "padding", .. }));
+fn batches_that_the_model_cannot_take_are_errors() {
+    let (bert, _) = AutoModel::from_dir(&folder("tiny-a"), &Device::default()).unwrap();
+    let run = |batch: TokenBatch| bert.forward(&batch, &Hooks::none()).unwrap_err();
+    let row = |ids: &[u32]| Row::new(ids.to_vec());
+    let typed = Row { ids: vec![1], token_type_ids: vec![2] };
+    assert!(matches!(run(TokenBatch::from_rows(&[row(&[1; 41])])), BaseError::TooLong { length: 41, max: 40 }));
+    assert!(matches!(run(TokenBatch::default()), BaseError::Empty { rows: 0 }));
+    assert!(matches!(run(TokenBatch::from_rows(&[row(&[1]), row(&[])])), BaseError::Empty { rows: 2 }));
+    let vocabulary = bert.limits().vocabulary;
+    let unknown = run(TokenBatch::from_rows(&[row(&[1, vocabulary as u32])]));
+    assert!(matches!(unknown, BaseError::UnknownToken { id, .. } if id as usize == vocabulary), "{unknown}");
+    assert!(matches!(run(TokenBatch::from_rows(&[typed])), BaseError::UnknownTokenType { id: 2, token_types: 2 }));
 }
 
 #[test]
 fn roberta_s_longest_sequence_leaves_out_the_positions_of_padding() {
-    let device = Device::default();
-    let (bert, _) = Bert::from_dir(&folder("roberta"), &device).unwrap();
-    let run = |length| {
-        bert.forward(BertInput::new(Tensor::<2, Int>::full([1, length], 5, &device)), &Hooks::none()).map(|_| ())
-    };
-    assert_eq!(run(14), Ok(()));
-    assert_eq!(run(15), Err(ForwardError::TooLong { length: 15, max: 14 }));
+    let (bert, _) = AutoModel::from_dir(&folder("roberta"), &Device::default()).unwrap();
+    let run = |length| bert.forward(&TokenBatch::new([vec![5; length].as_slice()]), &Hooks::none());
+    assert!(run(14).is_ok());
+    assert!(matches!(run(15), Err(BaseError::TooLong { length: 15, max: 14 })));
 }
 
 #[test]
 fn the_base_s_dropout_is_on_in_training_unless_it_is_left_off() {
     let device = Device::default();
-    let bert = Bert::new_seeded(&BertConfig::new(30, 16, 2, 2, 24), 3, &device);
+    let bert = AutoModel::new_seeded(&BertConfig::new(30, 16, 2, 2, 24), 3, &device);
     let bank = AdapterBank::new(bert.spec(), &device);
-    let input = BertInput::new(Tensor::<2, Int>::from_data([[3, 4, 5, 6]], &device));
-    let run = |setup: Setup| values(&bert.forward(input.clone(), &bank.hooks(&setup).unwrap()).unwrap().hidden);
+    let batch = TokenBatch::new([[3, 4, 5, 6].as_slice()]);
+    let run = |setup: Setup| values(&bert.forward(&batch, &bank.hooks(&setup).unwrap()).unwrap().hidden);
     let plain = run(Setup::base());
     let (one, another) = (run(Setup::base().training()), run(Setup::base().training()));
     assert!(difference(&one, &plain) > 1e-2 && difference(&one, &another) > 1e-2);
@@ -142,8 +112,8 @@ fn the_base_s_dropout_is_on_in_training_unless_it_is_left_off() {
 
 #[test]
 fn every_matrix_of_the_specification_can_be_merged_into() {
-    let (mut bert, _) = Bert::from_dir(&folder("tiny-a"), &Device::default()).unwrap();
-    let spec = bert.spec();
+    let (mut bert, _) = AutoModel::from_dir(&folder("tiny-a"), &Device::default()).unwrap();
+    let spec = bert.spec().clone();
     for (site, size) in spec.matrices() {
         assert_eq!(bert.linear(site).unwrap().weight.dims(), size, "{site}");
         assert_eq!(bert.linear_mut(site).unwrap().weight.dims(), size, "{site}");

@@ -5,8 +5,8 @@ mod common;
 
 use burn::module::Module;
 use burn::tensor::Device;
-use burn_adapters_model::Hooks;
-use burn_adapters_transformers::{Bert, LoadError, LoadReport, Mismatch};
+use burn_adapters_model::{BaseModel, Forward, Hooks};
+use burn_adapters_transformers::{AutoModel, LoadError, LoadReport, Mismatch};
 use common::{Folder, Tensors, batch, difference, folder, read, to_safetensors, values};
 use safetensors::Dtype;
 
@@ -14,19 +14,19 @@ fn weights() -> Tensors {
     read(&folder("tiny-a").join("model.safetensors"))
 }
 
-fn load(folder: &Folder) -> Result<(Bert, LoadReport), LoadError> {
-    Bert::from_dir(folder.path(), &Device::default())
+fn load(folder: &Folder) -> Result<(AutoModel, LoadReport), LoadError> {
+    AutoModel::from_dir(folder.path(), &Device::default())
 }
 
-fn load_bytes(bytes: impl AsRef<[u8]>) -> Result<(Bert, LoadReport), LoadError> {
+fn load_bytes(bytes: impl AsRef<[u8]>) -> Result<(AutoModel, LoadReport), LoadError> {
     load(&Folder::of("tiny-a").with("model.safetensors", bytes))
 }
 
-fn load_tensors(tensors: &Tensors) -> Result<(Bert, LoadReport), LoadError> {
+fn load_tensors(tensors: &Tensors) -> Result<(AutoModel, LoadReport), LoadError> {
     load_bytes(to_safetensors(tensors, Dtype::F32))
 }
 
-fn mismatch(result: Result<(Bert, LoadReport), LoadError>) -> Mismatch {
+fn mismatch(result: Result<(AutoModel, LoadReport), LoadError>) -> Mismatch {
     match result {
         Err(LoadError::Mismatch { mismatch, .. }) => *mismatch,
         Err(other) => panic!("{other}"),
@@ -35,9 +35,9 @@ fn mismatch(result: Result<(Bert, LoadReport), LoadError>) -> Mismatch {
 }
 
 /// The largest difference of the last hidden states to the reference's.
-fn error_of(bert: &Bert) -> f32 {
+fn error_of(bert: &AutoModel) -> f32 {
     let goldens = read(&folder("tiny-a").join("hidden.safetensors"));
-    let output = bert.forward(batch(&goldens, &Device::default()), &Hooks::none()).unwrap();
+    let output = bert.forward(&batch(&goldens), &Hooks::none()).unwrap();
     difference(&values(&output.hidden), &goldens["last_hidden_state"].1)
 }
 
@@ -47,7 +47,7 @@ fn renamed(rename: impl Fn(&str) -> String) -> Tensors {
 
 #[test]
 fn the_report_says_what_was_loaded() {
-    let (bert, report) = Bert::from_dir(&folder("tiny-a"), &Device::default()).unwrap();
+    let (bert, report) = AutoModel::from_dir(&folder("tiny-a"), &Device::default()).unwrap();
     assert_eq!(report.parameters, bert.spec().parameters);
     assert_eq!(report.parameters, Module::num_params(&bert));
     assert_eq!(report.tensors, 5 + 2 * 16 + 2);
@@ -115,11 +115,11 @@ fn a_task_model_is_read_without_its_prefix_and_head() {
 
 #[test]
 fn the_heads_of_old_files_are_listed() {
-    let (_, report) = Bert::from_dir(&folder("bert"), &Device::default()).unwrap();
+    let (_, report) = AutoModel::from_dir(&folder("bert"), &Device::default()).unwrap();
     assert!(report.unused.iter().any(|name| name == "bert.embeddings.position_ids"), "{report}");
     assert!(report.unused.iter().any(|name| name.starts_with("cls.")), "{report}");
     assert_eq!(report.files.len(), 2);
-    let (_, report) = Bert::from_dir(&folder("roberta"), &Device::default()).unwrap();
+    let (_, report) = AutoModel::from_dir(&folder("roberta"), &Device::default()).unwrap();
     assert!(report.missing_pooler && report.unused.iter().any(|name| name == "classifier.dense.weight"));
 }
 
@@ -145,7 +145,7 @@ fn a_pooler_may_be_missing_but_not_half_of_it() {
     assert!(report.missing_pooler);
     assert!(error_of(&bert) < 9.9e-5);
     let goldens = read(&folder("tiny-a").join("hidden.safetensors"));
-    let output = bert.forward(batch(&goldens, &Device::default()), &Hooks::none()).unwrap();
+    let output = bert.forward(&batch(&goldens), &Hooks::none()).unwrap();
     assert!(output.pooled.is_none());
 }
 
@@ -247,7 +247,7 @@ fn a_folder_without_weights_or_config_says_what_it_lacks() {
     let error = load(&Folder::of("tiny-a")).unwrap_err().to_string();
     assert!(error.contains("model.safetensors") && error.contains("pytorch_model.bin.index.json"), "{error}");
     let empty = tempfile::tempdir().unwrap();
-    let error = Bert::from_dir(empty.path(), &Device::default()).unwrap_err().to_string();
+    let error = AutoModel::from_dir(empty.path(), &Device::default()).unwrap_err().to_string();
     assert!(error.contains("config.json"), "{error}");
 }
 
@@ -296,7 +296,7 @@ fn a_folder_of_another_kind_is_named() {
     ] {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join(file), text).unwrap();
-        let error = Bert::from_dir(dir.path(), &Device::default()).unwrap_err().to_string();
+        let error = AutoModel::from_dir(dir.path(), &Device::default()).unwrap_err().to_string();
         assert!(error.contains(expected) && error.contains("its base model"), "{error}");
     }
 }

@@ -10,7 +10,7 @@ use std::process::Command;
 
 use burn::tensor::{Device, FloatDType, TensorData};
 use burn_adapters_tensors::{FloatType, TensorFileError, write_safetensors};
-use burn_adapters_transformers::{Bert, WeightFormat};
+use burn_adapters_transformers::{AutoModel, WeightFormat};
 use half::bf16;
 
 const HIDDEN: usize = 768;
@@ -91,7 +91,7 @@ fn load_in_a_process_of_its_own() {
     let bf16 = std::env::var_os("MEMORY_TEST_BF16").is_some();
     let format = if bf16 { WeightFormat::Bf16 } else { WeightFormat::F32 };
     let before = status("VmRSS:");
-    let (bert, report) = Bert::from_dir_as(Path::new(&dir), format, &Device::default()).unwrap();
+    let (bert, report) = AutoModel::from_dir_as(Path::new(&dir), format, &Device::default()).unwrap();
     println!("\npeak {} {}", status("VmHWM:") - before, report.parameters);
     drop(bert);
 }

@@ -13,8 +13,8 @@ mod common;
 use std::path::Path;
 
 use burn::tensor::Device;
-use burn_adapters_model::Hooks;
-use burn_adapters_transformers::{Bert, Tokenizer};
+use burn_adapters_model::{Forward, Hooks};
+use burn_adapters_transformers::{AutoModel, Tokenizer};
 use common::{batch, differences, read, without_padding};
 
 #[test]
@@ -22,13 +22,13 @@ use common::{batch, differences, read, without_padding};
 fn minilm_gives_the_hidden_states_of_the_reference() {
     let folder = std::env::var("BURN_ADAPTERS_MINILM").unwrap();
     for device in [Device::default(), Device::default().autodiff()] {
-        let (bert, report) = Bert::from_dir(Path::new(&folder), &device).unwrap();
+        let (bert, report) = AutoModel::from_dir(Path::new(&folder), &device).unwrap();
         println!("{report}");
         for file in std::env::var("BURN_ADAPTERS_MINILM_GOLDENS").unwrap().split(',') {
             let goldens = read(Path::new(file));
-            let batch = batch(&goldens, &Device::default());
-            let states = bert.hidden_states(batch.clone(), &Hooks::none()).unwrap();
-            let output = bert.forward(batch, &Hooks::none()).unwrap();
+            let batch = batch(&goldens);
+            let states = bert.hidden_states(&batch, &Hooks::none()).unwrap();
+            let output = bert.forward(&batch, &Hooks::none()).unwrap();
             let everywhere = differences(&states, &output, &goldens);
             let (states, goldens) = without_padding(&states, &goldens);
             let mut output = output;

@@ -3,8 +3,7 @@
 
 use std::path::Path;
 
-use burn::tensor::Device;
-use burn_adapters_transformers::{Batch, Row, Tokenizer, TokenizerError};
+use burn_adapters_transformers::{Row, Tokenizer, TokenizerError};
 
 const VOCABULARY: [&str; 12] =
     ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "fine", "film", "##s", ".", "not", "Paris"];
@@ -117,20 +116,6 @@ fn folders_without_a_usable_tokenizer_are_errors() {
     assert!(error.contains("[SEP]"), "{error}");
     write(dir.path(), "vocab.txt", [0xff, 0xfe, 0x00]);
     assert!(Tokenizer::from_dir(dir.path()).is_err());
-}
-
-#[test]
-fn a_batch_is_as_long_as_its_longest_row() {
-    let rows = [Row { ids: vec![2, 5, 3], token_type_ids: vec![0, 1, 1] }, Row::new(vec![2, 3])];
-    let batch = Batch::from_rows(&rows, 7, &Device::default());
-    assert_eq!(batch.input_ids.into_data().convert::<i64>().as_slice::<i64>().unwrap(), [2, 5, 3, 2, 3, 7]);
-    let types = batch.token_type_ids.unwrap().into_data().convert::<i64>();
-    assert_eq!(types.as_slice::<i64>().unwrap(), [0, 1, 1, 0, 0, 0]);
-    let padding = batch.padding.unwrap().int().into_data().convert::<i64>();
-    assert_eq!(padding.as_slice::<i64>().unwrap(), [0, 0, 0, 0, 0, 1]);
-
-    let even = Batch::from_rows(&rows[1..], 7, &Device::default());
-    assert!(even.padding.is_none() && even.token_type_ids.is_none());
 }
 
 #[test]

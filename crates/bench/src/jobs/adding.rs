@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use burn::tensor::Device;
 use burn_adapters_config::AdapterConfig;
-use burn_adapters_model::{AdapterBank, Setup};
+use burn_adapters_model::{AdapterBank, BaseModel, Setup};
 
 use super::Prepared;
 use super::parts::{Base, logits, rows, values};
@@ -28,7 +28,7 @@ struct Adding {
 pub(super) fn prepare(prepare: &Prepare, device: &Device) -> Result<Prepared, Failed> {
     let base = Base::load(prepare, device)?;
     let config: AdapterConfig = prepare.config.as_deref().ok_or("this job needs a configuration")?.parse()?;
-    let mut bank = AdapterBank::new(base.bert.spec(), device);
+    let mut bank = AdapterBank::new(base.model.spec(), device);
     let there = if prepare.kind == Kind::Switch { prepare.adapters } else { prepare.adapters.saturating_sub(1) };
     for index in 0..there {
         bank.add_seeded(&name(index), config.clone(), index as u64)?;
@@ -41,7 +41,7 @@ pub(super) fn prepare(prepare: &Prepare, device: &Device) -> Result<Prepared, Fa
         parameters: bank.plan("planned", config.clone())?.1.parameters(),
         tokens: batch.count(),
         checksum: batch.checksum(),
-        logits: rows(logits(&base.bert, &bank, &plain, &batch.tokens())?)?,
+        logits: rows(logits(&base.model, &bank, &plain, &batch.tokens())?)?,
         ..Check::default()
     };
     let (kind, adapters) = (prepare.kind, prepare.adapters);
@@ -64,13 +64,13 @@ impl Job for Adding {
             // A step that meets every adapter before it comes back to the first.
             self.next = (self.next + 37) % self.adapters.max(1);
             let setup = Setup::adapter(name(self.next)).with_head(NAME);
-            values(logits(&self.base.bert, &self.bank, &setup, &batch.tokens())?.into_values())?;
+            values(logits(&self.base.model, &self.bank, &setup, &batch.tokens())?.into_values())?;
             return Ok(start.elapsed());
         }
         self.bank.add_seeded("last", self.config.clone(), 5)?;
         if self.kind == Kind::AddAndUse {
             let setup = Setup::adapter("last").with_head(NAME);
-            values(logits(&self.base.bert, &self.bank, &setup, &batch.tokens())?.into_values())?;
+            values(logits(&self.base.model, &self.bank, &setup, &batch.tokens())?.into_values())?;
         }
         let taken = start.elapsed();
         self.bank.remove("last")?;

@@ -7,10 +7,9 @@ use burn::grad_clipping::GradientClippingConfig;
 use burn::module::{Lora, Module, ParamGroup};
 use burn::optim::{AdamWConfig, GradientsParams, ModuleOptimizer};
 use burn::tensor::Device;
-use burn_adapters_model::{AdapterBank, Hooks};
+use burn_adapters_model::{AdapterBank, BaseModel};
 use burn_adapters_tensors::{Parameter, trained_parameters};
-use burn_adapters_train::{BoxError, Encoded, TextEncoder, TokenBatch};
-use burn_adapters_transformers::Bert;
+use burn_adapters_transformers::AutoModel;
 
 use super::Prepared;
 use super::parts::{LEARNING_RATE, MAX_NORM, check, logits, scalar};
@@ -30,29 +29,15 @@ const ALPHA: f64 = 8.0;
 #[allow(clippy::large_enum_variant)]
 #[derive(Module, Debug)]
 enum Model {
-    Ours(Bert),
+    Ours(AutoModel),
     Plain(Plain),
 }
 
-impl TextEncoder for Model {
-    fn encode(&self, batch: &TokenBatch<'_>, hooks: &Hooks<'_>) -> Result<Encoded, BoxError> {
+impl Model {
+    fn base(&self) -> &dyn BaseModel {
         match self {
-            Self::Ours(bert) => bert.encode(batch, hooks),
-            Self::Plain(plain) => plain.encode(batch, hooks),
-        }
-    }
-
-    fn encode_first(&self, batch: &TokenBatch<'_>, hooks: &Hooks<'_>) -> Result<Encoded, BoxError> {
-        match self {
-            Self::Ours(bert) => bert.encode_first(batch, hooks),
-            Self::Plain(plain) => plain.encode_first(batch, hooks),
-        }
-    }
-
-    fn device(&self) -> Device {
-        match self {
-            Self::Ours(bert) => bert.device(),
-            Self::Plain(plain) => TextEncoder::device(plain),
+            Self::Ours(model) => model,
+            Self::Plain(plain) => plain,
         }
     }
 }
@@ -72,17 +57,20 @@ struct BurnLora {
 }
 
 pub(super) fn prepare(prepare: &Prepare, device: &Device, ours: bool) -> Result<Prepared, Failed> {
-    let (Whole { bert, bank }, batches) = Whole::load(prepare, device)?;
+    let (Whole { model: ours_loaded, bank }, batches) = Whole::load(prepare, device)?;
     let group = ParamGroup::from_regex(r"(query|value)\.weight$").map_err(|error| format!("{error:?}"))?;
     let lora = Lora::new(RANK, ALPHA).set_param_group(group);
-    let model =
-        if ours { Model::Ours(bert) } else { Model::Plain(Plain::load(&prepare.model, &device.clone().autodiff())?) };
+    let model = if ours {
+        Model::Ours(ours_loaded)
+    } else {
+        Model::Plain(Plain::load(&prepare.model, &device.clone().autodiff())?)
+    };
     let trained = Trained { model: model.apply_lora(lora), bank: bank.set_require_grad(true) };
     let quiet = match trained.model.clone() {
         Model::Plain(plain) => Model::Plain(plain.without_dropout()),
         ours => ours,
     };
-    let (mut check, _) = check(&quiet, &trained.bank, &setup(), &batches[0])?;
+    let (mut check, _) = check(quiet.base(), &trained.bank, &setup(), &batches[0])?;
     check.parameters = numbers(&trained.model);
     let optimizer = AdamWConfig::new()
         .with_weight_decay(0.0)
@@ -105,9 +93,9 @@ impl Job for BurnLora {
         let batch = &self.batches[index % self.batches.len()];
         let setup = setup().training();
         let start = Instant::now();
-        let device = TextEncoder::device(&self.trained.model);
+        let device = self.trained.model.base().device();
         device.seed(self.steps);
-        let logits = logits(&self.trained.model, &self.trained.bank, &setup, &batch.tokens())?;
+        let logits = logits(self.trained.model.base(), &self.trained.bank, &setup, &batch.tokens())?;
         let loss = self.trained.bank.head_of(&setup)?.loss(&logits, &batch.labels)?;
         if !scalar(loss.clone())?.is_finite() {
             return Err("the loss is no number any more".into());

@@ -4,11 +4,9 @@ use std::path::Path;
 
 use burn::tensor::{Device, Gradients, Tensor};
 use burn_adapters_checkpoint::{load_adapter, load_head};
-use burn_adapters_core::Output;
 use burn_adapters_heads::Logits;
-use burn_adapters_model::{AdapterBank, Setup};
-use burn_adapters_train::{TextEncoder, TokenBatch};
-use burn_adapters_transformers::{Bert, WeightFormat};
+use burn_adapters_model::{AdapterBank, BaseModel, Forward, Reads, Setup, TokenBatch};
+use burn_adapters_transformers::{AutoModel, WeightFormat};
 
 use crate::Failed;
 use crate::data::{Batch, batches};
@@ -23,15 +21,15 @@ pub(super) const MAX_NORM: f64 = 1.0;
 
 /// The base model and the batches of a job.
 pub(super) struct Base {
-    pub(super) bert: Bert,
+    pub(super) model: AutoModel,
     pub(super) batches: Vec<Batch>,
 }
 
 impl Base {
     pub(super) fn load(prepare: &Prepare, device: &Device) -> Result<Self, Failed> {
         let format = if prepare.bf16 { WeightFormat::Bf16 } else { WeightFormat::F32 };
-        let (bert, _) = Bert::from_dir_as(&prepare.model, format, device)?;
-        Ok(Self { bert, batches: batches(&prepare.batches, &prepare.data, &prepare.model)? })
+        let (model, _) = AutoModel::from_dir_as(&prepare.model, format, device)?;
+        Ok(Self { model, batches: batches(&prepare.batches, &prepare.data, &prepare.model)? })
     }
 }
 
@@ -41,8 +39,8 @@ pub(super) fn folder(prepare: &Prepare) -> Result<&Path, Failed> {
 }
 
 /// A bank with the adapter of a folder under each of these names, and its head.
-pub(super) fn bank(bert: &Bert, folder: &Path, names: &[String], device: &Device) -> Result<AdapterBank, Failed> {
-    let mut bank = AdapterBank::new(bert.spec(), device);
+pub(super) fn bank(model: &AutoModel, folder: &Path, names: &[String], device: &Device) -> Result<AdapterBank, Failed> {
+    let mut bank = AdapterBank::new(model.spec(), device);
     for name in names {
         load_adapter(folder, &mut bank, Some(name))?;
     }
@@ -52,25 +50,24 @@ pub(super) fn bank(bert: &Bert, folder: &Path, names: &[String], device: &Device
 
 /// The logits of a batch, through the one head of a setup.
 pub(super) fn logits(
-    encoder: &(impl TextEncoder + ?Sized),
+    model: &(impl BaseModel + ?Sized),
     bank: &AdapterBank,
     setup: &Setup,
-    batch: &TokenBatch<'_>,
+    batch: &TokenBatch,
 ) -> Result<Logits, Failed> {
     let hooks = bank.hooks(setup)?;
-    let encoded = encoder.encode_first(batch, &hooks)?;
-    let output = Output::new(encoded.hidden, batch.rows().iter().map(|row| row.ids.len()));
-    Ok(bank.head_of(setup)?.forward(&output.with_pooled(encoded.pooled), setup.mode())?)
+    let output = model.forward_reading(batch, &hooks, Reads::First)?;
+    Ok(bank.head_of(setup)?.forward(&output, setup.mode())?)
 }
 
 /// What both sides are to agree on, and the gradients, so that their norm can be told.
 pub(super) fn check(
-    encoder: &(impl TextEncoder + ?Sized),
+    model: &(impl BaseModel + ?Sized),
     bank: &AdapterBank,
     setup: &Setup,
     batch: &Batch,
 ) -> Result<(Check, Gradients), Failed> {
-    let logits = logits(encoder, bank, setup, &batch.tokens())?;
+    let logits = logits(model, bank, setup, &batch.tokens())?;
     let loss = bank.head_of(setup)?.loss(&logits, &batch.labels)?;
     let check = Check {
         tokens: batch.count(),

@@ -6,10 +6,10 @@ use burn::module::{Module, Param};
 use burn::nn::transformer::{TransformerEncoder, TransformerEncoderConfig, TransformerEncoderInput};
 use burn::nn::{Dropout, DropoutConfig, Embedding, LayerNorm, LayerNormConfig, Linear};
 use burn::tensor::{Device, Tensor, TensorData};
-use burn_adapters_model::Hooks;
+use burn_adapters_core::{ModelSpec, Site};
+use burn_adapters_model::{BaseError, BaseModel, Limits, Matrices, Pass};
 use burn_adapters_tensors::{FloatType, TensorFile, transposed};
-use burn_adapters_train::{BoxError, Encoded, TextEncoder, TokenBatch};
-use burn_adapters_transformers::Batch;
+use burn_adapters_transformers::ModelConfig;
 use serde_json::Value;
 
 use crate::Failed;
@@ -23,10 +23,15 @@ pub(super) struct Plain {
     norm: LayerNorm,
     dropout: Dropout,
     encoder: TransformerEncoder,
+    #[module(skip)]
+    spec: ModelSpec,
+    #[module(skip)]
+    limits: Limits,
 }
 
 impl Plain {
     pub(super) fn load(dir: &Path, device: &Device) -> Result<Self, Failed> {
+        let config_of_model = ModelConfig::from_dir(dir)?;
         let config: Value = serde_json::from_slice(&std::fs::read(dir.join("config.json"))?)?;
         let size = |name: &str| {
             let size = config[name].as_u64().and_then(|size| usize::try_from(size).ok());
@@ -62,6 +67,8 @@ impl Plain {
             norm,
             dropout: DropoutConfig::new(rate).init(),
             encoder,
+            spec: config_of_model.spec().clone(),
+            limits: config_of_model.limits(),
         })
     }
 
@@ -117,21 +124,40 @@ impl Weights<'_> {
     }
 }
 
-impl TextEncoder for Plain {
-    fn encode(&self, batch: &TokenBatch<'_>, _: &Hooks<'_>) -> Result<Encoded, BoxError> {
-        let batch = Batch::from_rows(batch.rows().iter().copied(), 0, &TextEncoder::device(self));
-        let [_, length] = batch.input_ids.dims();
-        let positions = self.positions.weight.val().narrow(0, 0, length).unsqueeze::<3>();
-        let types = self.token_types.weight.val().narrow(0, 0, 1).unsqueeze::<3>();
-        let sum = self.words.forward(batch.input_ids) + (positions + types);
-        let mut input = TransformerEncoderInput::new(self.dropout.forward(self.norm.forward(sum)));
-        if let Some(padding) = batch.padding {
-            input = input.mask_pad(padding);
-        }
-        Ok(Encoded { hidden: self.encoder.forward(input), pooled: None })
+/// A plain model has no matrix that an adapter could act on.
+impl Matrices for Plain {
+    fn linear(&self, _: Site) -> Option<&Linear> {
+        None
+    }
+}
+
+impl BaseModel for Plain {
+    fn spec(&self) -> &ModelSpec {
+        &self.spec
+    }
+
+    fn limits(&self) -> Limits {
+        self.limits
     }
 
     fn device(&self) -> Device {
         self.words.weight.lazy_device()
+    }
+
+    fn run(&self, pass: &mut Pass<'_>) -> Result<(), BaseError> {
+        let length = pass.batch().sequence();
+        let positions = self.positions.weight.val().narrow(0, 0, length).unsqueeze::<3>();
+        let types = self.token_types.weight.val().narrow(0, 0, 1).unsqueeze::<3>();
+        let sum = self.words.forward(pass.ids()) + (positions + types);
+        let mut input = TransformerEncoderInput::new(self.dropout.forward(self.norm.forward(sum)));
+        let lengths = pass.batch().lengths();
+        if lengths.iter().any(|own| *own < length) {
+            let values: Vec<bool> =
+                lengths.iter().flat_map(|own| (0..length).map(move |position| position >= *own)).collect();
+            let padding = TensorData::new(values, [lengths.len(), length]);
+            input = input.mask_pad(Tensor::from_data(padding, &self.device()));
+        }
+        pass.embeddings(self.encoder.forward(input));
+        Ok(())
     }
 }

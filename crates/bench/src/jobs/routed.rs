@@ -4,10 +4,8 @@ use std::time::{Duration, Instant};
 
 use burn::tensor::Device;
 use burn_adapters_composition::Composition;
-use burn_adapters_core::Output;
-use burn_adapters_model::{AdapterBank, Setup};
-use burn_adapters_train::{TextEncoder, TokenBatch};
-use burn_adapters_transformers::{Bert, Row};
+use burn_adapters_model::{AdapterBank, BaseModel, Forward, Reads, Row, Setup, TokenBatch};
+use burn_adapters_transformers::AutoModel;
 
 use super::Prepared;
 use super::parts::{Base, rows};
@@ -18,7 +16,7 @@ use crate::make::{head, with_noise};
 use crate::protocol::{Check, Kind, Prepare};
 
 struct Routed {
-    bert: Bert,
+    model: AutoModel,
     bank: AdapterBank,
     batches: Vec<Batch>,
     /// For each batch what goes through the model one after the other: the setup, the rows, and where they stand.
@@ -32,12 +30,12 @@ struct Pass {
 }
 
 pub(super) fn prepare(prepare: &Prepare, device: &Device) -> Result<Prepared, Failed> {
-    let Base { bert, batches } = Base::load(prepare, device)?;
+    let Base { model, batches } = Base::load(prepare, device)?;
     let config = prepare.config.as_deref().ok_or("this job needs a configuration")?;
     if prepare.adapters == 0 {
         return Err("this job needs an adapter".into());
     }
-    let mut bank = AdapterBank::new(bert.spec(), device);
+    let mut bank = AdapterBank::new(model.spec(), device);
     for index in 0..prepare.adapters {
         bank.add_seeded(&name(index), config.parse()?, index as u64)?;
         bank.add_head_seeded(&name(index), &head(), index as u64)?;
@@ -46,7 +44,7 @@ pub(super) fn prepare(prepare: &Prepare, device: &Device) -> Result<Prepared, Fa
     let passes = batches.iter().map(|batch| passes(prepare.kind, batch, prepare.adapters)).collect();
     let parameters = bank.names().map(|name| Ok(bank.adapter(name)?.parameters())).sum::<Result<usize, Failed>>()?;
     let (tokens, checksum) = (batches[0].count(), batches[0].checksum());
-    let job = Routed { bert, bank, batches, passes };
+    let job = Routed { model, bank, batches, passes };
     let check = Check { parameters, tokens, checksum, logits: job.logits(0)?, ..Check::default() };
     Ok((Box::new(job), check))
 }
@@ -80,9 +78,8 @@ impl Routed {
         let mut all = vec![Vec::new(); passes.iter().map(|pass| pass.rows.len()).sum()];
         for pass in passes {
             let hooks = self.bank.hooks(&pass.setup)?;
-            let encoded = self.bert.encode_first(&TokenBatch::new(&pass.rows), &hooks)?;
-            let output = Output::new(encoded.hidden, pass.rows.iter().map(|row| row.ids.len()));
-            for part in self.bank.logits(&pass.setup, &output.with_pooled(encoded.pooled))? {
+            let output = self.model.forward_reading(&TokenBatch::from_rows(&pass.rows), &hooks, Reads::First)?;
+            for part in self.bank.logits(&pass.setup, &output)? {
                 for (row, logits) in part.rows.iter().zip(rows(part.logits)?) {
                     all[pass.places[*row]] = logits;
                 }

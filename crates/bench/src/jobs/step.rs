@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use burn::tensor::Device;
-use burn_adapters_model::{AdapterBank, Setup};
+use burn_adapters_model::{AdapterBank, BaseModel, Setup};
 use burn_adapters_train::{AdamW, AdamWOptions, Gradients};
 
 use super::Prepared;
@@ -24,11 +24,11 @@ struct Step {
 
 pub(super) fn prepare(prepare: &Prepare, device: &Device) -> Result<Prepared, Failed> {
     let base = Base::load(prepare, device)?;
-    let mut bank = bank(&base.bert, folder(prepare)?, &[NAME.to_owned()], &device.clone().autodiff())?;
+    let mut bank = bank(&base.model, folder(prepare)?, &[NAME.to_owned()], &device.clone().autodiff())?;
     let setup = Setup::adapter(NAME);
     let parameters = bank.train_only(&setup)?;
 
-    let (mut check, gradients) = check(&base.bert, &bank, &setup, &base.batches[0])?;
+    let (mut check, gradients) = check(&base.model, &bank, &setup, &base.batches[0])?;
     check.parameters = parameters;
     check.gradient_norm = Some(Gradients::collect(gradients, &bank).norm());
     let optimizer = AdamW::new(AdamWOptions::default());
@@ -43,8 +43,8 @@ impl Job for Step {
     fn unit(&mut self, index: usize) -> Result<Duration, Failed> {
         let batch = &self.base.batches[index % self.base.batches.len()];
         let start = Instant::now();
-        self.base.bert.device().seed(self.steps);
-        let logits = logits(&self.base.bert, &self.bank, &self.setup, &batch.tokens())?;
+        self.base.model.device().seed(self.steps);
+        let logits = logits(&self.base.model, &self.bank, &self.setup, &batch.tokens())?;
         let loss = self.bank.head_of(&self.setup)?.loss(&logits, &batch.labels)?;
         if !scalar(loss.clone())?.is_finite() {
             return Err("the loss is no number any more".into());

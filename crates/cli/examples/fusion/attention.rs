@@ -5,14 +5,13 @@ use std::error::Error;
 
 use burn::module::Module;
 use burn_adapters_core::Site;
-use burn_adapters_model::{AdapterBank, Setup};
-use burn_adapters_train::{Row, TextEncoder, TokenBatch, TokenData};
-use burn_adapters_transformers::Bert;
+use burn_adapters_model::{AdapterBank, BaseModel, Forward, Setup, TokenBatch};
+use burn_adapters_train::{Row, TokenData};
 
 /// The mean attention to each adapter, layer by layer, over all tokens of some sentences: rows are layers, columns
 /// adapters in the order of the fusion.
 pub(crate) fn means(
-    bert: &Bert,
+    base: &dyn BaseModel,
     bank: &AdapterBank,
     setup: &Setup,
     data: &TokenData,
@@ -24,7 +23,7 @@ pub(crate) fn means(
     let mut sums: BTreeMap<Site, Vec<f64>> = BTreeMap::new();
     for rows in rows.chunks(64) {
         let hooks = bank.hooks(&setup)?;
-        bert.encode(&TokenBatch::new(rows.iter().copied()), &hooks).map_err(|error| error.to_string())?;
+        base.forward(&TokenBatch::from_rows(rows.iter().copied()), &hooks)?;
         for (site, attention) in hooks.observed().fusions.into_values().flatten() {
             let [_, sequence, adapters] = attention.dims();
             let values = attention.try_into_data_as::<f32>()?.try_into_vec::<f32>()?;

@@ -27,8 +27,8 @@ use std::time::Instant;
 
 use burn::tensor::Device;
 use burn_adapters_composition::Composition;
-use burn_adapters_model::{AdapterBank, Setup};
-use burn_adapters_transformers::{Bert, Tokenizer};
+use burn_adapters_model::{AdapterBank, BaseModel, Setup};
+use burn_adapters_transformers::{AutoModel, Tokenizer};
 use clap::Parser;
 
 use data::Sentences;
@@ -93,16 +93,16 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Report, Box<dyn Error>> {
     let model = data::model(arguments.model.as_deref(), &mut progress)?;
     let files = data::files(arguments.data.as_deref(), &mut progress)?;
     let device = Device::default();
-    let (bert, _) = Bert::from_dir(&model, &device)?;
+    let (base, _) = AutoModel::from_dir(&model, &device)?;
     let sentences = Sentences::read(&files, &Tokenizer::from_dir(&model)?, arguments.rows)?;
 
-    let bank = AdapterBank::new(bert.spec(), &device.autodiff());
+    let bank = AdapterBank::new(base.spec(), &device.autodiff());
     let options = Options {
         epochs: arguments.epochs,
         seed: arguments.seed,
         fusion_learning_rate: arguments.fusion_learning_rate,
     };
-    let mut work = Work { bert: &bert, bank, options, progress: &mut progress };
+    let mut work = Work { base: &base, bank, options, progress: &mut progress };
     let names: Vec<String> = sentences.kinds.iter().map(|kind| kind.kind.id().to_owned()).collect();
     let mut report = Report::new(arguments, &sentences);
 
@@ -130,14 +130,14 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Report, Box<dyn Error>> {
     for kind in &sentences.kinds {
         let setup = work.fusion(&format!("for {}", kind.kind.id()), &names, &kind.train)?;
         fused.push(work.accuracy(&setup, kind)?);
-        report.observe("a fusion for each kind", kind, attention::means(&bert, &work.bank, &setup, &kind.held_out)?);
+        report.observe("a fusion for each kind", kind, attention::means(&base, &work.bank, &setup, &kind.held_out)?);
     }
     report.add("fusion for each kind", fused);
     let everything = sentences.all()?;
     let setup = work.fusion("for all", &names, &everything)?;
     report.add("fusion for all kinds", work.accuracies(&setup, &sentences)?);
     for kind in &sentences.kinds {
-        report.observe("one fusion for all", kind, attention::means(&bert, &work.bank, &setup, &kind.held_out)?);
+        report.observe("one fusion for all", kind, attention::means(&base, &work.bank, &setup, &kind.held_out)?);
     }
 
     // What it must be compared with: one adapter that saw all the sentences.

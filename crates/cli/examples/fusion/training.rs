@@ -6,7 +6,7 @@ use burn_adapters_composition::Composition;
 use burn_adapters_fusion::FusionConfig;
 use burn_adapters_model::{AdapterBank, Setup};
 use burn_adapters_train::{TokenData, TrainConfig, Trainer, evaluate};
-use burn_adapters_transformers::Bert;
+use burn_adapters_transformers::AutoModel;
 
 use super::data::{OfKind, Sentences, head};
 use super::progress::Progress;
@@ -29,7 +29,7 @@ pub(crate) struct Options {
 
 /// The frozen base, and all that is learned beside it.
 pub(crate) struct Work<'a> {
-    pub(crate) bert: &'a Bert,
+    pub(crate) base: &'a AutoModel,
     pub(crate) bank: AdapterBank,
     pub(crate) options: Options,
     pub(crate) progress: &'a mut Progress,
@@ -66,7 +66,7 @@ impl Work<'_> {
             .with_learning_rate(learning_rate)
             .with_seed(self.options.seed);
         self.progress.name(what);
-        let trained = Trainer::new(config).train(self.bert, self.bank.clone(), setup, data, None, self.progress)?;
+        let trained = Trainer::new(config).train(self.base, self.bank.clone(), setup, data, None, self.progress)?;
         self.bank = trained.bank;
         let result = format!("{} sentences, loss {:.4} in the end", data.len(), self.progress.loss());
         self.progress.done(&result);
@@ -75,7 +75,7 @@ impl Work<'_> {
 
     /// The part of a kind's held-out sentences that a setup is right about.
     pub(crate) fn accuracy(&self, setup: &Setup, kind: &OfKind) -> Result<f64, Box<dyn Error>> {
-        let evaluation = evaluate(self.bert, &self.bank, setup, &kind.held_out, 64)?;
+        let evaluation = evaluate(self.base, &self.bank, setup, &kind.held_out, 64)?;
         Ok(evaluation.accuracy().unwrap_or_default())
     }
 

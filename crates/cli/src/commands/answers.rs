@@ -3,8 +3,8 @@
 use burn::tensor::Tensor;
 use burn_adapters_files::Listed;
 use burn_adapters_heads::HeadConfig;
-use burn_adapters_model::{AdapterBank, Setup};
-use burn_adapters_train::{Prediction, TokenBatch, TokenData, run_batch};
+use burn_adapters_model::{AdapterBank, Setup, TokenBatch};
+use burn_adapters_train::{Prediction, TokenData, run_batch};
 
 use super::model::{Model, bank_error, train_error};
 use crate::error::{CliError, CliResult};
@@ -28,8 +28,8 @@ pub(super) fn answers(
     let mut answers: Vec<Vec<Answer>> = (0..tokens.len()).map(|_| Vec::new()).collect();
     let mut done = 0;
     for (setup, indices) in batches {
-        let batch = TokenBatch::new(indices.iter().map(|index| &tokens.rows()[*index]));
-        for part in run_batch(&model.bert, bank, setup, &batch).map_err(|error| train_error(&error))? {
+        let batch = TokenBatch::from_rows(indices.iter().map(|index| &tokens.rows()[*index]));
+        for part in run_batch(&model.base, bank, setup, &batch).map_err(|error| train_error(&error))? {
             let config = bank.head(&part.head).map_err(|error| bank_error(&error))?.config();
             let values = values(part.logits.values().clone())?;
             let of_rows = part.logits.split(&values);

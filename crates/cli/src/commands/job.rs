@@ -6,7 +6,7 @@ use burn::tensor::Device;
 use burn_adapters_checkpoint::{FolderSave, SaveError, SaveOptions, SaveReport, stage_adapter, stage_head};
 use burn_adapters_config::AdapterConfig;
 use burn_adapters_heads::HeadConfig;
-use burn_adapters_model::{AdapterBank, AddReport, Setup};
+use burn_adapters_model::{AdapterBank, AddReport, BaseModel, Setup};
 use burn_adapters_train::{EvaluationRecord, Metric, Stopped, TokenData, TrainConfig, Trained, Trainer};
 use serde_json::{Value, json};
 
@@ -53,7 +53,7 @@ impl Job<'_> {
         json: bool,
     ) -> CliResult<Done> {
         let seed = self.train.seed;
-        let mut bank = AdapterBank::new(model.bert.spec(), &device.clone().autodiff());
+        let mut bank = AdapterBank::new(model.base.spec(), &device.clone().autodiff());
         let report = add_adapter(&mut bank, model, self.name, self.adapter.clone(), seed)?;
         warn_notes(self.name, &report.notes);
         let head_parameters = bank.add_head_seeded(self.name, &self.head, seed).map_err(|error| bank_error(&error))?;
@@ -110,7 +110,7 @@ impl Run {
     ) -> CliResult<Self> {
         let mut watch = Watch::new(style);
         let start = Instant::now();
-        let trained = Trainer::new(config.clone()).train(&model.bert, bank, setup, train, evaluation, &mut watch);
+        let trained = Trainer::new(config.clone()).train(&model.base, bank, setup, train, evaluation, &mut watch);
         watch.finish();
         let trained = trained.map_err(|error| train_error(&error))?;
         let interrupted = watch.interrupt.code().filter(|_| trained.stopped == Stopped::Interrupted);

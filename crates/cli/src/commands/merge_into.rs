@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use burn::tensor::Device;
 use burn_adapters_checkpoint::{FolderSave, HeadFolder, SaveError, load_adapter};
 use burn_adapters_model::{AdapterBank, BankError, MergedModel};
-use burn_adapters_transformers::{Bert, LoadError};
+use burn_adapters_transformers::{AutoModel, LoadError};
 use clap::Args;
 use serde_json::{Value, json};
 
@@ -92,19 +92,19 @@ impl Arguments {
             style.say(&report);
             names.push((report.name, dir));
         }
-        let (mut bert, report) =
-            Bert::from_dir(&self.model, &device).map_err(|error| load_error(&self.model, &error))?;
+        let (mut base, report) =
+            AutoModel::from_dir(&self.model, &device).map_err(|error| load_error(&self.model, &error))?;
         style.say(format_args!("loaded {} parameters", thousands(report.parameters)));
         for (name, _) in &names {
             let adapter = bank.adapter(name).map_err(|error| bank_error(&error))?;
-            let merged = MergedModel::merge(bert, adapter).map_err(|failure| merge_error(&failure.error))?;
-            bert = Bert::clone(&merged);
+            let merged = MergedModel::merge(base, adapter).map_err(|failure| merge_error(&failure.error))?;
+            base = AutoModel::clone(&merged);
         }
         let mut save = output.save()?;
         remove_model(&mut save);
         let mut saved = None;
         save.write_with(WEIGHTS, |path| -> Result<(), CliError> {
-            let report = bert.save(&self.model, path).map_err(|error| CliError::failure(chain(&error)))?;
+            let report = base.save(&self.model, path).map_err(|error| CliError::failure(chain(&error)))?;
             saved = Some(report);
             Ok(())
         })?;

@@ -1,6 +1,5 @@
 //! What several commands need of a model, an adapter and data.
 
-use std::error::Error;
 use std::path::Path;
 
 use burn::tensor::Device;
@@ -8,10 +7,10 @@ use burn_adapters_checkpoint::{CheckpointError, LoadReport};
 use burn_adapters_config::{AdapterConfig, MethodConfig, PromptInit};
 use burn_adapters_core::{Init, ModelSpec};
 use burn_adapters_heads::HeadConfig;
-use burn_adapters_model::{Adapter, AdapterBank, AddReport, BankError};
+use burn_adapters_model::{Adapter, AdapterBank, AddReport, BankError, BaseError, Forward};
 use burn_adapters_train::{Dataset, TokenData, TrainError};
 use burn_adapters_transformers::{
-    Bert, ForwardError, LoadError, ModelConfig, ModelConfigError, Tokenizer, TokenizerError, WeightFormat,
+    AutoModel, LoadError, ModelConfig, ModelConfigError, Tokenizer, TokenizerError, WeightFormat,
 };
 
 use super::data::data_error;
@@ -22,7 +21,7 @@ use crate::progress::Style;
 
 /// The model, as far as it can be told without its weights.
 pub(super) fn read_spec(dir: &Path) -> CliResult<ModelSpec> {
-    Ok(ModelConfig::from_dir(dir).map_err(|error| model_config_error(dir, &error))?.spec())
+    Ok(ModelConfig::from_dir(dir).map_err(|error| model_config_error(dir, &error))?.spec().clone())
 }
 
 /// Checks that a configuration fits a model before its weights are read.
@@ -55,15 +54,15 @@ pub(super) fn add_adapter(
         _ => None,
     });
     let Some(text) = text else {
-        return bank.add_for(&model.bert, name, config, seed).map_err(|error| bank_error(&error));
+        return bank.add_for(&model.base, name, config, seed).map_err(|error| bank_error(&error));
     };
     let built = Adapter::build(name, config, bank.spec(), &mut Init::from_seed(seed), bank.device());
     let (mut adapter, report) = built.map_err(|error| bank_error(&error.into()))?;
     let encoded = model.tokenizer.encode(&[text], model.tokenizer.max_length());
     let tokens = encoded.map_err(|error| CliError::mistake(chain(&error)))?.rows.into_iter().flat_map(|row| row.ids);
-    let embeddings = model.bert.word_embeddings(&tokens.collect::<Vec<_>>());
+    let embeddings = model.base.word_embeddings(&tokens.collect::<Vec<_>>());
     let embeddings = embeddings.map_err(|error| CliError::failure(chain(&error)))?;
-    let started = adapter.start_prompt(embeddings, bank.device()).and_then(|()| adapter.start_from(&model.bert));
+    let started = adapter.start_prompt(embeddings, bank.device()).and_then(|()| adapter.start_from(&model.base));
     started.map_err(|error| bank_error(&error.into()))?;
     bank.insert(adapter).map_err(|error| bank_error(&error))?;
     Ok(report)
@@ -71,7 +70,7 @@ pub(super) fn add_adapter(
 
 /// A model with its tokenizer.
 pub(super) struct Model {
-    pub(super) bert: Bert,
+    pub(super) base: AutoModel,
     pub(super) tokenizer: Tokenizer,
     /// The name of its folder, for people.
     pub(super) name: String,
@@ -83,7 +82,7 @@ impl Model {
             TokenizerError::Config(error) => model_config_error(dir, error),
             error => CliError::mistake(chain(error)),
         })?;
-        let (bert, report) = Bert::from_dir_as(dir, format, device).map_err(|error| match &error {
+        let (base, report) = AutoModel::from_dir_as(dir, format, device).map_err(|error| match &error {
             LoadError::Config(error) => model_config_error(dir, error),
             LoadError::Bf16(error) => {
                 CliError::mistake(chain(error)).with_help("without --bf16 the model is f32, on every device")
@@ -92,7 +91,7 @@ impl Model {
         })?;
         let name = folder_name(dir);
         style.say(format_args!("loaded {name}: {} parameters", crate::output::thousands(report.parameters)));
-        Ok(Self { bert, tokenizer, name })
+        Ok(Self { base, tokenizer, name })
     }
 }
 
@@ -169,7 +168,7 @@ pub(super) fn train_error(error: &TrainError) -> CliError {
         TrainError::Io { path, error } => CliError::io("use", path, error),
         TrainError::NotEmpty { .. } => CliError::mistake(chain(error))
             .with_help("--resume goes on with that training; delete the folder to start anew"),
-        TrainError::Encoder(error) => encoder_error(&**error),
+        TrainError::Base(error) => base_error(error),
         TrainError::Device(_)
         | TrainError::Diverged { .. }
         | TrainError::NotFinite { .. }
@@ -180,10 +179,10 @@ pub(super) fn train_error(error: &TrainError) -> CliError {
 }
 
 /// A pass that failed: the user's to mend if the adapters do not fit the batch.
-pub(super) fn encoder_error(error: &(dyn Error + Send + Sync + 'static)) -> CliError {
-    match error.downcast_ref::<ForwardError>() {
-        Some(ForwardError::Adapter(error)) => bank_error(error),
-        _ => CliError::failure(format!("the base model failed: {error}")),
+pub(super) fn base_error(error: &BaseError) -> CliError {
+    match error {
+        BaseError::Adapter(error) => bank_error(error),
+        error => CliError::failure(chain(error)),
     }
 }
 

@@ -138,7 +138,7 @@ impl Arguments {
         let done = job.run(&model, &found.device, &train, Some(&held_out), style, self.json)?;
         let bank = &done.trained.bank;
         let evaluation =
-            evaluate(&model.bert, bank, &done.setup, &held_out, 64).map_err(|error| train_error(&error))?;
+            evaluate(&model.base, bank, &done.setup, &held_out, 64).map_err(|error| train_error(&error))?;
         let mut save = output.save()?;
         let (saved, warnings) = job.stage(&done, &mut save)?;
         warnings.iter().for_each(|warning| draw::warning(warning));
@@ -147,7 +147,7 @@ impl Arguments {
             if self.text.is_empty() { SENTENCES.map(str::to_owned).to_vec() } else { self.text.clone() };
         let spoken = Dataset::from_texts("the sentences", sentences.iter().cloned());
         let tokens = tokenize(&model, &spoken, &job.head, length)?;
-        let predictions = predict(&model.bert, bank, &done.setup, &tokens, 32).map_err(|error| train_error(&error))?;
+        let predictions = predict(&model.base, bank, &done.setup, &tokens, 32).map_err(|error| train_error(&error))?;
 
         let result = Outcome {
             arguments: &self,

@@ -8,7 +8,7 @@ use burn_adapters_checkpoint::{CheckpointError, HeadFolder, load_adapter, load_f
 use burn_adapters_composition::{Composition, HeadSetup};
 use burn_adapters_diagnostics::Snippet;
 use burn_adapters_heads::HeadConfig;
-use burn_adapters_model::{AdapterBank, BankError, Setup};
+use burn_adapters_model::{AdapterBank, BankError, BaseModel, Setup};
 use clap::Args;
 
 use super::model::{Model, bank_error, checkpoint_error, report_loaded, warn_notes};
@@ -109,7 +109,7 @@ impl SetupArguments {
 
     /// Reads the folders.
     pub(super) fn load(&self, asked: Asked, model: &Model, device: &Device, style: Style) -> CliResult<Loaded> {
-        let mut bank = AdapterBank::new(model.bert.spec(), device);
+        let mut bank = AdapterBank::new(model.base.spec(), device);
         let mut folders = Vec::new();
         let mut setup = None;
         if let Asked::Folder(dir) = &asked {

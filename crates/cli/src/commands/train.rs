@@ -6,7 +6,7 @@ use burn::tensor::Device;
 use burn_adapters_checkpoint::{load_adapter, load_head};
 use burn_adapters_fusion::FusionConfig;
 use burn_adapters_heads::HeadConfig;
-use burn_adapters_model::{AdapterBank, Setup};
+use burn_adapters_model::{AdapterBank, BaseModel, Setup};
 use burn_adapters_train::tasks::TRAIN_TASKS;
 use burn_adapters_train::{Dataset, Source, TrainConfig, TrainTask, train_task};
 use clap::Args;
@@ -278,7 +278,7 @@ impl Arguments {
         device: &Device,
         style: Style,
     ) -> CliResult<Ready> {
-        let mut bank = AdapterBank::new(model.bert.spec(), &device.clone().autodiff());
+        let mut bank = AdapterBank::new(model.base.spec(), &device.clone().autodiff());
         for Given { name, dir, .. } in given {
             let report = load_adapter(dir, &mut bank, Some(name)).map_err(|error| folder_error(&error))?;
             report_loaded(&report, style);

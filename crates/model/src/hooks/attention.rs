@@ -2,12 +2,12 @@
 
 use std::ops::Range;
 
-use burn::tensor::{Bool, Device, Int, Tensor};
+use burn::tensor::{Bool, Device, Tensor};
 use burn_adapters_core::Site;
 use burn_adapters_prefix_tuning::{Attended, Prefixes};
 
-use super::Hooks;
-use super::walk::{Place, State, select_mask};
+use super::ActiveHooks;
+use super::walk::{Place, Rows, State, select_mask};
 
 /// Keys, values and mask between adapters.
 #[derive(Clone)]
@@ -50,21 +50,21 @@ impl State for Attending {
         }
     }
 
-    fn select(&self, rows: &Tensor<1, Int>) -> Self {
+    fn select(&self, rows: &Rows) -> Self {
         Self {
             attended: Attended {
-                keys: self.attended.keys.clone().select(0, rows.clone()),
-                values: self.attended.values.clone().select(0, rows.clone()),
+                keys: self.attended.keys.clone().select(0, rows.indices.clone()),
+                values: self.attended.values.clone().select(0, rows.indices.clone()),
                 mask: self.attended.mask.clone().map(|mask| select_mask(&mask, rows)),
             },
-            input: self.input.clone().select(0, rows.clone()),
+            input: self.input.clone().select(0, rows.indices.clone()),
         }
     }
 }
 
 /// An attention block of the model.
 pub(super) struct AttentionPlace<'h, 'a> {
-    pub(super) hooks: &'h Hooks<'a>,
+    pub(super) hooks: &'h ActiveHooks<'a>,
     pub(super) site: Site,
 }
 
@@ -77,7 +77,7 @@ impl<'a> AttentionPlace<'_, 'a> {
 impl Place for AttentionPlace<'_, '_> {
     type State = Attending;
 
-    fn hooks(&self) -> &Hooks<'_> {
+    fn hooks(&self) -> &ActiveHooks<'_> {
         self.hooks
     }
 

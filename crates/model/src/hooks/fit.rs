@@ -1,17 +1,18 @@
 //! Whether what a model hands to a hook is what its specification says.
 //!
 //! Inside Burn a misfit is a panic that names no layer, and a site that the specification lacks would be run bare. A hook
-//! cannot fail in the middle of a pass: it leaves the adapters out and keeps the error, which [`Hooks::check`] gives.
+//! cannot fail in the middle of a pass: it leaves the adapters out and keeps the error, with which [`Hooks::run`](super::Hooks::run) ends.
 
-use burn::tensor::{Bool, Tensor};
+use burn::tensor::Tensor;
 use burn_adapters_composition::Composition;
-use burn_adapters_core::{ModelSpec, Norm, Site, StackSpec};
+use burn_adapters_core::{ModelSpec, Norm, Site, StackSpec, TokenSpan};
 use burn_adapters_prefix_tuning::Attended;
 
-use super::{Hooks, Replicated};
+use super::ActiveHooks;
+use super::active::Replicated;
 use crate::BankError;
 
-impl Hooks<'_> {
+impl ActiveHooks<'_> {
     /// The model's specification, if adapters are active.
     fn active_spec(&self) -> Option<&ModelSpec> {
         self.composition.as_ref()?;
@@ -72,14 +73,14 @@ impl Hooks<'_> {
         self.in_stack(site, has, |stack| self.equal(&site, "hidden states", [stack.hidden_size], [width]))
     }
 
-    pub(super) fn fits_layer(&self, site: Site, hidden: &Tensor<3>, padding: &Tensor<2, Bool>) -> bool {
+    pub(super) fn fits_layer(&self, site: Site, hidden: &Tensor<3>, tokens: &[TokenSpan]) -> bool {
         let [batch, sequence, width] = hidden.dims();
         self.in_stack(
             site,
             |_| true,
             |stack| {
                 self.equal(&site, "hidden states", [stack.hidden_size], [width])
-                    && self.equal(&site, "padding", [batch, sequence], padding.dims())
+                    && self.fits_tokens(&site, [batch, sequence], tokens)
             },
         )
     }
@@ -102,12 +103,19 @@ impl Hooks<'_> {
     }
 
     /// The embeddings, or what is about to be multiplied with the output embeddings.
-    pub(super) fn fits_embeddings(&self, embeddings: &Tensor<3>, padding: [usize; 2]) -> bool {
+    pub(super) fn fits_embeddings(&self, embeddings: &Tensor<3>, tokens: Option<&[TokenSpan]>) -> bool {
         let Some(spec) = self.active_spec() else { return true };
         let [batch, sequence, width] = embeddings.dims();
         let at = "the embeddings";
         self.equal(&at, "vectors", [spec.embedding_size], [width])
-            && self.equal(&at, "padding", [batch, sequence], padding)
+            && tokens.is_none_or(|tokens| self.fits_tokens(&at, [batch, sequence], tokens))
+    }
+
+    /// Whether there is a token span for each row, which the sequences are long enough for.
+    fn fits_tokens(&self, at: &dyn std::fmt::Display, [batch, sequence]: [usize; 2], tokens: &[TokenSpan]) -> bool {
+        let longest = tokens.iter().map(TokenSpan::end).max().unwrap_or(0);
+        self.equal(at, "token spans", [batch], [tokens.len()])
+            && (longest <= sequence || self.equal(at, "sequences", [longest], [sequence]))
     }
 
     /// Whether the rows of a batch, before it is repeated, are those that the composition is for: also where none of its

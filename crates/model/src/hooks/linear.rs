@@ -3,12 +3,12 @@
 use std::ops::Range;
 
 use burn::nn::Linear;
-use burn::tensor::{Device, Int, Tensor};
+use burn::tensor::{Device, Tensor};
 use burn_adapters_core::Site;
 use burn_adapters_lora::LoraOutput;
 
-use super::Hooks;
-use super::walk::{Place, State};
+use super::ActiveHooks;
+use super::walk::{Place, Rows, State};
 
 /// How the last adapter's states act on the matrix' output.
 #[derive(Clone, Copy, PartialEq)]
@@ -68,14 +68,14 @@ impl State for Adapted<'_> {
         self.map(|tensor| tensor.narrow(0, range.start, range.len()))
     }
 
-    fn select(&self, rows: &Tensor<1, Int>) -> Self {
-        self.map(|tensor| tensor.select(0, rows.clone()))
+    fn select(&self, rows: &Rows) -> Self {
+        self.map(|tensor| tensor.select(0, rows.indices.clone()))
     }
 }
 
 /// A matrix of the model.
 pub(super) struct LinearPlace<'h, 'a> {
-    pub(super) hooks: &'h Hooks<'a>,
+    pub(super) hooks: &'h ActiveHooks<'a>,
     pub(super) site: Site,
     pub(super) linear: &'h Linear,
 }
@@ -112,7 +112,7 @@ impl<'a> LinearPlace<'_, 'a> {
 impl<'a> Place for LinearPlace<'_, 'a> {
     type State = Adapted<'a>;
 
-    fn hooks(&self) -> &Hooks<'_> {
+    fn hooks(&self) -> &ActiveHooks<'_> {
         self.hooks
     }
 

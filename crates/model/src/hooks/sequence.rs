@@ -2,17 +2,19 @@
 
 use std::ops::Range;
 
-use burn::tensor::{Bool, Device, Int, Tensor};
-use burn_adapters_core::Site;
+use burn::tensor::{Device, Tensor};
+use burn_adapters_config::PromptCombine;
+use burn_adapters_core::{Site, TokenSpan};
 
-use super::Hooks;
-use super::walk::{Place, State, select_mask};
+use super::ActiveHooks;
+use super::walk::{Place, Rows, State};
+use crate::pass::padding_of;
 
-/// A sequence of vectors, and which of its positions are padding.
+/// Sequences of vectors, and the positions of each row's tokens.
 #[derive(Clone)]
 pub(super) struct Sequence {
     pub(super) hidden: Tensor<3>,
-    pub(super) padding: Tensor<2, Bool>,
+    pub(super) tokens: Vec<TokenSpan>,
 }
 
 impl State for Sequence {
@@ -26,14 +28,14 @@ impl State for Sequence {
     }
 
     fn rows(&self, range: Range<usize>) -> Self {
-        Self {
-            hidden: self.hidden.clone().narrow(0, range.start, range.len()),
-            padding: self.padding.clone().narrow(0, range.start, range.len()),
-        }
+        Self { hidden: self.hidden.clone().narrow(0, range.start, range.len()), tokens: self.tokens[range].to_vec() }
     }
 
-    fn select(&self, rows: &Tensor<1, Int>) -> Self {
-        Self { hidden: self.hidden.clone().select(0, rows.clone()), padding: select_mask(&self.padding, rows) }
+    fn select(&self, rows: &Rows) -> Self {
+        Self {
+            hidden: self.hidden.clone().select(0, rows.indices.clone()),
+            tokens: rows.order.iter().map(|row| self.tokens[*row].clone()).collect(),
+        }
     }
 }
 
@@ -41,21 +43,18 @@ impl State for Sequence {
 fn join(parts: Vec<Sequence>) -> Sequence {
     let length = |part: &Sequence| part.hidden.dims()[1];
     let longest = parts.iter().map(length).max().unwrap_or(0);
-    let (mut hidden, mut padding) = (Vec::new(), Vec::new());
+    let (mut hidden, mut tokens) = (Vec::new(), Vec::new());
     for part in parts {
         let [batch, own, width] = part.hidden.dims();
-        let missing = longest - own;
-        if missing == 0 {
+        tokens.extend(part.tokens);
+        if own == longest {
             hidden.push(part.hidden);
-            padding.push(part.padding);
             continue;
         }
-        let zeros = Tensor::zeros([batch, missing, width], &part.hidden.device());
-        let pad = Tensor::<2, Bool>::full([batch, missing], true, &part.padding.device());
+        let zeros = Tensor::zeros([batch, longest - own, width], &part.hidden.device());
         hidden.push(Tensor::cat(vec![part.hidden, zeros], 1));
-        padding.push(Tensor::cat(vec![part.padding, pad], 1));
     }
-    Sequence { hidden: Tensor::cat(hidden, 0), padding: Tensor::cat(padding, 0) }
+    Sequence { hidden: Tensor::cat(hidden, 0), tokens }
 }
 
 fn average(before: &Sequence, states: Vec<Sequence>, weights: &[f64]) -> Sequence {
@@ -65,12 +64,12 @@ fn average(before: &Sequence, states: Vec<Sequence>, weights: &[f64]) -> Sequenc
 }
 
 /// After the embedding layer: prompts.
-pub(super) struct PromptPlace<'h, 'a>(pub(super) &'h Hooks<'a>);
+pub(super) struct PromptPlace<'h, 'a>(pub(super) &'h ActiveHooks<'a>);
 
 impl Place for PromptPlace<'_, '_> {
     type State = Sequence;
 
-    fn hooks(&self) -> &Hooks<'_> {
+    fn hooks(&self) -> &ActiveHooks<'_> {
         self.0
     }
 
@@ -80,8 +79,17 @@ impl Place for PromptPlace<'_, '_> {
 
     fn apply(&self, adapter: &str, state: Self::State) -> Self::State {
         let Some(prompt) = self.0.active.get(adapter).and_then(|module| module.prompt.as_ref()) else { return state };
-        match prompt.forward(state.hidden.clone(), state.padding.clone()) {
-            Ok((hidden, padding)) => Sequence { hidden, padding },
+        let padding = padding_of(&state.tokens, state.hidden.dims()[1], &state.device());
+        match prompt.forward(state.hidden.clone(), padding) {
+            Ok((hidden, _)) => {
+                let at = match prompt.combine {
+                    PromptCombine::Prefix => 0,
+                    PromptCombine::PrefixAfterBos => 1,
+                };
+                let mut tokens = state.tokens;
+                tokens.iter_mut().for_each(|span| span.insert(at, prompt.length()));
+                Sequence { hidden, tokens }
+            }
             Err(error) => {
                 self.0.fail(error.into());
                 state
@@ -105,14 +113,14 @@ impl Place for PromptPlace<'_, '_> {
 
 /// After the embedding layer: invertible adapters.
 pub(super) struct InvertiblePlace<'h, 'a> {
-    pub(super) hooks: &'h Hooks<'a>,
+    pub(super) hooks: &'h ActiveHooks<'a>,
     pub(super) inverse: bool,
 }
 
 impl Place for InvertiblePlace<'_, '_> {
     type State = Sequence;
 
-    fn hooks(&self) -> &Hooks<'_> {
+    fn hooks(&self) -> &ActiveHooks<'_> {
         self.hooks
     }
 
@@ -142,14 +150,14 @@ impl Place for InvertiblePlace<'_, '_> {
 
 /// The end of a layer: ReFT.
 pub(super) struct LayerPlace<'h, 'a> {
-    pub(super) hooks: &'h Hooks<'a>,
+    pub(super) hooks: &'h ActiveHooks<'a>,
     pub(super) site: Site,
 }
 
 impl Place for LayerPlace<'_, '_> {
     type State = Sequence;
 
-    fn hooks(&self) -> &Hooks<'_> {
+    fn hooks(&self) -> &ActiveHooks<'_> {
         self.hooks
     }
 
@@ -161,7 +169,8 @@ impl Place for LayerPlace<'_, '_> {
         let Some(reft) = self.hooks.active.get(adapter).and_then(|module| module.reft.get(&self.site)) else {
             return state;
         };
-        let positions = reft.positions(&state.padding);
+        let padding = padding_of(&state.tokens, state.hidden.dims()[1], &state.device());
+        let positions = reft.positions(&padding);
         Sequence { hidden: reft.forward(state.hidden.clone(), &positions, self.hooks.mode), ..state }
     }
 

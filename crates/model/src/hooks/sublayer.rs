@@ -2,13 +2,13 @@
 
 use std::ops::Range;
 
-use burn::tensor::{Device, Int, Tensor};
+use burn::tensor::{Device, Tensor};
 use burn_adapters_bottleneck::Bottleneck;
 use burn_adapters_composition::Composition;
 use burn_adapters_core::{Norm, Site};
 
-use super::Hooks;
-use super::walk::{Place, State, block, enter_first};
+use super::ActiveHooks;
+use super::walk::{Place, Rows, State, block, enter_first};
 use crate::BankError;
 
 /// A sublayer's end between its adapters.
@@ -59,14 +59,14 @@ impl State for Sublayer<'_> {
         self.map(|tensor| tensor.narrow(0, range.start, range.len()))
     }
 
-    fn select(&self, rows: &Tensor<1, Int>) -> Self {
-        self.map(|tensor| tensor.select(0, rows.clone()))
+    fn select(&self, rows: &Rows) -> Self {
+        self.map(|tensor| tensor.select(0, rows.indices.clone()))
     }
 }
 
 /// The end of a sublayer of the model.
 pub(super) struct SublayerPlace<'h, 'a> {
-    pub(super) hooks: &'h Hooks<'a>,
+    pub(super) hooks: &'h ActiveHooks<'a>,
     pub(super) site: Site,
     pub(super) norm: Option<&'h dyn Norm>,
 }
@@ -102,7 +102,7 @@ impl<'a> SublayerPlace<'_, 'a> {
 impl<'a> Place for SublayerPlace<'_, 'a> {
     type State = Sublayer<'a>;
 
-    fn hooks(&self) -> &Hooks<'_> {
+    fn hooks(&self) -> &ActiveHooks<'_> {
         self.hooks
     }
 

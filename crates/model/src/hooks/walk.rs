@@ -10,7 +10,7 @@ use std::ops::Range;
 use burn::tensor::{Bool, Device, Int, Tensor, TensorData};
 use burn_adapters_composition::{Composition, Route};
 
-use super::Hooks;
+use super::ActiveHooks;
 
 /// What a hook hands from adapter to adapter; its tensors have the rows of the batch first.
 pub(super) trait State: Sized + Clone {
@@ -21,7 +21,19 @@ pub(super) trait State: Sized + Clone {
     /// Some neighboring rows.
     fn rows(&self, range: Range<usize>) -> Self;
     /// These rows, in this order.
-    fn select(&self, rows: &Tensor<1, Int>) -> Self;
+    fn select(&self, rows: &Rows) -> Self;
+}
+
+/// Rows of a batch in some order, on the host and on the device of the tensors.
+pub(super) struct Rows {
+    pub(super) order: Vec<usize>,
+    pub(super) indices: Tensor<1, Int>,
+}
+
+impl Rows {
+    fn new(order: Vec<usize>, device: &Device) -> Self {
+        Self { indices: row_indices(&order, device), order }
+    }
 }
 
 /// One hook at one site.
@@ -30,7 +42,7 @@ pub(super) trait Place {
     type State: State;
 
     /// The hooks of the pass, which keep what does not fit.
-    fn hooks(&self) -> &Hooks<'_>;
+    fn hooks(&self) -> &ActiveHooks<'_>;
 
     /// Whether an adapter has a module here.
     fn acts(&self, adapter: &str) -> bool;
@@ -167,7 +179,7 @@ fn routed<P: Place>(place: &P, route: &Route, state: P::State) -> P::State {
     let copy = |copy: usize| {
         let rows = route.rows().len();
         let own = if copies == 1 { state.clone() } else { state.rows(copy * rows..(copy + 1) * rows) };
-        let gathered = if in_order { own } else { own.select(&indices(&order, &state.device())) };
+        let gathered = if in_order { own } else { own.select(&Rows::new(order.clone(), &state.device())) };
         let mut start = 0;
         let parts = groups.iter().map(|(name, rows)| {
             let range = start..start + rows.len();
@@ -180,17 +192,18 @@ fn routed<P: Place>(place: &P, route: &Route, state: P::State) -> P::State {
         });
         let parts = parts.collect();
         let joined = place.join(parts);
-        if in_order { joined } else { joined.select(&indices(&route.restore_order(), &state.device())) }
+        if in_order { joined } else { joined.select(&Rows::new(route.restore_order(), &state.device())) }
     };
     if copies == 1 { copy(0) } else { place.join((0..copies).map(copy).collect()) }
 }
 
 /// Rows of a mask. Taken as numbers: on some backends selected booleans are of another type than others.
-pub(super) fn select_mask<const D: usize>(mask: &Tensor<D, Bool>, rows: &Tensor<1, Int>) -> Tensor<D, Bool> {
-    mask.clone().int().select(0, rows.clone()).not_equal_elem(0)
+pub(super) fn select_mask<const D: usize>(mask: &Tensor<D, Bool>, rows: &Rows) -> Tensor<D, Bool> {
+    mask.clone().int().select(0, rows.indices.clone()).not_equal_elem(0)
 }
 
-fn indices(rows: &[usize], device: &Device) -> Tensor<1, Int> {
+/// The indices of rows on a device.
+pub(crate) fn row_indices(rows: &[usize], device: &Device) -> Tensor<1, Int> {
     let rows: Vec<i32> = rows.iter().map(|row| *row as i32).collect();
     let count = rows.len();
     Tensor::from_data(TensorData::new(rows, [count]), device)

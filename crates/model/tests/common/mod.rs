@@ -7,7 +7,7 @@ use burn::nn::{LayerNorm, LayerNormConfig, Linear, LinearConfig};
 use burn::tensor::activation::relu;
 use burn::tensor::{Device, Tensor};
 use burn_adapters_core::{Fill, Init, ModelSpec, Place, Site, StackSpec};
-use burn_adapters_model::{Hooks, Matrices, Mergeable};
+use burn_adapters_model::{ActiveHooks, BankError, Hooks, Matrices, Mergeable};
 
 pub const WIDTH: usize = 8;
 
@@ -46,7 +46,15 @@ impl Model {
             .with_parameters(Module::num_params(self))
     }
 
-    pub fn forward(&self, mut x: Tensor<3>, hooks: &Hooks) -> Tensor<3> {
+    pub fn forward(&self, x: Tensor<3>, hooks: &Hooks) -> Tensor<3> {
+        self.try_forward(x, hooks).unwrap()
+    }
+
+    pub fn try_forward(&self, x: Tensor<3>, hooks: &Hooks) -> Result<Tensor<3>, BankError> {
+        hooks.run(|hooks| self.layers(x, hooks))
+    }
+
+    fn layers(&self, mut x: Tensor<3>, hooks: &ActiveHooks) -> Tensor<3> {
         for (i, layer) in self.layers.iter().enumerate() {
             let at = |place| Site::encoder(i, place);
             let query = hooks.linear(at(Place::Query), &layer.query, x.clone());

@@ -9,7 +9,7 @@ use burn::tensor::activation::tanh;
 use burn::tensor::{Device, Tensor, TensorData, Tolerance};
 use burn_adapters_config::{AdapterConfig, LoraConfig, MethodConfig};
 use burn_adapters_core::{Fill, Init, ModelSpec, Place, Site, StackSpec};
-use burn_adapters_model::{Hooks, Matrices};
+use burn_adapters_model::{ActiveHooks, Matrices};
 use burn_adapters_reparameterize::{Targets, Update, WeightAdapters};
 
 pub const WIDTH: usize = 8;
@@ -61,7 +61,7 @@ impl Model {
         x
     }
 
-    pub fn hooked(&self, mut x: Tensor<3>, hooks: &Hooks) -> Tensor<3> {
+    pub fn hooked(&self, mut x: Tensor<3>, hooks: &ActiveHooks) -> Tensor<3> {
         for (i, layer) in self.layers.iter().enumerate() {
             let linear = |place, linear: &Linear, x: Tensor<3>| hooks.linear(Site::encoder(i, place), linear, x);
             let mixed =

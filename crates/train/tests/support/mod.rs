@@ -8,9 +8,9 @@ use std::sync::{Mutex, MutexGuard};
 
 use burn::tensor::Device;
 use burn_adapters_heads::{HeadConfig, Targets};
-use burn_adapters_model::{AdapterBank, Setup};
+use burn_adapters_model::{AdapterBank, BaseModel, Setup};
 use burn_adapters_train::{EvaluationRecord, Observer, Row, TokenData, TrainConfig, TrainError, Trained, Trainer};
-use burn_adapters_transformers::{Bert, BertConfig};
+use burn_adapters_transformers::{AutoModel, BertConfig};
 
 /// Dropout draws from one generator a process: trainings that are compared bit for bit must not overlap.
 pub fn alone() -> MutexGuard<'static, ()> {
@@ -22,8 +22,8 @@ pub fn device() -> Device {
     Device::default()
 }
 
-pub fn bert() -> Bert {
-    Bert::new_seeded(&BertConfig::new(40, 16, 2, 2, 32), 3, &device())
+pub fn bert() -> AutoModel {
+    AutoModel::new_seeded(&BertConfig::new(40, 16, 2, 2, 32), 3, &device())
 }
 
 pub fn head() -> HeadConfig {

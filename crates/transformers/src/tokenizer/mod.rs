@@ -10,7 +10,10 @@ mod vocabulary;
 
 use std::path::{Path, PathBuf};
 
+use std::error::Error;
+
 use burn_adapters_files::{MAX_TEXT, is_there, read_text};
+use burn_adapters_model::{Limits, Row, Tokenize, Tokenized};
 use tokenizers::processors::bert::BertProcessing;
 use tokenizers::{Model, PostProcessor, TruncationDirection};
 
@@ -19,22 +22,6 @@ use self::guard::guarded;
 use self::settings::Settings;
 use crate::long_text;
 use crate::{ModelConfig, TokenizerError};
-
-/// One encoded text.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Row {
-    /// The tokens, the special ones included.
-    pub ids: Vec<u32>,
-    /// The type of each token.
-    pub token_type_ids: Vec<u32>,
-}
-
-impl Row {
-    /// A row of tokens of type 0.
-    pub fn new(ids: Vec<u32>) -> Self {
-        Self { token_type_ids: vec![0; ids.len()], ids }
-    }
-}
 
 /// Encoded texts.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,7 +36,7 @@ pub struct Encoded {
 #[derive(Debug, Clone)]
 pub struct Tokenizer {
     inner: tokenizers::Tokenizer,
-    config: ModelConfig,
+    limits: Limits,
     /// The longest row that the tokenizer is meant for.
     max_length: Option<usize>,
     truncation: TruncationDirection,
@@ -67,7 +54,7 @@ impl Tokenizer {
     /// # Errors
     /// If a file is absent or broken, the class is unknown, or the ids of tokens contradict each other.
     pub fn from_dir(dir: &Path) -> Result<Self, TokenizerError> {
-        let config = ModelConfig::from_dir(dir)?;
+        let limits = ModelConfig::from_dir(dir)?.limits();
         let json = dir.join("tokenizer.json");
         let (mut inner, settings) = match read_text(&json, MAX_TEXT) {
             Ok(text) => json::tokenizer(dir, &json, &text)?,
@@ -79,7 +66,7 @@ impl Tokenizer {
         inner.with_truncation(None).map_err(|error| unusable(&json, error))?;
         inner.set_encode_special_tokens(settings.split_special);
         let truncation = truncation.unwrap_or(TruncationDirection::Right);
-        let tokenizer = Self { inner, config, max_length: settings.max_length, truncation };
+        let tokenizer = Self { inner, limits, max_length: settings.max_length, truncation };
         // What is around every text is used once here, so that a file which is broken there is one when it is read.
         let alone = || tokenizer.encode_one("", usize::MAX).map_err(|error| error.to_string());
         guarded(alone).map_err(|message| unusable(&json, message))?;
@@ -88,7 +75,7 @@ impl Tokenizer {
 
     /// The token that fills up rows.
     pub fn pad_id(&self) -> u32 {
-        self.config.pad_token_id() as u32
+        self.limits.pad_id
     }
 
     /// The longest row in tokens: that of the model, or `model_max_length` of `tokenizer_config.json` where it is shorter.
@@ -98,7 +85,7 @@ impl Tokenizer {
 
     /// The longest row that the model takes, in tokens.
     pub fn model_limit(&self) -> usize {
-        self.config.max_sequence_length()
+        self.limits.sequence
     }
 
     /// The shortest row that has room for a token of a text beside the special ones.
@@ -150,17 +137,28 @@ impl Tokenizer {
     }
 
     fn check(&self, row: &Row) -> Result<(), TokenizerError> {
-        let vocab_size = self.config.vocab_size();
+        let vocab_size = self.limits.vocabulary;
         if let Some(&id) = row.ids.iter().find(|id| **id as usize >= vocab_size) {
             let token = self.inner.id_to_token(id).unwrap_or_default();
             return Err(TokenizerError::UnknownToken { id, token, vocab_size });
         }
-        let ModelConfig::Bert(config) = &self.config;
-        let type_vocab_size = config.type_vocab_size;
+        let type_vocab_size = self.limits.token_types;
         match row.token_type_ids.iter().find(|id| **id as usize >= type_vocab_size) {
             Some(&token_type) => Err(TokenizerError::UnknownTokenType { token_type, type_vocab_size }),
             None => Ok(()),
         }
+    }
+}
+
+impl Tokenize for Tokenizer {
+    fn tokenize(&self, texts: &[&str], max_length: usize) -> Result<Vec<Tokenized>, Box<dyn Error + Send + Sync>> {
+        let mut tokenized = Vec::with_capacity(texts.len());
+        for text in texts {
+            let encoded = self.encode(&[*text], max_length)?;
+            let truncated = encoded.truncated > 0;
+            tokenized.extend(encoded.rows.into_iter().map(|row| Tokenized { row, truncated }));
+        }
+        Ok(tokenized)
     }
 }
 

@@ -111,6 +111,44 @@ impl Source for Expected<'_> {
     }
 }
 
+/// Counts the parameters that a model asks for.
+pub(crate) struct Counted<'a> {
+    fresh: Fresh<'a>,
+    pub(crate) parameters: usize,
+}
+
+impl<'a> Counted<'a> {
+    pub(crate) fn new(device: &'a Device) -> Self {
+        Self { fresh: Fresh { init: Init::from_seed(0), device }, parameters: 0 }
+    }
+
+    fn add(&mut self, shape: &[usize]) {
+        let parameters = shape.iter().fold(1usize, |product, size| product.saturating_mul(*size));
+        self.parameters = self.parameters.saturating_add(parameters);
+    }
+}
+
+impl Source for Counted<'_> {
+    fn device(&self) -> &Device {
+        self.fresh.device
+    }
+
+    fn param<const D: usize>(
+        &mut self,
+        name: &str,
+        shape: [usize; D],
+        fill: Fill,
+    ) -> Result<Param<Tensor<D>>, LoadError> {
+        self.add(&shape);
+        self.fresh.param(name, shape, fill)
+    }
+
+    fn matrix(&mut self, name: &str, size: [usize; 2], fill: Fill) -> Result<Param<Tensor<2>>, LoadError> {
+        self.add(&size);
+        self.fresh.matrix(name, size, fill)
+    }
+}
+
 /// Parameters read from files that were checked against [`Expected`], one after the other: beside the model no more than
 /// one of them is in memory.
 pub(crate) struct FromFiles<'a> {

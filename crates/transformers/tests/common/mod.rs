@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use burn::module::{Module, ModuleVisitor, Param};
-use burn::tensor::{DType, Device, Gradients, Int, Tensor, TensorData};
-use burn_adapters_transformers::{BertInput, BertOutput};
+use burn::tensor::{DType, Device, Gradients, Tensor, TensorData};
+use burn_adapters_model::{Output, Row, TokenBatch};
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors, serialize};
 
@@ -78,16 +78,19 @@ impl Folder {
     }
 }
 
-/// The batch that a file of goldens is about.
-pub(crate) fn batch(goldens: &Tensors, device: &Device) -> BertInput {
-    let ints = |name: &str| {
-        let (shape, values) = &goldens[name];
-        let values: Vec<i64> = values.iter().map(|value| *value as i64).collect();
-        Tensor::<2, Int>::from_data(TensorData::new(values, shape.clone()), device)
+/// The batch that a file of goldens is about, each row where its mask has it.
+pub(crate) fn batch(goldens: &Tensors) -> TokenBatch {
+    let (shape, mask) = &goldens["attention_mask"];
+    let masks = || mask.chunks(shape[1]).enumerate();
+    let row = |(index, mask): (usize, &[f32])| {
+        let part = |name: &str| {
+            let values = goldens[name].1[index * mask.len()..].iter().zip(mask);
+            values.filter(|(_, mask)| **mask == 1.0).map(|(value, _)| *value as u32).collect::<Vec<_>>()
+        };
+        Row { ids: part("input_ids"), token_type_ids: part("token_type_ids") }
     };
-    BertInput::new(ints("input_ids"))
-        .with_padding(ints("attention_mask").equal_elem(0))
-        .with_token_types(ints("token_type_ids"))
+    let starts = masks().map(|(_, mask)| mask.iter().take_while(|value| **value == 0.0).count());
+    TokenBatch::from_rows(&masks().map(row).collect::<Vec<_>>()).with_starts(starts)
 }
 
 pub(crate) fn values<const D: usize>(tensor: &Tensor<D>) -> Vec<f32> {
@@ -103,7 +106,7 @@ pub(crate) fn difference(one: &[f32], other: &[f32]) -> f32 {
 }
 
 /// The largest differences to the goldens, by tensor.
-pub(crate) fn differences(states: &[Tensor<3>], output: &BertOutput, goldens: &Tensors) -> BTreeMap<String, f32> {
+pub(crate) fn differences(states: &[Tensor<3>], output: &Output, goldens: &Tensors) -> BTreeMap<String, f32> {
     let mut ours = BTreeMap::from([("last_hidden_state".to_owned(), values(&output.hidden))]);
     ours.extend(states.iter().enumerate().map(|(index, state)| (format!("hidden_states.{index}"), values(state))));
     ours.extend(output.pooled.iter().map(|pooled| ("pooler_output".to_owned(), values(pooled))));

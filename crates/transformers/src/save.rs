@@ -1,4 +1,4 @@
-//! Writing a BERT's weights as the file that they were read from has them.
+//! Writing a model's weights as the files that they were read from hold them.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
@@ -10,12 +10,12 @@ use burn::tensor::{Device, Tensor, TensorData};
 use burn_adapters_core::{Fill, Init};
 use burn_adapters_tensors::{FloatType, parameters, transposed, values, write_safetensors};
 
-use super::Bert;
-use super::load::is_buffer;
+use crate::load::is_buffer;
+use crate::skeleton::Skeleton;
 use crate::weights::{Fresh, Source, Weights};
-use crate::{LoadError, SaveError, SaveReport};
+use crate::{AutoModel, LoadError, SaveError, SaveReport};
 
-impl Bert {
+impl AutoModel {
     /// Writes this model's weights as a safetensors file, under the names that the files of the folder `like` have: that
     /// is the folder which the model was read from. Tensors there that a base model does not use (the heads of task
     /// models) are copied; buffers are left out. All are written as f32.
@@ -25,9 +25,9 @@ impl Bert {
     /// ```no_run
     /// # use std::path::Path;
     /// # use burn_adapters_model::{AdapterBank, MergedModel};
-    /// # use burn_adapters_transformers::Bert;
-    /// # fn merge(bert: Bert, bank: &AdapterBank) -> Result<(), Box<dyn std::error::Error>> {
-    /// let merged = MergedModel::merge(bert, bank.adapter("reviews")?)?;
+    /// # use burn_adapters_transformers::AutoModel;
+    /// # fn merge(model: AutoModel, bank: &AdapterBank) -> Result<(), Box<dyn std::error::Error>> {
+    /// let merged = MergedModel::merge(model, bank.adapter("reviews")?)?;
     /// merged.save(Path::new("all-MiniLM-L6-v2"), Path::new("merged/model.safetensors"))?;
     /// # Ok(())
     /// # }
@@ -37,7 +37,7 @@ impl Bert {
     /// If the files of `like` cannot be read or are of another model, or the file cannot be written.
     pub fn save(&self, like: &Path, file: &Path) -> Result<SaveReport, SaveError> {
         let own = self.names()?;
-        let weights = Weights::open(like, self.config.family.prefix())?;
+        let weights = Weights::open(like, self.config.plan.prefix)?;
         let shapes = own.iter().map(|(name, own)| (name.clone(), own.shape.clone())).collect();
         weights.check(&shapes, |_| true)?;
         let names: BTreeMap<String, String> =
@@ -72,7 +72,9 @@ impl Bert {
         // The names are known where a model is built; two of one configuration have their parameters at the same paths.
         let device = Device::default();
         let mut named = Named { fresh: Fresh { init: Init::from_seed(0), device: &device }, names: HashMap::new() };
-        let model = Self::build(&self.config, self.pooler.is_some(), &mut named)?;
+        let mut plan = self.config.plan.clone();
+        plan.pooler = plan.pooler.filter(|_| self.skeleton.has_pooler());
+        let model = Skeleton::build(&plan, &mut named)?;
         let own = parameters(&model).into_iter().filter_map(|parameter| {
             let (name, is_matrix) = named.names.remove(&parameter.id)?;
             let mut shape = parameter.shape;
@@ -86,7 +88,7 @@ impl Bert {
 
     /// A parameter as f32, as files have it.
     fn value(&self, own: &Own) -> Result<TensorData, SaveError> {
-        let mut found = values(self, |path| Some(path.to_string()).filter(|path| *path == own.path))
+        let mut found = values(&self.skeleton, |path| Some(path.to_string()).filter(|path| *path == own.path))
             .map_err(|error| SaveError::Device(error.to_string()))?;
         let data = found.remove(&own.path).unwrap_or_else(|| TensorData::zeros::<f32, _>(own.shape.clone()));
         let data = data.convert::<f32>();

@@ -1,16 +1,18 @@
-//! What a model is, as Hugging Face's `config.json` says.
+//! The configuration of BERT and the families that share its code, as Hugging Face's `config.json` holds it.
 
-use burn_adapters_core::{Activation, ModelSpec, StackSpec};
-use burn_adapters_files::{deserialize_unique, parse_json};
+use burn_adapters_core::{Activation, ModelSpec, StackKind};
+use burn_adapters_files::deserialize_unique;
+use burn_adapters_model::Limits;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
-use crate::ModelConfigError;
-use crate::fields::Fields;
-
-/// More layers than any model has; a bound for what a file may ask for.
-const MOST_LAYERS: usize = 10_000;
+use crate::fields::{Fields, parse};
+use crate::plan::{
+    AttentionPlan, Counting, EmbeddingsPlan, FeedForwardPlan, LayerPlan, LinearPlan, ModelPlan, NormPlan, Order,
+    StackPlan, TablePlan,
+};
+use crate::{ModelConfig, ModelConfigError};
 
 /// The families that share BERT's code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -49,7 +51,7 @@ impl BertFamily {
     }
 
     /// What the names of the base model's weights begin with in the checkpoint of a task model.
-    pub fn prefix(self) -> &'static str {
+    pub(crate) fn prefix(self) -> &'static str {
         match self {
             Self::Bert => "bert.",
             Self::Roberta | Self::XlmRoberta => "roberta.",
@@ -58,7 +60,7 @@ impl BertFamily {
     }
 
     /// Whether models of this family have a pooler over the first position.
-    pub fn has_pooler(self) -> bool {
+    pub(crate) fn has_pooler(self) -> bool {
         self != Self::Electra
     }
 
@@ -152,16 +154,15 @@ impl BertConfig {
     /// # Errors
     /// If it is no JSON object, a key is absent or of the wrong type, or it asks for what this crate does not compute.
     pub fn from_json_str(text: &str) -> Result<Self, ModelConfigError> {
-        Self::from_value(&parse(text, "config.json")?, "config.json")
+        Self::from_fields(&Fields::new(&parse(text, "config.json")?, "config.json")?)
     }
 
-    /// Reads a parsed `config.json` that errors call `file`.
-    pub(crate) fn from_value(value: &Value, file: &str) -> Result<Self, ModelConfigError> {
-        let fields = Fields::new(value, file)?;
+    /// Reads the keys of a `config.json`.
+    pub(crate) fn from_fields(fields: &Fields<'_>) -> Result<Self, ModelConfigError> {
         let model_type = fields.required_string("model_type")?;
         let family = BertFamily::from_model_type(model_type)
             .ok_or_else(|| ModelConfigError::UnknownModelType { file: fields.file(), found: model_type.to_owned() })?;
-        check_supported(&fields)?;
+        check_supported(fields)?;
         let hidden_size = fields.size("hidden_size")?;
         let embedding_size = match family {
             BertFamily::Electra => fields.size("embedding_size")?,
@@ -175,7 +176,7 @@ impl BertConfig {
             num_hidden_layers: fields.size("num_hidden_layers")?,
             num_attention_heads: fields.size("num_attention_heads")?,
             intermediate_size: fields.size("intermediate_size")?,
-            hidden_act: activation(&fields)?,
+            hidden_act: fields.activation("hidden_act")?,
             hidden_dropout_prob: fields.probability("hidden_dropout_prob", 0.1)?,
             attention_probs_dropout_prob: fields.probability("attention_probs_dropout_prob", 0.1)?,
             classifier_dropout: fields.optional_probability("classifier_dropout")?,
@@ -185,27 +186,15 @@ impl BertConfig {
             layer_norm_eps: fields.positive("layer_norm_eps", 1e-12)?,
             pad_token_id: fields.index("pad_token_id", family.default_pad_token_id())?,
         };
-        config.check(&fields)?;
+        config.check(fields)?;
         Ok(config)
     }
 
     fn check(&self, fields: &Fields) -> Result<(), ModelConfigError> {
-        let inconsistent = |reason: String| Err(ModelConfigError::Inconsistent { file: fields.file(), reason });
-        if self.num_hidden_layers > MOST_LAYERS {
-            return inconsistent(format!("num_hidden_layers is {}, above {MOST_LAYERS}", self.num_hidden_layers));
-        }
-        if !self.hidden_size.is_multiple_of(self.num_attention_heads) {
-            return inconsistent(format!(
-                "hidden_size ({}) is no multiple of num_attention_heads ({})",
-                self.hidden_size, self.num_attention_heads
-            ));
-        }
-        if self.pad_token_id >= self.vocab_size {
-            return inconsistent(format!(
-                "pad_token_id ({}) is not below vocab_size ({})",
-                self.pad_token_id, self.vocab_size
-            ));
-        }
+        let inconsistent = |reason: String| Err(fields.inconsistent(reason));
+        fields.check_layers("num_hidden_layers", self.num_hidden_layers)?;
+        fields.check_heads(("hidden_size", self.hidden_size), ("num_attention_heads", self.num_attention_heads))?;
+        fields.check_padding(self.pad_token_id, self.vocab_size)?;
         if self.max_sequence_length() == 0 {
             return inconsistent(format!(
                 "max_position_embeddings ({}) leaves no position beside padding's, {}",
@@ -230,43 +219,77 @@ impl BertConfig {
         self.embedding_size != self.hidden_size
     }
 
-    /// What adapters need to know of this model; the parameters are those of the base model with its pooler.
+    /// The specification that adapters are built by; its parameters are those of the base model with its pooler.
     pub fn spec(&self) -> ModelSpec {
-        let stack = StackSpec::encoder(
-            self.num_hidden_layers,
-            self.hidden_size,
-            self.num_attention_heads,
-            self.intermediate_size,
-        );
-        let mut spec = ModelSpec::new(self.family.model_type(), self.hidden_size)
-            .with_stack(stack)
-            .with_names(self.family.names())
-            .with_parameters(self.parameters())
-            .with_head_dropout(self.classifier_dropout.unwrap_or(self.hidden_dropout_prob))
-            .with_attention_dropout(self.attention_probs_dropout_prob);
-        spec.initializer_range = self.initializer_range;
-        spec.embedding_size = self.embedding_size;
-        spec
+        ModelConfig::from(self).spec().clone()
     }
 
-    fn parameters(&self) -> usize {
-        let (embedding, hidden) = (self.embedding_size, self.hidden_size);
-        let linear = |input: usize, output: usize| input.saturating_mul(output).saturating_add(output);
-        let embeddings = [self.vocab_size, self.max_position_embeddings, self.type_vocab_size, 2]
-            .into_iter()
-            .fold(0usize, |sum, rows| sum.saturating_add(rows.saturating_mul(embedding)));
-        let projection = if self.projects_embeddings() { linear(embedding, hidden) } else { 0 };
-        let layer = linear(hidden, hidden)
-            .saturating_mul(4)
-            .saturating_add(linear(hidden, self.intermediate_size))
-            .saturating_add(linear(self.intermediate_size, hidden))
-            .saturating_add(hidden.saturating_mul(4));
-        let pooler = if self.family.has_pooler() { linear(hidden, hidden) } else { 0 };
-        layer
-            .saturating_mul(self.num_hidden_layers)
-            .saturating_add(embeddings)
-            .saturating_add(projection)
-            .saturating_add(pooler)
+    /// The plan of the model.
+    pub(crate) fn plan(&self) -> ModelPlan {
+        let (hidden, intermediate, epsilon) = (self.hidden_size, self.intermediate_size, self.layer_norm_eps);
+        let square = |name| LinearPlan::new(name, hidden, hidden);
+        let embedding = |name, rows| TablePlan::new(name, rows, self.embedding_size);
+        let counting = match self.family.counts_positions() {
+            true => Counting::FromPadding(self.pad_token_id as u32),
+            false => Counting::FromZero,
+        };
+        ModelPlan {
+            model_type: self.family.model_type(),
+            prefix: self.family.prefix(),
+            names: self.family.names(),
+            limits: Limits {
+                vocabulary: self.vocab_size,
+                token_types: self.type_vocab_size,
+                sequence: self.max_sequence_length(),
+                pad_id: self.pad_token_id as u32,
+            },
+            embeddings: EmbeddingsPlan {
+                words: embedding("embeddings.word_embeddings", self.vocab_size),
+                positions: Some((embedding("embeddings.position_embeddings", self.max_position_embeddings), counting)),
+                token_types: Some(embedding("embeddings.token_type_embeddings", self.type_vocab_size)),
+                norm: Some(NormPlan::new("embeddings.LayerNorm", self.embedding_size, epsilon)),
+                projection: self
+                    .projects_embeddings()
+                    .then(|| LinearPlan::new("embeddings_project", self.embedding_size, hidden)),
+                dropout: self.hidden_dropout_prob,
+            },
+            stack: StackPlan {
+                kind: StackKind::Encoder,
+                name: "encoder.layer",
+                layers: self.num_hidden_layers,
+                layer: LayerPlan {
+                    hidden,
+                    order: Order::PostNorm,
+                    attention: AttentionPlan {
+                        query: square("attention.self.query"),
+                        key: square("attention.self.key"),
+                        value: square("attention.self.value"),
+                        output: square("attention.output.dense"),
+                        heads: self.num_attention_heads,
+                        dropout: self.attention_probs_dropout_prob,
+                        output_dropout: self.hidden_dropout_prob,
+                    },
+                    attention_norm: NormPlan::new("attention.output.LayerNorm", hidden, epsilon),
+                    feed_forward: FeedForwardPlan {
+                        up: LinearPlan::new("intermediate.dense", hidden, intermediate),
+                        down: LinearPlan::new("output.dense", intermediate, hidden),
+                        activation: self.hidden_act,
+                        dropout: self.hidden_dropout_prob,
+                    },
+                    feed_forward_norm: NormPlan::new("output.LayerNorm", hidden, epsilon),
+                },
+            },
+            norm: None,
+            pooler: self.family.has_pooler().then(|| square("pooler.dense")),
+            initializer_range: self.initializer_range,
+            head_dropout: self.classifier_dropout.unwrap_or(self.hidden_dropout_prob),
+        }
+    }
+}
+
+impl From<&BertConfig> for ModelConfig {
+    fn from(config: &BertConfig) -> Self {
+        Self::new(config.plan())
     }
 }
 
@@ -280,13 +303,8 @@ impl TryFrom<Value> for BertConfig {
     type Error = ModelConfigError;
 
     fn try_from(value: Value) -> Result<Self, Self::Error> {
-        Self::from_value(&value, "config.json")
+        Self::from_fields(&Fields::new(&value, "config.json")?)
     }
-}
-
-/// Parses JSON text that errors call `file`.
-pub(crate) fn parse(text: &str, file: &str) -> Result<Value, ModelConfigError> {
-    parse_json(text).map_err(|error| ModelConfigError::NotJson { file: file.to_owned(), message: error.to_string() })
 }
 
 /// Keys that change what the model computes, in ways that this crate does not know.
@@ -298,16 +316,4 @@ fn check_supported(fields: &Fields) -> Result<(), ModelConfigError> {
         fields.absent(key)?;
     }
     Ok(())
-}
-
-fn activation(fields: &Fields) -> Result<Activation, ModelConfigError> {
-    let Some(name) = fields.string("hidden_act")? else {
-        return Ok(Activation::Gelu);
-    };
-    // `leakyrelu` is the adapters' name for it; base models know `leaky_relu` only.
-    let mut known = Activation::ALL.iter().copied().filter(|known| *known != Activation::Leakyrelu);
-    known.clone().find(|known| known.name() == name).ok_or_else(|| {
-        let names: Vec<String> = known.by_ref().map(|known| format!("\"{}\"", known.name())).collect();
-        fields.unsupported("hidden_act", format!("\"{name}\""), names.join(", "))
-    })
 }

@@ -1,0 +1,164 @@
+//! The base model, as banks, training and generation see it.
+
+use burn::tensor::{Device, Tensor};
+use burn_adapters_core::{ModelSpec, Output, Reads};
+
+use crate::{BaseError, Hooks, Matrices, Pass, TokenBatch};
+
+/// The inputs that a base model takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// The number of tokens in the vocabulary.
+    pub vocabulary: usize,
+    /// The number of token types (segments).
+    pub token_types: usize,
+    /// The longest sequence, in tokens.
+    pub sequence: usize,
+    /// The token that fills up shorter rows.
+    pub pad_id: u32,
+}
+
+/// A base model: frozen, shared, and without any adapter of its own.
+///
+/// An implementation writes [`run`](Self::run) against a [`Pass`]; models are run through [`Forward`], which every base
+/// model has. The model can stay on a plain device while adapters on an autodiff device are trained.
+///
+/// ```
+/// use burn::nn::{Embedding, EmbeddingConfig, LayerNorm, LayerNormConfig, Linear, LinearConfig};
+/// use burn::tensor::activation::relu;
+/// use burn::tensor::{Device, Tensor};
+/// use burn_adapters_core::{ModelSpec, Place, Site, StackKind, StackSpec};
+/// use burn_adapters_model::{
+///     AdapterBank, BaseError, BaseModel, Forward, Limits, Matrices, Pass, Setup, TokenBatch,
+/// };
+///
+/// /// One feed-forward layer over embeddings.
+/// struct Tiny {
+///     spec: ModelSpec,
+///     embeddings: Embedding,
+///     up: Linear,
+///     down: Linear,
+///     norm: LayerNorm,
+/// }
+///
+/// impl BaseModel for Tiny {
+///     fn spec(&self) -> &ModelSpec {
+///         &self.spec
+///     }
+///     fn limits(&self) -> Limits {
+///         Limits { vocabulary: 50, token_types: 1, sequence: 16, pad_id: 0 }
+///     }
+///     fn device(&self) -> Device {
+///         self.up.weight.lazy_device()
+///     }
+///     fn run(&self, pass: &mut Pass<'_>) -> Result<(), BaseError> {
+///         pass.embeddings(self.embeddings.forward(pass.ids()));
+///         pass.layers(StackKind::Encoder, 0..1, |layer, hidden| {
+///             let up = relu(layer.linear(Place::FeedForwardUp, &self.up, hidden.clone()));
+///             let down = layer.linear(Place::FeedForwardDown, &self.down, up);
+///             layer.sublayer(Place::FeedForward, down, hidden, Some(&self.norm))
+///         });
+///         Ok(())
+///     }
+/// }
+///
+/// impl Matrices for Tiny {
+///     fn linear(&self, site: Site) -> Option<&Linear> {
+///         match site.place {
+///             Place::FeedForwardUp => Some(&self.up),
+///             Place::FeedForwardDown => Some(&self.down),
+///             _ => None,
+///         }
+///     }
+/// }
+///
+/// let device = Device::default();
+/// let model = Tiny {
+///     spec: ModelSpec::new("tiny", 8).with_stack(StackSpec::encoder(1, 8, 1, 16)),
+///     embeddings: EmbeddingConfig::new(50, 8).init(&device),
+///     up: LinearConfig::new(8, 16).init(&device),
+///     down: LinearConfig::new(16, 8).init(&device),
+///     norm: LayerNormConfig::new(8).init(&device),
+/// };
+/// let mut bank = AdapterBank::new(model.spec.clone(), &device.clone().autodiff());
+/// bank.add("reviews", "seq_bn[reduction_factor=2]".parse()?)?;
+/// let batch = TokenBatch::new([[3, 4, 5].as_slice(), &[6, 7]]);
+/// let output = model.forward(&batch, &bank.hooks(&Setup::adapter("reviews"))?)?;
+/// assert_eq!(output.hidden.dims(), [2, 3, 8]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub trait BaseModel: Matrices + Send + Sync {
+    /// The specification that adapters are built by.
+    fn spec(&self) -> &ModelSpec;
+
+    /// The inputs that the model takes.
+    fn limits(&self) -> Limits;
+
+    /// The device that the model is on.
+    fn device(&self) -> Device;
+
+    /// Computes the pass: its embeddings, its layers, and what follows them.
+    ///
+    /// # Errors
+    /// If the model cannot compute it.
+    fn run(&self, pass: &mut Pass<'_>) -> Result<(), BaseError>;
+
+    /// The plain embeddings of tokens, without position, type or norm, from which a prompt can start:
+    /// `[tokens, embedding]`. `None` for models without such embeddings. Callers use
+    /// [`Forward::word_embeddings`], which checks the tokens.
+    fn embed_tokens(&self, _ids: &[u32]) -> Option<Tensor<2>> {
+        None
+    }
+}
+
+/// Running a base model. This is the only way to its output, so that a misfit of adapter and model is always an error.
+pub trait Forward: BaseModel {
+    /// Runs the model.
+    ///
+    /// # Errors
+    /// If the batch is empty, too long or has tokens that the model does not, an adapter does not fit the model or the
+    /// batch, or the model fails.
+    fn forward(&self, batch: &TokenBatch, hooks: &Hooks<'_>) -> Result<Output, BaseError> {
+        self.forward_reading(batch, hooks, Reads::All)
+    }
+
+    /// Runs the model for those who read only some positions of the last layer: the others may be left uncomputed.
+    ///
+    /// # Errors
+    /// As [`forward`](Self::forward).
+    fn forward_reading(&self, batch: &TokenBatch, hooks: &Hooks<'_>, reads: Reads) -> Result<Output, BaseError> {
+        let mut pass = Pass::begin(batch, hooks, reads, self.limits(), &self.device(), None)?;
+        self.run(&mut pass)?;
+        pass.finish()
+    }
+
+    /// Runs the model and returns the hidden states at every depth: after the embeddings, then after each layer.
+    ///
+    /// # Errors
+    /// As [`forward`](Self::forward).
+    fn hidden_states(&self, batch: &TokenBatch, hooks: &Hooks<'_>) -> Result<Vec<Tensor<3>>, BaseError> {
+        let mut states = Vec::new();
+        let mut observe = |state: &Tensor<3>| states.push(state.clone());
+        let mut pass = Pass::begin(batch, hooks, Reads::All, self.limits(), &self.device(), Some(&mut observe))?;
+        self.run(&mut pass)?;
+        pass.finish()?;
+        Ok(states)
+    }
+
+    /// The plain embeddings of tokens, from which a prompt can start: `[tokens, embedding]`.
+    ///
+    /// # Errors
+    /// If there is no token, one is not in the vocabulary, or the model has no token embeddings.
+    fn word_embeddings(&self, ids: &[u32]) -> Result<Tensor<2>, BaseError> {
+        if ids.is_empty() {
+            return Err(BaseError::Empty { rows: 1 });
+        }
+        let vocabulary = self.limits().vocabulary;
+        if let Some(&id) = ids.iter().find(|id| **id as usize >= vocabulary) {
+            return Err(BaseError::UnknownToken { id, vocabulary });
+        }
+        self.embed_tokens(ids).ok_or(BaseError::NoTokenEmbeddings)
+    }
+}
+
+impl<M: BaseModel + ?Sized> Forward for M {}

@@ -1,0 +1,63 @@
+//! The errors of a forward pass.
+
+use std::error::Error;
+use std::sync::Arc;
+
+use thiserror::Error;
+
+use crate::BankError;
+
+/// A forward pass that could not be computed.
+#[derive(Debug, Clone, Error)]
+#[non_exhaustive]
+pub enum BaseError {
+    /// An adapter does not fit the model or the batch.
+    #[error(transparent)]
+    Adapter(#[from] BankError),
+    /// A batch without rows, or a row without tokens.
+    #[error("the batch has {rows} rows, and needs at least one, each of at least one token")]
+    Empty {
+        /// The number of rows.
+        rows: usize,
+    },
+    /// A row that is longer than the model's positions.
+    #[error("a row has {length} tokens, but the model takes at most {max}: truncate it")]
+    TooLong {
+        /// The length of the row.
+        length: usize,
+        /// The longest that the model takes.
+        max: usize,
+    },
+    /// A token that the model does not have.
+    #[error("token {id} is not in the vocabulary, which has {vocabulary} tokens, numbered from 0")]
+    UnknownToken {
+        /// The token.
+        id: u32,
+        /// The size of the vocabulary.
+        vocabulary: usize,
+    },
+    /// A token type that the model does not have.
+    #[error("token type {id} does not exist: the model has {token_types}, numbered from 0")]
+    UnknownTokenType {
+        /// The type.
+        id: u32,
+        /// The number of token types.
+        token_types: usize,
+    },
+    /// A model without token embeddings.
+    #[error("the model has no token embeddings that a prompt could start from")]
+    NoTokenEmbeddings,
+    /// A model whose `run` did not call [`Pass::embeddings`](crate::Pass::embeddings).
+    #[error("the model computed nothing: BaseModel::run must call Pass::embeddings, then Pass::layers")]
+    NothingComputed,
+    /// The model itself failed.
+    #[error("the base model failed: {0}")]
+    Model(Arc<dyn Error + Send + Sync>),
+}
+
+impl BaseError {
+    /// An error of the model itself.
+    pub fn model(error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self::Model(Arc::from(error.into()))
+    }
+}

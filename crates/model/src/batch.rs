@@ -1,0 +1,189 @@
+//! Texts as tokens, and batches of them.
+
+use std::error::Error;
+
+/// A text as tokens.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Row {
+    /// The tokens, special tokens included.
+    pub ids: Vec<u32>,
+    /// The type (segment) of each token.
+    pub token_type_ids: Vec<u32>,
+}
+
+impl Row {
+    /// A row of tokens of type 0.
+    pub fn new(ids: Vec<u32>) -> Self {
+        Self { token_type_ids: vec![0; ids.len()], ids }
+    }
+}
+
+/// Rows of tokens that go through a model together. The tokens stay on the host; a pass pads them to the longest row and
+/// moves them to the model's device.
+///
+/// ```
+/// use burn_adapters_model::TokenBatch;
+///
+/// let batch = TokenBatch::new([[101, 7, 102].as_slice(), &[101, 102]]);
+/// assert_eq!((batch.len(), batch.sequence(), batch.tokens()), (2, 3, 5));
+/// assert_eq!(batch.row(1), [101, 102]);
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct TokenBatch {
+    ids: Vec<u32>,
+    /// One a token; empty where all are 0.
+    types: Vec<u32>,
+    lengths: Vec<usize>,
+    /// The padding before each row; empty where there is none.
+    starts: Vec<usize>,
+}
+
+impl TokenBatch {
+    /// A batch of rows of tokens of type 0.
+    pub fn new<'a>(rows: impl IntoIterator<Item = &'a [u32]>) -> Self {
+        let mut batch = Self::default();
+        for row in rows {
+            batch.ids.extend_from_slice(row);
+            batch.lengths.push(row.len());
+        }
+        batch
+    }
+
+    /// A batch of encoded texts.
+    pub fn from_rows<'a>(rows: impl IntoIterator<Item = &'a Row>) -> Self {
+        let mut batch = Self::default();
+        for row in rows {
+            batch.ids.extend_from_slice(&row.ids);
+            // A type that is missing is 0, and one too many is of no token.
+            batch.types.extend(row.token_type_ids.iter().copied().chain(std::iter::repeat(0)).take(row.ids.len()));
+            batch.lengths.push(row.ids.len());
+        }
+        if batch.types.iter().all(|id| *id == 0) {
+            batch.types.clear();
+        }
+        batch
+    }
+
+    /// The number of rows.
+    pub fn len(&self) -> usize {
+        self.lengths.len()
+    }
+
+    /// Whether the batch has no rows.
+    pub fn is_empty(&self) -> bool {
+        self.lengths.is_empty()
+    }
+
+    /// The number of tokens of each row.
+    pub fn lengths(&self) -> &[usize] {
+        &self.lengths
+    }
+
+    /// Starts each row after some padding; padding is otherwise on the right alone.
+    ///
+    /// ```
+    /// use burn_adapters_model::TokenBatch;
+    ///
+    /// let on_the_left = TokenBatch::new([[5, 6, 7].as_slice(), &[8]]).with_starts([0, 2]);
+    /// assert_eq!(on_the_left.sequence(), 3);
+    /// ```
+    pub fn with_starts(mut self, starts: impl IntoIterator<Item = usize>) -> Self {
+        self.starts = starts.into_iter().collect();
+        self
+    }
+
+    /// The number of positions of padding before a row's first token.
+    pub fn start(&self, row: usize) -> usize {
+        self.starts.get(row).copied().unwrap_or(0)
+    }
+
+    /// The length of the padded rows.
+    pub fn sequence(&self) -> usize {
+        self.lengths.iter().enumerate().map(|(row, length)| self.start(row).saturating_add(*length)).max().unwrap_or(0)
+    }
+
+    /// The number of tokens, padding excluded.
+    pub fn tokens(&self) -> usize {
+        self.ids.len()
+    }
+
+    /// The tokens of a row.
+    ///
+    /// # Panics
+    /// If there is no such row.
+    pub fn row(&self, row: usize) -> &[u32] {
+        let start: usize = self.lengths[..row].iter().sum();
+        &self.ids[start..start + self.lengths[row]]
+    }
+
+    /// The tokens of all rows, one row after the other.
+    pub fn ids(&self) -> &[u32] {
+        &self.ids
+    }
+
+    /// The types of all tokens likewise; `None` if all are 0.
+    pub fn token_types(&self) -> Option<&[u32]> {
+        (!self.types.is_empty()).then_some(&self.types)
+    }
+
+    /// These rows, in this order.
+    pub(crate) fn select(&self, order: &[usize]) -> Self {
+        let starts: Vec<usize> =
+            self.lengths.iter().scan(0, |end, length| Some(std::mem::replace(end, *end + length))).collect();
+        let mut selected = Self::default();
+        for &row in order {
+            let range = starts[row]..starts[row] + self.lengths[row];
+            selected.ids.extend_from_slice(&self.ids[range.clone()]);
+            if !self.types.is_empty() {
+                selected.types.extend_from_slice(&self.types[range]);
+            }
+            selected.lengths.push(self.lengths[row]);
+            if !self.starts.is_empty() {
+                selected.starts.push(self.start(row));
+            }
+        }
+        selected
+    }
+}
+
+/// A text as tokens, and whether it was cut.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tokenized {
+    /// The tokens.
+    pub row: Row,
+    /// Whether the text was longer than the maximum, and cut.
+    pub truncated: bool,
+}
+
+/// A tokenizer: turns texts into tokens.
+///
+/// Implemented for the tokenizers of Hugging Face folders, and for any function `Fn(&str, usize) -> Tokenized` of a text
+/// and the maximum length.
+pub trait Tokenize {
+    /// The tokens of each text, at most `max_length` of them.
+    ///
+    /// # Errors
+    /// If a text cannot be tokenized.
+    fn tokenize(&self, texts: &[&str], max_length: usize) -> Result<Vec<Tokenized>, Box<dyn Error + Send + Sync>>;
+}
+
+impl<F: Fn(&str, usize) -> Tokenized> Tokenize for F {
+    fn tokenize(&self, texts: &[&str], max_length: usize) -> Result<Vec<Tokenized>, Box<dyn Error + Send + Sync>> {
+        Ok(texts.iter().map(|text| self(text, max_length)).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_are_selected_with_their_types() {
+        let rows = [Row::new(vec![1]), Row { ids: vec![2, 3], token_type_ids: vec![0, 1] }, Row::new(vec![4, 5, 6])];
+        let batch = TokenBatch::from_rows(&rows).select(&[2, 1, 1]);
+        assert_eq!(batch.ids(), [4, 5, 6, 2, 3, 2, 3]);
+        assert_eq!(batch.token_types(), Some([0, 0, 0, 0, 1, 0, 1].as_slice()));
+        assert_eq!((batch.lengths(), batch.row(2)), ([3, 2, 2].as_slice(), [2, 3].as_slice()));
+        assert_eq!(TokenBatch::from_rows(&rows[..1]).token_types(), None);
+    }
+}

@@ -1,0 +1,196 @@
+//! Attention within a pass.
+
+use burn::tensor::module::attention as fused_attention;
+use burn::tensor::ops::AttentionModuleOptions;
+use burn::tensor::{Bool, Tensor};
+use burn_adapters_core::{Place, draw_seed, has_own_kernels};
+use burn_adapters_ops::{AttentionOptions, Dropout, Rotary, attention, packed_attention};
+use burn_adapters_prefix_tuning::Attended;
+
+use super::LayerPass;
+use super::mask::causal;
+
+/// The kind of attention of a layer.
+///
+/// ```
+/// use burn_adapters_model::{Attention, Rotary};
+///
+/// let bert = Attention::new(12).with_dropout(0.1);
+/// let llama = Attention::new(32).with_key_value_heads(8).causal().with_rotary(Rotary::new(64, 10_000.0));
+/// # let _ = (bert, llama);
+/// ```
+#[derive(Debug, Clone, PartialEq)]
+pub struct Attention {
+    heads: usize,
+    key_value_heads: usize,
+    scale: Option<f64>,
+    causal: bool,
+    dropout: f64,
+    rotary: Option<Rotary>,
+}
+
+impl Attention {
+    /// Multi-head attention over all positions, with scores `q kᵀ / √head`.
+    pub fn new(heads: usize) -> Self {
+        Self { heads, key_value_heads: heads, scale: None, causal: false, dropout: 0.0, rotary: None }
+    }
+
+    /// Sets the number of heads of keys and values, each of which serves several query heads.
+    pub fn with_key_value_heads(mut self, heads: usize) -> Self {
+        self.key_value_heads = heads;
+        self
+    }
+
+    /// Sets the factor that scores are multiplied by.
+    pub fn with_scale(mut self, scale: f64) -> Self {
+        self.scale = Some(scale);
+        self
+    }
+
+    /// Lets each position see only itself and the positions before it.
+    pub fn causal(mut self) -> Self {
+        self.causal = true;
+        self
+    }
+
+    /// Sets the dropout on attention probabilities.
+    pub fn with_dropout(mut self, dropout: f64) -> Self {
+        self.dropout = dropout;
+        self
+    }
+
+    /// Rotates queries and keys by their positions.
+    pub fn with_rotary(mut self, rotary: Rotary) -> Self {
+        self.rotary = Some(rotary);
+        self
+    }
+
+    fn options(&self, dropout: Option<Dropout>) -> AttentionOptions {
+        AttentionOptions { scale: self.scale, dropout }
+    }
+
+    /// Whether the kernel for batches without padding computes it.
+    fn is_plain(&self) -> bool {
+        !self.causal && self.rotary.is_none() && self.key_value_heads == self.heads
+    }
+}
+
+impl LayerPass<'_> {
+    /// `softmax(q kᵀ · scale) v`, with the adapters that extend keys and values.
+    ///
+    /// # Shapes
+    /// - query: `[rows, positions, heads · head]`, of all positions or of the
+    ///   [read ones](Self::read_positions)
+    /// - key, value: `[rows, positions, key-value heads · head]`, of all positions
+    /// - input: the hidden states that keys and values were computed from, `[rows, positions, hidden]`
+    /// - output: as query
+    pub fn attention(
+        &self,
+        place: Place,
+        kind: &Attention,
+        [query, key, value]: [Tensor<3>; 3],
+        input: &Tensor<3>,
+    ) -> Tensor<3> {
+        let site = self.site(place);
+        let [rows, _, width] = query.dims();
+        let head = width / kind.heads.max(1);
+        let dropout = self.base_dropout(kind, input);
+        if let Some(packing) = self.packing
+            && kind.is_plain()
+            && !self.hooks.extends_attention(site)
+        {
+            let split = |x: Tensor<3>| {
+                let [rows, _, _] = x.dims();
+                x.reshape([rows, kind.heads, head])
+            };
+            let ones = vec![1; rows];
+            let queries = if packing.is_by_row(&query) { &ones } else { &packing.lengths };
+            let (query, key, value) = (split(query), split(key), split(value));
+            let options = kind.options(dropout);
+            let attended = packed_attention(query, key, value, queries, &packing.lengths, options);
+            return attended.reshape([rows, 1, width]);
+        }
+
+        let by_row = self.packing.is_none_or(|packing| packing.is_by_row(&query));
+        let padded = |x: Tensor<3>| match self.packing {
+            Some(packing) if !packing.is_by_row(&x) => packing.unpack(x),
+            _ => x,
+        };
+        let split = |x: Tensor<3>, heads: usize| {
+            let [batch, positions, width] = x.dims();
+            x.reshape([batch, positions, heads, width / heads.max(1)]).swap_dims(1, 2)
+        };
+        let mut query = split(padded(query), kind.heads);
+        let mut keys = split(padded(key), kind.key_value_heads);
+        let values = split(padded(value), kind.key_value_heads);
+        if let Some(rotary) = &kind.rotary {
+            (query, keys) = (rotary.rotate(query, 0), rotary.rotate(keys, 0));
+        }
+        let [_, _, own_keys, _] = keys.dims();
+        let attended = Attended { keys, values, mask: self.mask.tensor() };
+        let Attended { keys, values, mask } = self.hooks.attention(site, attended, &padded(input.clone()));
+        let [batch, _, queries, _] = query.dims();
+        let [_, _, all_keys, _] = keys.dims();
+        let mask = match kind.causal {
+            true => {
+                let device = keys.device().without_autodiff();
+                let later = causal(queries, all_keys, all_keys - own_keys, &device);
+                Some(joined(mask, later, [batch, 1, queries, all_keys]))
+            }
+            false => mask,
+        };
+        let (keys, values) = (kind.for_each_query_head(keys), kind.for_each_query_head(values));
+        let attended = attend(query, keys, values, mask, kind.options(dropout));
+        let attended = attended.swap_dims(1, 2).reshape([batch, queries, width]);
+        match self.packing {
+            Some(packing) if !by_row => packing.pack(attended),
+            _ => attended,
+        }
+    }
+
+    /// The model's dropout on probabilities, with a seed drawn for it.
+    fn base_dropout(&self, kind: &Attention, input: &Tensor<3>) -> Option<Dropout> {
+        let drops = self.hooks.has_base_dropout() && kind.dropout > 0.0;
+        drops.then(|| Dropout { probability: kind.dropout, seed: draw_seed(&input.device()) })
+    }
+}
+
+impl Attention {
+    /// `[rows, key-value heads, keys, head]` to `[rows, heads, keys, head]`.
+    fn for_each_query_head(&self, x: Tensor<4>) -> Tensor<4> {
+        let [batch, heads, keys, width] = x.dims();
+        if heads == self.heads || heads == 0 {
+            return x;
+        }
+        let each = self.heads / heads;
+        x.unsqueeze_dim::<5>(2).expand([batch, heads, each, keys, width]).reshape([batch, self.heads, keys, width])
+    }
+}
+
+/// True where either mask is.
+fn joined(padding: Option<Tensor<4, Bool>>, later: Tensor<4, Bool>, shape: [usize; 4]) -> Tensor<4, Bool> {
+    match padding {
+        Some(padding) => padding.expand(shape).bool_or(later.expand(shape)),
+        None => later,
+    }
+}
+
+/// `dropout(softmax(q kᵀ · scale)) v`.
+fn attend(
+    query: Tensor<4>,
+    keys: Tensor<4>,
+    values: Tensor<4>,
+    mask: Option<Tensor<4, Bool>>,
+    options: AttentionOptions,
+) -> Tensor<4> {
+    let differentiated = [&query, &keys, &values].iter().any(|tensor| tensor.device().is_autodiff());
+    let is_plain = options.dropout.is_none() && options.scale.is_none();
+    if is_plain && !differentiated && !has_own_kernels(&query.device()) {
+        // The backend's own attention, which keeps no scores for a backward pass.
+        let ([batch, _, queries, _], keys_len) = (query.dims(), keys.dims()[2]);
+        // One mask for all heads: a backend that needs its rows then copies it once, not once a head.
+        let mask = mask.map(|mask| mask.expand([batch, 1, queries, keys_len]));
+        return fused_attention(query, keys, values, mask, None, AttentionModuleOptions::default());
+    }
+    attention(query, keys, values, mask, options)
+}

@@ -1,0 +1,82 @@
+//! One layer of a pass.
+
+use burn::nn::Linear;
+use burn::tensor::{Bool, Tensor};
+use burn_adapters_core::{Norm, Place, Site, StackKind};
+
+use super::mask::Mask;
+use super::packing::Packing;
+use crate::ActiveHooks;
+
+/// A layer's view of the pass: the hooks of its sites, and attention.
+///
+/// Hidden states are `[rows, positions, hidden]`, but what rows and positions are is the pass' business: in a batch
+/// without padding each position is a row of its own. A layer must not reshape them.
+pub struct LayerPass<'l> {
+    pub(super) hooks: &'l ActiveHooks<'l>,
+    pub(super) packing: Option<&'l Packing<'l>>,
+    pub(super) mask: &'l Mask,
+    pub(super) stack: StackKind,
+    pub(super) layer: usize,
+    pub(super) first_only: bool,
+}
+
+impl LayerPass<'_> {
+    /// The number of the layer, from 0.
+    pub fn index(&self) -> usize {
+        self.layer
+    }
+
+    /// The site at a place of this layer.
+    pub fn site(&self, place: Place) -> Site {
+        Site::new(self.stack, self.layer, place)
+    }
+
+    /// The positions that the rest of the layer, from the queries on, has to compute: all of them, or only the first of
+    /// each row if nobody reads the others. Calling it is optional; it saves time in the last layer. Keys and values need
+    /// every position.
+    pub fn read_positions(&self, hidden: Tensor<3>) -> Tensor<3> {
+        match self.packing {
+            _ if !self.first_only => hidden,
+            Some(packing) if packing.is_by_row(&hidden) => hidden,
+            Some(packing) => packing.first(hidden),
+            None => hidden.narrow(1, 0, 1),
+        }
+    }
+
+    /// Applies a matrix, with the adapters at its site.
+    ///
+    /// # Shapes
+    /// - input: `[rows, positions, d_input]`
+    /// - output: `[rows, positions, d_output]`
+    pub fn linear(&self, place: Place, linear: &Linear, input: Tensor<3>) -> Tensor<3> {
+        self.hooks_of(&input).linear(self.site(place), linear, input)
+    }
+
+    /// Ends a sublayer: `norm(hidden + residual)`, with the adapters there.
+    ///
+    /// # Shapes
+    /// - hidden (the sublayer's output), residual (its input), output: `[rows, positions, hidden]`
+    pub fn sublayer(&self, place: Place, hidden: Tensor<3>, residual: Tensor<3>, norm: Option<&dyn Norm>) -> Tensor<3> {
+        self.hooks_of(&hidden).sublayer(self.site(place), hidden, residual, norm)
+    }
+
+    /// The model's own dropout: on in training, unless the setup turns it off.
+    pub fn dropout<const D: usize>(&self, probability: f64, x: Tensor<D>) -> Tensor<D> {
+        self.hooks.dropout(probability, x)
+    }
+
+    /// True where a key is padding: `[rows, 1, 1, keys]`; `None` if nothing is. For attention of the model's own; it must
+    /// then not run on a batch without padding, which only [`attention`](Self::attention) can read.
+    pub fn padding_mask(&self) -> Option<Tensor<4, Bool>> {
+        self.mask.tensor()
+    }
+
+    /// The hooks for hidden states: by row of the batch, or by position.
+    pub(super) fn hooks_of(&self, x: &Tensor<3>) -> &ActiveHooks<'_> {
+        match self.packing {
+            Some(packing) if !packing.is_by_row(x) => &packing.hooks,
+            _ => self.hooks,
+        }
+    }
+}

@@ -1,0 +1,289 @@
+//! One pass of a batch through a base model.
+//!
+//! Everything that a pass may do differently is here, once: the rows of a routed batch are gathered, padding is left out
+//! of the computation, the batch is repeated for the branches of a `Parallel`, positions that nobody reads are skipped,
+//! and misfits are collected. A layer is written against a [`LayerPass`] and does not know which of these is happening.
+
+mod attention;
+mod layer;
+mod mask;
+mod packing;
+
+use burn::tensor::{Device, Int, Tensor, TensorData};
+use burn_adapters_core::{Output, Place, Reads, Site, StackKind, TokenSpan, has_own_kernels};
+
+pub use self::attention::Attention;
+pub use self::layer::LayerPass;
+use self::mask::Mask;
+pub(crate) use self::mask::padding_of;
+use self::packing::Packing;
+use crate::hooks::row_indices;
+use crate::{ActiveHooks, BankError, BaseError, Hooks, Limits, TokenBatch};
+
+/// A pass, which [`Forward`](crate::Forward) begins, [`BaseModel::run`](crate::BaseModel::run) computes, and `Forward`
+/// finishes.
+pub struct Pass<'p> {
+    hooks: ActiveHooks<'p>,
+    /// The batch in the order of the pass.
+    batch: TokenBatch,
+    limits: Limits,
+    device: Device,
+    reads: Reads,
+    observer: Option<&'p mut dyn FnMut(&Tensor<3>)>,
+    /// The rows of the batch as the caller gave them, if the pass has them in another order.
+    restore: Option<Tensor<1, Int>>,
+    order: Vec<usize>,
+    states: Option<States<'p>>,
+    pooled: Option<Tensor<2>>,
+}
+
+/// The hidden states between two steps of a pass.
+struct States<'p> {
+    hidden: Tensor<3>,
+    tokens: Vec<TokenSpan>,
+    form: Form<'p>,
+}
+
+/// The positions that hidden states hold.
+enum Form<'p> {
+    /// All, padding included: `[rows, sequence, hidden]`.
+    Padded,
+    /// All but padding: `[Σ lengths, 1, hidden]`.
+    Packed(Box<Packing<'p>>),
+    /// The first of each row: `[rows, 1, hidden]`.
+    First,
+}
+
+impl<'p> Pass<'p> {
+    pub(crate) fn begin(
+        batch: &TokenBatch,
+        hooks: &Hooks<'p>,
+        reads: Reads,
+        limits: Limits,
+        device: &Device,
+        observer: Option<&'p mut dyn FnMut(&Tensor<3>)>,
+    ) -> Result<Self, BaseError> {
+        check(batch, limits)?;
+        let hooks = hooks.pass();
+        let gathered = hooks.gathered().filter(|gathered| gathered.order.len() == batch.len());
+        let (hooks, batch, restore, order) = match gathered {
+            Some(gathered) => {
+                let restore = row_indices(&gathered.restore, device);
+                (gathered.hooks, batch.select(&gathered.order), Some(restore), gathered.restore)
+            }
+            None => (hooks, batch.clone(), None, Vec::new()),
+        };
+        let device = device.clone();
+        Ok(Self { hooks, batch, limits, device, reads, observer, restore, order, states: None, pooled: None })
+    }
+
+    /// The batch, in the order in which its rows go through the layers.
+    pub fn batch(&self) -> &TokenBatch {
+        &self.batch
+    }
+
+    /// The tokens, padded: `[rows, sequence]`.
+    pub fn ids(&self) -> Tensor<2, Int> {
+        self.ints(self.batch.ids(), self.limits.pad_id)
+    }
+
+    /// The token types, padded with 0: `[rows, sequence]`; `None` if all are 0.
+    pub fn token_types(&self) -> Option<Tensor<2, Int>> {
+        Some(self.ints(self.batch.token_types()?, 0))
+    }
+
+    /// Values of tokens, given one row after the other, as a padded tensor on the model's device: `[rows, sequence]`.
+    ///
+    /// # Panics
+    /// If there are fewer values than tokens.
+    pub fn ints(&self, values: &[u32], padding: u32) -> Tensor<2, Int> {
+        let sequence = self.batch.sequence();
+        let mut start = 0;
+        let mut padded = Vec::with_capacity(self.batch.len() * sequence);
+        for (index, length) in self.batch.lengths().iter().enumerate() {
+            let row = &values[start..start + length];
+            start += length;
+            let end = padded.len() + sequence;
+            padded.resize(padded.len() + self.batch.start(index), i64::from(padding));
+            padded.extend(row.iter().copied().map(i64::from));
+            padded.resize(end, i64::from(padding));
+        }
+        Tensor::from_data(TensorData::new(padded, [self.batch.len(), sequence]), &self.device)
+    }
+
+    /// The model's own dropout: on in training, unless the setup turns it off.
+    pub fn dropout<const D: usize>(&self, probability: f64, x: Tensor<D>) -> Tensor<D> {
+        self.hooks.dropout(probability, x)
+    }
+
+    /// Hands over the embeddings. Adapters may transform them, and may insert prompts.
+    ///
+    /// # Shapes
+    /// - embeddings: `[rows, sequence, embedding]`
+    pub fn embeddings(&mut self, embeddings: Tensor<3>) {
+        let rows = self.batch.lengths().iter().enumerate();
+        let tokens = rows.map(|(row, length)| TokenSpan::after(self.batch.start(row), *length)).collect();
+        let (hidden, tokens) = self.hooks.embeddings(embeddings, tokens);
+        self.states = Some(States { hidden, tokens, form: Form::Padded });
+    }
+
+    /// Transforms the hidden states of each position independently: a projection after the embeddings, a norm after the
+    /// last layer.
+    ///
+    /// # Shapes
+    /// - in: `[rows, positions, width]`; out: `[rows, positions, any width]`
+    pub fn map(&mut self, transform: impl FnOnce(Tensor<3>) -> Tensor<3>) {
+        let states = self.states.take();
+        self.states = states.map(|states| States { hidden: transform(states.hidden), ..states });
+    }
+
+    /// Runs layers. `layers` holds the layer of the specification that each step runs: `0..n`, unless layers share their
+    /// weights. `layer` computes one from the hidden states, `[rows, positions, hidden]`.
+    pub fn layers(
+        &mut self,
+        stack: StackKind,
+        layers: impl IntoIterator<Item = usize>,
+        layer: impl Fn(&LayerPass<'_>, Tensor<3>) -> Tensor<3>,
+    ) {
+        let Some(States { mut hidden, mut tokens, mut form }) = self.states.take() else { return };
+        let layers: Vec<usize> = layers.into_iter().collect();
+        self.observe(&hidden);
+        if let Some(packing) = self.packing(&tokens, &hidden) {
+            hidden = packing.pack(hidden);
+            form = Form::Packed(Box::new(packing));
+        }
+        let mut mask = Mask::new(&tokens, sequence_of(&form, &hidden), &self.device);
+        for (step, &index) in layers.iter().enumerate() {
+            let site = Site::new(stack, index, Place::Layer);
+            let is_last = step + 1 == layers.len() && self.reads == Reads::First;
+            let packing = match &form {
+                Form::Packed(packing) => Some(packing.as_ref()),
+                _ => None,
+            };
+            if packing.is_none() {
+                let rows = tokens.len();
+                (hidden, tokens) = self.hooks.enter_layer(site, hidden, tokens);
+                if tokens.len() != rows {
+                    mask = Mask::new(&tokens, hidden.dims()[1], &self.device);
+                }
+            }
+            let first_only = is_last && (packing.is_some() || self.hooks.is_positionwise());
+            let pass = LayerPass { hooks: &self.hooks, packing, mask: &mask, stack, layer: index, first_only };
+            let [rows, positions, _] = hidden.dims();
+            let computed = layer(&pass, hidden);
+            let [found_rows, found_positions, _] = computed.dims();
+            let cut = first_only && [found_rows, found_positions] == [tokens.len(), 1];
+            if !cut && [found_rows, found_positions] != [rows, positions] {
+                let shown = |sizes: [usize; 2]| sizes.map(|size| size.to_string()).join(" x ");
+                self.hooks.fail(BankError::Misfit {
+                    at: site.to_string(),
+                    what: "an output of the layer",
+                    expected: shown([rows, positions]),
+                    found: shown([found_rows, found_positions]),
+                });
+                return;
+            }
+            hidden = computed;
+            if cut {
+                form = Form::First;
+            } else if matches!(form, Form::Padded) {
+                hidden = self.hooks.layer(site, hidden, &tokens);
+            }
+            self.observe(&hidden);
+        }
+        self.states = Some(States { hidden, tokens, form });
+    }
+
+    /// Pools the hidden states of the last layer: `pooler` computes the pooled output from the first position of each
+    /// row, `[rows, hidden]`.
+    pub fn pool(&mut self, pooler: impl FnOnce(Tensor<2>) -> Tensor<2>) {
+        let Some(states) = &self.states else { return };
+        self.pooled = Some(pooler(states.first().squeeze_dim(1)));
+    }
+
+    /// The packing of a batch that has padding, where it pays and every adapter allows it.
+    fn packing(&self, tokens: &[TokenSpan], hidden: &Tensor<3>) -> Option<Packing<'p>> {
+        // A backend that compiles its kernels for shapes would compile a new one for each batch.
+        let pays = self.reads != Reads::All && self.observer.is_none() && has_own_kernels(&self.device);
+        pays.then(|| Packing::new(tokens, hidden.dims()[1], &self.hooks)).flatten()
+    }
+
+    fn observe(&mut self, hidden: &Tensor<3>) {
+        if let Some(observer) = &mut self.observer {
+            observer(&in_order(hidden.clone(), self.restore.as_ref()));
+        }
+    }
+
+    /// The output, in the order of the caller's rows.
+    pub(crate) fn finish(self) -> Result<Output, BaseError> {
+        if let Some(error) = self.hooks.failure() {
+            return Err(error.into());
+        }
+        let states = self.states.ok_or(BaseError::NothingComputed)?;
+        let hidden = match self.reads {
+            Reads::First => states.first(),
+            Reads::All | Reads::Tokens => states.padded(),
+        };
+        let restore = self.restore.as_ref();
+        let pooled = self.pooled.map(|pooled| in_order(pooled, restore));
+        let tokens = match restore {
+            Some(_) => self.order.iter().map(|row| states.tokens[*row].clone()).collect(),
+            None => states.tokens,
+        };
+        Ok(Output { hidden: in_order(hidden, restore), pooled, tokens })
+    }
+}
+
+impl States<'_> {
+    /// `[rows, 1, hidden]`.
+    fn first(&self) -> Tensor<3> {
+        match &self.form {
+            Form::Padded => self.hidden.clone().narrow(1, 0, 1),
+            Form::Packed(packing) => packing.first(self.hidden.clone()),
+            Form::First => self.hidden.clone(),
+        }
+    }
+
+    /// `[rows, sequence, hidden]`.
+    fn padded(&self) -> Tensor<3> {
+        match &self.form {
+            Form::Packed(packing) => packing.unpack(self.hidden.clone()),
+            Form::Padded | Form::First => self.hidden.clone(),
+        }
+    }
+}
+
+/// The length of the padded sequences.
+fn sequence_of(form: &Form<'_>, hidden: &Tensor<3>) -> usize {
+    match form {
+        Form::Packed(packing) => packing.sequence(),
+        Form::Padded | Form::First => hidden.dims()[1],
+    }
+}
+
+fn in_order<const D: usize>(tensor: Tensor<D>, rows: Option<&Tensor<1, Int>>) -> Tensor<D> {
+    match rows {
+        Some(rows) => tensor.select(0, rows.clone()),
+        None => tensor,
+    }
+}
+
+/// Refuses input on which a model would panic.
+fn check(batch: &TokenBatch, limits: Limits) -> Result<(), BaseError> {
+    if batch.is_empty() || batch.lengths().contains(&0) {
+        return Err(BaseError::Empty { rows: batch.len() });
+    }
+    let (length, max) = (batch.sequence(), limits.sequence);
+    if length > max {
+        return Err(BaseError::TooLong { length, max });
+    }
+    let vocabulary = limits.vocabulary;
+    if let Some(&id) = batch.ids().iter().find(|id| **id as usize >= vocabulary) {
+        return Err(BaseError::UnknownToken { id, vocabulary });
+    }
+    let token_types = limits.token_types;
+    match batch.token_types().unwrap_or_default().iter().find(|id| **id as usize >= token_types) {
+        Some(&id) => Err(BaseError::UnknownTokenType { id, token_types }),
+        None => Ok(()),
+    }
+}

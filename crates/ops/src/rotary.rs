@@ -1,0 +1,89 @@
+//! Rotary position embeddings.
+
+use burn::tensor::{Device, Tensor, TensorData};
+
+/// Rotary position embeddings (Su et al., 2021, <https://arxiv.org/abs/2104.09864>), with the pairing that Llama uses:
+/// element `i` of a head is rotated together with element `i + dims / 2`.
+///
+/// ```
+/// use burn::tensor::{Device, Tensor};
+/// use burn_adapters_ops::Rotary;
+///
+/// let rotary = Rotary::new(4, 10_000.0);
+/// let x = Tensor::<4>::ones([1, 1, 2, 4], &Device::default());
+/// let rotated = rotary.rotate(x.clone(), 0);
+/// // Position 0 is not rotated; lengths never change.
+/// let first = (rotated.clone().narrow(2, 0, 1) - x.narrow(2, 0, 1)).abs().max().into_scalar::<f32>();
+/// assert_eq!(first, 0.0);
+/// assert!((rotated.powi_scalar(2).sum().into_scalar::<f32>() - 8.0).abs() < 1e-5);
+/// ```
+#[derive(Debug, Clone, PartialEq)]
+pub struct Rotary {
+    /// The angle by which each pair is rotated from one position to the next.
+    frequencies: Vec<f32>,
+}
+
+impl Rotary {
+    /// Rotates the first `dims` elements of each head; `theta` is the base of the frequencies, `theta^(-2i / dims)`.
+    pub fn new(dims: usize, theta: f64) -> Self {
+        let frequency = |pair: usize| (theta as f32).powf(2.0 * pair as f32 / dims as f32).recip();
+        Self { frequencies: (0..dims / 2).map(frequency).collect() }
+    }
+
+    /// The number of elements of a head that are rotated.
+    pub fn dims(&self) -> usize {
+        2 * self.frequencies.len()
+    }
+
+    /// Rotates queries or keys whose first position is `first`.
+    ///
+    /// # Shapes
+    /// - x, output: `[batch, heads, positions, head]`
+    ///
+    /// # Panics
+    /// If a head is narrower than [`dims`](Self::dims).
+    pub fn rotate(&self, x: Tensor<4>, first: usize) -> Tensor<4> {
+        let [_, _, positions, head] = x.dims();
+        let half = self.frequencies.len();
+        let (cos, sin) = self.table(first, positions, &x.device().without_autodiff());
+        let (low, high) = (x.clone().narrow(3, 0, half), x.clone().narrow(3, half, half));
+        let mut parts = vec![low.clone() * cos.clone() - high.clone() * sin.clone(), high * cos + low * sin];
+        if head > 2 * half {
+            parts.push(x.narrow(3, 2 * half, head - 2 * half));
+        }
+        Tensor::cat(parts, 3)
+    }
+
+    /// Cosines and sines: `[1, 1, positions, dims / 2]` each.
+    fn table(&self, first: usize, positions: usize, device: &Device) -> (Tensor<4>, Tensor<4>) {
+        let half = self.frequencies.len();
+        let angle = |position: usize, pair: usize| position as f32 * self.frequencies[pair];
+        let fill = |function: fn(f32) -> f32| {
+            let rows = first..first + positions;
+            let values: Vec<f32> =
+                rows.flat_map(|position| (0..half).map(move |pair| function(angle(position, pair)))).collect();
+            Tensor::from_data(TensorData::new(values, [1, 1, positions, half]), device)
+        };
+        (fill(f32::cos), fill(f32::sin))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn scores_depend_on_the_distance_of_positions_alone() {
+        let rotary = Rotary::new(6, 10_000.0);
+        let device = Device::default();
+        let vector = |seed: f32| {
+            let values: Vec<f32> = (0..8).map(|index| (seed + index as f32).sin()).collect();
+            Tensor::<4>::from_data(TensorData::new(values, [1, 1, 1, 8]), &device)
+        };
+        let score = |q: usize, k: usize| {
+            (rotary.rotate(vector(1.0), q) * rotary.rotate(vector(2.0), k)).sum().into_scalar::<f32>()
+        };
+        assert!((score(5, 3) - score(12, 10)).abs() < 1e-5);
+        assert!((score(5, 3) - score(5, 4)).abs() > 1e-3);
+    }
+}

@@ -1,0 +1,125 @@
+//! A model of any family.
+
+use std::path::Path;
+
+use burn::module::Module;
+use burn::nn::Linear;
+use burn::tensor::{Device, Tensor};
+use burn_adapters_core::{Bf16Error, Init, ModelSpec, Site, linear_weights_in_bf16};
+use burn_adapters_model::{BaseError, BaseModel, Limits, Matrices, Mergeable, Pass};
+
+use crate::skeleton::Skeleton;
+use crate::weights::{Fresh, LoadReport};
+use crate::{LoadError, ModelConfig, WeightFormat, load};
+
+/// A model of any family that this crate knows, read from a Hugging Face folder.
+///
+/// Put it on a plain device where adapters are trained: adapters on an autodiff device mix with it freely, and nothing of
+/// the base is kept for the backward pass. On an autodiff device all of it is trained.
+///
+/// ```
+/// use burn::tensor::Device;
+/// use burn_adapters_model::{Forward, Hooks, TokenBatch};
+/// use burn_adapters_transformers::{AutoModel, BertConfig};
+///
+/// let model = AutoModel::new(&BertConfig::new(100, 32, 2, 4, 64), &Device::default());
+/// let output = model.forward(&TokenBatch::new([[2, 17, 5, 3].as_slice()]), &Hooks::none())?;
+/// assert_eq!(output.hidden.dims(), [1, 4, 32]);
+/// # Ok::<(), burn_adapters_model::BaseError>(())
+/// ```
+#[derive(Module, Debug)]
+pub struct AutoModel {
+    pub(crate) skeleton: Skeleton,
+    #[module(skip)]
+    pub(crate) config: ModelConfig,
+}
+
+impl AutoModel {
+    /// A model with freshly drawn weights (drawn when they are first read).
+    pub fn new(config: impl Into<ModelConfig>, device: &Device) -> Self {
+        Self::fresh(config.into(), Init::from_entropy(), device)
+    }
+
+    /// As [`new`](Self::new), with weights that depend on `seed` alone.
+    pub fn new_seeded(config: impl Into<ModelConfig>, seed: u64, device: &Device) -> Self {
+        Self::fresh(config.into(), Init::from_seed(seed), device)
+    }
+
+    fn fresh(config: ModelConfig, init: Init, device: &Device) -> Self {
+        match Skeleton::build(&config.plan, &mut Fresh { init, device }) {
+            Ok(skeleton) => Self { skeleton, config },
+            Err(error) => unreachable!("drawing weights reads no file, yet failed: {error}"),
+        }
+    }
+
+    /// Loads a Hugging Face folder: `config.json`, and `model.safetensors` or `pytorch_model.bin`, either also in
+    /// several files with an index. All weights become f32. A `.bin` is interpreted; nothing in it is executed.
+    ///
+    /// Checkpoints of task models are fine: their heads are left out and listed in the report. So are those without a
+    /// pooler.
+    ///
+    /// # Errors
+    /// If the configuration cannot be used, a file is absent or broken, or the weights are not exactly those that the
+    /// configuration describes.
+    pub fn from_dir(dir: &Path, device: &Device) -> Result<(Self, LoadReport), LoadError> {
+        Self::from_dir_as(dir, WeightFormat::F32, device)
+    }
+
+    /// As [`from_dir`](Self::from_dir), with the weights of linear layers in a number format. They are converted one by
+    /// one as they are read, so that the model is never in memory in another format.
+    ///
+    /// # Errors
+    /// As [`from_dir`](Self::from_dir); if the device does not have the format, or trains weights.
+    pub fn from_dir_as(dir: &Path, format: WeightFormat, device: &Device) -> Result<(Self, LoadReport), LoadError> {
+        load::from_dir(dir, format, device)
+    }
+
+    /// The model with the weights of its linear layers in bf16: half the memory for them, twice the rate on CPUs with
+    /// AVX-512 BF16, and results that differ by the rounding. Adapters stay f32. See [`linear_weights_in_bf16`].
+    ///
+    /// # Errors
+    /// If the model is on an autodiff device, or on one that has no bf16.
+    pub fn in_bf16(self) -> Result<Self, Bf16Error> {
+        linear_weights_in_bf16(self)
+    }
+
+    /// The model's configuration.
+    pub fn config(&self) -> &ModelConfig {
+        &self.config
+    }
+}
+
+impl BaseModel for AutoModel {
+    fn spec(&self) -> &ModelSpec {
+        self.config.spec()
+    }
+
+    fn limits(&self) -> Limits {
+        self.config.limits()
+    }
+
+    fn device(&self) -> Device {
+        self.skeleton.device()
+    }
+
+    fn run(&self, pass: &mut Pass<'_>) -> Result<(), BaseError> {
+        self.skeleton.run(pass);
+        Ok(())
+    }
+
+    fn embed_tokens(&self, ids: &[u32]) -> Option<Tensor<2>> {
+        Some(self.skeleton.of_words(ids))
+    }
+}
+
+impl Matrices for AutoModel {
+    fn linear(&self, site: Site) -> Option<&Linear> {
+        self.skeleton.linear(site)
+    }
+}
+
+impl Mergeable for AutoModel {
+    fn linear_mut(&mut self, site: Site) -> Option<&mut Linear> {
+        self.skeleton.linear_mut(site)
+    }
+}

@@ -1,0 +1,110 @@
+//! Word, position and token-type embeddings.
+
+use burn::module::Module;
+use burn::nn::{Embedding, Linear};
+use burn::tensor::{Device, Int, Tensor, TensorData};
+use burn_adapters_core::{Norm, project};
+use burn_adapters_model::Pass;
+
+use super::EpsilonNorm;
+use crate::LoadError;
+use crate::plan::{Counting, EmbeddingsPlan};
+use crate::weights::Source;
+
+/// The sum of the embeddings, its norm, and a projection to the hidden size.
+#[derive(Module, Debug)]
+pub(crate) struct Embeddings {
+    words: Embedding,
+    positions: Option<Embedding>,
+    token_types: Option<Embedding>,
+    norm: Option<EpsilonNorm>,
+    projection: Option<Linear>,
+    dropout: f64,
+    #[module(skip)]
+    counting: Counting,
+}
+
+impl Embeddings {
+    pub(crate) fn build(plan: &EmbeddingsPlan, std: f64, source: &mut impl Source) -> Result<Self, LoadError> {
+        let projection = plan.projection.as_ref();
+        Ok(Self {
+            projection: projection.map(|plan| source.linear(plan.name, plan.size, std)).transpose()?,
+            words: source.embedding(plan.words.name, plan.words.shape, std)?,
+            positions: (plan.positions.as_ref())
+                .map(|(table, _)| source.embedding(table.name, table.shape, std))
+                .transpose()?,
+            token_types: (plan.token_types.as_ref())
+                .map(|table| source.embedding(table.name, table.shape, std))
+                .transpose()?,
+            norm: plan.norm.as_ref().map(|norm| EpsilonNorm::build(norm, "", source)).transpose()?,
+            dropout: plan.dropout,
+            counting: plan.positions.as_ref().map_or(Counting::FromZero, |(_, counting)| *counting),
+        })
+    }
+
+    /// The device that the model is on.
+    pub(crate) fn device(&self) -> Device {
+        self.words.weight.lazy_device()
+    }
+
+    /// The word embeddings of tokens, all of which must be in the vocabulary: `[tokens, embedding]`.
+    pub(crate) fn of_words(&self, ids: &[u32]) -> Tensor<2> {
+        let ids: Vec<i32> = ids.iter().map(|id| *id as i32).collect();
+        let ids = Tensor::<1, Int>::from_data(TensorData::new(ids.clone(), [ids.len()]), &self.device());
+        self.words.weight.val().select(0, ids)
+    }
+
+    /// # Shapes
+    /// - output: `[rows, sequence, embedding]`
+    pub(crate) fn forward(&self, pass: &Pass<'_>) -> Tensor<3> {
+        // Positions and types may both be one row for the whole batch: added first, they cost one sum over the batch.
+        let added = [self.positions(pass), self.types(pass)].into_iter().flatten().reduce(|sum, next| sum + next);
+        let words = self.words.forward(pass.ids());
+        let sum = match added {
+            Some(added) => words + added,
+            None => words,
+        };
+        let normed = match &self.norm {
+            Some(norm) => norm.norm(sum),
+            None => sum,
+        };
+        pass.dropout(self.dropout, normed)
+    }
+
+    /// From the width of the embeddings to that of the layers.
+    pub(crate) fn project(&self, embeddings: Tensor<3>) -> Tensor<3> {
+        match &self.projection {
+            Some(projection) => project(projection, embeddings),
+            None => embeddings,
+        }
+    }
+
+    /// `[rows or 1, sequence, embedding]`.
+    fn positions(&self, pass: &Pass<'_>) -> Option<Tensor<3>> {
+        let positions = self.positions.as_ref()?;
+        Some(match self.counting {
+            Counting::FromZero => positions.weight.val().narrow(0, 0, pass.batch().sequence()).unsqueeze(),
+            Counting::FromPadding(pad_id) => {
+                let batch = pass.batch();
+                let counted = (0..batch.len()).flat_map(|row| {
+                    let mut last = pad_id;
+                    batch.row(row).iter().map(move |id| {
+                        let is_token = *id != pad_id;
+                        last += u32::from(is_token);
+                        if is_token { last } else { pad_id }
+                    })
+                });
+                positions.forward(pass.ints(&counted.collect::<Vec<_>>(), pad_id))
+            }
+        })
+    }
+
+    /// `[rows or 1, sequence or 1, embedding]`.
+    fn types(&self, pass: &Pass<'_>) -> Option<Tensor<3>> {
+        let types = self.token_types.as_ref()?;
+        Some(match pass.token_types() {
+            Some(ids) => types.forward(ids),
+            None => types.weight.val().narrow(0, 0, 1).unsqueeze(),
+        })
+    }
+}

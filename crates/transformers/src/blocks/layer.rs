@@ -1,0 +1,79 @@
+//! One layer: self-attention and a feed-forward block, each with a residual and a norm.
+
+use burn::module::Module;
+use burn::nn::Linear;
+use burn::tensor::Tensor;
+use burn_adapters_core::Place;
+use burn_adapters_model::LayerPass;
+
+use super::EpsilonNorm;
+use super::attention::SelfAttention;
+use super::feed_forward::FeedForward;
+use crate::LoadError;
+use crate::plan::{LayerPlan, Order};
+use crate::weights::Source;
+
+/// A layer.
+#[derive(Module, Debug)]
+pub(crate) struct Layer {
+    attention: SelfAttention,
+    attention_norm: EpsilonNorm,
+    feed_forward: FeedForward,
+    feed_forward_norm: EpsilonNorm,
+    #[module(skip)]
+    order: Order,
+}
+
+impl Layer {
+    /// `scope` is the layer's name in the files, with a dot after it.
+    pub(crate) fn build(plan: &LayerPlan, scope: &str, std: f64, source: &mut impl Source) -> Result<Self, LoadError> {
+        Ok(Self {
+            attention: SelfAttention::build(&plan.attention, scope, std, source)?,
+            attention_norm: EpsilonNorm::build(&plan.attention_norm, scope, source)?,
+            feed_forward: FeedForward::build(&plan.feed_forward, scope, std, source)?,
+            feed_forward_norm: EpsilonNorm::build(&plan.feed_forward_norm, scope, source)?,
+            order: plan.order,
+        })
+    }
+
+    /// # Shapes
+    /// - hidden: `[rows, positions, hidden]`
+    /// - output: as hidden, or its [read positions](LayerPass::read_positions)
+    pub(crate) fn forward(&self, layer: &LayerPass<'_>, hidden: Tensor<3>) -> Tensor<3> {
+        match self.order {
+            Order::PostNorm => {
+                let queries = layer.read_positions(hidden.clone());
+                let attended = self.attention.forward(layer, queries.clone(), hidden);
+                let hidden = layer.sublayer(Place::Attention, attended, queries, Some(&self.attention_norm));
+                let output = self.feed_forward.forward(layer, hidden.clone());
+                layer.sublayer(Place::FeedForward, output, hidden, Some(&self.feed_forward_norm))
+            }
+        }
+    }
+
+    /// The matrix at a place.
+    pub(crate) fn linear(&self, place: Place) -> Option<&Linear> {
+        match place {
+            Place::Query => Some(&self.attention.query),
+            Place::Key => Some(&self.attention.key),
+            Place::Value => Some(&self.attention.value),
+            Place::AttentionOutput => Some(&self.attention.output),
+            Place::FeedForwardUp => Some(&self.feed_forward.up),
+            Place::FeedForwardDown => Some(&self.feed_forward.down),
+            _ => None,
+        }
+    }
+
+    /// The matrix at a place, to change.
+    pub(crate) fn linear_mut(&mut self, place: Place) -> Option<&mut Linear> {
+        match place {
+            Place::Query => Some(&mut self.attention.query),
+            Place::Key => Some(&mut self.attention.key),
+            Place::Value => Some(&mut self.attention.value),
+            Place::AttentionOutput => Some(&mut self.attention.output),
+            Place::FeedForwardUp => Some(&mut self.feed_forward.up),
+            Place::FeedForwardDown => Some(&mut self.feed_forward.down),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,57 @@
+//! AdapterHub's names of the modules of BERT and the families that share its code.
+
+use burn_adapters_core::SiteName::Whole;
+use burn_adapters_core::{AttentionNames, Place, SiteNames, StackKind, StackNames};
+
+use crate::BertFamily;
+
+impl BertFamily {
+    /// The names of the family's modules in the files of adapters.
+    pub fn names(self) -> SiteNames {
+        let (prefix, model_class) = match self {
+            Self::Bert => ("bert", "BertAdapterModel"),
+            Self::Roberta => ("roberta", "RobertaAdapterModel"),
+            // The adapter classes call the base model as RoBERTa's.
+            Self::XlmRoberta => ("roberta", "XLMRobertaAdapterModel"),
+            Self::Electra => ("electra", "ElectraAdapterModel"),
+        };
+        SiteNames { model_class: Some(model_class), prefix: Some(prefix), ..NAMES }
+    }
+}
+
+const NAMES: SiteNames = SiteNames {
+    stacks: &[StackNames {
+        kind: StackKind::Encoder,
+        root: "",
+        layer: "encoder.layer.{}",
+        places: &[
+            (Place::Query, Whole("attention.self.query")),
+            (Place::Key, Whole("attention.self.key")),
+            (Place::Value, Whole("attention.self.value")),
+            (Place::FeedForwardUp, Whole("intermediate.dense")),
+            (Place::FeedForwardDown, Whole("output.dense")),
+            (Place::Attention, Whole("attention.output")),
+            (Place::FeedForward, Whole("output")),
+            (Place::Layer, Whole("reft_layer")),
+        ],
+        attentions: &[AttentionNames { place: Place::Attention, module: "attention.self", prefix_key: None }],
+    }],
+    ..SiteNames::OWN
+};
+
+#[cfg(test)]
+mod tests {
+    use burn_adapters_core::Site;
+
+    use super::*;
+
+    #[test]
+    fn a_site_has_the_name_of_its_family() {
+        let names = BertFamily::XlmRoberta.names();
+        let module = |place| names.module(Site::encoder(3, place)).map(|module| names.prefixed(&module));
+        assert_eq!(module(Place::FeedForwardUp).as_deref(), Some("roberta.encoder.layer.3.intermediate.dense"));
+        assert_eq!(module(Place::AttentionOutput), None, "no method adapts it");
+        let layer = names.layer_of("roberta.encoder.layer.3.output.adapters.0.adapter_up.bias");
+        assert_eq!(layer, Some((StackKind::Encoder, 3)));
+    }
+}

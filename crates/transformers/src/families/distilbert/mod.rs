@@ -1,0 +1,103 @@
+//! DistilBERT (Sanh et al., 2019, <https://arxiv.org/abs/1910.01108>): BERT without token types and pooler.
+
+use burn_adapters_core::SiteName::Whole;
+use burn_adapters_core::{AttentionNames, Place, SiteNames, StackKind, StackNames};
+use burn_adapters_model::Limits;
+
+use super::Family;
+use crate::ModelConfigError;
+use crate::fields::Fields;
+use crate::plan::{
+    AttentionPlan, Counting, EmbeddingsPlan, FeedForwardPlan, LayerPlan, LinearPlan, ModelPlan, NormPlan, Order,
+    StackPlan, TablePlan,
+};
+
+pub(super) const DISTILBERT: Family = Family { model_types: &["distilbert"], plan };
+
+const NAMES: SiteNames = SiteNames {
+    model_class: Some("DistilBertAdapterModel"),
+    prefix: Some("distilbert"),
+    stacks: &[StackNames {
+        kind: StackKind::Encoder,
+        root: "",
+        layer: "transformer.layer.{}",
+        places: &[
+            (Place::Query, Whole("attention.q_lin")),
+            (Place::Key, Whole("attention.k_lin")),
+            (Place::Value, Whole("attention.v_lin")),
+            (Place::FeedForwardUp, Whole("ffn.lin1")),
+            (Place::FeedForwardDown, Whole("ffn.lin2")),
+            (Place::Attention, Whole("attention_adapters")),
+            (Place::FeedForward, Whole("output_adapters")),
+            (Place::Layer, Whole("reft_layer")),
+        ],
+        attentions: &[AttentionNames { place: Place::Attention, module: "attention", prefix_key: Some("self") }],
+    }],
+    ..SiteNames::OWN
+};
+
+/// The epsilon of every norm, which no key changes.
+const EPSILON: f64 = 1e-12;
+
+fn plan(fields: &Fields<'_>) -> Result<ModelPlan, ModelConfigError> {
+    for key in ["pruned_heads", "quantization_config"] {
+        fields.absent(key)?;
+    }
+    let vocabulary = fields.optional_size("vocab_size")?.unwrap_or(30_522);
+    let sequence = fields.optional_size("max_position_embeddings")?.unwrap_or(512);
+    let layers = fields.optional_size("n_layers")?.unwrap_or(6);
+    let heads = fields.optional_size("n_heads")?.unwrap_or(12);
+    let hidden = fields.optional_size("dim")?.unwrap_or(768);
+    let intermediate = fields.optional_size("hidden_dim")?.unwrap_or(4 * 768);
+    let pad_id = fields.index("pad_token_id", 0)?;
+    let dropout = fields.probability("dropout", 0.1)?;
+    fields.check_layers("n_layers", layers)?;
+    fields.check_heads(("dim", hidden), ("n_heads", heads))?;
+    fields.check_padding(pad_id, vocabulary)?;
+    let square = |name| LinearPlan::new(name, hidden, hidden);
+    let norm = |name| NormPlan::new(name, hidden, EPSILON);
+    Ok(ModelPlan {
+        model_type: "distilbert",
+        prefix: "distilbert.",
+        names: NAMES,
+        limits: Limits { vocabulary, token_types: 1, sequence, pad_id: pad_id as u32 },
+        embeddings: EmbeddingsPlan {
+            words: TablePlan::new("embeddings.word_embeddings", vocabulary, hidden),
+            positions: Some((TablePlan::new("embeddings.position_embeddings", sequence, hidden), Counting::FromZero)),
+            token_types: None,
+            norm: Some(norm("embeddings.LayerNorm")),
+            projection: None,
+            dropout,
+        },
+        stack: StackPlan {
+            kind: StackKind::Encoder,
+            name: "transformer.layer",
+            layers,
+            layer: LayerPlan {
+                hidden,
+                order: Order::PostNorm,
+                attention: AttentionPlan {
+                    query: square("attention.q_lin"),
+                    key: square("attention.k_lin"),
+                    value: square("attention.v_lin"),
+                    output: square("attention.out_lin"),
+                    heads,
+                    dropout: fields.probability("attention_dropout", 0.1)?,
+                    output_dropout: 0.0,
+                },
+                attention_norm: norm("sa_layer_norm"),
+                feed_forward: FeedForwardPlan {
+                    up: LinearPlan::new("ffn.lin1", hidden, intermediate),
+                    down: LinearPlan::new("ffn.lin2", intermediate, hidden),
+                    activation: fields.activation("activation")?,
+                    dropout,
+                },
+                feed_forward_norm: norm("output_layer_norm"),
+            },
+        },
+        norm: None,
+        pooler: None,
+        initializer_range: fields.positive("initializer_range", 0.02)?,
+        head_dropout: fields.probability("seq_classif_dropout", 0.2)?,
+    })
+}

@@ -1,0 +1,26 @@
+//! The model families: each is data, in a folder of its own.
+
+mod bert;
+mod distilbert;
+
+pub use bert::{BertConfig, BertFamily};
+
+use crate::ModelConfigError;
+use crate::fields::Fields;
+use crate::plan::ModelPlan;
+
+/// A family: how the `config.json` of its models becomes a plan.
+pub(crate) struct Family {
+    /// The values of `model_type` in `config.json`.
+    pub(crate) model_types: &'static [&'static str],
+    /// The plan that a `config.json` describes.
+    pub(crate) plan: fn(&Fields<'_>) -> Result<ModelPlan, ModelConfigError>,
+}
+
+/// Every family.
+pub(crate) const FAMILIES: &[Family] = &[bert::BERT, distilbert::DISTILBERT];
+
+/// The family of a `model_type`.
+pub(crate) fn family(model_type: &str) -> Option<&'static Family> {
+    FAMILIES.iter().find(|family| family.model_types.contains(&model_type))
+}

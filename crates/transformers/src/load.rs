@@ -1,0 +1,67 @@
+//! Loading a model from a Hugging Face folder.
+
+use std::path::Path;
+
+use burn::module::Module;
+use burn::tensor::Device;
+
+use crate::skeleton::Skeleton;
+use crate::weights::{Expected, FromFiles, LoadReport, WeightFormat, Weights};
+use crate::{AutoModel, LoadError, ModelConfig};
+
+/// Buffers that old files hold: not weights, the model computes them.
+const BUFFERS: [&str; 2] = ["embeddings.position_ids", "embeddings.token_type_ids"];
+
+/// The prefixes of the heads of task models.
+const HEADS: [&str; 13] = [
+    "pre_classifier.",
+    "vocab_transform.",
+    "vocab_layer_norm.",
+    "vocab_projector.",
+    "cls.",
+    "classifier.",
+    "qa_outputs.",
+    "lm_head.",
+    "discriminator_predictions.",
+    "generator_predictions.",
+    "generator_lm_head.",
+    "sequence_summary.",
+    "qa_classifier.",
+];
+
+pub(crate) fn from_dir(
+    dir: &Path,
+    format: WeightFormat,
+    device: &Device,
+) -> Result<(AutoModel, LoadReport), LoadError> {
+    format.check(device)?;
+    let config = ModelConfig::from_dir(dir)?;
+    let mut plan = config.plan.clone();
+    let weights = Weights::open(dir, plan.prefix)?;
+    let missing_pooler = plan.pooler.as_ref().is_some_and(|pooler| !weights.any(&format!("{}.", pooler.name)));
+    if missing_pooler {
+        plan.pooler = None;
+    }
+
+    let mut expected = Expected::new(device);
+    Skeleton::build(&plan, &mut expected)?;
+    let unused =
+        weights.check(&expected.shapes, |name| is_buffer(name) || HEADS.iter().any(|head| name.starts_with(head)))?;
+
+    let files = weights.files();
+    let skeleton = Skeleton::build(&plan, &mut FromFiles { weights, device, format })?;
+    let model = AutoModel { skeleton, config };
+    let report = LoadReport {
+        files,
+        tensors: expected.shapes.len(),
+        parameters: Module::num_params(&model),
+        unused,
+        missing_pooler,
+    };
+    Ok((model, report))
+}
+
+/// Whether a tensor is a buffer that old files hold.
+pub(crate) fn is_buffer(name: &str) -> bool {
+    BUFFERS.contains(&name)
+}

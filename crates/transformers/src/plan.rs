@@ -1,0 +1,198 @@
+//! The plan of a model: everything that its blocks are built from.
+//!
+//! A family turns its `config.json` into a plan. The specification for adapters, the number of parameters and the model
+//! itself all follow from the plan.
+
+use burn::tensor::Device;
+use burn_adapters_core::{Activation, ModelSpec, Place, SiteNames, StackKind, StackSpec};
+use burn_adapters_model::Limits;
+
+use crate::skeleton::Skeleton;
+use crate::weights::Counted;
+
+/// A model.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct ModelPlan {
+    /// The `model_type` of `config.json`.
+    pub(crate) model_type: &'static str,
+    /// The prefix of the base model's weights in the checkpoint of a task model: `bert.`.
+    pub(crate) prefix: &'static str,
+    /// AdapterHub's names of its modules.
+    pub(crate) names: SiteNames,
+    /// The inputs that it takes.
+    pub(crate) limits: Limits,
+    pub(crate) embeddings: EmbeddingsPlan,
+    pub(crate) stack: StackPlan,
+    /// The norm after the last layer.
+    pub(crate) norm: Option<NormPlan>,
+    /// The layer of the pooler over the first position, `tanh` after it.
+    pub(crate) pooler: Option<LinearPlan>,
+    /// The standard deviation of new weights.
+    pub(crate) initializer_range: f64,
+    /// The dropout of a prediction head that leaves it to the model.
+    pub(crate) head_dropout: f64,
+}
+
+/// Word, position and token-type embeddings, their norm, and a projection to the hidden size.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct EmbeddingsPlan {
+    pub(crate) words: TablePlan,
+    pub(crate) positions: Option<(TablePlan, Counting)>,
+    pub(crate) token_types: Option<TablePlan>,
+    pub(crate) norm: Option<NormPlan>,
+    pub(crate) projection: Option<LinearPlan>,
+    pub(crate) dropout: f64,
+}
+
+/// How positions are counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Counting {
+    /// From 0.
+    FromZero,
+    /// Padding tokens are all at their own number; the others are counted from there.
+    FromPadding(u32),
+}
+
+/// A table of embeddings.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct TablePlan {
+    pub(crate) name: &'static str,
+    /// `[rows, width]`.
+    pub(crate) shape: [usize; 2],
+}
+
+/// A stack of equal layers.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct StackPlan {
+    pub(crate) kind: StackKind,
+    /// The layers' name: layer 0 is `NAME.0`.
+    pub(crate) name: &'static str,
+    pub(crate) layers: usize,
+    pub(crate) layer: LayerPlan,
+}
+
+/// A layer: self-attention and a feed-forward block.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct LayerPlan {
+    pub(crate) hidden: usize,
+    pub(crate) order: Order,
+    pub(crate) attention: AttentionPlan,
+    pub(crate) attention_norm: NormPlan,
+    pub(crate) feed_forward: FeedForwardPlan,
+    pub(crate) feed_forward_norm: NormPlan,
+}
+
+/// Where the norms of a layer are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Order {
+    /// After each residual: `norm(sublayer(x) + x)`.
+    PostNorm,
+}
+
+/// Self-attention with its output projection.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct AttentionPlan {
+    pub(crate) query: LinearPlan,
+    pub(crate) key: LinearPlan,
+    pub(crate) value: LinearPlan,
+    pub(crate) output: LinearPlan,
+    pub(crate) heads: usize,
+    /// Dropout on the probabilities.
+    pub(crate) dropout: f64,
+    /// Dropout after the output projection.
+    pub(crate) output_dropout: f64,
+}
+
+/// Two linear layers with a non-linearity between them.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct FeedForwardPlan {
+    pub(crate) up: LinearPlan,
+    pub(crate) down: LinearPlan,
+    pub(crate) activation: Activation,
+    /// Dropout after the second layer.
+    pub(crate) dropout: f64,
+}
+
+/// A linear layer with a bias.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct LinearPlan {
+    pub(crate) name: &'static str,
+    /// `[d_input, d_output]`.
+    pub(crate) size: [usize; 2],
+}
+
+/// A layer norm.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct NormPlan {
+    pub(crate) name: &'static str,
+    pub(crate) width: usize,
+    pub(crate) epsilon: f64,
+}
+
+impl TablePlan {
+    pub(crate) fn new(name: &'static str, rows: usize, width: usize) -> Self {
+        Self { name, shape: [rows, width] }
+    }
+}
+
+impl LinearPlan {
+    pub(crate) fn new(name: &'static str, d_input: usize, d_output: usize) -> Self {
+        Self { name, size: [d_input, d_output] }
+    }
+}
+
+impl NormPlan {
+    pub(crate) fn new(name: &'static str, width: usize, epsilon: f64) -> Self {
+        Self { name, width, epsilon }
+    }
+}
+
+impl StackPlan {
+    fn spec(&self) -> StackSpec {
+        let LayerPlan { hidden, attention, feed_forward, .. } = &self.layer;
+        let heads = attention.heads.max(1);
+        let [_, keys] = attention.key.size;
+        StackSpec {
+            kind: self.kind,
+            layers: self.layers,
+            hidden_size: *hidden,
+            key_value_heads: heads,
+            head_dim: keys / heads,
+            // The reference adapts no output projection of attention: the specification has no such site.
+            matrices: vec![
+                (Place::Query, attention.query.size),
+                (Place::Key, attention.key.size),
+                (Place::Value, attention.value.size),
+                (Place::FeedForwardUp, feed_forward.up.size),
+                (Place::FeedForwardDown, feed_forward.down.size),
+            ],
+            sublayers: vec![Place::Attention, Place::FeedForward],
+            attentions: vec![Place::Attention],
+        }
+    }
+}
+
+impl ModelPlan {
+    /// The specification that adapters are built by. Its parameters are those of the base model with its pooler.
+    pub(crate) fn spec(&self) -> ModelSpec {
+        let hidden = self.stack.layer.hidden;
+        let mut spec = ModelSpec::new(self.model_type, hidden)
+            .with_stack(self.stack.spec())
+            .with_names(self.names)
+            .with_parameters(self.parameters())
+            .with_head_dropout(self.head_dropout)
+            .with_attention_dropout(self.stack.layer.attention.dropout);
+        spec.initializer_range = self.initializer_range;
+        spec.embedding_size = self.embeddings.words.shape[1];
+        spec
+    }
+
+    /// The number of parameters: of everything that building the model asks for.
+    fn parameters(&self) -> usize {
+        let device = Device::default();
+        let mut counted = Counted::new(&device);
+        // Counting reads no file.
+        drop(Skeleton::build(self, &mut counted));
+        counted.parameters
+    }
+}
