@@ -201,7 +201,7 @@ def _trained(model, case, batch, golden, facts):
     loss, regularization, after, largest = train_step(bert, case, batch, labels)
     golden.update(labels=labels, loss=loss, **{f"after.{name}": value for name, value in after.items()})
     if regularization is not None:
-        golden["regularisation_loss"] = regularization
+        golden["regularization_loss"] = regularization
     double = build(model, case)[0].double()
     torch.set_default_dtype(torch.float64)
     try:

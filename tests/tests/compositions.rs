@@ -133,7 +133,7 @@ fn a_step_of_training_a_fusion_is_the_references() {
         compare("the loss", &values(loss.clone()), golden.values("loss"));
         let loss = match bank.regularization_loss(&setup) {
             Some(regularization) => {
-                compare("the regularization", &values(regularization.clone()), golden.values("regularisation_loss"));
+                compare("the regularization", &values(regularization.clone()), golden.values("regularization_loss"));
                 loss + regularization
             }
             None => loss,
