@@ -11,8 +11,9 @@ use crate::process::{Done, cargo, root, run};
 
 /// The examples and the arguments with which they take seconds. Those of the README are called there with other
 /// arguments; `fusion` fetches its model and data once, into the user's cache.
-const EXAMPLES: [(&str, &[&str]); 7] = [
+const EXAMPLES: [(&str, &[&str]); 8] = [
     ("own_loop", &[]),
+    ("own_decoder", &[]),
     ("serving", &["--quick"]),
     ("routed", &["--quick", "--runs", "1"]),
     ("fusion", &["--rows", "10", "--epochs", "1", "--output", "target/fusion-out"]),

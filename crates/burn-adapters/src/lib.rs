@@ -46,6 +46,6 @@ pub mod prelude {
     pub use burn_adapters_core::{Mode, ModelSpec, Norm, Output, Place, Reads, Site, StackKind, StackSpec};
     pub use burn_adapters_model::{
         ActiveHooks, Adapter, AdapterBank, AddReport, Attention, BankError, BaseError, BaseModel, Forward, Hooks,
-        LayerPass, Limits, Matrices, Mergeable, MergedModel, Pass, Setup, TokenBatch,
+        LayerPass, Limits, Matrices, Mergeable, MergedModel, Pass, Rotary, Setup, TokenBatch,
     };
 }

@@ -46,6 +46,28 @@ impl StackSpec {
             attentions: vec![Place::Attention],
         }
     }
+
+    /// A decoder without cross-attention, with `[heads, key-value heads]` of equal width.
+    pub fn decoder(layers: usize, hidden_size: usize, heads: [usize; 2], intermediate_size: usize) -> Self {
+        let [heads, key_value_heads] = heads;
+        let head_dim = hidden_size / heads.max(1);
+        let encoder = Self::encoder(layers, hidden_size, heads, intermediate_size);
+        let narrow = [hidden_size, key_value_heads * head_dim];
+        let matrices = encoder.matrices.into_iter().map(|(place, size)| match place {
+            Place::Key | Place::Value => (place, narrow),
+            place => (place, size),
+        });
+        Self {
+            kind: StackKind::Decoder,
+            key_value_heads,
+            head_dim,
+            matrices: matrices.collect(),
+            sublayers: encoder.sublayers,
+            attentions: encoder.attentions,
+            layers,
+            hidden_size,
+        }
+    }
 }
 
 /// What an adapter needs to know of a model to be built and counted before any weight is read.

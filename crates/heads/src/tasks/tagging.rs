@@ -35,7 +35,7 @@ impl Task for Tagging {
     }
 
     fn reads(&self, _config: &HeadConfig) -> Reads {
-        Reads::All
+        Reads::Tokens
     }
 
     fn logits(&self, head: &Head, output: &Output, mode: Mode) -> Result<Logits, HeadError> {

@@ -8,11 +8,14 @@ pub use bert::{BertConfig, BertFamily};
 use crate::ModelConfigError;
 use crate::fields::Fields;
 use crate::plan::ModelPlan;
+use crate::tokenizer::Class;
 
 /// A family: how the `config.json` of its models becomes a plan.
 pub(crate) struct Family {
     /// The values of `model_type` in `config.json`.
     pub(crate) model_types: &'static [&'static str],
+    /// The class of the tokenizer, where a folder names none.
+    pub(crate) tokenizer: fn(&str) -> Class,
     /// The plan that a `config.json` describes.
     pub(crate) plan: fn(&Fields<'_>) -> Result<ModelPlan, ModelConfigError>,
 }

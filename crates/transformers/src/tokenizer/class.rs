@@ -1,8 +1,10 @@
 //! The tokenizer classes of `transformers` that are known here, and what each adds to its files.
 
+use crate::families::family;
+
 /// A tokenizer class of `transformers`, slow or fast.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Class {
+pub(crate) enum Class {
     /// Word pieces: `BertTokenizer` and the classes that share its code.
     Bert,
     /// Byte-level BPE: `RobertaTokenizer` and `LongformerTokenizer`.
@@ -57,13 +59,9 @@ impl Class {
         NAMES.map(|(name, _)| name).join(", ")
     }
 
-    /// The class of a model that names none.
-    pub(super) fn of_model(model_type: &str) -> Self {
-        match model_type {
-            "roberta" => Self::Roberta,
-            "xlm-roberta" => Self::XlmRoberta,
-            _ => Self::Bert,
-        }
+    /// The class of a model that names none: that of its family.
+    pub(super) fn of_model(model_type: Option<&str>) -> Self {
+        model_type.and_then(family).map_or(Self::Bert, |family| (family.tokenizer)(model_type.unwrap_or_default()))
     }
 
     /// The files that it reads where there is no `tokenizer.json`.

@@ -17,7 +17,7 @@ use burn_adapters_model::{Limits, Row, Tokenize, Tokenized};
 use tokenizers::processors::bert::BertProcessing;
 use tokenizers::{Model, PostProcessor, TruncationDirection};
 
-use self::class::Class;
+pub(crate) use self::class::Class;
 use self::guard::guarded;
 use self::settings::Settings;
 use crate::long_text;

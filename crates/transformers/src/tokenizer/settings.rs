@@ -157,8 +157,9 @@ fn class(files: &Files) -> Result<(Class, String), TokenizerError> {
             return Ok((Class::of(name).ok_or_else(unknown)?, name.to_owned()));
         }
     }
-    let model_type = files.model.as_ref().map_or(Ok(None), |model| model.string("model_type"))?.unwrap_or("bert");
-    Ok((Class::of_model(model_type), format!("the tokenizer of {model_type}")))
+    let model_type = files.model.as_ref().map_or(Ok(None), |model| model.string("model_type"))?;
+    let shown = model_type.unwrap_or("a model without a model_type");
+    Ok((Class::of_model(model_type), format!("the tokenizer of {shown}")))
 }
 
 fn truncation(config: &File) -> Result<Option<TruncationDirection>, TokenizerError> {

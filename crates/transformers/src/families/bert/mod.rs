@@ -6,9 +6,15 @@ mod names;
 pub use config::{BertConfig, BertFamily};
 
 use super::Family;
+use crate::tokenizer::Class;
 
 /// The four families.
 pub(super) const BERT: Family = Family {
     model_types: &["bert", "roberta", "xlm-roberta", "electra"],
+    tokenizer: |model_type| match BertFamily::from_model_type(model_type) {
+        Some(BertFamily::Roberta) => Class::Roberta,
+        Some(BertFamily::XlmRoberta) => Class::XlmRoberta,
+        Some(BertFamily::Bert | BertFamily::Electra) | None => Class::Bert,
+    },
     plan: |fields| Ok(BertConfig::from_fields(fields)?.plan()),
 };

@@ -11,8 +11,9 @@ use crate::plan::{
     AttentionPlan, Counting, EmbeddingsPlan, FeedForwardPlan, LayerPlan, LinearPlan, ModelPlan, NormPlan, Order,
     StackPlan, TablePlan,
 };
+use crate::tokenizer::Class;
 
-pub(super) const DISTILBERT: Family = Family { model_types: &["distilbert"], plan };
+pub(super) const DISTILBERT: Family = Family { model_types: &["distilbert"], tokenizer: |_| Class::Bert, plan };
 
 const NAMES: SiteNames = SiteNames {
     model_class: Some("DistilBertAdapterModel"),
