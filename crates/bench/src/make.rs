@@ -1,15 +1,14 @@
 //! What both sides load: models of random weights, adapters.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
-use std::io::BufWriter;
+use std::fs;
 
 use burn::module::{Module, ModuleMapper, Param};
 use burn::tensor::{Device, Distribution, Tensor, TensorData};
 use burn_adapters_checkpoint::{SaveOptions, save_adapter, save_head};
 use burn_adapters_heads::HeadConfig;
 use burn_adapters_model::AdapterBank;
-use burn_adapters_tensors::{FloatType, TensorFileError, write_safetensors};
+use burn_adapters_tensors::{FloatType, TensorFileError, save_safetensors};
 use burn_adapters_transformers::ModelConfig;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
@@ -60,8 +59,7 @@ pub(crate) fn model(make: &MakeModel) -> Result<(), Failed> {
     }
     let tensors = drawn.iter().map(|(name, data)| (name.clone(), (FloatType::F32, data.shape().to_vec()))).collect();
     let path = make.dir.join("model.safetensors");
-    let out = BufWriter::new(File::create(&path)?);
-    write_safetensors::<TensorFileError>(out, &path, &tensors, &[("format", "pt")], |name| Ok(drawn[name].clone()))?;
+    save_safetensors::<TensorFileError>(&path, &tensors, &[("format", "pt")], |name| Ok(drawn[name].clone()))?;
     // Last: a folder with a configuration is whole.
     fs::write(make.dir.join("config.json"), serde_json::to_string_pretty(&config)?)?;
     Ok(())

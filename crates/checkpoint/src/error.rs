@@ -278,6 +278,7 @@ impl From<TensorFileError> for CheckpointError {
     fn from(error: TensorFileError) -> Self {
         match error {
             TensorFileError::File(error) => error.into(),
+            TensorFileError::Save(error) => error.into(),
             TensorFileError::Damaged { path, reason } => Self::Damaged { path, reason },
             TensorFileError::DataType { path, tensor, found } => Self::DataType { path, tensor, found },
             TensorFileError::NotFinite { path, tensor, found } => {

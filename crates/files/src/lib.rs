@@ -23,4 +23,4 @@ pub use self::error::{FileError, FileErrorKind};
 pub use self::folder::FolderKind;
 pub use self::memory::{available_memory, check_memory};
 pub use self::read::{MAX_CONFIG, MAX_DATA, MAX_TEXT, MAX_WEIGHTS, Opened, is_there, open, read, read_text};
-pub use self::save::{FolderClaim, FolderSave, SaveError, remove_folder, save_file};
+pub use self::save::{FolderClaim, FolderSave, SaveError, remove_folder, save_file, save_file_with};

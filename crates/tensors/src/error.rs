@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use burn_adapters_files::FileError;
+use burn_adapters_files::{FileError, SaveError};
 use thiserror::Error;
 
 use crate::NotFinite;
@@ -11,9 +11,12 @@ use crate::NotFinite;
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum TensorFileError {
-    /// The file cannot be opened, read or written.
+    /// The file cannot be opened or read.
     #[error(transparent)]
     File(#[from] FileError),
+    /// The file cannot be written.
+    #[error(transparent)]
+    Save(#[from] SaveError),
     /// The file is cut short, damaged, or of another kind.
     #[error("{}: {reason}", path.display())]
     Damaged {

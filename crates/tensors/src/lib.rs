@@ -1,6 +1,7 @@
 //! Named tensors in files: safetensors and PyTorch's `.bin`.
 //!
-//! [`TensorFile`] is the only reader of tensors in the workspace and [`write_safetensors`] the only writer. A file is
+//! [`TensorFile`] is the only reader of tensors in the workspace; [`save_safetensors`], [`write_safetensors`] and
+//! [`encode_safetensors`] are one writer, to a file, a stream and memory. A file is
 //! read tensor by tensor, straight into the number format that is asked for; only its header is read when it is opened,
 //! and checked against the size of the file. A tensor with NaN or infinite elements is an error that names the tensor,
 //! in reading as in writing.
@@ -49,4 +50,4 @@ pub use self::parameters::{
 pub use self::pytorch::Pytorch;
 pub use self::raw::{RawTensor, Tensors, transposed};
 pub use self::safetensors::Safetensors;
-pub use self::write::{encode_safetensors, write_safetensors};
+pub use self::write::{encode_safetensors, save_safetensors, write_safetensors};

@@ -6,11 +6,12 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::io::Write;
+use std::fs::File;
+use std::io::{BufWriter, Write};
 use std::path::Path;
 
 use burn::tensor::TensorData;
-use burn_adapters_files::FileError;
+use burn_adapters_files::{SaveError, save_file_with};
 use half::{bf16, f16};
 
 use crate::{FloatType, NotFinite, TensorFileError, Tensors, check_finite};
@@ -32,7 +33,7 @@ pub fn write_safetensors<E: From<TensorFileError>>(
     // Stable: of one format, by name.
     ordered.sort_by_key(|(_, float, _)| std::cmp::Reverse(*float));
     let header = header(path, &ordered, metadata)?;
-    let failed = |error| E::from(TensorFileError::from(FileError::io(path)(error)));
+    let failed = |error| E::from(TensorFileError::from(SaveError::io("write", path)(error)));
     out.write_all(&(header.len() as u64).to_le_bytes()).map_err(failed)?;
     out.write_all(header.as_bytes()).map_err(failed)?;
     let mut written = (size_of::<u64>() + header.len()) as u64;
@@ -53,6 +54,29 @@ pub fn write_safetensors<E: From<TensorFileError>>(
     }
     out.flush().map_err(failed)?;
     Ok(written)
+}
+
+/// As [`write_safetensors`], to a file: it is saved whole, and a failed save leaves the old one, which `data` may read.
+///
+/// # Errors
+/// As [`write_safetensors`], and if the file system refuses.
+pub fn save_safetensors<E: From<TensorFileError>>(
+    path: &Path,
+    tensors: &BTreeMap<String, (FloatType, Vec<usize>)>,
+    metadata: &[(&str, &str)],
+    data: impl FnMut(&str) -> Result<TensorData, E>,
+) -> Result<u64, E> {
+    let save = |file: &mut File| write_safetensors(BufWriter::new(file), path, tensors, metadata, data).map_err(Failed);
+    save_file_with(path, save).map_err(|Failed(error)| error)
+}
+
+/// An error of a save or of what is saved.
+struct Failed<E>(E);
+
+impl<E: From<TensorFileError>> From<SaveError> for Failed<E> {
+    fn from(error: SaveError) -> Self {
+        Self(TensorFileError::from(error).into())
+    }
 }
 
 /// The bytes of a safetensors file of f32 tensors.

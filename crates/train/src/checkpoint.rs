@@ -189,6 +189,7 @@ fn read_tensors(path: &Path) -> Result<Values, TrainError> {
 fn not_read(error: TensorFileError) -> TrainError {
     match error {
         TensorFileError::File(error) => error.into(),
+        TensorFileError::Save(error) => error.into(),
         TensorFileError::NotFinite { path, tensor, found } => TrainError::NotFinite { path, tensor, found },
         TensorFileError::Damaged { path, reason } => TrainError::BadCheckpoint { path, message: reason },
         TensorFileError::DataType { path, tensor, found } => {

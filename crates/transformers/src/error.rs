@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use burn_adapters_core::Bf16Error;
-use burn_adapters_files::{FileError, FolderKind};
+use burn_adapters_files::{FileError, FolderKind, SaveError as FileSaveError};
 use burn_adapters_tensors::{Mismatch, NotFinite, TensorFileError};
 use thiserror::Error;
 
@@ -230,13 +230,14 @@ pub enum SaveError {
 impl From<TensorFileError> for SaveError {
     fn from(error: TensorFileError) -> Self {
         match error {
-            TensorFileError::File(FileError { path, kind, .. }) => {
-                Self::Write { file: path, message: kind.to_string() }
+            TensorFileError::Save(FileSaveError::Io { path, source, .. }) => {
+                Self::Write { file: path, message: source.to_string() }
             }
             TensorFileError::NotFinite { path, tensor, found } => {
                 let message = format!("the tensor `{tensor}` cannot be used: {found}; look at the adapters' weights");
                 Self::Write { file: path, message }
             }
+            TensorFileError::Damaged { path, reason } => Self::Write { file: path, message: reason },
             other => Self::Write { file: PathBuf::new(), message: other.to_string() },
         }
     }

@@ -1,14 +1,12 @@
 //! Writing a model's weights as the files that they were read from hold them.
 
 use std::collections::{BTreeMap, HashMap};
-use std::fs::File;
-use std::io::BufWriter;
 use std::path::Path;
 
 use burn::module::{Param, ParamId};
 use burn::tensor::{Device, Tensor, TensorData};
 use burn_adapters_core::{Fill, Init};
-use burn_adapters_tensors::{FloatType, parameters, transposed, values, write_safetensors};
+use burn_adapters_tensors::{FloatType, parameters, save_safetensors, transposed, values};
 
 use crate::load::is_buffer;
 use crate::skeleton::Skeleton;
@@ -47,10 +45,8 @@ impl AutoModel {
             tensors.insert(name.clone(), (FloatType::F32, weights.shape(weight)?.to_vec()));
         }
         let mut report = SaveReport::default();
-        let created = File::create(file)
-            .map_err(|error| SaveError::Write { file: file.to_owned(), message: error.to_string() })?;
         // Without the metadata the reference does not read the file.
-        write_safetensors(BufWriter::new(created), file, &tensors, &[("format", "pt")], |name| {
+        save_safetensors(file, &tensors, &[("format", "pt")], |name| {
             let weight = &names[name];
             let stored = weights.read(weight, FloatType::F32)?;
             report.widened += usize::from(weights.float_type(weight)? != FloatType::F32);

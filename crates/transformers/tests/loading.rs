@@ -65,6 +65,16 @@ fn numbers_of_sixteen_bits_are_widened() {
 }
 
 #[test]
+fn a_model_is_saved_over_the_file_that_it_was_read_from() {
+    let folder = Folder::of("tiny-a").with("model.safetensors", to_safetensors(&weights(), Dtype::F32));
+    let file = folder.path().join("model.safetensors");
+    let (bert, _) = load(&folder).unwrap();
+    let report = bert.save(folder.path(), &file).unwrap();
+    assert_eq!((report.changed, report.widened, report.tensors), (0, 0, weights().len()));
+    assert_eq!(read(&file), weights());
+}
+
+#[test]
 fn weights_in_several_files_are_joined() {
     let names: Vec<String> = weights().into_keys().collect();
     let part = |odd: usize| -> Tensors {

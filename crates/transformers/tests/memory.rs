@@ -3,13 +3,12 @@
 #![allow(clippy::unwrap_used, missing_docs)]
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
-use std::io::BufWriter;
+use std::fs;
 use std::path::Path;
 use std::process::Command;
 
 use burn::tensor::{Device, FloatDType, TensorData};
-use burn_adapters_tensors::{FloatType, TensorFileError, write_safetensors};
+use burn_adapters_tensors::{FloatType, TensorFileError, save_safetensors};
 use burn_adapters_transformers::{AutoModel, WeightFormat};
 use half::bf16;
 
@@ -63,8 +62,7 @@ fn write_model(dir: &Path, parts: usize) -> u64 {
             .collect();
         map.extend(tensors.keys().map(|tensor| (tensor.clone(), name.clone().into())));
         let path = dir.join(name);
-        let out = BufWriter::new(File::create(&path).unwrap());
-        let written = write_safetensors::<TensorFileError>(out, &path, &tensors, &[("format", "pt")], |name| {
+        let written = save_safetensors::<TensorFileError>(&path, &tensors, &[("format", "pt")], |name| {
             let shape = tensors[name].1.clone();
             Ok(TensorData::full(shape, bf16::from_f32(0.01)))
         });

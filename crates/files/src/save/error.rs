@@ -33,7 +33,8 @@ pub enum SaveError {
 }
 
 impl SaveError {
-    pub(super) fn io(doing: &'static str, path: impl AsRef<Path>) -> impl FnOnce(io::Error) -> Self {
+    /// Adds what was tried (`write`) and the file or folder to an error of the system; for `map_err`.
+    pub fn io(doing: &'static str, path: impl AsRef<Path>) -> impl FnOnce(io::Error) -> Self {
         let path = path.as_ref().to_owned();
         move |source| Self::Io { doing, path, source }
     }

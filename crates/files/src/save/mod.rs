@@ -28,7 +28,7 @@ use std::time::{Duration, Instant};
 pub use self::claim::FolderClaim;
 pub use self::error::SaveError;
 use self::fault::point;
-pub use self::file::{remove_folder, save_file};
+pub use self::file::{remove_folder, save_file, save_file_with};
 use self::lock::{Lock, holder, try_lock};
 use self::place::{Created, Place, Staging};
 
