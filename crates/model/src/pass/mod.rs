@@ -287,3 +287,7 @@ fn check(batch: &TokenBatch, limits: Limits) -> Result<(), BaseError> {
         None => Ok(()),
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests;
