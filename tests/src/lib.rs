@@ -28,7 +28,7 @@ pub struct Case {
     /// The folder's name under `cases` or `heads`.
     #[serde(skip)]
     pub folder: String,
-    /// `cases` or `heads`.
+    /// `cases`, `heads`, or the folder `cases` of a family.
     #[serde(skip)]
     pub root: String,
     /// The folder's name under `models`.
@@ -47,12 +47,20 @@ pub struct Case {
     pub learning_rate: f64,
     /// Parameters of adapter and head that the reference does not train, under its names.
     pub frozen: Vec<String>,
+    /// The implementation of attention that the reference ran with, where it fails with `eager`.
+    pub attention: Option<String>,
 }
 
 impl Case {
     /// The case's folder.
     pub fn dir(&self) -> PathBuf {
         goldens().join(&self.root).join(&self.folder)
+    }
+
+    /// The folder of the base model.
+    pub fn model_dir(&self) -> PathBuf {
+        let cases = goldens().join(&self.root);
+        cases.parent().unwrap().join("models").join(&self.model)
     }
 
     /// The batch and the reference's results.
@@ -62,7 +70,7 @@ impl Case {
 
     /// The base model, and a bank with the case's adapter and head.
     pub fn load(&self, device: &Device) -> (AutoModel, AdapterBank) {
-        let (model, _) = AutoModel::from_dir(&goldens().join("models").join(&self.model), device).unwrap();
+        let (model, _) = AutoModel::from_dir(&self.model_dir(), device).unwrap();
         let mut bank = AdapterBank::new(model.spec(), &device.clone().autodiff());
         let dir = self.adapter_dir();
         load_adapter(dir.path(), &mut bank, None).unwrap_or_else(|error| panic!("{}: {error}", self.folder));
@@ -117,6 +125,20 @@ pub fn cases_in(root: &str, take: impl Fn(&str) -> bool) -> Vec<Case> {
             case
         })
         .collect()
+}
+
+/// The folders of the model families beside BERT, in order.
+pub fn families() -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(goldens().join("families")).unwrap();
+    let mut families: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
+    families.sort();
+    families
+}
+
+/// Every case of the model families beside BERT.
+pub fn family_cases() -> Vec<Case> {
+    let name = |family: &PathBuf| family.file_name().unwrap().to_str().unwrap().to_owned();
+    families().iter().flat_map(|family| cases_in(&format!("families/{}/cases", name(family)), |_| true)).collect()
 }
 
 /// Reads a JSON file.

@@ -1,39 +1,21 @@
-//! The model families beside BERT: names, shapes and numbers of what is saved, from a model's specification alone.
+//! The model families beside BERT: their hidden states, their static heads, and what is saved of an adapter, from a
+//! model's specification alone. (Their cases are run by `parity.rs` and `roundtrip.rs`.)
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::Path;
 
 use burn::tensor::Device;
-use burn_adapters_checkpoint::{SaveOptions, save_adapter};
-use burn_adapters_core::SiteName::Whole;
-use burn_adapters_core::{AttentionNames, ModelSpec, Place, SiteNames, StackKind, StackNames, StackSpec};
-use burn_adapters_model::AdapterBank;
-use burn_adapters_tests::{Golden, goldens, read_json};
+use burn_adapters_checkpoint::{SaveOptions, load_adapter, load_head, save_adapter};
+use burn_adapters_core::ModelSpec;
+use burn_adapters_model::{AdapterBank, BaseModel, Forward, Hooks, Setup};
+use burn_adapters_tests::{Golden, families, largest_difference, logits, read_json, values};
+use burn_adapters_transformers::{AutoModel, ModelConfig};
 use serde::Deserialize;
 
-const DISTILBERT: SiteNames = SiteNames {
-    model_class: Some("DistilBertAdapterModel"),
-    prefix: Some("distilbert"),
-    stacks: &[StackNames {
-        kind: StackKind::Encoder,
-        root: "",
-        layer: "transformer.layer.{}",
-        places: &[
-            (Place::Query, Whole("attention.q_lin")),
-            (Place::Key, Whole("attention.k_lin")),
-            (Place::Value, Whole("attention.v_lin")),
-            (Place::FeedForwardUp, Whole("ffn.lin1")),
-            (Place::FeedForwardDown, Whole("ffn.lin2")),
-            (Place::Attention, Whole("attention_adapters")),
-            (Place::FeedForward, Whole("output_adapters")),
-            (Place::Layer, Whole("reft_layer")),
-        ],
-        attentions: &[AttentionNames { place: Place::Attention, module: "attention", prefix_key: Some("self") }],
-    }],
-    ..SiteNames::OWN
-};
+/// Absolute, on numbers of the order of one: 1e-4, less the rounding of the goldens.
+const TOLERANCE: f32 = 9.9e-5;
 
 /// What the reference saves of a configuration.
 #[derive(Deserialize)]
@@ -44,35 +26,91 @@ struct Saved {
     parameters: usize,
 }
 
-fn family(name: &str) -> PathBuf {
-    goldens().join("families").join(name)
+/// The hidden states of a family's tiny model in this folder, after the embeddings and after each layer.
+fn check_hidden_states(family: &Path, model: &str, device: &Device) {
+    let (model, _) = AutoModel::from_dir(&family.join("models").join(model), device).unwrap();
+    let goldens = Golden::read(&family.join("models/tiny/hidden.safetensors"));
+    for prefix in ["", "full."] {
+        let of_batch = goldens.0.iter().filter_map(|(name, tensor)| Some((name.strip_prefix(prefix)?, tensor.clone())));
+        let golden = Golden(of_batch.map(|(name, tensor)| (name.to_owned(), tensor)).collect());
+        let states = model.hidden_states(&golden.batch(), &Hooks::none()).unwrap();
+        assert!(states.len() > 1 && !golden.0.contains_key(&format!("hidden_states.{}", states.len())));
+        let attended = golden.values("attention_mask");
+        for (depth, found) in states.into_iter().enumerate() {
+            let (shape, expected) = &golden.0[&format!("hidden_states.{depth}")];
+            let found = values(found);
+            let rows = found.chunks(shape[2]).zip(expected.chunks(shape[2])).zip(attended);
+            let rows = rows.filter(|(_, attended)| **attended == 1.0);
+            let difference = rows.map(|((found, expected), _)| largest_difference(found, expected)).fold(0.0, f32::max);
+            assert!(difference <= TOLERANCE, "{}: {prefix}{depth} differs by {difference:e}", family.display());
+        }
+    }
+}
+
+#[test]
+fn hidden_states_are_those_of_the_reference() {
+    for family in families() {
+        let device = Device::default();
+        check_hidden_states(&family, "tiny", &device);
+        check_hidden_states(&family, "tiny", &device.autodiff());
+    }
+}
+
+#[test]
+fn the_checkpoint_of_a_class_with_a_head_holds_the_same_base_model() {
+    for family in families() {
+        check_hidden_states(&family, "with_head", &Device::default());
+        let (_, report) = AutoModel::from_dir(&family.join("models/with_head"), &Device::default()).unwrap();
+        assert!(report.unused.iter().any(|name| name.contains("classifier")), "{:?}", report.unused);
+    }
+}
+
+#[test]
+fn the_head_of_hugging_face_s_own_class_is_read_as_the_reference_reads_it() {
+    for family in families() {
+        let (model, _) = AutoModel::from_dir(&family.join("models/tiny"), &Device::default()).unwrap();
+        let mut bank = AdapterBank::new(model.spec(), &Device::default());
+        let dir = family.join("static/adapter");
+        load_adapter(&dir, &mut bank, None).unwrap();
+        let report = load_head(&dir, &mut bank, None).unwrap();
+        assert!(report.notes[0].contains("ForSequenceClassification"), "{:?}", report.notes);
+        assert_eq!(bank.head("static").unwrap().config().labels(), ["bad", "fine", "good"]);
+        let golden = Golden::read(&family.join("static/golden.safetensors"));
+        let setup = Setup::adapter("static");
+        let hooks = bank.hooks(&setup).unwrap();
+        let found = values(logits(&model, &bank, &setup, &hooks, &golden.batch()).into_values());
+        let difference = largest_difference(&found, golden.values("logits"));
+        assert!(difference <= TOLERANCE, "{}: the logits differ by {difference:e}", family.display());
+    }
 }
 
 #[test]
 fn what_is_saved_has_the_names_and_shapes_of_the_reference() {
-    let spec = ModelSpec::new("distilbert", 128).with_stack(StackSpec::encoder(2, 128, 4, 192)).with_names(DISTILBERT);
-    let saved: BTreeMap<String, Saved> = read_json(&family("distilbert").join("names.json"));
-    for (config, expected) in saved {
-        let mut bank = AdapterBank::new(spec.clone(), &Device::default());
+    for family in families() {
+        let text = std::fs::read_to_string(family.join("names_config.json")).unwrap();
+        let config = ModelConfig::from_json_str(&text).unwrap();
+        let saved: BTreeMap<String, Saved> = read_json(&family.join("names.json"));
         // DoRA starts at the weights of the model.
-        if config == "dora" {
-            continue;
+        for (adapter, expected) in saved.iter().filter(|(adapter, _)| *adapter != "dora") {
+            check_saved(config.spec(), adapter, expected);
         }
-        bank.add("x", config.parse().unwrap()).unwrap();
-        let dir = tempfile::tempdir().unwrap();
-        let report = save_adapter(dir.path(), &bank, "x", &SaveOptions::default()).unwrap();
-        // VeRA's diagonals are vectors here, and its frozen matrices do not count.
-        if config != "vera" {
-            assert_eq!(report.parameters, expected.parameters, "{config}");
-        }
-        let found: BTreeMap<String, Vec<usize>> = Golden::read(&dir.path().join("adapter.safetensors"))
-            .0
-            .into_iter()
-            .map(|(name, (shape, _))| (name, shape))
-            .collect();
-        // The reference saves the pool of prefixes once more for each layer.
-        let once: BTreeMap<_, _> =
-            expected.tensors.into_iter().filter(|(name, _)| !name.contains(".prefix_tuning.pool.")).collect();
-        assert_eq!(found, once, "{config}");
     }
+}
+
+fn check_saved(spec: &ModelSpec, config: &str, expected: &Saved) {
+    let mut bank = AdapterBank::new(spec, &Device::default());
+    bank.add("x", config.parse().unwrap()).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let report = save_adapter(dir.path(), &bank, "x", &SaveOptions::default()).unwrap();
+    // VeRA's diagonals are vectors here, and its frozen matrices do not count.
+    if config != "vera" {
+        assert_eq!(report.parameters, expected.parameters, "{} {config}", spec.model_type);
+    }
+    let found = Golden::read(&dir.path().join("adapter.safetensors")).0;
+    let found: BTreeMap<String, Vec<usize>> = found.into_iter().map(|(name, (shape, _))| (name, shape)).collect();
+    // The reference saves the pool of prefixes once more for each layer.
+    let once = expected.tensors.iter().filter(|(name, _)| !name.contains(".prefix_tuning.pool."));
+    assert!(found.iter().eq(once), "{} {config}: {found:?}", spec.model_type);
+    let saved: serde_json::Value = read_json(&dir.path().join("adapter_config.json"));
+    assert!(saved["model_class"].as_str().unwrap().ends_with("AdapterModel"), "{saved}");
 }

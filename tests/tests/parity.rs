@@ -7,7 +7,7 @@ use burn::tensor::Device;
 use burn_adapters_checkpoint::{SaveOptions, save_adapter, save_head};
 use burn_adapters_config::AdapterConfig;
 use burn_adapters_model::AdapterBank;
-use burn_adapters_tests::{Case, Golden, cases, largest_difference, logits, values};
+use burn_adapters_tests::{Case, Golden, cases, family_cases, largest_difference, logits, values};
 
 /// Absolute, on numbers of the order of one: 1e-4, less the rounding of the goldens.
 const TOLERANCE: f32 = 9.9e-5;
@@ -76,9 +76,9 @@ fn check(case: &Case) -> Vec<String> {
 
 /// The reference registers prefixes once for the model and again in every layer; we write the first of these names.
 fn once(name: &str) -> String {
-    match name.split_once(".attention.self.prefix_tuning.pool.") {
-        Some((_, rest)) => format!("bert.prefix_tuning.{rest}"),
-        None => name.to_owned(),
+    match (name.split_once(".prefix_tuning.pool."), name.split_once('.')) {
+        (Some((_, rest)), Some((model, _))) => format!("{model}.prefix_tuning.{rest}"),
+        _ => name.to_owned(),
     }
 }
 
@@ -156,6 +156,12 @@ fn mtl_lora() {
 #[test]
 fn reft() {
     check_all(&["reft"]);
+}
+
+#[test]
+fn other_families() {
+    let failures: Vec<String> = family_cases().iter().flat_map(check).collect();
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
 }
 
 #[test]
