@@ -16,14 +16,14 @@ use crate::{
     Adapter, AddReport, BankError, FusionLayers, Hooks, Matrices, Setup, Summary, SummaryRow, learn, supported,
 };
 
-/// The named adapters and prediction heads of one base model, which it knows by its [`ModelSpec`] alone.
+/// Named adapters, fusions and prediction heads for one base model, of which the bank knows only the [`ModelSpec`].
 ///
-/// A bank is a Burn module: hand it to an optimizer, and the adapters that [`train_only`](Self::train_only) chose are changed.
-/// It is shared between threads by reference; each pass has its own [`Setup`]. Cloning a bank is cheap, for tensors are
+/// A bank is a Burn module: an optimizer that is given a bank changes the adapters that [`train_only`](Self::train_only)
+/// selected. Threads share a bank by reference; each pass has its own [`Setup`]. Cloning is cheap because tensors are
 /// shared. See the [crate] for an example.
 ///
-/// A pass at inference reads the parameters without autodiff: it records no graph, and its result is not on an autodiff
-/// device, wherever the bank is.
+/// At inference, passes read the parameters without autodiff: they record no graph, and their results are not on an
+/// autodiff device even if the bank is.
 #[derive(Module, Debug)]
 pub struct AdapterBank {
     adapters: NameMap<Held<Adapter>>,
@@ -36,8 +36,8 @@ pub struct AdapterBank {
 }
 
 impl AdapterBank {
-    /// A bank without adapters, for a model with these sites. New adapters are put on `device`: an autodiff device
-    /// where they are to be trained (the base model may stay on the plain one).
+    /// An empty bank for a model with these sites. New adapters are created on `device`; to train them, use an autodiff
+    /// device. The base model can stay on the plain device.
     pub fn new(spec: impl Into<ModelSpec>, device: &Device) -> Self {
         Self {
             adapters: NameMap::default(),
@@ -48,12 +48,12 @@ impl AdapterBank {
         }
     }
 
-    /// The model that the adapters are for.
+    /// The specification of the base model.
     pub fn spec(&self) -> &ModelSpec {
         &self.spec
     }
 
-    /// Where new adapters are put.
+    /// The device of new adapters.
     pub fn device(&self) -> &Device {
         &self.device
     }
@@ -61,13 +61,13 @@ impl AdapterBank {
     /// Adds a new adapter with freshly drawn weights.
     ///
     /// # Errors
-    /// If the name is taken or unfit, or the configuration does not fit the model: it names layers or matrices that do
+    /// If the name is taken or invalid, or the configuration does not fit the model: it names layers or matrices that do
     /// not exist, puts two methods at one site, or would train nothing.
     pub fn add(&mut self, name: &str, config: AdapterConfig) -> Result<AddReport, BankError> {
         self.add_with(name, config, &mut Init::from_entropy())
     }
 
-    /// As [`add`](Self::add), with weights that depend on `seed` alone.
+    /// Like [`add`](Self::add), with weights determined by `seed`.
     pub fn add_seeded(&mut self, name: &str, config: AdapterConfig, seed: u64) -> Result<AddReport, BankError> {
         self.add_with(name, config, &mut Init::from_seed(seed))
     }
@@ -80,7 +80,7 @@ impl AdapterBank {
         Ok(report)
     }
 
-    /// As [`add_seeded`](Self::add_seeded), for methods that start from the model's weights (DoRA): `model` is the base.
+    /// Like [`add_seeded`](Self::add_seeded), for methods that start from the weights of the base model (DoRA).
     pub fn add_for(
         &mut self,
         model: &(impl Matrices + ?Sized),
@@ -96,10 +96,10 @@ impl AdapterBank {
         Ok(report)
     }
 
-    /// As [`add_seeded`](Self::add_seeded), for prompt tuning that starts from a text (`prompt_init='from_string'`).
+    /// Like [`add_seeded`](Self::add_seeded), for prompt tuning that starts from a text (`prompt_init='from_string'`).
     ///
     /// # Shapes
-    /// - embeddings: the model's word embeddings of the text's tokens, `[tokens, embedding]`
+    /// - embeddings: the word embeddings of the text's tokens, `[tokens, embedding]`
     pub fn add_prompt(
         &mut self,
         name: &str,
@@ -115,12 +115,12 @@ impl AdapterBank {
         Ok(report)
     }
 
-    /// Builds an adapter without adding it: what would [`add`](Self::add) report?
+    /// Builds an adapter without adding it, to see what [`add`](Self::add) would report.
     pub fn plan(&self, name: &str, config: AdapterConfig) -> Result<(Adapter, AddReport), BankError> {
         Ok(Adapter::build(name, config, &self.spec, &mut Init::from_seed(0), &self.device)?)
     }
 
-    /// Adds an adapter that was built elsewhere (read from a file, averaged, trained).
+    /// Adds an existing adapter (loaded, averaged, or trained elsewhere).
     pub fn insert(&mut self, adapter: Adapter) -> Result<(), BankError> {
         self.check_name(adapter.name(), self.adapters.contains_key(adapter.name()))?;
         adapter.check_ready()?;
@@ -128,12 +128,12 @@ impl AdapterBank {
         Ok(())
     }
 
-    /// Takes an adapter out.
+    /// Removes an adapter and returns it.
     pub fn remove(&mut self, name: &str) -> Result<Adapter, BankError> {
         self.adapters.remove(name).map(Held::into_module).ok_or_else(|| self.unknown(name))
     }
 
-    /// The adapter of this name.
+    /// The adapter with this name.
     pub fn adapter(&self, name: &str) -> Result<&Adapter, BankError> {
         self.adapters.get(name).map(Deref::deref).ok_or_else(|| self.unknown(name))
     }
@@ -143,15 +143,15 @@ impl AdapterBank {
         self.adapters.keys().map(String::as_str)
     }
 
-    /// Adds a new prediction head with freshly drawn weights. A head of an adapter's name is that adapter's head.
+    /// Adds a new prediction head with freshly drawn weights. A head with the name of an adapter belongs to that adapter.
     ///
     /// # Errors
-    /// If the name is taken by a head or unfit, or the configuration is wrong.
+    /// If another head has the name, the name is invalid, or the configuration is wrong.
     pub fn add_head(&mut self, name: &str, config: &HeadConfig) -> Result<usize, BankError> {
         self.add_head_with(name, config, &mut Init::from_entropy())
     }
 
-    /// As [`add_head`](Self::add_head), with weights that depend on `seed` alone.
+    /// Like [`add_head`](Self::add_head), with weights determined by `seed`.
     pub fn add_head_seeded(&mut self, name: &str, config: &HeadConfig, seed: u64) -> Result<usize, BankError> {
         self.add_head_with(name, config, &mut Init::from_seed(seed))
     }
@@ -166,7 +166,7 @@ impl AdapterBank {
         Ok(parameters)
     }
 
-    /// Adds a head that was built elsewhere (read from a file, trained).
+    /// Adds an existing head (loaded or trained elsewhere).
     pub fn insert_head(&mut self, name: &str, head: Head) -> Result<(), BankError> {
         self.check_name(name, self.heads.contains_key(name))?;
         let (expected, found) = (self.spec.hidden_size, head.hidden_size());
@@ -177,12 +177,12 @@ impl AdapterBank {
         Ok(())
     }
 
-    /// Takes a head out.
+    /// Removes a head and returns it.
     pub fn remove_head(&mut self, name: &str) -> Result<Head, BankError> {
         self.heads.remove(name).map(Held::into_module).ok_or_else(|| self.unknown_head(name))
     }
 
-    /// The head of this name.
+    /// The head with this name.
     pub fn head(&self, name: &str) -> Result<&Head, BankError> {
         self.heads.get(name).map(Deref::deref).ok_or_else(|| self.unknown_head(name))
     }
@@ -192,20 +192,20 @@ impl AdapterBank {
         self.heads.keys().map(String::as_str)
     }
 
-    /// The head that a setup uses: the one it names, or else the one with its adapter's name. For a setup at inference
-    /// it is a view without autodiff.
+    /// The head of a setup: the one that it names, otherwise the one with the name of its adapter. For a setup at
+    /// inference this is a view without autodiff.
     ///
     /// # Errors
-    /// If there is no such head, or the setup uses several: see [`logits`](Self::logits).
+    /// If there is no such head, or the setup uses several heads; see [`logits`](Self::logits).
     pub fn head_of(&self, setup: &Setup) -> Result<&Head, BankError> {
         self.head_for(&setup.head_name().unwrap_or_default(), setup.mode)
     }
 
-    /// Adds an AdapterFusion over adapters of this bank. Its name in a composition is made of theirs (`a,b`), unless the
-    /// `Fuse` names it.
+    /// Adds an AdapterFusion over adapters of this bank. In a composition its name is the names of the adapters joined by
+    /// commas (`a,b`), unless the `Fuse` gives a name.
     ///
     /// # Errors
-    /// If the name is taken, an adapter does not exist, or none has a bottleneck.
+    /// If the name is taken, an adapter does not exist, or no adapter has a bottleneck.
     pub fn add_fusion(
         &mut self,
         name: &str,
@@ -222,14 +222,14 @@ impl AdapterBank {
         Ok(parameters)
     }
 
-    /// Adds a fusion that was built elsewhere (read from a file, trained).
+    /// Adds an existing fusion (loaded or trained elsewhere).
     pub fn insert_fusion(&mut self, name: &str, layers: FusionLayers) -> Result<(), BankError> {
         self.check_name(name, self.fusions.contains_key(name))?;
         self.fusions.insert(name.to_owned(), Held::new(layers));
         Ok(())
     }
 
-    /// The fusion of this name.
+    /// The fusion with this name.
     pub fn fusion(&self, name: &str) -> Result<&FusionLayers, BankError> {
         self.held_fusion(name).map(Deref::deref)
     }
@@ -252,19 +252,19 @@ impl AdapterBank {
         Ok(head.for_mode(mode))
     }
 
-    /// The fusion of this name, to change.
+    /// Mutable access to the fusion with this name.
     pub fn fusion_mut(&mut self, name: &str) -> Option<&mut FusionLayers> {
         self.fusions.get_mut(name).map(Held::get_mut)
     }
 
-    /// Freezes everything but what a setup trains: its adapters and heads, or with
-    /// [`train_fusions`](Setup::train_fusions) its fusions and heads; gives the number of parameters of adapters and
-    /// fusions that are left to train.
+    /// Freezes everything that a setup does not train. A setup trains its adapters and heads, or with
+    /// [`train_fusions`](Setup::train_fusions) its fusions and heads. Returns the number of trainable parameters in adapters
+    /// and fusions.
     ///
     /// # Errors
-    /// If the setup names an adapter, fusion or head that does not exist (a missing head of an adapter's name is not an
-    /// error), what is to be trained is not on an autodiff device, or an adapter cannot learn: all of its layers are
-    /// skipped, or all that it computes is multiplied by 0.
+    /// If the setup names an adapter, fusion or head that does not exist (an adapter without a head is not an error), if the
+    /// parameters to train are not on an autodiff device, or if an adapter cannot learn because all of its layers are
+    /// skipped or its output is multiplied by 0.
     pub fn train_only(&mut self, setup: &Setup) -> Result<usize, BankError> {
         self.active(setup, Mode::Training)?;
         if let Some(heads) = &setup.heads {
@@ -320,8 +320,8 @@ impl AdapterBank {
         Ok(())
     }
 
-    /// What is to be added to the loss when the fusions of a setup are trained, so that their value matrices stay near
-    /// the identity; none where no fusion of the setup is trained or regularized.
+    /// The regularization term that keeps the value matrices of trained fusions near the identity; add it to the loss.
+    /// `None` if the setup trains no fusion, or none of its fusions is regularized.
     pub fn regularization_loss(&self, setup: &Setup) -> Option<Tensor<1>> {
         if !setup.train_fusions {
             return None;
@@ -331,7 +331,7 @@ impl AdapterBank {
         layers.filter_map(Fusion::regularization_loss).reduce(|sum, next| sum + next)
     }
 
-    /// After a step of training: cools the softmax of the trained fusions that have a temperature.
+    /// Lowers the softmax temperature of the trained fusions that have one. Call it after each training step.
     pub fn cool_fusions(&mut self, setup: &Setup) {
         if !setup.train_fusions {
             return;
@@ -359,12 +359,12 @@ impl AdapterBank {
         Ok(adapters)
     }
 
-    /// The hooks of one or more forward passes with this setup. At inference they hold the parameters without autodiff
-    /// and record no graph; for gradients, with or without dropout, take a setup in [training](Setup::training).
+    /// The hooks for forward passes with this setup. At inference they hold the parameters without autodiff and record no
+    /// graph. For gradients, with or without dropout, use a setup in [training](Setup::training).
     ///
     /// # Errors
     /// If the setup names an adapter or fusion that does not exist, skips a layer that the model does not have, or
-    /// composes adapters in a way that makes no sense.
+    /// contains an invalid composition.
     pub fn hooks(&self, setup: &Setup) -> Result<Hooks<'_>, BankError> {
         let layers = self.spec.layers();
         if let Some(layer) = setup.skip_layers.iter().copied().find(|layer| *layer >= layers) {
@@ -378,7 +378,7 @@ impl AdapterBank {
         Ok(Hooks::new(self, active, setup))
     }
 
-    /// What the bank holds; prints as a table.
+    /// A summary of the bank's contents, which prints as a table.
     pub fn summary(&self) -> Summary {
         let adapters = self
             .adapters

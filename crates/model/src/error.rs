@@ -1,4 +1,4 @@
-//! What can go wrong with adapters beside a model.
+//! Errors of banks, hooks and merging.
 
 use burn_adapters_combination::BuildError;
 use burn_adapters_composition::CompositionError;
@@ -18,7 +18,7 @@ pub enum BankError {
     /// No adapter of this name.
     #[error("no adapter named `{name}`; {}", known_names(known))]
     UnknownAdapter {
-        /// The name that was asked for.
+        /// The requested name.
         name: String,
         /// The names that exist.
         known: Vec<String>,
@@ -26,7 +26,7 @@ pub enum BankError {
     /// No fusion of this name.
     #[error("no fusion named `{name}`; {}", known_names(known))]
     UnknownFusion {
-        /// The name that was asked for.
+        /// The requested name.
         name: String,
         /// The names that exist.
         known: Vec<String>,
@@ -47,25 +47,25 @@ pub enum BankError {
         /// What it needs and what there is.
         source: Box<TooLarge>,
     },
-    /// A composition that makes no sense.
+    /// An invalid composition.
     #[error(transparent)]
     Composition(#[from] CompositionError),
-    /// A block that a method has no meaning in.
-    #[error("{block} cannot hold the adapter `{adapter}`: {method} can stand in {allowed}")]
+    /// A block that a method is not defined in.
+    #[error("{block} cannot contain the adapter `{adapter}`: {method} is only defined in {allowed}")]
     NotComposable {
         /// The block.
         block: &'static str,
         /// The adapter.
         adapter: String,
-        /// The method that has no meaning there.
+        /// The method that is not defined there.
         method: &'static str,
-        /// The blocks that it can stand in.
+        /// The blocks that it is defined in.
         allowed: String,
     },
     /// No head of this name.
     #[error("no head named `{name}`; {}", known_names(known))]
     UnknownHead {
-        /// The name that was asked for.
+        /// The requested name.
         name: String,
         /// The names that exist.
         known: Vec<String>,
@@ -76,8 +76,10 @@ pub enum BankError {
         /// The name.
         name: String,
     },
-    /// A name that cannot be a part of a parameter's path.
-    #[error("`{name}` cannot name an adapter or head: a name must not be empty or hold a dot or a control character")]
+    /// A name that cannot be part of a parameter path.
+    #[error(
+        "`{name}` is not a valid name for an adapter or head: a name must not be empty, or contain a dot or a control character"
+    )]
     BadName {
         /// The name.
         name: String,
@@ -85,7 +87,7 @@ pub enum BankError {
     /// The configuration itself is wrong.
     #[error(transparent)]
     Config(#[from] ConfigError),
-    /// No head is named, and it cannot be told which is meant.
+    /// The setup names no head, and the bank does not have exactly one.
     #[error("the setup names no head; {}: name one (Setup::with_head)", known_names(known))]
     WhichHead {
         /// The heads that exist.
@@ -99,10 +101,10 @@ pub enum BankError {
         /// The rows that the heads are for.
         found: usize,
     },
-    /// A site that the model's specification lacks.
+    /// A site that is not in the model's specification.
     #[error(
-        "the model calls a hook at {site}, which its specification does not have (the {} has {layers} layers, numbered \
-         from 0): no adapter could act there; correct the site or the specification", site.stack.name()
+        "the model calls a hook at {site}, which is not in its specification (the {} has {layers} layers, numbered from \
+         0), so no adapter could act there: correct the site or the specification", site.stack.name()
     )]
     UnknownSite {
         /// The site.
@@ -110,14 +112,14 @@ pub enum BankError {
         /// How many layers the stack has.
         layers: usize,
     },
-    /// A tensor or a matrix of another size than the model's specification says.
+    /// A tensor or matrix whose size differs from the model's specification.
     #[error(
         "at {at}: expected {what} of {expected}, found {found}: the model's layers and its specification must agree"
     )]
     Misfit {
-        /// The site, or what takes its place.
+        /// The site, or another place in the pass.
         at: String,
-        /// What has the size.
+        /// The tensor or dimension.
         what: &'static str,
         /// The size by the specification.
         expected: String,
@@ -148,7 +150,7 @@ pub enum BankError {
          embeddings and ActiveHooks::enter_layer at each layer's start"
     )]
     NotRepeated,
-    /// An adapter that is run on weights that hold it.
+    /// An adapter that is run on weights that it is already merged into.
     #[error(
         "the adapter `{name}` is already merged into the weights at {site} and would act twice: take it out of the setup \
          (Setup::base()), or unmerge it"
@@ -167,13 +169,13 @@ pub enum BankError {
         /// Why.
         reason: String,
     },
-    /// Something to train on a device without autodiff.
+    /// Parameters to train on a device without autodiff.
     #[error(
-        "the bank's parameters are on a device without autodiff, where nothing can be trained: make the bank on \
-             `device.autodiff()` (the model may stay on the plain device)"
+        "the bank's parameters are on a device without autodiff, where nothing can be trained: create the bank on \
+             `device.autodiff()` (the model can stay on the plain device)"
     )]
     NotAutodiff,
-    /// Another number of heads than of branches.
+    /// The number of heads differs from the number of branches.
     #[error("a `Parallel` of {expected} branches needs a head for each, but the setup has {found} heads")]
     HeadBranches {
         /// The branches.
@@ -201,8 +203,10 @@ pub enum BankError {
         /// The head's.
         found: usize,
     },
-    /// A method that no weight can stand for.
-    #[error("the adapter `{name}` cannot be merged: {method} computes on activations, no weight can stand for it")]
+    /// A method that cannot be expressed as weights.
+    #[error(
+        "the adapter `{name}` cannot be merged: {method} computes on activations and cannot be expressed as weights"
+    )]
     NotMergeable {
         /// The adapter.
         name: String,
@@ -261,7 +265,7 @@ impl From<BuildError> for BankError {
     }
 }
 
-/// A merge that could not be done; the model is given back as it was.
+/// A failed merge, which returns the model unchanged.
 #[derive(Debug, Error)]
 #[error("{error}")]
 pub struct MergeFailure<M> {

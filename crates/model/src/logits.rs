@@ -16,7 +16,7 @@ pub struct HeadLogits {
     pub head: String,
     /// The rows of the batch that it computed, in the order of its logits.
     pub rows: Vec<usize>,
-    /// A vector for each row, or for each token of each row: what the head's task says.
+    /// A vector for each row, or for each token of each row, as the head's task defines.
     pub logits: Logits,
 }
 
@@ -31,13 +31,14 @@ impl AdapterBank {
         heads.fold(Reads::First, |reads, head| reads.and(head.reads()))
     }
 
-    /// The logits of every head of a setup: of one head on the whole batch, of several, of one for each branch of a
-    /// `Parallel`, of heads for parts of the batch, or of each row's own (`Route`; rows without an adapter have none).
+    /// The logits of every head of a setup. A setup has one head for the whole batch, several heads on the same output, one
+    /// head for each branch of a `Parallel`, heads for parts of the batch, or a head for each row (`Route`; rows without an
+    /// adapter have none).
     ///
-    /// The output has one entry a row; under `Parallel` the rows of all branches, `branches · batch` of them.
+    /// The output has one entry per row; under `Parallel` it has the rows of all branches, `branches · batch`.
     ///
     /// # Errors
-    /// If a head does not exist, the heads do not fit the batch, or one reads a pooled output that is not there.
+    /// If a head does not exist, the heads do not fit the batch, or a head reads a pooled output that the model lacks.
     pub fn logits(&self, setup: &Setup, output: &Output) -> Result<Vec<HeadLogits>, BankError> {
         let [batch, sequence, _] = output.hidden.dims();
         let misfit = |what, expected: String, found: usize| {

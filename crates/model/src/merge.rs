@@ -10,7 +10,7 @@ use burn_adapters_lora::Merged;
 
 use crate::{Adapter, BankError, Matrices, MergeFailure};
 
-/// A model that hands out the matrix at a site, to change.
+/// A model that gives mutable access to the matrix at a site.
 pub trait Mergeable: Matrices {
     /// The matrix at a site, if the model has one there.
     fn linear_mut(&mut self, site: Site) -> Option<&mut Linear>;
@@ -40,9 +40,10 @@ pub(crate) fn is_merged(id: ParamId) -> bool {
     id.val() & 0xffff_ffff_0000_0000 == MERGED
 }
 
-/// A model with an adapter merged into its weights. A pass with the same adapter in its setup is an error.
+/// A model with an adapter merged into its weights. Running the same adapter on top of it is an error.
 ///
-/// It can be run (it dereferences to the model) but is no [`Mergeable`] itself: merging twice does not compile.
+/// It can be run, because it dereferences to the model, but it is not [`Mergeable`] itself: merging twice does not
+/// compile.
 #[derive(Debug)]
 pub struct MergedModel<M> {
     model: M,
@@ -54,8 +55,8 @@ impl<M: Mergeable> MergedModel<M> {
     /// Merges an adapter into a model.
     ///
     /// # Errors
-    /// If the adapter has parts that no weight can stand for (bottlenecks, gates), or is for another model; the model is
-    /// given back unchanged.
+    /// If the adapter has parts that cannot be expressed as weights (bottlenecks, gates), or is for another model; the
+    /// error returns the model unchanged.
     pub fn merge(mut model: M, adapter: &Adapter) -> Result<Self, Box<MergeFailure<M>>> {
         let mut merged = Vec::new();
         match merge_all(&mut model, adapter, &mut merged) {
@@ -69,7 +70,7 @@ impl<M: Mergeable> MergedModel<M> {
         &self.name
     }
 
-    /// The model as it was before, bit for bit.
+    /// Restores the original model, bit for bit.
     pub fn unmerge(self) -> M {
         unmerge_all(self.model, self.merged)
     }

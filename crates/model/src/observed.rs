@@ -5,17 +5,17 @@ use std::collections::BTreeMap;
 use burn::tensor::Tensor;
 use burn_adapters_core::Site;
 
-/// The gate's values by adapter and site; each tensor is `[batch, 1, gates]`.
+/// Gate values by adapter and site; each tensor is `[batch, 1, gates]`.
 pub type GateScores = BTreeMap<String, BTreeMap<Site, Tensor<3>>>;
 
-/// AdapterFusion's attention by fusion and site; each tensor is `[batch, sequence, fused adapters]`.
+/// Attention of AdapterFusion by fusion and site; each tensor is `[batch, sequence, fused adapters]`.
 pub type FusionAttention = BTreeMap<String, BTreeMap<Site, Tensor<3>>>;
 
-/// What a pass observed, as far as its [`Setup`](crate::Setup) asked for it.
+/// The values that passes observed, if the [`Setup`](crate::Setup) requested them.
 #[derive(Debug, Clone, Default)]
 pub struct Observed {
-    /// The values of the gates.
+    /// The gate values.
     pub gates: GateScores,
-    /// The attention of the fusions.
+    /// The attention of the fusions over their adapters.
     pub fusions: FusionAttention,
 }

@@ -9,23 +9,23 @@ pub struct SummaryRow {
     pub name: String,
     /// Its configuration, as a string.
     pub config: String,
-    /// Its parameters.
+    /// The number of its parameters.
     pub parameters: usize,
-    /// Whether an optimizer changes it.
+    /// Whether an optimizer would change it.
     pub trained: bool,
 }
 
-/// What a bank holds.
+/// A summary of a bank's contents.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Summary {
     /// The adapters, by name.
     pub adapters: Vec<SummaryRow>,
-    /// Parameters of the base model; 0 where the model did not say.
+    /// The number of parameters of the base model; 0 if unknown.
     pub base_parameters: usize,
 }
 
 impl Summary {
-    /// An adapter's parameters in percent of the base model's; none where the model did not say how many it has.
+    /// An adapter's parameters as a percentage of the base model's; `None` if those are unknown.
     pub fn percent(&self, row: &SummaryRow) -> Option<f64> {
         (self.base_parameters > 0).then(|| 100.0 * row.parameters as f64 / self.base_parameters as f64)
     }

@@ -3,8 +3,8 @@
 use burn_adapters_composition::{Composition, HeadSetup};
 use burn_adapters_core::Mode;
 
-/// The setup of one forward pass: a value, handed to [`AdapterBank::hooks`](crate::AdapterBank::hooks), so that no
-/// adapter can be forgotten to be switched on or off.
+/// The setup of a forward pass: which adapters and heads are active, and whether they are trained. It is a value that is
+/// passed to [`AdapterBank::hooks`](crate::AdapterBank::hooks), so there is no global state to switch on or off.
 ///
 /// ```
 /// use burn_adapters_model::Setup;
@@ -47,44 +47,44 @@ impl Setup {
         Self { composition: Some(composition), ..Self::default() }
     }
 
-    /// The same setup in training: dropout is on, in the adapters and in the base model, and a graph is recorded for the
-    /// backward pass. At inference there is none: nothing could be trained, and Burn would keep every graph in memory.
+    /// The same setup in training mode: dropout is on, in the adapters and in the base model, and a graph is recorded for
+    /// the backward pass. At inference no graph is recorded, because Burn would keep every graph in memory.
     pub fn training(mut self) -> Self {
         self.mode = Mode::Training;
         self
     }
 
-    /// In training, leave the base model's own dropout off (the reference has it on).
+    /// Turns the base model's own dropout off in training (the reference leaves it on).
     pub fn without_base_dropout(mut self) -> Self {
         self.without_base_dropout = true;
         self
     }
 
-    /// Run these layers (numbered from 0 through all stacks) without adapters (AdapterDrop, Rücklé et al., 2021).
+    /// Runs these layers without adapters (AdapterDrop, Rücklé et al., 2021). Layers are numbered from 0 across all stacks.
     pub fn skip_layers(mut self, layers: impl IntoIterator<Item = usize>) -> Self {
         self.skip_layers.extend(layers);
         self
     }
 
-    /// Keep the values of all gates; see [`Hooks::observed`](crate::Hooks::observed).
+    /// Records the values of all gates; see [`Hooks::observed`](crate::Hooks::observed).
     pub fn observe_gates(mut self) -> Self {
         self.observe_gates = true;
         self
     }
 
-    /// Keep the attention of all fusions; see [`Hooks::observed`](crate::Hooks::observed).
+    /// Records the attention of all fusions; see [`Hooks::observed`](crate::Hooks::observed).
     pub fn observe_fusions(mut self) -> Self {
         self.observe_fusions = true;
         self
     }
 
-    /// Train the fusion layers of the setup, over frozen adapters.
+    /// Trains the fusion layers of the setup over frozen adapters.
     pub fn train_fusions(mut self) -> Self {
         self.train_fusions = true;
         self
     }
 
-    /// Train these adapters of the setup alone, over the others, which stay frozen.
+    /// Trains only these adapters of the setup; the others stay frozen.
     pub fn training_only<S: Into<String>>(mut self, adapters: impl IntoIterator<Item = S>) -> Self {
         self.trained = Some(adapters.into_iter().map(Into::into).collect());
         self
@@ -95,13 +95,13 @@ impl Setup {
         self.composition.as_ref().map(Composition::fusions).unwrap_or_default()
     }
 
-    /// Use these heads; without this call they are the ones with the names of the adapters that decide on the output.
+    /// Sets the heads. By default they are the heads with the names of the adapters that determine the output.
     pub fn with_head(mut self, heads: impl Into<HeadSetup>) -> Self {
         self.heads = Some(heads.into());
         self
     }
 
-    /// The heads: those that were asked for, or those that belong to the adapters.
+    /// The heads: those that were set, otherwise those that belong to the adapters.
     pub fn heads(&self) -> Option<HeadSetup> {
         self.heads.clone().or_else(|| HeadSetup::of_adapters(self.composition.as_ref()?))
     }
@@ -114,7 +114,7 @@ impl Setup {
         }
     }
 
-    /// The adapters and how they work together.
+    /// The composition of adapters.
     pub fn composition(&self) -> Option<&Composition> {
         self.composition.as_ref()
     }

@@ -9,7 +9,7 @@ use burn_adapters_core::{Bf16Error, Init, ModelSpec, Site, linear_weights_in_bf1
 use burn_adapters_model::{BaseError, BaseModel, Limits, Matrices, Mergeable, Pass};
 
 use crate::skeleton::Skeleton;
-use crate::weights::{Fresh, LoadReport};
+use crate::weights::{Fresh, ModelLoadReport};
 use crate::{LoadError, ModelConfig, WeightFormat, load};
 
 /// A model of any family that this crate knows, read from a Hugging Face folder.
@@ -61,7 +61,7 @@ impl AutoModel {
     /// # Errors
     /// If the configuration cannot be used, a file is absent or broken, or the weights are not exactly those that the
     /// configuration describes.
-    pub fn from_dir(dir: &Path, device: &Device) -> Result<(Self, LoadReport), LoadError> {
+    pub fn from_dir(dir: &Path, device: &Device) -> Result<(Self, ModelLoadReport), LoadError> {
         Self::from_dir_as(dir, WeightFormat::F32, device)
     }
 
@@ -70,7 +70,11 @@ impl AutoModel {
     ///
     /// # Errors
     /// As [`from_dir`](Self::from_dir); if the device does not have the format, or trains weights.
-    pub fn from_dir_as(dir: &Path, format: WeightFormat, device: &Device) -> Result<(Self, LoadReport), LoadError> {
+    pub fn from_dir_as(
+        dir: &Path,
+        format: WeightFormat,
+        device: &Device,
+    ) -> Result<(Self, ModelLoadReport), LoadError> {
         load::from_dir(dir, format, device)
     }
 

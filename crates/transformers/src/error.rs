@@ -9,7 +9,7 @@ use thiserror::Error;
 
 use crate::ModelConfig;
 
-/// A `config.json` that no model can be built from.
+/// A `config.json` that does not describe a supported model.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum ModelConfigError {
@@ -18,21 +18,21 @@ pub enum ModelConfigError {
     Unreadable {
         /// The file.
         file: String,
-        /// What the system said.
+        /// The system's message.
         message: String,
     },
-    /// A folder of another kind.
+    /// A folder that is not a model's.
     #[error(
         "{file} is not there: {} holds {found}, not a model; give the folder of its base model as the model{}",
         dir.display(),
         advice(found)
     )]
     OtherKind {
-        /// The file that was looked for.
+        /// The file that is missing.
         file: String,
         /// The folder.
         dir: PathBuf,
-        /// What it holds.
+        /// Its contents.
         found: FolderKind,
     },
     /// Not JSON.
@@ -40,10 +40,10 @@ pub enum ModelConfigError {
     NotJson {
         /// The file.
         file: String,
-        /// What the parser said, with line and column.
+        /// The parser's message, with line and column.
         message: String,
     },
-    /// JSON, but no object.
+    /// JSON, but not an object.
     #[error("{file}: expected an object, found {found}")]
     NotAnObject {
         /// The file.
@@ -51,7 +51,7 @@ pub enum ModelConfigError {
         /// What was found.
         found: &'static str,
     },
-    /// A key that must be there is not.
+    /// A required key is missing.
     #[error("{file}: the key `{key}` is missing")]
     MissingKey {
         /// The file.
@@ -66,12 +66,12 @@ pub enum ModelConfigError {
         file: String,
         /// The key.
         key: &'static str,
-        /// What was expected.
+        /// The expected values.
         expected: &'static str,
         /// The value.
         found: String,
     },
-    /// A value that is valid but asks for what this crate does not compute.
+    /// A valid value that this crate does not support.
     #[error("{file}: `{key}` is {found}, which is not supported; supported: {supported}")]
     Unsupported {
         /// The file.
@@ -80,10 +80,10 @@ pub enum ModelConfigError {
         key: &'static str,
         /// The value.
         found: String,
-        /// The values that are supported.
+        /// The supported values.
         supported: String,
     },
-    /// A family of models that this crate does not know.
+    /// A family of models that this crate does not support.
     #[error("{file}: model_type \"{found}\" is not supported; supported: {}", supported_types())]
     UnknownModelType {
         /// The file.
@@ -96,7 +96,7 @@ pub enum ModelConfigError {
     Inconsistent {
         /// The file.
         file: String,
-        /// Which, and why.
+        /// The contradiction.
         reason: String,
     },
 }
@@ -126,12 +126,12 @@ pub enum LoadError {
     /// The configuration.
     #[error(transparent)]
     Config(#[from] ModelConfigError),
-    /// No file with weights.
+    /// A folder without weights.
     #[error("{} holds no weights: expected one of {}", dir.display(), expected.join(", "))]
     NoWeights {
         /// The folder.
         dir: PathBuf,
-        /// The files that were looked for.
+        /// The expected files.
         expected: Vec<&'static str>,
     },
     /// A file that cannot be read.
@@ -139,18 +139,18 @@ pub enum LoadError {
     Unreadable {
         /// The file.
         file: PathBuf,
-        /// What the system said.
+        /// The system's message.
         message: String,
     },
-    /// A file that is broken, or not what its name says.
+    /// A broken file, or one whose contents do not match its name.
     #[error("{} is broken: {message}; fetch it again", file.display())]
     Broken {
         /// The file.
         file: PathBuf,
-        /// What is wrong.
+        /// The problem.
         message: String,
     },
-    /// A tensor whose numbers are no floats.
+    /// A tensor of another type than floats.
     #[error("{}: the tensor `{tensor}` holds {found}; expected f32, f16, bf16 or f64", file.display())]
     ElementType {
         /// The file.
@@ -160,7 +160,7 @@ pub enum LoadError {
         /// The type of its elements.
         found: String,
     },
-    /// A tensor with numbers that are NaN or infinite, or become so in f32.
+    /// A tensor with elements that are NaN or infinite, or become so in f32.
     #[error("{}: the tensor `{tensor}` cannot be used: {found}; the model is damaged: fetch or save it again",
         file.display())]
     NotFinite {
@@ -171,7 +171,7 @@ pub enum LoadError {
         /// What was found.
         found: NotFinite,
     },
-    /// Two tensors that mean the same weight.
+    /// Two tensors for the same weight.
     #[error("{}: `{first}` and `{second}` are both the weight `{weight}`", file.display())]
     Duplicate {
         /// The file of the second.
@@ -183,12 +183,12 @@ pub enum LoadError {
         /// Another tensor's name.
         second: String,
     },
-    /// The weights are not those of the model that `config.json` describes.
-    #[error("the weights in {} are not those that its config.json describes: {mismatch}", dir.display())]
+    /// The weights do not match the model that `config.json` describes.
+    #[error("the weights in {} do not match its config.json: {mismatch}", dir.display())]
     Mismatch {
         /// The folder.
         dir: PathBuf,
-        /// What differs.
+        /// The differences.
         mismatch: Box<Mismatch>,
     },
 }
@@ -211,7 +211,7 @@ impl From<TensorFileError> for LoadError {
 #[derive(Debug, Clone, PartialEq, Error)]
 #[non_exhaustive]
 pub enum SaveError {
-    /// The files that it was read from.
+    /// The files that the model was read from.
     #[error(transparent)]
     Load(#[from] LoadError),
     /// The new file.
@@ -219,7 +219,7 @@ pub enum SaveError {
     Write {
         /// The file.
         file: PathBuf,
-        /// What the system said.
+        /// The system's message.
         message: String,
     },
     /// The model's parameters could not be read from the device.
@@ -243,22 +243,22 @@ impl From<TensorFileError> for SaveError {
     }
 }
 
-/// A tokenizer that cannot be built, or text that it cannot encode.
+/// A tokenizer that cannot be built, or a text that it cannot encode.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum TokenizerError {
     /// The model's configuration.
     #[error(transparent)]
     Config(#[from] ModelConfigError),
-    /// No file of a tokenizer.
+    /// A folder without a tokenizer.
     #[error("{} holds no tokenizer: expected {expected}", dir.display())]
     Missing {
         /// The folder.
         dir: PathBuf,
-        /// The files that were looked for.
+        /// The expected files.
         expected: String,
     },
-    /// A tokenizer class of the reference that is not known here.
+    /// A tokenizer class of the reference that this crate does not support.
     #[error(
         "{}: the tokenizer class {class} is not supported; supported: {supported}. If the folder's tokenizer.json holds \
          all of it, PreTrainedTokenizerFast reads that alone",
@@ -272,7 +272,7 @@ pub enum TokenizerError {
         /// The classes that are supported.
         supported: String,
     },
-    /// An added token of another id than its file says.
+    /// An added token whose id differs from its file.
     #[error(
         "{}: the token `{token}` has the id {id}, but {}: the files in the folder are not of one tokenizer",
         file.display(),
@@ -293,15 +293,15 @@ pub enum TokenizerError {
     Unusable {
         /// The file.
         file: PathBuf,
-        /// What is wrong.
+        /// The problem.
         message: String,
     },
     /// The text could not be encoded.
     #[error("text {index} cannot be encoded: {message}; the files of the model's tokenizer may be broken")]
     Encoding {
-        /// Which text, from 0.
+        /// The number of the text, from 0.
         index: usize,
-        /// What the tokenizer said.
+        /// The tokenizer's message.
         message: String,
     },
     /// A token that the model does not have.
@@ -314,7 +314,7 @@ pub enum TokenizerError {
         id: u32,
         /// The token.
         token: String,
-        /// The number of tokens that the model knows.
+        /// The size of the model's vocabulary.
         vocab_size: usize,
     },
     /// The tokenizer marks segments that the model does not have.

@@ -45,4 +45,4 @@ pub use error::{LoadError, ModelConfigError, SaveError, TokenizerError};
 pub use families::{BertConfig, BertFamily};
 pub use model_config::ModelConfig;
 pub use tokenizer::{Encoded, Tokenizer};
-pub use weights::{LoadReport, SaveReport, WeightFormat};
+pub use weights::{ModelLoadReport, ModelSaveReport, WeightFormat};

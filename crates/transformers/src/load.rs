@@ -6,7 +6,7 @@ use burn::module::Module;
 use burn::tensor::Device;
 
 use crate::skeleton::Skeleton;
-use crate::weights::{Expected, FromFiles, LoadReport, WeightFormat, Weights};
+use crate::weights::{Expected, FromFiles, ModelLoadReport, WeightFormat, Weights};
 use crate::{AutoModel, LoadError, ModelConfig};
 
 /// Buffers that old files hold: not weights, the model computes them.
@@ -33,7 +33,7 @@ pub(crate) fn from_dir(
     dir: &Path,
     format: WeightFormat,
     device: &Device,
-) -> Result<(AutoModel, LoadReport), LoadError> {
+) -> Result<(AutoModel, ModelLoadReport), LoadError> {
     format.check(device)?;
     let config = ModelConfig::from_dir(dir)?;
     let mut plan = config.plan.clone();
@@ -51,7 +51,7 @@ pub(crate) fn from_dir(
     let files = weights.files();
     let skeleton = Skeleton::build(&plan, &mut FromFiles { weights, device, format })?;
     let model = AutoModel { skeleton, config };
-    let report = LoadReport {
+    let report = ModelLoadReport {
         files,
         tensors: expected.shapes.len(),
         parameters: Module::num_params(&model),

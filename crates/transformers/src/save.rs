@@ -11,14 +11,14 @@ use burn_adapters_tensors::{FloatType, parameters, save_safetensors, transposed,
 use crate::load::is_buffer;
 use crate::skeleton::Skeleton;
 use crate::weights::{Fresh, Source, Weights};
-use crate::{AutoModel, LoadError, SaveError, SaveReport};
+use crate::{AutoModel, LoadError, ModelSaveReport, SaveError};
 
 impl AutoModel {
-    /// Writes this model's weights as a safetensors file, under the names that the files of the folder `like` have: that
-    /// is the folder which the model was read from. Tensors there that a base model does not use (the heads of task
-    /// models) are copied; buffers are left out. All are written as f32.
+    /// Writes the weights as a safetensors file, under the names that they have in the folder `like`, which the model was
+    /// read from. Tensors there that a base model does not use (the heads of task models) are copied; buffers are left
+    /// out. All tensors are written as f32.
     ///
-    /// Here an adapter is merged and the model that results is written:
+    /// Merging an adapter and saving the resulting model:
     ///
     /// ```no_run
     /// # use std::path::Path;
@@ -32,8 +32,8 @@ impl AutoModel {
     /// ```
     ///
     /// # Errors
-    /// If the files of `like` cannot be read or are of another model, or the file cannot be written.
-    pub fn save(&self, like: &Path, file: &Path) -> Result<SaveReport, SaveError> {
+    /// If the files of `like` cannot be read or belong to another model, or the file cannot be written.
+    pub fn save(&self, like: &Path, file: &Path) -> Result<ModelSaveReport, SaveError> {
         let own = self.names()?;
         let weights = Weights::open(like, self.config.plan.prefix)?;
         let shapes = own.iter().map(|(name, own)| (name.clone(), own.shape.clone())).collect();
@@ -44,7 +44,7 @@ impl AutoModel {
         for (name, weight) in &names {
             tensors.insert(name.clone(), (FloatType::F32, weights.shape(weight)?.to_vec()));
         }
-        let mut report = SaveReport::default();
+        let mut report = ModelSaveReport::default();
         // Without the metadata the reference does not read the file.
         save_safetensors(file, &tensors, &[("format", "pt")], |name| {
             let weight = &names[name];

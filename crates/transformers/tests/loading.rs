@@ -6,7 +6,7 @@ mod common;
 use burn::module::Module;
 use burn::tensor::Device;
 use burn_adapters_model::{BaseModel, Forward, Hooks};
-use burn_adapters_transformers::{AutoModel, LoadError, LoadReport, Mismatch};
+use burn_adapters_transformers::{AutoModel, LoadError, Mismatch, ModelLoadReport};
 use common::{Folder, Tensors, batch, difference, folder, read, to_safetensors, values};
 use safetensors::Dtype;
 
@@ -14,19 +14,19 @@ fn weights() -> Tensors {
     read(&folder("tiny-a").join("model.safetensors"))
 }
 
-fn load(folder: &Folder) -> Result<(AutoModel, LoadReport), LoadError> {
+fn load(folder: &Folder) -> Result<(AutoModel, ModelLoadReport), LoadError> {
     AutoModel::from_dir(folder.path(), &Device::default())
 }
 
-fn load_bytes(bytes: impl AsRef<[u8]>) -> Result<(AutoModel, LoadReport), LoadError> {
+fn load_bytes(bytes: impl AsRef<[u8]>) -> Result<(AutoModel, ModelLoadReport), LoadError> {
     load(&Folder::of("tiny-a").with("model.safetensors", bytes))
 }
 
-fn load_tensors(tensors: &Tensors) -> Result<(AutoModel, LoadReport), LoadError> {
+fn load_tensors(tensors: &Tensors) -> Result<(AutoModel, ModelLoadReport), LoadError> {
     load_bytes(to_safetensors(tensors, Dtype::F32))
 }
 
-fn mismatch(result: Result<(AutoModel, LoadReport), LoadError>) -> Mismatch {
+fn mismatch(result: Result<(AutoModel, ModelLoadReport), LoadError>) -> Mismatch {
     match result {
         Err(LoadError::Mismatch { mismatch, .. }) => *mismatch,
         Err(other) => panic!("{other}"),

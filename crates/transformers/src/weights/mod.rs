@@ -5,6 +5,6 @@ mod report;
 mod source;
 
 pub(crate) use folder::Weights;
-pub use report::{LoadReport, SaveReport};
+pub use report::{ModelLoadReport, ModelSaveReport};
 pub use source::WeightFormat;
 pub(crate) use source::{Counted, Expected, Fresh, FromFiles, Source};
