@@ -9,7 +9,7 @@ use burn_adapters_core::{Init, Mode};
 use crate::attach::{Adapted, FreezeBase};
 use crate::plan::{Plan, foreign};
 use crate::survey::survey;
-use crate::{AddReport, SaveReport, Targets, WeightAdapterError, file};
+use crate::{AdapterSaveReport, AddReport, Targets, WeightAdapterError, file};
 
 type Result<T> = std::result::Result<T, WeightAdapterError>;
 
@@ -161,7 +161,7 @@ pub trait WeightAdapters: Module {
     ///
     /// # Errors
     /// If there is no such adapter, or the file cannot be written.
-    fn save_adapter(&self, name: &str, path: impl AsRef<Path>) -> Result<SaveReport> {
+    fn save_adapter(&self, name: &str, path: impl AsRef<Path>) -> Result<AdapterSaveReport> {
         let adapted = Adapted::read(&survey(self));
         check_known(&adapted, name)?;
         file::save(&adapted, name, path.as_ref())

@@ -21,7 +21,7 @@ use serde_json::{Value, json};
 use crate::attach::Adapted;
 use crate::plan::Plan;
 use crate::tensors::{collect, fill_from};
-use crate::{SaveReport, Targets, WeightAdapterError};
+use crate::{AdapterSaveReport, Targets, WeightAdapterError};
 
 /// The key of the header.
 const HEADER: &str = "burn_adapters";
@@ -30,7 +30,7 @@ const VERSION: u64 = 1;
 /// The prefix of VeRA's frozen matrices: no method is called so, thus no parameter's path makes such a name.
 const SHARED: &str = "vera_shared";
 
-pub(crate) fn save(adapted: &Adapted, name: &str, file: &Path) -> Result<SaveReport, WeightAdapterError> {
+pub(crate) fn save(adapted: &Adapted, name: &str, file: &Path) -> Result<AdapterSaveReport, WeightAdapterError> {
     let mut tensors = Tensors::new();
     let mut targets = Vec::new();
     let mut about = None;
@@ -48,7 +48,7 @@ pub(crate) fn save(adapted: &Adapted, name: &str, file: &Path) -> Result<SaveRep
     let header = json!({ "format": FORMAT, "version": VERSION, "config": config, "targets": targets });
     let bytes = encode_safetensors(file, &tensors, &[(HEADER, &header.to_string())]).map_err(not_written)?;
     save_file(file, &bytes).map_err(save_error(file))?;
-    Ok(SaveReport {
+    Ok(AdapterSaveReport {
         file: file.to_owned(),
         tensors: tensors.len(),
         parameters: tensors.values().map(|tensor| tensor.values.len()).sum(),

@@ -101,7 +101,7 @@ mod update;
 
 pub use adapters::WeightAdapters;
 pub use error::WeightAdapterError;
-pub use report::{AdaptedParameter, AddReport, SaveReport, SkipReason, Skipped};
+pub use report::{AdaptedParameter, AdapterSaveReport, AddReport, SkipReason, Skipped};
 pub use slot::ParamAdapters;
 pub use targets::Targets;
 pub use update::Update;

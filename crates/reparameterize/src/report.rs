@@ -53,16 +53,16 @@ pub enum SkipReason {
     Embedding,
 }
 
-/// What was written.
+/// The result of saving an adapter.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SaveReport {
+pub struct AdapterSaveReport {
     /// The file.
     pub file: PathBuf,
-    /// How many tensors it holds.
+    /// The number of its tensors.
     pub tensors: usize,
-    /// How many numbers they hold.
+    /// The number of their elements together.
     pub parameters: usize,
-    /// Its size.
+    /// Its size in bytes.
     pub bytes: u64,
 }
 

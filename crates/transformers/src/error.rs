@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use burn_adapters_core::Bf16Error;
-use burn_adapters_files::{FileError, FolderKind, SaveError as FileSaveError};
+use burn_adapters_files::{FileError, FolderKind, SaveError};
 use burn_adapters_tensors::{Mismatch, NotFinite, TensorFileError};
 use thiserror::Error;
 
@@ -210,7 +210,7 @@ impl From<TensorFileError> for LoadError {
 /// A model that cannot be written.
 #[derive(Debug, Clone, PartialEq, Error)]
 #[non_exhaustive]
-pub enum SaveError {
+pub enum ModelSaveError {
     /// The files that the model was read from.
     #[error(transparent)]
     Load(#[from] LoadError),
@@ -227,10 +227,10 @@ pub enum SaveError {
     Device(String),
 }
 
-impl From<TensorFileError> for SaveError {
+impl From<TensorFileError> for ModelSaveError {
     fn from(error: TensorFileError) -> Self {
         match error {
-            TensorFileError::Save(FileSaveError::Io { path, source, .. }) => {
+            TensorFileError::Save(SaveError::Io { path, source, .. }) => {
                 Self::Write { file: path, message: source.to_string() }
             }
             TensorFileError::NotFinite { path, tensor, found } => {

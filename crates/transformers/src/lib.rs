@@ -41,7 +41,7 @@ mod weights;
 pub use auto::AutoModel;
 pub use burn_adapters_model::{Row, TokenBatch};
 pub use burn_adapters_tensors::Mismatch;
-pub use error::{LoadError, ModelConfigError, SaveError, TokenizerError};
+pub use error::{LoadError, ModelConfigError, ModelSaveError, TokenizerError};
 pub use families::{BertConfig, BertFamily};
 pub use model_config::ModelConfig;
 pub use tokenizer::{Encoded, Tokenizer};

@@ -11,7 +11,7 @@ use burn_adapters_tensors::{FloatType, parameters, save_safetensors, transposed,
 use crate::load::is_buffer;
 use crate::skeleton::Skeleton;
 use crate::weights::{Fresh, Source, Weights};
-use crate::{AutoModel, LoadError, ModelSaveReport, SaveError};
+use crate::{AutoModel, LoadError, ModelSaveError, ModelSaveReport};
 
 impl AutoModel {
     /// Writes the weights as a safetensors file, under the names that they have in the folder `like`, which the model was
@@ -33,7 +33,7 @@ impl AutoModel {
     ///
     /// # Errors
     /// If the files of `like` cannot be read or belong to another model, or the file cannot be written.
-    pub fn save(&self, like: &Path, file: &Path) -> Result<ModelSaveReport, SaveError> {
+    pub fn save(&self, like: &Path, file: &Path) -> Result<ModelSaveReport, ModelSaveError> {
         let own = self.names()?;
         let weights = Weights::open(like, self.config.plan.prefix)?;
         let shapes = own.iter().map(|(name, own)| (name.clone(), own.shape.clone())).collect();
@@ -58,7 +58,7 @@ impl AutoModel {
             report.tensors += 1;
             report.parameters += data.num_elements();
             report.bytes += data.as_bytes().len() as u64;
-            Ok::<_, SaveError>(data)
+            Ok::<_, ModelSaveError>(data)
         })?;
         Ok(report)
     }
@@ -83,9 +83,9 @@ impl AutoModel {
     }
 
     /// A parameter as f32, as files have it.
-    fn value(&self, own: &Own) -> Result<TensorData, SaveError> {
+    fn value(&self, own: &Own) -> Result<TensorData, ModelSaveError> {
         let mut found = values(&self.skeleton, |path| Some(path.to_string()).filter(|path| *path == own.path))
-            .map_err(|error| SaveError::Device(error.to_string()))?;
+            .map_err(|error| ModelSaveError::Device(error.to_string()))?;
         let data = found.remove(&own.path).unwrap_or_else(|| TensorData::zeros::<f32, _>(own.shape.clone()));
         let data = data.convert::<f32>();
         Ok(if own.is_matrix { transposed(data) } else { data })

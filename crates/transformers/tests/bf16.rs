@@ -6,7 +6,7 @@ mod common;
 use burn::tensor::{DType, Device, FloatDType};
 use burn_adapters_core::{Bf16Error, Place, Site};
 use burn_adapters_model::{AdapterBank, BaseModel, Forward, Matrices, MergedModel, Reads, Row, Setup, TokenBatch};
-use burn_adapters_transformers::{AutoModel, BertConfig};
+use burn_adapters_transformers::{AutoModel, BertConfig, WeightFormat};
 use common::all_gradients;
 
 fn bert(device: &Device) -> AutoModel {
@@ -33,6 +33,19 @@ fn length(values: impl Iterator<Item = f32>) -> f32 {
 fn distance(a: &[f32], b: &[f32]) -> f32 {
     assert_eq!(a.len(), b.len());
     length(a.iter().zip(b).map(|(a, b)| a - b)) / length(a.iter().copied())
+}
+
+#[test]
+fn a_model_that_is_loaded_in_bf16_is_the_one_that_is_put_in_bf16() {
+    let Some(device) = device() else { return };
+    let folder = common::folder("tiny-a");
+    let (later, _) = AutoModel::from_dir(&folder, &device).unwrap();
+    let later = later.in_bf16().unwrap();
+    let (at_once, _) = AutoModel::from_dir_as(&folder, WeightFormat::Bf16, &device).unwrap();
+    let weights = |model: &AutoModel| burn_adapters_tensors::values(model, |path| Some(path.to_string())).unwrap();
+    let (later, at_once) = (weights(&later), weights(&at_once));
+    assert!(at_once.values().any(|data| data.dtype() == DType::BF16));
+    assert_eq!(at_once, later);
 }
 
 #[test]
