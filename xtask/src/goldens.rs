@@ -8,7 +8,7 @@ use crate::python::reference;
 
 /// Scripts under `crates` that make the small goldens of single crates, and the file beside each that takes what it
 /// prints; one without writes its files itself.
-const CRATE_SCRIPTS: [(&str, Option<&str>); 11] = [
+const CRATE_SCRIPTS: [(&str, Option<&str>); 12] = [
     ("composition/tests/goldens/make.py", None),
     ("config/tests/goldens/make.py", None),
     ("compacter/tests/goldens/phm.py", Some("phm.json")),
@@ -18,6 +18,7 @@ const CRATE_SCRIPTS: [(&str, Option<&str>); 11] = [
     ("prefix-tuning/tests/goldens/make.py", Some("prefix.json")),
     ("prompt-tuning/tests/goldens/make.py", Some("prompt.json")),
     ("reft/tests/goldens/make.py", Some("reft.json")),
+    ("train/tests/goldens/spans.py", Some("spans.json")),
     ("transformers/tests/python/make_goldens.py", None),
     ("transformers/tests/python/make_tokenizer_goldens.py", None),
 ];

@@ -62,6 +62,7 @@ mod pass;
 mod report;
 mod setup;
 mod supported;
+mod text;
 
 pub use bank::AdapterBank;
 pub use base::{BaseModel, Forward, Limits};
@@ -80,3 +81,4 @@ pub use observed::{FusionAttention, GateScores, Observed};
 pub use pass::{Attention, LayerPass, Pass};
 pub use report::{Summary, SummaryRow};
 pub use setup::Setup;
+pub use text::{Piece, Text};

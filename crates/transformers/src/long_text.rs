@@ -11,19 +11,31 @@ const PIECE: usize = 1 << 16;
 /// A piece without any white space is cut at this size: no word is as long.
 const LONGEST_PIECE: usize = 1 << 20;
 
-/// The tokens of a text, without special ones; of a long one at least `room + 1` of them, if it has as many.
-pub(crate) fn encode(tokenizer: &Tokenizer, text: &str, room: usize) -> tokenizers::Result<Encoding> {
+/// The tokens of a text, without special ones, with their places in the text if `offsets` are requested; of a long one at least `room + 1` of them, if it has as many.
+pub(crate) fn encode(tokenizer: &Tokenizer, text: &str, room: usize, offsets: bool) -> tokenizers::Result<Encoding> {
+    let encode = |text: &str| if offsets { tokenizer.encode(text, false) } else { tokenizer.encode_fast(text, false) };
     if text.len() <= PIECE {
-        return tokenizer.encode_fast(text, false);
+        return encode(text);
     }
     let mut tokens = Encoding::default();
     let mut rest = text;
     while !rest.is_empty() && tokens.len() <= room {
         let (piece, next) = rest.split_at(end_of_piece(rest));
-        tokens.merge_with(tokenizer.encode_fast(piece, false)?, false);
+        let mut encoded = encode(piece)?;
+        if offsets {
+            let (start, words) = (text.len() - rest.len(), last_word(&tokens));
+            encoded.get_offsets_mut().iter_mut().for_each(|(from, to)| (*from, *to) = (*from + start, *to + start));
+            encoded.get_word_ids_mut().iter_mut().flatten().for_each(|word| *word += words);
+        }
+        tokens.merge_with(encoded, false);
         rest = next;
     }
     Ok(tokens)
+}
+
+/// The number of the word after the last.
+fn last_word(tokens: &Encoding) -> u32 {
+    tokens.get_word_ids().iter().flatten().max().map_or(0, |word| word + 1)
 }
 
 /// Where to cut: before the last white space of the piece, or else before the next one.

@@ -184,7 +184,7 @@ impl Feed {
         })?;
         let text =
             if line == 1 { text.strip_prefix('\u{feff}').map_or_else(|| text.clone(), str::to_owned) } else { text };
-        Ok(Example { text, label: None, line })
+        Ok(Example::new(text, line))
     }
 
     fn parse(

@@ -111,8 +111,8 @@ struct Lines<'a> {
 struct Members(Vec<(&'static str, Value)>);
 
 impl Members {
-    fn of(answer: &Answer) -> Self {
-        Self(train_task(&answer.config).json(&answer.config, &answer.prediction))
+    fn of(answer: &Answer, text: &TextPieces<'_>) -> Self {
+        Self(train_task(&answer.config).json(&answer.config, &answer.prediction, text))
     }
 
     /// Of a text that no head was asked about.

@@ -86,6 +86,8 @@ pub enum Format {
     Tsv,
     /// A JSON object a line; blank lines are skipped.
     JsonLines,
+    /// A token a line, in columns separated by tabs or spaces; a blank line ends a sentence.
+    Conll,
 }
 
 impl Format {
@@ -101,6 +103,7 @@ impl Format {
             Some("csv") => Ok(Format::Csv),
             Some("tsv" | "tab") => Ok(Format::Tsv),
             Some("jsonl" | "ndjson" | "json") => Ok(Format::JsonLines),
+            Some("conll" | "conllu" | "iob" | "iob2" | "bio" | "iobes") => Ok(Format::Conll),
             _ => Err(DataError::UnknownFormat { path: path.to_owned() }),
         }
     }
@@ -114,7 +117,8 @@ impl FromStr for Format {
             "csv" => Ok(Format::Csv),
             "tsv" => Ok(Format::Tsv),
             "jsonl" | "json" => Ok(Format::JsonLines),
-            _ => Err(format!("unknown format `{text}`: expected csv, tsv or jsonl")),
+            "conll" => Ok(Format::Conll),
+            _ => Err(format!("unknown format `{text}`: expected csv, tsv, jsonl or conll")),
         }
     }
 }
@@ -133,6 +137,8 @@ impl FromStr for Format {
 pub struct Columns {
     /// The column of the text.
     pub text: Column,
+    /// The column of the second text, where texts are pairs.
+    pub pair: Option<Column>,
     /// The column of the label; none in data to predict on.
     pub label: Option<Column>,
     /// The task that learns from the labels. Classification by default.
@@ -164,6 +170,7 @@ impl Columns {
     pub fn unlabeled(text: impl Into<Column>) -> Self {
         Self {
             text: text.into(),
+            pair: None,
             label: None,
             task: &Classification,
             optional_label: false,
@@ -171,6 +178,12 @@ impl Columns {
             format: None,
             empty_texts: false,
         }
+    }
+
+    /// Sets the column of the second text of each pair.
+    pub fn with_pair(mut self, pair: impl Into<Column>) -> Self {
+        self.pair = Some(pair.into());
+        self
     }
 
     /// Sets the task that learns from the labels.
@@ -206,7 +219,7 @@ impl Columns {
     /// Whether a column is requested by its name, which takes a header.
     pub fn any_named(&self) -> bool {
         let named = |column: &Column| matches!(column, Column::Name(_));
-        named(&self.text) || self.label.as_ref().is_some_and(named)
+        named(&self.text) || [&self.pair, &self.label].into_iter().flatten().any(named)
     }
 
     pub(super) fn has_header(&self) -> bool {

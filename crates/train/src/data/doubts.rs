@@ -55,7 +55,8 @@ impl Dataset {
     /// What the user should know of how the labels were read: spaces that were left out, classes whose names differ by
     /// case or spaces alone.
     pub fn notes(&self) -> Vec<String> {
-        let mut notes = Vec::new();
+        let source = self.source();
+        let mut notes: Vec<String> = self.read_notes.iter().map(|note| format!("{source}: {note}")).collect();
         if let Some((count, line)) = self.trimmed {
             let (labels, had) = if count == 1 { ("label", "has") } else { ("labels", "have") };
             notes.push(format!(

@@ -261,6 +261,38 @@ pub enum Problem {
         /// The longest label.
         limit: usize,
     },
+    /// Words and tags of different numbers.
+    #[error("{tokens} tokens, but {tags} tags: each token needs one")]
+    TagCount {
+        /// Tokens.
+        tokens: usize,
+        /// Tags.
+        tags: usize,
+    },
+    /// A tag that is not of the scheme of the others.
+    #[error(
+        "the tag `{}` is neither `O` nor begins with `B-`, `I-`, `E-` or `S-`, as the others do (of BILOU, write `L-` as \
+         `E-` and `U-` as `S-`)",
+        shortened(tag)
+    )]
+    NotATag {
+        /// The tag.
+        tag: String,
+    },
+    /// A token without any text.
+    #[error("token {number} (counted from 1) is empty")]
+    EmptyToken {
+        /// Its number in the sentence, from 1.
+        number: usize,
+    },
+    /// A line of CoNLL columns that is unlike the first.
+    #[error("{found} columns, but the first line of a token has {expected}")]
+    ConllColumns {
+        /// Columns of the first line.
+        expected: usize,
+        /// Columns of this one.
+        found: usize,
+    },
     /// Not a finite number.
     #[error("the label `{}` is not a number", shortened(found))]
     NotANumber {

@@ -6,7 +6,7 @@ use serde_json::Value;
 use super::error::Problem;
 use super::lists::Form;
 use super::read::{self, Reader};
-use super::{Column, Columns, DataError, Label};
+use super::{Column, Columns, DataError, Example, Label};
 
 /// Reads the examples of a JSON Lines file.
 pub(super) fn read(bytes: &[u8], reader: &mut Reader<'_>) -> Result<(), DataError> {
@@ -15,11 +15,16 @@ pub(super) fn read(bytes: &[u8], reader: &mut Reader<'_>) -> Result<(), DataErro
         Column::Number(number) => number.to_string(),
     };
     let text_key = key(&reader.columns.text);
+    let pair_key = reader.columns.pair.as_ref().map(key);
     let label_key = reader.columns.label.as_ref().map(key);
     let malformed = |message: String| Err(DataError::Malformed { source_name: reader.source.to_owned(), message });
     if label_key.as_ref() == Some(&text_key) {
         return malformed(format!("text and label are both to be read from the key `{text_key}`"));
     }
+    if let Some(pair) = pair_key.as_ref().filter(|pair| **pair == text_key || label_key.as_ref() == Some(*pair)) {
+        return malformed(format!("the second text is to be read from the key `{pair}`, as something else is"));
+    }
+    let keys = Keys { text: &text_key, pair: pair_key.as_deref(), label: label_key.as_deref() };
     let bytes = bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(bytes);
     if bytes.trim_ascii_start().starts_with(b"[") {
         return malformed("a JSON array: expected JSON Lines, one object a line and no brackets around them".into());
@@ -28,21 +33,28 @@ pub(super) fn read(bytes: &[u8], reader: &mut Reader<'_>) -> Result<(), DataErro
         if line.trim_ascii().is_empty() {
             continue;
         }
-        match example(line, &text_key, label_key.as_deref(), index + 1, reader) {
-            Ok((text, label)) => reader.push(index + 1, text, label),
+        match example(line, keys, index + 1, reader) {
+            Ok((example, label)) => reader.push(example, label),
             Err(problem) => reader.problems.push(index + 1, problem),
         }
     }
     Ok(())
 }
 
+/// The keys of an object that are read.
+#[derive(Clone, Copy)]
+struct Keys<'a> {
+    text: &'a str,
+    pair: Option<&'a str>,
+    label: Option<&'a str>,
+}
+
 fn example(
     json: &[u8],
-    text_key: &str,
-    label_key: Option<&str>,
+    keys: Keys<'_>,
     line: usize,
     reader: &mut Reader<'_>,
-) -> Result<(String, Option<(Label, Form)>), Problem> {
+) -> Result<(Example, Option<(Label, Form)>), Problem> {
     let json = std::str::from_utf8(json).map_err(|_| Problem::InvalidUtf8)?;
     // The place within the line is the parser's; the line is told beside it.
     let broken = |error: burn_adapters_files::JsonError| {
@@ -55,21 +67,42 @@ fn example(
         });
     };
     let mut take = |key: &str| object.remove(key).ok_or_else(|| Problem::MissingKey { key: key.to_owned() });
-    let text = match take(text_key)? {
-        Value::String(text) if !reader.columns.empty_texts && text.trim().is_empty() => {
-            return Err(Problem::EmptyText);
-        }
-        Value::String(text) => text,
-        other => {
-            return Err(Problem::WrongType { what: "text", found: named(&other), expected: "a string" });
-        }
+    let first = take(keys.text)?;
+    let mut example = if reader.columns.task.reads_words() {
+        words(&first, line)?
+    } else {
+        Example::new(text(first, reader.columns)?, line)
     };
-    let Some(key) = label_key else { return Ok((text, None)) };
+    example.pair = keys.pair.map(|key| text(take(key)?, reader.columns)).transpose()?;
+    let Some(key) = keys.label else { return Ok((example, None)) };
     let value = take(key)?;
     if let Value::String(cell) = &value {
         reader.note_trim(line, cell);
     }
-    Ok((text, label(&value, reader.columns)?))
+    Ok((example, label(&value, reader.columns)?))
+}
+
+fn text(value: Value, columns: &Columns) -> Result<String, Problem> {
+    match value {
+        Value::String(text) if !columns.empty_texts && text.trim().is_empty() => Err(Problem::EmptyText),
+        Value::String(text) => Ok(text),
+        other => Err(Problem::WrongType { what: "text", found: named(&other), expected: "a string" }),
+    }
+}
+
+/// The words of a list of tokens.
+fn words(value: &Value, line: usize) -> Result<Example, Problem> {
+    let wrong = |found: String| Problem::WrongType { what: "text", found, expected: "an array of tokens" };
+    let Value::Array(values) = value else { return Err(wrong(named(value))) };
+    if values.is_empty() {
+        return Err(Problem::EmptyText);
+    }
+    let word = |(index, value): (usize, &Value)| match value.as_str() {
+        Some(word) if word.trim().is_empty() => Err(Problem::EmptyToken { number: index + 1 }),
+        Some(word) => Ok(word.to_owned()),
+        None => Err(wrong(format!("an array with {}", named(value)))),
+    };
+    Ok(Example::of_words(&values.iter().enumerate().map(word).collect::<Result<Vec<_>, _>>()?, line))
 }
 
 fn label(value: &Value, columns: &Columns) -> Result<Option<(Label, Form)>, Problem> {

@@ -37,6 +37,7 @@ impl Dataset {
             match &example.label {
                 Some(Label::Class(name)) => drop(names.insert(name.as_str())),
                 Some(Label::Classes(several)) => names.extend(several.iter().map(String::as_str)),
+                Some(Label::Tags(tags)) => names.extend(tags.iter().map(String::as_str)),
                 Some(Label::Number(_) | Label::Vector(_)) | None => {}
             }
         }
@@ -85,6 +86,9 @@ impl Dataset {
                 Some(Label::Class(label)) => rename(label).map(Label::Class),
                 Some(Label::Classes(labels)) => {
                     labels.iter().map(|label| rename(label)).collect::<Result<_, _>>().map(Label::Classes)
+                }
+                Some(Label::Tags(tags)) => {
+                    tags.iter().map(|tag| rename(tag)).collect::<Result<_, _>>().map(Label::Tags)
                 }
                 Some(Label::Vector(flags)) if flags.len() == names.len() => {
                     let set = flags.iter().zip(&names).filter(|(flag, _)| **flag);
@@ -142,7 +146,9 @@ impl Dataset {
         };
         let Some(first) = labels().next() else { return malformed("no example has a label") };
         if labels().any(|label| label.kind() != first.kind()) {
-            return malformed("the labels are of different kinds: names of a class, lists of names, vectors, numbers");
+            return malformed(
+                "the labels are of different kinds: names of a class, lists of names, vectors, numbers, tags",
+            );
         }
         if names.len() > MAX_CLASSES {
             let source_name = self.source().to_owned();
@@ -166,7 +172,8 @@ impl Dataset {
         unnamed && !names.is_empty() && names.iter().all(number)
     }
 
-    /// The labels as the numbers that a head knows them by; `None` if no example has a label.
+    /// The labels as the numbers that a head knows them by; `None` if no example has a label. Of tags there is one a word:
+    /// those of tokens, [`TokenData`](crate::TokenData) has.
     ///
     /// # Errors
     /// If a label is not among the head's, is of another kind, or is missing where others are there. The rows are
@@ -175,7 +182,7 @@ impl Dataset {
         if self.examples().iter().all(|example| example.label.is_none()) {
             return Ok(None);
         }
-        train_task(head).targets(self, head).map(Some)
+        train_task(head).targets(self, head, &[]).map(Some)
     }
 }
 
@@ -184,6 +191,7 @@ impl Label {
     pub(crate) const CLASSES: &str = "a list of names";
     pub(crate) const VECTOR: &str = "a vector of 0 and 1";
     pub(crate) const NUMBER: &str = "a number";
+    pub(crate) const TAGS: &str = "a tag for each word";
 
     /// The kind of label, for messages.
     pub fn kind(&self) -> &'static str {
@@ -192,6 +200,7 @@ impl Label {
             Label::Classes(_) => Self::CLASSES,
             Label::Vector(_) => Self::VECTOR,
             Label::Number(_) => Self::NUMBER,
+            Label::Tags(_) => Self::TAGS,
         }
     }
 }

@@ -6,7 +6,7 @@ use super::*;
 use crate::Example;
 
 fn labeled(labels: impl IntoIterator<Item = Label>) -> Dataset {
-    let example = |(index, label)| Example { text: "text".into(), label: Some(label), line: index + 1 };
+    let example = |(index, label)| Example::new("text", index + 1).with_label(label);
     Dataset::from_examples("d", labels.into_iter().enumerate().map(example).collect()).unwrap()
 }
 

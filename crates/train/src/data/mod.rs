@@ -1,6 +1,7 @@
 //! Labeled text: reading it, naming its labels, splitting it.
 
 mod columns;
+mod conll;
 mod doubts;
 mod error;
 mod json;
@@ -20,7 +21,10 @@ pub use lists::Form;
 pub(crate) use read::{check_length, number};
 pub use source::Source;
 
+use std::ops::Range;
 use std::path::Path;
+
+use burn_adapters_model::Text;
 
 /// A label as it stands in the data.
 #[derive(Debug, Clone, PartialEq)]
@@ -33,17 +37,55 @@ pub enum Label {
     Vector(Vec<bool>),
     /// A number, for regression.
     Number(f64),
+    /// The tag of each word.
+    Tags(Vec<String>),
 }
 
 /// One text with its label.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct Example {
-    /// The text.
+    /// The text, or the first of two.
     pub text: String,
+    /// The second text of a pair.
+    pub pair: Option<String>,
+    /// The words of the text, in bytes, where it was read word by word.
+    pub words: Vec<Range<usize>>,
     /// The label; absent in data to predict on.
     pub label: Option<Label>,
     /// The line of the file on which the example begins, from 1; for examples from elsewhere, its number from 1.
     pub line: usize,
+}
+
+impl Example {
+    /// A text without a label.
+    pub fn new(text: impl Into<String>, line: usize) -> Self {
+        Self { text: text.into(), line, ..Self::default() }
+    }
+
+    /// Words with a space between them.
+    pub fn of_words<W: AsRef<str>>(words: &[W], line: usize) -> Self {
+        let mut example = Self::new("", line);
+        for word in words.iter().map(AsRef::as_ref) {
+            if !example.words.is_empty() {
+                example.text.push(' ');
+            }
+            let start = example.text.len();
+            example.text += word;
+            example.words.push(start..example.text.len());
+        }
+        example
+    }
+
+    /// Sets the label.
+    pub fn with_label(mut self, label: Label) -> Self {
+        self.label = Some(label);
+        self
+    }
+
+    /// The text, or both of a pair.
+    pub fn texts(&self) -> Text<'_> {
+        Text { text: &self.text, pair: self.pair.as_deref() }
+    }
 }
 
 /// Labeled texts, and where they come from.
@@ -67,6 +109,8 @@ pub struct Dataset {
     names: Option<Vec<String>>,
     /// How many labels had spaces around them in the file, and the first line of one.
     trimmed: Option<(usize, usize)>,
+    /// What users should know of how the labels were read.
+    read_notes: Vec<String>,
 }
 
 impl Dataset {
@@ -116,7 +160,7 @@ impl Dataset {
     }
 
     fn new(source: impl Into<String>, examples: Vec<Example>) -> Self {
-        Self { source: source.into(), examples, names: None, trimmed: None }
+        Self { source: source.into(), examples, names: None, trimmed: None, read_notes: Vec::new() }
     }
 
     /// Texts with the names of their classes, numbered from 1.
@@ -127,22 +171,14 @@ impl Dataset {
         let examples = rows
             .into_iter()
             .enumerate()
-            .map(|(index, (text, label))| Example {
-                text: text.into(),
-                label: Some(Label::Class(label.into())),
-                line: index + 1,
-            })
+            .map(|(index, (text, label))| Example::new(text, index + 1).with_label(Label::Class(label.into())))
             .collect();
         Self::new(source, examples)
     }
 
     /// Texts without labels, numbered from 1.
     pub fn from_texts<T: Into<String>>(source: impl Into<String>, texts: impl IntoIterator<Item = T>) -> Self {
-        let examples = texts
-            .into_iter()
-            .enumerate()
-            .map(|(index, text)| Example { text: text.into(), label: None, line: index + 1 })
-            .collect();
+        let examples = texts.into_iter().enumerate().map(|(index, text)| Example::new(text, index + 1)).collect();
         Self::new(source, examples)
     }
 

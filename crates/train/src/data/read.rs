@@ -1,16 +1,20 @@
 //! From bytes to examples.
 
+use std::borrow::Cow;
+
 use super::error::{Problem, Problems, shortened};
 use super::lists::Form;
-use super::{Column, Columns, DataError, Dataset, Example, Format, Header, Label, json, source, table};
+use super::{Column, Columns, DataError, Dataset, Example, Format, Header, Label, conll, json, source, table};
 
 /// A label longer than this, in characters, is a text from the wrong column.
 const MAX_LABEL: usize = 1000;
 
 pub(super) fn parse(source: &str, bytes: &[u8], format: Format, columns: &Columns) -> Result<Dataset, DataError> {
     source::check_text(source, bytes)?;
+    check_columns(source, format, columns)?;
     let mut reader = Reader::new(source, columns);
     match format {
+        Format::Conll => conll::read(bytes, &mut reader)?,
         Format::JsonLines => json::read(bytes, &mut reader)?,
         Format::Csv => {
             let mut each = |line, cells: &[&[u8]]| reader.row(line, cells);
@@ -21,6 +25,26 @@ pub(super) fn parse(source: &str, bytes: &[u8], format: Format, columns: &Column
         Format::Tsv => table::tsv_rows(bytes, &mut |line, cells| reader.row(line, cells))?,
     }
     reader.finish()
+}
+
+/// Whether a format can hold what the columns ask for.
+fn check_columns(source: &str, format: Format, columns: &Columns) -> Result<(), DataError> {
+    let malformed =
+        |message: &str| Err(DataError::Malformed { source_name: source.to_owned(), message: message.to_owned() });
+    let words = columns.task.reads_words();
+    if words && columns.pair.is_some() {
+        return malformed("words with a tag each come without a second text: leave the column of the pair out");
+    }
+    match format {
+        Format::Csv | Format::Tsv if words => malformed(
+            "words with a tag each are read from JSON Lines (a list of tokens and a list of tags), or from CoNLL columns (a \
+             token a line)",
+        ),
+        Format::Conll if !words => malformed(
+            "CoNLL columns hold a tag for each word, which is the task tagging; texts are read from other formats",
+        ),
+        _ => Ok(()),
+    }
 }
 
 /// Examples as they are read.
@@ -36,10 +60,29 @@ pub(super) struct Reader<'a> {
     layout: Option<Layout>,
 }
 
+/// The cells of a row that are read.
+struct Row<'a> {
+    text: Cow<'a, str>,
+    pair: Option<Cow<'a, str>>,
+    label: Option<Cow<'a, str>>,
+}
+
+impl<'a> Row<'a> {
+    fn new(cells: &[&'a [u8]], text: usize, pair: Option<usize>, label: Option<usize>) -> Self {
+        let cell = |index: usize| String::from_utf8_lossy(cells[index]);
+        Self { text: cell(text), pair: pair.map(cell), label: label.map(cell) }
+    }
+
+    fn texts(&self) -> impl Iterator<Item = &str> {
+        std::iter::once(&*self.text).chain(self.pair.as_deref())
+    }
+}
+
 /// What the first line of a table tells.
 struct Layout {
     width: usize,
     text: usize,
+    pair: Option<usize>,
     label: Option<usize>,
     /// The cells of the first line, where it may be a header or an example.
     doubtful: Option<Vec<String>>,
@@ -61,12 +104,12 @@ impl<'a> Reader<'a> {
     /// A row of a table.
     fn row(&mut self, line: usize, cells: &[&[u8]]) -> Result<(), DataError> {
         let Some(layout) = &self.layout else { return self.first_row(line, cells) };
-        let (width, text, label) = (layout.width, layout.text, layout.label);
+        let &Layout { width, text, pair, label, .. } = layout;
         let invalid = cells.iter().any(|cell| std::str::from_utf8(cell).is_err());
         match (invalid, cells.len()) {
             (true, _) => self.problems.push(line, Problem::InvalidUtf8),
             (_, found) if found != width => self.problems.push(line, Problem::ColumnCount { expected: width, found }),
-            _ => self.cells(line, cells[text], label.map(|label| cells[label]), false),
+            _ => self.cells(line, Row::new(cells, text, pair, label), false),
         }
         Ok(())
     }
@@ -79,34 +122,47 @@ impl<'a> Reader<'a> {
         let first: Vec<String> = cells.iter().map(|cell| String::from_utf8_lossy(cell).into_owned()).collect();
         let header = self.columns.has_header().then_some(first.as_slice());
         let text = index(self.source, &self.columns.text, header, &first)?;
-        let label = self.columns.label.as_ref();
-        let label = label.map(|column| index(self.source, column, header, &first)).transpose()?;
+        let find = |column: &Option<Column>| {
+            column.as_ref().map(|column| index(self.source, column, header, &first)).transpose()
+        };
+        let (pair, label) = (find(&self.columns.pair)?, find(&self.columns.label)?);
+        let twice = |what: &str, column: &dyn std::fmt::Display| {
+            let message = format!("{what} are both to be read from the column {column}");
+            Err(DataError::Malformed { source_name: self.source.to_owned(), message })
+        };
         if label == Some(text) {
-            let message = format!("text and label are both to be read from the column {}", self.columns.text);
-            return Err(DataError::Malformed { source_name: self.source.to_owned(), message });
+            return twice("text and label", &self.columns.text);
+        }
+        if pair == Some(text) {
+            return twice("the two texts of a pair", &self.columns.text);
+        }
+        if let (Some(column), true) = (&self.columns.pair, pair.is_some() && pair == label) {
+            return twice("second text and label", column);
         }
         let is_header = header.is_some();
         let doubtful = (!is_header && self.columns.header == Header::Auto)
             .then(|| first.iter().take(21).map(|cell| shortened(cell)).collect());
         let is_doubtful = doubtful.is_some();
-        self.layout = Some(Layout { width: first.len(), text, label, doubtful });
+        self.layout = Some(Layout { width: first.len(), text, pair, label, doubtful });
         if !is_header {
-            self.cells(line, cells[text], label.map(|label| cells[label]), is_doubtful);
+            self.cells(line, Row::new(cells, text, pair, label), is_doubtful);
         }
         Ok(())
     }
 
-    fn cells(&mut self, line: usize, text: &[u8], label: Option<&[u8]>, doubtful: bool) {
-        let (text, label) = (String::from_utf8_lossy(text), label.map(String::from_utf8_lossy));
-        if !self.columns.empty_texts && text.trim().is_empty() {
+    fn cells(&mut self, line: usize, row: Row<'_>, doubtful: bool) {
+        if !self.columns.empty_texts && row.texts().any(|text| text.trim().is_empty()) {
             return self.problems.push(line, Problem::EmptyText);
         }
-        let label = match label {
+        let label = match &row.label {
             None => Ok(None),
-            Some(cell) => self.label(line, &cell),
+            Some(cell) => self.label(line, cell),
         };
         match label {
-            Ok(label) => self.push(line, text.into_owned(), label),
+            Ok(label) => {
+                let pair = row.pair.map(String::from);
+                self.push(Example { pair, ..Example::new(row.text, line) }, label);
+            }
             Err(Problem::NotANumber { found }) if doubtful => {
                 self.problems.push(line, Problem::NotANumberButAHeader { found });
             }
@@ -129,14 +185,15 @@ impl<'a> Reader<'a> {
         }
     }
 
-    pub(super) fn push(&mut self, line: usize, text: String, label: Option<(Label, Form)>) {
+    pub(super) fn push(&mut self, mut example: Example, label: Option<(Label, Form)>) {
         let (label, form) = label.map_or((None, Form::Empty), |(label, form)| (Some(label), form));
-        self.examples.push(Example { text, label, line });
+        example.label = label;
+        self.examples.push(example);
         self.forms.push(form);
     }
 
     fn finish(mut self) -> Result<Dataset, DataError> {
-        self.columns.task.settle(&mut self.examples, &self.forms, &mut self.problems);
+        let read_notes = self.columns.task.settle(&mut self.examples, &self.forms, &mut self.problems);
         let doubtful = self.layout.and_then(|layout| layout.doubtful);
         // A number among numbers is an example; a header has been told by then.
         let is_number = self.columns.label.is_some() && !self.columns.task.task().has_classes();
@@ -145,7 +202,7 @@ impl<'a> Reader<'a> {
         }
         self.problems.into_result(self.source)?;
         let mut data = Dataset::from_examples(self.source, self.examples)?;
-        data.trimmed = self.trimmed;
+        (data.trimmed, data.read_notes) = (self.trimmed, read_notes);
         Ok(data)
     }
 }
@@ -155,7 +212,7 @@ impl<'a> Reader<'a> {
 fn is_example(examples: &[Example]) -> bool {
     let Some((first, rest)) = examples.split_first() else { return false };
     match &first.label {
-        Some(Label::Number(_) | Label::Vector(_)) => true,
+        Some(Label::Number(_) | Label::Vector(_) | Label::Tags(_)) => true,
         Some(label @ Label::Class(_)) => rest.iter().any(|example| example.label.as_ref() == Some(label)),
         Some(Label::Classes(names)) => {
             let comes_again = |other: &Label| matches!(other, Label::Classes(others) if others.contains(&names[0]));

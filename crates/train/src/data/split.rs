@@ -7,6 +7,7 @@ use rand::rngs::StdRng;
 use rand::seq::SliceRandom;
 
 use super::{DataError, Dataset, Label};
+use crate::tasks::tagging::types;
 
 impl Dataset {
     /// Holds out a fraction of the examples, drawn at random from `seed`: `(training, held out)`, each in the order of
@@ -85,6 +86,7 @@ impl Dataset {
             Some(Label::Class(name)) => vec![id(name.as_str())],
             Some(Label::Classes(names)) => names.iter().map(|name| id(name)).collect(),
             Some(Label::Vector(flags)) => (0..flags.len()).filter(|id| flags[*id]).collect(),
+            Some(Label::Tags(tags)) => types(tags).into_iter().map(&mut id).collect(),
             Some(Label::Number(_)) | None => Vec::new(),
         });
         labels.collect()
@@ -208,7 +210,7 @@ mod tests {
             let mut names = vec!["all".to_owned()];
             names.extend(index.is_multiple_of(2).then(|| "even".to_owned()));
             names.extend((index == 7).then(|| "seven".to_owned()));
-            Example { text: format!("{index}"), label: Some(Label::Classes(names)), line: index + 1 }
+            Example::new(format!("{index}"), index + 1).with_label(Label::Classes(names))
         };
         for seed in 0..20 {
             let data = Dataset::from_examples("d", (0..40).map(example).collect()).unwrap();

@@ -1,6 +1,7 @@
 //! Classification: each text has one class.
 
 use burn_adapters_heads::{HeadConfig, Targets, Task};
+use burn_adapters_model::Piece;
 use serde_json::Value;
 
 use super::{TrainTask, greatest, softmax};
@@ -45,7 +46,7 @@ impl TrainTask for Classification {
         }
     }
 
-    fn targets(&self, data: &Dataset, head: &HeadConfig) -> Result<Targets, DataError> {
+    fn targets(&self, data: &Dataset, head: &HeadConfig, _: &[Vec<Option<Piece>>]) -> Result<Targets, DataError> {
         let target = collect(data, head, |known, label| match label {
             Label::Class(name) => known.index(name),
             other => Err(Wrong::kind(other, Label::CLASS)),

@@ -6,20 +6,23 @@
 pub mod classification;
 pub mod multilabel;
 pub mod regression;
+pub mod tagging;
 
 use std::fmt;
 
 use burn_adapters_heads::{HeadConfig, Targets, Task};
+use burn_adapters_model::Piece;
 use serde_json::Value;
 
 pub use self::classification::Classification;
 pub use self::multilabel::Multilabel;
 pub use self::regression::Regression;
+pub use self::tagging::Tagging;
 use crate::data::{Dataset, Example, Form, Problems};
 use crate::{DataError, Label, Metric, Prediction, Problem, Scores};
 
 /// Every task.
-pub static TRAIN_TASKS: [&dyn TrainTask; 3] = [&Classification, &Multilabel, &Regression];
+pub static TRAIN_TASKS: [&dyn TrainTask; 4] = [&Classification, &Multilabel, &Regression, &Tagging];
 
 /// A task as training sees it: its data, its metrics, its predictions.
 ///
@@ -57,9 +60,16 @@ pub trait TrainTask: fmt::Debug + Send + Sync {
         false
     }
 
-    /// Settles, once all labels are read, what the form of a single one leaves open.
-    fn settle(&self, examples: &mut [Example], forms: &[Form], problems: &mut Problems) {
+    /// Whether a text is read word by word, with a label for each word. Then targets are those of tokens, for which the
+    /// [`pieces`](TrainTask::targets) of the text are needed.
+    fn reads_words(&self) -> bool {
+        false
+    }
+
+    /// Settles, once all labels are read, what the form of a single one leaves open. Gives what users should know of it.
+    fn settle(&self, examples: &mut [Example], forms: &[Form], problems: &mut Problems) -> Vec<String> {
         let _ = (examples, forms, problems);
+        Vec::new()
     }
 
     /// Whether a label is one of this task.
@@ -71,11 +81,12 @@ pub trait TrainTask: fmt::Debug + Send + Sync {
     /// If there is nothing to learn.
     fn head(&self, data: &Dataset, names: &[String]) -> Result<HeadConfig, DataError>;
 
-    /// The targets of labeled examples for a head.
+    /// The targets of labeled examples for a head. `pieces` are those of each example's tokens; without any, targets of
+    /// tokens are targets of words.
     ///
     /// # Errors
     /// If a label is not among the head's, or is of another kind. The rows are named.
-    fn targets(&self, data: &Dataset, head: &HeadConfig) -> Result<Targets, DataError>;
+    fn targets(&self, data: &Dataset, head: &HeadConfig, pieces: &[Vec<Option<Piece>>]) -> Result<Targets, DataError>;
 
     /// The metrics of the task, without the loss, in the order in which they are shown. The first is the most telling.
     fn metrics(&self) -> &'static [Metric];
@@ -98,15 +109,23 @@ pub trait TrainTask: fmt::Debug + Send + Sync {
     fn decode(&self, head: &HeadConfig, logits: Vec<f32>) -> Prediction;
 
     /// A prediction for people: the labels, and their probabilities.
-    fn cells(&self, head: &HeadConfig, prediction: &Prediction) -> [String; 2] {
+    fn cells(&self, head: &HeadConfig, prediction: &Prediction, text: &TextPieces<'_>) -> [String; 2] {
+        let _ = text;
         let names: Vec<_> = prediction.labels.iter().map(|label| head.label_of(*label)).collect();
         let probabilities = prediction.labels.iter().filter_map(|label| prediction.probabilities.get(*label));
         let probabilities: Vec<String> = probabilities.map(|probability| format!("{probability:.4}")).collect();
         [if names.is_empty() { "(none)".into() } else { names.join(", ") }, probabilities.join(", ")]
     }
 
+    /// The text for people, with what was found in it.
+    fn shown(&self, head: &HeadConfig, prediction: &Prediction, text: &TextPieces<'_>) -> String {
+        let _ = (head, prediction);
+        text.text.to_owned()
+    }
+
     /// A prediction as the members of a JSON object.
-    fn json(&self, head: &HeadConfig, prediction: &Prediction) -> Vec<(&'static str, Value)> {
+    fn json(&self, head: &HeadConfig, prediction: &Prediction, text: &TextPieces<'_>) -> Vec<(&'static str, Value)> {
+        let _ = text;
         vec![
             ("label", self.json_label(head, prediction)),
             ("logits", json_numbers(&prediction.logits)),
@@ -125,6 +144,15 @@ impl PartialEq for dyn TrainTask + '_ {
 }
 
 impl Eq for dyn TrainTask + '_ {}
+
+/// A text and the pieces of it that its tokens stand for: none where the tokenizer was not asked for them.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct TextPieces<'a> {
+    /// The text.
+    pub text: &'a str,
+    /// A piece for each token; `None` for special tokens.
+    pub pieces: &'a [Option<Piece>],
+}
 
 /// The task of a head, as training sees it.
 pub fn train_task(head: &HeadConfig) -> &'static dyn TrainTask {

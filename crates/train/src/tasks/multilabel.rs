@@ -1,6 +1,7 @@
 //! Multilabel classification: any number of labels for each text.
 
 use burn_adapters_heads::{HeadConfig, Targets, Task};
+use burn_adapters_model::Piece;
 use serde_json::Value;
 
 use super::TrainTask;
@@ -28,8 +29,9 @@ impl TrainTask for Multilabel {
         lists::of_json(value)
     }
 
-    fn settle(&self, examples: &mut [Example], forms: &[Form], problems: &mut Problems) {
+    fn settle(&self, examples: &mut [Example], forms: &[Form], problems: &mut Problems) -> Vec<String> {
         lists::settle(examples, forms, problems);
+        Vec::new()
     }
 
     fn takes(&self, label: &Label) -> bool {
@@ -44,7 +46,7 @@ impl TrainTask for Multilabel {
         Ok(HeadConfig::multilabel_classification(names.len()).with_labels(names))
     }
 
-    fn targets(&self, data: &Dataset, head: &HeadConfig) -> Result<Targets, DataError> {
+    fn targets(&self, data: &Dataset, head: &HeadConfig, _: &[Vec<Option<Piece>>]) -> Result<Targets, DataError> {
         if data.len().saturating_mul(head.num_labels) > MAX_TARGETS {
             let message = format!(
                 "{} texts with {} labels each are more than is held in memory: train on fewer texts or labels",

@@ -1,9 +1,10 @@
 //! Regression: each text has a number.
 
 use burn_adapters_heads::{HeadConfig, Targets, Task};
+use burn_adapters_model::Piece;
 use serde_json::Value;
 
-use super::{TrainTask, json_number};
+use super::{TextPieces, TrainTask, json_number};
 use crate::data::{Dataset, Form, Wrong, collect, named, number};
 use crate::metrics::mean;
 use crate::{DataError, Label, Metric, Prediction, Problem, Scores};
@@ -48,7 +49,7 @@ impl TrainTask for Regression {
         Ok(HeadConfig::regression())
     }
 
-    fn targets(&self, data: &Dataset, head: &HeadConfig) -> Result<Targets, DataError> {
+    fn targets(&self, data: &Dataset, head: &HeadConfig, _: &[Vec<Option<Piece>>]) -> Result<Targets, DataError> {
         let target = collect(data, head, |_, label| match label {
             Label::Number(number) => Ok(*number as f32),
             Label::Class(name) => Err(Problem::NotANumber { found: name.clone() }.into()),
@@ -71,7 +72,7 @@ impl TrainTask for Regression {
         Prediction { logits, probabilities: Vec::new(), labels: Vec::new() }
     }
 
-    fn cells(&self, _head: &HeadConfig, prediction: &Prediction) -> [String; 2] {
+    fn cells(&self, _head: &HeadConfig, prediction: &Prediction, _: &TextPieces<'_>) -> [String; 2] {
         [prediction.logits.first().map(|value| format!("{value:.4}")).unwrap_or_default(), String::new()]
     }
 

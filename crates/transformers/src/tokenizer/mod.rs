@@ -1,6 +1,7 @@
 //! From text to rows of tokens.
 
 mod class;
+mod encode;
 mod guard;
 mod json;
 mod sentencepiece;
@@ -15,12 +16,13 @@ use std::error::Error;
 use burn_adapters_files::{MAX_TEXT, is_there, read_text};
 use burn_adapters_model::{Limits, Row, Tokenize, Tokenized};
 use tokenizers::processors::bert::BertProcessing;
-use tokenizers::{Model, PostProcessor, TruncationDirection};
+use tokenizers::processors::roberta::RobertaProcessing;
+use tokenizers::{Model, PostProcessorWrapper, TruncationDirection};
 
 pub(crate) use self::class::Class;
+pub use self::encode::EncodedText;
 use self::guard::guarded;
 use self::settings::Settings;
-use crate::long_text;
 use crate::{ModelConfig, TokenizerError};
 
 /// Encoded texts.
@@ -68,7 +70,7 @@ impl Tokenizer {
         let truncation = truncation.unwrap_or(TruncationDirection::Right);
         let tokenizer = Self { inner, limits, max_length: settings.max_length, truncation };
         // What is around every text is used once here, so that a file which is broken there is one when it is read.
-        let alone = || tokenizer.encode_one("", usize::MAX).map_err(|error| error.to_string());
+        let alone = || tokenizer.encode_in("".into(), usize::MAX, false).map_err(|error| error.to_string());
         guarded(alone).map_err(|message| unusable(&json, message))?;
         Ok(tokenizer)
     }
@@ -90,11 +92,7 @@ impl Tokenizer {
 
     /// The shortest row that has room for a token of a text beside the special ones.
     pub fn min_length(&self) -> usize {
-        self.special_tokens() + 1
-    }
-
-    fn special_tokens(&self) -> usize {
-        self.inner.get_post_processor().map_or(0, |processor| processor.added_tokens(false))
+        self.special_tokens(false) + 1
     }
 
     /// Encodes texts, cut to `max_length` tokens with the special ones (or to the model's own limit, where that is
@@ -105,35 +103,19 @@ impl Tokenizer {
     /// `config.json` beside it.
     pub fn encode<T: AsRef<str> + Sync>(&self, texts: &[T], max_length: usize) -> Result<Encoded, TokenizerError> {
         let max_length = max_length.min(self.model_limit());
-        let special = self.special_tokens();
+        let special = self.special_tokens(false);
         let Some(room) = max_length.checked_sub(special).filter(|room| *room > 0) else {
             return Err(TokenizerError::MaxLength { max_length, special });
         };
         let mut encoded = Encoded { rows: Vec::with_capacity(texts.len()), truncated: 0 };
         for (index, text) in texts.iter().enumerate() {
-            let encode = || self.encode_one(text.as_ref(), room).map_err(|error| error.to_string());
-            let (row, cut) = guarded(encode).map_err(|message| TokenizerError::Encoding { index, message })?;
-            self.check(&row)?;
-            encoded.truncated += usize::from(cut);
-            encoded.rows.push(row);
+            let encode = || self.encode_in(text.as_ref().into(), room, false).map_err(|error| error.to_string());
+            let text = guarded(encode).map_err(|message| TokenizerError::Encoding { index, message })?;
+            self.check(&text.row)?;
+            encoded.truncated += usize::from(text.truncated);
+            encoded.rows.push(text.row);
         }
         Ok(encoded)
-    }
-
-    /// A text as a row, and whether it was cut.
-    fn encode_one(&self, text: &str, room: usize) -> Result<(Row, bool), tokenizers::Error> {
-        // Cut between the two steps, so that the special tokens at the end stay.
-        let mut encoding = match self.truncation {
-            TruncationDirection::Right => long_text::encode(&self.inner, text, room)?,
-            // The end of the text is needed, so all of it is encoded.
-            TruncationDirection::Left => self.inner.encode_fast(text, false)?,
-        };
-        let cut = encoding.len() > room;
-        if cut {
-            encoding.truncate(room, 0, self.truncation);
-        }
-        let encoding = self.inner.post_process(encoding, None, true)?;
-        Ok((Row { ids: encoding.get_ids().to_vec(), token_type_ids: encoding.get_type_ids().to_vec() }, cut))
     }
 
     fn check(&self, row: &Row) -> Result<(), TokenizerError> {
@@ -195,7 +177,12 @@ fn from_vocabulary(dir: &Path) -> Result<(tokenizers::Tokenizer, Settings), Toke
         id.map(|id| (name.to_owned(), id))
             .ok_or_else(|| unusable(&file, format!("it lacks the token `{name}`, the {attribute} around each text")))
     };
-    let processing = BertProcessing::new(special("sep_token")?, special("cls_token")?);
+    let (sep, cls) = (special("sep_token")?, special("cls_token")?);
+    // Between the texts of a pair RoBERTa has two separators, and all tokens are of type 0.
+    let processing: PostProcessorWrapper = match settings.class {
+        Class::Roberta | Class::XlmRoberta => RobertaProcessing::new(sep, cls).trim_offsets(false).into(),
+        Class::Bert | Class::Generic => BertProcessing::new(sep, cls).into(),
+    };
     tokenizer.with_post_processor(Some(processing));
     Ok((tokenizer, settings))
 }

@@ -1,0 +1,108 @@
+//! From a text, or a pair of texts, to a row of tokens.
+
+use burn_adapters_model::{Piece, Text};
+use tokenizers::{
+    Encoding, PostProcessor, TruncationDirection, TruncationParams, TruncationStrategy, truncate_encodings,
+};
+
+use super::guard::guarded;
+use super::{Row, Tokenizer};
+use crate::{TokenizerError, long_text};
+
+/// A text as a row of tokens.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EncodedText {
+    /// The tokens.
+    pub row: Row,
+    /// Whether the text, or one of a pair, was longer than the maximum, and cut.
+    pub truncated: bool,
+    /// For each token the piece of the text that it stands for, where it was requested; `None` for special tokens and
+    /// those of the second text of a pair.
+    pub pieces: Vec<Option<Piece>>,
+}
+
+impl Tokenizer {
+    /// Encodes a text or a pair, cut to `max_length` tokens with the special ones (or to the model's own limit, where that
+    /// is shorter). Of a pair the longer text is cut first, as Hugging Face's `longest_first` does. With `pieces`, tells the
+    /// piece of the text that each token stands for.
+    ///
+    /// ```no_run
+    /// use burn_adapters_model::Text;
+    /// use burn_adapters_transformers::Tokenizer;
+    ///
+    /// let tokenizer = Tokenizer::from_dir("all-MiniLM-L6-v2".as_ref())?;
+    /// let pair = Text { text: "A man sleeps.", pair: Some("Nobody is awake.") };
+    /// let encoded = tokenizer.encode_text(pair, 128, false)?;
+    /// assert!(encoded.row.token_type_ids.contains(&1));
+    /// # Ok::<(), burn_adapters_transformers::TokenizerError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// If a text cannot be encoded, `max_length` leaves no room for it, or the tokenizer is of another model than the
+    /// `config.json` beside it.
+    pub fn encode_text(&self, text: Text<'_>, max_length: usize, pieces: bool) -> Result<EncodedText, TokenizerError> {
+        let max_length = max_length.min(self.model_limit());
+        let special = self.special_tokens(text.pair.is_some());
+        let Some(room) = max_length.checked_sub(special).filter(|room| *room > usize::from(text.pair.is_some())) else {
+            return Err(TokenizerError::MaxLength { max_length, special });
+        };
+        let encode = || self.encode_in(text, room, pieces).map_err(|error| error.to_string());
+        let encoded = guarded(encode).map_err(|message| TokenizerError::Encoding { index: 0, message })?;
+        self.check(&encoded.row)?;
+        Ok(encoded)
+    }
+
+    /// The number of special tokens around a text, or around and between two.
+    pub(super) fn special_tokens(&self, pair: bool) -> usize {
+        self.inner.get_post_processor().map_or(0, |processor| processor.added_tokens(pair))
+    }
+
+    /// Encodes into `room` tokens beside the special ones.
+    pub(super) fn encode_in(
+        &self,
+        text: Text<'_>,
+        room: usize,
+        pieces: bool,
+    ) -> Result<EncodedText, tokenizers::Error> {
+        let encode = |text: &str| match self.truncation {
+            TruncationDirection::Right => long_text::encode(&self.inner, text, room, pieces),
+            // The end of the text is needed, so all of it is encoded.
+            TruncationDirection::Left if pieces => self.inner.encode(text, false),
+            TruncationDirection::Left => self.inner.encode_fast(text, false),
+        };
+        let (first, second) = (encode(text.text)?, text.pair.map(encode).transpose()?);
+        let truncated = first.len() + second.as_ref().map_or(0, Encoding::len) > room;
+        // Cut between the two steps, so that the special tokens at the end stay.
+        let params = TruncationParams {
+            direction: self.truncation,
+            max_length: room,
+            strategy: TruncationStrategy::LongestFirst,
+            stride: 0,
+        };
+        let (first, second) = truncate_encodings(first, second, &params)?;
+        let own = if pieces { own_pieces(&first) } else { Vec::new() };
+        let encoding = self.inner.post_process(first, second, true)?;
+        let row = Row { ids: encoding.get_ids().to_vec(), token_type_ids: encoding.get_type_ids().to_vec() };
+        let pieces = if pieces { in_places(own, &encoding) } else { Vec::new() };
+        Ok(EncodedText { row, truncated, pieces })
+    }
+}
+
+/// The pieces of a text's tokens, before special tokens stand among them.
+fn own_pieces(encoding: &Encoding) -> Vec<Piece> {
+    let mut word = 0;
+    let tokens = encoding.get_offsets().iter().zip(encoding.get_word_ids());
+    // A token without a word is one by itself, of the added ones.
+    let piece = |(&(start, end), id): (&(usize, usize), &Option<u32>)| {
+        word = id.unwrap_or(word);
+        Piece { start, end, word }
+    };
+    tokens.map(piece).collect()
+}
+
+/// The pieces where their tokens stand among all of a row.
+fn in_places(own: Vec<Piece>, encoding: &Encoding) -> Vec<Option<Piece>> {
+    let mut own = own.into_iter();
+    let special = encoding.get_special_tokens_mask();
+    special.iter().map(|special| if *special == 0 { own.next() } else { None }).collect()
+}
