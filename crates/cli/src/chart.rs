@@ -32,8 +32,10 @@ pub(crate) struct Curve {
     pub(crate) title: String,
     /// The loss of each optimizer step, from step 1.
     pub(crate) losses: Vec<f32>,
-    /// Held-out accuracy after so many steps; at step 0 before training.
-    pub(crate) accuracy: Vec<(usize, f64)>,
+    /// The name of the metric.
+    pub(crate) metric: &'static str,
+    /// Its held-out value after so many steps; at step 0 before training.
+    pub(crate) scores: Vec<(usize, f64)>,
 }
 
 impl Curve {
@@ -55,7 +57,7 @@ impl Curve {
     }
 
     fn steps(&self) -> usize {
-        let evaluated = self.accuracy.iter().map(|(step, _)| *step).max().unwrap_or(0);
+        let evaluated = self.scores.iter().map(|(step, _)| *step).max().unwrap_or(0);
         self.losses.len().max(evaluated).max(1)
     }
 }
@@ -102,7 +104,7 @@ impl Drawing<'_> {
         area.draw_text(&self.curve.title, &self.font(24, FontStyle::Bold, INK), (self.px(28), self.px(22)))
             .map_err(text)?;
         let (_, charts) = area.split_vertically(self.px(64));
-        if self.curve.accuracy.is_empty() {
+        if self.curve.scores.is_empty() {
             self.loss(&charts).map_err(text)?;
         } else {
             let (top, bottom) = charts.split_vertically(self.px(336));
@@ -113,7 +115,7 @@ impl Drawing<'_> {
     }
 
     fn accuracy<'a, DB: DrawingBackend + 'a>(&self, area: &DrawingArea<DB, Shift>) -> Drawn<DB> {
-        let points: Vec<(f64, f64)> = self.curve.accuracy.iter().map(|(step, value)| (*step as f64, *value)).collect();
+        let points: Vec<(f64, f64)> = self.curve.scores.iter().map(|(step, value)| (*step as f64, *value)).collect();
         let lowest = points.iter().map(|(_, value)| *value).fold(1.0, f64::min);
         let highest = points.iter().map(|(_, value)| *value).fold(0.0, f64::max);
         let low = ((lowest - 0.04).max(0.0) * 20.0).floor() / 20.0;
@@ -131,7 +133,7 @@ impl Drawing<'_> {
         let line = self.stroke(ACCURACY, 3);
         chart
             .draw_series(LineSeries::new(points.iter().copied(), line))?
-            .label("held-out accuracy")
+            .label(format!("held-out {}", self.curve.metric))
             .legend(self.key(line));
         chart.draw_series(points.iter().map(|point| Circle::new(*point, self.px(5), ACCURACY.filled())))?;
         if let Some((step, value)) = points.last() {
@@ -187,7 +189,7 @@ impl Drawing<'_> {
             .y_label_formatter(&|value| format!("{value:.2}"))
             .y_labels(6)
             .x_desc(if lower { "optimizer step" } else { "" })
-            .y_desc(if lower { "training loss" } else { "held-out accuracy" })
+            .y_desc(if lower { "training loss".to_owned() } else { format!("held-out {}", self.curve.metric) })
             .draw()?;
         Ok(chart)
     }
@@ -244,8 +246,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         for losses in [vec![], vec![0.5], vec![f32::NAN, 0.7]] {
             let losses_given = !losses.is_empty();
-            let accuracy = if losses.is_empty() { vec![] } else { vec![(0, 0.5), (1, 1.0)] };
-            let curve = Curve { title: "a run".into(), losses, accuracy };
+            let scores = if losses.is_empty() { vec![] } else { vec![(0, 0.5), (1, 1.0)] };
+            let curve = Curve { title: "a run".into(), losses, metric: "accuracy", scores };
             draw_svg(&curve, &dir.path().join("curve.svg")).unwrap();
             draw_png(&curve, &dir.path().join("curve.png")).unwrap();
             let svg = std::fs::read_to_string(dir.path().join("curve.svg")).unwrap();

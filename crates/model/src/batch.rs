@@ -2,6 +2,8 @@
 
 use std::error::Error;
 
+use crate::{Piece, Text};
+
 /// A text as tokens.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Row {
@@ -153,23 +155,47 @@ pub struct Tokenized {
     pub row: Row,
     /// Whether the text was longer than the maximum, and cut.
     pub truncated: bool,
+    /// The piece of the text that each token stands for, where that was requested; `None` for special tokens.
+    pub pieces: Vec<Option<Piece>>,
 }
+
+impl Tokenized {
+    /// A text as tokens, without the pieces that they stand for.
+    pub fn new(row: Row, truncated: bool) -> Self {
+        Self { row, truncated, pieces: Vec::new() }
+    }
+}
+
+type TokenizeResult = Result<Vec<Tokenized>, Box<dyn Error + Send + Sync>>;
 
 /// A tokenizer: turns texts into tokens.
 ///
 /// Implemented for the tokenizers of Hugging Face folders, and for any function `Fn(&str, usize) -> Tokenized` of a text
-/// and the maximum length.
+/// and the maximum length, which then takes no pairs of texts.
 pub trait Tokenize {
     /// The tokens of each text, at most `max_length` of them.
     ///
     /// # Errors
     /// If a text cannot be tokenized.
-    fn tokenize(&self, texts: &[&str], max_length: usize) -> Result<Vec<Tokenized>, Box<dyn Error + Send + Sync>>;
+    fn tokenize(&self, texts: &[Text<'_>], max_length: usize) -> TokenizeResult;
+
+    /// As [`tokenize`](Self::tokenize), with the piece of the text that each token stands for. Needed where single words
+    /// have labels.
+    ///
+    /// # Errors
+    /// If a text cannot be tokenized, or the tokenizer cannot tell.
+    fn tokenize_pieces(&self, texts: &[Text<'_>], max_length: usize) -> TokenizeResult {
+        let _ = (texts, max_length);
+        Err("this tokenizer does not tell which piece of a text a token stands for".into())
+    }
 }
 
 impl<F: Fn(&str, usize) -> Tokenized> Tokenize for F {
-    fn tokenize(&self, texts: &[&str], max_length: usize) -> Result<Vec<Tokenized>, Box<dyn Error + Send + Sync>> {
-        Ok(texts.iter().map(|text| self(text, max_length)).collect())
+    fn tokenize(&self, texts: &[Text<'_>], max_length: usize) -> TokenizeResult {
+        if texts.iter().any(|text| text.pair.is_some()) {
+            return Err("this tokenizer takes single texts, not pairs".into());
+        }
+        Ok(texts.iter().map(|text| self(text.text, max_length)).collect())
     }
 }
 

@@ -19,9 +19,9 @@
 //!
 //! let device = Device::default();
 //! let model = AutoModel::new_seeded(&BertConfig::new(100, 16, 1, 2, 32), 1, &device);
-//! let letters = |text: &str, max_length: usize| Tokenized {
-//!     row: Row::new(text.bytes().take(max_length).map(|byte| u32::from(byte % 100)).collect()),
-//!     truncated: text.len() > max_length,
+//! let letters = |text: &str, max_length: usize| {
+//!     let row = Row::new(text.bytes().take(max_length).map(|byte| u32::from(byte % 100)).collect());
+//!     Tokenized::new(row, text.len() > max_length)
 //! };
 //!
 //! let data = Dataset::from_classes("fruit", [("apple", "sweet"), ("lemon", "sour"), ("pear", "sweet"), ("lime", "sour")]);
@@ -78,5 +78,5 @@ pub use metrics::{ClassScore, Metric, Scores};
 pub use observer::{Observer, Plan};
 pub use schedule::{Schedule, Warmup};
 pub use tasks::{TextPieces, TrainTask, train_task, train_task_named};
-pub use tokens::{TokenData, Truncation};
+pub use tokens::{LostWords, TokenData, Truncation};
 pub use trainer::{Trained, Trainer};

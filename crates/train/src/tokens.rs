@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 
 use burn_adapters_heads::{HeadConfig, Targets};
-use burn_adapters_model::{Row, TokenBatch, Tokenize};
+use burn_adapters_model::{Piece, Row, Text, TokenBatch, Tokenize, Tokenized};
 
-use crate::{DataError, Dataset, TrainError};
+use crate::tasks::tagging::first_pieces;
+use crate::{DataError, Dataset, Example, TrainError, train_task};
 
 /// How many texts of a data set were cut.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,14 +21,45 @@ pub struct Truncation {
     pub first_line: usize,
     /// The greatest length, in tokens.
     pub max_length: usize,
+    /// Where words have labels, the number of words that were cut off.
+    pub words: usize,
 }
 
 impl std::fmt::Display for Truncation {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { source, texts, of, first_line, max_length } = self;
+        let Self { source, texts, of, first_line, max_length, words } = self;
         write!(
             f,
             "{source}: {texts} of {of} texts are longer than {max_length} tokens and were cut (the first on line {first_line})"
+        )?;
+        if *words > 0 {
+            write!(f, "; {words} words with their labels were cut off")?;
+        }
+        Ok(())
+    }
+}
+
+/// Words with a label of which the tokenizer makes no token.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LostWords {
+    /// The data set.
+    pub source: String,
+    /// How many words there are.
+    pub words: usize,
+    /// The first of them.
+    pub first: String,
+    /// The line on which its text begins.
+    pub first_line: usize,
+}
+
+impl std::fmt::Display for LostWords {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { source, words, first, first_line } = self;
+        write!(
+            f,
+            "{source}: the tokenizer makes no token of {words} words (the first, `{}`, on line {first_line}): they are \
+             neither learned nor scored",
+            first.escape_debug()
         )
     }
 }
@@ -40,7 +72,8 @@ impl std::fmt::Display for Truncation {
 /// let data = Dataset::from_classes("d", [("a b c", "x"), ("d", "y")]);
 /// let words = |text: &str, max_length: usize| {
 ///     let ids: Vec<u32> = text.split(' ').map(|word| u32::from(word.as_bytes()[0])).collect();
-///     Tokenized { truncated: ids.len() > max_length, row: Row::new(ids.into_iter().take(max_length).collect()) }
+///     let truncated = ids.len() > max_length;
+///     Tokenized::new(Row::new(ids.into_iter().take(max_length).collect()), truncated)
 /// };
 /// let tokens = TokenData::tokenize(&data, &data.head_config()?, &words, 2)?;
 /// assert_eq!(tokens.rows()[0].ids, [97, 98]);
@@ -55,6 +88,9 @@ pub struct TokenData {
     /// The labels of single heads, where they are others.
     head_labels: BTreeMap<String, Targets>,
     truncation: Option<Truncation>,
+    /// For each row the pieces of its text, where they were requested.
+    pieces: Vec<Vec<Option<Piece>>>,
+    lost_words: Option<LostWords>,
 }
 
 impl TokenData {
@@ -68,13 +104,32 @@ impl TokenData {
         tokenizer: &(impl Tokenize + ?Sized),
         max_length: usize,
     ) -> Result<Self, TrainError> {
-        let labels = data.labels(head)?;
-        let texts: Vec<&str> = data.examples().iter().map(|example| example.text.as_str()).collect();
-        let tokenized = tokenizer.tokenize(&texts, max_length).map_err(TrainError::Tokenizer)?;
+        let mut tokens = Self::unlabeled(data, train_task(head).reads_words(), tokenizer, max_length)?;
+        tokens.labels = tokens.targets(data, head)?;
+        Ok(tokens)
+    }
+
+    /// As [`tokenize`](Self::tokenize), without labels. With `pieces`, the piece of its text is known of each token.
+    ///
+    /// # Errors
+    /// If the tokenizer fails.
+    pub fn unlabeled(
+        data: &Dataset,
+        pieces: bool,
+        tokenizer: &(impl Tokenize + ?Sized),
+        max_length: usize,
+    ) -> Result<Self, TrainError> {
+        let texts: Vec<Text<'_>> = data.examples().iter().map(Example::texts).collect();
+        let tokenized = match pieces {
+            true => tokenizer.tokenize_pieces(&texts, max_length),
+            false => tokenizer.tokenize(&texts, max_length),
+        };
+        let tokenized = tokenized.map_err(TrainError::Tokenizer)?;
         if tokenized.len() != data.len() {
             let message = format!("the tokenizer gave {} rows for {} texts", tokenized.len(), data.len());
             return Err(TrainError::Tokenizer(message.into()));
         }
+        let (cut_off, lost_words) = missing_words(data, &tokenized);
         let mut cut = tokenized.iter().zip(data.examples()).filter(|(text, _)| text.truncated);
         let truncation = cut.next().map(|(_, first)| Truncation {
             source: data.source().to_owned(),
@@ -82,9 +137,57 @@ impl TokenData {
             of: data.len(),
             first_line: first.line,
             max_length,
+            words: cut_off,
         });
-        let rows = tokenized.into_iter().map(|text| text.row).collect();
-        Ok(Self { truncation, ..Self::new(data.source(), rows, labels)? })
+        let (mut rows, mut all_pieces) = (Vec::with_capacity(data.len()), Vec::new());
+        for text in tokenized {
+            if pieces {
+                all_pieces.push(text.pieces);
+            }
+            rows.push(text.row);
+        }
+        Ok(Self { truncation, lost_words, pieces: all_pieces, ..Self::new(data.source(), rows, None)? })
+    }
+
+    /// The labels of a data set of which these are the tokens, as the targets of a head; `None` if it has no labels.
+    ///
+    /// # Errors
+    /// If a label is not one of the head's, or words have labels and the [`pieces`](Self::pieces) are not known.
+    pub fn targets(&self, data: &Dataset, head: &HeadConfig) -> Result<Option<Targets>, TrainError> {
+        if data.examples().iter().all(|example| example.label.is_none()) {
+            return Ok(None);
+        }
+        let task = train_task(head);
+        if task.reads_words() && self.pieces.len() != data.len() {
+            let message = "words have labels, but the tokens do not tell which words they stand for";
+            return Err(TrainError::Tokenizer(message.into()));
+        }
+        Ok(Some(task.targets(data, head, &self.pieces)?))
+    }
+
+    /// These rows, without labels.
+    #[must_use]
+    pub fn select(&self, rows: &[usize]) -> Self {
+        let pieces = rows.iter().filter_map(|row| self.pieces.get(*row).cloned()).collect();
+        Self {
+            source: self.source.clone(),
+            rows: rows.iter().map(|row| self.rows[*row].clone()).collect(),
+            labels: None,
+            head_labels: BTreeMap::new(),
+            truncation: None,
+            pieces,
+            lost_words: None,
+        }
+    }
+
+    /// The piece of its text that each token of a row stands for, where that is known.
+    pub fn pieces(&self, row: usize) -> &[Option<Piece>] {
+        self.pieces.get(row).map_or(&[], Vec::as_slice)
+    }
+
+    /// The words of which the tokenizer makes no token, if any.
+    pub fn lost_words(&self) -> Option<&LostWords> {
+        self.lost_words.as_ref()
     }
 
     /// Tokens from elsewhere; `source` names them in messages.
@@ -104,7 +207,8 @@ impl TokenData {
         if let Some(labels) = labels.as_ref().filter(|labels| labels.len() != rows.len()) {
             return Err(TrainError::LabelCount { source_name: source, rows: rows.len(), labels: labels.len() });
         }
-        Ok(Self { source, rows, labels, head_labels: BTreeMap::new(), truncation: None })
+        let (head_labels, pieces) = (BTreeMap::new(), Vec::new());
+        Ok(Self { source, rows, labels, head_labels, truncation: None, pieces, lost_words: None })
     }
 
     /// Labels of its own for one head, where several are trained or evaluated on the same texts.
@@ -172,6 +276,30 @@ impl TokenData {
     pub(crate) fn lengths(&self) -> Vec<usize> {
         self.rows.iter().map(|row| row.ids.len()).collect()
     }
+}
+
+/// How many words of all texts were cut off, and those of which the tokenizer makes no token.
+fn missing_words(data: &Dataset, tokenized: &[Tokenized]) -> (usize, Option<LostWords>) {
+    let mut cut_off = 0;
+    let mut lost: Option<LostWords> = None;
+    for (example, text) in data.examples().iter().zip(tokenized).filter(|(_, text)| !text.pieces.is_empty()) {
+        let end = text.pieces.iter().flatten().map(|piece| piece.end).max().unwrap_or(0);
+        let first = first_pieces(example, &text.pieces);
+        for (word, _) in example.words.iter().zip(first).filter(|(_, token)| token.is_none()) {
+            if text.truncated && word.start >= end {
+                cut_off += 1;
+                continue;
+            }
+            let new = || LostWords {
+                source: data.source().to_owned(),
+                words: 0,
+                first: example.text[word.clone()].to_owned(),
+                first_line: example.line,
+            };
+            lost.get_or_insert_with(new).words += 1;
+        }
+    }
+    (cut_off, lost)
 }
 
 #[cfg(test)]

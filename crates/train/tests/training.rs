@@ -228,9 +228,9 @@ fn cut_texts_are_told_once_for_each_data_set() {
         }
     }
     let texts = Dataset::from_classes("texts.csv", [("ab", "even"), ("abcdef", "odd"), ("abcd", "odd")]);
-    let bytes = |text: &str, max_length: usize| Tokenized {
-        row: Row::new(text.bytes().take(max_length).map(|byte| u32::from(byte % 40)).collect()),
-        truncated: text.len() > max_length,
+    let bytes = |text: &str, max_length: usize| {
+        let row = Row::new(text.bytes().take(max_length).map(|byte| u32::from(byte % 40)).collect());
+        Tokenized::new(row, text.len() > max_length)
     };
     let tokens = TokenData::tokenize(&texts, &head(), &bytes, 3).unwrap();
     let mut count = Count::default();

@@ -44,5 +44,5 @@ pub use burn_adapters_tensors::Mismatch;
 pub use error::{LoadError, ModelConfigError, ModelSaveError, TokenizerError};
 pub use families::{BertConfig, BertFamily};
 pub use model_config::ModelConfig;
-pub use tokenizer::{Encoded, EncodedText, Tokenizer};
+pub use tokenizer::{Encoded, Tokenizer};
 pub use weights::{ModelLoadReport, ModelSaveReport, WeightFormat};

@@ -41,13 +41,19 @@ impl HeaderArguments {
 /// How a file of labeled texts is read.
 #[derive(Debug, Clone, Args)]
 pub(super) struct LabeledArguments {
-    /// The column of the text: its name, or its number from 0.
-    #[arg(long, value_name = "COLUMN", default_value = "text")]
-    pub(super) text_column: String,
+    /// Column of the text: its name, or its number counted from 0 [default: text; for tagging: tokens, which are a list in
+    /// JSON Lines and the first column of CoNLL].
+    #[arg(long, value_name = "COLUMN")]
+    text_column: Option<String>,
+
+    /// Column of the second text, for pairs of texts such as premise and hypothesis: its name, or its number counted from
+    /// 0. Both go through the model together; if they are too long, the longer one is truncated first.
+    #[arg(long, value_name = "COLUMN")]
+    pair_column: Option<String>,
 
     /// The column of the label: its name, or its number from 0. Where there are several heads, NAME=COLUMN gives the
     /// head NAME labels of its own; may be given several times.
-    #[arg(long, value_name = "[NAME=]COLUMN", default_value = "label")]
+    #[arg(long, value_name = "[NAME=]COLUMN")]
     label_column: Vec<String>,
 
     /// The names of the classes, in their order, separated by commas: for labels that are numbers from 0, or vectors such
@@ -59,14 +65,14 @@ pub(super) struct LabeledArguments {
     pub(super) header: HeaderArguments,
 
     /// The format, where the file's extension (.csv, .tsv, .jsonl, each also with .gz) does not tell it.
-    #[arg(long, value_name = "csv|tsv|jsonl")]
+    #[arg(long, value_name = "csv|tsv|jsonl|conll")]
     pub(super) format: Option<Format>,
 }
 
 impl LabeledArguments {
-    /// The column with the labels of a head.
-    pub(super) fn column_of(&self, head: &str) -> &str {
-        of_head(&self.label_column, head).unwrap_or("label")
+    /// The column of the text where the heads do this task.
+    pub(super) fn text_column(&self, task: &dyn TrainTask) -> &str {
+        self.text_column.as_deref().unwrap_or(task.columns()[0])
     }
 
     /// Labels may be named for these heads only; `what` they are.
@@ -87,20 +93,36 @@ impl LabeledArguments {
     /// Reads a file, or standard input for `-`.
     pub(super) fn source(&self, path: &Path, option: &str) -> CliResult<Source> {
         if path != Path::new("-") {
-            return Source::open(path, self.format).map_err(|error| data_error(&error));
+            // What stands for no format may be CoNLL columns (.txt); whether it is, the task tells.
+            let known = Format::of_path(path).unwrap_or(Format::Conll);
+            return Source::open(path, self.format.or(Some(known))).map_err(|error| data_error(&error));
         }
         let Some(format) = self.format else {
             return Err(CliError::mistake(format!("{option} - is standard input, whose format no extension tells"))
-                .with_help("--format csv, tsv or jsonl names it"));
+                .with_help("--format csv, tsv, jsonl or conll names it"));
         };
         Source::from_reader("standard input", std::io::stdin().lock(), format).map_err(|error| data_error(&error))
     }
 
     /// The texts of a file, with the labels of a head.
     pub(super) fn read(&self, source: &Source, head: &str, task: &'static dyn TrainTask) -> CliResult<Dataset> {
-        let columns = Columns::new(self.text_column.as_str(), self.column_of(head));
-        let columns = columns.with_task(task).with_header(self.header.header());
-        let data = Dataset::from_source(source, &columns).map_err(|error| data_error(&error))?;
+        let label = of_head(&self.label_column, head).unwrap_or(task.columns()[1]);
+        let columns = Columns::new(self.text_column(task), label).with_task(task).with_header(self.header.header());
+        let columns = match &self.pair_column {
+            Some(pair) => columns.with_pair(pair.as_str()),
+            None => columns,
+        };
+        let mut format = source.format;
+        if self.format.is_none() {
+            match format {
+                Format::Tsv if task.reads_words() => format = Format::Conll,
+                Format::Conll if !task.reads_words() => {
+                    Format::of_path(Path::new(&source.name)).map_err(|error| data_error(&error))?;
+                }
+                _ => {}
+            }
+        }
+        let data = Dataset::parse(&source.name, &source.bytes, format, &columns).map_err(|error| data_error(&error))?;
         match of_head(&self.label_names, head) {
             Some(names) => {
                 let names = names.split(',').map(|name| name.trim().to_owned());
@@ -163,7 +185,7 @@ pub(super) fn data_error(error: &DataError) -> CliError {
         DataError::DuplicateColumn { .. } => mistake
             .with_help("--text-column and --label-column take numbers, too; where both are numbers, add --header"),
         DataError::HeaderOrExample { .. } => mistake.with_help(HEADER_HELP),
-        DataError::UnknownFormat { .. } => mistake.with_help("--format csv, tsv or jsonl names it"),
+        DataError::UnknownFormat { .. } => mistake.with_help("--format csv, tsv, jsonl or conll names it"),
         DataError::Ambiguous { doubt, .. } => mistake.with_help(match doubt {
             Doubt::List { .. } => {
                 "--task multilabel reads lists of labels; --task classification takes each for the name of one class"

@@ -4,15 +4,15 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use burn_adapters_composition::HeadSetup;
-use burn_adapters_heads::HeadConfig;
-use burn_adapters_train::{Dataset, Evaluation, Example, Metric, Source, train_task};
+use burn_adapters_train::tasks::TRAIN_TASKS;
+use burn_adapters_train::{Dataset, Evaluation, Example, Metric, Source, TokenData, TrainTask, train_task};
 use clap::Args;
 use serde_json::{Map, Value, json};
 
 use super::DeviceArguments;
 use super::answers::{Answer, another, answers};
-use super::data::{LabeledArguments, data_error, warn};
-use super::model::{max_length, tokenize, train_error};
+use super::data::{LabeledArguments, data_error, parse_task, warn};
+use super::model::{max_length, tokenize_unlabeled, train_error};
 use super::report::{describe, evaluation_json, overall};
 use super::routes::{self, Routes};
 use super::setup::{Loaded, SETUP_HELP, SetupArguments};
@@ -48,6 +48,11 @@ pub(super) struct Arguments {
 
     #[command(flatten)]
     columns: LabeledArguments,
+
+    /// Task of the head: classification, multilabel, regression or tagging. A head with another task is an error
+    /// [default: the head's].
+    #[arg(long, value_name = "TASK", value_parser = parse_task)]
+    task: Option<&'static dyn TrainTask>,
 
     /// Column that names the adapter of each text. The text is scored with that adapter's head. Texts whose cell is empty or
     /// `none` use no adapter and are not scored (unless a single --head is given). With --setup, the column fills its
@@ -88,9 +93,10 @@ impl Arguments {
         let device = self.device.open(style)?.device;
         let model = self.device.load(&self.model, &device, style)?;
         let loaded = self.adapters.load(asked, &model, &device, style)?;
+        loaded.check_task(self.task)?;
         let routes = |column| {
-            let LabeledArguments { text_column, header, .. } = &self.columns;
-            routes::read(&source, text_column, column, header.header())
+            let text_column = self.columns.text_column(TRAIN_TASKS[0]);
+            routes::read(&source, text_column, column, self.columns.header.header())
         };
         let routed = self.route.as_deref().map(routes).transpose()?;
         loaded.check_routes(routed.as_ref().map(|(texts, routes)| (texts, routes)))?;
@@ -104,11 +110,11 @@ impl Arguments {
         self.columns.check_names(&heads.names(), "the heads that are scored")?;
         let labeled = self.labeled(&source, &loaded, &heads)?;
         let data = labeled.values().next().ok_or_else(|| no_rows(&source.name))?;
-        // The labels of each head are looked at later: here any head will do.
+        // The labels of each head are looked at later.
         let texts = Dataset::from_examples(data.source(), data.examples().iter().map(without_label).collect())
             .map_err(|error| data_error(&error))?;
         let max_length = max_length(&model, self.max_length)?;
-        let tokens = tokenize(&model, &texts, &HeadConfig::classification(2), max_length)?;
+        let tokens = tokenize_unlabeled(&model, &texts, loaded.reads_words(), max_length)?;
         let batches = loaded.batches(&tokens, routes.as_ref(), self.batch_size)?;
         let total = batches.iter().map(|(_, rows)| rows.len()).sum::<usize>();
         let mut task = Progress::new(style, "evaluating", total as u64, Unit::Count);
@@ -118,7 +124,7 @@ impl Arguments {
         let parts = parts(answers?, routes.as_ref());
         let mut scored = Vec::new();
         for part in parts {
-            scored.push((part.name.clone(), score(part, &loaded, &labeled)?));
+            scored.push((part.name.clone(), score(part, &loaded, &labeled, &tokens)?));
         }
         let one_each = !matches!(heads, HeadSetup::Several(_));
         match (scored.as_slice(), &heads, &routes) {
@@ -175,12 +181,17 @@ fn parts(answers: Vec<Vec<Answer>>, routes: Option<&Routes>) -> Vec<Part> {
     parts
 }
 
-fn score(part: Part, loaded: &Loaded, labeled: &BTreeMap<String, Dataset>) -> CliResult<Evaluation> {
+fn score(
+    part: Part,
+    loaded: &Loaded,
+    labeled: &BTreeMap<String, Dataset>,
+    tokens: &TokenData,
+) -> CliResult<Evaluation> {
     let head = loaded.bank.head(&part.head).map_err(|error| super::model::bank_error(&error))?;
     let Some(data) = labeled.get(&part.head) else { return Err(no_rows("the data")) };
     let rows = part.rows.iter().map(|row| data.examples()[*row].clone()).collect();
     let rows = Dataset::from_examples(data.source(), rows).map_err(|error| data_error(&error))?;
-    let labels = rows.labels(head.config()).map_err(|error| data_error(&error))?;
+    let labels = tokens.select(&part.rows).targets(&rows, head.config()).map_err(|error| train_error(&error))?;
     let Some(labels) = labels else { return Err(no_rows(data.source())) };
     Evaluation::new(head, part.logits, &labels).map_err(|error| train_error(&error))
 }

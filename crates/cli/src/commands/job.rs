@@ -175,11 +175,15 @@ pub(super) fn stage_history(
 ) -> CliResult<(Vec<&'static str>, Vec<String>)> {
     let history = &trained.history;
     stage_json(save, "history.json", &json!(history))?;
-    let accuracy = |record: &EvaluationRecord| Some((record.step, record.metric(Metric::ACCURACY)?));
+    // What is best at 1 and is told of all heads: the accuracy, or else the F1.
+    let has = |metric: &Metric| history.evaluations.iter().any(|record| record.metric(*metric).is_some());
+    let metric = [Metric::ACCURACY, Metric::MICRO_F1].into_iter().find(has).unwrap_or(Metric::ACCURACY);
+    let score = |record: &EvaluationRecord| Some((record.step, record.metric(metric)?));
     let curve = Curve {
         title: shown(title),
         losses: history.steps.iter().map(|step| step.loss as f32).collect(),
-        accuracy: history.evaluations.iter().filter_map(accuracy).collect(),
+        metric: metric.title(),
+        scores: history.evaluations.iter().filter_map(score).collect(),
     };
     let drawn = [
         (CURVE_SVG, save.write_with(CURVE_SVG, |path| chart::draw_svg(&curve, path).map_err(NotDrawn))),

@@ -189,10 +189,26 @@ pub(super) fn base_error(error: &BaseError) -> CliError {
 /// Turns texts into tokens, and their labels into numbers; says once if texts had to be cut.
 pub(super) fn tokenize(model: &Model, data: &Dataset, head: &HeadConfig, max_length: usize) -> CliResult<TokenData> {
     let tokens = TokenData::tokenize(data, head, &model.tokenizer, max_length).map_err(|error| train_error(&error))?;
-    if let Some(truncation) = tokens.truncation() {
-        draw::warning(&truncation.to_string());
-    }
+    warn_tokens(&tokens);
     Ok(tokens)
+}
+
+/// As [`tokenize`], without labels; with the pieces of texts that tokens stand for, where heads give words a label.
+pub(super) fn tokenize_unlabeled(
+    model: &Model,
+    data: &Dataset,
+    pieces: bool,
+    max_length: usize,
+) -> CliResult<TokenData> {
+    let tokens =
+        TokenData::unlabeled(data, pieces, &model.tokenizer, max_length).map_err(|error| train_error(&error))?;
+    warn_tokens(&tokens);
+    Ok(tokens)
+}
+
+fn warn_tokens(tokens: &TokenData) {
+    tokens.truncation().into_iter().for_each(|truncation| draw::warning(&truncation.to_string()));
+    tokens.lost_words().into_iter().for_each(|lost| draw::warning(&lost.to_string()));
 }
 
 /// The length of texts, in tokens, that `--max-length` stands for.

@@ -5,13 +5,14 @@ use std::path::{Path, PathBuf};
 
 use burn_adapters_composition::HeadSetup;
 use burn_adapters_files::open;
-use burn_adapters_heads::HeadConfig;
-use burn_adapters_train::{Columns, DataError, Dataset, Example, Format, Header, RowProblem, TokenData, Truncation};
+use burn_adapters_train::{
+    Columns, DataError, Dataset, Example, Format, Header, RowProblem, TokenData, TrainTask, Truncation,
+};
 use clap::Args;
 
 use super::DeviceArguments;
 use super::answers::answers;
-use super::data::{HEADER_HELP, HeaderArguments, data_error};
+use super::data::{HEADER_HELP, HeaderArguments, data_error, parse_task};
 use super::feed::{Feed, FeedError, Reading};
 use super::model::{Model, max_length, train_error};
 use super::predictions::{Block, Kind, Printer};
@@ -51,6 +52,10 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "TEXT", num_args = 1.., required_unless_present = "input")]
     text: Vec<String>,
 
+    /// Second text of each --text, for pairs of texts. Give as many as with --text, in their order.
+    #[arg(long, value_name = "TEXT", num_args = 1.., requires = "text", conflicts_with = "input")]
+    pair: Vec<String>,
+
     /// File with one text per line, or a .csv, .tsv or .jsonl file; `-` reads standard input. An empty line or cell is an
     /// empty text. Predictions are printed while the input is read.
     #[arg(long, value_name = "FILE|-", conflicts_with = "text")]
@@ -59,6 +64,15 @@ pub(super) struct Arguments {
     /// Column of the text in a .csv, .tsv or .jsonl file: its name, or its number counted from 0.
     #[arg(long, value_name = "COLUMN", default_value = "text")]
     text_column: String,
+
+    /// Column of the second text in a .csv, .tsv or .jsonl file, for pairs of texts.
+    #[arg(long, value_name = "COLUMN", requires = "input")]
+    pair_column: Option<String>,
+
+    /// Task of the head: classification, multilabel, regression or tagging. A head with another task is an error
+    /// [default: the head's].
+    #[arg(long, value_name = "TASK", value_parser = parse_task)]
+    task: Option<&'static dyn TrainTask>,
 
     #[command(flatten)]
     header: HeaderArguments,
@@ -80,7 +94,8 @@ pub(super) struct Arguments {
 
     /// Print one JSON object per line: text, label (the value for a regression head), logits, probabilities; with --route
     /// also adapter. With several heads: text and heads, which has the other fields for each head by name (a second branch
-    /// with the head NAME is NAME:2).
+    /// with the head NAME is NAME:2). Of a tagging head: text, tokens (token, start, end, label, logits) and entities (text,
+    /// label, start, end, score), where start and end count characters.
     #[arg(long)]
     json: bool,
 }
@@ -110,6 +125,10 @@ impl Arguments {
         if self.batch_size == 0 {
             return Err(CliError::mistake("--batch-size must be at least 1, found 0"));
         }
+        if !self.pair.is_empty() && self.pair.len() != self.text.len() {
+            let message = format!("{} texts with --text, but {} with --pair", self.text.len(), self.pair.len());
+            return Err(CliError::mistake(message).with_help("each text needs its second one: give as many of both"));
+        }
         let asked = self.adapters.composition(self.route.is_some())?;
         let (mut texts, known) = self.texts()?;
         let device = self.device.open(style)?.device;
@@ -119,6 +138,10 @@ impl Arguments {
             (None, _) => loaded.check_routes(None)?,
             (Some(_), Some(first)) => drop(self.routed(&loaded, first)?),
             (Some(_), None) => {}
+        }
+        loaded.check_task(self.task)?;
+        if !self.pair.is_empty() || self.pair_column.is_some() {
+            loaded.check_pairs(if self.pair.is_empty() { "--pair-column" } else { "--pair" })?;
         }
         let heads = if self.route.is_some() { None } else { Some(loaded.heads(&loaded.setup(None))?) };
         let kind = match &heads {
@@ -136,13 +159,15 @@ impl Arguments {
         let (mut cut, mut done) = (Cut::default(), 0);
         while let Some((block, last)) = self.next_block(&mut texts, &loaded)? {
             let (data, routes) = self.routed(&loaded, block)?;
-            let tokens = cut.tokenize(&model, &data, max_length)?;
+            let tokens = cut.tokenize(&model, &data, loaded.reads_words(), max_length)?;
             let batches = loaded.batches(&tokens, routes.as_ref(), self.batch_size)?;
             let answers = answers(&model, &loaded.bank, (&tokens, done), &batches, &mut |_| {})?;
             done += tokens.len();
-            let texts = data.examples().iter().map(|example| example.text.as_str()).collect();
             let adapters = routes.as_ref().unwrap_or(&rows);
-            printer.print(&Block { texts, answers: &answers, adapters }, Some(&labels[..]).filter(|_| !last))?;
+            printer.print(
+                &Block { data: &data, tokens: &tokens, answers: &answers, adapters },
+                Some(&labels[..]).filter(|_| !last),
+            )?;
         }
         cut.warn();
         Ok(())
@@ -152,7 +177,10 @@ impl Arguments {
     /// name each adapter come with it.
     fn texts(&self) -> CliResult<(Texts, Option<Vec<Example>>)> {
         let Some(path) = &self.input else {
-            let examples = Dataset::from_texts("--text", self.text.iter().cloned()).examples().to_vec();
+            let mut examples = Dataset::from_texts("--text", self.text.iter().cloned()).examples().to_vec();
+            for (example, pair) in examples.iter_mut().zip(&self.pair) {
+                example.pair = Some(pair.clone());
+            }
             return Ok((Texts::Given(Some(examples)), None));
         };
         let reading = self.reading(path)?;
@@ -188,12 +216,26 @@ impl Arguments {
                 Err(CliError::mistake(message)
                     .with_help("--format csv, tsv or jsonl says what it is, if its name does not"))
             }
+            (InputFormat::Lines, None) if self.pair_column.is_some() => {
+                let message =
+                    format!("{} holds a text a line, and no column that --pair-column could name", self.source());
+                Err(CliError::mistake(message)
+                    .with_help("--format csv, tsv or jsonl says what it is, if its name does not"))
+            }
+            (InputFormat::Table(Format::Conll), _) => {
+                Err(CliError::mistake(format!("{}: CoNLL columns hold words with tags, not texts", self.source()))
+                    .with_help("predict takes texts, a line each or in a column; evaluate scores tagged words"))
+            }
             (InputFormat::Lines, None) => Ok(Reading::Lines),
             (InputFormat::Table(format), route) => {
                 let text = self.text_column.as_str();
                 let columns =
                     route.as_deref().map_or_else(|| Columns::unlabeled(text), |route| routes::columns(text, route));
                 let columns = columns.with_header(self.header.header()).with_empty_texts(true);
+                let columns = match &self.pair_column {
+                    Some(pair) => columns.with_pair(pair.as_str()),
+                    None => columns,
+                };
                 // The first rows are predicted before all rows have been seen.
                 if format != Format::JsonLines && columns.header == Header::Auto && !columns.any_named() {
                     let message = "columns are given by number, and line 1 may be a header or the first text";
@@ -290,11 +332,9 @@ struct Cut {
 }
 
 impl Cut {
-    fn tokenize(&mut self, model: &Model, data: &Dataset, max_length: usize) -> CliResult<TokenData> {
-        // Without labels, any head will do.
-        let head = HeadConfig::classification(2);
-        let tokens =
-            TokenData::tokenize(data, &head, &model.tokenizer, max_length).map_err(|error| train_error(&error))?;
+    fn tokenize(&mut self, model: &Model, data: &Dataset, pieces: bool, max_length: usize) -> CliResult<TokenData> {
+        let tokens = TokenData::unlabeled(data, pieces, &model.tokenizer, max_length);
+        let tokens = tokens.map_err(|error| train_error(&error))?;
         self.of += tokens.len();
         match (&mut self.found, tokens.truncation()) {
             (Some(found), Some(more)) => found.texts += more.texts,

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use burn_adapters_heads::HeadConfig;
-use burn_adapters_train::{Prediction, train_task};
+use burn_adapters_train::{Dataset, Prediction, TextPieces, TokenData, train_task};
 use serde::{Serialize, Serializer};
 use serde_json::{Value, json};
 
@@ -24,10 +24,19 @@ pub(super) enum Kind {
 
 /// Texts with their answers.
 pub(super) struct Block<'a> {
-    pub(super) texts: Vec<&'a str>,
+    pub(super) data: &'a Dataset,
+    pub(super) tokens: &'a TokenData,
     pub(super) answers: &'a [Vec<Answer>],
     /// The adapter of each text, where texts have their own.
     pub(super) adapters: &'a [Option<String>],
+}
+
+impl Block<'_> {
+    /// A text with the pieces that its tokens stand for.
+    fn pieces(&self, index: usize) -> TextPieces<'_> {
+        let text = self.data.examples().get(index).map_or("", |example| &example.text);
+        TextPieces { text, pieces: self.tokens.pieces(index) }
+    }
 }
 
 /// Prints blocks as they are computed: JSON lines, or one table.
@@ -52,16 +61,28 @@ impl Printer {
         if let Some(labels) = labels.filter(|_| !self.is_regression(block)) {
             labels.iter().for_each(|label| table.make_room(usize::from(self.kind != Kind::One), label));
         }
-        for (index, (text, answers)) in block.texts.iter().zip(block.answers).enumerate() {
+        for (index, (example, answers)) in block.data.examples().iter().zip(block.answers).enumerate() {
             let adapter = block.adapters.get(index).map(|adapter| adapter.clone().unwrap_or_else(|| "none".into()));
-            let text = (*text).to_owned();
+            let pieces = block.pieces(index);
+            let text = |answer: Option<&Answer>| {
+                let shown = answer
+                    .map(|Answer { config, prediction, .. }| train_task(config).shown(config, prediction, &pieces));
+                let shown = shown.unwrap_or_else(|| example.text.clone());
+                example.pair.as_ref().map_or(shown.clone(), |pair| format!("{shown} | {pair}"))
+            };
             match (self.kind, answers.as_slice()) {
-                (Kind::One, [answer]) => table.row(row(&answer.prediction, &answer.config, text)),
-                (_, []) => table.row(vec![adapter.unwrap_or_default(), "(none)".into(), String::new(), text]),
+                (Kind::One, [answer]) => {
+                    let [label, probability] = cells(answer, &pieces);
+                    table.row(match answer.config.task().has_classes() {
+                        true => vec![label, probability, text(Some(answer))],
+                        false => vec![label, text(Some(answer))],
+                    });
+                }
+                (_, []) => table.row(vec![adapter.unwrap_or_default(), "(none)".into(), String::new(), text(None)]),
                 (_, answers) => answers.iter().for_each(|answer| {
-                    let [label, probability] = cells(&answer.prediction, &answer.config);
+                    let [label, probability] = cells(answer, &pieces);
                     let who = adapter.clone().unwrap_or_else(|| answer.head.clone());
-                    table.row(vec![who, label, probability, text.clone()]);
+                    table.row(vec![who, label, probability, text(Some(answer))]);
                 }),
             }
         }
@@ -94,6 +115,8 @@ const VALUES: [(&str, Align); 2] = [("value", Align::Right), ("text", Align::Lef
 struct Line<'a> {
     text: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
+    pair: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     adapter: Option<Option<&'a str>>,
     #[serde(flatten)]
     members: Members,
@@ -103,6 +126,8 @@ struct Line<'a> {
 #[derive(Debug, Serialize)]
 struct Lines<'a> {
     text: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pair: Option<&'a str>,
     heads: BTreeMap<String, Members>,
 }
 
@@ -128,17 +153,19 @@ impl Serialize for Members {
 }
 
 fn print_json(kind: Kind, block: &Block<'_>) -> CliResult {
-    for (index, (text, answers)) in block.texts.iter().zip(block.answers).enumerate() {
+    for (index, (example, answers)) in block.data.examples().iter().zip(block.answers).enumerate() {
+        let (text, pair, pieces) = (example.text.as_str(), example.pair.as_deref(), block.pieces(index));
         if kind == Kind::Several {
             let mut heads = BTreeMap::new();
             for answer in answers {
-                heads.insert(another(&answer.head, |name| heads.contains_key(name)), Members::of(answer));
+                heads.insert(another(&answer.head, |name| heads.contains_key(name)), Members::of(answer, &pieces));
             }
-            output::json_line(&Lines { text, heads })?;
+            output::json_line(&Lines { text, pair, heads })?;
             continue;
         }
         let adapter = (kind == Kind::Routed).then(|| block.adapters.get(index).and_then(Option::as_deref));
-        output::json_line(&Line { text, adapter, members: answers.first().map_or_else(Members::none, Members::of) })?;
+        let members = answers.first().map_or_else(Members::none, |answer| Members::of(answer, &pieces));
+        output::json_line(&Line { text, pair, adapter, members })?;
     }
     Ok(())
 }
@@ -150,18 +177,17 @@ pub(super) fn table<'a>(predictions: impl Iterator<Item = (&'a str, &'a Predicti
     } else {
         Table::new(&[("label", Align::Left), ("probability", Align::Right), ("text", Align::Left)])
     };
-    predictions.for_each(|(text, prediction)| table.row(row(prediction, head, text.to_owned())));
+    for (text, prediction) in predictions {
+        let [label, probability] = train_task(head).cells(head, prediction, &TextPieces { text, pieces: &[] });
+        let text = text.to_owned();
+        table.row(if head.task().has_classes() { vec![label, probability, text] } else { vec![label, text] });
+    }
     table
 }
 
-fn row(prediction: &Prediction, head: &HeadConfig, text: String) -> Vec<String> {
-    let [label, probability] = cells(prediction, head);
-    if !head.task().has_classes() { vec![label, text] } else { vec![label, probability, text] }
-}
-
 /// The label and its probability, or the value.
-fn cells(prediction: &Prediction, head: &HeadConfig) -> [String; 2] {
-    train_task(head).cells(head, prediction)
+fn cells(answer: &Answer, text: &TextPieces<'_>) -> [String; 2] {
+    train_task(&answer.config).cells(&answer.config, &answer.prediction, text)
 }
 
 #[cfg(test)]
@@ -177,7 +203,8 @@ mod tests {
             config: HeadConfig::regression(),
             prediction: Prediction { logits: logits.to_vec(), probabilities: vec![], labels: vec![] },
         };
-        let line = Line { text: "a\n\"b\"", adapter: None, members: Members::of(&answer) };
+        let members = Members::of(&answer, &TextPieces::default());
+        let line = Line { text: "a\n\"b\"", pair: None, adapter: None, members };
         let value: serde_json::Value = serde_json::from_str(&serde_json::to_string(&line).unwrap()).unwrap();
         let back: Vec<f32> = value["logits"].as_array().unwrap().iter().map(|n| n.as_f64().unwrap() as f32).collect();
         assert_eq!(back, logits);

@@ -8,7 +8,6 @@ use burn_adapters_model::{AdapterBank, Setup};
 use burn_adapters_train::{Dataset, TokenData};
 use serde_json::{Map, Value, json};
 
-use super::data::data_error;
 use super::job::{Run, Saved, stage_history};
 use super::model::{Model, bank_error, checkpoint_error, tokenize, train_error};
 use super::output_folder::{OutputFolder, keep_state, save_error};
@@ -59,7 +58,7 @@ impl Ready {
         let Some(((_, first), head)) = all.next() else { return Err(CliError::mistake("there is no head to train")) };
         let mut tokens = tokenize(model, first, head, max_length)?;
         for ((name, data), head) in all {
-            if let Some(labels) = data.labels(head).map_err(|error| data_error(&error))? {
+            if let Some(labels) = tokens.targets(data, head).map_err(|error| train_error(&error))? {
                 tokens = tokens.with_head_labels(name, labels).map_err(|error| train_error(&error))?;
             }
         }

@@ -9,6 +9,7 @@ use burn_adapters_composition::{Composition, HeadSetup};
 use burn_adapters_diagnostics::Snippet;
 use burn_adapters_heads::HeadConfig;
 use burn_adapters_model::{AdapterBank, BankError, BaseModel, Setup};
+use burn_adapters_train::{TrainTask, train_task};
 use clap::Args;
 
 use super::model::{Model, bank_error, checkpoint_error, report_loaded, warn_notes};
@@ -257,6 +258,41 @@ impl Loaded {
                 .with_help("each branch of a Parallel, which must be the last block, is asked its own head"));
         }
         Ok(heads)
+    }
+
+    /// The configurations of all heads, by name.
+    fn head_configs(&self) -> impl Iterator<Item = (&str, &HeadConfig)> {
+        self.bank.head_names().filter_map(|name| Some((name, self.bank.head(name).ok()?.config())))
+    }
+
+    /// Whether a head gives words a label.
+    pub(super) fn reads_words(&self) -> bool {
+        self.head_configs().any(|(_, head)| train_task(head).reads_words())
+    }
+
+    /// Refuses heads of another task than the one that was named.
+    pub(super) fn check_task(&self, task: Option<&'static dyn TrainTask>) -> CliResult {
+        let Some(task) = task.map(TrainTask::task) else { return Ok(()) };
+        match self.head_configs().find(|(_, head)| head.task() != task) {
+            None => Ok(()),
+            Some((name, head)) => {
+                let message = format!("--task {task}, but the head `{name}` does {}", head.task());
+                Err(CliError::mistake(message)
+                    .with_help("leave --task out, or name a head that does this task with --head"))
+            }
+        }
+    }
+
+    /// Refuses pairs of texts where a head gives each word of a single text a label.
+    pub(super) fn check_pairs(&self, option: &str) -> CliResult {
+        match self.head_configs().find(|(_, head)| train_task(head).reads_words()) {
+            None => Ok(()),
+            Some((name, head)) => Err(CliError::mistake(format!(
+                "{option} gives a second text, but the head `{name}` does {}, which reads single texts",
+                head.task()
+            ))
+            .with_help(format!("leave {option} out"))),
+        }
     }
 
     /// A head by its name.

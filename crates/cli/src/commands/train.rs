@@ -111,9 +111,9 @@ pub(super) struct Arguments {
     #[command(flatten)]
     columns: LabeledArguments,
 
-    /// What to learn from the labels: one class for each text (`classification`), any number of classes (`multilabel`: their
-    /// names joined with `|`, or a vector such as [0, 1, 1]), or a number (`regression`). By default what the head of the
-    /// adapter learns that is trained further, or else classification.
+    /// What to learn: one class per text (`classification`), any number of classes per text (`multilabel`: names joined with
+    /// `|`, or a vector such as [0, 1, 1]), a number (`regression`), or a label for each word (`tagging`: .jsonl with a list of
+    /// tokens and one of tags, or CoNLL columns) [default: the task of the head of --adapter, otherwise classification].
     #[arg(long, value_name = "TASK", value_parser = parse_task, conflicts_with = "labels")]
     task: Option<&'static dyn TrainTask>,
 
@@ -169,6 +169,7 @@ impl Arguments {
                 given.read_head()?;
             }
         }
+        self.check_task(&given)?;
         let trained = |name: &str| given.iter().find(|given| fusion.is_none() && given.name == name);
         for name in plan.names().into_iter().filter(|name| fusion.is_none() && trained(name).is_none()) {
             check_fits(&configs.of(name)?, &self.model)?;
@@ -222,6 +223,18 @@ impl Arguments {
 
     fn task(&self) -> Option<&'static dyn TrainTask> {
         self.task.or(self.labels)
+    }
+
+    /// A head that gives words a label is not trained further on texts with one, nor the other way round.
+    fn check_task(&self, given: &[Given]) -> CliResult {
+        let Some(task) = self.task() else { return Ok(()) };
+        let heads = given.iter().filter_map(|given| Some((given, given.head.as_ref()?)));
+        let of_others = |(_, head): &(&Given, &HeadConfig)| train_task(head).reads_words() != task.reads_words();
+        let Some((Given { name, .. }, head)) = heads.clone().find(of_others) else { return Ok(()) };
+        let message = format!("--task {}, but the head of the adapter `{name}` does {}", task.task(), head.task());
+        Err(CliError::mistake(message).with_help(format!(
+            "leave --task out to train `{name}` further; an adapter for another task is a new one, without --adapter"
+        )))
     }
 
     /// Claims OUTPUT, before any work: it must not hold what is not to be replaced.

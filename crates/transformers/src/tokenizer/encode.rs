@@ -1,25 +1,15 @@
 //! From a text, or a pair of texts, to a row of tokens.
 
-use burn_adapters_model::{Piece, Text};
+use std::error::Error;
+
+use burn_adapters_model::{Piece, Row, Text, Tokenize, Tokenized};
 use tokenizers::{
     Encoding, PostProcessor, TruncationDirection, TruncationParams, TruncationStrategy, truncate_encodings,
 };
 
+use super::Tokenizer;
 use super::guard::guarded;
-use super::{Row, Tokenizer};
 use crate::{TokenizerError, long_text};
-
-/// A text as a row of tokens.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct EncodedText {
-    /// The tokens.
-    pub row: Row,
-    /// Whether the text, or one of a pair, was longer than the maximum, and cut.
-    pub truncated: bool,
-    /// For each token the piece of the text that it stands for, where it was requested; `None` for special tokens and
-    /// those of the second text of a pair.
-    pub pieces: Vec<Option<Piece>>,
-}
 
 impl Tokenizer {
     /// Encodes a text or a pair, cut to `max_length` tokens with the special ones (or to the model's own limit, where that
@@ -40,7 +30,7 @@ impl Tokenizer {
     /// # Errors
     /// If a text cannot be encoded, `max_length` leaves no room for it, or the tokenizer is of another model than the
     /// `config.json` beside it.
-    pub fn encode_text(&self, text: Text<'_>, max_length: usize, pieces: bool) -> Result<EncodedText, TokenizerError> {
+    pub fn encode_text(&self, text: Text<'_>, max_length: usize, pieces: bool) -> Result<Tokenized, TokenizerError> {
         let max_length = max_length.min(self.model_limit());
         let special = self.special_tokens(text.pair.is_some());
         let Some(room) = max_length.checked_sub(special).filter(|room| *room > usize::from(text.pair.is_some())) else {
@@ -58,12 +48,7 @@ impl Tokenizer {
     }
 
     /// Encodes into `room` tokens beside the special ones.
-    pub(super) fn encode_in(
-        &self,
-        text: Text<'_>,
-        room: usize,
-        pieces: bool,
-    ) -> Result<EncodedText, tokenizers::Error> {
+    pub(super) fn encode_in(&self, text: Text<'_>, room: usize, pieces: bool) -> Result<Tokenized, tokenizers::Error> {
         let encode = |text: &str| match self.truncation {
             TruncationDirection::Right => long_text::encode(&self.inner, text, room, pieces),
             // The end of the text is needed, so all of it is encoded.
@@ -84,7 +69,36 @@ impl Tokenizer {
         let encoding = self.inner.post_process(first, second, true)?;
         let row = Row { ids: encoding.get_ids().to_vec(), token_type_ids: encoding.get_type_ids().to_vec() };
         let pieces = if pieces { in_places(own, &encoding) } else { Vec::new() };
-        Ok(EncodedText { row, truncated, pieces })
+        Ok(Tokenized { row, truncated, pieces })
+    }
+}
+
+impl Tokenize for Tokenizer {
+    fn tokenize(&self, texts: &[Text<'_>], max_length: usize) -> Result<Vec<Tokenized>, Box<dyn Error + Send + Sync>> {
+        self.tokenize_all(texts, max_length, false)
+    }
+
+    fn tokenize_pieces(
+        &self,
+        texts: &[Text<'_>],
+        max_length: usize,
+    ) -> Result<Vec<Tokenized>, Box<dyn Error + Send + Sync>> {
+        self.tokenize_all(texts, max_length, true)
+    }
+}
+
+impl Tokenizer {
+    fn tokenize_all(
+        &self,
+        texts: &[Text<'_>],
+        max_length: usize,
+        pieces: bool,
+    ) -> Result<Vec<Tokenized>, Box<dyn Error + Send + Sync>> {
+        let mut tokenized = Vec::with_capacity(texts.len());
+        for text in texts {
+            tokenized.push(self.encode_text(*text, max_length, pieces)?);
+        }
+        Ok(tokenized)
     }
 }
 

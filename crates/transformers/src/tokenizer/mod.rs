@@ -11,16 +11,13 @@ mod vocabulary;
 
 use std::path::{Path, PathBuf};
 
-use std::error::Error;
-
 use burn_adapters_files::{MAX_TEXT, is_there, read_text};
-use burn_adapters_model::{Limits, Row, Tokenize, Tokenized};
+use burn_adapters_model::{Limits, Row};
 use tokenizers::processors::bert::BertProcessing;
 use tokenizers::processors::roberta::RobertaProcessing;
 use tokenizers::{Model, PostProcessorWrapper, TruncationDirection};
 
 pub(crate) use self::class::Class;
-pub use self::encode::EncodedText;
 use self::guard::guarded;
 use self::settings::Settings;
 use crate::{ModelConfig, TokenizerError};
@@ -129,18 +126,6 @@ impl Tokenizer {
             Some(&token_type) => Err(TokenizerError::UnknownTokenType { token_type, type_vocab_size }),
             None => Ok(()),
         }
-    }
-}
-
-impl Tokenize for Tokenizer {
-    fn tokenize(&self, texts: &[&str], max_length: usize) -> Result<Vec<Tokenized>, Box<dyn Error + Send + Sync>> {
-        let mut tokenized = Vec::with_capacity(texts.len());
-        for text in texts {
-            let encoded = self.encode(&[*text], max_length)?;
-            let truncated = encoded.truncated > 0;
-            tokenized.extend(encoded.rows.into_iter().map(|row| Tokenized { row, truncated }));
-        }
-        Ok(tokenized)
     }
 }
 
