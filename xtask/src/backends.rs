@@ -1,7 +1,7 @@
 //! The same tests on every backend: one build, switched by `BURN_DEVICE`.
 
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
 
@@ -51,12 +51,16 @@ const PACKAGES: [&str; 17] = [
     "train",
 ];
 
-/// The cargo arguments that compile in every backend which this machine can run. The same for all tests, so that there
-/// is one build.
+/// The cargo arguments that compile in every backend which this machine can run, and burn-train for its example. They are
+/// the same for all tests and examples, so that there is one build of Burn.
 pub(crate) fn feature_arguments() -> Vec<String> {
-    let features = available().map(|backend| format!("burn-adapters-cli/{}", backend.name()));
+    let backends = available().map(|backend| format!("burn-adapters-cli/{}", backend.name()));
+    let features = backends.chain([LEARNER.to_owned()]);
     vec!["--features".into(), features.collect::<Vec<_>>().join(",")]
 }
+
+/// The feature of the example that trains with burn-train.
+pub(crate) const LEARNER: &str = "burn-adapters/learner";
 
 fn available() -> impl Iterator<Item = Backend> {
     let vulkan = has_vulkan();
@@ -77,9 +81,9 @@ pub(crate) fn test_backends(backend: Option<Backend>) -> Done {
         for package in PACKAGES {
             command.args(["-p", &format!("burn-adapters-{package}")]);
         }
-        // Features are named by the program's package, so it has to be among the selected ones. Its own tests run the
-        // program on the CPU, whatever the lane: they are left out by naming the others.
-        command.args(["-p", "burn-adapters-cli", "-p", "burn-adapters-tests", "--lib"]);
+        // Features are named by the packages of the program and of the facade, so these have to be selected. The program's
+        // own tests run it on the CPU, whatever the lane: they are left out by naming the others.
+        command.args(["-p", "burn-adapters-cli", "-p", "burn-adapters", "-p", "burn-adapters-tests", "--lib"]);
         for target in test_targets()? {
             command.args(["--test", &target]);
         }
@@ -93,14 +97,14 @@ pub(crate) fn test_backends(backend: Option<Backend>) -> Done {
     Ok(())
 }
 
-/// The names of the test targets of the packages, and of what crosses them.
+/// The names of the test targets of the packages, and of what crosses them: files, or folders with a `main.rs`.
 fn test_targets() -> Result<BTreeSet<String>, String> {
     let own = PACKAGES.iter().map(|package| root().join("crates").join(package).join("tests"));
     let mut targets = BTreeSet::new();
     for dir in own.chain([root().join("tests/tests")]).filter(|dir| dir.is_dir()) {
         let entries = std::fs::read_dir(&dir).map_err(|error| format!("cannot read {}: {error}", dir.display()))?;
-        let paths =
-            entries.flatten().map(|entry| entry.path()).filter(|path| path.extension().is_some_and(|e| e == "rs"));
+        let is_target = |path: &PathBuf| path.extension().is_some_and(|e| e == "rs") || path.join("main.rs").is_file();
+        let paths = entries.flatten().map(|entry| entry.path()).filter(is_target);
         targets.extend(paths.filter_map(|path| Some(path.file_stem()?.to_str()?.to_owned())));
     }
     Ok(targets)

@@ -11,9 +11,10 @@ use crate::process::{Done, cargo, root, run};
 
 /// The examples and the arguments with which they take seconds. Those of the README are called there with other
 /// arguments; `fusion` fetches its model and data once, into the user's cache.
-const EXAMPLES: [(&str, &[&str]); 8] = [
+const EXAMPLES: [(&str, &[&str]); 9] = [
     ("own_loop", &[]),
     ("own_decoder", &[]),
+    ("learner", &["--quick"]),
     ("serving", &["--quick"]),
     ("routed", &["--quick", "--runs", "1"]),
     ("fusion", &["--rows", "10", "--epochs", "1", "--output", "target/fusion-out"]),
@@ -22,9 +23,8 @@ const EXAMPLES: [(&str, &[&str]); 8] = [
     ("cost", &["--quick"]),
 ];
 
-/// Runs the examples, which `cargo test` has built with the same features. That of burn-train needs another build of Burn,
-/// which takes minutes: it is run where it is asked for.
-pub(crate) fn examples(learner: bool) -> Done {
+/// Runs the examples, which `cargo test` has built with the same features.
+pub(crate) fn examples() -> Done {
     let built = built()?;
     for (name, arguments) in EXAMPLES {
         let path = built.get(name).ok_or_else(|| format!("there is no example {name}"))?;
@@ -34,14 +34,10 @@ pub(crate) fn examples(learner: bool) -> Done {
     if let Some(name) = missing {
         return Err(format!("the example {name} is not run: xtask/src/examples.rs lists those that are"));
     }
-    if learner {
-        let arguments = ["run", "--package", "burn-adapters", "--features", "learner", "--example", "learner"];
-        run("example learner", quiet(cargo().args(arguments)))?;
-    }
     Ok(())
 }
 
-/// Results are of no interest here; errors are.
+/// Only errors are of interest here.
 fn quiet(command: &mut Command) -> &mut Command {
     command.stdout(Stdio::null()).env("BURN_DEVICE", "flex")
 }

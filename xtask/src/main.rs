@@ -48,11 +48,7 @@ enum Command {
     /// Measures ours and the Python reference in turn, on the same weights and sentences.
     Bench(bench::Arguments),
     /// Runs the examples with short settings.
-    Examples {
-        /// Also that of burn-train, for which Burn is built once more.
-        #[arg(long)]
-        learner: bool,
-    },
+    Examples,
     /// Formatting, tidiness (the floors of the crates, the shape of files, spelling), clippy and docs.
     Check,
     /// Only the tidiness: takes a second.
@@ -65,7 +61,7 @@ fn main() -> ExitCode {
         Command::TestBackends { backend } => backends::test_backends(backend),
         Command::Goldens { check_only } => goldens::goldens(check_only),
         Command::Bench(arguments) => bench::bench(&arguments),
-        Command::Examples { learner } => examples::examples(learner),
+        Command::Examples => examples::examples(),
         Command::Check => check::check(),
         Command::Tidy => tidy::tidy(),
     };

@@ -12,7 +12,7 @@ pub(crate) fn test(quick: bool) -> Done {
     check()?;
     let arguments = feature_arguments();
     run("tests", cargo().args(["test", "--workspace"]).args(arguments).env("BURN_DEVICE", "flex"))?;
-    examples(false)?;
+    examples()?;
     // The tests above were those on flex.
     test_backends(Some(crate::Backend::Ndarray))?;
     test_backends(Some(crate::Backend::Wgpu))

@@ -6,6 +6,8 @@
 //! ```text
 //! cargo run --release --features learner --example learner
 //! ```
+//!
+//! `--quick` trains for one epoch on fewer points.
 
 use burn::data::dataloader::DataLoaderBuilder;
 use burn::data::dataloader::batcher::Batcher;
@@ -114,6 +116,7 @@ fn items(count: usize, mut state: u64) -> Vec<Item> {
 }
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let (epochs, points) = if std::env::args().any(|argument| argument == "--quick") { (1, 512) } else { (5, 4096) };
     let device = Device::default().autodiff();
     device.seed(3);
     let spec = ModelSpec::new("network", WIDTH).with_stack(StackSpec::encoder(1, WIDTH, 1, WIDTH));
@@ -131,10 +134,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     };
     let loader = |items| DataLoaderBuilder::new(ToBatch).batch_size(64).shuffle(5).build(InMemDataset::new(items));
     let folder = std::env::temp_dir().join("burn-adapters-learner");
-    let result = SupervisedTraining::new(&folder, loader(items(4096, 1)), loader(items(512, 2)))
+    let result = SupervisedTraining::new(&folder, loader(items(points, 1)), loader(items(512, 2)))
         .metrics((AccuracyMetric::new(), LossMetric::new()))
         .with_training_strategy(ExecutionStrategy::SingleDevice(device).into())
-        .num_epochs(5)
+        .num_epochs(epochs)
         .summary()
         .launch(Learner::new(model, AdamWConfig::new().init(), 3e-3));
 

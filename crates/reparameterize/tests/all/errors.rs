@@ -2,13 +2,11 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-mod common;
-
+use crate::common::{METHODS, Model, adapted, data, input, lora_config, parameters, targets};
 use burn::module::{Devices, Lora, Module, ModuleMapper, ModuleVisitor, Param, ParamGroup};
 use burn::tensor::{Device, Tensor};
 use burn_adapters_config::LoraConfig;
 use burn_adapters_reparameterize::{SkipReason, Targets, WeightAdapterError, WeightAdapters};
-use common::{METHODS, Model, adapted, data, input, lora_config, parameters, targets};
 
 fn refused(targets: &Targets, config: &str) -> WeightAdapterError {
     let mut model = Model::new(&Device::default());

@@ -8,7 +8,7 @@ use burn_adapters_composition::{AdapterSetup, Block, Composition, HeadSetup};
 use serde_json::Value;
 
 fn golden() -> Value {
-    serde_json::from_str(include_str!("goldens/reference_compositions.json")).unwrap()
+    serde_json::from_str(include_str!("../goldens/reference_compositions.json")).unwrap()
 }
 
 fn items<'a>(golden: &'a Value, key: &str) -> &'a [Value] {

@@ -2,11 +2,9 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-mod common;
-
+use crate::common::{Model, input, values};
 use burn::tensor::Device;
 use burn_adapters_model::{AdapterBank, Setup};
-use common::{Model, input, values};
 
 #[test]
 fn eight_threads_with_four_adapters_compute_what_each_computes_alone() {

@@ -2,8 +2,10 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-mod common;
-
+use crate::common::{
+    METHODS, Model, WIDTH, adapted, adapters, assert_close, data, difference, input, lora_config, parameters,
+};
+use crate::common::{randomize, targets};
 use burn::module::{Module, Param, ParamGroup, Quantizer};
 use burn::nn::transformer::{TransformerEncoder, TransformerEncoderConfig, TransformerEncoderInput};
 use burn::optim::{GradientsParams, SgdConfig};
@@ -11,10 +13,6 @@ use burn::tensor::quantization::{Calibration, QuantValue};
 use burn::tensor::{DType, Device, Tensor};
 use burn_adapters_core::{Fill, Init, Mode};
 use burn_adapters_reparameterize::{SkipReason, Targets, Update, WeightAdapters};
-use common::{
-    METHODS, Model, WIDTH, adapted, adapters, assert_close, data, difference, input, lora_config, parameters,
-};
-use common::{randomize, targets};
 
 fn encoder(device: &Device) -> TransformerEncoder {
     TransformerEncoderConfig::new(16, 32, 4, 2).with_dropout(0.0).init(device)

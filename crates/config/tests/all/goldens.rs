@@ -6,7 +6,7 @@ use burn_adapters_config::{Activation, AdapterConfig, identifiers};
 use serde_json::{Map, Value, json};
 
 fn goldens() -> Value {
-    serde_json::from_str(include_str!("goldens/reference_configs.json")).unwrap()
+    serde_json::from_str(include_str!("../goldens/reference_configs.json")).unwrap()
 }
 
 fn methods(dictionary: &Value) -> Vec<Value> {
@@ -46,7 +46,7 @@ fn the_registry_has_every_name_of_the_reference_in_its_order() {
     known.sort_unstable();
     assert_eq!(known, registry.keys().collect::<Vec<_>>());
     // A map of `serde_json` is sorted, so the order is taken from the lines of the file.
-    let places: Vec<_> = include_str!("goldens/reference_configs.json")
+    let places: Vec<_> = include_str!("../goldens/reference_configs.json")
         .lines()
         .filter_map(|line| line.trim().strip_prefix('"')?.split_once("\": {\"").map(|(name, _)| name.to_owned()))
         .filter(|name| identifiers().iter().any(|identifier| identifier.name == name))
@@ -102,7 +102,7 @@ fn dictionaries_of_the_reference_are_read_back() {
 
 #[test]
 fn every_string_people_use_is_read_and_written_back() {
-    for string in include_str!("goldens/config_strings.txt").lines() {
+    for string in include_str!("../goldens/config_strings.txt").lines() {
         let config: AdapterConfig = string.parse().unwrap_or_else(|error| panic!("{string}: {error}"));
         let shortest = config.to_string();
         let old_name = ["pfeiffer", "houlsby", "parallel"].iter().any(|name| string.contains(name));

@@ -53,7 +53,7 @@ fn config(attributes: &Value) -> BottleneckConfig {
 
 #[test]
 fn every_combination_of_sharing_and_factorizing_gives_the_references_numbers() {
-    let cases: Vec<Value> = serde_json::from_str(include_str!("goldens/phm.json")).unwrap();
+    let cases: Vec<Value> = serde_json::from_str(include_str!("../goldens/phm.json")).unwrap();
     assert_eq!(cases.len(), 36);
     for case in &cases {
         let config = config(&case["attributes"]);

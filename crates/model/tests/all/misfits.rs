@@ -2,13 +2,11 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-mod common;
-
+use crate::common::{Model, WIDTH, input, values};
 use burn::nn::LinearConfig;
 use burn::tensor::{Device, Tensor};
 use burn_adapters_core::{ModelSpec, Place, Site, StackSpec};
 use burn_adapters_model::{ActiveHooks, AdapterBank, BankError, Hooks, MergedModel, Setup, TokenSpan};
-use common::{Model, WIDTH, input, values};
 
 fn bank_for(spec: ModelSpec, config: &str) -> AdapterBank {
     let mut bank = AdapterBank::new(spec, &Device::default());

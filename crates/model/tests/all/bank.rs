@@ -2,14 +2,12 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-mod common;
-
+use crate::common::{Model, WIDTH, input, values};
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::optim::{GradientsParams, SgdConfig};
 use burn::tensor::{Device, Tensor};
 use burn_adapters_config::AdapterConfig;
 use burn_adapters_model::{AdapterBank, BankError, BuildError, Hooks, MergedModel, Setup};
-use common::{Model, WIDTH, input, values};
 
 fn config(text: &str) -> AdapterConfig {
     text.parse().unwrap()

@@ -16,7 +16,7 @@ const CASES: [(&str, PromptCombine); 3] = [
 ];
 
 fn goldens() -> Value {
-    serde_json::from_str(include_str!("goldens/prompt.json")).unwrap()
+    serde_json::from_str(include_str!("../goldens/prompt.json")).unwrap()
 }
 
 fn data(golden: &Value) -> TensorData {

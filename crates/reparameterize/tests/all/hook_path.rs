@@ -2,15 +2,13 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-mod common;
-
+use crate::common::{METHODS, Model, adapted, adapters, assert_close, difference, gradients, input, lora_config};
 use burn::module::Module;
 use burn::optim::GradientsParams;
 use burn::tensor::{Device, Tensor, Tolerance};
 use burn_adapters_core::{Place, Site};
 use burn_adapters_model::{AdapterBank, Setup};
 use burn_adapters_reparameterize::Update;
-use common::{METHODS, Model, adapted, adapters, assert_close, difference, gradients, input, lora_config};
 
 /// A bank whose adapter `a` holds the very parameters of the model's.
 fn bank_of(model: &Model, config: &str, device: &Device) -> AdapterBank {
@@ -84,7 +82,7 @@ fn a_new_dora_computes_what_the_base_does() {
     for method in ["dora", "dvora"] {
         use burn_adapters_reparameterize::WeightAdapters;
         let mut model = base.clone();
-        model.add_adapter_seeded("a", &common::targets(), &lora_config(method), 3).unwrap();
+        model.add_adapter_seeded("a", &crate::common::targets(), &lora_config(method), 3).unwrap();
         model.activate_adapter("a").unwrap();
         assert_close(model.forward(input(1, &device)), base.forward(input(1, &device)), 1e-5);
     }

@@ -2,16 +2,14 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-mod common;
-
 use std::collections::HashMap;
 use std::fs;
 
+use crate::common::{METHODS, Model, WIDTH, adapted, data, input, lora_config, parameters};
 use burn::module::{Module, ModuleMapper, Param};
 use burn::nn::LinearConfig;
 use burn::tensor::{Device, Tensor};
 use burn_adapters_reparameterize::{Targets, WeightAdapterError, WeightAdapters};
-use common::{METHODS, Model, WIDTH, adapted, data, input, lora_config, parameters};
 use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, TensorView};
 

@@ -1,0 +1,13 @@
+//! The integration tests of this crate, in one program: a file of its own for each would be linked for itself.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod composed_training;
+mod compositions;
+mod families;
+mod folders;
+mod inference;
+mod merging;
+mod optimizers;
+mod parity;
+mod roundtrip;
+mod tagging;
