@@ -1,9 +1,9 @@
-//! Checkpoints: all that a training needs to go on as if it had never stopped.
+//! Checkpoints: everything a training needs to continue as if it had never stopped.
 //!
 //! A folder `epoch-0002` holds `parameters.safetensors` (the adapter and its head), `optimizer.safetensors` (AdamW's two
-//! means of each parameter), `best.safetensors` (the parameters of the best epoch, where that is another), and
-//! `state.json` (where the training stands, what it was made with, its history). It is saved and deleted as one, so that a
-//! folder of that name is always whole. Random numbers need no state: they follow from the seed and the step.
+//! moments of each parameter), `best.safetensors` (the parameters of the best epoch, if that is an earlier one), and
+//! `state.json` (the epoch and step, the settings, the history). It is saved and deleted as one, so that a folder of that
+//! name is always complete. Random numbers need no state: they follow from the seed and the step.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -26,17 +26,17 @@ const STATE: &str = "state.json";
 
 pub(crate) type Values = BTreeMap<String, TensorData>;
 
-/// Where a training stands, and what it was made with.
+/// How far a training has come, and its settings.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct State {
     pub(crate) version: u32,
-    /// Epochs that are done.
+    /// Completed epochs.
     pub(crate) epoch: usize,
-    /// Optimizer steps that are done.
+    /// Completed optimizer steps.
     pub(crate) step: usize,
-    /// What must be the same to go on, by name.
+    /// The settings that must be the same to continue, by name.
     pub(crate) made_with: BTreeMap<String, String>,
-    /// What the base model alone gives for a text of the training data.
+    /// An output of the base model alone for a text of the training data.
     pub(crate) base_probe: f64,
     /// The number of AdamW's steps of each parameter.
     pub(crate) optimizer_steps: BTreeMap<String, u32>,
@@ -49,7 +49,7 @@ pub(crate) struct Checkpoint {
     pub(crate) state: State,
     pub(crate) parameters: Values,
     pub(crate) moments: BTreeMap<String, Moments>,
-    /// The parameters of the best epoch, where that is another.
+    /// The parameters of the best epoch, if that is an earlier one.
     pub(crate) best: Option<Values>,
 }
 
@@ -77,7 +77,7 @@ pub(crate) fn list(folder: &Path) -> Result<Vec<(usize, PathBuf)>, TrainError> {
     Ok(found)
 }
 
-/// Writes a checkpoint into `folder`; gives its path.
+/// Writes a checkpoint into `folder` and returns its path.
 pub(crate) fn save(folder: &Path, mut checkpoint: Checkpoint) -> Result<PathBuf, TrainError> {
     let name = format!("epoch-{:04}", checkpoint.state.epoch);
     let path = folder.join(&name);
@@ -111,8 +111,8 @@ pub(crate) fn prune(folder: &Path, keep: usize) -> Result<(), TrainError> {
     Ok(())
 }
 
-/// Deletes what is left of checkpoints that were being written or deleted when a training was killed. Nobody else writes
-/// to the folder: the trainer has claimed it.
+/// Deletes the remains of checkpoints that were being written or deleted when a training was killed. No other process
+/// writes to the folder: the trainer has claimed it.
 fn clear_remnants(folder: &Path) -> Result<(), TrainError> {
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
         let name = entry.file_name();
@@ -127,7 +127,7 @@ fn clear_remnants(folder: &Path) -> Result<(), TrainError> {
     Ok(())
 }
 
-/// Reads where the training of a checkpoint stands.
+/// Reads the state of a checkpoint.
 pub(crate) fn read_state(path: &Path) -> Result<State, TrainError> {
     let file = path.join(STATE);
     let bytes = read(&file, MAX_TEXT)?;

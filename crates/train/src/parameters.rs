@@ -7,12 +7,12 @@ use burn::tensor::{Device, Tensor, TensorData};
 use burn_adapters_composition::HeadSetup;
 use burn_adapters_model::{AdapterBank, Setup};
 use burn_adapters_tensors::{
-    ModulePath, Parameter, ParameterMapper, map_parameters, parameters, trained_parameters, values,
+    Mismatch, ModulePath, Parameter, ParameterMapper, map_parameters, parameters, trained_parameters, values,
 };
 
 use crate::TrainError;
 
-/// The parameters of a setup: all below these paths, the frozen ones among them.
+/// The parameters of a setup, including frozen ones: all whose paths begin with one of these.
 #[derive(Debug, Clone)]
 pub(crate) struct Scope(Vec<String>);
 
@@ -35,7 +35,7 @@ impl Scope {
 pub(crate) struct Found {
     /// The number of parameters that are trained.
     pub(crate) trained: usize,
-    /// Where the parameters are; none if there is none.
+    /// The device of the parameters; `None` if there are none.
     pub(crate) device: Option<Device>,
 }
 
@@ -59,7 +59,7 @@ pub(crate) fn trained_beside_heads(bank: &AdapterBank, scope: &Scope) -> Vec<Str
     trained_parameters(bank, wanted).into_iter().map(|parameter| parameter.path).collect()
 }
 
-/// The interventions of ReFT that have no positions: as in the reference they are there all the same, and never act.
+/// The interventions of ReFT without positions: as in the reference they exist, but never act.
 fn idle_units(bank: &AdapterBank) -> Vec<String> {
     let adapters = bank.names().filter_map(|name| Some((name, bank.adapter(name).ok()?)));
     let mut idle = Vec::new();
@@ -81,33 +81,16 @@ pub(crate) fn read(bank: &AdapterBank, scope: &Scope) -> Result<BTreeMap<String,
         .map_err(|error| TrainError::Device(error.to_string()))
 }
 
-/// Puts values in the place of the parameters in a scope. What does not fit is told: a parameter without a value, one
-/// of another shape, a value without a parameter.
+/// Replaces the parameters in a scope. Each must have a value of its shape, and each value a parameter.
 pub(crate) fn write(
     bank: AdapterBank,
     scope: &Scope,
     values: BTreeMap<String, TensorData>,
-) -> Result<AdapterBank, String> {
-    struct Write<'a> {
-        scope: &'a Scope,
-        values: BTreeMap<String, TensorData>,
-        problem: Option<String>,
-    }
-    impl ParameterMapper for Write<'_> {
+) -> Result<AdapterBank, Box<Mismatch>> {
+    struct Write(BTreeMap<String, TensorData>);
+    impl ParameterMapper for Write {
         fn map<const D: usize>(&mut self, path: &ModulePath, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
-            let path = path.to_string();
-            if !self.scope.contains(&path) {
-                return param;
-            }
-            let Some(value) = self.values.remove(&path) else {
-                self.problem.get_or_insert(format!("the parameter {path} is missing"));
-                return param;
-            };
-            let (expected, found) = (param.lazy_shape().to_vec(), value.shape().to_vec());
-            if expected != found {
-                self.problem.get_or_insert(format!("{path} has the shape {found:?}, not {expected:?}"));
-                return param;
-            }
+            let Some(value) = self.0.remove(&path.to_string()) else { return param };
             param.map(|old| {
                 let (device, trained) = (old.device(), old.is_require_grad());
                 let new = Tensor::from_data(value, (&device, old.dtype()));
@@ -115,11 +98,11 @@ pub(crate) fn write(
             })
         }
     }
-    let mut write = Write { scope, values, problem: None };
-    let bank = map_parameters(bank, &mut write);
-    match (write.problem, write.values.keys().next()) {
-        (Some(problem), _) => Err(problem),
-        (None, Some(path)) => Err(format!("{path} is no parameter of the adapter or head")),
-        (None, None) => Ok(bank),
+    let needed = parameters(&bank).into_iter().filter(|parameter| scope.contains(&parameter.path));
+    let needed = needed.map(|parameter| (parameter.path, parameter.shape)).collect();
+    let found = values.iter().map(|(path, data)| (path.clone(), data.shape().to_vec())).collect();
+    match Mismatch::between(&needed, &found) {
+        mismatch if mismatch.is_empty() => Ok(map_parameters(bank, &mut Write(values))),
+        mismatch => Err(Box::new(mismatch)),
     }
 }

@@ -246,7 +246,10 @@ impl<M: BaseModel + ?Sized> Run<'_, M> {
         let Checkpoint { mut state, parameters, moments, best } = checkpoint::load(&path, state, &plain)?;
         // Older versions let the start be the best epoch.
         state.history.best = state.history.best.filter(|best| best.epoch > 0);
-        let bad = |message| TrainError::BadCheckpoint { path: path.clone(), message };
+        let bad = |mismatch| TrainError::BadCheckpoint {
+            path: path.clone(),
+            message: format!("its tensors do not fit the adapters and heads of the setup: {mismatch}"),
+        };
         // The temperature of fusions is no parameter: it follows from the step.
         let fresh = self.bank.clone();
         let at = |step, values| {
