@@ -1,12 +1,12 @@
-//! The module.
+//! The bottleneck module.
 //!
-//! A sequential adapter sits at the end of a sublayer, whose plain form is `y = norm(h + x)` with `h` the sublayer's
-//! output and `x` its input. With `a(·)` the bottleneck, Pfeiffer's form (`original_ln_before`) is
-//! `y = norm(a(norm(h + x)) + h + x)`, Houlsby's `y = norm(a(h) + h + x)`. A parallel adapter reads the sublayer's
-//! input: `y = norm(h + s · a(x) + x)`.
+//! A sequential adapter sits at the end of a sublayer, which without adapters computes `y = norm(h + x)`, with `h` the
+//! sublayer's output and `x` its input. Let `a(·)` be the bottleneck. Pfeiffer's form (`original_ln_before`) is `y =
+//! norm(a(norm(h + x)) + h + x)`, Houlsby's is `y = norm(a(h) + h + x)`. A parallel adapter reads the sublayer's input:
+//! `y = norm(h + s · a(x) + x)`.
 //!
-//! The three steps are separate methods ([`Bottleneck::enter`], [`Bottleneck::forward`], [`Bottleneck::leave`]), because
-//! a composition of adapters runs the first step once, the second per adapter and the third once.
+//! The three steps are separate methods ([`Bottleneck::enter`], [`Bottleneck::forward`], [`Bottleneck::leave`]),
+//! because a composition of adapters runs the first step once, the second once per adapter, and the third once.
 
 use burn::module::{Module, Param, ParamId};
 use burn::nn::LayerNorm;
@@ -17,14 +17,14 @@ use burn_adapters_core::{Fill, Gate, Init, Mode, Norm, activate};
 
 use crate::{BottleneckError, Projection, bottleneck_width};
 
-/// How a [`Bottleneck`] computes: what its configuration says beside the sizes.
+/// The options of a [`Bottleneck`] that are not sizes.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Form {
     /// The activation in the bottleneck.
     pub non_linearity: Activation,
     /// Read the sublayer's input instead of its output.
     pub is_parallel: bool,
-    /// A constant that the output is multiplied with; 1 where the factor is trained.
+    /// A constant factor on the output; 1 if the factor is trained.
     pub scaling: f64,
     /// Apply the model's residual and norm before the adapter.
     pub original_ln_before: bool,
@@ -36,7 +36,7 @@ pub struct Form {
     pub adapter_residual_before_ln: bool,
     /// Dropout on the output.
     pub dropout: f64,
-    /// Probability of dropping the output for a whole row of the batch.
+    /// The probability of dropping the output for a whole row of the batch.
     pub stochastic_depth: f64,
 }
 
@@ -55,23 +55,23 @@ pub struct Bottleneck {
     pub norm_after: Option<LayerNorm>,
     /// The gate, one number per sequence.
     pub gate: Option<Gate>,
-    /// What is computed with all this.
+    /// Options of the computation.
     #[module(skip)]
     pub form: Form,
 }
 
-/// The state of a sublayer's end as the adapters see it.
+/// The state at the end of a sublayer, as adapters see it.
 ///
 /// All tensors have the shape `[batch, sequence, hidden]`.
 #[derive(Debug, Clone)]
 pub struct Entry {
-    /// What the bottleneck reads.
+    /// The input of the bottleneck.
     pub hidden: Tensor<3>,
-    /// What is added to the bottleneck's output (sequential adapters).
+    /// The residual that is added to the bottleneck's output (sequential adapters).
     pub residual: Tensor<3>,
 }
 
-/// What a bottleneck gives.
+/// The output of a bottleneck.
 #[derive(Debug, Clone)]
 pub struct BottleneckOutput {
     /// The adapted hidden states: `[batch, sequence, hidden]`.
@@ -86,8 +86,8 @@ impl Bottleneck {
     /// A new adapter for hidden states of `hidden_size` in layer `layer`.
     ///
     /// # Errors
-    /// If the configuration gives no width for the layer, asks for a residual that does not exist, or for PHM layers
-    /// whose `phm_dim` does not divide the sizes.
+    /// If the configuration gives no width for the layer, requires a residual that does not exist, or requires PHM
+    /// layers whose `phm_dim` does not divide the sizes.
     pub fn new(
         config: &BottleneckConfig,
         hidden_size: usize,
@@ -120,7 +120,7 @@ impl Bottleneck {
         let up_project = project([width, hidden_size], up, Position::Up)?;
         let gate = config.use_gating.then(|| {
             let (weight, bias) = match config.init_weights {
-                // The reference leaves the gate of this initialization as PyTorch draws it.
+                // With this initialization the reference keeps PyTorch's default for the gate.
                 BottleneckInit::Houlsby => {
                     (Fill::kaiming_uniform_sqrt5(hidden_size), Fill::kaiming_uniform_sqrt5(hidden_size))
                 }
@@ -154,8 +154,8 @@ impl Bottleneck {
         })
     }
 
-    /// The end of a sublayer, adapted: what stands in the place of `norm(hidden + input)`. `shared` is what
-    /// [`shared_phm`](crate::shared_phm) gives for the configuration, `None` without `phm_layer`.
+    /// The adapted end of a sublayer: replaces `norm(hidden + input)`. `shared` is the result of
+    /// [`shared_phm`](crate::shared_phm) for the configuration, `None` without `phm_layer`.
     ///
     /// # Shapes
     /// - hidden: the sublayer's output, `[batch, sequence, hidden]`
@@ -177,7 +177,7 @@ impl Bottleneck {
         self.leave(output.hidden, hidden, input, norm)
     }
 
-    /// What the bottleneck reads, and the residual around it.
+    /// Computes the bottleneck's input and the residual around it.
     pub fn enter(&self, hidden: Tensor<3>, input: Tensor<3>, norm: Option<&dyn Norm>) -> Entry {
         if self.form.is_parallel {
             return Entry { hidden: input.clone(), residual: input };
@@ -198,7 +198,7 @@ impl Bottleneck {
         Entry { hidden, residual }
     }
 
-    /// The bottleneck itself.
+    /// Applies the bottleneck itself.
     ///
     /// # Shapes
     /// - hidden, residual: `[batch, sequence, hidden]`
@@ -228,7 +228,7 @@ impl Bottleneck {
         if let Some(gate) = &gate {
             output = output * gate.clone();
         }
-        // A parallel adapter's residual is the sublayer's own, added when it leaves.
+        // The residual of a parallel adapter is the sublayer's own, added in `leave`.
         let sequential = !self.form.is_parallel;
         if sequential && self.form.adapter_residual_before_ln {
             output = output + residual.clone();
@@ -242,14 +242,14 @@ impl Bottleneck {
         BottleneckOutput { hidden: output, up, gate }
     }
 
-    /// The parameters that training leaves as they are: the rules of PHM layers without `learn_phm`.
+    /// The parameters that are frozen during training: the rules of PHM layers without `learn_phm`.
     pub fn frozen(&self) -> Vec<ParamId> {
         let mut frozen = self.down_project.frozen();
         frozen.extend(self.up_project.frozen());
         frozen
     }
 
-    /// The way back into the model: the parallel sum, and the model's residual and norm.
+    /// Returns to the model: adds the parallel output, and applies the model's residual and norm.
     ///
     /// # Shapes
     /// - adapted: the bottleneck's output; sublayer: the sublayer's output before any adapter; input: its input;
@@ -323,7 +323,7 @@ mod tests {
         let rest = adapter.forward(hidden.clone(), zeros.clone(), None, Mode::Inference).hidden;
         let trained = adapter.forward(hidden, zeros, None, Mode::Training).hidden;
         assert!(rest.clone().equal_elem(0.0).float().mean().into_scalar::<f32>() < 0.01);
-        // A row survives with 1/2, an element of it with 1/2 again.
+        // A row survives with probability 1/2, an element of it again with 1/2.
         let zero = trained.equal_elem(0.0).float().mean().into_scalar::<f32>();
         assert!((zero - 0.75).abs() < 0.1, "{zero}");
     }

@@ -1,4 +1,4 @@
-//! What can be wrong with a bottleneck configuration once the sizes are known.
+//! Errors of bottleneck adapters.
 
 use burn_adapters_compacter::CompacterError;
 use burn_adapters_config::BottleneckInit;
@@ -8,9 +8,9 @@ use thiserror::Error;
 #[derive(Debug, Clone, PartialEq, Error)]
 #[non_exhaustive]
 pub enum BottleneckError {
-    /// A map of reduction factors says nothing of a layer.
+    /// A map of reduction factors lacks a layer.
     #[error(
-        "reduction_factor names no factor for layer {layer} and no default; it names layers {named:?}: add a \
+        "reduction_factor has no factor for layer {layer} and no default; it has factors for layers {named:?}: add a \
          'default', as in {{'0': 2, 'default': 16}}"
     )]
     NoReductionFactor {
@@ -19,7 +19,7 @@ pub enum BottleneckError {
         /// The layers that have one.
         named: Vec<usize>,
     },
-    /// A factor that gives no width.
+    /// A factor that does not give a valid width.
     #[error("reduction_factor must be a finite number above 0, found {found} for layer {layer}")]
     BadReductionFactor {
         /// The layer.
@@ -27,25 +27,25 @@ pub enum BottleneckError {
         /// Its factor.
         found: f64,
     },
-    /// `residual_before_ln = 'post_add'` without what it refers to.
+    /// `residual_before_ln = 'post_add'` without `original_ln_before`.
     #[error(
         "residual_before_ln='post_add' takes the residual after the model's own addition, which happens before the \
          adapter only with original_ln_before=True: set it, or use residual_before_ln=True or False"
     )]
     PostAddWithoutLayerNormBefore,
-    /// An initialization that says nothing of PHM layers.
+    /// An initialization that does not apply to PHM layers.
     #[error(
-        "init_weights='{found}' draws the weights of linear layers; those of PHM layers (phm_layer=True) are drawn as \
-         hypercomplex_nonlinearity says: set init_weights='bert'"
+        "init_weights='{found}' applies to linear layers, but PHM layers (phm_layer=True) are initialized by \
+         hypercomplex_nonlinearity: set init_weights='bert'"
     )]
     InitOfPhm {
         /// The initialization.
         found: BottleneckInit,
     },
-    /// Weights shared among layers of different widths.
+    /// Weights shared between layers of different widths.
     #[error(
-        "shared_W_phm=True gives the PHM layers of all layers the same weights, and reduction_factor names factors per \
-         layer: give one factor for all layers, or set shared_W_phm=False"
+        "shared_W_phm=True gives all PHM layers the same weights, but reduction_factor differs by layer: \
+         give one factor for all layers, or set shared_W_phm=False"
     )]
     SharedWidths,
     /// A PHM layer that cannot be built.

@@ -1,10 +1,10 @@
-//! Bottleneck adapters: project the hidden states down, apply a non-linearity, project up, add.
+//! Bottleneck adapters: a down-projection, a non-linearity, an up-projection, and a residual.
 //!
 //! Houlsby et al., 2019 (<https://arxiv.org/abs/1902.00751>); Pfeiffer et al., 2020 (<https://arxiv.org/abs/2005.00247>);
 //! He et al., 2021 (<https://arxiv.org/abs/2110.04366>, parallel and scaled); Steitz and Roth, 2024
 //! (<https://arxiv.org/abs/2406.06820>, AdapterPlus).
 //!
-//! The crate stands alone: a Burn module of yours can hold a [`Bottleneck`] and call it.
+//! The crate can be used on its own: any Burn module can hold a [`Bottleneck`] and call it.
 //!
 //! ```
 //! use burn::module::Module;
@@ -40,8 +40,8 @@
 //! # Ok::<(), burn_adapters_bottleneck::BottleneckError>(())
 //! ```
 //!
-//! With `phm_layer` (Compacter) the projections are PHM layers; what those share among the layers of a model,
-//! [`shared_phm`] builds once, and each call is handed it.
+//! With `phm_layer` (Compacter) the projections are PHM layers. [`shared_phm`] builds the parameters that all layers
+//! share once, and each call gets them as an argument.
 
 mod bottleneck;
 mod error;

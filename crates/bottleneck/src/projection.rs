@@ -10,7 +10,7 @@ use burn_adapters_core::{Init, project};
 use crate::{BottleneckError, bottleneck_width};
 
 /// A projection `[d_input] → [d_output]`.
-// The large variant cannot be boxed, for a box is no Burn module.
+// The large variant cannot be boxed, because a box is not a Burn module.
 #[allow(clippy::large_enum_variant)]
 #[derive(Module, Debug)]
 pub enum Projection {
@@ -52,17 +52,18 @@ impl Projection {
         }
     }
 
-    /// The parameters that training leaves as they are: a PHM layer's own rule without `learn_phm`.
+    /// The parameters that are frozen during training: a PHM layer's own rule without `learn_phm`.
     pub fn frozen(&self) -> Vec<ParamId> {
         self.as_phm().map(PhmLinear::frozen).unwrap_or_default()
     }
 }
 
-/// What the bottlenecks of one adapter share, for hidden states of `hidden_size`; `None` if the configuration shares
-/// nothing. Build it once per adapter and hand it to each [`Bottleneck::forward`](crate::Bottleneck::forward).
+/// The parameters that the bottlenecks of one adapter share, for hidden states of `hidden_size`; `None` if the
+/// configuration shares nothing. Build them once per adapter and pass them to each
+/// [`Bottleneck::forward`](crate::Bottleneck::forward).
 ///
 /// # Errors
-/// If weights are shared among layers of different widths, or `phm_dim` does not divide the sizes.
+/// If weights are shared between layers of different widths, or `phm_dim` does not divide the sizes.
 pub fn shared_phm(
     config: &BottleneckConfig,
     hidden_size: usize,
@@ -74,7 +75,7 @@ pub fn shared_phm(
     }
     let width = match &config.reduction_factor {
         ReductionFactor::PerLayer { .. } if config.shared_w_phm => return Err(BottleneckError::SharedWidths),
-        // Only weights have the width of a layer.
+        // Only weights depend on the width of a layer.
         ReductionFactor::PerLayer { .. } => config.phm_dim,
         factor @ ReductionFactor::Uniform(_) => bottleneck_width(factor, hidden_size, 0)?,
     };

@@ -1,11 +1,11 @@
-//! How wide a bottleneck is.
+//! The width of a bottleneck.
 
 use burn_adapters_config::ReductionFactor;
 use burn_adapters_core::floor_div;
 
 use crate::BottleneckError;
 
-/// The width of the bottleneck of one layer: `max(1, ⌊hidden_size / factor⌋)`.
+/// The bottleneck width of one layer: `max(1, ⌊hidden_size / factor⌋)`.
 pub fn bottleneck_width(
     reduction_factor: &ReductionFactor,
     hidden_size: usize,

@@ -1,4 +1,4 @@
-//! Bottlenecks that project with PHM layers.
+//! Bottlenecks with PHM layers as projections.
 #![allow(clippy::unwrap_used)]
 
 use burn::module::Module;
@@ -30,7 +30,7 @@ fn parameters_are_as_many_as_the_references() {
         assert_eq!(count(&BottleneckConfig::compacter(), layers, hidden_size), compacter);
         assert_eq!(count(&BottleneckConfig::compacter_plus_plus(), layers, hidden_size), plus_plus);
     }
-    // The variants, as the reference counts them on a model of 2 layers and 128 features.
+    // The variants, with the reference's counts for a model of 2 layers and 128 features.
     let config = BottleneckConfig::compacter().with_reduction_factor(16.0);
     let variants = [
         (config.clone().with_learn_phm(false), 1696),

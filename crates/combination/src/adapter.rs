@@ -1,4 +1,4 @@
-//! One named adapter: its configuration, and its modules at every site.
+//! A named adapter: its configuration, and its modules at every site.
 
 use burn::module::{Module, Param, ParamId};
 use burn::tensor::{Device, Tensor};
@@ -17,12 +17,12 @@ use burn_adapters_tensors::{ModulePath, ParameterMapper, map_parameters, paramet
 use crate::build::build;
 use crate::{AddReport, BuildError, Matrices};
 
-/// One adapter of a model: a Burn module that holds the trained parameters and nothing else.
+/// An adapter of a model: a Burn module that holds its trained parameters and nothing else.
 #[derive(Module, Debug)]
 pub struct Adapter {
     /// Bottlenecks at the ends of sublayers.
     pub bottleneck: SiteMap<Bottleneck>,
-    /// What the PHM layers of the bottlenecks share (Compacter).
+    /// The parameters that the PHM layers of the bottlenecks share (Compacter).
     pub phm_shared: Option<SharedPhm>,
     /// The invertible adapter after the embeddings.
     pub invertible: Option<Invertible>,
@@ -56,12 +56,12 @@ impl Adapter {
         &self.name
     }
 
-    /// What the adapter is.
+    /// The adapter's configuration.
     pub fn config(&self) -> &AdapterConfig {
         &self.config
     }
 
-    /// Every site at which the adapter acts, some more than once.
+    /// Every site at which the adapter acts; a site may occur more than once.
     pub fn sites(&self) -> impl Iterator<Item = Site> {
         let prefixes = self.prefix.values().flat_map(|prefix| prefix.group.sites.iter());
         (self.bottleneck.keys())
@@ -74,8 +74,8 @@ impl Adapter {
             .copied()
     }
 
-    /// Whether the adapter treats each position of a sequence independently, apart from its effect on keys and values: it
-    /// has no gates, which are means over the sequence, and no interventions at chosen positions.
+    /// Whether the adapter treats each position of a sequence independently, apart from its effect on keys and values.
+    /// That is, it has no gates, which average over the sequence, and no interventions at selected positions.
     pub fn is_positionwise(&self) -> bool {
         self.reft.is_empty()
             && self.bottleneck.values().all(|module| module.gate.is_none())
@@ -85,7 +85,7 @@ impl Adapter {
             && self.ia3.values().all(|module| module.gate.is_none())
     }
 
-    /// The number of its trained parameters.
+    /// The number of trained parameters.
     pub fn parameters(&self) -> usize {
         let all = count(self, &self.frozen());
         let reft: usize = self.reft.values().map(|reft| count(reft, &[]) - reft.num_trained()).sum();
@@ -101,7 +101,7 @@ impl Adapter {
         frozen
     }
 
-    /// Says that every parameter holds what was read from a file: nothing is left to start from a model's weights.
+    /// Records that all parameters were read from a file, so none must be initialized from a model's weights.
     pub fn mark_loaded(&mut self) {
         self.prompt_is_unset = false;
         let loras = self.lora.iter_mut().filter_map(|(_, lora)| lora.magnitude.as_mut());
@@ -109,11 +109,11 @@ impl Adapter {
         loras.chain(veras).for_each(burn_adapters_lora::Magnitude::mark_set);
     }
 
-    /// Whether every parameter holds values to compute with: methods that start from a model's weights or a text's
-    /// embeddings must have been given them.
+    /// Checks that every parameter has been set. Methods that start from a model's weights or a text's embeddings must
+    /// have received them.
     ///
     /// # Errors
-    /// If something is left to be set.
+    /// If a parameter must still be set.
     pub fn check_ready(&self) -> Result<(), BuildError> {
         if self.prompt_is_unset {
             return Err(BuildError::NeedsText { name: self.name.clone() });
@@ -127,7 +127,7 @@ impl Adapter {
     /// Builds an adapter for a model; its parameters are drawn when they are first read.
     ///
     /// # Errors
-    /// If the configuration does not fit the model: it names layers or matrices that do not exist, puts two methods at
+    /// If the configuration does not fit the model: it names layers or matrices that do not exist, has two methods at
     /// one site, or would train nothing.
     pub fn build(
         name: &str,
@@ -139,7 +139,7 @@ impl Adapter {
         build(name, config, spec, init, device)
     }
 
-    /// Starts a prompt as the embeddings of a text, if the adapter has one that is to start so.
+    /// Initializes the prompt with the embeddings of a text, if the adapter has a prompt that starts this way.
     ///
     /// # Shapes
     /// - embeddings: the model's word embeddings of the text's tokens, `[tokens, embedding]`
@@ -158,8 +158,8 @@ impl Adapter {
         Ok(())
     }
 
-    /// Computes the prefixes for good and drops the MLPs that made them: the same results, for less. The configuration
-    /// then says `flat=True`.
+    /// Computes the prefixes once and for all and drops the MLPs that computed them; results are the same. The
+    /// configuration then has `flat=True`.
     pub fn eject_prefixes(mut self) -> Self {
         self.prefix = self.prefix.into_iter().map(|(kind, prefix)| (kind, prefix.eject())).collect();
         self.config = self.config.with_flat_prefixes();
@@ -185,14 +185,14 @@ impl Adapter {
         }
     }
 
-    /// The first matrix whose magnitude (DoRA) was not set yet.
+    /// The first matrix whose magnitude (DoRA) has not been set.
     pub(crate) fn unset_magnitude(&self) -> Option<Site> {
         let loras = self.lora.iter().filter_map(|(site, lora)| Some((site, lora.magnitude.as_ref()?)));
         let veras = self.vera.iter().filter_map(|(site, vera)| Some((site, vera.magnitude.as_ref()?)));
         loras.chain(veras).find(|(_, magnitude)| !magnitude.is_set()).map(|(site, _)| *site)
     }
 
-    /// Starts what depends on the model's weights: DoRA's magnitudes.
+    /// Initializes the parameters that depend on the model's weights: DoRA's magnitudes.
     ///
     /// # Errors
     /// If the model lacks a matrix that the adapter adapts.
@@ -206,7 +206,7 @@ impl Adapter {
         Ok(())
     }
 
-    /// Makes every parameter one that an optimizer changes (but for those that are never trained), or none.
+    /// Makes all parameters trainable (except those that are never trained), or none.
     pub fn set_trained(self, trained: bool) -> Self {
         let mut mapper = SetTrained { trained, frozen: self.frozen() };
         map_parameters(self, &mut mapper)
@@ -220,15 +220,15 @@ struct SetTrained {
 
 impl ParameterMapper for SetTrained {
     fn map<const D: usize>(&mut self, path: &ModulePath, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
-        // The base of an orthogonal projection is a rotation to start from.
+        // The base of an orthogonal projection is a fixed rotation.
         let is_base = path.levels().last() == Some(("base", "Struct:Orthogonal"));
         let trained = self.trained && !is_base && !self.frozen.contains(&param.id);
         param.set_require_grad(trained)
     }
 }
 
-/// The number of parameters of a module but for those with one of these ids. Without overflow: of an adapter that is
-/// about to be refused for its size, the greatest number.
+/// The number of parameters of a module, without those with these ids. It saturates: an adapter about to be refused for
+/// its size may exceed the largest integer.
 pub(crate) fn count(module: &impl Module, without: &[ParamId]) -> usize {
     let counted = parameters(module).into_iter().filter(|parameter| !without.contains(&parameter.id));
     counted.fold(0, |sum, parameter| sum.saturating_add(parameter.elements()))

@@ -1,4 +1,4 @@
-//! What can be wrong with an adapter for a model.
+//! Errors of building an adapter for a model.
 
 use burn_adapters_bottleneck::BottleneckError;
 use burn_adapters_config::ConfigError;
@@ -11,28 +11,28 @@ use burn_adapters_prompt_tuning::PromptError;
 use burn_adapters_reft::ReftError;
 use thiserror::Error;
 
-/// An adapter that cannot be built for a model, or that is not ready to be run.
+/// An adapter that cannot be built for a model, or that is not ready to run.
 #[derive(Debug, Clone, PartialEq, Error)]
 #[non_exhaustive]
 pub enum BuildError {
     /// The configuration itself is wrong.
     #[error(transparent)]
     Config(#[from] ConfigError),
-    /// More parameters than there is memory for.
+    /// More parameters than fit into memory.
     #[error("the configuration `{config}` is {source}")]
     TooLarge {
         /// The configuration, as a string.
         config: String,
-        /// What it needs and what there is.
+        /// The memory needed and available.
         source: Box<TooLarge>,
     },
-    /// Parameters in another precision than single.
+    /// A parameter type other than single precision.
     #[error("dtype='{dtype}' is not supported: an adapter's parameters are float32; leave dtype out")]
     Dtype {
-        /// What the configuration asks for.
+        /// The requested type.
         dtype: String,
     },
-    /// Nothing of the model would be adapted.
+    /// No part of the model would be adapted.
     #[error("the configuration `{config}` would train nothing on this model: {reason}")]
     NothingToTrain {
         /// The configuration, as a string.
@@ -43,11 +43,11 @@ pub enum BuildError {
     /// A layer that the model does not have.
     #[error("{key} names layer {layer}, but the model has {layers} layers, numbered 0 to {}", layers.saturating_sub(1))]
     UnknownLayer {
-        /// The key of the configuration (`leave_out`, `reduction_factor`).
+        /// The configuration key (`leave_out`, `reduction_factor`).
         key: &'static str,
         /// The layer.
         layer: usize,
-        /// How many layers there are.
+        /// The number of layers.
         layers: usize,
     },
     /// A matrix name that matches no site.
@@ -65,7 +65,7 @@ pub enum BuildError {
         site: Site,
     },
     /// Two methods of a union that would both act on the whole model.
-    #[error("the union has two configurations with a {method}; an adapter can have one: drop one of them")]
+    #[error("two configurations of the union have a {method}, but an adapter can have only one: drop one of them")]
     TwoShared {
         /// The method.
         method: &'static str,
@@ -73,25 +73,25 @@ pub enum BuildError {
     /// A bottleneck that cannot be built.
     #[error("at {site}: {source}")]
     Bottleneck {
-        /// Where.
+        /// The site.
         site: Site,
-        /// Why.
+        /// The cause.
         source: BottleneckError,
     },
     /// A LoRA module that cannot be built.
     #[error("at {site}: {source}")]
     Lora {
-        /// Where.
+        /// The site.
         site: Site,
-        /// Why.
+        /// The cause.
         source: LoraError,
     },
     /// An (IA)³ module that cannot be built.
     #[error("at {site}: {source}")]
     Ia3 {
-        /// Where.
+        /// The site.
         site: Site,
-        /// Why.
+        /// The cause.
         source: Ia3Error,
     },
     /// An invertible adapter that cannot be built.
@@ -106,12 +106,12 @@ pub enum BuildError {
     /// An intervention that cannot be built.
     #[error("at {site}: {source}")]
     Reft {
-        /// Where.
+        /// The site.
         site: Site,
-        /// Why.
+        /// The cause.
         source: ReftError,
     },
-    /// DoRA starts from the model's weights.
+    /// A DoRA magnitude that must be initialized from the model's weights.
     #[error(
         "the adapter `{name}` uses DoRA, whose magnitude at {site} starts from the norms of the model's weights: add it \
          with the model (AdapterBank::add_for, Adapter::start_from), or read it from a file"
@@ -122,7 +122,7 @@ pub enum BuildError {
         /// The first site without a magnitude.
         site: Site,
     },
-    /// A prompt that starts as a text's embeddings.
+    /// A prompt that must be initialized with a text's embeddings.
     #[error(
         "the adapter `{name}` has a prompt that starts as the embeddings of a text: add it with them \
          (AdapterBank::add_prompt, Adapter::start_prompt), or read it from a file"
@@ -131,8 +131,10 @@ pub enum BuildError {
         /// The adapter.
         name: String,
     },
-    /// The model lacks a matrix that the adapter is to start from.
-    #[error("the adapter `{name}` adapts {site}, where the model has no matrix: its specification is another model's")]
+    /// The model lacks a matrix that the adapter must start from.
+    #[error(
+        "the adapter `{name}` adapts {site}, where the model has no matrix: its specification belongs to another model"
+    )]
     NoMatrix {
         /// The adapter.
         name: String,

@@ -1,9 +1,9 @@
-//! Adaptation methods combined in one adapter: Mix-and-Match (He et al., 2021, <https://arxiv.org/abs/2110.04366>),
-//! UniPELT (Mao et al., 2022, <https://arxiv.org/abs/2110.07577>), and any union of methods that do not fight for a site.
+//! Adapters that combine methods: Mix-and-Match (He et al., 2021, <https://arxiv.org/abs/2110.04366>), UniPELT (Mao et
+//! al., 2022, <https://arxiv.org/abs/2110.07577>), and any union of methods that do not compete for a site.
 //!
-//! An [`Adapter`] holds the modules of all its methods, by site; a plain method is a union of one. Building one needs a
-//! model's sites and sizes only: nothing is drawn or read before it is used, so that [`AddReport`] counts parameters for
-//! nothing.
+//! An [`Adapter`] holds the modules of all its methods, by site; a single method is a union of one. Building one needs
+//! only a model's sites and sizes: nothing is drawn or read before it is used, so [`AddReport`] counts parameters at no
+//! cost.
 //!
 //! ```
 //! use burn_adapters_combination::Adapter;

@@ -1,40 +1,40 @@
-//! What building an adapter did, as a value that prints as a table.
+//! The report of building an adapter, which prints as a table.
 
 use std::fmt;
 
 use burn_adapters_core::Site;
 
-/// One place that an adapter acts at.
+/// One place at which an adapter acts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReportEntry {
-    /// The site; none for what is shared by the whole model.
+    /// The site; `None` for parameters that the whole model shares.
     pub site: Option<Site>,
     /// The method (`bottleneck`, `lora`, …).
     pub method: &'static str,
-    /// The parameters there.
+    /// The number of parameters there.
     pub parameters: usize,
 }
 
-/// What an adapter does to a model: every site that it touches, and every parameter that it adds.
+/// The effect of an adapter on a model: every site that it touches, and every parameter that it adds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AddReport {
     /// The adapter's name.
     pub name: String,
-    /// Every site touched, in order.
+    /// All sites, in order.
     pub entries: Vec<ReportEntry>,
-    /// What of the configuration has no effect on this model.
+    /// Parts of the configuration that have no effect on this model.
     pub notes: Vec<String>,
-    /// Parameters of the base model; 0 where the model did not say.
+    /// The number of parameters of the base model; 0 if the model does not report it.
     pub base_parameters: usize,
 }
 
 impl AddReport {
-    /// The adapter's parameters in all.
+    /// The total number of the adapter's parameters.
     pub fn parameters(&self) -> usize {
         self.entries.iter().map(|entry| entry.parameters).sum()
     }
 
-    /// The parameters in percent of the base model's; none where the model did not say how many it has.
+    /// The parameters in percent of the base model's; `None` if the model does not report how many it has.
     pub fn percent(&self) -> Option<f64> {
         (self.base_parameters > 0).then(|| 100.0 * self.parameters() as f64 / self.base_parameters as f64)
     }

@@ -1,6 +1,6 @@
 //! Times a product with a PHM weight, forward and backward, through the dense weight and through the factors.
 //!
-//! The fastest of many runs, which what else the machine does disturbs least.
+//! Reports the fastest of many runs, which other work on the machine disturbs least.
 //!
 //! ```text
 //! MALLOC_TRIM_THRESHOLD_=2000000000 MALLOC_MMAP_THRESHOLD_=2000000000 MALLOC_TOP_PAD_=500000000 RAYON_NUM_THREADS=1 \
@@ -45,13 +45,13 @@ fn main() -> Result<(), CompacterError> {
     Ok(())
 }
 
-/// One pass forward and backward, to the input and all parameters.
+/// One forward and backward pass, with gradients of the input and all parameters.
 fn step(layer: &PhmLinear, x: &Tensor<3>) {
     let gradients = layer.forward(x.clone(), None).sum().backward();
     std::hint::black_box(x.grad(&gradients).map(Tensor::into_data));
 }
 
-/// Microseconds.
+/// Time in microseconds.
 fn fastest(repeats: usize, mut run: impl FnMut()) -> f64 {
     let times = (0..repeats).map(|_| {
         let start = Instant::now();

@@ -1,4 +1,4 @@
-//! How the rule and the weights of PHM layers are drawn.
+//! Initialization of the rule and the weights of PHM layers.
 //!
 //! The weights of a layer follow `hypercomplex_nonlinearity`. The rule follows `phm_c_init`, at a scale that depends on
 //! where it lives, as in the authors' code: a layer's own rule is drawn at 0.01 (half the width of the uniform
@@ -11,7 +11,7 @@ use burn_adapters_core::{Fill, Init};
 
 use crate::{CompacterError, Matrices};
 
-/// Whose a rule is.
+/// The owner of a rule.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Owner {
     Layer,

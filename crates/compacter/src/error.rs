@@ -1,4 +1,4 @@
-//! What can be wrong with a PHM layer once the sizes are known.
+//! Errors of PHM layers.
 
 use thiserror::Error;
 
@@ -8,8 +8,8 @@ use thiserror::Error;
 pub enum CompacterError {
     /// A size that `phm_dim` does not divide.
     #[error(
-        "a PHM layer divides its {what} by phm_dim, but {size} is no multiple of {phm_dim}: choose another phm_dim, or \
-         a reduction_factor that gives a multiple of it"
+        "a PHM layer divides its {what} by phm_dim, but {size} is not a multiple of {phm_dim}: choose another phm_dim, \
+         or a reduction_factor that gives a multiple of it"
     )]
     NotDivisible {
         /// `input size` or `output size`.

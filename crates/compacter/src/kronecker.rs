@@ -7,22 +7,23 @@
 //! y[b, q] = Σ over i, a, p of  Aᵢ[a, b] · x[a, p] · Wᵢ[p, q]
 //! ```
 //!
-//! Where `Wᵢ = Lᵢ Rᵢ` has a small rank `r`, the sum over `p` goes through `n² r` numbers per position instead of through
-//! the whole of `H`. The rule is folded into the factor on the narrow side of the layer, which is small, so that the
-//! activations pass through two matrix products and nothing else:
+//! If `Wᵢ = Lᵢ Rᵢ` has a small rank `r`, the sum over `p` needs `n² r` elements per position instead of all of `H`. The
+//! rule is folded into the small factor, on the narrow side of the layer, so the activations pass through two matrix
+//! products only:
 //!
 //! - *down* (input wider than output): `x` as `[tokens · n, p]` times all `Lᵢ` side by side, `[p, n r]`, gives
 //!   `[tokens, n² r]`; times the folded `Aᵢ ⊗ Rᵢ`, `[n² r, output]`.
 //! - *up*: `x` times the folded `Aᵢ ⊗ Lᵢ`, `[input, n² r]`, seen as `[tokens · n, n r]`, times all `Rᵢ` on top of each
 //!   other, `[n r, q]`.
 //!
-//! With whole `Wᵢ` nothing is saved, and `H` is formed; so it is where the rank is so high that the two products would
-//! cost more than one with `H` ([`Way::cheapest`]).
+//! With unfactorized `Wᵢ` nothing is saved, and `H` is formed. The same holds for ranks so high that the two products
+//! would cost more than one with `H` ([`Way::cheapest`]).
 //!
 //! # Measured
-//! Forward and backward, to the input and all parameters, `n = 4`, `r = 1`, in microseconds (the fastest of 1000 runs for
-//! 32 tokens, of 150 for 2048; flex, one thread of a busy x86-64 machine with AVX-512, dev profile, whose dependencies
-//! are optimized; the allocator kept from giving memory back, whose page faults otherwise outweigh all the rest):
+//! Microseconds of a forward and backward pass, with gradients of the input and all parameters, `n = 4`, `r = 1` (the
+//! fastest of 1000 runs for 32 tokens, of 150 for 2048; flex, one thread of a busy x86-64 machine with AVX-512, dev
+//! profile with optimized dependencies, and an allocator that keeps freed memory, because page faults would otherwise
+//! dominate):
 //!
 //! | layer | tokens | dense | rule folded right | rule folded left |
 //! | --- | --- | --- | --- | --- |
@@ -35,8 +36,9 @@
 //! | 24 → 768 | 32 | 234 | 145 | **90** |
 //! | 24 → 768 | 2048 | 9754 | 5346 | **3260** |
 //!
-//! Bold is what [`Way::cheapest`] chooses. At rank 4 the narrow side's fold and the dense weight are within the noise of
-//! each other for 2048 tokens. The 2048 rows vary by a third between runs, the others by a few percent.
+//! Bold marks the choice of [`Way::cheapest`]. At rank 4 and 2048 tokens, folding on the narrow side and the dense
+//! weight differ by less than the noise. Times for 2048 tokens vary by a third between runs, the others by a few
+//! percent.
 //!
 //! ```text
 //! MALLOC_TRIM_THRESHOLD_=2000000000 MALLOC_MMAP_THRESHOLD_=2000000000 MALLOC_TOP_PAD_=500000000 RAYON_NUM_THREADS=1 \
@@ -53,14 +55,14 @@ use crate::Matrices;
 pub enum Way {
     /// Form the dense weight.
     Dense,
-    /// Through the factors, the rule folded into the right ones.
+    /// Use the factors; fold the rule into the right ones.
     FoldRight,
-    /// Through the factors, the rule folded into the left ones.
+    /// Use the factors; fold the rule into the left ones.
     FoldLeft,
 }
 
 impl Way {
-    /// The way with the fewest multiplications per token for factors of rank `rank`.
+    /// The way that needs the fewest multiplications per token for factors of rank `rank`.
     pub fn cheapest([d_input, d_output]: [usize; 2], phm_dim: usize, rank: usize) -> Self {
         let [d_input, d_output, phm_dim, rank] = [d_input, d_output, phm_dim, rank].map(|size| size as f64);
         let inner = phm_dim * rank;
@@ -84,7 +86,7 @@ pub fn dense(rule: Tensor<3>, weight: Tensor<3>) -> Tensor<2> {
     pairs.reshape([n, n, p, q]).swap_dims(1, 2).reshape([n * p, n * q])
 }
 
-/// `x · Σᵢ Aᵢ ⊗ Wᵢ`, computed this way.
+/// Computes `x · Σᵢ Aᵢ ⊗ Wᵢ` in this way.
 ///
 /// # Shapes
 /// - x: `[batch, sequence, n p]`

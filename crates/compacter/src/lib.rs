@@ -1,4 +1,4 @@
-//! Parameterized hypercomplex multiplication (PHM): linear layers with an `n`-th of the parameters, or far fewer.
+//! Parameterized hypercomplex multiplication (PHM): linear layers with one `n`-th of the parameters, or far fewer.
 //!
 //! A PHM layer (Zhang et al., 2021, <https://arxiv.org/abs/2102.08597>) is `y = x H + b` with
 //! `H = Σᵢ Aᵢ ⊗ Wᵢ`, `i = 1 … n`: a *rule* of `n` matrices `[n, n]` and *weights* of `n` matrices
@@ -6,12 +6,12 @@
 //! among all layers and factorizes the weights to rank `r`, `Wᵢ = Lᵢ Rᵢ`, and projects with such layers in bottleneck
 //! adapters.
 //!
-//! The attributes of [`BottleneckConfig`](burn_adapters_config::BottleneckConfig) say which: `phm_dim` (`n`),
-//! `factorized_phm_w`, `phm_rank`, `shared_w_phm`, `shared_phm_rule`, `factorized_phm_rule`, `phm_bias`; how parameters
-//! are drawn: `phm_c_init`, `phm_init_range`, `hypercomplex_nonlinearity`; and `learn_phm`, without which the rule stays
-//! as it was drawn.
+//! These attributes of [`BottleneckConfig`](burn_adapters_config::BottleneckConfig) select the form of the layer:
+//! `phm_dim` (`n`), `factorized_phm_w`, `phm_rank`, `shared_w_phm`, `shared_phm_rule`, `factorized_phm_rule`,
+//! `phm_bias`. Initialization follows `phm_c_init`, `phm_init_range` and `hypercomplex_nonlinearity`. Without
+//! `learn_phm` the rule is frozen.
 //!
-//! The crate stands alone: a Burn module of yours can project with a [`PhmLinear`].
+//! The crate can be used on its own: any Burn module can project with a [`PhmLinear`].
 //!
 //! ```
 //! use burn::module::Module;
@@ -43,7 +43,7 @@
 //!     up: PhmLinear::new(&config, [8, 32], Position::Up, &mut init, &device)?,
 //! };
 //! assert_eq!(block.forward(Tensor::ones([2, 5, 32], &device)).dims(), [2, 5, 32]);
-//! // The rule, and per layer the factors and the bias.
+//! // The rule, plus the factors and the bias of each layer.
 //! assert_eq!(Module::num_params(&block), 64 + (32 + 8 + 8) + (8 + 32 + 32));
 //! # Ok::<(), burn_adapters_compacter::CompacterError>(())
 //! ```

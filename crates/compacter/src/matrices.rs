@@ -4,8 +4,8 @@ use burn::module::{Module, Param, ParamId};
 use burn::tensor::{Device, Tensor};
 use burn_adapters_core::{Fill, Init};
 
-/// `n` matrices of one shape, each held whole or as a product of two: what both the rule and the weights of a PHM layer
-/// are.
+/// `n` matrices of one shape, each stored whole or as a product of two factors. Both the rule and the weights of a PHM
+/// layer have this form.
 #[derive(Module, Debug)]
 pub enum Matrices {
     /// The matrices themselves: `[n, rows, columns]`.
@@ -43,7 +43,7 @@ impl Matrices {
         })
     }
 
-    /// The matrices, multiplied out: `[n, rows, columns]`.
+    /// Multiplies out the matrices: `[n, rows, columns]`.
     pub fn product(&self) -> Tensor<3> {
         match self {
             Self::Full(matrices) => matrices.val(),
@@ -51,7 +51,7 @@ impl Matrices {
         }
     }
 
-    /// The parameters' identities.
+    /// The ids of the parameters.
     pub fn ids(&self) -> Vec<ParamId> {
         match self {
             Self::Full(matrices) => vec![matrices.id],

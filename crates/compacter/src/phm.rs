@@ -1,4 +1,4 @@
-//! The layer.
+//! The PHM layer.
 
 use burn::module::{Module, Param, ParamId};
 use burn::tensor::{Device, Tensor};
@@ -9,7 +9,7 @@ use crate::draw::{self, Owner};
 use crate::kronecker::{self, Way};
 use crate::{CompacterError, Matrices, SharedPhm};
 
-/// Which of an adapter's two projections a layer is.
+/// Which of an adapter's two projections this layer is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Position {
     /// `[hidden] → [width]`.
@@ -20,7 +20,7 @@ pub enum Position {
 
 /// A linear layer whose weight is `Σᵢ Aᵢ ⊗ Wᵢ`. See the [crate] for an example.
 ///
-/// What the layer lacks, its rule `A` or its weights `W`, it takes from the [`SharedPhm`] that it is called with.
+/// A layer without a rule `A` or weights `W` of its own takes them from the [`SharedPhm`] that it is called with.
 #[derive(Module, Debug)]
 pub struct PhmLinear {
     /// The rule: `n` matrices of `[n, n]`.
@@ -29,7 +29,7 @@ pub struct PhmLinear {
     pub weight: Option<Matrices>,
     /// `[d_output]`.
     pub bias: Option<Param<Tensor<1>>>,
-    /// Which shared weights are the layer's.
+    /// Which shared weights the layer uses.
     #[module(skip)]
     pub position: Position,
     /// Whether the rule, own or shared, is trained.
@@ -41,7 +41,7 @@ pub struct PhmLinear {
 }
 
 impl PhmLinear {
-    /// A new layer `[d_input] → [d_output]`, of which the configuration's PHM attributes are read.
+    /// A new layer `[d_input] → [d_output]`, built from the PHM attributes of the configuration.
     ///
     /// # Errors
     /// If `phm_dim` does not divide both sizes, or `phm_dim` or `phm_rank` is 0.
@@ -100,8 +100,8 @@ impl PhmLinear {
         kronecker::dense(rule, weight.product())
     }
 
-    /// The layer's own parameters that training leaves as they are: its rule without `learn_phm`. No gradient reaches
-    /// them, whatever their `require_grad`.
+    /// The layer's own parameters that are frozen during training: its rule without `learn_phm`. They get no gradient,
+    /// whatever their `require_grad`.
     pub fn frozen(&self) -> Vec<ParamId> {
         crate::shared::frozen(self.rule.as_ref(), self.learn_rule)
     }

@@ -1,4 +1,4 @@
-//! What all PHM layers of an adapter share.
+//! The parameters that all PHM layers of an adapter share.
 
 use burn::module::{Module, ParamId};
 use burn::tensor::Device;
@@ -8,7 +8,7 @@ use burn_adapters_core::Init;
 use crate::draw::{self, Owner};
 use crate::{CompacterError, Matrices, Position};
 
-/// The parts of PHM layers that an adapter holds once: its rule (`shared_phm_rule`), and the weights of all its down-
+/// The parts of PHM layers that an adapter stores once: its rule (`shared_phm_rule`), and the weights of all its down-
 /// and up-projections (`shared_W_phm`).
 #[derive(Module, Debug)]
 pub struct SharedPhm {
@@ -58,7 +58,7 @@ impl SharedPhm {
         }
     }
 
-    /// The parameters that training leaves as they are: the rule without `learn_phm`.
+    /// The parameters that are frozen during training: the rule without `learn_phm`.
     pub fn frozen(&self) -> Vec<ParamId> {
         frozen(self.rule.as_ref(), self.learn_rule)
     }

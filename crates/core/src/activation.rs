@@ -1,4 +1,4 @@
-//! The activation table: what each [`Activation`] computes.
+//! The function behind each [`Activation`].
 
 use burn::tensor::Tensor;
 use burn::tensor::activation::{leaky_relu, mish, relu, sigmoid, silu, tanh};
@@ -8,7 +8,7 @@ use burn_adapters_ops::gelu;
 /// `√(2 / π)`.
 const SQRT_2_OVER_PI: f64 = 0.797_884_560_802_865_4;
 
-/// Applies an activation element by element; the shape stays.
+/// Applies an activation element-wise; the shape is unchanged.
 pub fn activate<const D: usize>(activation: Activation, x: Tensor<D>) -> Tensor<D> {
     match activation {
         Activation::Gelu | Activation::GeluPython => gelu(x),

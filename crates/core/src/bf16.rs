@@ -1,33 +1,33 @@
-//! Frozen weights in half the room.
+//! Frozen weights in half the memory.
 
 use burn::module::{Module, ModuleMapper, Param};
 use burn::tensor::{Device, FloatDType, Tensor};
 use thiserror::Error;
 
-/// Why weights cannot be bf16.
+/// Reasons why weights cannot be stored in bf16.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum Bf16Error {
-    /// The backend has no such numbers.
-    #[error("the device {device} has no bf16: on the CPU, the flex backend has")]
+    /// The backend does not support bf16.
+    #[error("the device {device} does not support bf16; on the CPU, use the flex backend")]
     Unsupported {
         /// The device of the weights, as Burn shows it.
         device: String,
     },
-    /// On an autodiff device weights are trained, and bf16 is too coarse for the steps of an optimizer.
+    /// Weights on an autodiff device are trained, and bf16 is too coarse for optimizer steps.
     #[error(
-        "the weights are on an autodiff device, where they are trained: put a frozen model on the plain device first"
+        "weights on an autodiff device are trained and cannot be bf16: put a frozen model on the plain device first"
     )]
     Trained,
-    /// There was nothing to do.
-    #[error("expected a module with linear layers (burn's `Linear`), found none: there is nothing to put in bf16")]
+    /// The module has no linear layers.
+    #[error("expected a module with linear layers (burn's `Linear`), found none: there are no weights to convert")]
     NoLinear,
 }
 
-/// Checks that frozen weights on a device may be bf16.
+/// Checks whether frozen weights on a device may be bf16.
 ///
 /// # Errors
-/// If the device has no bf16, or is an autodiff device, where weights are trained.
+/// If the device does not support bf16, or is an autodiff device, where weights are trained.
 pub fn check_bf16(device: &Device) -> Result<(), Bf16Error> {
     if device.is_autodiff() {
         Err(Bf16Error::Trained)
@@ -38,17 +38,17 @@ pub fn check_bf16(device: &Device) -> Result<(), Bf16Error> {
     }
 }
 
-/// The module with the weights of its linear layers in bf16; biases, norms and embeddings stay as they are.
+/// Stores the weights of a module's linear layers in bf16; biases, norms and embeddings are unchanged.
 ///
-/// They take half the memory, and [`project`](crate::project) (by which hooks compute) multiplies by them at twice the
-/// rate on CPUs with AVX-512 BF16. Results differ from those of f32 by what rounding to 8 bits makes: of the weights, of
-/// what is multiplied with them, and in training of the gradients that go back through them. Everything else, adapters
-/// included, stays f32. A layer that adapters are merged into becomes f32 again.
+/// The weights take half the memory, and [`project`](crate::project), which the hooks use, multiplies by them at twice
+/// the rate on CPUs with AVX-512 BF16. Results differ from f32 because the weights, their inputs and, in training, the
+/// gradients that pass through them are rounded to 8 significant bits. Everything else, adapters included, stays f32. A
+/// layer that adapters are merged into becomes f32 again.
 ///
-/// Layers must be run by hooks or by [`project`](crate::project): burn's own `Linear::forward` takes no mix of types.
+/// Run such layers with hooks or with [`project`](crate::project): burn's own `Linear::forward` does not mix types.
 ///
 /// # Errors
-/// If the device has no bf16, the weights are on an autodiff device, or there are no linear layers.
+/// If the device does not support bf16, the weights are on an autodiff device, or there are no linear layers.
 ///
 /// ```
 /// use burn::nn::LinearConfig;
@@ -72,7 +72,7 @@ pub fn linear_weights_in_bf16<M: Module>(module: M) -> Result<M, Bf16Error> {
 
 #[derive(Default)]
 struct Cast {
-    /// Whether what is entered is the weight of a linear layer, for each level.
+    /// For each level of the module tree, whether it is the weight of a linear layer.
     entered: Vec<bool>,
     layers: usize,
     problem: Option<Bf16Error>,

@@ -1,9 +1,9 @@
-//! How a size is divided by a reduction factor.
+//! Division of a size by a reduction factor.
 
-/// `⌊size / factor⌋` as Python's `//` on floats gives it, from the exact remainder: `192 // 0.1` is 1919, for the
-/// float nearest to 0.1 is a little more than 0.1, where `(192.0 / 0.1).floor()` is 1920.
+/// `⌊size / factor⌋` as Python's `//` computes it on floats, from the exact remainder. `192 // 0.1` is 1919, because
+/// the float nearest to 0.1 is a little more than 0.1, whereas `(192.0 / 0.1).floor()` is 1920.
 ///
-/// 0 for a factor that is not above 0.
+/// 0 for a factor that is not positive.
 ///
 /// ```
 /// assert_eq!(burn_adapters_core::floor_div(768, 16.0), 48);
@@ -11,7 +11,7 @@
 /// ```
 pub fn floor_div(size: usize, factor: f64) -> usize {
     let size = size as f64;
-    // The quotient is whole but for rounding, so rounding it is flooring the exact one.
+    // Apart from rounding the quotient is an integer, so rounding it floors the exact one.
     let whole = ((size - size % factor) / factor).round();
     if factor > 0.0 { whole as usize } else { 0 }
 }

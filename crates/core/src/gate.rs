@@ -1,4 +1,5 @@
-//! The gate of UniPELT (Mao et al., 2022, <https://arxiv.org/abs/2110.07577>): how far a module acts on a sequence.
+//! The gate of UniPELT (Mao et al., 2022, <https://arxiv.org/abs/2110.07577>): how strongly a module acts on a
+//! sequence.
 
 use burn::module::Module;
 use burn::nn::Linear;
@@ -15,12 +16,13 @@ pub struct Gate {
 }
 
 impl Gate {
-    /// A gate over hidden states of `hidden_size` with one number per output, weights drawn from `weight`, biases from `bias`.
+    /// A new gate over hidden states of `hidden_size` with one value per output; weights are drawn from `weight`,
+    /// biases from `bias`.
     pub fn new(hidden_size: usize, outputs: usize, weight: Fill, bias: Fill, init: &mut Init, device: &Device) -> Self {
         Self { projection: init.linear([hidden_size, outputs], weight, Some(bias), device) }
     }
 
-    /// The gate's values.
+    /// Computes the gate.
     ///
     /// # Shapes
     /// - hidden: `[batch, sequence, hidden]`

@@ -1,8 +1,8 @@
-//! Drawing the weights of new modules.
+//! Initialization of new modules.
 //!
-//! Every parameter is *lazy*: it knows its shape and how it will be drawn, and is drawn when first read. So an adapter
-//! can be built, and its parameters counted, without computing anything, and weights that are read from a file are
-//! never drawn. The numbers come from this crate's own generator on the host, so that one seed gives the same adapter
+//! Every parameter is *lazy*: it knows its shape and its distribution, and is drawn when it is first read. So an
+//! adapter can be built, and its parameters counted, without computing anything, and weights that are read from a file
+//! are never drawn. Random numbers come from this crate's own generator on the host, so one seed gives the same adapter
 //! on every backend.
 
 use std::sync::{Arc, Mutex, PoisonError};
@@ -16,24 +16,24 @@ use rand_distr::{Distribution as _, StandardNormal};
 
 use crate::Demand;
 
-/// A distribution that weights are drawn from.
+/// A distribution for initial weights.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Fill {
-    /// The same value everywhere.
+    /// A constant.
     Constant(f64),
     /// Normal with mean 0.
     Normal {
         /// Standard deviation.
         std: f64,
     },
-    /// Normal with mean 0, values further than two standard deviations drawn again.
+    /// Normal with mean 0, truncated: values further than two standard deviations from 0 are drawn again.
     TruncatedNormal {
-        /// Standard deviation before the cut.
+        /// Standard deviation before truncation.
         std: f64,
     },
     /// Uniform in `[-bound, bound]`.
     Uniform {
-        /// Half the width.
+        /// Half the width of the interval.
         bound: f64,
     },
 }
@@ -80,7 +80,7 @@ impl Fill {
     }
 }
 
-/// The source of the seeds from which the parameters of new modules are drawn.
+/// The source of seeds for the parameters of new modules.
 ///
 /// ```
 /// use burn_adapters_core::{Fill, Init};
@@ -94,35 +94,35 @@ impl Fill {
 #[derive(Debug)]
 pub struct Init {
     seeds: StdRng,
-    /// Of this source and those that [`for_module`](Self::for_module) made of it.
+    /// Shared by this source and those that [`for_module`](Self::for_module) made from it.
     demand: Arc<Mutex<Demand>>,
 }
 
 impl Init {
-    /// Draws that depend on this seed alone.
+    /// A source that depends on this seed alone.
     pub fn from_seed(seed: u64) -> Self {
         Self { seeds: StdRng::seed_from_u64(seed), demand: Arc::default() }
     }
 
-    /// Draws that differ each time.
+    /// A source that differs each time.
     pub fn from_entropy() -> Self {
         Self { seeds: StdRng::from_rng(&mut rand::rng()), demand: Arc::default() }
     }
 
-    /// The draws for one module: with `init_weights_seed` in its configuration every module starts from that seed
-    /// anew (so that modules of one shape are equal); without, this source goes on.
+    /// The source for one module. With `init_weights_seed` in its configuration, every module starts from that seed (so
+    /// modules of one shape are equal); without it, this source is continued.
     pub fn for_module(&mut self, init_weights_seed: Option<u64>) -> Self {
         let seed = init_weights_seed.unwrap_or_else(|| self.next_seed());
         Self { demand: self.demand.clone(), ..Self::from_seed(seed) }
     }
 
-    /// The size of all parameters that were made so far. None of them needs to be allocated yet: a builder
+    /// The size of all parameters that were made so far, none of which needs to be allocated yet. A builder
     /// [checks](Demand::check) it before anything reads them.
     pub fn demand(&self) -> Demand {
         *self.demand.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Starts the [demand](Self::demand) from zero: what is made from here on is counted by itself.
+    /// Resets the [demand](Self::demand) to zero, so that what is made from here on is counted separately.
     pub fn restart_demand(&mut self) {
         self.demand = Arc::default();
     }
@@ -140,7 +140,7 @@ impl Init {
     pub fn param<const D: usize>(&mut self, shape: [usize; D], fill: Fill, device: &Device) -> Param<Tensor<D>> {
         let seed = self.next_seed();
         self.count(&shape);
-        // Whoever draws more than there is memory for has not checked the demand.
+        // A caller that draws more than there is memory for has not checked the demand.
         let count = shape.iter().fold(1_usize, |count, size| count.saturating_mul(*size));
         Param::uninitialized(
             ParamId::new(),
@@ -154,7 +154,7 @@ impl Init {
         )
     }
 
-    /// A linear layer `[d_input] → [d_output]`, its bias drawn from `bias` (or absent).
+    /// A linear layer `[d_input] → [d_output]`; its bias, if any, is drawn from `bias`.
     pub fn linear(
         &mut self,
         [d_input, d_output]: [usize; 2],
@@ -200,7 +200,7 @@ mod tests {
     #[test]
     fn each_distribution_has_its_spread() {
         assert!((std(&values(Fill::Normal { std: 0.02 }, 3)) - 0.02).abs() < 5e-4);
-        // A normal cut at two standard deviations keeps 0.8796 of its standard deviation.
+        // Truncation at two standard deviations leaves 0.8796 of the standard deviation.
         assert!((std(&values(Fill::TruncatedNormal { std: 0.01 }, 3)) - 0.008796).abs() < 2e-4);
         let uniform = values(Fill::kaiming_uniform_sqrt5(16), 3);
         assert!(uniform.iter().all(|v| v.abs() <= 0.25) && (std(&uniform) - 0.25 / 3f32.sqrt()).abs() < 3e-3);

@@ -1,7 +1,7 @@
-//! What all adapter methods share: sites and model specifications, initializers, activations, the gate, the mode of a
-//! pass, and maps of modules.
+//! The parts that all adapter methods share: sites and model specifications, initializers, activations, the gate, the
+//! mode of a pass, and maps of modules.
 //!
-//! Nothing here knows a method or a model.
+//! This crate knows no method and no model.
 
 mod activation;
 mod bf16;

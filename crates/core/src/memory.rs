@@ -1,15 +1,15 @@
-//! How much memory new parameters need, against how much there is.
+//! The memory that new parameters need, compared with the memory that is available.
 //!
-//! A configuration or a file can ask for any size: `lora[r=1000000000]` is a valid string. Parameters are lazy, so the
-//! sizes are added up from their shapes, in 128 bits, and compared with the memory of the machine before anything is
-//! allocated. An allocation that fails would end the process.
+//! A configuration or a file can request any size: `lora[r=1000000000]` is a valid string. Because parameters are lazy,
+//! their sizes are added up from their shapes, in 128 bits, and compared with the memory of the machine before anything
+//! is allocated. A failed allocation would end the process.
 
 use burn_adapters_files::available_memory;
 use thiserror::Error;
 
-/// Smaller requests are granted without a look at the system: adding a usual adapter stays cheap.
+/// Smaller requests are granted without querying the system, so that adding a typical adapter stays cheap.
 const ALWAYS_GRANTED: u128 = 16 << 20;
-/// The bytes of a parameter: they are drawn and kept in single precision.
+/// Bytes per parameter: parameters are drawn and kept in single precision.
 const PARAMETER: u128 = 4;
 
 /// The size of parameters that have not been allocated, in checked arithmetic.
@@ -19,7 +19,7 @@ const PARAMETER: u128 = 4;
 ///
 /// let mut demand = Demand::default();
 /// demand.add(&[768, 1 << 62]);
-/// assert_eq!(demand.parameters(), 768 << 62); // more than 64 bits hold
+/// assert_eq!(demand.parameters(), 768 << 62); // does not fit into 64 bits
 /// let error = demand.check("lower `r`").unwrap_err();
 /// assert!(error.to_string().ends_with("lower `r`"));
 /// ```
@@ -35,38 +35,38 @@ impl Demand {
         self.add_times(shape, 1);
     }
 
-    /// Adds so many tensors of this shape.
+    /// Adds `count` tensors of this shape.
     pub fn add_times(&mut self, shape: &[usize], count: usize) {
         let elements = shape.iter().fold(1_u128, |product, size| product.saturating_mul(*size as u128));
         self.parameters = self.parameters.saturating_add(elements.saturating_mul(count as u128));
         self.largest = self.largest.max(elements);
     }
 
-    /// The number of parameters; 2¹²⁸ − 1 stands for that many and more.
+    /// The number of parameters, capped at 2¹²⁸ − 1.
     pub fn parameters(&self) -> u128 {
         self.parameters
     }
 
-    /// The bytes that it takes to draw the parameters and keep them: those of all, and once more those of the largest
-    /// tensor, which is drawn on the host before it is put on its device.
+    /// The bytes needed to draw the parameters and keep them: those of all parameters, plus once more those of the
+    /// largest tensor, which is drawn on the host before it is moved to its device.
     pub fn bytes(&self) -> u128 {
         self.parameters.saturating_add(self.largest).saturating_mul(PARAMETER)
     }
 
-    /// Whether it is so little that [`check`](Self::check) grants it without a look at the system.
+    /// Whether the size is so small that [`check`](Self::check) grants it without querying the system.
     pub fn is_small(&self) -> bool {
         self.bytes() <= ALWAYS_GRANTED
     }
 
-    /// Whether so much memory is available.
+    /// Checks that the memory is available.
     ///
     /// # Errors
-    /// If it is not; `remedy` then tells what to do, such as "lower `r`".
+    /// If it is not; `remedy` says what to do, such as "lower `r`".
     pub fn check(&self, remedy: &'static str) -> Result<(), TooLarge> {
         if self.is_small() { Ok(()) } else { self.check_against(available(), remedy) }
     }
 
-    /// Whether it fits into so many bytes.
+    /// Checks that the size fits into `available` bytes.
     ///
     /// # Errors
     /// If it does not.
@@ -79,7 +79,7 @@ impl Demand {
     }
 }
 
-/// More parameters than there is memory for.
+/// More parameters than fit into memory.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error(
     "too large for this machine: {parameters} parameters need {needed} bytes of memory ({}), but {available} bytes ({}) \
@@ -89,9 +89,9 @@ impl Demand {
 pub struct TooLarge {
     /// The number of parameters.
     pub parameters: u128,
-    /// The bytes that they need.
+    /// The bytes needed.
     pub needed: u128,
-    /// The bytes that there are.
+    /// The bytes available.
     pub available: u64,
     /// What to do.
     pub remedy: &'static str,
@@ -108,7 +108,7 @@ fn rounded(bytes: u128) -> String {
     if value < 1e6 { format!("{value:.1} {}", UNITS[unit]) } else { format!("{value:.1e} {}", UNITS[unit]) }
 }
 
-/// The bytes of memory there are; where the system does not tell, what a large workstation has.
+/// The bytes of memory available; if the system does not report them, those of a large workstation.
 fn available() -> u64 {
     let assumed = if usize::BITS < 64 { 1 << 31 } else { 1 << 36 };
     available_memory().unwrap_or(assumed)

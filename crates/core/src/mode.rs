@@ -1,8 +1,8 @@
-//! Whether a pass trains, and what that switches on.
+//! Training or inference.
 
 use burn::tensor::{Device, Distribution, Tensor};
 
-/// Training or inference: an argument of every forward pass, never a state that someone forgot to set.
+/// Training or inference: an argument of every forward pass, not a state of the module that could be forgotten.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Mode {
     /// Dropout and stochastic depth are off.
@@ -18,8 +18,8 @@ impl Mode {
         self == Mode::Training
     }
 
-    /// Dropout: in training each element is zeroed with `probability` and the others are scaled by
-    /// `1 / (1 - probability)`. Unlike [`burn::nn::Dropout`] it does not ask whether the tensor has a graph.
+    /// Dropout: in training each element is zeroed with `probability` and the others are scaled by `1 / (1 -
+    /// probability)`. Unlike [`burn::nn::Dropout`], it does not depend on whether the tensor has a graph.
     pub fn dropout<const D: usize>(self, probability: f64, x: Tensor<D>) -> Tensor<D> {
         if !self.is_training() || probability <= 0.0 {
             return x;
@@ -31,7 +31,7 @@ impl Mode {
         burn_adapters_ops::dropout(x, probability, seed)
     }
 
-    /// Stochastic depth (Huang et al., 2016): in training a row of the batch is dropped as a whole with `probability`.
+    /// Stochastic depth (Huang et al., 2016): in training each row of the batch is dropped whole with `probability`.
     ///
     /// # Shapes
     /// - x, output: `[batch, sequence, hidden]`
@@ -49,8 +49,8 @@ impl Mode {
     }
 }
 
-/// A seed drawn from the device's generator, so that `Device::seed` decides it: for operations that draw their own
-/// numbers. Where there are none for a device it is 0, and nothing is drawn.
+/// A seed from the device's generator, which `Device::seed` controls, for operations that draw their own random
+/// numbers. It is 0, and nothing is drawn, on devices without such operations.
 pub fn draw_seed(device: &Device) -> u64 {
     if !has_own_kernels(device) {
         return 0;

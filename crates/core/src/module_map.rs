@@ -1,4 +1,4 @@
-//! A map of modules that grows and shrinks at run time, itself a Burn module.
+//! A map of modules that can change at run time and is itself a Burn module.
 
 use std::collections::BTreeMap;
 
@@ -37,7 +37,7 @@ impl<K: Ord, M> ModuleMap<K, M> {
         self.0.get(key)
     }
 
-    /// The module under this key, and the key of the map.
+    /// The module under this key, with the key as the map stores it.
     pub fn get_key_value<Q: Ord + ?Sized>(&self, key: &Q) -> Option<(&K, &M)>
     where
         K: std::borrow::Borrow<Q>,
@@ -45,7 +45,7 @@ impl<K: Ord, M> ModuleMap<K, M> {
         self.0.get_key_value(key)
     }
 
-    /// The module under this key, to change.
+    /// The module under this key, mutable.
     pub fn get_mut<Q: Ord + ?Sized>(&mut self, key: &Q) -> Option<&mut M>
     where
         K: std::borrow::Borrow<Q>,
@@ -61,12 +61,12 @@ impl<K: Ord, M> ModuleMap<K, M> {
         self.0.contains_key(key)
     }
 
-    /// Adds a module; gives back the one that was there.
+    /// Adds a module; returns the one that it replaces.
     pub fn insert(&mut self, key: K, module: M) -> Option<M> {
         self.0.insert(key, module)
     }
 
-    /// Takes a module out.
+    /// Removes a module.
     pub fn remove<Q: Ord + ?Sized>(&mut self, key: &Q) -> Option<M>
     where
         K: std::borrow::Borrow<Q>,
@@ -89,17 +89,17 @@ impl<K: Ord, M> ModuleMap<K, M> {
         self.0.iter()
     }
 
-    /// Keys and modules, in order, the modules to change.
+    /// Keys and mutable modules, in order.
     pub fn iter_mut(&mut self) -> impl Iterator<Item = (&K, &mut M)> {
         self.0.iter_mut()
     }
 
-    /// How many modules there are.
+    /// The number of modules.
     pub fn len(&self) -> usize {
         self.0.len()
     }
 
-    /// Whether there is none.
+    /// Whether the map is empty.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

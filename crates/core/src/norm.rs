@@ -1,9 +1,9 @@
-//! A normalization that a sublayer hook can be handed.
+//! The normalization at the end of a sublayer.
 
 use burn::nn::{LayerNorm, RmsNorm};
 use burn::tensor::{DType, Tensor};
 
-/// Layer norm, RMS norm, or what else a model puts at the end of a sublayer.
+/// Layer norm, RMS norm, or any other norm at the end of a sublayer.
 pub trait Norm {
     /// # Shapes
     /// - hidden, output: `[batch, sequence, hidden]`
@@ -35,13 +35,13 @@ impl Norm for RmsNorm {
     }
 }
 
-/// A layer norm whose epsilon is known: computed in one pass, with a backward that keeps two numbers a position, where
-/// the backend has it. (Burn's own module does not show its epsilon.)
+/// A layer norm whose epsilon is known. Where the backend supports it, it is computed as one operation whose backward
+/// pass keeps two floats per position. (Burn's own module does not expose its epsilon.)
 #[derive(Debug, Clone, Copy)]
 pub struct NormWithEpsilon<'a> {
     /// The weights.
     pub norm: &'a LayerNorm,
-    /// The epsilon that the module was made with.
+    /// The module's epsilon.
     pub epsilon: f64,
 }
 

@@ -1,10 +1,10 @@
-//! Linear layers by the kernels of `burn-adapters-ops`.
+//! Linear layers computed by the kernels of `burn-adapters-ops`.
 
 use burn::nn::Linear;
 use burn::tensor::Tensor;
 use burn_adapters_ops::linear;
 
-/// What `layer.forward(x)` gives, where the backend has it as one operation with a backward pass of its own.
+/// Computes `layer.forward(x)`, where the backend supports it as one operation with a custom backward pass.
 ///
 /// # Shapes
 /// - x: `[.., d_input]`

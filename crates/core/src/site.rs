@@ -146,7 +146,7 @@ impl Site {
         format!("{}-{}-{}", self.stack.name(), self.layer, self.place.name())
     }
 
-    /// The site of a [`key`](Self::key).
+    /// The site that has this [`key`](Self::key).
     pub fn from_key(key: &str) -> Option<Self> {
         let mut parts = key.splitn(3, '-');
         let stack = match parts.next()? {
@@ -169,7 +169,7 @@ impl fmt::Display for Site {
 
 /// A key of a [`ModuleMap`](crate::ModuleMap): anything with a name that holds no dot.
 pub trait ModuleKey: Ord + Clone + std::fmt::Debug + Send {
-    /// The key's part of a parameter's path.
+    /// The component of a parameter's path.
     fn path_name(&self) -> String;
 }
 
@@ -181,16 +181,16 @@ impl ModuleKey for Site {
 
 impl ModuleKey for String {
     fn path_name(&self) -> String {
-        // A parameter's path is joined by dots: one in a name would be taken for a submodule.
+        // The path of a parameter is joined by dots: a dot in a name would look like a submodule.
         self.replace('.', "\u{2024}")
     }
 }
 
-/// The modules of one method, by site.
+/// The modules of one method at a site.
 pub type SiteMap<M> = crate::ModuleMap<Site, M>;
 
-/// Named modules.
+/// Modules by name.
 pub type NameMap<M> = crate::ModuleMap<String, M>;
 
-/// An ordered map, for reports.
+/// An ordered map for reports.
 pub type SiteReport<T> = BTreeMap<Site, T>;

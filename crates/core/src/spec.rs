@@ -1,8 +1,8 @@
-//! What sites a model has, and how wide they are.
+//! Model specifications: the sites of a model and their widths.
 
 use crate::{Place, Site, SiteNames, StackKind};
 
-/// One stack of equal layers.
+/// A stack of identical layers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StackSpec {
     /// Encoder or decoder.
@@ -11,11 +11,11 @@ pub struct StackSpec {
     pub layers: usize,
     /// The width of the hidden states.
     pub hidden_size: usize,
-    /// The number of heads of keys and values.
+    /// The number of key-value heads.
     pub key_value_heads: usize,
     /// The width of a head.
     pub head_dim: usize,
-    /// The matrices of a layer with `[d_input, d_output]`.
+    /// The matrices of a layer, with `[d_input, d_output]`.
     pub matrices: Vec<(Place, [usize; 2])>,
     /// The sublayers of a layer after which a bottleneck can act: [`Place::Attention`], [`Place::CrossAttention`],
     /// [`Place::FeedForward`].
@@ -26,7 +26,7 @@ pub struct StackSpec {
 }
 
 impl StackSpec {
-    /// A BERT-shaped encoder: self-attention and a feed-forward block, a residual and a norm after each.
+    /// A BERT-shaped encoder: self-attention and a feed-forward block, each followed by a residual and a norm.
     pub fn encoder(layers: usize, hidden_size: usize, heads: usize, intermediate_size: usize) -> Self {
         let square = [hidden_size, hidden_size];
         Self {
@@ -47,7 +47,7 @@ impl StackSpec {
         }
     }
 
-    /// A decoder without cross-attention, with `[heads, key-value heads]` of equal width.
+    /// A decoder without cross-attention; `[heads, key-value heads]` of equal width.
     pub fn decoder(layers: usize, hidden_size: usize, heads: [usize; 2], intermediate_size: usize) -> Self {
         let [heads, key_value_heads] = heads;
         let head_dim = hidden_size / heads.max(1);
@@ -70,7 +70,7 @@ impl StackSpec {
     }
 }
 
-/// What an adapter needs to know of a model to be built and counted before any weight is read.
+/// Everything that is needed to build an adapter for a model and count its parameters, before any weight is read.
 ///
 /// ```
 /// use burn_adapters_core::{ModelSpec, Place, Site, StackSpec};
@@ -87,22 +87,22 @@ pub struct ModelSpec {
     pub hidden_size: usize,
     /// The width of the embeddings, where a prompt or an invertible adapter acts.
     pub embedding_size: usize,
-    /// Parameters of the whole base model.
+    /// The number of parameters of the whole base model.
     pub parameters: usize,
-    /// The dropout of a prediction head that leaves it to the model.
+    /// The default dropout of prediction heads.
     pub head_dropout: f64,
-    /// The dropout on attention scores, which AdapterFusion takes over.
+    /// The dropout on attention probabilities, which AdapterFusion uses too.
     pub attention_dropout: f64,
-    /// The standard deviation that a prediction head's weights are drawn with.
+    /// The standard deviation of a prediction head's initial weights.
     pub initializer_range: f64,
     /// The stacks, in the order in which layers are numbered.
     pub stacks: Vec<StackSpec>,
-    /// The names of the model's modules in the files of adapters.
+    /// The names of the model's modules in adapter files.
     pub names: SiteNames,
 }
 
 impl ModelSpec {
-    /// A model without layers yet.
+    /// A model without layers.
     pub fn new(model_type: impl Into<String>, hidden_size: usize) -> Self {
         Self {
             model_type: model_type.into(),
@@ -129,43 +129,43 @@ impl ModelSpec {
         self
     }
 
-    /// Sets the dropout of a prediction head that leaves it to the model.
+    /// Sets the default dropout of prediction heads.
     pub fn with_head_dropout(mut self, head_dropout: f64) -> Self {
         self.head_dropout = head_dropout;
         self
     }
 
-    /// Sets the dropout on attention scores.
+    /// Sets the dropout on attention probabilities.
     pub fn with_attention_dropout(mut self, attention_dropout: f64) -> Self {
         self.attention_dropout = attention_dropout;
         self
     }
 
-    /// Sets the names of the model's modules in the files of adapters; without, they are [`SiteNames::OWN`].
+    /// Sets the names of the model's modules in adapter files; the default is [`SiteNames::OWN`].
     pub fn with_names(mut self, names: SiteNames) -> Self {
         self.names = names;
         self
     }
 
-    /// The number of layers of all stacks.
+    /// The number of layers in all stacks.
     pub fn layers(&self) -> usize {
         self.stacks.iter().map(|stack| stack.layers).sum()
     }
 
-    /// The stack that this site is in, if the model has it.
+    /// The stack of this site, if the model has it.
     pub fn stack(&self, kind: StackKind) -> Option<&StackSpec> {
         self.stacks.iter().find(|stack| stack.kind == kind)
     }
 
-    /// The number by which configurations (`leave_out`, `reduction_factor`) know a site's layer: all stacks are
-    /// counted through.
+    /// The number of a site's layer in configurations (`leave_out`, `reduction_factor`), which count through all
+    /// stacks.
     pub fn layer_number(&self, site: Site) -> usize {
         let before: usize =
             self.stacks.iter().take_while(|stack| stack.kind != site.stack).map(|stack| stack.layers).sum();
         before + site.layer
     }
 
-    /// The stack that a site is in, if the model has the site's layer.
+    /// The stack of this site, if the model has the site's layer.
     pub fn stack_at(&self, site: Site) -> Option<&StackSpec> {
         self.stack_of(site)
     }
@@ -186,7 +186,7 @@ impl ModelSpec {
             .map(|(stack, layer, (place, size))| (Site::new(stack.kind, layer, *place), *size))
     }
 
-    /// Every sublayer's end, with the width of its hidden states.
+    /// Every end of a sublayer, with the width of its hidden states.
     pub fn sublayers(&self) -> impl Iterator<Item = (Site, usize)> + '_ {
         self.per_layer(|stack| &stack.sublayers)
             .map(|(stack, layer, place)| (Site::new(stack.kind, layer, *place), stack.hidden_size))

@@ -1,4 +1,4 @@
-//! What can be wrong with an (IA)³ module.
+//! Errors of (IA)³ modules.
 
 use thiserror::Error;
 
@@ -6,26 +6,26 @@ use thiserror::Error;
 #[derive(Debug, Clone, PartialEq, Error)]
 #[non_exhaustive]
 pub enum Ia3Error {
-    /// A vector has rank 1.
+    /// The rank must be 1.
     #[error("(IA)³ scales by one vector, so r must be 1, found {found}")]
     Rank {
-        /// The rank that was asked for.
+        /// The requested rank.
         found: usize,
     },
-    /// There is nothing to drop out.
-    #[error("(IA)³ has no input of its own to drop out, so dropout must be 0, found {found}")]
+    /// Dropout does not apply to (IA)³.
+    #[error("(IA)³ scales an output and has no input to apply dropout to, so dropout must be 0, found {found}")]
     Dropout {
-        /// The dropout that was asked for.
+        /// The requested dropout.
         found: f64,
     },
-    /// DoRA decomposes a sum.
-    #[error("use_dora=True needs composition_mode='add'; (IA)³ scales: drop one of them")]
+    /// DoRA needs an additive update.
+    #[error("use_dora=True needs composition_mode='add', but (IA)³ scales: drop one of them")]
     Dora,
-    /// The gate depends on the input, so no single weight can stand for it.
+    /// The gate depends on the input, so there is no weight that replaces it.
     #[error("an (IA)³ with use_gating=True cannot be merged: its gate depends on the input; run it unmerged")]
     MergeWithGate,
     /// The matrix to merge into has another shape.
-    #[error("cannot merge an (IA)³ vector of {expected} outputs into a matrix of {found}")]
+    #[error("cannot merge an (IA)³ vector for {expected} outputs into a matrix with {found} outputs")]
     Shape {
         /// Outputs of the module.
         expected: usize,

@@ -1,4 +1,4 @@
-//! The module.
+//! The (IA)³ module.
 
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor};
@@ -7,31 +7,31 @@ use burn_adapters_core::{Fill, Gate, Init};
 
 use crate::Ia3Error;
 
-/// The scaling vector of one matrix' output. See the [crate] for an example.
+/// The vector that scales the output of one matrix. See the [crate] for an example.
 #[derive(Module, Debug)]
 pub struct Ia3 {
     /// The vector `l`: `[d_output]`.
     pub vector: Param<Tensor<1>>,
-    /// The gate, one number per sequence; it takes the place of `alpha`.
+    /// The gate, one value per sequence; it replaces `alpha`.
     pub gate: Option<Gate>,
-    /// `alpha`, which the vector is multiplied with.
+    /// `alpha`, a factor on the vector.
     pub alpha: f64,
 }
 
-/// What an (IA)³ module gives.
+/// The output of an (IA)³ module.
 #[derive(Debug, Clone)]
 pub struct Ia3Scale {
-    /// What the matrix' output is to be multiplied with: `[1 or batch, 1, d_output]`.
+    /// The factor on the matrix' output: `[1 or batch, 1, d_output]`.
     pub factor: Tensor<3>,
     /// The gate: `[batch, 1, 1]`.
     pub gate: Option<Tensor<3>>,
 }
 
 impl Ia3 {
-    /// A new module for a matrix of `[d_input, d_output]`; its vector is ones, so that it changes nothing.
+    /// A new module for a matrix of `[d_input, d_output]`; its vector is all ones, so it changes nothing yet.
     ///
     /// # Errors
-    /// If the configuration asks for a rank above 1, dropout, or DoRA.
+    /// If the configuration requests a rank above 1, dropout, or DoRA.
     pub fn new(
         config: &LoraConfig,
         [d_input, d_output]: [usize; 2],
@@ -64,10 +64,10 @@ impl Ia3 {
         })
     }
 
-    /// The factor of the matrix' output.
+    /// Computes the factor on the matrix' output.
     ///
     /// # Shapes
-    /// - input: what the matrix reads, `[batch, sequence, d_input]`
+    /// - input: the input of the matrix, `[batch, sequence, d_input]`
     /// - factor: `[1 or batch, 1, d_output]`
     pub fn scale(&self, input: Tensor<3>) -> Ia3Scale {
         let vector = self.vector.val().unsqueeze::<3>();
@@ -109,7 +109,7 @@ mod tests {
     fn merging_scales_weight_and_bias_and_unmerging_gives_them_back_bit_for_bit() {
         let mut linear = LinearConfig::new(6, 5).init(&Device::default());
         let before = (linear.weight.val().into_data(), linear.bias.as_ref().unwrap().val().into_data());
-        // Read now: on some backends data are read when they are looked at, after the change.
+        // Read now: some backends read data lazily, after the change.
         let _ = (before.0.as_bytes(), before.1.as_bytes());
         let ia3 = ia3(&LoraConfig::ia3().with_init_weights(LoraInit::Bert).with_alpha(3.0));
         let unmerged = linear.forward(input()) * ia3.scale(input()).factor;

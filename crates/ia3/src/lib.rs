@@ -2,10 +2,10 @@
 //! <https://arxiv.org/abs/2205.05638>): the output of a frozen linear layer is scaled by a trained vector,
 //! `y = l ⊙ (x W + b)`.
 //!
-//! As in the reference the vector acts on the linear layer's whole output, its bias included; in the feed-forward block
-//! that is before the activation.
+//! As in the reference, the vector acts on the whole output of the linear layer, bias included; in the feed-forward
+//! block this is before the activation.
 //!
-//! The crate stands alone: a Burn module of yours can hold an [`Ia3`] beside a linear layer.
+//! The crate can be used on its own: any Burn module can hold an [`Ia3`] beside a linear layer.
 //!
 //! ```
 //! use burn::module::Module;

@@ -6,7 +6,7 @@ use burn::tensor::Tensor;
 
 use crate::{Ia3, Ia3Error};
 
-/// A matrix that holds a merged vector, and what it had before, so that [`unmerge`](Self::unmerge) is exact.
+/// A matrix with a merged vector, and its original values, so that [`unmerge`](Self::unmerge) is exact.
 #[derive(Debug)]
 #[must_use = "without this value the base weight cannot be restored"]
 pub struct MergedIa3 {
@@ -18,7 +18,7 @@ impl MergedIa3 {
     /// Scales the outputs of `linear` by the vector of `ia3`.
     ///
     /// # Errors
-    /// If the module has a gate, or is for a matrix of another width; `linear` is then as it was.
+    /// If the module has a gate, or is for a matrix of another width; `linear` is then unchanged.
     pub fn merge(ia3: &Ia3, linear: &mut Linear) -> Result<Self, Ia3Error> {
         if ia3.gate.is_some() {
             return Err(Ia3Error::MergeWithGate);
@@ -30,7 +30,7 @@ impl MergedIa3 {
         }
         let before = Self { weight: linear.weight.clone(), bias: linear.bias.clone() };
         let factor = ia3.vector.val().without_autodiff() * ia3.alpha;
-        // In bf16 the product would be rounded once more.
+        // In bf16 the product would be rounded again.
         let weight = before.weight.val().without_autodiff().cast(factor.dtype()) * factor.clone().unsqueeze();
         linear.weight = Param::initialized(before.weight.id, weight);
         linear.bias =
@@ -38,7 +38,7 @@ impl MergedIa3 {
         Ok(before)
     }
 
-    /// Puts the original weight and bias back.
+    /// Restores the original weight and bias.
     pub fn unmerge(self, linear: &mut Linear) {
         linear.weight = self.weight;
         linear.bias = self.bias;

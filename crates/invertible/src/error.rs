@@ -1,4 +1,4 @@
-//! What can be wrong with an invertible adapter once the sizes are known.
+//! Errors of invertible adapters.
 
 use thiserror::Error;
 
@@ -6,13 +6,13 @@ use thiserror::Error;
 #[derive(Debug, Clone, PartialEq, Error)]
 #[non_exhaustive]
 pub enum InvertibleError {
-    /// The configuration has none.
+    /// The configuration does not ask for an invertible adapter.
     #[error("the configuration has no invertible adapter: set inv_adapter to 'nice' or 'glow'")]
     NotConfigured,
     /// A reduction factor is missing.
-    #[error("inv_adapter needs inv_adapter_reduction_factor, which is not set: 2 is usual")]
+    #[error("inv_adapter needs inv_adapter_reduction_factor, which is not set: set it (2 is usual)")]
     NoReductionFactor,
-    /// A reduction factor that gives no width.
+    /// A reduction factor that does not give a valid width.
     #[error(
         "inv_adapter_reduction_factor must be a finite number above 0 and at most {half} (half of the hidden size \
          {hidden_size}), found {found}"
@@ -26,7 +26,7 @@ pub enum InvertibleError {
         half: usize,
     },
     /// A size that cannot be halved.
-    #[error("an invertible adapter halves the hidden states, and their size {hidden_size} is odd")]
+    #[error("an invertible adapter splits the hidden states in halves, but their size {hidden_size} is odd")]
     OddHiddenSize {
         /// The size of the embeddings.
         hidden_size: usize,

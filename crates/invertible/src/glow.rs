@@ -1,11 +1,10 @@
 //! The affine coupling block of GLOW (Kingma and Dhariwal, 2018, <https://arxiv.org/abs/1807.03039>), applied to both
 //! halves in turn.
 //!
-//! With the features in two halves, one network gives a scale and a shift at once, `[s₂, t₂] = S₂(x₂)`, and
-//! `y₁ = e(s₂) ⊙ x₁ + t₂`; then `[s₁, t₁] = S₁(y₁)` and `y₂ = e(s₁) ⊙ x₂ + t₁`. Backwards, in the other order,
-//! `x₂ = (y₂ - t₁) / e(s₁)` and `x₁ = (y₁ - t₂) / e(s₂)`. In the place of the paper's `exp(s)` stands the softly
-//! clamped `e(s) = exp(c · 0.636 · arctan(s / c))` with `c = 5`, as in the reference (`0.636 ≈ 2 / π`, so that a scale
-//! lies in `[e⁻⁵, e⁵]`).
+//! The features are split in halves. One network gives a scale and a shift at once: `[s₂, t₂] = S₂(x₂)` and `y₁ = e(s₂)
+//! ⊙ x₁ + t₂`; then `[s₁, t₁] = S₁(y₁)` and `y₂ = e(s₁) ⊙ x₂ + t₁`. The inverse runs in the opposite order: `x₂ = (y₂ -
+//! t₁) / e(s₁)` and `x₁ = (y₁ - t₂) / e(s₂)`. Instead of the paper's `exp(s)` the reference uses the soft clamp `e(s) =
+//! exp(c · 0.636 · arctan(s / c))` with `c = 5` (`0.636 ≈ 2 / π`, so a scale lies in `[e⁻⁵, e⁵]`).
 
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
@@ -21,14 +20,14 @@ const CLAMP: f64 = 5.0;
 /// An affine coupling block over `[hidden]` features.
 #[derive(Module, Debug)]
 pub struct GlowCoupling {
-    /// From the first half, the scale and shift of the second.
+    /// Computes the scale and shift of the second half from the first.
     pub s1: Subnet,
-    /// From the second half, the scale and shift of the first.
+    /// Computes the scale and shift of the first half from the second.
     pub s2: Subnet,
 }
 
 impl GlowCoupling {
-    /// A block over two halves of `half` features, with networks of width `width`.
+    /// A block over two halves of `half` features; its networks have the width `width`.
     pub fn new(half: usize, width: usize, non_linearity: Activation, init: &mut Init, device: &Device) -> Self {
         Self {
             s1: Subnet::new([half, width, 2 * half], non_linearity, init, device),
@@ -49,7 +48,7 @@ impl GlowCoupling {
         join(first, second)
     }
 
-    /// What [`forward`](Self::forward) takes to `y`.
+    /// The inverse of [`forward`](Self::forward): the input that gives `y`.
     ///
     /// # Shapes
     /// - y, output: `[batch, sequence, hidden]`

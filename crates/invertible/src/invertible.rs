@@ -1,4 +1,4 @@
-//! The adapter.
+//! The invertible adapter.
 
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
@@ -7,7 +7,7 @@ use burn_adapters_core::{Init, floor_div};
 
 use crate::{GlowCoupling, InvertibleError, NiceCoupling};
 
-/// An invertible adapter: either coupling block. See the [crate] for an example.
+/// An invertible adapter: one of two coupling blocks. See the [crate] for an example.
 #[derive(Module, Debug)]
 pub enum Invertible {
     /// Additive coupling.
@@ -17,11 +17,11 @@ pub enum Invertible {
 }
 
 impl Invertible {
-    /// The adapter that `inv_adapter` names, for embeddings of `hidden_size`. Its networks are
-    /// `⌊hidden_size / 2 / inv_adapter_reduction_factor⌋` wide and use the configuration's `non_linearity`.
+    /// The adapter selected by `inv_adapter`, for embeddings of `hidden_size`. Its networks are `⌊hidden_size / 2 /
+    /// inv_adapter_reduction_factor⌋` wide and use the configuration's `non_linearity`.
     ///
     /// # Errors
-    /// If the configuration has no invertible adapter or no fit reduction factor for it, or `hidden_size` is odd.
+    /// If the configuration has no invertible adapter or no valid reduction factor for it, or `hidden_size` is odd.
     pub fn new(
         config: &BottleneckConfig,
         hidden_size: usize,
@@ -45,7 +45,7 @@ impl Invertible {
         })
     }
 
-    /// After the embeddings.
+    /// Applies the adapter, after the embeddings.
     ///
     /// # Shapes
     /// - x, output: `[batch, sequence, hidden]`
@@ -56,7 +56,7 @@ impl Invertible {
         }
     }
 
-    /// Before the output embeddings of a language model: what [`forward`](Self::forward) takes to `y`.
+    /// The inverse of [`forward`](Self::forward), before the output embeddings of a language model.
     ///
     /// # Shapes
     /// - y, output: `[batch, sequence, hidden]`

@@ -1,11 +1,11 @@
 //! Invertible adapters: a coupling block after the embeddings, and its exact inverse before the output embeddings
 //! (Pfeiffer et al., 2020, MAD-X, <https://arxiv.org/abs/2005.00052>).
 //!
-//! Two blocks: the additive coupling of NICE (Dinh et al., 2014), in which each half of the features moves the other,
-//! `y₁ = x₁ + F(x₂)`, `y₂ = x₂ + G(y₁)` ([`NiceCoupling`]); and the affine coupling of GLOW (Kingma and Dhariwal, 2018),
-//! in which it scales the other too ([`GlowCoupling`]).
+//! There are two blocks. In the additive coupling of NICE (Dinh et al., 2014), each half of the features shifts the
+//! other: `y₁ = x₁ + F(x₂)`, `y₂ = x₂ + G(y₁)` ([`NiceCoupling`]). In the affine coupling of GLOW (Kingma and Dhariwal,
+//! 2018), it scales the other half too ([`GlowCoupling`]).
 //!
-//! The crate stands alone: a Burn module of yours can hold an [`Invertible`].
+//! The crate can be used on its own: any Burn module can hold an [`Invertible`].
 //!
 //! ```
 //! use burn::module::Module;

@@ -1,7 +1,7 @@
 //! The additive coupling block of NICE (Dinh et al., 2014, <https://arxiv.org/abs/1410.8516>).
 //!
-//! With the features in two halves, `y₁ = x₁ + F(x₂)` and `y₂ = x₂ + G(y₁)`; backwards `x₂ = y₂ - G(y₁)` and
-//! `x₁ = y₁ - F(x₂)`, whatever `F` and `G` are.
+//! With the features split in halves, `y₁ = x₁ + F(x₂)` and `y₂ = x₂ + G(y₁)`. The inverse is `x₂ = y₂ - G(y₁)` and `x₁
+//! = y₁ - F(x₂)`, for any `F` and `G`.
 
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
@@ -14,14 +14,14 @@ use crate::split::{halves, join};
 /// An additive coupling block over `[hidden]` features.
 #[derive(Module, Debug)]
 pub struct NiceCoupling {
-    /// From the second half for the first.
+    /// Computes the shift of the first half from the second.
     pub f: Subnet,
-    /// From the first half for the second.
+    /// Computes the shift of the second half from the first.
     pub g: Subnet,
 }
 
 impl NiceCoupling {
-    /// A block over two halves of `half` features, with networks of width `width`.
+    /// A block over two halves of `half` features; its networks have the width `width`.
     pub fn new(half: usize, width: usize, non_linearity: Activation, init: &mut Init, device: &Device) -> Self {
         Self {
             f: Subnet::new([half, width, half], non_linearity, init, device),
@@ -40,7 +40,7 @@ impl NiceCoupling {
         join(first, second)
     }
 
-    /// What [`forward`](Self::forward) takes to `y`.
+    /// The inverse of [`forward`](Self::forward): the input that gives `y`.
     ///
     /// # Shapes
     /// - y, output: `[batch, sequence, hidden]`

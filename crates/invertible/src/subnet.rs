@@ -6,7 +6,7 @@ use burn::tensor::{Device, Tensor};
 use burn_adapters_config::Activation;
 use burn_adapters_core::{Fill, Init, activate, project};
 
-/// `up(φ(down(x)))`: what a coupling block computes from one half of the features for the other.
+/// `up(φ(down(x)))`: the network by which one half of the features acts on the other.
 #[derive(Module, Debug)]
 pub struct Subnet {
     /// `[d_input] → [width]`.
@@ -19,7 +19,7 @@ pub struct Subnet {
 }
 
 impl Subnet {
-    /// Weights normal with the standard deviation 0.02, biases 0.
+    /// A new network: normal weights with standard deviation 0.02, zero biases.
     pub fn new(
         [d_input, width, d_output]: [usize; 3],
         non_linearity: Activation,

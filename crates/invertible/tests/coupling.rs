@@ -1,4 +1,4 @@
-//! Coupling blocks compute what the reference's do (`goldens/invertible.py`), and their inverses take it back.
+//! Coupling blocks compute the same as the reference's (`goldens/invertible.py`), and their inverses undo it.
 #![allow(clippy::unwrap_used)]
 
 use burn::module::{Module, Param};
@@ -62,7 +62,7 @@ fn both_blocks_give_the_references_numbers() {
         }
         let (x, y) = (tensor::<3>(&case["x"]), tensor::<3>(&case["y"]));
         let close = |found: Tensor<3>, expected: &Tensor<3>, bound| {
-            // Graphics processors round otherwise: there it is the tolerance of all parity tests.
+            // GPUs round differently: there the tolerance is that of all parity tests.
             let graphics = std::env::var("BURN_DEVICE").is_ok_and(|device| device == "wgpu");
             let bound = if graphics { 1e-4 } else { bound };
             let tolerance = Tolerance::rel_abs(bound, bound);
@@ -119,7 +119,7 @@ fn a_new_block_changes_little_and_its_parameters_are_drawn_when_read() {
 
 #[test]
 fn parameters_are_as_many_as_the_references() {
-    // What the reference counts for `seq_bn_inv` and `double_seq_bn_inv` beyond `seq_bn` and `double_seq_bn`.
+    // The reference's counts for `seq_bn_inv` and `double_seq_bn_inv`, minus those for `seq_bn` and `double_seq_bn`.
     let printed = [
         (768, 1_190_592 - 894_528),
         (768, 2_085_120 - 1_789_056),

@@ -1,16 +1,15 @@
-//! DoRA, weight-decomposed low-rank adaptation (Liu et al., 2024, <https://arxiv.org/abs/2402.09353>): direction and
-//! magnitude of each output's weights are trained apart,
+//! DoRA, weight-decomposed low-rank adaptation (Liu et al., 2024, <https://arxiv.org/abs/2402.09353>): the direction
+//! and the magnitude of each output's weights are trained separately,
 //!
 //! ```text
 //! y = m / ‖W + ΔW‖ ⊙ (x W + b + x ΔW)
 //! ```
 //!
-//! with `‖·‖` the norm over the inputs, one number per output, and `m` a trained vector that starts as `‖W‖`.
-//! As in the reference the bias is scaled too, `ΔW` enters the norm without `alpha / r`, and the norm is part of the
-//! graph.
+//! where `‖·‖` is the norm over the inputs, one value per output, and `m` is a trained vector, initially `‖W‖`. As in
+//! the reference, the bias is scaled too, `ΔW` enters the norm without `alpha / r`, and the norm is part of the graph.
 //!
-//! The norm is computed without forming `ΔW = A B` (inputs by outputs):
-//! `‖w + A b‖² = ‖w‖² + 2 bᵀ(Aᵀw) + bᵀ(AᵀA)b` for each output's columns `w` of `W` and `b` of `B`.
+//! The norm is computed without forming `ΔW = A B` (inputs by outputs): for each output's columns `w` of `W` and `b` of
+//! `B`, `‖w + A b‖² = ‖w‖² + 2 bᵀ(Aᵀw) + bᵀ(AᵀA)b`.
 
 use burn::module::{Module, Param, ParamId};
 use burn::nn::Linear;
@@ -19,7 +18,7 @@ use burn::tensor::{Device, FloatDType, Shape, Tensor};
 use burn_adapters_core::Fill;
 use burn_adapters_core::Init;
 
-/// The trained magnitude `m` of each output. Until it is [set from the base weight](Self::set_from) it is ones.
+/// The trained magnitude `m` of each output. It is all ones until it is [set from the base weight](Self::set_from).
 #[derive(Module, Debug)]
 pub struct Magnitude {
     /// `[d_output]`.
@@ -30,7 +29,7 @@ pub struct Magnitude {
 }
 
 impl Magnitude {
-    /// A magnitude that still has to be set.
+    /// A magnitude that must still be set.
     pub fn new(d_output: usize, init: &mut Init, device: &Device) -> Self {
         Self { vector: init.param([d_output], Fill::ONES, device), is_set: false }
     }
@@ -40,17 +39,17 @@ impl Magnitude {
         self.is_set
     }
 
-    /// Says that the vector holds values that were read from a file.
+    /// Records that the vector was read from a file.
     pub fn mark_set(&mut self) {
         self.is_set = true;
     }
 
-    /// Starts from the norms of the base weight, so that the adapted layer computes what the base does.
+    /// Sets the magnitude to the norms of the base weight, so that the adapted layer computes the same as the base.
     pub fn set_from(&mut self, linear: &Linear) {
         self.set_from_weight(linear.weight.val());
     }
 
-    /// As [`set_from`](Self::set_from), where the matrix is at hand without a layer.
+    /// [`set_from`](Self::set_from) for a matrix without a layer.
     ///
     /// # Shapes
     /// - weight: `[d_input, d_output]`
@@ -58,7 +57,7 @@ impl Magnitude {
         let device = self.vector.lazy_device();
         let norms = column_norms(weight.without_autodiff()).to_device(&device.clone().without_autodiff());
         let shape = Shape::from(norms.dims());
-        // Lazily, so that the parameter is a leaf of its own device's graph.
+        // Lazy, so that the parameter is a leaf of its own device's graph.
         self.vector = Param::uninitialized(
             ParamId::new(),
             move |device: &Device, require_grad: bool| {
@@ -72,7 +71,7 @@ impl Magnitude {
         self.is_set = true;
     }
 
-    /// `m / ‖W + A B‖`: what the sum of the layer's output and its update is multiplied with, `[1, 1, d_output]`.
+    /// `m / ‖W + A B‖`, the factor on the sum of the layer's output and its update: `[1, 1, d_output]`.
     ///
     /// # Shapes
     /// - weight: `[d_input, d_output]`, a: `[d_input, r]`, b: `[r, d_output]`
@@ -81,7 +80,7 @@ impl Magnitude {
     }
 }
 
-/// `‖W‖` over the inputs, in f32 whatever the weight is: `[d_output]`.
+/// `‖W‖` over the inputs, in f32 for weights of any type: `[d_output]`.
 pub(crate) fn column_norms(weight: Tensor<2>) -> Tensor<1> {
     let weight = weight.cast(FloatDType::F32);
     (weight.clone() * weight).sum_dim(0).sqrt().squeeze_dim(0)

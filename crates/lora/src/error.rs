@@ -1,4 +1,4 @@
-//! What can be wrong with a LoRA module.
+//! Errors of LoRA modules.
 
 use thiserror::Error;
 
@@ -9,19 +9,19 @@ pub enum LoraError {
     /// A rank of 0 would train nothing.
     #[error("r must be at least 1, found 0: a LoRA of rank 0 trains nothing")]
     ZeroRank,
-    /// This module adds; `composition_mode = 'scale'` is (IA)³'s.
+    /// This module adds its update; `composition_mode = 'scale'` belongs to (IA)³.
     #[error("LoRA adds its update (composition_mode='add'); composition_mode='scale' belongs to (IA)³: use `ia3`")]
     NotAdditive,
-    /// This module is MTL-LoRA's.
+    /// The configuration belongs to MTL-LoRA.
     #[error("the configuration has none of MTL-LoRA's keys (n_up_projection, …): use `mtl_lora`")]
     NotMtl,
-    /// DoRA's magnitude still has to be set from the base weight.
+    /// DoRA's magnitude must still be set from the base weight.
     #[error(
-        "the magnitude of this DoRA module was not set: it starts from the norms of the base weight, so the adapter must \
-         be added with the model at hand, or read from a file"
+        "the magnitude of this DoRA module was not set: it starts from the norms of the base weight, so add \
+         the adapter together with the model, or read it from a file"
     )]
     MagnitudeNotSet,
-    /// The gate depends on the input, so no single weight can stand for it.
+    /// The gate depends on the input, so there is no weight that replaces it.
     #[error("a LoRA with use_gating=True cannot be merged: its gate depends on the input; run it unmerged")]
     MergeWithGate,
     /// The matrix to merge into has another shape.

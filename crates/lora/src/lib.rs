@@ -1,10 +1,10 @@
-//! LoRA, low-rank adaptation: a frozen matrix `W` acts as `W + (alpha / r) · A B`, with `A` of `r` columns and `B` of
-//! `r` rows (Hu et al., 2021, <https://arxiv.org/abs/2106.09685>).
+//! LoRA, low-rank adaptation (Hu et al., 2021, <https://arxiv.org/abs/2106.09685>): a frozen matrix `W` acts as `W +
+//! (alpha / r) · A B`, where `A` has `r` columns and `B` has `r` rows.
 //!
-//! The update is computed on the activations, `(x A) B`; the dense product `A B` is formed only when an adapter is
+//! The update is computed on the activations, `(x A) B`. The dense product `A B` is formed only when an adapter is
 //! merged into the weight.
 //!
-//! The crate stands alone: a Burn module of yours can hold a [`Lora`] beside a linear layer.
+//! The crate can be used on its own: any Burn module can hold a [`Lora`] beside a linear layer.
 //!
 //! ```
 //! use burn::module::Module;

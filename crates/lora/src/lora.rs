@@ -1,4 +1,4 @@
-//! The module.
+//! The LoRA module.
 
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor};
@@ -14,7 +14,7 @@ pub struct Lora {
     pub a: Param<Tensor<2>>,
     /// `[r, d_output]`, the transpose of the paper's `B`.
     pub b: Param<Tensor<2>>,
-    /// The gate, one number per sequence; it takes the place of `alpha / r`.
+    /// The gate, one value per sequence; it replaces `alpha / r`.
     pub gate: Option<Gate>,
     /// The magnitude of DoRA.
     pub magnitude: Option<Magnitude>,
@@ -24,10 +24,10 @@ pub struct Lora {
     pub dropout: f64,
 }
 
-/// What a LoRA module gives.
+/// The output of a LoRA module.
 #[derive(Debug, Clone)]
 pub struct LoraOutput {
-    /// What is to be added to the matrix' own output: `[batch, sequence, d_output]`.
+    /// The update to add to the matrix' own output: `[batch, sequence, d_output]`.
     pub update: Tensor<3>,
     /// The gate: `[batch, 1, 1]`.
     pub gate: Option<Tensor<3>>,
@@ -37,7 +37,7 @@ impl Lora {
     /// A new module for a matrix of `[d_input, d_output]`.
     ///
     /// # Errors
-    /// If the rank is 0, or the configuration is that of a method that does not add.
+    /// If the rank is 0, or the configuration is that of a method that does not add its update.
     pub fn new(
         config: &LoraConfig,
         [d_input, d_output]: [usize; 2],
@@ -61,7 +61,7 @@ impl Lora {
             a: init.param([d_input, config.r], a, device),
             b: init.param([config.r, d_output], b, device),
             gate: config.use_gating.then(|| {
-                // As PyTorch draws the bias of a linear layer.
+                // PyTorch's default for the bias of a linear layer.
                 let bias = Fill::kaiming_uniform_sqrt5(d_input);
                 Gate::new(d_input, 1, Fill::Normal { std: 0.02 }, bias, init, device)
             }),
@@ -87,8 +87,8 @@ impl Lora {
         self.forward_from(input.clone(), input, mode)
     }
 
-    /// As [`forward`](Self::forward), where the update starts from other states than the layer's input, which the
-    /// gate reads (a LoRA stacked on another).
+    /// [`forward`](Self::forward) with an update that starts from states other than the layer's input, which the gate
+    /// reads (one LoRA stacked on another).
     pub fn forward_from(&self, states: Tensor<3>, layer_input: Tensor<3>, mode: Mode) -> LoraOutput {
         let states = mode.dropout(self.dropout, states);
         let low = linear(states, self.a.val(), None);
@@ -99,14 +99,15 @@ impl Lora {
                 LoraOutput { update, gate: Some(gate) }
             }
             None => {
-                // The scale is applied to the narrow side: r numbers a position rather than d_output.
+                // The scale is applied on the narrow side: to r elements per position instead of d_output.
                 let low = if self.scaling == 1.0 { low } else { low * self.scaling };
                 LoraOutput { update: linear(low, self.b.val(), None), gate: None }
             }
         }
     }
 
-    /// The dense update `(alpha / r) · A B`: `[d_input, d_output]`. For merging and analysis, never for a forward pass.
+    /// The dense update `(alpha / r) · A B`: `[d_input, d_output]`. Use it for merging and analysis, not in a forward
+    /// pass.
     pub fn delta_weight(&self) -> Tensor<2> {
         self.a.val().matmul(self.b.val()) * self.scaling
     }
@@ -154,7 +155,7 @@ mod tests {
         let lora = lora(&LoraConfig::new(3).with_alpha(6.0).with_init_weights(LoraInit::Bert));
         let x = input(&device);
         let before = linear.weight.val().into_data();
-        // Read now: on some backends data are read when they are looked at, after the change.
+        // Read now: some backends read data lazily, after the change.
         let _ = before.as_bytes();
         let unmerged = linear.forward(x.clone()) + lora.forward(x.clone(), Mode::Inference).update;
         let merged = Merged::merge(&lora, &mut linear).unwrap();

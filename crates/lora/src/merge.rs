@@ -1,4 +1,4 @@
-//! Merging: for serving one adapter at no cost, its update is added to the weight itself.
+//! Merging: the update of an adapter is added to the weight, so that serving it costs nothing.
 
 use burn::module::{Module, Param};
 use burn::nn::Linear;
@@ -6,9 +6,9 @@ use burn::tensor::Tensor;
 
 use crate::{Lora, LoraError, Magnitude, MtlLoraModule, Vera, VeraShared};
 
-/// A matrix that holds a merged update, and what it had before.
+/// A matrix with a merged update, and its original values.
 ///
-/// The original is kept, not recomputed by subtraction, so that [`unmerge`](Self::unmerge) gives it back bit for bit.
+/// The original is kept, not recomputed by subtraction, so [`unmerge`](Self::unmerge) restores it bit for bit.
 #[derive(Debug)]
 #[must_use = "without this value the base weight cannot be restored"]
 pub struct Merged {
@@ -17,16 +17,16 @@ pub struct Merged {
 }
 
 impl Merged {
-    /// Merges a [`Lora`] (a DoRA too) into `linear`.
+    /// Merges a [`Lora`] (or DoRA) into `linear`.
     ///
     /// # Errors
-    /// If the module has a gate, or is for a matrix of another shape; `linear` is then as it was.
+    /// If the module has a gate, or is for a matrix of another shape; `linear` is then unchanged.
     pub fn merge(lora: &Lora, linear: &mut Linear) -> Result<Self, LoraError> {
         if lora.gate.is_some() {
             return Err(LoraError::MergeWithGate);
         }
         check_shape(lora.shape(), linear)?;
-        // Without autodiff: a merge has no backward, and its graph would stay in memory.
+        // Without autodiff: a merge has no backward pass, and its graph would stay in memory.
         let lora = &lora.valid();
         let delta = lora.delta_weight();
         let weight = frozen(linear, &delta);
@@ -35,7 +35,7 @@ impl Merged {
         Ok(Self::replace(linear, merged, factor))
     }
 
-    /// Merges a [`Vera`] (a DVoRA too) into `linear`.
+    /// Merges a [`Vera`] (or DVoRA) into `linear`.
     ///
     /// # Errors
     /// As [`merge`](Self::merge).
@@ -67,7 +67,7 @@ impl Merged {
         Ok(Self::replace(linear, merged, None))
     }
 
-    /// Puts the original weight and bias back.
+    /// Restores the original weight and bias.
     pub fn unmerge(self, linear: &mut Linear) {
         linear.weight = self.weight;
         linear.bias = self.bias;
@@ -91,7 +91,7 @@ impl Merged {
     }
 }
 
-/// The weight, in the numbers of what is added to it: in bf16 most of an update would be rounded away.
+/// The weight in the number format of the update: in bf16, most of an update would be rounded away.
 fn frozen(linear: &Linear, delta: &Tensor<2>) -> Tensor<2> {
     linear.weight.val().without_autodiff().cast(delta.dtype())
 }

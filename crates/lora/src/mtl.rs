@@ -1,12 +1,12 @@
 //! MTL-LoRA, LoRA for several tasks (Yang et al., 2024, <https://arxiv.org/abs/2410.09437>): one down-projection, a
-//! small matrix of the task's own, and several up-projections that are averaged with trained weights,
+//! small matrix for each task, and several up-projections that are averaged with trained weights,
 //!
 //! ```text
 //! y = x W + (alpha / r) · Σᵢ softmax(w / τ)ᵢ · x A Λ Bᵢ
 //! ```
 //!
-//! with `A: [d_input, r]`, `Λ: [r, r]` (diagonal by default), `Bᵢ: [r, d_output]`, `w` of as many numbers as there are
-//! up-projections, and `τ` the `weights_sharpness`.
+//! with `A: [d_input, r]`, `Λ: [r, r]` (diagonal by default), `Bᵢ: [r, d_output]`, one element of `w` per
+//! up-projection, and `τ` the `weights_sharpness`.
 
 use burn::module::{Module, Param};
 use burn::tensor::activation::softmax;
@@ -19,13 +19,13 @@ use crate::{LoraError, LoraOutput};
 /// The task's own matrix.
 #[derive(Module, Debug)]
 pub enum TaskSpecific {
-    /// Its diagonal: `[r]`.
+    /// A diagonal matrix: `[r]`.
     SingularValues(Param<Tensor<1>>),
-    /// All of it: `[r, r]`.
+    /// A full matrix: `[r, r]`.
     Linear(Param<Tensor<2>>),
 }
 
-/// The update of one matrix by MTL-LoRA.
+/// The MTL-LoRA update of one matrix.
 #[derive(Module, Debug)]
 pub struct MtlLoraModule {
     /// `[d_input, r]`.
@@ -36,7 +36,7 @@ pub struct MtlLoraModule {
     pub task: TaskSpecific,
     /// The weights of the up-projections before the softmax: `[up-projections]`.
     pub weights: Param<Tensor<1>>,
-    /// The gate, one number per sequence; it takes the place of `alpha / r`.
+    /// The gate, one value per sequence; it replaces `alpha / r`.
     pub gate: Option<Gate>,
     /// `alpha / r`.
     pub scaling: f64,
@@ -50,7 +50,7 @@ impl MtlLoraModule {
     /// A new module for a matrix of `[d_input, d_output]`.
     ///
     /// # Errors
-    /// If the configuration has no MTL-LoRA keys, a rank or number of up-projections of 0, or does not add.
+    /// If the configuration has no MTL-LoRA keys, has a rank of 0 or no up-projections, or does not add its update.
     pub fn new(
         config: &LoraConfig,
         [d_input, d_output]: [usize; 2],
@@ -98,7 +98,7 @@ impl MtlLoraModule {
         self.forward_from(input.clone(), input, mode)
     }
 
-    /// As [`forward`](Self::forward), where the update starts from other states than the layer's input.
+    /// [`forward`](Self::forward) with an update that starts from states other than the layer's input.
     pub fn forward_from(&self, states: Tensor<3>, layer_input: Tensor<3>, mode: Mode) -> LoraOutput {
         let low = linear(mode.dropout(self.dropout, states), self.a.val(), None);
         let update = linear(low, self.up(), None);
@@ -111,8 +111,8 @@ impl MtlLoraModule {
         }
     }
 
-    /// `Λ Σᵢ softmax(w / τ)ᵢ Bᵢ`: `[r, d_output]`. The weighted mean of the up-projections is taken first, so that the
-    /// activations are projected up once.
+    /// `Λ Σᵢ softmax(w / τ)ᵢ Bᵢ`: `[r, d_output]`. The up-projections are averaged first, so that the activations are
+    /// projected up only once.
     fn up(&self) -> Tensor<2> {
         let weights: Tensor<3> = softmax(self.weights.val() / self.sharpness, 0).unsqueeze_dims(&[1, 2]);
         let up = (self.b.val() * weights).sum_dim(0).squeeze_dim(0);

@@ -1,5 +1,5 @@
-//! VeRA, vector-based random matrix adaptation (Kopiczko et al., 2023, <https://arxiv.org/abs/2310.11454>): two frozen
-//! random matrices are shared by all layers, and only vectors are trained,
+//! VeRA, vector-based random matrix adaptation (Kopiczko et al., 2023, <https://arxiv.org/abs/2310.11454>): all layers
+//! share two frozen random matrices, and only vectors are trained,
 //!
 //! ```text
 //! y = x W + (alpha / r) · ((x A) ⊙ d) B ⊙ b
@@ -7,8 +7,8 @@
 //!
 //! with `A: [d_input, r]` and `B: [r, d_output]` frozen, `d: [r]` and `b: [d_output]` trained.
 //!
-//! The reference trains full matrices in the place of the two vectors (14,157,312 instead of 18,624 parameters on
-//! BERT-base). This module has the paper's vectors; files of the reference are read into [`Diagonal::Matrix`].
+//! The reference trains full matrices instead of the two vectors (14,157,312 instead of 18,624 parameters on
+//! BERT-base). This module uses the paper's vectors; files of the reference are read into [`Diagonal::Matrix`].
 
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor};
@@ -17,8 +17,8 @@ use burn_adapters_core::{Fill, Gate, Init, Mode, linear};
 
 use crate::{LoraError, LoraOutput, Magnitude};
 
-/// The frozen random matrices of an adapter, shared by all its sites: as large as the largest matrix needs; a smaller
-/// one uses the first rows or columns.
+/// The frozen random matrices of an adapter, shared by all its sites. They fit the largest matrix; smaller matrices use
+/// their first rows or columns.
 #[derive(Module, Debug)]
 pub struct VeraShared {
     /// `[largest d_input, r]`.
@@ -28,7 +28,7 @@ pub struct VeraShared {
 }
 
 impl VeraShared {
-    /// New matrices for the matrices of these `[d_input, d_output]`.
+    /// New shared matrices for model matrices of these sizes, `[d_input, d_output]` each.
     pub fn new(
         config: &LoraConfig,
         sizes: impl IntoIterator<Item = [usize; 2]>,
@@ -59,7 +59,7 @@ impl VeraShared {
     }
 }
 
-/// A trained diagonal matrix, as its vector; or the full matrix that the reference has in its place.
+/// A trained diagonal matrix stored as a vector, or the reference's full matrix.
 #[derive(Module, Debug)]
 pub enum Diagonal {
     /// The diagonal: `[size]`.
@@ -84,14 +84,14 @@ impl Diagonal {
     }
 }
 
-/// The update of one matrix by VeRA.
+/// The VeRA update of one matrix.
 #[derive(Module, Debug)]
 pub struct Vera {
-    /// `d`, of the size `r`.
+    /// `d`, of size `r`.
     pub d: Diagonal,
-    /// `b`, of the size `d_output`.
+    /// `b`, of size `d_output`.
     pub b: Diagonal,
-    /// The gate, one number per sequence; it takes the place of `alpha / r`.
+    /// The gate, one value per sequence; it replaces `alpha / r`.
     pub gate: Option<Gate>,
     /// The magnitude of DVoRA.
     pub magnitude: Option<Magnitude>,
@@ -107,7 +107,7 @@ impl Vera {
     /// A new module for a matrix of `[d_input, d_output]`, to be used with the adapter's [`VeraShared`].
     ///
     /// # Errors
-    /// If the rank is 0, or the configuration is that of a method that does not add.
+    /// If the rank is 0, or the configuration is that of a method that does not add its update.
     pub fn new(
         config: &LoraConfig,
         [d_input, d_output]: [usize; 2],
@@ -153,7 +153,7 @@ impl Vera {
         self.forward_from(input.clone(), input, shared, mode)
     }
 
-    /// As [`forward`](Self::forward), where the update starts from other states than the layer's input.
+    /// [`forward`](Self::forward) with an update that starts from states other than the layer's input.
     pub fn forward_from(
         &self,
         states: Tensor<3>,
@@ -174,7 +174,7 @@ impl Vera {
         }
     }
 
-    /// The two factors of the dense update without its scaling: `[d_input, r]` and `[r, d_output]`.
+    /// The two factors of the unscaled dense update: `[d_input, r]` and `[r, d_output]`.
     pub fn factors(&self, shared: &VeraShared) -> (Tensor<2>, Tensor<2>) {
         let (a, b) = shared.for_size(self.shape());
         (self.d.apply_to_matrix(a), self.b.apply_to_matrix(b))

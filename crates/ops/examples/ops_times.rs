@@ -1,4 +1,4 @@
-//! Milliseconds of each operation, forward and forward + backward, composed of Burn's operations and as one.
+//! Milliseconds of each operation, forward and forward + backward: composed of Burn's operations, and as one operation.
 //!
 //! ```text
 //! cargo run --release -p burn-adapters-ops --features flex --example ops_times [-- --quick]
@@ -12,7 +12,7 @@ use burn::tensor::activation::softmax as burn_softmax;
 use burn::tensor::{Bool, Device, Distribution, Tensor};
 use burn_adapters_ops::{AttentionOptions, Dropout, attention, dropout, gelu, layer_norm, softmax};
 
-/// One run of small tensors, to see that all of it works.
+/// One run of small tensors, to check that everything works.
 fn quick() -> bool {
     std::env::args().any(|argument| argument == "--quick")
 }

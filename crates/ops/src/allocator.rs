@@ -1,12 +1,12 @@
 //! The C library's allocator.
 
-/// Tells the C library's allocator to keep the memory that is freed, for the next tensors, instead of handing it back to
-/// the system. True if it did; it does nothing but with glibc (Linux).
+/// Tells the C library's allocator to keep freed memory for the next tensors instead of returning it to the system.
+/// Returns true if it did; it has an effect with glibc (Linux) only.
 ///
-/// A training step allocates and frees hundreds of tensors of megabytes, the same ones each time. Handed back and asked
-/// for again, each of their pages costs a page fault and is zeroed by the system: some 7 % of a step on a CPU. Call it once
-/// at the start of a program that has nothing else to do with its memory. It affects the whole process, so that no library
-/// calls it for you.
+/// A training step allocates and frees hundreds of tensors of several megabytes, and the next step allocates them
+/// again. When freed memory is returned to the system, each page costs a page fault and is zeroed anew: about 7 % of a
+/// step on a CPU. Call this once, at the start of a program whose memory serves nothing else. It affects the whole
+/// process, so no library calls it for you.
 ///
 /// ```
 /// burn_adapters_ops::keep_freed_memory();
@@ -17,12 +17,12 @@ pub fn keep_freed_memory() -> bool {
 
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 fn keep() -> bool {
-    /// The largest that glibc takes: larger tensors still come from the system, one by one.
+    /// The largest threshold that glibc accepts: larger tensors still come from the system one by one.
     const FROM_SYSTEM: i32 = 32 << 20;
     let settings =
         [(libc::M_MMAP_THRESHOLD, FROM_SYSTEM), (libc::M_TRIM_THRESHOLD, i32::MAX), (libc::M_TOP_PAD, 64 << 20)];
     settings.into_iter().all(|(option, value)| {
-        // SAFETY: mallopt takes two numbers, checks both, and locks the allocator while it changes its settings.
+        // SAFETY: mallopt takes two integers, checks both, and locks the allocator while it changes its settings.
         let done = unsafe { libc::mallopt(option, value) };
         done == 1
     })

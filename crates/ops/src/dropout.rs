@@ -1,13 +1,12 @@
-//! Dropout from a seed.
+//! Seeded dropout.
 
 use burn::tensor::{Distribution, Tensor};
 
-/// Each element is zeroed with `probability` and the others are scaled by `1 / (1 - probability)`
-/// (Srivastava et al., 2014).
+/// Zeroes each element with `probability` and scales the others by `1 / (1 - probability)` (Srivastava et al., 2014).
 ///
-/// It applies whether or not `x` is in a graph. The same seed zeroes the same elements of the same shape, on any
-/// number of threads; the backward pass keeps nothing, and draws them again from the seed. Tensors that the kernels
-/// don't apply to take their random numbers from the device's own generator, and not from the seed.
+/// It applies whether or not `x` is in a graph. The same seed zeroes the same elements of tensors of the same shape, on
+/// any number of threads. The backward pass keeps nothing: it draws them again from the seed. Where the kernels do not
+/// apply, random numbers come from the device's own generator, not from the seed.
 pub fn dropout<const D: usize>(x: Tensor<D>, probability: f64, seed: u64) -> Tensor<D> {
     if probability.is_nan() || probability <= 0.0 {
         return x;
@@ -53,7 +52,7 @@ mod own {
         record([x], Dropout, |[x], [keeps]| (apply(x, keep), keeps.then_some(keep)))
     }
 
-    /// In place where nobody else holds the numbers.
+    /// In place if nothing else shares the tensor.
     fn apply(x: Raw, keep: Keep) -> Raw {
         let shape = shape(&x);
         let mut x = contiguous(x);

@@ -1,4 +1,4 @@
-//! From Burn's tensors to f32 slices and back, and onto the tape.
+//! Conversions between Burn's tensors and f32 slices, and custom operations on the autodiff tape.
 
 use burn::backend::autodiff::checkpoint::strategy::NoCheckpointing;
 use burn::backend::autodiff::grads::Gradients;
@@ -14,11 +14,11 @@ pub(crate) type Tape = Autodiff<Flex, NoCheckpointing>;
 /// A flex tensor on the tape.
 pub(crate) type Taped = FloatTensor<Tape>;
 
-/// A tensor on flex.
+/// A tensor on flex, with or without a graph.
 pub(crate) enum Operand {
     /// Without a graph.
     Plain(Raw),
-    /// In a graph, differentiated or not.
+    /// In a graph, tracked or not.
     Taped(Taped),
 }
 
@@ -28,7 +28,7 @@ impl Operand {
         Self::of(tensor, DType::F32)
     }
 
-    /// A bf16 tensor that nothing differentiates; `None` where the kernels don't apply.
+    /// A bf16 tensor that is not tracked; `None` where the kernels don't apply.
     pub(crate) fn frozen_bf16<const D: usize>(tensor: &Tensor<D>) -> Option<Self> {
         let operand = Self::of(tensor, DType::BF16)?;
         let is_tracked = matches!(&operand, Self::Taped(taped) if taped.is_tracked());
@@ -55,9 +55,8 @@ impl Operand {
     }
 }
 
-/// Runs `forward` and, where an operand is differentiated, keeps what it says the backward pass needs.
-///
-/// `forward` is told which operands are differentiated.
+/// Runs `forward` and, if an operand is tracked, keeps the state that it returns for the backward pass. The argument of
+/// `forward` says which operands are tracked.
 pub(crate) fn record<const D: usize, const N: usize, B, F>(operands: [Operand; N], backward: B, forward: F) -> Tensor<D>
 where
     B: Backward<Flex, N>,
@@ -78,25 +77,25 @@ where
         OpsKind::UnTracked(prepared) => prepared.finish(forward(plain, [false; N]).0),
         OpsKind::Tracked(prepared) => match forward(plain, tracked) {
             (output, Some(state)) => prepared.finish(state, output),
-            (_, None) => unreachable!("a forward pass that is told to keep its state keeps it"),
+            (_, None) => unreachable!("a forward pass with a tracked operand returns its state"),
         },
     };
     Tensor::from_primitive::<Tape>(output)
 }
 
-/// Hands a gradient to its node, where there is one.
+/// Passes a gradient to its node, if there is one.
 pub(crate) fn register(gradients: &mut Gradients, node: Option<burn::backend::autodiff::NodeId>, gradient: Raw) {
     if let Some(node) = node {
         gradients.register::<Flex>(node, gradient);
     }
 }
 
-/// The numbers in order, copied only where they lie scattered.
+/// The elements in order, copied only if the tensor is not contiguous.
 pub(crate) fn contiguous(tensor: Raw) -> Raw {
     tensor.to_contiguous()
 }
 
-/// The numbers of a contiguous f32 tensor.
+/// The elements of a contiguous f32 tensor.
 pub(crate) fn values(tensor: &Raw) -> &[f32] {
     tensor.as_slice().unwrap_or_default()
 }
@@ -106,7 +105,7 @@ pub(crate) fn shape(tensor: &Raw) -> Shape {
     tensor.layout().shape().clone()
 }
 
-/// A tensor of these numbers, which are not copied.
+/// A tensor of these elements, which are not copied.
 pub(crate) fn tensor(values: Vec<f32>, shape: Shape) -> Raw {
     Raw::from_data(TensorData::new(values, shape))
 }

@@ -2,7 +2,7 @@
 
 use burn::tensor::Tensor;
 
-/// `x Φ(x)`, exact, not the tanh approximation (Hendrycks and Gimpel, 2016).
+/// `x Φ(x)`: the exact GELU, not the tanh approximation (Hendrycks and Gimpel, 2016).
 ///
 /// The backward pass keeps x.
 pub fn gelu<const D: usize>(x: Tensor<D>) -> Tensor<D> {
@@ -14,7 +14,7 @@ pub fn gelu<const D: usize>(x: Tensor<D>) -> Tensor<D> {
     composed(x)
 }
 
-/// Burn's own operation has the tanh approximation's derivative: up to 5e-4 off.
+/// Burn's own operation uses the derivative of the tanh approximation, which is off by up to 5e-4.
 fn composed<const D: usize>(x: Tensor<D>) -> Tensor<D> {
     if !x.is_autodiff() {
         return burn::tensor::activation::gelu(x);
@@ -46,12 +46,13 @@ mod own {
             let [x] = ops.parents;
             let gradient = contiguous(gradients.consume::<Flex>(&ops.node));
             let (gradients_of, x_of) = (values(&gradient), values(&ops.state));
-            assert_eq!(gradients_of.len(), x_of.len(), "a gradient is as large as what it is of");
+            assert_eq!(gradients_of.len(), x_of.len(), "a gradient has the size of its tensor");
             let write = |output: &mut [MaybeUninit<f32>]| {
                 let pieces = output.chunks_mut(piece(1)).zip(gradients_of.chunks(piece(1)));
                 run(pieces.zip(x_of.chunks(piece(1))).collect(), &Gelu);
             };
-            // SAFETY: the pieces are all of the output, and as many of the others; each element of one is written.
+            // SAFETY: the pieces cover all of the output and as much of the other slices; each element of a piece is
+            // written.
             let output = unsafe { written(gradients_of.len(), write) };
             register(gradients, x.map(|node| node.id), tensor(output, shape(&gradient)));
         }
@@ -59,7 +60,7 @@ mod own {
 
     pub(super) fn gelu<const D: usize>(x: Operand) -> Tensor<D> {
         record([x], Gelu, |[x], [keeps]| {
-            // In place where nobody else holds the numbers.
+            // In place if nothing else shares the tensor.
             let mut x = contiguous(x);
             let len = values(&x).len();
             if !keeps && let Some(numbers) = x.try_storage_mut::<f32>().filter(|numbers| numbers.len() == len) {
@@ -69,7 +70,7 @@ mod own {
             let write = |output: &mut [MaybeUninit<f32>]| {
                 run(output.chunks_mut(piece(1)).zip(values(&x).chunks(piece(1))).collect(), &Gelu);
             };
-            // SAFETY: the pieces are all of the output, and as many of x; each element of one is written.
+            // SAFETY: the pieces cover all of the output and as much of x; each element of a piece is written.
             let output = unsafe { written(len, write) };
             let output = tensor(output, shape(&x));
             (output, keeps.then_some(x))

@@ -4,14 +4,14 @@ use burn::tensor::Tensor;
 
 /// `(x - mean) / √(variance + epsilon) · gamma + beta` over the last dimension (Ba et al., 2016).
 ///
-/// The backward pass keeps x, which is shared, and two numbers a row. Gradients of gamma and beta are computed only where
-/// they are tracked; frozen ones may lie on a device without a graph.
+/// The backward pass keeps x (shared, not copied) and two floats per row. Gradients of gamma and beta are computed only
+/// if they are tracked; frozen ones may be on a device without a graph.
 ///
 /// # Shapes
 /// - x, output: `[.., width]`
 /// - gamma, beta: `[width]`
 pub fn layer_norm<const D: usize>(x: Tensor<D>, gamma: Tensor<1>, beta: Option<Tensor<1>>, epsilon: f64) -> Tensor<D> {
-    // Without a graph Burn's is one operation too.
+    // Without a graph, Burn's layer norm is a single operation too.
     #[cfg(feature = "flex")]
     if (x.is_autodiff() || gamma.is_autodiff() || beta.as_ref().is_some_and(Tensor::is_autodiff))
         && let Some(operands) = own::operands(&x, &gamma, beta.as_ref())
@@ -81,7 +81,7 @@ mod own {
             let pieces = pieces.zip(moments.chunks_mut(rows_in_piece(width))).collect();
             run(pieces, &Forward { gamma, beta, epsilon });
         };
-        // SAFETY: x is whole rows of this width, and so are the pieces; each element of a row is written.
+        // SAFETY: x consists of whole rows of this width, and so do the pieces; each element of a row is written.
         let output = unsafe { written(x.len(), write) };
         (output, moments)
     }
@@ -109,13 +109,13 @@ mod own {
     /// The gradient of x.
     fn input(x: &[f32], gradient: &[f32], gamma: &[f32], moments: &[Moments]) -> Vec<f32> {
         let width = gamma.len();
-        assert_eq!(gradient.len(), x.len(), "a gradient is as large as what it is of");
+        assert_eq!(gradient.len(), x.len(), "a gradient has the size of its tensor");
         let write = |output: &mut [MaybeUninit<f32>]| {
             let pieces = output.chunks_mut(piece(width)).zip(x.chunks(piece(width)));
             let pieces = pieces.zip(gradient.chunks(piece(width))).zip(moments.chunks(rows_in_piece(width))).collect();
             run(pieces, &Input { gamma });
         };
-        // SAFETY: x is whole rows of this width, and so are the pieces; each element of a row is written.
+        // SAFETY: x consists of whole rows of this width, and so do the pieces; each element of a row is written.
         unsafe { written(x.len(), write) }
     }
 

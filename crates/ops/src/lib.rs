@@ -1,11 +1,11 @@
-//! Linear layers, layer norm, attention, softmax, dropout and GELU with a backward pass of their own.
+//! Linear layers, layer norm, attention, softmax, dropout and GELU with custom backward passes.
 //!
-//! Under autodiff Burn takes layer norm, softmax and attention apart into elementary operations, each of which allocates
-//! its result and keeps what its gradient needs. The functions here are one operation each: they keep the least
-//! that the gradient can be had from, and go over the numbers once.
+//! Under autodiff, Burn composes layer norm, softmax and attention of elementary operations. Each of them allocates its
+//! result and keeps what its gradient needs. The functions here are single operations: they keep as little as the
+//! gradient allows, and read each element once.
 //!
-//! They apply to f32 tensors on the flex backend (feature `flex`), with or without a graph. Everything else, another
-//! backend, another type, a graph with gradient checkpointing, gets the same result from Burn's own operations.
+//! The kernels run for f32 tensors on the flex backend (feature `flex`), with or without a graph. In every other case
+//! (another backend, another type, a graph with gradient checkpointing) Burn's own operations give the same result.
 //!
 //! ```
 //! use burn::tensor::{Device, Tensor};

@@ -4,12 +4,12 @@ use burn::tensor::Tensor;
 
 /// `x · weight + bias`.
 ///
-/// All positions are one product: taken batch by batch, short sequences would have the weight put in order again for each.
-/// The backward pass keeps x where the weight is tracked, and the weight, which is shared, where x is.
+/// All positions are multiplied in one GEMM; per-sequence products would repack the weight for every short sequence.
+/// The backward pass keeps x if the weight is tracked, and the weight (shared, not copied) if x is.
 ///
-/// The weight may be bf16 where x is f32: x, and on the way back the gradient, are then rounded to bf16 and products summed
-/// in f32. On the flex backend that is done by the processor's instructions for bf16 if it has them (AVX-512 BF16), at
-/// twice the rate of f32; a weight that is differentiated, and other backends, are given f32 again.
+/// The weight may be bf16 while x is f32. Then x, and in the backward pass the gradient, are rounded to bf16, and
+/// products are summed in f32. On the flex backend, CPUs with AVX-512 BF16 do this at twice the rate of f32. A tracked
+/// weight, and one on another backend, is widened to f32.
 ///
 /// # Shapes
 /// - x: `[.., d_input]`
@@ -39,7 +39,7 @@ mod own {
     use crate::kernel::bfloat;
     use crate::kernel::dense::{self, Strided, column_sums, product_across};
 
-    /// x, the weight and perhaps a bias.
+    /// x, the weight and an optional bias.
     pub(super) enum Operands {
         Biased([Operand; 3]),
         Plain([Operand; 2]),
@@ -48,7 +48,7 @@ mod own {
     #[derive(Debug)]
     struct Linear;
 
-    /// What the gradients of the others need.
+    /// The operands that the gradients of the others need.
     #[derive(Debug, Clone)]
     struct State {
         x: Option<Raw>,
@@ -91,14 +91,14 @@ mod own {
         (output, Some(State { x: to_weight.then_some(x), weight: to_x.then_some(weight) }))
     }
 
-    /// Whether a weight is taken as it is, or with rows for columns.
+    /// Whether a weight is used as it is, or transposed.
     #[derive(Debug, Clone, Copy, PartialEq)]
     enum Side {
         Straight,
         Across,
     }
 
-    /// `x · weight + bias`, or `x · weightᵀ`, of contiguous x.
+    /// `x · weight + bias`, or `x · weightᵀ`, for contiguous x.
     fn product(x: &Raw, weight: &Raw, side: Side, bias: Option<&[f32]>) -> Raw {
         let start = weight.layout().start_offset();
         let (output, width) = if weight.dtype() == DType::BF16 {
@@ -116,7 +116,7 @@ mod own {
         tensor(output, Shape::from(dims))
     }
 
-    /// The matrix of these numbers, wherever they lie.
+    /// The matrix of these elements, in any layout.
     fn matrix<'a, T>(numbers: &'a [T], raw: &Raw, side: Side) -> Strided<'a, T> {
         let (dims, strides) = (shape(raw), raw.layout().strides());
         let strides = [strides[0], strides[1]];

@@ -1,11 +1,11 @@
-//! The threads that share the work of the kernels.
+//! The worker threads of the kernels.
 
-/// Runs a program on one of the threads that share the work of the kernels on the CPU.
+/// Runs a program on one of the worker threads of the kernels.
 ///
-/// A pass is hundreds of short operations. Called from any other thread, each of them is handed over to these threads, and
-/// the caller sleeps until it is woken; called from one of them, the caller does its part at once. Call it once, around what
-/// a program does; it affects where the program runs, so that no library calls it for you. Without the feature `flex` it just
-/// calls the program.
+/// A pass consists of hundreds of short operations. Called from any other thread, each of them is handed to the worker
+/// threads while the caller sleeps; called from a worker thread, the caller starts its part at once. Call this once,
+/// around the whole program. It decides where the program runs, so no library calls it for you. Without the feature
+/// `flex`, it just calls the program.
 ///
 /// ```
 /// let answer = burn_adapters_ops::on_working_thread(|| 6 * 7);
@@ -14,7 +14,7 @@
 pub fn on_working_thread<R: Send>(program: impl FnOnce() -> R + Send) -> R {
     #[cfg(feature = "flex")]
     {
-        // As large as a main thread's stack. Where the threads are already there, they stay as they are.
+        // As large as a main thread's stack. Worker threads that exist already are kept.
         let _ = rayon::ThreadPoolBuilder::new().stack_size(8 << 20).build_global();
         rayon::scope(|_| program())
     }

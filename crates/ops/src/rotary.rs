@@ -19,7 +19,7 @@ use burn::tensor::{Device, Tensor, TensorData};
 /// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct Rotary {
-    /// The angle by which each pair is rotated from one position to the next.
+    /// The angle by which each pair rotates per position.
     frequencies: Vec<f32>,
 }
 

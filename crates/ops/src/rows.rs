@@ -1,20 +1,20 @@
-//! Rows taken from one tensor into another.
+//! Gathering rows of a tensor.
 
 use burn::tensor::{Int, Tensor, TensorData};
 
-/// Which rows are taken, each at most once, and where rows of zeros come between them.
+/// The rows to gather, each at most once, with rows of zeros between them where needed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rows {
-    /// Of each row of the result, where it is taken from.
+    /// For each row of the result, its row in the source.
     from: Vec<Option<u32>>,
-    /// Of each row of the source, where it is taken to.
+    /// For each row of the source, its row in the result.
     to: Vec<Option<u32>>,
 }
 
 impl Rows {
-    /// Of each row of the result, the row of the source (of `count`) that it is taken from; `None` for zeros.
+    /// For each row of the result, the row of the source (of `count`) that it is copied from; `None` is a row of zeros.
     ///
-    /// None if a row is taken twice or does not exist.
+    /// Returns `None` if a row is taken twice or does not exist.
     pub fn new(from: impl IntoIterator<Item = Option<usize>>, count: usize) -> Option<Self> {
         let mut to = vec![None; count];
         let mut rows = Vec::new();
@@ -30,7 +30,7 @@ impl Rows {
         Some(Self { from: rows, to })
     }
 
-    /// What puts the rows back where they were taken from.
+    /// The rows that restore the original order.
     pub fn inverse(&self) -> Self {
         Self { from: self.to.clone(), to: self.from.clone() }
     }
@@ -46,14 +46,14 @@ impl Rows {
     }
 }
 
-/// The rows of a matrix in another order, without some of them, or with rows of zeros between them.
+/// Gathers rows of a matrix: in another order, without some of them, or with rows of zeros between them.
 ///
 /// # Shapes
 /// - x: `[rows of the source, width]`
 /// - output: `[rows.len(), width]`
 ///
 /// # Panics
-/// If `x` has another number of rows than the source.
+/// If `x` does not have the source's number of rows.
 ///
 /// ```
 /// use burn::tensor::{Device, Tensor};
@@ -129,7 +129,7 @@ mod own {
                 run(pieces.collect(), &Copy { x: values(&x), width });
             }
         };
-        // SAFETY: the output is a row for each that is taken, and each row is copied or filled.
+        // SAFETY: the output has a row for each one gathered, and each row is copied or filled.
         let output = unsafe { written(from.len() * width, write) };
         tensor(output, Shape::new([from.len(), width]))
     }

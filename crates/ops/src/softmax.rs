@@ -43,7 +43,7 @@ pub(crate) mod own {
         }
     }
 
-    /// Rows of this width.
+    /// Softmax of rows of this width.
     struct Rows(usize);
 
     impl Work<&mut [f32]> for Rows {

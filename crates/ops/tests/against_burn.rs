@@ -26,7 +26,7 @@ fn close<const D: usize>(ours: Tensor<D>, theirs: Tensor<D>) {
     }
 }
 
-/// Outputs and all gradients of two functions, with an arbitrary gradient coming in.
+/// The outputs and all gradients of two functions, for an arbitrary output gradient.
 #[track_caller]
 fn same<const N: usize, const D: usize>(
     inputs: [Tensor<D>; N],
@@ -63,7 +63,7 @@ fn gelu_is_its_definition() {
 
 #[test]
 fn linear_is_a_product_and_a_sum() {
-    // The last have more rows than a product by a transposed weight is done with as it is.
+    // The last shapes have more rows than a transposed weight is multiplied by as it is stored.
     for [rows, d_input, d_output] in [[1, 1, 1], [3, 5, 7], [9, 64, 1], [100, 33, 20], [70, 128, 384]] {
         let bias = random([d_output]);
         let (x, weight) = (random([rows, d_input]), random([d_input, d_output]));
@@ -74,7 +74,7 @@ fn linear_is_a_product_and_a_sum() {
             |[x, weight]| sum(x, weight),
         );
         same([x.clone(), weight.clone()], |[x, weight]| linear(x, weight, None), |[x, weight]| x.matmul(weight));
-        // The bias alone is trained; everything lies across.
+        // Only the bias is trained; every matrix is transposed.
         let across = weight.clone().transpose().reshape([d_output, d_input]);
         same(
             [bias.clone()],
@@ -204,7 +204,7 @@ fn heads(batch: usize, heads: usize, tokens: usize, width: usize) -> Tensor<4> {
     random([batch, tokens, heads, width]).swap_dims(1, 2) * 0.6
 }
 
-/// The first rows of the batch are shorter than the last, and the very first is padding alone.
+/// The first rows of the batch are shorter than the last, and the first row is padding only.
 fn padding(batch: usize, keys: usize) -> Tensor<4, Bool> {
     let kept = |row: usize| keys * row / (batch - 1);
     let mask: Vec<bool> = (0..batch).flat_map(|row| (0..keys).map(move |key| key >= kept(row))).collect();
@@ -250,7 +250,7 @@ fn sequences_that_are_packed_attend_as_they_would_alone() {
         Tensor::cat(parts, 0)
     };
     same(inputs.clone(), |[q, k, v]| packed_attention(q, k, v, &queries, &keys, options), alone);
-    // As parts of one tensor, side by side.
+    // As slices of one tensor, side by side.
     let side_by_side = Tensor::cat(inputs.map(|x| x.narrow(0, 0, 30)).to_vec(), 2);
     let parts = |x: Tensor<3>| [0, 8, 16].map(|from| x.clone().narrow(2, from, 8));
     let lengths = [10, 20];
@@ -269,7 +269,7 @@ fn sequences_that_are_packed_attend_as_they_would_alone() {
 }
 
 #[test]
-#[should_panic(expected = "are not those of")]
+#[should_panic(expected = "do not match tensors of")]
 fn packed_sequences_must_be_as_long_as_their_tensors() {
     let x = random([5, 1, 4]);
     packed_attention(x.clone(), x.clone(), x, &[2, 2], &[2, 3], AttentionOptions::default());
@@ -328,7 +328,7 @@ fn dropout_follows_from_its_seed_forward_and_backward() {
     let keep = dropout(ones(), 0.1, 3);
     same([random([5, 100, 77])], |[x]| dropout(x, 0.1, 3), |[x]| x * keep.clone());
     assert_ne!(keep.to_data(), dropout(ones(), 0.1, 4).to_data());
-    // A tensor that lies scattered is dropped by position, not by place in memory.
+    // Dropout of a tensor that is not contiguous goes by position, not by offset in memory.
     let scattered = Tensor::<3>::ones([77, 100, 5], &Device::default()).swap_dims(0, 2);
     assert_eq!(keep.to_data(), dropout(scattered, 0.1, 3).to_data());
 }

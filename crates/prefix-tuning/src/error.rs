@@ -1,4 +1,4 @@
-//! What can be wrong with prefix tuning.
+//! Errors of prefix tuning.
 
 use burn_adapters_core::Site;
 use thiserror::Error;
@@ -8,11 +8,11 @@ use thiserror::Error;
 #[non_exhaustive]
 pub enum PrefixError {
     /// A prefix without positions.
-    #[error("prefix_length must be at least 1, found 0: a prefix of no positions trains nothing")]
+    #[error("prefix_length must be at least 1, found 0: an empty prefix trains nothing")]
     ZeroLength,
     /// The MLP has no hidden units.
     #[error(
-        "bottleneck_size must be at least 1, found 0: it is the width of the MLP that makes the prefixes; use flat=True \
+        "bottleneck_size must be at least 1, found 0: it is the width of the prefix MLP; use flat=True \
          to train them without an MLP"
     )]
     ZeroBottleneck,
@@ -25,29 +25,29 @@ pub enum PrefixError {
     /// An attention block without a prefix.
     #[error("no prefix at {site}; this group has prefixes at {sites}")]
     UnknownSite {
-        /// The block asked for.
+        /// The requested block.
         site: Site,
-        /// The blocks there are, joined by commas.
+        /// The blocks with a prefix, joined by commas.
         sites: String,
     },
-    /// The keys have other heads than the prefix.
+    /// The heads of the keys differ from those of the prefix.
     #[error(
-        "the prefix at {site} is for {expected_heads} heads of width {expected_head_dim}, the keys have {found_heads} of \
-         {found_head_dim}"
+        "the prefix at {site} is for {expected_heads} heads of width {expected_head_dim}, but the keys have \
+         {found_heads} heads of width {found_head_dim}"
     )]
     Heads {
         /// The attention block.
         site: Site,
         /// The prefix's heads.
         expected_heads: usize,
-        /// The width of one.
+        /// The width of each.
         expected_head_dim: usize,
         /// The heads of the keys.
         found_heads: usize,
-        /// The width of one.
+        /// The width of each.
         found_head_dim: usize,
     },
-    /// Gated, but nothing for the gate to read.
+    /// A gate without an input to read.
     #[error(
         "the prefix at {site} has a gate (use_gating=True), which reads the layer's input: pass the hidden states that \
          the attention block was called with"

@@ -1,11 +1,11 @@
-//! Which attention blocks share one set of parameters.
+//! Groups of attention blocks that share one set of parameters.
 
 use std::fmt;
 
 use burn_adapters_config::PrefixTuningConfig;
 use burn_adapters_core::{ModelSpec, Place, Site, StackKind};
 
-/// The kinds of attention that have prefixes of their own, named as in the reference's files.
+/// The kinds of attention with prefixes of their own, named as in the reference's files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum PrefixKind {
     /// Self-attention of the encoder of an encoder-decoder model.
@@ -17,7 +17,7 @@ pub enum PrefixKind {
 }
 
 impl PrefixKind {
-    /// The kind of an attention block of a model.
+    /// The kind of a model's attention block.
     pub fn of(site: Site, spec: &ModelSpec) -> Self {
         match (site.place, site.stack) {
             (Place::CrossAttention, _) => PrefixKind::Cross,
@@ -42,14 +42,15 @@ impl fmt::Display for PrefixKind {
     }
 }
 
-/// The attention blocks of one kind: they share the prefix embedding and the MLP, and differ in the MLP's output.
+/// The attention blocks of one kind. They share the prefix embedding and the MLP, each with its own part of the MLP's
+/// output.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PrefixGroup {
     /// The kind of attention.
     pub kind: PrefixKind,
-    /// The blocks, in the order of the MLP's outputs: the first block has the first `2 · heads · head_dim`.
+    /// The blocks, in the order of the MLP's outputs: the first block uses the first `2 · heads · head_dim`.
     pub sites: Vec<Site>,
-    /// The width of the model's hidden states: of the prefix embedding, and of what the gates read.
+    /// The width of the model's hidden states, which is also that of the prefix embedding and of the gates' input.
     pub hidden_size: usize,
     /// The number of heads of keys and values.
     pub heads: usize,
@@ -58,7 +59,7 @@ pub struct PrefixGroup {
 }
 
 impl PrefixGroup {
-    /// The groups of a model, those without a block left out. Layers in `leave_out` take no part in the MLP's output.
+    /// The non-empty groups of a model. Layers in `leave_out` have no part in the MLP's output.
     ///
     /// ```
     /// use burn_adapters_config::PrefixTuningConfig;
@@ -98,7 +99,7 @@ impl PrefixGroup {
         groups
     }
 
-    /// How many numbers a prefix position has: keys and values of all blocks.
+    /// The number of elements per prefix position: the keys and values of all blocks.
     pub fn width(&self) -> usize {
         (self.sites.len() * 2).saturating_mul(self.heads).saturating_mul(self.head_dim)
     }

@@ -1,16 +1,16 @@
-//! Prefix tuning: trained keys and values before those of each attention block (Li and Liang, 2021,
+//! Prefix tuning: trained keys and values are prepended to those of each attention block (Li and Liang, 2021,
 //! <https://arxiv.org/abs/2101.00190>).
 //!
-//! With `p` prefix positions, attention of layer `l` is computed over the keys `[Pₖ⁽ˡ⁾; K]` and the values `[Pᵥ⁽ˡ⁾; V]`.
-//! The prefixes of all layers together are one matrix `P: [p, layers · 2 · heads · head_dim]`, trained as such (*flat*)
-//! or through an MLP that steadies the training, `P = tanh(E W₁ + b₁) W₂ + b₂`, with a trained `E: [p, hidden]`.
-//! `P` does not depend on the input: [`PrefixTuning::compute`] makes it once per pass, [`Prefixes::extend`] is called
-//! in every attention block, and once training is over [`PrefixTuning::eject`] keeps `P` and drops the MLP.
+//! With `p` prefix positions, attention of layer `l` is computed over the keys `[Pₖ⁽ˡ⁾; K]` and the values `[Pᵥ⁽ˡ⁾;
+//! V]`. The prefixes of all layers form one matrix `P: [p, layers · 2 · heads · head_dim]`. It is trained directly
+//! (*flat*) or through an MLP that stabilizes training, `P = tanh(E W₁ + b₁) W₂ + b₂`, with a trained `E: [p, hidden]`.
+//! `P` does not depend on the input: [`PrefixTuning::compute`] computes it once per pass, and [`Prefixes::extend`] is
+//! called in every attention block. After training, [`PrefixTuning::eject`] keeps `P` and drops the MLP.
 //!
-//! Where a model has several kinds of attention (an encoder's, a decoder's, cross-attention), each kind is a
-//! [`PrefixGroup`] with a [`PrefixTuning`] of its own.
+//! If a model has several kinds of attention (an encoder's, a decoder's, cross-attention), each kind is a
+//! [`PrefixGroup`] with its own [`PrefixTuning`].
 //!
-//! The crate stands alone: a Burn module of yours can hold a [`PrefixTuning`] beside its layers.
+//! The crate can be used on its own: any Burn module can hold a [`PrefixTuning`] beside its layers.
 //!
 //! ```
 //! use burn::module::Module;

@@ -1,11 +1,11 @@
-//! The prefixes of a pass, and how attention takes them.
+//! The prefixes of a pass, and how attention uses them.
 
 use burn::tensor::{Bool, Tensor};
 use burn_adapters_core::{Mode, Site};
 
 use crate::{PrefixError, PrefixTuning};
 
-/// The keys and values that attention is computed with.
+/// The keys and values of an attention block.
 #[derive(Debug, Clone)]
 pub struct Attended {
     /// `[batch, heads, keys, head_dim]`.
@@ -16,16 +16,16 @@ pub struct Attended {
     pub mask: Option<Tensor<4, Bool>>,
 }
 
-/// What [`Prefixes::extend`] gives.
+/// The result of [`Prefixes::extend`].
 #[derive(Debug, Clone)]
 pub struct Extended {
-    /// With `prefix_length` more keys and values, before the others.
+    /// The keys and values after `prefix_length` new ones.
     pub attended: Attended,
     /// The gate: `[batch, 1, 1]` if keys and values share it, else `[batch, 1, 2]` (keys, values).
     pub gate: Option<Tensor<3>>,
 }
 
-/// The prefixes of one pass: made once by [`PrefixTuning::compute`], used in every attention block.
+/// The prefixes of one pass: computed once by [`PrefixTuning::compute`], used in every attention block.
 #[derive(Debug, Clone)]
 pub struct Prefixes<'a> {
     tuning: &'a PrefixTuning,
@@ -61,15 +61,15 @@ impl<'a> Prefixes<'a> {
         Ok([part(2 * index), part(2 * index + 1)])
     }
 
-    /// Puts the block's prefix before its keys and values, the same for each row of the batch; the mask lets every
+    /// Prepends the block's prefix to its keys and values, the same for each row of the batch; the mask lets every
     /// query attend to it.
     ///
     /// # Shapes
-    /// - layer_input: the hidden states that the attention block was called with, `[batch, sequence, hidden]`; read by
-    ///   gates only
+    /// - layer_input: the hidden states that the attention block was called with, `[batch, sequence, hidden]`; only
+    ///   gates read them
     ///
     /// # Errors
-    /// If the block has no prefix, its keys have other heads, or a gate has no input to read.
+    /// If the block has no prefix, the heads of its keys differ from the prefix's, or a gate has no input to read.
     pub fn extend(
         &self,
         site: Site,

@@ -1,4 +1,4 @@
-//! The module: where the prefixes come from.
+//! The module that computes prefixes.
 
 use burn::module::{Module, Param, ParamId};
 use burn::nn::{Embedding, Linear};
@@ -8,7 +8,7 @@ use burn_adapters_core::{Fill, Gate, Init, Mode, SiteMap, activate, project};
 
 use crate::{PrefixError, PrefixGroup, Prefixes};
 
-/// The MLP that makes the prefixes of all blocks of a group: `act(E W₁ + b₁) W₂ + b₂`.
+/// The MLP that computes the prefixes of all blocks of a group: `act(E W₁ + b₁) W₂ + b₂`.
 #[derive(Module, Debug)]
 pub struct PrefixMlp {
     /// `E`, the prefix embedding: `[prefix_length, hidden]`.
@@ -30,30 +30,31 @@ impl PrefixMlp {
     }
 }
 
-/// Where the prefixes come from.
+/// The source of the prefixes.
 // One value per adapter: its size does not matter, and a module cannot be boxed.
 #[allow(clippy::large_enum_variant)]
 #[derive(Module, Debug)]
 pub enum PrefixSource {
-    /// An MLP makes them.
+    /// An MLP computes them.
     Mlp(PrefixMlp),
-    /// They are parameters themselves: `[prefix_length · blocks · 2 · heads · head_dim]`, the positions outermost.
+    /// They are parameters themselves: `[prefix_length · blocks · 2 · heads · head_dim]`; positions are the outermost
+    /// dimension.
     Flat(Param<Tensor<1>>),
 }
 
 /// The prefixes of all attention blocks of one group. See the [crate] for an example.
 #[derive(Module, Debug)]
 pub struct PrefixTuning {
-    /// Where the prefixes come from.
+    /// The source of the prefixes.
     pub source: PrefixSource,
-    /// The gates, per block: one number per sequence (keys and values alike), or two (keys, values).
+    /// The gates, one per block: one value per sequence (for keys and values), or two (keys, values).
     pub gates: SiteMap<Gate>,
     /// The blocks.
     #[module(skip)]
     pub group: PrefixGroup,
     /// The number of prefix positions.
     pub prefix_length: usize,
-    /// Dropout on the prefixes, for each row of a batch anew.
+    /// Dropout on the prefixes, drawn for each row of a batch.
     pub dropout: f64,
 }
 
@@ -61,7 +62,7 @@ impl PrefixTuning {
     /// New prefixes for the blocks of a group.
     ///
     /// # Errors
-    /// If the configuration has no prefix position or no MLP width, or the group no blocks.
+    /// If the configuration has no prefix position or no MLP width, or the group has no blocks.
     pub fn new(
         config: &PrefixTuningConfig,
         group: PrefixGroup,
@@ -83,7 +84,7 @@ impl PrefixTuning {
         let source = if config.flat {
             PrefixSource::Flat(init.param([length.saturating_mul(width)], standard, device))
         } else {
-            // Both layers as PyTorch draws them.
+            // Both layers with PyTorch's default initialization.
             let mut linear = |input: usize, output: usize| {
                 let fill = Fill::kaiming_uniform_sqrt5(input);
                 init.linear([input, output], fill, Some(fill), device)
@@ -105,8 +106,8 @@ impl PrefixTuning {
         Ok(Self { source, gates: gates.collect(), group, prefix_length: length, dropout: config.dropout })
     }
 
-    /// The prefixes of a pass, for all blocks. Without an MLP nothing is computed here: the parameters are only seen
-    /// in another shape.
+    /// The prefixes of a pass, for all blocks. Without an MLP nothing is computed here: the parameters are only
+    /// reshaped.
     pub fn compute(&self, mode: Mode) -> Prefixes<'_> {
         let PrefixGroup { sites, heads, head_dim, .. } = &self.group;
         let shape = [self.prefix_length, sites.len() * 2, *heads, *head_dim];
@@ -123,15 +124,16 @@ impl PrefixTuning {
         matches!(self.source, PrefixSource::Flat(_))
     }
 
-    /// Computes the prefixes for good and drops the MLP: the same results, for less, and fewer parameters to keep. They
-    /// are parameters now and can be trained on. Prefixes that are flat already stay as they are.
+    /// Computes the prefixes once and for all and drops the MLP. Results are the same, with less work and fewer
+    /// parameters to store. The prefixes are now parameters, and can be trained further. Prefixes that are flat already
+    /// are unchanged.
     ///
-    /// An adapter whose prefixes were ejected is one with `flat = True`: its configuration must say so when it is saved.
+    /// An adapter with ejected prefixes has `flat = True`: its configuration must say so when it is saved.
     #[must_use]
     pub fn eject(mut self) -> Self {
         if let PrefixSource::Mlp(mlp) = &self.source {
             let device = mlp.wte.weight.val().device();
-            // Computed without autodiff: the MLP's graph would stay in memory.
+            // Computed without autodiff, so that the MLP's graph does not stay in memory.
             let flat = mlp.valid().forward().reshape([-1]);
             let flat = if device.is_autodiff() { flat.autodiff() } else { flat };
             let flat = Param::initialized(ParamId::new(), flat);

@@ -1,4 +1,4 @@
-//! What can be wrong with a prompt.
+//! Errors of prompt tuning.
 
 use thiserror::Error;
 
@@ -7,7 +7,7 @@ use thiserror::Error;
 #[non_exhaustive]
 pub enum PromptError {
     /// A prompt without positions.
-    #[error("prompt_length must be at least 1, found 0: a prompt of no positions trains nothing")]
+    #[error("prompt_length must be at least 1, found 0: an empty prompt trains nothing")]
     ZeroLength,
     /// A prompt from a text needs the text's embeddings.
     #[error(
@@ -18,15 +18,15 @@ pub enum PromptError {
     /// The text has no tokens.
     #[error("the prompt's text has no tokens: prompt_init='from_string' needs at least one")]
     EmptyText,
-    /// The width of the model's embeddings is another one.
-    #[error("the prompt is {expected} wide, the embeddings are {found}")]
+    /// The width of the model's embeddings differs from the prompt's.
+    #[error("the prompt has the width {expected}, but the embeddings have {found}")]
     Width {
         /// The prompt's width.
         expected: usize,
         /// The embeddings' width.
         found: usize,
     },
-    /// Nothing to put the prompt behind.
+    /// There is no first token to put the prompt after.
     #[error(
         "combine='prefix_after_bos' puts the prompt after the first token, but the sequences are empty: pass at least \
          one token, or use combine='prefix'"

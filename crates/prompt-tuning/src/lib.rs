@@ -1,14 +1,14 @@
 //! Prompt tuning: trained embeddings in the input sequence (Lester et al., 2021, <https://arxiv.org/abs/2104.08691>).
 //!
-//! With `p` prompt positions and the embeddings `X: [sequence, embedding]` of an input, the model runs on `[P; X]` (or
-//! `[x₁; P; x₂…]`) with a trained `P: [p, embedding]`; nothing else is trained.
+//! With `p` prompt positions and the input embeddings `X: [sequence, embedding]`, the model runs on `[P; X]` (or `[x₁;
+//! P; x₂…]`) with a trained `P: [p, embedding]`; nothing else is trained.
 //!
-//! The prompt goes in *after* the embedding layer, behind its position embeddings, norm and dropout: the prompt has no
-//! position embeddings, and the positions of the tokens do not move. From there on every sequence is `p` longer: what a
-//! head reads at the first position (BERT's pooler, say) is the prompt's first position, unless the prompt is put
-//! after the first token; per-token outputs start `p` later.
+//! The prompt is inserted *after* the embedding layer, including its position embeddings, norm and dropout. So the
+//! prompt has no position embeddings, and the tokens keep theirs. From there on, every sequence is `p` positions
+//! longer. A head that reads the first position (BERT's pooler, say) reads the first position of the prompt, unless the
+//! prompt is put after the first token; per-token outputs start `p` positions later.
 //!
-//! The crate stands alone: a Burn module of yours can hold a [`PromptTuning`] behind its embedding.
+//! The crate can be used on its own: any Burn module can hold a [`PromptTuning`] after its embedding layer.
 //!
 //! ```
 //! use burn::module::Module;

@@ -1,4 +1,4 @@
-//! The module.
+//! The prompt module.
 
 use burn::module::{Module, Param, ParamId};
 use burn::nn::Embedding;
@@ -22,7 +22,8 @@ impl PromptTuning {
     /// A new prompt for embeddings of this width, drawn uniformly from `[-random_uniform_scale, random_uniform_scale]`.
     ///
     /// # Errors
-    /// If the prompt has no positions, or is to start from a text: see [`from_embeddings`](Self::from_embeddings).
+    /// If the prompt has no positions, or is to be initialized from a text: see
+    /// [`from_embeddings`](Self::from_embeddings).
     pub fn new(
         config: &PromptTuningConfig,
         embedding_size: usize,
@@ -35,8 +36,8 @@ impl PromptTuning {
         Self::for_loading(config, embedding_size, init, device)
     }
 
-    /// A prompt whose values will be read from a file, or set otherwise, whatever `prompt_init` says; until then it is
-    /// as [`new`](Self::new) draws it.
+    /// A prompt whose values will be read from a file, or set otherwise, whatever `prompt_init` is. Until then it has
+    /// the values that [`new`](Self::new) draws.
     ///
     /// # Errors
     /// If the prompt has no positions.
@@ -55,9 +56,9 @@ impl PromptTuning {
         Ok(Self { prompt_embedding: Embedding { weight }, combine: config.combine })
     }
 
-    /// A prompt that starts as the embeddings of a text's tokens: repeated where the text is shorter than the prompt,
-    /// cut where it is longer. The tokens are those that the tokenizer gives for a sequence (special tokens included),
-    /// the embeddings the model's plain word embeddings.
+    /// A prompt that starts as the embeddings of a text's tokens, repeated if the text is shorter than the prompt,
+    /// truncated if it is longer. The tokens are those that the tokenizer returns for a sequence (special tokens
+    /// included); the embeddings are the model's plain word embeddings.
     ///
     /// # Shapes
     /// - text: `[tokens, embedding]`
@@ -98,16 +99,16 @@ impl PromptTuning {
         length
     }
 
-    /// Puts the prompt into each row of a batch. No prompt position is padding; each other position keeps what its mask
-    /// says. (With [`PromptCombine::PrefixAfterBos`] in rows whose first token is padding the mask is, as in the
-    /// reference, off by one: pad on the right.)
+    /// Inserts the prompt into each row of a batch. Prompt positions are not padding; all other positions keep their
+    /// mask. (In rows whose first token is padding, [`PromptCombine::PrefixAfterBos`] shifts the mask by one position,
+    /// as in the reference: pad on the right.)
     ///
     /// # Shapes
     /// - embeddings: `[batch, sequence, embedding]`; out: `[batch, prompt_length + sequence, embedding]`
     /// - padding: true where a position is padding, `[batch, sequence]`; out: `[batch, prompt_length + sequence]`
     ///
     /// # Errors
-    /// If the embeddings have another width, or the prompt goes after a first token that is not there.
+    /// If the embeddings have another width, or there is no first token to put the prompt after.
     pub fn forward(
         &self,
         embeddings: Tensor<3>,
@@ -133,8 +134,8 @@ impl PromptTuning {
                 if sequence > 1 {
                     embedded.push(embeddings.narrow(1, 1, sequence - 1));
                 }
-                // As in the reference the mask grows at its front, also where the prompt goes after the first token: the
-                // same thing, unless the first token is padding.
+                // As in the reference, the mask grows at its front even if the prompt goes after the first token. The
+                // result is the same, unless the first token is padding.
                 Ok((Tensor::cat(embedded, 1), Tensor::cat(vec![open, padding], 1)))
             }
         }

@@ -1,4 +1,4 @@
-//! What can be wrong with an intervention.
+//! Errors of ReFT interventions.
 
 use thiserror::Error;
 
@@ -15,7 +15,7 @@ pub enum ReftError {
          prefix_positions=3"
     )]
     NoPositions,
-    /// More orthonormal rows than the hidden states have room for.
+    /// More orthonormal rows than hidden states of this width allow.
     #[error(
         "orthogonality=True needs a rank below the width of the hidden states, found r={r} for a width of \
          {hidden_size}: lower r, or set orthogonality=False"
@@ -26,16 +26,16 @@ pub enum ReftError {
         /// The width of the hidden states.
         hidden_size: usize,
     },
-    /// Stored reflectors that no longer say which sign their row has.
+    /// Stored reflectors whose signs are lost.
     #[error(
-        "the stored projection is broken: the diagonal of `original` must be 1 or -1, found {found} in row {row}. This \
-         happens where PyTorch trained it with weight decay, and PyTorch then takes the row for 0: train it again \
-         without weight decay, or call Orthogonal::with_whole_signs to take the nearest sign"
+        "the stored projection is broken: the diagonal of `original` must be 1 or -1, found {found} in row {row}. \
+         PyTorch's weight decay causes this, and PyTorch then treats the row as 0: train it again without weight \
+         decay, or call Orthogonal::with_whole_signs to use the nearest sign"
     )]
     BrokenSign {
         /// The row.
         row: usize,
-        /// What stands on the diagonal.
+        /// The element on the diagonal.
         found: f32,
     },
 }

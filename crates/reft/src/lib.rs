@@ -3,11 +3,11 @@
 //!
 //! At the end of a layer, the hidden states `h` of the first and last few positions of each sequence become
 //!
-//! - LoReFT: `h + Rᵀ (W h + b − R h)`, the rows of `R: [r, hidden]` kept orthonormal;
+//! - LoReFT: `h + Rᵀ (W h + b − R h)`, where the rows of `R: [r, hidden]` are kept orthonormal;
 //! - NoReFT: the same, with `R` free;
 //! - DiReFT: `h + Rᵀ (W h + b)`, with `R` free.
 //!
-//! The crate stands alone: a Burn module of yours can hold a [`Reft`] behind a layer.
+//! The crate can be used on its own: any Burn module can hold a [`Reft`] after a layer.
 //!
 //! ```
 //! use burn::module::Module;

@@ -1,21 +1,21 @@
-//! A matrix whose rows stay orthonormal however its parameters are trained.
+//! A matrix whose rows stay orthonormal during training.
 //!
-//! It is PyTorch's `parametrizations.orthogonal` (the Householder map with a *dynamic trivialization*, Lezcano-Casado,
-//! 2019, <https://arxiv.org/abs/1909.09501>), tensor for tensor, so that stored projections mean the same here and
-//! there and train alike. For a projection `R: [r, n]`, `r < n`, two matrices are kept:
+//! It mirrors PyTorch's `parametrizations.orthogonal` (the Householder map with a *dynamic trivialization*,
+//! Lezcano-Casado, 2019, <https://arxiv.org/abs/1909.09501>) tensor for tensor, so that stored projections mean the
+//! same in both libraries and train alike. A projection `R: [r, n]`, `r < n`, is stored as two matrices:
 //!
-//! - `original: [r, n]`, trained. Row `j` has, right of the diagonal, the tail of a Householder vector
-//!   `vⱼ = (0, …, 0, 1, original[j, j+1..])`, on the diagonal the sign `dⱼ` of a row, and left of it nothing that counts.
+//! - `original: [r, n]`, trained. In row `j`, the elements right of the diagonal are the tail of a Householder vector
+//!   `vⱼ = (0, …, 0, 1, original[j, j+1..])`; the diagonal holds the sign `dⱼ` of a row; elements left of it are
+//!   ignored.
 //! - `base: [n, n]`, orthogonal and not trained.
 //!
 //! With the reflections `Hⱼ = I − 2 vⱼ vⱼᵀ / vⱼᵀvⱼ`, the projection is `Rᵀ = base · (H₁ H₂ … Hᵣ)[:, ..r] · diag(d)`.
-//! A new projection has tails of 0 and signs of −1, which cancel each other: `R` is the first `r` columns of `base`,
-//! transposed.
+//! A new projection has tails of 0 and signs of −1, which cancel: `R` is the first `r` columns of `base`, transposed.
 //!
-//! *Where PyTorch differs.* It truncates the diagonal to an integer, and its weight decay shrinks the diagonal: after one
-//! step the projection is 0, and stays 0. Here the signs are no parameters: whatever an optimizer does to them is undone
-//! (see the [`Module::map`] of [`Orthogonal`], which every optimizer goes through). A file whose diagonal is neither 1 nor
-//! -1 is not taken silently: see [`Orthogonal::check_signs`].
+//! *Difference from PyTorch.* PyTorch truncates the diagonal to an integer, and its weight decay shrinks the diagonal:
+//! after one step the projection is 0, and remains 0. Here the signs are not parameters: any change that an optimizer
+//! makes to them is undone (see the [`Module::map`] of [`Orthogonal`], which every optimizer uses). Reading a file
+//! whose diagonal is neither 1 nor -1 is an error: see [`Orthogonal::check_signs`].
 
 use burn::module::{
     Content, Devices, Module, ModuleDisplay, ModuleDisplayDefault, ModuleMapper, ModuleVisitor, Param, ParamId,
@@ -30,12 +30,12 @@ use crate::ReftError;
 pub struct Orthogonal {
     /// The Householder vectors and signs: `[r, hidden]`.
     pub original: Param<Tensor<2>>,
-    /// Where the rotation starts from: `[hidden, hidden]`, not trained.
+    /// The rotation to start from: `[hidden, hidden]`, not trained.
     pub base: Param<Tensor<2>>,
 }
 
 impl Orthogonal {
-    /// A random projection, as PyTorch makes one of a linear layer's weight.
+    /// A random projection, drawn as PyTorch draws it from a linear layer's weight.
     ///
     /// # Errors
     /// If the rank is not below the width.
@@ -95,15 +95,15 @@ impl Orthogonal {
         (rows * signs).matmul(self.base.val().transpose())
     }
 
-    /// The number of trained numbers: those of `original`, as PyTorch counts them.
+    /// The number of trained parameters: the elements of `original`, as PyTorch counts them.
     pub fn num_trained(&self) -> usize {
         self.original.lazy_shape().num_elements()
     }
 
-    /// Whether the signs are whole; for what was read from a file.
+    /// Checks the signs of a projection that was read from a file.
     ///
     /// # Errors
-    /// If the diagonal of `original` holds something else than 1 and −1.
+    /// If the diagonal of `original` has elements other than 1 and −1.
     pub fn check_signs(&self) -> Result<(), ReftError> {
         let original = self.original.val();
         let [r, hidden_size] = original.dims();
@@ -117,7 +117,7 @@ impl Orthogonal {
         Ok(())
     }
 
-    /// The same projection, its diagonal 1 and −1 again where it was set to something else.
+    /// The same projection with a diagonal of 1 and −1; other values are replaced by the nearest sign.
     #[must_use]
     pub fn with_whole_signs(mut self) -> Self {
         self.original = self.original.map(|original| {
@@ -130,7 +130,7 @@ impl Orthogonal {
 
 const CONTAINER: &str = "Struct:Orthogonal";
 
-/// As derived, but that changing the parameters does not change signs.
+/// Like the derived implementation, except that changes of the parameters do not change signs.
 impl Module for Orthogonal {
     fn collect_devices(&self, devices: Devices) -> Devices {
         self.base.collect_devices(self.original.collect_devices(devices))
@@ -153,7 +153,7 @@ impl Module for Orthogonal {
     }
 
     fn map<P: ModuleMapper>(self, mapper: &mut P) -> Self {
-        // What was never drawn has no signs to keep: it is being filled from a file.
+        // Parameters that were never drawn have no signs to keep: they are about to be read from a file.
         let before = self.original.is_initialized().then(|| self.original.val().without_autodiff());
         let mut map = |name: &str, param: Param<Tensor<2>>| {
             mapper.enter_module(name, CONTAINER);
@@ -190,13 +190,13 @@ impl ModuleDisplayDefault for Orthogonal {
 
 impl ModuleDisplay for Orthogonal {}
 
-/// 1 on the diagonal, 0 beside it.
+/// 1 on the diagonal, 0 elsewhere.
 fn identity_like(matrix: &Tensor<2>) -> Tensor<2> {
     let ones = matrix.clone().without_autodiff().ones_like();
     ones.clone().triu(0) - ones.triu(1)
 }
 
-/// `after`, its diagonal whole: what is 1 or -1 there was set on purpose, all else has the sign of `before`.
+/// `after` with a valid diagonal: 1 or -1 was set on purpose, and any other value is replaced by the sign of `before`.
 fn keep_signs(after: Tensor<2>, before: Tensor<2>) -> Tensor<2> {
     let (trained, on_autodiff) = (after.is_require_grad(), after.is_autodiff());
     let strategy = after.gradient_checkpointing_strategy();
@@ -216,8 +216,8 @@ fn keep_signs(after: Tensor<2>, before: Tensor<2>) -> Tensor<2> {
     kept.set_require_grad(trained)
 }
 
-/// Orthonormalizes the `r` rows of length `n` and completes them, as columns, to an orthogonal `[n, n]` matrix: the
-/// `Q` of the QR decomposition by Householder reflections, signs chosen so that `R` has a positive diagonal.
+/// Orthonormalizes the `r` rows of length `n` and completes them, as columns, to an orthogonal `[n, n]` matrix: the `Q`
+/// of the QR decomposition by Householder reflections, with signs such that `R` has a positive diagonal.
 fn complete(rows: &[f64], r: usize, n: usize) -> Vec<f32> {
     let mut columns: Vec<Vec<f64>> = rows.chunks(n).map(<[f64]>::to_vec).collect();
     let mut reflectors: Vec<Vec<f64>> = Vec::with_capacity(r);
@@ -226,7 +226,7 @@ fn complete(rows: &[f64], r: usize, n: usize) -> Vec<f32> {
         let mut reflector = vec![0.0; n];
         reflector[index..].copy_from_slice(&columns[index][index..]);
         let length = norm(&reflector);
-        // Away from the axis, so that nothing cancels; the diagonal of R then has the opposite sign.
+        // Reflect away from the axis, which avoids cancellation; the diagonal of R then has the opposite sign.
         let towards = if reflector[index] < 0.0 { 1.0 } else { -1.0 };
         reflector[index] -= towards * length;
         for column in &mut columns[index..] {
@@ -310,7 +310,7 @@ mod tests {
     fn a_diagonal_shrunk_by_weight_decay_keeps_the_projection_but_is_found_and_mended() {
         let mut projection = Orthogonal::new(2, 5, &mut Init::from_seed(3), &Device::default()).unwrap();
         let before = projection.weight().into_data();
-        // Read now: on some backends data are read when they are looked at, after the change.
+        // Read now: some backends read data lazily, after the change.
         let _ = before.as_bytes();
         projection.original = projection.original.map(|original| original * 0.5);
         assert_eq!(projection.weight().into_data(), before);

@@ -1,15 +1,15 @@
-//! Which positions of each sequence are intervened on.
+//! The positions of each sequence that are intervened on.
 
 use burn::tensor::{Bool, Int, Tensor};
 
-/// The first and last positions of each row of a batch, its padding (on either side) aside. Found once per pass, used
-/// in every layer.
+/// The first and last non-padding positions of each row of a batch; padding may be on either side. Computed once per
+/// pass, used in every layer.
 ///
-/// With the first token that is not padding at `o` and `t` such tokens, the first positions are `o, o+1, …` and the
-/// last ones `…, o+t−2, o+t−1`. A row that has fewer tokens than positions to intervene on is as in the reference
-/// intervened on outside of them, where padding lies (which nothing attends to); positions outside of the sequence
-/// itself, on which the reference fails, are left out. A position that is among the first and the last counts as one of
-/// the last.
+/// Let `o` be the first non-padding position and `t` the number of tokens. Then the first positions are `o, o+1, …` and
+/// the last ones `…, o+t−2, o+t−1`. If a row has fewer tokens than positions to intervene on, then, as in the
+/// reference, padding positions are intervened on too (nothing attends to them). Positions outside the sequence, on
+/// which the reference fails, are left out. A position that is among both the first and the last counts as one of the
+/// last.
 ///
 /// ```
 /// use burn::tensor::{Bool, Device, Tensor};
@@ -23,16 +23,16 @@ use burn::tensor::{Bool, Int, Tensor};
 /// ```
 #[derive(Debug, Clone)]
 pub struct Positions {
-    /// The first positions; none where there are no such positions.
+    /// The first positions; `None` if there are none.
     pub prefix: Option<End>,
-    /// The last positions; none where there are no such positions.
+    /// The last positions; `None` if there are none.
     pub suffix: Option<End>,
 }
 
 /// The positions at one end of the sequences.
 #[derive(Debug, Clone)]
 pub struct End {
-    /// Positions, cut to the sequence: `[batch, positions]`.
+    /// Positions, clamped to the sequence: `[batch, positions]`.
     pub indices: Tensor<2, Int>,
     /// 1 where a position is intervened on, 0 where it is left out: `[batch, positions, 1]`.
     pub keep: Tensor<3>,

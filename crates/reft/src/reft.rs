@@ -1,4 +1,4 @@
-//! The interventions at the end of one layer.
+//! The interventions of a layer.
 
 use burn::module::Module;
 use burn::tensor::{Bool, Device, IndexingUpdateOp, Tensor};
@@ -10,7 +10,7 @@ use crate::{Positions, ReftError, ReftUnit};
 
 /// The interventions at the end of one layer. See the [crate] for an example.
 ///
-/// The configuration's `dtype` is not looked at: parameters have the backend's own type.
+/// The configuration's `dtype` is ignored: parameters have the backend's own type.
 #[derive(Module, Debug)]
 pub struct Reft {
     /// One intervention for all positions (tied weights), or one for the first and one for the last.
@@ -25,7 +25,7 @@ impl Reft {
     /// New interventions on hidden states of `hidden_size`.
     ///
     /// # Errors
-    /// If there is no position to intervene on, the rank is 0, or it is too high for orthonormal rows.
+    /// If there are no positions to intervene on, the rank is 0, or it is too high for orthonormal rows.
     pub fn new(config: &ReftConfig, hidden_size: usize, init: &mut Init, device: &Device) -> Result<Self, ReftError> {
         if config.prefix_positions == 0 && config.suffix_positions == 0 {
             return Err(ReftError::NoPositions);
@@ -38,7 +38,7 @@ impl Reft {
         })
     }
 
-    /// Whether the configuration has interventions in this layer, counted through all stacks.
+    /// Whether the configuration has interventions in this layer; layers are counted through all stacks.
     pub fn acts_in_layer(config: &ReftConfig, layer: usize) -> bool {
         config.output_reft
             && match &config.layers {
@@ -55,7 +55,7 @@ impl Reft {
         Positions::new(self.prefix_positions, self.suffix_positions, padding)
     }
 
-    /// The hidden states with those at the positions intervened on, the others as they were.
+    /// Intervenes on the hidden states at the positions; the others are unchanged.
     ///
     /// # Shapes
     /// - hidden, output: `[batch, sequence, hidden]`
@@ -73,7 +73,7 @@ impl Reft {
         output
     }
 
-    /// The number of trained numbers; the fixed base of an orthogonal projection is none.
+    /// The number of trained parameters; the frozen base of an orthogonal projection does not count.
     pub fn num_trained(&self) -> usize {
         self.units.iter().map(ReftUnit::num_trained).fold(0, usize::saturating_add)
     }

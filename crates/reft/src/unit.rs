@@ -1,4 +1,4 @@
-//! One intervention.
+//! A single intervention.
 
 use burn::module::Module;
 use burn::nn::Linear;
@@ -8,7 +8,7 @@ use burn_adapters_core::{Fill, Init, Mode, activate, linear, project};
 
 use crate::{Orthogonal, ReftError};
 
-/// `R`, the projection to the subspace that is intervened on.
+/// `R`, the projection to the subspace of the intervention.
 #[derive(Module, Debug)]
 pub enum Projection {
     /// Without constraint: `[hidden] → [r]`, no bias.
@@ -26,7 +26,7 @@ impl Projection {
         }
     }
 
-    /// The number of trained numbers.
+    /// The number of trained parameters.
     pub fn num_trained(&self) -> usize {
         match self {
             Projection::Free(linear) => elements(linear.weight.lazy_shape().dims::<2>()),
@@ -35,7 +35,7 @@ impl Projection {
     }
 }
 
-/// The intervention `h + Rᵀ (act(W h + b) − R h)`, or without `− R h`.
+/// The intervention `h + Rᵀ (act(W h + b) − R h)`, or the same without `− R h`.
 #[derive(Module, Debug)]
 pub struct ReftUnit {
     /// `W` and `b`: `[hidden] → [r]`.
@@ -61,7 +61,7 @@ impl ReftUnit {
             return Err(ReftError::ZeroRank);
         }
         let init = &mut init.for_module(config.init_weights_seed);
-        // As PyTorch draws linear layers.
+        // PyTorch's default for linear layers.
         let fill = Fill::kaiming_uniform_sqrt5(hidden_size);
         Ok(Self {
             learned_source: init.linear([hidden_size, config.r], fill, Some(fill), device),
@@ -76,7 +76,7 @@ impl ReftUnit {
         })
     }
 
-    /// The intervened hidden states.
+    /// Computes the intervened hidden states.
     ///
     /// # Shapes
     /// - hidden, output: `[batch, positions, hidden]`
@@ -84,7 +84,7 @@ impl ReftUnit {
         mode.dropout(self.dropout, hidden.clone() + self.edit(hidden))
     }
 
-    /// What the intervention adds: `[batch, positions, hidden]`.
+    /// The update that the intervention adds: `[batch, positions, hidden]`.
     pub(crate) fn change(&self, hidden: Tensor<3>, mode: Mode) -> Tensor<3> {
         if mode.is_training() && self.dropout > 0.0 {
             self.forward(hidden.clone(), mode) - hidden
@@ -106,7 +106,7 @@ impl ReftUnit {
         linear(source, projection, None)
     }
 
-    /// The number of trained numbers; the fixed base of an [`Orthogonal`] is none.
+    /// The number of trained parameters; the frozen base of an [`Orthogonal`] does not count.
     pub fn num_trained(&self) -> usize {
         let Linear { weight, bias, .. } = &self.learned_source;
         let bias = bias.as_ref().map_or(0, |bias| elements(bias.lazy_shape().dims::<1>()));
@@ -114,7 +114,7 @@ impl ReftUnit {
     }
 }
 
-/// How many numbers a tensor has; parameters are lazy, and a shape may be one that no memory can hold.
+/// The number of elements of a tensor. Parameters are lazy, so the shape may be too large for any memory.
 fn elements<const D: usize>(shape: [usize; D]) -> usize {
     shape.iter().fold(1, |product, size| product.saturating_mul(*size))
 }

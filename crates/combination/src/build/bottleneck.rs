@@ -1,4 +1,4 @@
-//! Bottleneck adapters, Compacter's among them, and the invertible adapter that may come with them.
+//! Bottleneck adapters, including Compacter, and the invertible adapter that may accompany them.
 
 use burn_adapters_bottleneck::{Bottleneck, shared_phm};
 use burn_adapters_config::{BottleneckConfig, ReductionFactor};
@@ -8,11 +8,11 @@ use burn_adapters_invertible::Invertible;
 use super::Builder;
 use crate::{Adapter, BuildError};
 
-/// A dictionary may name any number of layers.
+/// The most notes about one key: a dictionary may name any number of layers.
 const MOST_NOTES: usize = 8;
 
 impl Builder<'_> {
-    /// Adds the bottlenecks; gives the reason for the case that there were none.
+    /// Adds the bottlenecks; returns the reason to report if there were none.
     pub(super) fn bottleneck(
         &mut self,
         config: &BottleneckConfig,
@@ -61,7 +61,7 @@ impl Builder<'_> {
             .into())
     }
 
-    /// What the PHM layers of all sites share, made at the first of them.
+    /// The parameters that the PHM layers of all sites share, built at the first of them.
     fn shared_phm(
         &mut self,
         config: &BottleneckConfig,

@@ -1,4 +1,4 @@
-//! LoRA and its relatives: where their modules go.
+//! LoRA and its relatives: the placement of their modules.
 
 use std::collections::BTreeSet;
 
@@ -11,7 +11,7 @@ use super::{Builder, check_dtype};
 use crate::{Adapter, BuildError};
 
 impl Builder<'_> {
-    /// Adds LoRA, DoRA, VeRA, MTL-LoRA or (IA)³ modules; gives the reason for the case that there were none.
+    /// Adds LoRA, DoRA, VeRA, MTL-LoRA or (IA)³ modules; returns the reason to report if there were none.
     pub(super) fn lora(&mut self, config: &LoraConfig, adapter: &mut Adapter) -> Result<String, BuildError> {
         self.check_layers("leave_out", config.leave_out.iter().copied())?;
         check_dtype(config.dtype.as_deref())?;
@@ -71,7 +71,7 @@ impl Builder<'_> {
     }
 }
 
-/// Whether a LoRA-shaped configuration adapts the matrix at a site, `leave_out` aside.
+/// Whether a configuration of the LoRA kind adapts the matrix at a site, regardless of `leave_out`.
 fn lora_wants(config: &LoraConfig, site: Site) -> bool {
     match site.place {
         Place::FeedForwardUp => config.intermediate_lora,

@@ -1,4 +1,4 @@
-//! From a configuration and a model's sites to modules.
+//! Builds modules from a configuration and a model's sites.
 
 mod bottleneck;
 mod lora;
@@ -51,7 +51,7 @@ pub(crate) fn build(
     Ok((adapter, report))
 }
 
-/// Parameters are in single precision, whatever the reference was asked for.
+/// Parameters are in single precision; a configuration that requests another type is refused.
 fn check_dtype(dtype: Option<&str>) -> Result<(), BuildError> {
     match dtype {
         None | Some("float32") => Ok(()),
@@ -102,7 +102,7 @@ impl Builder<'_> {
         }
     }
 
-    /// Notes parameters that belong to no single site.
+    /// Records parameters that do not belong to a single site.
     fn shared(&mut self, method: &'static str, parameters: usize) {
         self.entries.push(ReportEntry { site: None, method, parameters });
     }

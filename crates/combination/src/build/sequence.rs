@@ -1,4 +1,4 @@
-//! Prefix tuning, prompt tuning and ReFT: what acts on positions of the sequence.
+//! Prefix tuning, prompt tuning and ReFT: the methods that act on positions of the sequence.
 
 use burn_adapters_config::{PrefixTuningConfig, PromptInit, PromptTuningConfig, ReftConfig, ReftLayers};
 use burn_adapters_prefix_tuning::{PrefixGroup, PrefixTuning};

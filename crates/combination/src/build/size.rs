@@ -1,14 +1,14 @@
-//! A limit to the size of an adapter: the memory there is.
+//! The size limit of an adapter: the available memory.
 //!
-//! All modules are built first, which allocates nothing, so that an error tells the size of the whole adapter. Until
-//! then parameters are counted without overflow ([`count`](crate::adapter::count)), and the counts are not to be used.
+//! All modules are built first, which allocates nothing, so that an error reports the size of the whole adapter. Until
+//! then parameters are counted with saturation ([`count`](crate::adapter::count)), and the counts must not be used.
 
 use burn_adapters_config::{AdapterConfig, MethodConfig};
 use burn_adapters_core::Init;
 
 use crate::BuildError;
 
-/// What makes the largest method of a configuration smaller.
+/// How to shrink the largest method of a configuration.
 pub(super) struct Remedy {
     largest: u128,
     before: u128,
@@ -20,7 +20,7 @@ impl Remedy {
         Self { largest: 0, before: 0, text: "" }
     }
 
-    /// Notes that a method was built.
+    /// Records that a method was built.
     pub(super) fn built(&mut self, method: &MethodConfig, init: &Init) {
         let parameters = init.demand().parameters();
         if parameters - self.before > self.largest {
@@ -29,7 +29,7 @@ impl Remedy {
         self.before = parameters;
     }
 
-    /// Whether there is memory for everything that was built.
+    /// Checks that there is memory for everything that was built.
     pub(super) fn check(&self, config: &AdapterConfig, init: &Init) -> Result<(), BuildError> {
         let result = init.demand().check(self.text);
         result.map_err(|source| BuildError::TooLarge { config: config.to_string(), source: Box::new(source) })

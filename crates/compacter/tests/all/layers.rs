@@ -1,4 +1,4 @@
-//! What PHM layers promise beside their numbers.
+//! Properties of PHM layers beyond the reference's numbers.
 #![allow(clippy::unwrap_used)]
 
 use burn::module::{Module, Param};
@@ -29,7 +29,7 @@ fn sizes_that_phm_dim_does_not_divide_are_errors_that_name_them() {
     let expected = |what, size| CompacterError::NotDivisible { what, size, phm_dim: 4 };
     assert_eq!(new([576, 18]), expected("output size", 18));
     assert_eq!(new([30, 8]), expected("input size", 30));
-    assert!(new([576, 18]).to_string().contains("18 is no multiple of 4"));
+    assert!(new([576, 18]).to_string().contains("18 is not a multiple of 4"));
 
     let config = BottleneckConfig::compacter().with_shared_w_phm(true);
     let error = SharedPhm::new(&config, [576, 18], &mut Init::from_seed(1), &device).unwrap_err();
@@ -87,10 +87,10 @@ fn the_rule_is_trained_unless_learn_phm_is_off() {
                 }
             }
             assert_eq!(rule(&both).is_require_grad(), learned);
-            // Even where everything was unfrozen.
+            // Even if everything was unfrozen.
             let both = both.set_require_grad(true);
             let before = rule(&both).val().into_data();
-            // Read now: on some backends data are read when they are looked at, after the change.
+            // Read now: some backends read data lazily, after the change.
             let _ = before.as_bytes();
             let loss = both.layer.forward(Tensor::ones([1, 2, 16], &device), both.shared.as_ref()).sum();
             let gradients = GradientsParams::from_grads(loss.backward(), &both);

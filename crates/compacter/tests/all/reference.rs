@@ -1,4 +1,4 @@
-//! PHM layers compute what the reference's do (`goldens/phm.py`).
+//! PHM layers compute the same as the reference's (`goldens/phm.py`).
 #![allow(clippy::unwrap_used)]
 
 use burn::module::{Module, Param};

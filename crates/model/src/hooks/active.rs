@@ -11,13 +11,13 @@ use burn_adapters_composition::Composition;
 use burn_adapters_core::{Mode, ModelSpec, Norm, Site, StackKind, TokenSpan, project};
 use burn_adapters_prefix_tuning::{Attended, Prefixes};
 
-use super::attention::{Attending, AttentionPlace};
-use super::linear::{Adapted, LinearPlace};
+use super::attention::{Attending, AttentionPoint};
+use super::linear::{Adapted, LinearPoint};
 use super::lock;
 use super::parts::{by_position, only_first};
-use super::sequence::{InvertiblePlace, LayerPlace, PromptPlace, Sequence};
-use super::sublayer::{Sublayer, SublayerPlace};
-use super::walk::{Place, run};
+use super::sequence::{InvertiblePoint, LayerPoint, PromptPoint, Sequence};
+use super::sublayer::{Sublayer, SublayerPoint};
+use super::walk::{HookPoint, run};
 use crate::{Adapter, AdapterBank, BankError, FusionLayers, Observed, Setup, merge};
 
 /// The hooks of one pass, which [`Hooks::run`](super::Hooks::run) hands to a forward pass.
@@ -173,7 +173,7 @@ impl<'a> ActiveHooks<'a> {
 
     /// Whether an adapter acts on the keys and values of an attention block.
     pub(crate) fn extends_attention(&self, site: Site) -> bool {
-        self.composition_at(site, &AttentionPlace { hooks: self, site }).is_some()
+        self.composition_at(site, &AttentionPoint { hooks: self, site }).is_some()
     }
 
     /// The base model's own dropout: on in training, unless the setup leaves it off.
@@ -196,10 +196,10 @@ impl<'a> ActiveHooks<'a> {
         if !self.fits_matrix(site, [d_input, d_output]) {
             return output;
         }
-        let place = LinearPlace { hooks: self, site, linear };
-        match self.composition_at(site, &place) {
+        let point = LinearPoint { hooks: self, site, linear };
+        match self.composition_at(site, &point) {
             Some(_) if self.is_merged_already(site, linear) => output,
-            Some(composition) => run(&place, composition, Adapted::new(input, output)).output,
+            Some(composition) => run(&point, composition, Adapted::new(input, output)).output,
             None => output,
         }
     }
@@ -216,9 +216,9 @@ impl<'a> ActiveHooks<'a> {
         if !self.fits_sublayer(site, &hidden, norm) {
             return hidden + residual;
         }
-        let place = SublayerPlace { hooks: self, site, norm };
-        if let Some(composition) = self.composition_at(site, &place) {
-            return run(&place, composition, Sublayer::new(hidden, residual)).hidden;
+        let point = SublayerPoint { hooks: self, site, norm };
+        if let Some(composition) = self.composition_at(site, &point) {
+            return run(&point, composition, Sublayer::new(hidden, residual)).hidden;
         }
         let added = hidden + residual;
         match norm {
@@ -232,12 +232,12 @@ impl<'a> ActiveHooks<'a> {
     /// # Shapes
     /// - input: the hidden states that the block was called with, `[batch, sequence, hidden]`
     pub fn attention(&self, site: Site, attended: Attended, input: &Tensor<3>) -> Attended {
-        let place = AttentionPlace { hooks: self, site };
+        let point = AttentionPoint { hooks: self, site };
         if !self.fits_attention(site, &attended, input) {
             return attended;
         }
-        match self.composition_at(site, &place) {
-            Some(composition) => run(&place, composition, Attending::new(attended, input.clone())).attended,
+        match self.composition_at(site, &point) {
+            Some(composition) => run(&point, composition, Attending::new(attended, input.clone())).attended,
             None => attended,
         }
     }
@@ -260,11 +260,11 @@ impl<'a> ActiveHooks<'a> {
             state = self.repeat(state, channels);
         }
         if self.active.values().any(|adapter| adapter.invertible.is_some()) {
-            let place = InvertiblePlace { hooks: self, inverse: false };
-            state = run(&place, &only_first(composition), state);
+            let point = InvertiblePoint { hooks: self, inverse: false };
+            state = run(&point, &only_first(composition), state);
         }
         if self.active.values().any(|adapter| adapter.prompt.is_some()) {
-            state = run(&PromptPlace(self), composition, state);
+            state = run(&PromptPoint(self), composition, state);
         }
         (state.hidden, state.tokens)
     }
@@ -304,8 +304,8 @@ impl<'a> ActiveHooks<'a> {
             return hidden;
         }
         let tokens = vec![TokenSpan::new(sequence); batch];
-        let place = InvertiblePlace { hooks: self, inverse: true };
-        run(&place, &only_first(composition), Sequence { hidden, tokens }).hidden
+        let point = InvertiblePoint { hooks: self, inverse: true };
+        run(&point, &only_first(composition), Sequence { hidden, tokens }).hidden
     }
 
     /// At a layer's end.
@@ -314,12 +314,12 @@ impl<'a> ActiveHooks<'a> {
     /// - hidden, output: `[batch, sequence, hidden]`
     /// - tokens: as [`enter_layer`](Self::enter_layer) returned them
     pub fn layer(&self, site: Site, hidden: Tensor<3>, tokens: &[TokenSpan]) -> Tensor<3> {
-        let place = LayerPlace { hooks: self, site };
+        let point = LayerPoint { hooks: self, site };
         if !self.fits_layer(site, &hidden, tokens) {
             return hidden;
         }
-        match self.composition_at(site, &place) {
-            Some(composition) => run(&place, composition, Sequence { hidden, tokens: tokens.to_vec() }).hidden,
+        match self.composition_at(site, &point) {
+            Some(composition) => run(&point, composition, Sequence { hidden, tokens: tokens.to_vec() }).hidden,
             None => hidden,
         }
     }
@@ -346,12 +346,12 @@ impl<'a> ActiveHooks<'a> {
         lock(&self.failure).get_or_insert(error);
     }
 
-    /// The composition, if it acts at a place.
-    fn composition_at(&self, site: Site, place: &impl Place) -> Option<&Composition> {
+    /// The composition, if an adapter acts at this point.
+    fn composition_at(&self, site: Site, point: &impl HookPoint) -> Option<&Composition> {
         let composition = self.composition.as_ref()?;
         let skipped = !self.skip_layers.is_empty()
             && self.bank.is_some_and(|bank| self.skip_layers.contains(&bank.spec().layer_number(site)));
-        (!skipped && self.active.keys().any(|name| place.acts(name))).then_some(composition)
+        (!skipped && self.active.keys().any(|name| point.acts(name))).then_some(composition)
     }
 
     pub(super) fn fusion(&self, name: &str) -> Option<&'a FusionLayers> {

@@ -7,7 +7,7 @@ use burn_adapters_core::Site;
 use burn_adapters_prefix_tuning::{Attended, Prefixes};
 
 use super::ActiveHooks;
-use super::walk::{Place, Rows, State, select_mask};
+use super::walk::{HookPoint, Rows, State, select_mask};
 
 /// Keys, values and mask between adapters.
 #[derive(Clone)]
@@ -63,18 +63,18 @@ impl State for Attending {
 }
 
 /// An attention block of the model.
-pub(super) struct AttentionPlace<'h, 'a> {
+pub(super) struct AttentionPoint<'h, 'a> {
     pub(super) hooks: &'h ActiveHooks<'a>,
     pub(super) site: Site,
 }
 
-impl<'a> AttentionPlace<'_, 'a> {
+impl<'a> AttentionPoint<'_, 'a> {
     fn prefixes(&self, adapter: &str) -> Option<&Prefixes<'a>> {
         self.hooks.prefixes.get(adapter)?.iter().find(|prefixes| prefixes.has(self.site))
     }
 }
 
-impl Place for AttentionPlace<'_, '_> {
+impl HookPoint for AttentionPoint<'_, '_> {
     type State = Attending;
 
     fn hooks(&self) -> &ActiveHooks<'_> {

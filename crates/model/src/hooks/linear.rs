@@ -8,7 +8,7 @@ use burn_adapters_core::Site;
 use burn_adapters_lora::LoraOutput;
 
 use super::ActiveHooks;
-use super::walk::{Place, Rows, State};
+use super::walk::{HookPoint, Rows, State};
 
 /// How the last adapter's states act on the matrix' output.
 #[derive(Clone, Copy, PartialEq)]
@@ -74,13 +74,13 @@ impl State for Adapted<'_> {
 }
 
 /// A matrix of the model.
-pub(super) struct LinearPlace<'h, 'a> {
+pub(super) struct LinearPoint<'h, 'a> {
     pub(super) hooks: &'h ActiveHooks<'a>,
     pub(super) site: Site,
     pub(super) linear: &'h Linear,
 }
 
-impl<'a> LinearPlace<'_, 'a> {
+impl<'a> LinearPoint<'_, 'a> {
     /// An update that starts from what the adapters before made, if they add too.
     fn add(
         &self,
@@ -109,7 +109,7 @@ impl<'a> LinearPlace<'_, 'a> {
     }
 }
 
-impl<'a> Place for LinearPlace<'_, 'a> {
+impl<'a> HookPoint for LinearPoint<'_, 'a> {
     type State = Adapted<'a>;
 
     fn hooks(&self) -> &ActiveHooks<'_> {

@@ -7,7 +7,7 @@ use burn_adapters_config::PromptCombine;
 use burn_adapters_core::{Site, TokenSpan};
 
 use super::ActiveHooks;
-use super::walk::{Place, Rows, State};
+use super::walk::{HookPoint, Rows, State};
 use crate::pass::padding_of;
 
 /// Sequences of vectors, and the positions of each row's tokens.
@@ -64,9 +64,9 @@ fn average(before: &Sequence, states: Vec<Sequence>, weights: &[f64]) -> Sequenc
 }
 
 /// After the embedding layer: prompts.
-pub(super) struct PromptPlace<'h, 'a>(pub(super) &'h ActiveHooks<'a>);
+pub(super) struct PromptPoint<'h, 'a>(pub(super) &'h ActiveHooks<'a>);
 
-impl Place for PromptPlace<'_, '_> {
+impl HookPoint for PromptPoint<'_, '_> {
     type State = Sequence;
 
     fn hooks(&self) -> &ActiveHooks<'_> {
@@ -112,12 +112,12 @@ impl Place for PromptPlace<'_, '_> {
 }
 
 /// After the embedding layer: invertible adapters.
-pub(super) struct InvertiblePlace<'h, 'a> {
+pub(super) struct InvertiblePoint<'h, 'a> {
     pub(super) hooks: &'h ActiveHooks<'a>,
     pub(super) inverse: bool,
 }
 
-impl Place for InvertiblePlace<'_, '_> {
+impl HookPoint for InvertiblePoint<'_, '_> {
     type State = Sequence;
 
     fn hooks(&self) -> &ActiveHooks<'_> {
@@ -149,12 +149,12 @@ impl Place for InvertiblePlace<'_, '_> {
 }
 
 /// The end of a layer: ReFT.
-pub(super) struct LayerPlace<'h, 'a> {
+pub(super) struct LayerPoint<'h, 'a> {
     pub(super) hooks: &'h ActiveHooks<'a>,
     pub(super) site: Site,
 }
 
-impl Place for LayerPlace<'_, '_> {
+impl HookPoint for LayerPoint<'_, '_> {
     type State = Sequence;
 
     fn hooks(&self) -> &ActiveHooks<'_> {

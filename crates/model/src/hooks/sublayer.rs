@@ -8,7 +8,7 @@ use burn_adapters_composition::Composition;
 use burn_adapters_core::{Norm, Site};
 
 use super::ActiveHooks;
-use super::walk::{Place, Rows, State, block, enter_first};
+use super::walk::{HookPoint, Rows, State, block, enter_first};
 use crate::BankError;
 
 /// A sublayer's end between its adapters.
@@ -65,13 +65,13 @@ impl State for Sublayer<'_> {
 }
 
 /// The end of a sublayer of the model.
-pub(super) struct SublayerPlace<'h, 'a> {
+pub(super) struct SublayerPoint<'h, 'a> {
     pub(super) hooks: &'h ActiveHooks<'a>,
     pub(super) site: Site,
     pub(super) norm: Option<&'h dyn Norm>,
 }
 
-impl<'a> SublayerPlace<'_, 'a> {
+impl<'a> SublayerPoint<'_, 'a> {
     fn bottleneck(&self, adapter: &str) -> Option<&'a Bottleneck> {
         self.hooks.active.get(adapter)?.bottleneck.get(&self.site)
     }
@@ -99,7 +99,7 @@ impl<'a> SublayerPlace<'_, 'a> {
     }
 }
 
-impl<'a> Place for SublayerPlace<'_, 'a> {
+impl<'a> HookPoint for SublayerPoint<'_, 'a> {
     type State = Sublayer<'a>;
 
     fn hooks(&self) -> &ActiveHooks<'_> {

@@ -7,34 +7,34 @@ use burn::tensor::{Bool, Tensor};
 
 use crate::{dropout, softmax};
 
-/// Dropout by a seed: see [`dropout`](crate::dropout()).
+/// Seeded dropout: see [`dropout`](crate::dropout()).
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Dropout {
-    /// The share of elements that are zeroed, from 0 to 1.
+    /// The fraction of elements that are zeroed, from 0 to 1.
     pub probability: f64,
-    /// What the zeroed elements follow from.
+    /// The seed that decides which elements are zeroed.
     pub seed: u64,
 }
 
-/// How scores are made and thinned out.
+/// Options of attention.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct AttentionOptions {
-    /// What `q kᵀ` is multiplied by; `None`: `1 / √head`.
+    /// The factor on `q kᵀ`; `None` is `1 / √head`.
     pub scale: Option<f64>,
     /// Dropout on the probabilities.
     pub dropout: Option<Dropout>,
 }
 
-/// `dropout(softmax(q kᵀ · scale)) v`, with no weight on the keys at which `mask` is true (Vaswani et al., 2017).
+/// `dropout(softmax(q kᵀ · scale)) v`, where keys at which `mask` is true get no weight (Vaswani et al., 2017).
 ///
-/// A query all of whose keys are masked spreads evenly over them. The backward pass keeps q, k, v, which are shared, and the
-/// probabilities, whose sign says what dropout zeroed.
+/// A query whose keys are all masked attends to them evenly. For the backward pass, q, k and v are kept (shared, not
+/// copied), and the attention probabilities, whose sign records which ones dropout zeroed.
 ///
 /// # Shapes
 /// - q: `[batch, heads, queries, head]`
 /// - k: `[batch, heads, keys, head]`
 /// - v: `[batch, heads, keys, value]`
-/// - mask: `[batch, heads, queries, keys]`, where any but the last may be 1
+/// - mask: `[batch, heads, queries, keys]`, where any dimension but the last may be 1
 /// - output: `[batch, heads, queries, value]`
 pub fn attention(
     q: Tensor<4>,
@@ -63,17 +63,17 @@ pub fn attention(
     shares.matmul(v)
 }
 
-/// As [`attention`], for sequences of any lengths that lie one after the other: no padding, and so no mask.
+/// [`attention`] for sequences of any lengths, concatenated: there is no padding, and so no mask.
 ///
 /// # Shapes
 /// - q: `[Σ queries, heads, head]`
 /// - k: `[Σ keys, heads, head]`
 /// - v: `[Σ keys, heads, value]`
-/// - queries, keys: of each sequence, at least 1
+/// - queries, keys: the lengths of each sequence, at least 1
 /// - output: `[Σ queries, heads, value]`
 ///
 /// # Panics
-/// If the numbers of queries and keys are not those of the tensors, or one is 0.
+/// If the numbers of queries and keys do not match the tensors, or one of them is 0.
 ///
 /// ```
 /// use burn::tensor::{Device, Tensor};
@@ -96,14 +96,14 @@ pub fn packed_attention(
     let ([rows, heads, head], [key_rows, _, value]) = (q.dims(), v.dims());
     assert!(
         queries.len() == keys.len() && !queries.contains(&0) && !keys.contains(&0),
-        "each sequence has queries and keys: found {queries:?} and {keys:?}"
+        "each sequence needs at least one query and one key, found {queries:?} queries and {keys:?} keys"
     );
     assert!(
         queries.iter().sum::<usize>() == rows
             && keys.iter().sum::<usize>() == key_rows
             && k.dims() == [key_rows, heads, head]
             && v.dims() == [key_rows, heads, value],
-        "sequences of {queries:?} queries and {keys:?} keys are not those of {:?}, {:?} and {:?}",
+        "sequences of {queries:?} queries and {keys:?} keys do not match tensors of {:?}, {:?} and {:?}",
         q.dims(),
         k.dims(),
         v.dims()
@@ -122,7 +122,7 @@ pub fn packed_attention(
     let alone = |x: &Tensor<3>, from: usize, count: usize| x.clone().narrow(0, from, count).swap_dims(0, 1).unsqueeze();
     let (mut query, mut key) = (0, 0);
     let parts = queries.iter().zip(keys).enumerate().map(|(sequence, (&queries, &keys))| {
-        // Of one seed, all sequences would be thinned out alike.
+        // With one seed, dropout would zero the same elements in every sequence.
         let dropout = options.dropout.map(|dropout| Dropout { seed: dropout.seed ^ sequence as u64, ..dropout });
         let (q, k, v) = (alone(&q, query, queries), alone(&k, key, keys), alone(&v, key, keys));
         (query, key) = (query + queries, key + keys);
@@ -135,7 +135,7 @@ pub fn packed_attention(
     Tensor::cat(parts, 0)
 }
 
-/// 0, and the lowest number where the mask is true. Not −∞: a row of padding alone must not give NaN.
+/// 0, and the lowest finite number where the mask is true. Not −∞: a row of padding only must not give NaN.
 fn lowest_where(mask: Tensor<4, Bool>, like: &Tensor<4>) -> Tensor<4> {
     let dtype = like.dtype();
     let lowest = dtype.finfo().map_or(f64::from(f32::MIN), |info| info.min);

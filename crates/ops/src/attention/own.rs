@@ -1,4 +1,4 @@
-//! Attention head by head: a head's scores stay in the cache.
+//! Attention computed head by head, so that the scores of a head stay in the cache.
 
 use burn::backend::Flex;
 use burn::backend::autodiff::checkpoint::base::Checkpointer;
@@ -14,11 +14,11 @@ use crate::kernel::product::{Matrix, Packed};
 use crate::kernel::{Work, math, random::Keep, run};
 use crate::softmax::own::row;
 
-/// True where there is no attention: one byte an element.
+/// True where attention is masked: one byte per element.
 #[derive(Debug, Clone)]
 struct Mask {
     bytes: BoolTensor<Flex>,
-    /// Of batch, heads and queries.
+    /// The strides of batch, heads and queries.
     dims: [usize; 3],
 }
 
@@ -39,16 +39,16 @@ struct Sizes {
     form: Form,
 }
 
-/// How the sequences lie in their tensors.
+/// The layout of the sequences in their tensors.
 #[derive(Debug, Clone, Copy)]
 enum Form {
-    /// All of one length: `[batch, heads, rows, columns]`.
+    /// All sequences have one length: `[batch, heads, rows, columns]`.
     Batch,
-    /// One after the other: `[rows, heads, columns]`.
+    /// Concatenated sequences: `[rows, heads, columns]`.
     Packed,
 }
 
-/// What one thread does at once: heads of one sequence.
+/// The work that one thread does at once: some heads of one sequence.
 #[derive(Debug, Clone, Copy)]
 struct Piece {
     sequence: usize,
@@ -58,7 +58,7 @@ struct Piece {
     keys: usize,
     /// The first row in the tensors of queries and of keys.
     rows: [usize; 2],
-    /// Where its scores lie among all.
+    /// The offset of its scores.
     scores: usize,
 }
 
@@ -79,7 +79,8 @@ pub(super) fn plan(
         Some(mask) => Some(Mask::new(mask, [batch, heads, queries, keys])?),
         None => None,
     };
-    // Where there are sequences enough for all threads, their heads come to lie side by side as the next layer wants them.
+    // If there are enough sequences for all threads, the heads of each are written side by side, as the next layer
+    // reads them.
     let together = if batch >= 8 { heads } else { 1 };
     let piece = |number: usize| Piece {
         sequence: number * together / heads,
@@ -96,7 +97,7 @@ pub(super) fn plan(
     Some(([Operand::new(q)?, Operand::new(k)?, Operand::new(v)?], plan))
 }
 
-/// For sequences one after the other, with their numbers of queries and of keys.
+/// For concatenated sequences, given their numbers of queries and of keys.
 pub(super) fn plan_packed(
     q: &Tensor<3>,
     k: &Tensor<3>,
@@ -152,12 +153,12 @@ impl Mask {
     }
 }
 
-/// The heads of a tensor, wherever they lie.
+/// The heads of a tensor, in any layout.
 #[derive(Debug, Clone)]
 struct Heads {
     raw: Raw,
     offset: usize,
-    /// From one sequence, head and row to the next.
+    /// The strides of sequence, head and row.
     strides: [usize; 3],
 }
 
@@ -173,7 +174,7 @@ impl Heads {
         Self { offset: raw.layout().start_offset(), strides, raw }
     }
 
-    /// From this row on.
+    /// The part that begins at this row.
     #[inline(always)]
     fn get(&self, sequence: usize, head: usize, row: usize) -> Matrix<'_> {
         let [by_sequence, by_head, by_row] = self.strides;
@@ -182,7 +183,7 @@ impl Heads {
     }
 }
 
-/// Results, in the order of the pieces.
+/// Collects the results in the order of the pieces.
 struct Results {
     numbers: Vec<f32>,
     columns: usize,
@@ -219,7 +220,7 @@ impl Results {
     }
 }
 
-/// Neighboring parts of these lengths.
+/// Splits a slice into consecutive parts of these lengths.
 fn split(mut numbers: &mut [f32], lengths: impl Iterator<Item = usize>) -> Vec<&mut [f32]> {
     let mut parts = Vec::new();
     for length in lengths {
@@ -236,7 +237,7 @@ impl Piece {
         self.queries * self.keys
     }
 
-    /// Where a head's results start among the piece's, and from one of its rows to the next.
+    /// The offset of a head's results in its piece, and the stride of their rows.
     #[inline(always)]
     fn place(&self, number: usize, columns: usize) -> (usize, usize) {
         (number * columns, self.heads * columns)
@@ -244,7 +245,7 @@ impl Piece {
 }
 
 impl Plan {
-    /// Probabilities from one head's scores, in place, negative where dropout zeroes them.
+    /// Turns one head's scores into probabilities, in place; those that dropout zeroes become negative.
     #[inline(always)]
     fn shares(&self, scores: &mut [f32], piece: &Piece, number: usize) {
         let keys = piece.keys;
@@ -269,7 +270,7 @@ impl Plan {
         }
     }
 
-    /// What values are multiplied by.
+    /// The factors that the values are multiplied by.
     #[inline(always)]
     fn thinned<'a>(&self, shares: &'a [f32], room: &'a mut Vec<f32>) -> &'a [f32] {
         let Some(Keep { scale, .. }) = self.keep else {
@@ -280,7 +281,7 @@ impl Plan {
         room
     }
 
-    /// The gradient of `q kᵀ`, in place of that of the thinned probabilities.
+    /// Turns the gradient of the probabilities after dropout into that of `q kᵀ`, in place.
     #[inline(always)]
     fn scores(&self, gradient: &mut [f32], shares: &[f32], keys: usize) {
         let kept = self.keep.map_or(1.0, |keep| keep.scale);

@@ -6,30 +6,30 @@ use gemm::Parallelism;
 
 use super::{Work, piece, rows_in_piece, run, written};
 
-/// A matrix `[rows, columns]`, wherever its numbers lie.
+/// A matrix `[rows, columns]` in any layout.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Strided<'a, T = f32> {
-    /// From the first element on.
+    /// The elements, from the first one on.
     pub(crate) numbers: &'a [T],
     pub(crate) rows: usize,
     pub(crate) columns: usize,
-    /// From one row to the next, and from one column to the next.
+    /// The strides of rows and columns.
     pub(crate) strides: [isize; 2],
 }
 
 impl<'a, T> Strided<'a, T> {
-    /// Rows one after the other.
+    /// A contiguous, row-major matrix.
     pub(crate) fn new(numbers: &'a [T], rows: usize, columns: usize) -> Self {
         Self { numbers, rows, columns, strides: [columns as isize, 1] }
     }
 
-    /// With rows for columns.
+    /// The transposed matrix.
     pub(crate) fn transposed(self) -> Self {
         let [by_row, by_column] = self.strides;
         Self { rows: self.columns, columns: self.rows, strides: [by_column, by_row], ..self }
     }
 
-    /// Whether all elements are among the numbers.
+    /// Whether all elements lie inside the slice.
     pub(crate) fn is_inside(&self) -> bool {
         let last = |count: usize, stride: isize| {
             usize::try_from(stride).ok().and_then(|stride| count.checked_sub(1)?.checked_mul(stride))
@@ -39,17 +39,17 @@ impl<'a, T> Strided<'a, T> {
         end.is_some_and(|end| end < self.numbers.len())
     }
 
-    /// Where an element of a matrix that [is inside](Self::is_inside) lies.
+    /// The offset of an element of a matrix that [is inside](Self::is_inside) its slice.
     pub(crate) fn index(&self, row: usize, column: usize) -> usize {
         let [by_row, by_column] = self.strides;
         row * by_row.unsigned_abs() + column * by_column.unsigned_abs()
     }
 }
 
-/// Fewer rows are multiplied by a transposed weight as it is.
+/// With fewer rows, a transposed weight is multiplied as it is stored.
 const WORTH_TRANSPOSING: usize = 64;
 
-/// `x · weight + bias`, of `[rows, weight.rows]`.
+/// `x · weight + bias`, giving `[rows, weight.rows]`.
 pub(crate) fn product(x: &[f32], weight: Strided<'_>, bias: Option<&[f32]>) -> Vec<f32> {
     let rows = x.len() / weight.rows;
     let [by_row, by_column] = weight.strides;
@@ -78,13 +78,13 @@ fn multiplied(left: Strided<'_>, right: Strided<'_>) -> Vec<f32> {
     }
     assert!(
         left.is_inside() && right.is_inside() && left.columns == right.rows,
-        "no product of {left:?} and {right:?}"
+        "cannot multiply {left:?} and {right:?}"
     );
     let [left_rows, left_columns] = left.strides;
     let [right_rows, right_columns] = right.strides;
     let write = |output: &mut [MaybeUninit<f32>]| {
-        // SAFETY: gemm reads the two matrices, which were just seen to lie in their slices, and writes, without reading it,
-        // a matrix of as many numbers as the output has, row by row.
+        // SAFETY: gemm reads the two matrices, which were just checked to lie in their slices. It writes, without
+        // reading, a row-major matrix of as many elements as the output has.
         unsafe {
             gemm::gemm(
                 rows,
@@ -113,16 +113,16 @@ fn multiplied(left: Strided<'_>, right: Strided<'_>) -> Vec<f32> {
     unsafe { written(rows * columns, write) }
 }
 
-/// The side of the blocks in which a matrix is transposed: a row of one fills a cache line.
+/// The side of the blocks in which a matrix is transposed: a row of a block fills a cache line.
 const BLOCK: usize = 16;
 
-/// The numbers row by row, of a matrix that has them column by column.
+/// The elements in row-major order, of a matrix in column-major order.
 fn transposed(matrix: Strided<'_>) -> Vec<f32> {
     let Strided { numbers, rows, columns, .. } = matrix;
     let write = |output: &mut [MaybeUninit<f32>]| {
         run(output.chunks_mut(columns * BLOCK).enumerate().collect(), &Transpose { numbers, rows, columns });
     };
-    // SAFETY: the pieces are all rows of the output, and each block of a row is written.
+    // SAFETY: the pieces cover all rows of the output, and each block of a row is written.
     unsafe { written(rows * columns, write) }
 }
 
@@ -142,8 +142,8 @@ impl Work<(usize, &mut [MaybeUninit<f32>])> for Transpose<'_> {
 }
 
 impl Transpose<'_> {
-    /// Some rows from `first` on. Not inlined: compiled for AVX-512, this is done by scatter instructions, which take
-    /// several times as long.
+    /// Transposes some rows from `first` on. Not inlined: compiled for AVX-512 it would use scatter instructions, which
+    /// take several times as long.
     #[inline(never)]
     fn rows(&self, first: usize, output: &mut [MaybeUninit<f32>]) {
         let Self { numbers, rows, columns } = *self;
@@ -235,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    #[should_panic(expected = "no product of")]
+    #[should_panic(expected = "cannot multiply")]
     fn a_matrix_that_reaches_beyond_its_numbers_is_not_read() {
         let weight = Strided { numbers: &[1.0; 5], rows: 2, columns: 3, strides: [3, 1] };
         product(&[1.0; 4], weight, None);

@@ -1,9 +1,9 @@
 //! Sums, the exponential and the normal distribution, written so that compilers vectorize them.
 
-/// Independent partial sums: as many as the widest vector has lanes.
+/// The number of independent partial sums: the lanes of the widest vector.
 const LANES: usize = 16;
 
-/// The sum of `f` of the elements of three slices.
+/// The sum of `f` over the elements of three slices.
 #[inline(always)]
 pub(crate) fn sum3(a: &[f32], b: &[f32], c: &[f32], f: impl Fn(f32, f32, f32) -> f32) -> f32 {
     let mut lanes = [0.0_f32; LANES];
@@ -22,19 +22,19 @@ pub(crate) fn sum3(a: &[f32], b: &[f32], c: &[f32], f: impl Fn(f32, f32, f32) ->
     fold(lanes, |a, b| a + b) + rest
 }
 
-/// The sum of `f` of both slices' elements.
+/// The sum of `f` over the elements of both slices.
 #[inline(always)]
 pub(crate) fn sum2(a: &[f32], b: &[f32], f: impl Fn(f32, f32) -> f32) -> f32 {
     sum3(a, b, b, |a, b, _| f(a, b))
 }
 
-/// The sum of `f` of the elements.
+/// The sum of `f` over the elements.
 #[inline(always)]
 pub(crate) fn sum(a: &[f32], f: impl Fn(f32) -> f32) -> f32 {
     sum2(a, a, |a, _| f(a))
 }
 
-/// The largest element that is a number; −∞ of none.
+/// The largest element that is not NaN; −∞ if there is none.
 #[inline(always)]
 pub(crate) fn max(a: &[f32]) -> f32 {
     let larger = |a: f32, b: f32| if b > a { b } else { a };
@@ -64,12 +64,12 @@ fn fold(mut lanes: [f32; LANES], f: impl Fn(f32, f32) -> f32) -> f32 {
     lanes[0]
 }
 
-/// eˣ for x ≤ 0, to about one unit in the last place; 0 below −87, where it leaves the normal numbers.
+/// eˣ for x ≤ 0, to about one unit in the last place; 0 below −87, where the result would be subnormal.
 #[inline(always)]
 pub(crate) fn exp_of_negative(x: f32) -> f32 {
-    // Adding 1.5 · 2²³ rounds to a whole number, which then stands in the low bits.
+    // Adding 1.5 · 2²³ rounds to an integer, which is then in the low bits.
     const ROUND: f32 = 12_582_912.0;
-    // ln 2 in two parts, of which the first has few enough bits to be multiplied exactly.
+    // ln 2 in two parts; the first has few enough bits for an exact product.
     const LN_2_HIGH: f32 = 0.693_359_4;
     const LN_2_LOW: f32 = -2.121_944_4e-4;
     let rounded = x * std::f32::consts::LOG2_E + ROUND;
@@ -87,7 +87,7 @@ pub(crate) fn exp_of_negative(x: f32) -> f32 {
     if x < -87.0 { 0.0 } else { p * power }
 }
 
-/// The standard normal distribution's function and density at `x`.
+/// The cumulative distribution function and the density of the standard normal distribution at `x`.
 #[inline(always)]
 pub(crate) fn normal(x: f32) -> (f32, f32) {
     // The tail Φ(−t) is e^(−t²/2) times a smooth function of t, here a polynomial in 1/(1 + 0.4 t)

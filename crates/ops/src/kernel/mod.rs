@@ -10,42 +10,42 @@ use std::mem::MaybeUninit;
 
 use rayon::iter::{IntoParallelIterator, ParallelIterator};
 
-/// Numbers in one piece of work. It doesn't depend on the number of threads: nor do the sums.
+/// Elements per piece of work. It does not depend on the number of threads, so neither do the sums.
 const PIECE: usize = 16_384;
 
-/// Rows of this width in one piece of work.
+/// Rows of this width per piece of work.
 pub(crate) fn rows_in_piece(width: usize) -> usize {
     (PIECE / width.max(1)).max(1)
 }
 
-/// Numbers in one piece of work that is whole rows of this width.
+/// Elements per piece of work that consists of whole rows of this width.
 pub(crate) fn piece(width: usize) -> usize {
     rows_in_piece(width) * width.max(1)
 }
 
-/// `len` numbers that `write` writes: none is set to zero before.
+/// Allocates `len` elements, which `write` initializes: they are not zeroed first.
 ///
 /// # Safety
-/// `write` must write every one.
+/// `write` must initialize every element.
 pub(crate) unsafe fn written<T>(len: usize, write: impl FnOnce(&mut [MaybeUninit<T>])) -> Vec<T> {
     let mut numbers = Vec::with_capacity(len);
     write(&mut numbers.spare_capacity_mut()[..len]);
-    // SAFETY: as many were allocated, and the caller promises that each was written.
+    // SAFETY: `len` elements were allocated, and the caller promises that each was initialized.
     unsafe { numbers.set_len(len) };
     numbers
 }
 
-/// What is done to a piece. Implement it with `#[inline(always)]` on the method and all that it calls: what is not inlined is
-/// compiled for the least processor. (Closures can't ask for it.)
+/// The operation on a piece. Mark the method and everything that it calls `#[inline(always)]`: code that is not inlined
+/// is compiled for the baseline processor. (Closures cannot be marked.)
 pub(crate) trait Work<T>: Sync {
-    /// What comes of a piece.
+    /// The result of a piece.
     type Result: Send;
 
-    /// Does one piece.
+    /// Processes one piece.
     fn work<S: pulp::Simd>(&self, simd: S, piece: T) -> Self::Result;
 }
 
-/// Does the pieces on all threads, with vector instructions, and gives their results in order.
+/// Processes the pieces on all threads, with vector instructions, and returns their results in order.
 pub(crate) fn run<T: Send, W: Work<T>>(pieces: Vec<T>, work: &W) -> Vec<W::Result> {
     let arch = pulp::Arch::new();
     if pieces.len() < 2 {

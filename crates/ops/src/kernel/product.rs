@@ -1,36 +1,36 @@
-//! Products of matrices as small as one attention head's.
+//! Products of matrices as small as those of one attention head.
 
-/// Rows of the block of the result that is held in registers.
+/// Rows of the block of the result that is kept in registers.
 const ROWS: usize = 6;
-/// Its columns, in vectors: with twice six it fits the sixteen registers of AVX2.
+/// Columns of that block, in vectors: two times six fit the sixteen registers of AVX2.
 const VECTORS: usize = 2;
-/// Its most numbers: those of AVX-512's vectors.
+/// The most lanes of a vector: those of AVX-512.
 const BLOCK: usize = ROWS * VECTORS * 16;
 
-/// A matrix in a slice. Neighbors in a row or in a column are neighbors in memory: one stride is 1.
+/// A matrix in a slice. It is row-major or column-major: one stride is 1.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Matrix<'a> {
-    /// From the first element on.
+    /// The elements, from the first one on.
     pub(crate) data: &'a [f32],
-    /// From one row to the next.
+    /// The stride of rows.
     pub(crate) row: usize,
-    /// From one column to the next.
+    /// The stride of columns.
     pub(crate) column: usize,
 }
 
 impl<'a> Matrix<'a> {
-    /// Rows one after the other, this far apart.
+    /// A row-major matrix whose rows are this far apart.
     pub(crate) fn new(data: &'a [f32], row: usize) -> Self {
         Self { data, row, column: 1 }
     }
 
-    /// With rows for columns.
+    /// The transposed matrix.
     pub(crate) fn transposed(self) -> Self {
         Self { row: self.column, column: self.row, ..self }
     }
 }
 
-/// Room for the operands in the order in which they are used.
+/// Scratch buffers for the operands, packed in the order in which they are used.
 #[derive(Debug, Default)]
 pub(crate) struct Packed {
     left: Vec<[f32; ROWS]>,
@@ -38,7 +38,7 @@ pub(crate) struct Packed {
 }
 
 impl Packed {
-    /// `output = left · right`, of sizes `[m, k]` and `[k, n]`, with `stride` from one row of the output to the next.
+    /// `output = left · right`, of sizes `[m, k]` and `[k, n]`; `stride` is that of the output's rows.
     #[inline(always)]
     pub(crate) fn product<S: pulp::Simd>(
         &mut self,
@@ -65,7 +65,7 @@ impl Packed {
                 let block = if packed {
                     block(simd, self.left.iter(), right)
                 } else {
-                    // Six neighbors, row by row: as good as packed.
+                    // Six neighbors in a row-major matrix need no packing.
                     let rows = left.data[first..].chunks(left.column).take(k);
                     block(simd, rows.filter_map(|row| row.first_chunk()), right)
                 };
@@ -119,9 +119,9 @@ fn block<'a, S: pulp::Simd>(
     block
 }
 
-/// `packed[panel][row][column]`, of a matrix whose columns lie together.
+/// Packs a column-major matrix as `packed[panel][row][column]`.
 ///
-/// Not inlined: compiled for AVX-512, this is done by scatter instructions, which take several times as long.
+/// Not inlined: compiled for AVX-512 it would use scatter instructions, which take several times as long.
 #[inline(never)]
 fn across(matrix: Matrix<'_>, [k, n]: [usize; 2], width: usize, packed: &mut [f32]) {
     for column in 0..n {
@@ -133,7 +133,7 @@ fn across(matrix: Matrix<'_>, [k, n]: [usize; 2], width: usize, packed: &mut [f3
     }
 }
 
-/// `packed[column][row]`, of some rows of a matrix. Not inlined for the same reason.
+/// Packs some rows of a matrix as `packed[column][row]`. Not inlined for the same reason.
 #[inline(never)]
 fn interleave(matrix: Matrix<'_>, first: usize, rows: usize, packed: &mut [[f32; ROWS]]) {
     if matrix.column != 1 {

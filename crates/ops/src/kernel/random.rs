@@ -1,11 +1,11 @@
-//! Random decisions by position: any element's can be had again, on any thread, without those before it.
+//! Random decisions by position: the decision on any element can be repeated, on any thread, without those before it.
 
 /// Whether element `index` of the tensor is kept. Decisions repeat after 2³² elements.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Keep {
     keys: [u32; 2],
     dropped: u32,
-    /// What kept elements are multiplied by.
+    /// The factor on kept elements.
     pub(crate) scale: f32,
 }
 

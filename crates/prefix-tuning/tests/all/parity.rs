@@ -1,4 +1,4 @@
-//! Against the Python library `adapters`: see `goldens/make.py`.
+//! Parity with the Python library `adapters`: see `goldens/make.py`.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use burn::module::Param;
@@ -96,7 +96,7 @@ fn assert_linear(linear: &Linear, goldens: &Value, name: &str) {
     assert_close(bias, &goldens[format!("{name}.bias")], name);
 }
 
-/// Runs all layers, checks what they give, and returns the loss.
+/// Runs all layers, checks their results, and returns the loss.
 fn run(tuning: &PrefixTuning, name: &str, goldens: &Value, device: &Device) -> Tensor<1> {
     let prefixes = tuning.compute(Mode::Inference);
     let mut loss = Tensor::zeros([1], device);

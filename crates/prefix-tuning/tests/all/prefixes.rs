@@ -1,4 +1,4 @@
-//! What holds of prefixes beside the numbers.
+//! Properties of prefixes beyond the reference's numbers.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use burn::module::Module;
@@ -84,7 +84,7 @@ fn ejected_prefixes_are_trained_on() {
     let tuning = tuning(&PrefixTuningConfig::prefix_tuning(), &bert(1, 8, 2), &device).eject();
     let gradients = tuning.compute(Mode::Training).at(site(0)).unwrap()[1].clone().sum().backward();
     let PrefixSource::Flat(flat) = &tuning.source else { panic!("still an MLP") };
-    // The values are half of the numbers.
+    // The values are half of the elements.
     let gradient = flat.val().grad(&gradients).unwrap();
     assert_eq!(gradient.sum().into_scalar::<f32>(), 30.0 * 8.0);
 }

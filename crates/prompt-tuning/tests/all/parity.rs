@@ -1,4 +1,4 @@
-//! Against the Python library `adapters`: see `goldens/make.py`.
+//! Parity with the Python library `adapters`: see `goldens/make.py`.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use burn::module::Param;
@@ -63,7 +63,7 @@ fn a_training_step_is_that_of_the_reference() {
     for (name, combine) in CASES {
         let golden = &goldens[name];
         let prompt = prompt(golden, combine, &device);
-        // The embeddings of a frozen model know nothing of gradients.
+        // The embeddings of a frozen model have no gradients.
         let plain = Device::default();
         let (embeddings, _) =
             prompt.forward(tensor(&golden["embeddings"], &plain), padding(&golden["padding"], &plain)).unwrap();

@@ -1,4 +1,4 @@
-//! What holds of prompts beside the numbers.
+//! Properties of prompts beyond the reference's numbers.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use burn::module::Module;
@@ -76,7 +76,7 @@ fn the_mask_grows_at_its_front_wherever_the_prompt_goes() {
     let padding = Tensor::<2, Bool>::from_data([[true, false]], &device);
     let (embeddings, padding) = new(&config, 1).unwrap().forward(embeddings, padding).unwrap();
     assert_eq!(values(embeddings), [7.0, 0.0, 0.0, 8.0]);
-    // As in the reference: behind a first token that is padding it is off by one.
+    // As in the reference: after a first token that is padding, the mask is off by one.
     assert_eq!(padding.into_data().iter::<bool>().collect::<Vec<_>>(), [false, false, true, false]);
 }
 

@@ -1,4 +1,4 @@
-//! What holds of interventions beside the numbers.
+//! Properties of interventions beyond the reference's numbers.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use burn::module::Module;
@@ -60,7 +60,7 @@ fn rows_stay_orthonormal_in_training_even_with_weight_decay() {
     let mut reft = reft(&ReftConfig::loreft().with_r(3).with_dropout(0.0), 8, &device);
     let Projection::Orthogonal(new) = &reft.units[0].projection else { panic!("not orthogonal") };
     let (base, before) = (new.base.val().into_data(), new.weight().into_data());
-    // Read now: on some backends data are read when they are looked at, after the change.
+    // Read now: some backends read data lazily, after the change.
     let _ = (base.as_bytes(), before.as_bytes());
     let mut optimizer = AdamWConfig::new().with_weight_decay(0.1).init();
     let hidden = Tensor::<3>::random([4, 5, 8], Distribution::Default, &Device::default());

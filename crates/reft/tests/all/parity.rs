@@ -1,4 +1,4 @@
-//! Against the Python library `adapters`: see `goldens/make.py`.
+//! Parity with the Python library `adapters`: see `goldens/make.py`.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use burn::module::Param;
@@ -92,7 +92,7 @@ fn assert_close<const D: usize>(found: Tensor<D>, golden: &Value) {
 
 fn output(reft: &Reft, golden: &Value) -> Tensor<3> {
     let positions = reft.positions(&padding(golden));
-    // The hidden states of a frozen model know nothing of gradients.
+    // The hidden states of a frozen model have no gradients.
     let hidden = tensor(&golden["hidden"], &Device::default());
     reft.forward(hidden, &positions, Mode::Inference)
 }

@@ -1,7 +1,7 @@
 //! Products of f32 rows and a bf16 weight.
 //!
-//! The rows are rounded to bf16 whatever multiplies them, and products are summed in f32: results differ between
-//! processors, and between a row alone and in a batch, as the order of a sum of f32 does, not by the rounding.
+//! On every processor the rows are rounded to bf16 and products are summed in f32. Results differ between processors,
+//! and between a row alone and in a batch, only by the order of f32 sums, not by the rounding.
 
 #[cfg(target_arch = "x86_64")]
 mod native;
@@ -9,10 +9,10 @@ mod native;
 use super::dense::{self, Strided};
 use super::{Work, piece, run};
 
-/// Fewer rows are multiplied by the weight as it lies: putting it in order would take longer.
+/// With fewer rows, the weight is read as it is stored: packing it would take longer.
 const WORTH_ORDERING: usize = 4;
 
-/// `x · weight + bias`, of `[rows, weight.rows]`. The weight is bf16, as bits.
+/// `x · weight + bias`, giving `[rows, weight.rows]`. The weight holds the bits of bf16.
 pub(crate) fn product(x: &[f32], weight: Strided<'_, u16>, bias: Option<&[f32]>) -> Vec<f32> {
     if x.is_empty() {
         return Vec::new();
@@ -27,7 +27,7 @@ pub(crate) fn product(x: &[f32], weight: Strided<'_, u16>, bias: Option<&[f32]>)
     widened(x, weight, bias)
 }
 
-/// With both made f32 again, for processors without instructions for bf16.
+/// For processors without bf16 instructions: both operands are widened to f32.
 fn widened(x: &[f32], weight: Strided<'_, u16>, bias: Option<&[f32]>) -> Vec<f32> {
     let mut wide = vec![0.0; weight.numbers.len()];
     let pieces = wide.chunks_mut(piece(1)).zip(weight.numbers.chunks(piece(1))).collect();
@@ -49,9 +49,9 @@ impl Work<(&mut [f32], &[u16])> for Widen {
     }
 }
 
-/// A few rows: for each row of the weight, which is read once, a multiple is added to the result.
+/// For a few rows: each row of the weight is read once, and a multiple of it is added to the result.
 fn thin(x: &[f32], weight: Strided<'_, u16>, bias: Option<&[f32]>) -> Vec<f32> {
-    assert!(weight.is_inside(), "the weight reaches beyond its numbers");
+    assert!(weight.is_inside(), "the weight exceeds its slice");
     let columns = weight.columns;
     let rows = x.len() / weight.rows;
     let mut output = match bias {
@@ -84,7 +84,7 @@ impl Work<&mut [f32]> for Thin<'_> {
     }
 }
 
-/// To bf16, to nearest even, and back.
+/// Rounds to bf16 (to nearest even) and widens again.
 fn rounded(x: &[f32]) -> Vec<f32> {
     x.iter().map(|x| half::bf16::from_f32(*x).to_f32()).collect()
 }

@@ -1,7 +1,7 @@
-//! Products of f32 rows and a bf16 weight, by the instructions that multiply bf16 and sum in f32.
+//! Products of f32 rows and a bf16 weight, with the instructions that multiply bf16 and sum in f32.
 //!
-//! Such an instruction takes pairs of neighbors along the sum: the rows are rounded to bf16, so that their pairs lie
-//! together, and the weight is put in order as `[panel][pair][column of the panel]`.
+//! Such an instruction takes pairs of neighbors along the sum. So the rows are rounded to bf16, which puts their pairs
+//! together, and the weight is packed as `[panel][pair][column of the panel]`.
 
 use std::arch::x86_64::{
     __m512bh, __m512i, _mm512_add_ps, _mm512_cvtne2ps_pbh, _mm512_dpbf16_ps, _mm512_loadu_ps, _mm512_loadu_si512,
@@ -15,17 +15,17 @@ use rayon::iter::{IntoParallelIterator, ParallelIterator};
 use crate::kernel::dense::Strided;
 use crate::kernel::{rows_in_piece, written};
 
-/// Rows of the block of the result that is held in registers.
+/// Rows of the block of the result that is kept in registers.
 const ROWS: usize = 8;
-/// Its columns, in vectors: 24 of 32 registers hold sums.
+/// Columns of that block, in vectors: 24 of 32 registers hold sums.
 const VECTORS: usize = 3;
-/// Pairs, or sums, in a vector.
+/// Pairs, or sums, per vector.
 const LANES: usize = 16;
 /// Columns of a panel of the weight.
 const COLUMNS: usize = VECTORS * LANES;
-/// Most bytes of rounded rows that are multiplied by all panels before the next: half of the smallest second-level cache.
+/// The most bytes of rounded rows that are multiplied by all panels at a time: half of the smallest L2 cache.
 const ROWS_IN_CACHE: usize = 256 << 10;
-/// Fewest pieces of work for a thread, so that all end at about the same time.
+/// The fewest pieces of work per thread, so that all threads end at about the same time.
 const PIECES: usize = 4;
 
 /// Whether the processor has the instructions.
@@ -35,14 +35,14 @@ pub(super) fn is_native() -> bool {
         && is_x86_feature_detected!("avx512bf16")
 }
 
-/// `x · weight + bias`, of `[rows, weight.rows]`.
+/// `x · weight + bias`, giving `[rows, weight.rows]`.
 ///
 /// # Panics
-/// If the processor doesn't have the instructions, there are no rows, or the weight reaches beyond its numbers.
+/// If the processor doesn't have the instructions, there are no rows, or the weight exceeds its slice.
 pub(super) fn product(x: &[f32], weight: Strided<'_, u16>, bias: Option<&[f32]>) -> Vec<f32> {
     assert!(is_native(), "no instructions for bf16");
-    assert!(weight.is_inside(), "the weight reaches beyond its numbers");
-    assert!(bias.is_none_or(|bias| bias.len() == weight.columns), "a bias for other columns");
+    assert!(weight.is_inside(), "the weight exceeds its slice");
+    assert!(bias.is_none_or(|bias| bias.len() == weight.columns), "expected a bias of one element per column");
     let left = Rounded::new(x, weight.rows);
     let right = paired(weight);
     let write = |output: &mut [MaybeUninit<f32>]| {
@@ -54,14 +54,14 @@ pub(super) fn product(x: &[f32], weight: Strided<'_, u16>, bias: Option<&[f32]>)
             output: Output(output.as_mut_ptr().cast()),
         };
         let panels = weight.columns.div_ceil(COLUMNS);
-        // SAFETY: the processor has the instructions, and no two pieces have a block in common.
+        // SAFETY: the processor has the instructions, and no two pieces share a block.
         pieces(&left, panels).into_par_iter().for_each(|(rows, panels)| unsafe { whole.piece(rows, panels) });
     };
-    // SAFETY: the pieces are all rows and all panels, and each writes all of its blocks.
+    // SAFETY: the pieces cover all rows and all panels, and each writes all of its blocks.
     unsafe { written(left.rows * weight.columns, write) }
 }
 
-/// Rows and panels of the weight that are one piece of work.
+/// A piece of work: some rows and some panels of the weight.
 fn pieces(left: &Rounded, panels: usize) -> Vec<(Range<usize>, Range<usize>)> {
     let most = (ROWS_IN_CACHE / (left.stride * size_of::<u32>())).max(ROWS);
     let high = left.rows.div_ceil(left.rows.div_ceil(most)).next_multiple_of(ROWS);
@@ -79,10 +79,10 @@ fn pieces(left: &Rounded, panels: usize) -> Vec<(Range<usize>, Range<usize>)> {
 
 /// Rows in bf16.
 struct Rounded {
-    /// Row after row, in pairs, the last filled up with zeros.
+    /// The pairs of each row in turn, each row padded with zeros.
     pairs: Vec<u32>,
     rows: usize,
-    /// From one row to the next: an odd number of cache lines, so that neighbors lie in other places of the cache.
+    /// The stride of rows: an odd number of cache lines, so that neighboring rows map to different cache sets.
     stride: usize,
 }
 
@@ -95,17 +95,17 @@ impl Rounded {
             let pieces: Vec<_> = x.chunks(high * depth).zip(pairs.chunks_mut(high * stride)).collect();
             pieces.into_par_iter().for_each(|(x, pairs)| {
                 for (x, pairs) in x.chunks_exact(depth).zip(pairs.chunks_exact_mut(stride)) {
-                    // SAFETY: whoever makes rounded rows has seen that the processor has the instructions.
+                    // SAFETY: callers that make rounded rows have checked that the processor has the instructions.
                     unsafe { round(x, pairs) };
                 }
             });
         };
-        // SAFETY: all of each row is written.
+        // SAFETY: every element of each row is written.
         Self { pairs: unsafe { written(rows * stride, write) }, rows, stride }
     }
 }
 
-/// A row in bf16, to nearest even, and zeros after it.
+/// Rounds a row to bf16 (to nearest even) and pads it with zeros.
 #[target_feature(enable = "avx512f,avx512bf16")]
 fn round(x: &[f32], pairs: &mut [MaybeUninit<u32>]) {
     let (vectors, rest) = x.as_chunks::<{ 2 * LANES }>();
@@ -123,7 +123,7 @@ fn round(x: &[f32], pairs: &mut [MaybeUninit<u32>]) {
 
 #[target_feature(enable = "avx512f,avx512bf16")]
 fn round_vector(x: &[f32; 2 * LANES], pairs: &mut [MaybeUninit<u32>; LANES]) {
-    // SAFETY: 32 numbers are read, and 16 pairs written.
+    // SAFETY: 32 elements are read, and 16 pairs written.
     unsafe {
         let (low, high) = (_mm512_loadu_ps(x.as_ptr()), _mm512_loadu_ps(x.as_ptr().add(LANES)));
         let rounded = transmute::<__m512bh, __m512i>(_mm512_cvtne2ps_pbh(high, low));
@@ -131,21 +131,21 @@ fn round_vector(x: &[f32; 2 * LANES], pairs: &mut [MaybeUninit<u32>; LANES]) {
     }
 }
 
-/// The same bits: sixteen pairs.
+/// The same bits as sixteen pairs.
 #[inline(always)]
 fn as_bf16(pairs: __m512i) -> __m512bh {
-    // SAFETY: both are 512 bits, and any are numbers.
+    // SAFETY: both types have 512 bits, and every bit pattern is valid.
     unsafe { transmute::<__m512i, __m512bh>(pairs) }
 }
 
-/// The weight, in the order in which it is used.
+/// The weight, packed in the order in which it is used.
 fn paired(weight: Strided<'_, u16>) -> Vec<u32> {
     let pairs = weight.rows.div_ceil(2);
     let write = |output: &mut [MaybeUninit<u32>]| {
         let panels: Vec<_> = output.chunks_mut(pairs * COLUMNS).enumerate().collect();
         panels.into_par_iter().for_each(|(panel, output)| pair_panel(weight, panel * COLUMNS, output));
     };
-    // SAFETY: the panels are all of it, and each is written whole.
+    // SAFETY: the panels cover the whole weight, and each is written whole.
     unsafe { written(weight.columns.div_ceil(COLUMNS) * pairs * COLUMNS, write) }
 }
 
@@ -157,7 +157,7 @@ fn pair_panel(weight: Strided<'_, u16>, first: usize, output: &mut [MaybeUninit<
         [1, _] if wide == COLUMNS => pair_columns(weight, first, whole),
         _ => 0,
     };
-    // What is left: an odd row, a narrow panel, strides of any size.
+    // The rest: an odd last row, a narrow panel, arbitrary strides.
     let number = |row: usize, column: usize| {
         let is_there = row < weight.rows && column < weight.columns;
         if is_there { weight.numbers[weight.index(row, column)] } else { 0 }
@@ -170,12 +170,12 @@ fn pair_panel(weight: Strided<'_, u16>, first: usize, output: &mut [MaybeUninit<
     }
 }
 
-/// A pair: the first of two numbers lies lower.
+/// A pair: the first of two elements is in the low bits.
 fn joined(first: u16, second: u16) -> u32 {
     u32::from(first) | u32::from(second) << 16
 }
 
-/// Pairs of a matrix whose rows lie together; gives how many.
+/// Packs pairs of a matrix with contiguous rows; returns how many.
 fn pair_rows(weight: Strided<'_, u16>, first: usize, output: &mut [[MaybeUninit<u32>; COLUMNS]]) -> usize {
     let pairs = weight.rows / 2;
     for (pair, output) in output.iter_mut().enumerate().take(pairs) {
@@ -187,7 +187,7 @@ fn pair_rows(weight: Strided<'_, u16>, first: usize, output: &mut [[MaybeUninit<
     pairs
 }
 
-/// Pairs of a matrix whose columns lie together; gives how many, which are whole blocks.
+/// Packs pairs of a matrix with contiguous columns, in whole blocks; returns how many.
 fn pair_columns(weight: Strided<'_, u16>, first: usize, output: &mut [[MaybeUninit<u32>; COLUMNS]]) -> usize {
     let pairs = weight.rows / 2;
     let (blocks, _) = output[..pairs].as_chunks_mut::<LANES>();
@@ -209,7 +209,7 @@ fn pair_columns(weight: Strided<'_, u16>, first: usize, output: &mut [[MaybeUnin
     blocks.len() * LANES
 }
 
-/// A product, of which several threads do pieces.
+/// A product that several threads compute in pieces.
 struct Whole<'a> {
     left: &'a Rounded,
     right: &'a [u32],
@@ -218,17 +218,17 @@ struct Whole<'a> {
     output: Output,
 }
 
-/// Where the result goes.
+/// The output.
 struct Output(*mut f32);
 
 // SAFETY: each thread writes its own blocks.
 unsafe impl Sync for Output {}
 
 impl Whole<'_> {
-    /// Some rows of some panels.
+    /// Computes some rows of some panels.
     ///
     /// # Safety
-    /// The processor has the instructions; nobody else reads or writes these rows of these panels of the output.
+    /// The processor has the instructions; no other thread reads or writes these rows of these panels of the output.
     unsafe fn piece(&self, rows: Range<usize>, panels: Range<usize>) {
         let pairs = self.right.len() / (self.columns.div_ceil(COLUMNS) * COLUMNS);
         for panel in panels {
@@ -243,21 +243,21 @@ impl Whole<'_> {
                     7 => Self::block::<7>,
                     _ => Self::block::<ROWS>,
                 };
-                // SAFETY: as promised, and the rows and the panel are there.
+                // SAFETY: the caller promises it; the rows and the panel exist.
                 unsafe { block(self, first, panel, pairs) };
             }
         }
     }
 
-    /// `R` rows of a panel.
+    /// Computes `R` rows of a panel.
     ///
     /// # Safety
-    /// As [`piece`](Self::piece); the rows and the panel are there.
+    /// As [`piece`](Self::piece); the rows and the panel exist.
     #[target_feature(enable = "avx512f,avx512bf16")]
     unsafe fn block<const R: usize>(&self, first: usize, panel: usize, pairs: usize) {
         let start = panel * COLUMNS;
-        // SAFETY: a row has its pairs, a panel as many times its columns; what of a panel lies beyond the columns is
-        // masked out.
+        // SAFETY: a row holds its pairs, a panel that many times its columns; elements of a panel beyond the columns
+        // are masked out.
         unsafe {
             let left: [*const u32; R] =
                 std::array::from_fn(|row| self.left.pairs.as_ptr().add((first + row) * self.left.stride));
