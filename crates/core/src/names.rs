@@ -44,7 +44,7 @@ pub struct AttentionNames {
     pub prefix_key: Option<&'static str>,
 }
 
-/// The names of one stack of layers.
+/// The names of a stack of layers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StackNames {
     /// Encoder or decoder.
@@ -132,8 +132,8 @@ impl SiteNames {
         Some(join_path(&self.layer(site)?, self.site(site)?.module()))
     }
 
-    /// The path of the attention module at [`Place::Attention`] or [`Place::CrossAttention`], without the prefix, and
-    /// what else is said of it.
+    /// The path of the attention module at [`Place::Attention`] or [`Place::CrossAttention`], without the prefix, and its
+    /// entry.
     pub fn attention(&self, site: Site) -> Option<(String, AttentionNames)> {
         let mut attentions = self.stack(site.stack)?.attentions.iter();
         let names = attentions.find(|names| names.place == site.place)?;
@@ -145,8 +145,8 @@ impl SiteNames {
         join_path(self.prefix.unwrap_or_default(), name)
     }
 
-    /// The stack and the layer that a tensor's name, with or without the prefix, says that it is in; of parameters beside
-    /// the layers, none.
+    /// The stack and the layer of a tensor, from its name with or without the prefix; `None` for parameters outside of the
+    /// layers.
     pub fn layer_of(&self, name: &str) -> Option<(StackKind, usize)> {
         let base = self.prefix.and_then(|prefix| below(name, prefix)).unwrap_or(name);
         self.stacks.iter().find_map(|stack| {
@@ -184,7 +184,7 @@ impl Default for SiteNames {
     }
 }
 
-/// Where a pattern has a number.
+/// A number in a pattern.
 const NUMBER: &str = "{}";
 
 /// A path below another; either may be empty.
@@ -195,12 +195,12 @@ pub fn join_path(above: &str, below: &str) -> String {
     }
 }
 
-/// What is below a module in a path.
+/// The part of a path below a module.
 fn below<'a>(path: &'a str, module: &str) -> Option<&'a str> {
     if module.is_empty() { Some(path) } else { path.strip_prefix(module)?.strip_prefix('.') }
 }
 
-/// The numbers in a path that starts as a pattern says.
+/// The numbers in a path that starts with a pattern.
 fn numbers(pattern: &str, path: &str) -> Option<Vec<usize>> {
     let mut parts = path.split('.');
     let mut numbers = Vec::new();
@@ -219,7 +219,7 @@ fn numbers(pattern: &str, path: &str) -> Option<Vec<usize>> {
     Some(numbers)
 }
 
-/// Every place under the name that it has here.
+/// Every place under its own name.
 const OWN_PLACES: [(Place, SiteName); Place::ALL.len()] = {
     let mut places = [(Place::Query, SiteName::Whole("")); Place::ALL.len()];
     let mut index = 0;

@@ -94,7 +94,7 @@ impl Place {
         }
     }
 
-    /// The letter by which `attn_matrices` calls this matrix: `q`, `k`, `v` or `o`.
+    /// The letter of this matrix in `attn_matrices`: `q`, `k`, `v` or `o`.
     pub fn matrix_letter(self) -> Option<&'static str> {
         match self {
             Place::Query | Place::CrossQuery => Some("q"),
@@ -167,7 +167,7 @@ impl fmt::Display for Site {
     }
 }
 
-/// A key of a [`ModuleMap`](crate::ModuleMap): anything with a name that holds no dot.
+/// A key of a [`ModuleMap`](crate::ModuleMap): anything with a name without dots.
 pub trait ModuleKey: Ord + Clone + std::fmt::Debug + Send {
     /// The component of a parameter's path.
     fn path_name(&self) -> String;

@@ -1,4 +1,4 @@
-//! What a saved fusion's files and parameters are called, as in the reference.
+//! The names of a saved fusion's files and parameters, as in the reference.
 
 /// The file that describes a saved fusion: `name`, `adapter_names`, `model_type`, `model_class`, `hidden_size`,
 /// `version`, and the dictionary of the configuration under `config`.
@@ -10,7 +10,7 @@ pub const SAFETENSORS_FILE: &str = "model_adapter_fusion.safetensors";
 /// The file of the weights, as PyTorch writes them.
 pub const PYTORCH_FILE: &str = "pytorch_model_adapter_fusion.bin";
 
-/// What stands before a fusion's name in the names of its parameters:
+/// The module before a fusion's name in the names of its parameters:
 /// `bert.encoder.layer.0.output.adapter_fusion_layer.a,b.query.weight`.
 pub const LAYER: &str = "adapter_fusion_layer";
 

@@ -1,4 +1,4 @@
-//! The attention over adapters, at one place of a model.
+//! The attention over adapters at one place of a model.
 //!
 //! As the paper writes it, each adapter's output `u_i` gets a key and a value of its own, `n` matrix products each. Both
 //! projections are linear, so one product each does:
@@ -6,9 +6,9 @@
 //! - `q · (K u_i + b) = (Kᵀ q) · u_i + q · b`: project the query back, rather than every output to a key;
 //! - `Σ a_i (V u_i) = V (Σ a_i u_i)`: project the sum, rather than every output.
 //!
-//! What is the same for all adapters, `q · b` (and with `residual_before` the residual's `(Kᵀ q) · r`), is invisible
-//! to the softmax. Only dropout, which sets single scores to 0, can tell: so it is added where dropout acts. The
-//! adapters' outputs are read where they lie; nothing is stacked.
+//! Terms that are equal for all adapters, `q · b` (and with `residual_before` the residual's `(Kᵀ q) · r`), do not change
+//! the softmax. They only matter with dropout, which sets single scores to 0, and are only added then. The adapters'
+//! outputs are read in place; nothing is stacked.
 
 use burn::module::{Module, Param, ParamId};
 use burn::nn::Linear;
@@ -19,13 +19,13 @@ use burn_adapters_core::{Fill, Init, Mode, linear, project};
 
 /// The temperature that a softmax with `temperature` starts with.
 const HOT: f64 = 50.0;
-/// The temperature that it cools down to, and that of a softmax without.
+/// The final temperature, and that of a softmax without `temperature`.
 const COLD: f64 = 1.0;
-/// By how much it cools in a step.
+/// The decrease of the temperature in a step.
 const COOLING: f64 = 0.05;
 /// The weight of the regularizer, in the paper and the reference.
 const REGULARIZATION: f64 = 0.01;
-/// Besides the ones on its diagonal, a new value matrix holds this.
+/// The elements of a new value matrix outside of its diagonal of ones.
 const NEARLY_ZERO: f32 = 1e-6;
 
 /// AdapterFusion at one place: attention over the outputs of several adapters. See the [crate] for an example.
@@ -37,31 +37,31 @@ pub struct Fusion {
     pub key: Option<Linear>,
     /// The values' projection `[hidden] → [hidden]`, no bias, with `value`.
     pub value: Option<Linear>,
-    /// `[hidden] → [1]`, if there is no query, key and value. The reference makes it, saves it, and never uses it; it
-    /// is here so that such files can be read and written.
+    /// `[hidden] → [1]`, if there is no query, key and value. The reference creates and saves it but never uses it; it
+    /// exists here so that such files can be read and written.
     pub dense: Option<Linear>,
-    /// What the softmax divides the scores by: 1, or with `temperature` 50 at first, see [`cool`](Self::cool).
+    /// The divisor of the scores in the softmax: 1, or with `temperature` initially 50, see [`cool`](Self::cool).
     pub temperature: f64,
     /// Dropout on the scores, before the softmax.
     pub dropout: f64,
-    /// What the fusion was made from.
+    /// The configuration of the fusion.
     #[module(skip)]
     pub config: FusionConfig,
 }
 
-/// What [`Fusion::forward`] gives.
+/// The result of [`Fusion::forward`].
 #[derive(Debug, Clone)]
 pub struct FusionOutput {
     /// The fused hidden states, residual included: `[batch, sequence, hidden]`.
     pub hidden: Tensor<3>,
-    /// How much each adapter was attended to, summing to 1 at each position: `[batch, sequence, adapters]`.
+    /// The attention probabilities of the adapters, which sum to 1 at each position: `[batch, sequence, adapters]`.
     pub attention: Tensor<3>,
 }
 
 impl Fusion {
     /// A new fusion of outputs of `hidden_size`, for any number of adapters. `attention_dropout` is that of the model's
-    /// attention, taken where the configuration has none. (The reference takes it for `dropout_prob=0.0` too; here
-    /// that is no dropout.)
+    /// attention, used if the configuration has none. (The reference also uses it for `dropout_prob=0.0`, which here
+    /// means no dropout.)
     ///
     /// # Errors
     /// If the configuration is not [valid](FusionConfig::validate).
@@ -96,7 +96,7 @@ impl Fusion {
         })
     }
 
-    /// Whether the query is to be what enters the layer norm (before the residual is added) rather than what leaves it.
+    /// Whether the query is the input of the layer norm (before the residual is added) instead of its output.
     pub fn query_before_ln(&self) -> bool {
         self.config.query_before_ln
     }
@@ -104,7 +104,7 @@ impl Fusion {
     /// Attends over the adapters' outputs, and adds the residual.
     ///
     /// `ups` are the outputs of the adapters' up-projections: scaled, but without dropout, gate, layer norm and
-    /// residual, which the fusion replaces. Without any, the residual alone is left (projected, with
+    /// residual, which the fusion replaces. Without any adapter, the result is the residual (projected, with
     /// `residual_before`).
     ///
     /// # Shapes
@@ -156,19 +156,19 @@ impl Fusion {
         softmax(scores / self.temperature, 2)
     }
 
-    /// Cools the softmax by a step, for a configuration with `temperature`: from 50 by 0.05 a step down to 1. To be
-    /// called after each training step, so that the outcome does not depend on how often a model was asked; the
-    /// reference cools at every pass, evaluations too.
+    /// Cools the softmax by one step, for a configuration with `temperature`: from 50 by 0.05 per step down to 1. Call it
+    /// after each training step, so that the result does not depend on the number of passes. The reference cools in every
+    /// pass, including evaluation.
     ///
-    /// No file of the reference holds the temperature: what is loaded starts hot. Set
-    /// [`temperature`](Self#structfield.temperature) to go on where training ended.
+    /// Files of the reference do not hold the temperature: a loaded fusion starts hot. Set
+    /// [`temperature`](Self#structfield.temperature) to continue where training ended.
     pub fn cool(&mut self) {
         self.temperature = (self.temperature - COOLING).max(COLD);
     }
 
-    /// What is to be added to the loss, so that the value matrix stays near the identity: `0.01 · Σ (I − V)²`. `None`
-    /// without a value matrix or without `regularization`. (The reference regularizes every value matrix in training,
-    /// whatever `regularization` says.)
+    /// The regularizer to be added to the loss, which keeps the value matrix near the identity: `0.01 · Σ (I − V)²`.
+    /// `None` without a value matrix or without `regularization`. (The reference regularizes every value matrix in
+    /// training, whatever `regularization` is.)
     pub fn regularization_loss(&self) -> Option<Tensor<1>> {
         let value = self.value.as_ref().filter(|_| self.config.regularization)?;
         let weight = value.weight.val();

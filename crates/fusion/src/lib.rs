@@ -1,6 +1,5 @@
-//! AdapterFusion: attention that learns, position by position, which of several adapters to listen to (Pfeiffer et al.,
-//! 2021, <https://arxiv.org/abs/2005.00247>).
-//!
+//! AdapterFusion: attention that learns for each position which of several adapters to use (Pfeiffer et al., 2021,
+//! <https://arxiv.org/abs/2005.00247>).
 //! With the hidden states `x`, the adapters' outputs `u_1 … u_n` and the residual `r`, all `[batch, sequence, hidden]`:
 //!
 //! ```text
@@ -8,11 +7,11 @@
 //! h = V (Σ a_i u_i) + r                                   or V (Σ a_i (u_i + r)), with `residual_before`
 //! ```
 //!
-//! The adapters, trained before, stay as they are: only `Q`, `K` and `V` are trained. `V` starts near the identity, and
-//! [`Fusion::regularization_loss`] keeps it there. [`FusionConfig`] says which of the three there are; one that is
-//! missing is the identity. With `residual_before` the keys hold the residual too, as in the reference.
+//! The adapters are trained beforehand and frozen: only `Q`, `K` and `V` are trained. `V` starts near the identity, and
+//! [`Fusion::regularization_loss`] keeps it there. [`FusionConfig`] selects which of the three exist; a
+//! missing one is the identity. With `residual_before` the keys include the residual too, as in the reference.
 //!
-//! The crate stands alone: a Burn module of yours can hold a [`Fusion`] behind any layers that agree in shape.
+//! The crate can be used alone: your own Burn module can hold a [`Fusion`] after any layers of the same output shape.
 //!
 //! ```
 //! use burn::module::Module;
