@@ -1,5 +1,6 @@
 //! AdapterFusion: attention that learns for each position which of several adapters to use (Pfeiffer et al., 2021,
 //! <https://arxiv.org/abs/2005.00247>).
+//!
 //! With the hidden states `x`, the adapters' outputs `u_1 … u_n` and the residual `r`, all `[batch, sequence, hidden]`:
 //!
 //! ```text
