@@ -69,6 +69,13 @@ NAMED = (
 )
 
 
+#: The same for decoders, in which the reference has no prompt tuning. With grouped heads it fails to run VeRA.
+DECODER_CASES = tuple(case for case in ENCODER_CASES if case.method not in ("prompt_tuning", "vera"))
+
+#: As `NAMED`, for decoders.
+DECODER_NAMED = tuple(config for config in NAMED if not config.startswith(("prompt_tuning", "vera")))
+
+
 @dataclass
 class Family:
     """A family: its tiny models and its cases."""
@@ -82,6 +89,12 @@ class Family:
     cases: tuple
     #: Dropouts, to be zero.
     dropouts: tuple
+    #: The class with a head whose checkpoint is saved.
+    with_head: str = "ForSequenceClassification"
+    #: Whether an adapter is saved with the head of that class.
+    static: bool = True
+    #: The configurations of which the names and shapes of the saved tensors are kept.
+    named: tuple = NAMED
     #: The labels of the static head, with their numbers.
     labels: dict = field(default_factory=lambda: {"bad": 0, "fine": 1, "good": 2})
 
@@ -105,6 +118,28 @@ class Family:
         return {"input_ids": ids * mask, "attention_mask": mask}
 
 
+#: The reference finds the last token of a row by `pad_token_id`.
+DECODER_SIZES = dict(
+    hidden_size=32,
+    intermediate_size=48,
+    num_hidden_layers=2,
+    num_attention_heads=4,
+    num_key_value_heads=2,
+    vocab_size=80,
+    max_position_embeddings=40,
+    pad_token_id=0,
+)
+WIDE_DECODER_SIZES = dict(
+    hidden_size=128,
+    intermediate_size=192,
+    num_hidden_layers=2,
+    num_attention_heads=4,
+    num_key_value_heads=2,
+    vocab_size=97,
+    max_position_embeddings=64,
+    pad_token_id=0,
+)
+
 FAMILIES = {
     "distilbert": Family(
         classes="DistilBert",
@@ -118,5 +153,37 @@ FAMILIES = {
             ),
         ),
         dropouts=("dropout", "attention_dropout", "seq_classif_dropout", "qa_dropout"),
+    ),
+    "llama": Family(
+        classes="Llama",
+        tiny=dict(
+            **DECODER_SIZES,
+            attention_bias=True,
+            rope_theta=100.0,
+            rope_scaling=dict(
+                rope_type="llama3",
+                factor=4.0,
+                low_freq_factor=1.0,
+                high_freq_factor=4.0,
+                original_max_position_embeddings=16,
+            ),
+        ),
+        wide=WIDE_DECODER_SIZES,
+        cases=DECODER_CASES,
+        dropouts=("attention_dropout",),
+        with_head="ForCausalLM",
+        static=False,
+        named=DECODER_NAMED,
+    ),
+    "mistral": Family(
+        classes="Mistral",
+        tiny=dict(**DECODER_SIZES, sliding_window=4),
+        wide=WIDE_DECODER_SIZES,
+        # What the others hold is Llama's.
+        cases=tuple(case for case in DECODER_CASES if case.name in ("double_seq_bn", "lora_all", "prefix_tuning", "loreft")),
+        dropouts=("attention_dropout",),
+        with_head="ForCausalLM",
+        static=False,
+        named=("seq_bn", "lora", "ia3"),
     ),
 }

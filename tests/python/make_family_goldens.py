@@ -5,9 +5,9 @@
 Each family has a folder with
 
     models/tiny/        a base model, and in hidden.safetensors its hidden states of a batch with padding and one without
-    models/with_head/   the same base model as Hugging Face's class for sequence classification saves it
+    models/with_head/   the same base model as a class of Hugging Face's with a head saves it
     cases/              one adapter and head each, as in the folder `cases` of BERT
-    static/             an adapter of that class (`adapters.init`), saved with its head, and the logits
+    static/             an adapter of that class (`adapters.init`), saved with its head, and the logits; not of all
     names.json          the names, shapes and numbers of what the reference saves of each configuration, for a wider model
 
 Everything is computed on the CPU in float32 with every dropout at zero. Two runs write the same bytes.
@@ -29,12 +29,13 @@ from adapters.loading import AdapterLoader
 from torch import nn
 
 import reference
-from families import FAMILIES, NAMED
+from families import FAMILIES
 
 
 def randomize(model, salt, std=0.25):
     """Fills every parameter that is not an adapter's, the same for each name in each class."""
-    scales = {f"{name}.weight" for name, module in model.named_modules() if isinstance(module, nn.LayerNorm)}
+    is_norm = lambda module: isinstance(module, nn.LayerNorm) or type(module).__name__.endswith("RMSNorm")
+    scales = {f"{name}.weight" for name, module in model.named_modules() if is_norm(module)}
     base = model.base_model_prefix + "."
     with torch.no_grad():
         for name, parameter in model.named_parameters():
@@ -53,7 +54,7 @@ def write_models(name, family):
     randomize(model, name)
     model.save_pretrained("models/tiny")
     labels = dict(label2id=family.labels, id2label={index: label for label, index in family.labels.items()})
-    with_head = getattr(transformers, f"{family.classes}ForSequenceClassification")(
+    with_head = getattr(transformers, f"{family.classes}{family.with_head}")(
         family.config(**family.tiny, **labels)
     )
     randomize(with_head, name)
@@ -131,7 +132,7 @@ def describe(family, config):
 def write_names(family):
     family.config(**family.wide).save_pretrained(".")
     os.rename("config.json", "names_config.json")
-    write_json("names.json", {config: describe(family, config) for config in NAMED})
+    write_json("names.json", {config: describe(family, config) for config in family.named})
 
 
 def main():
@@ -149,7 +150,8 @@ def main():
         os.chdir(name)
         write_models(name, family)
         problems += [f"{name}: {problem}" for problem in write_cases(family)]
-        write_static(name, family)
+        if family.static:
+            write_static(name, family)
         write_names(family)
         os.chdir("..")
         print(f"{name}: {len(family.cases)} cases, {folder_size(name) / 1e6:.2f} MB")

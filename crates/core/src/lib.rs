@@ -30,7 +30,7 @@ pub use mode::{Mode, draw_seed, has_own_kernels};
 pub use module_map::ModuleMap;
 pub use names::{AttentionNames, SiteName, SiteNames, StackNames, join_path};
 pub use norm::{Norm, NormWithEpsilon};
-pub use output::{Output, Reads, TokenSpan};
+pub use output::{Output, Reads, RowPosition, TokenSpan};
 pub use project::project;
 pub use site::{ModuleKey, NameMap, Place, Site, SiteMap, SiteReport, StackKind};
 pub use spec::{ModelSpec, StackSpec};

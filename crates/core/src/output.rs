@@ -1,6 +1,6 @@
 //! The output of a base model, and the part of it that a head reads.
 
-use burn::tensor::Tensor;
+use burn::tensor::{Int, Tensor, TensorData};
 
 /// The positions of the last layer that are read. A base model may leave the others uncomputed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -10,8 +10,18 @@ pub enum Reads {
     All,
     /// Every position of a token; the states at padding are not computed, and may be anything finite.
     Tokens,
-    /// The first position of each row.
+    /// The position of each row that stands for all of it: see [`RowPosition`].
     First,
+}
+
+/// The position whose state stands for a row, where a head reads only one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum RowPosition {
+    /// The first, as in encoders.
+    #[default]
+    First,
+    /// That of the last token, as in decoders.
+    LastToken,
 }
 
 impl Reads {
@@ -43,12 +53,30 @@ pub struct Output {
     pub pooled: Option<Tensor<2>>,
     /// The place of each row's tokens among the positions; one entry a row.
     pub tokens: Vec<TokenSpan>,
+    /// The position that stands for a row.
+    pub row_position: RowPosition,
 }
 
 impl Output {
     /// An output in which each row has its tokens from the first position on.
     pub fn new(hidden: Tensor<3>, lengths: impl IntoIterator<Item = usize>) -> Self {
-        Self { hidden, pooled: None, tokens: lengths.into_iter().map(TokenSpan::new).collect() }
+        let tokens = lengths.into_iter().map(TokenSpan::new).collect();
+        Self { hidden, pooled: None, tokens, row_position: RowPosition::default() }
+    }
+
+    /// The state that stands for each row: `[rows, hidden]`.
+    pub fn row_states(&self) -> Tensor<2> {
+        let [rows, positions, _] = self.hidden.dims();
+        // The only position of an output that was computed for it alone.
+        if positions == 1 || self.row_position == RowPosition::First {
+            return self.hidden.clone().narrow(1, 0, 1).squeeze_dim(1);
+        }
+        let last = |(row, span): (usize, &TokenSpan)| (row * positions + span.last()) as i32;
+        let last: Vec<i32> = self.tokens.iter().enumerate().take(rows).map(last).collect();
+        let count = last.len();
+        let last =
+            Tensor::<1, Int>::from_data(TensorData::new(last, [count]), &self.hidden.device().without_autodiff());
+        self.hidden.clone().flatten::<2>(0, 1).select(0, last)
     }
 
     /// Sets the pooler's output: `[rows, hidden]`.
@@ -108,6 +136,11 @@ impl TokenSpan {
     pub fn position(&self, token: usize) -> usize {
         let moved = |position, &(at, count): &(usize, usize)| if position < at { position } else { position + count };
         self.inserted.iter().fold(self.start + token, moved)
+    }
+
+    /// The position of the last token; 0 if there is none.
+    pub fn last(&self) -> usize {
+        self.length.checked_sub(1).map_or(0, |token| self.position(token))
     }
 
     /// The positions of all tokens, in order.

@@ -1,6 +1,6 @@
 //! Model specifications: the sites of a model and their widths.
 
-use crate::{Place, Site, SiteNames, StackKind};
+use crate::{Place, RowPosition, Site, SiteNames, StackKind};
 
 /// A stack of identical layers.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,6 +23,11 @@ pub struct StackSpec {
     /// The attention blocks of a layer whose keys and values can be extended: [`Place::Attention`],
     /// [`Place::CrossAttention`].
     pub attentions: Vec<Place>,
+    /// The matrix that `intermediate_lora` adapts: the first of the feed-forward block, but in families where the
+    /// reference swaps the two.
+    pub intermediate: Place,
+    /// The matrix that `output_lora` adapts: the second of the feed-forward block, with the same exception.
+    pub output: Place,
 }
 
 impl StackSpec {
@@ -44,6 +49,8 @@ impl StackSpec {
             ],
             sublayers: vec![Place::Attention, Place::FeedForward],
             attentions: vec![Place::Attention],
+            intermediate: Place::FeedForwardUp,
+            output: Place::FeedForwardDown,
         }
     }
 
@@ -64,6 +71,8 @@ impl StackSpec {
             matrices: matrices.collect(),
             sublayers: encoder.sublayers,
             attentions: encoder.attentions,
+            intermediate: Place::FeedForwardUp,
+            output: Place::FeedForwardDown,
             layers,
             hidden_size,
         }
@@ -95,6 +104,8 @@ pub struct ModelSpec {
     pub attention_dropout: f64,
     /// The standard deviation of a prediction head's initial weights.
     pub initializer_range: f64,
+    /// The position that stands for a row, for heads that read only one.
+    pub row_position: RowPosition,
     /// The stacks, in the order in which layers are numbered.
     pub stacks: Vec<StackSpec>,
     /// The names of the model's modules in adapter files.
@@ -112,6 +123,7 @@ impl ModelSpec {
             head_dropout: 0.0,
             attention_dropout: 0.0,
             initializer_range: 0.02,
+            row_position: RowPosition::First,
             stacks: Vec::new(),
             names: SiteNames::OWN,
         }
@@ -120,6 +132,12 @@ impl ModelSpec {
     /// Adds a stack of layers.
     pub fn with_stack(mut self, stack: StackSpec) -> Self {
         self.stacks.push(stack);
+        self
+    }
+
+    /// Sets the position that stands for a row.
+    pub fn with_row_position(mut self, row_position: RowPosition) -> Self {
+        self.row_position = row_position;
         self
     }
 

@@ -3,7 +3,7 @@
 use burn::module::Module;
 use burn::nn::Linear;
 use burn::tensor::{Device, Tensor};
-use burn_adapters_core::{Demand, Fill, Init, Mode, Output, Reads, activate, project};
+use burn_adapters_core::{Demand, Fill, Init, Mode, Output, Reads, RowPosition, activate, project};
 
 use crate::{HeadConfig, HeadError, Logits, Targets};
 
@@ -97,19 +97,22 @@ impl Head {
         self.config.task().logits(self, output, mode)
     }
 
-    /// The logits of heads that read one vector a row: the first position of the hidden states, or with `use_pooler` the
-    /// pooled output. The reference reads the first position also where prompt tuning has put the prompt there.
+    /// The logits of heads that read one vector a row: the hidden state of the position that stands for the row, or with
+    /// `use_pooler` the pooled output. The reference reads the first position also where prompt tuning has put the prompt there.
     pub(crate) fn forward_first(&self, output: &Output, mode: Mode) -> Result<Logits, HeadError> {
         if self.config.use_pooler {
             let pooled = output.pooled.clone().ok_or(HeadError::NoPooledOutput)?;
             return Ok(Logits::of_rows(self.forward_vector(pooled, mode)?));
         }
-        let [rows, positions, width] = output.hidden.dims();
+        let [rows, positions, _] = output.hidden.dims();
         if positions == 0 {
             return Err(HeadError::Shape { expected: "at least one position".into(), found: "none".into() });
         }
-        let states = output.hidden.clone().slice([0..rows, 0..1, 0..width]).reshape([rows, width]);
-        Ok(Logits::of_rows(self.forward_vector(states, mode)?))
+        if positions > 1 && output.row_position == RowPosition::LastToken && output.tokens.len() != rows {
+            let (expected, found) = (format!("the tokens of {rows} rows"), output.tokens.len().to_string());
+            return Err(HeadError::Shape { expected, found });
+        }
+        Ok(Logits::of_rows(self.forward_vector(output.row_states(), mode)?))
     }
 
     /// The logits of single vectors.

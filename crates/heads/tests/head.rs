@@ -324,7 +324,8 @@ fn a_tagging_head_computes_the_tokens_alone_not_padding_and_not_prompts() {
     // A prompt of one position after the first token of the second row.
     let mut span = TokenSpan::new(2);
     span.insert(1, 1);
-    let output = Output { hidden: hidden.clone(), pooled: None, tokens: vec![TokenSpan::new(0), span] };
+    let tokens = vec![TokenSpan::new(0), span];
+    let output = Output { tokens, ..Output::new(hidden.clone(), []) };
     let logits = head.forward(&output, Mode::Inference).unwrap();
     let expected = Tensor::cat(vec![all.clone().narrow(0, 3, 1), all.narrow(0, 5, 1)], 0);
     assert_eq!((logits.lengths(), logits.values().clone().into_data()), (&[0, 2][..], expected.into_data()));

@@ -127,21 +127,25 @@ pub trait Forward: BaseModel {
     /// # Errors
     /// As [`forward`](Self::forward).
     fn forward_reading(&self, batch: &TokenBatch, hooks: &Hooks<'_>, reads: Reads) -> Result<Output, BaseError> {
-        let mut pass = Pass::begin(batch, hooks, reads, self.limits(), &self.device(), None)?;
+        let mut pass = Pass::begin(batch, hooks, reads, self, None)?;
         self.run(&mut pass)?;
         pass.finish()
     }
 
-    /// Runs the model and returns the hidden states at every depth: after the embeddings, then after each layer.
+    /// Runs the model and returns the hidden states at every depth: after the embeddings, then after each layer, of the last
+    /// layer with the final norm.
     ///
     /// # Errors
     /// As [`forward`](Self::forward).
     fn hidden_states(&self, batch: &TokenBatch, hooks: &Hooks<'_>) -> Result<Vec<Tensor<3>>, BaseError> {
         let mut states = Vec::new();
         let mut observe = |state: &Tensor<3>| states.push(state.clone());
-        let mut pass = Pass::begin(batch, hooks, Reads::All, self.limits(), &self.device(), Some(&mut observe))?;
+        let mut pass = Pass::begin(batch, hooks, Reads::All, self, Some(&mut observe))?;
         self.run(&mut pass)?;
-        pass.finish()?;
+        let output = pass.finish()?;
+        if let Some(last) = states.last_mut() {
+            *last = output.hidden;
+        }
         Ok(states)
     }
 

@@ -70,7 +70,7 @@ pub use base_error::BaseError;
 pub use batch::{Row, TokenBatch, Tokenize, Tokenized};
 pub use burn_adapters_combination::{Adapter, AddReport, BuildError, Matrices, ReportEntry};
 pub use burn_adapters_core::{Output, Reads, TokenSpan};
-pub use burn_adapters_ops::Rotary;
+pub use burn_adapters_ops::{Rotary, RotaryScaling};
 pub use burn_adapters_prefix_tuning::Attended;
 pub use error::{BankError, MergeFailure};
 pub use fusions::FusionLayers;

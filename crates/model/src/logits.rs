@@ -118,7 +118,7 @@ impl States<'_> {
         let hidden = self.output.hidden.clone().narrow(0, taken.start, taken.len());
         let pooled = self.output.pooled.clone().map(|pooled| pooled.narrow(0, taken.start, taken.len()));
         let tokens = self.output.tokens[taken].to_vec();
-        self.forward(name, rows.collect(), &Output { hidden, pooled, tokens })
+        self.forward(name, rows.collect(), &Output { hidden, pooled, tokens, ..self.output.clone() })
     }
 
     fn rows(&self, name: &str, rows: Vec<usize>) -> Result<HeadLogits, BankError> {
@@ -128,7 +128,7 @@ impl States<'_> {
         let hidden = self.output.hidden.clone().select(0, indices.clone());
         let pooled = self.output.pooled.clone().map(|pooled| pooled.select(0, indices));
         let tokens = rows.iter().map(|row| self.output.tokens[*row].clone()).collect();
-        self.forward(name, rows, &Output { hidden, pooled, tokens })
+        self.forward(name, rows, &Output { hidden, pooled, tokens, ..self.output.clone() })
     }
 
     fn forward(&self, name: &str, rows: Vec<usize>, output: &Output) -> Result<HeadLogits, BankError> {

@@ -42,6 +42,6 @@ pub use gelu::gelu;
 pub use layer_norm::layer_norm;
 pub use linear::linear;
 pub use pool::on_working_thread;
-pub use rotary::Rotary;
+pub use rotary::{Rotary, RotaryScaling};
 pub use rows::{Rows, take_rows};
 pub use softmax::softmax;

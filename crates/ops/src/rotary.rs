@@ -23,11 +23,59 @@ pub struct Rotary {
     frequencies: Vec<f32>,
 }
 
+/// Ways to stretch rotary positions, as `rope_scaling` of Hugging Face's `config.json` names them.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum RotaryScaling {
+    /// Every frequency divided by `factor` (Chen et al., 2023, <https://arxiv.org/abs/2306.15595>).
+    Linear {
+        /// The factor.
+        factor: f64,
+    },
+    /// Llama 3's: low frequencies divided by `factor`, high ones unchanged, those between interpolated.
+    Llama3 {
+        /// The factor.
+        factor: f64,
+        /// Wavelengths above `original_positions / low_frequency_factor` are low frequencies.
+        low_frequency_factor: f64,
+        /// Wavelengths below `original_positions / high_frequency_factor` are high frequencies.
+        high_frequency_factor: f64,
+        /// The longest sequence that the model was first trained on.
+        original_positions: f64,
+    },
+}
+
+impl RotaryScaling {
+    fn of(self, frequency: f32) -> f32 {
+        match self {
+            Self::Linear { factor } => frequency / factor as f32,
+            Self::Llama3 { factor, low_frequency_factor, high_frequency_factor, original_positions } => {
+                let exact = f64::from(frequency);
+                let wavelength = 2.0 * std::f64::consts::PI / exact;
+                if wavelength < original_positions / high_frequency_factor {
+                    return frequency;
+                }
+                if wavelength > original_positions / low_frequency_factor {
+                    return (exact / factor) as f32;
+                }
+                let smooth = (original_positions / wavelength - low_frequency_factor)
+                    / (high_frequency_factor - low_frequency_factor);
+                ((1.0 - smooth) * exact / factor + smooth * exact) as f32
+            }
+        }
+    }
+}
+
 impl Rotary {
     /// Rotates the first `dims` elements of each head; `theta` is the base of the frequencies, `theta^(-2i / dims)`.
     pub fn new(dims: usize, theta: f64) -> Self {
         let frequency = |pair: usize| (theta as f32).powf(2.0 * pair as f32 / dims as f32).recip();
         Self { frequencies: (0..dims / 2).map(frequency).collect() }
+    }
+
+    /// Stretches the positions, for sequences longer than those that a model was trained on.
+    pub fn scaled(mut self, scaling: RotaryScaling) -> Self {
+        self.frequencies.iter_mut().for_each(|frequency| *frequency = scaling.of(*frequency));
+        self
     }
 
     /// The number of elements of a head that are rotated.

@@ -125,8 +125,13 @@ impl<'a> Fields<'a> {
 impl Fields<'_> {
     /// The name of an activation; GELU where the key is absent.
     pub(crate) fn activation(&self, key: &'static str) -> Result<Activation, ModelConfigError> {
+        self.activation_or(key, Activation::Gelu)
+    }
+
+    /// The name of an activation, with the default where the key is absent.
+    pub(crate) fn activation_or(&self, key: &'static str, default: Activation) -> Result<Activation, ModelConfigError> {
         let Some(name) = self.string(key)? else {
-            return Ok(Activation::Gelu);
+            return Ok(default);
         };
         // `leakyrelu` is the adapters' name for it; base models know `leaky_relu` only.
         let mut known = Activation::ALL.iter().copied().filter(|known| *known != Activation::Leakyrelu);
@@ -134,6 +139,18 @@ impl Fields<'_> {
             let names: Vec<String> = known.by_ref().map(|known| format!("\"{}\"", known.name())).collect();
             self.unsupported(key, format!("\"{name}\""), names.join(", "))
         })
+    }
+
+    /// True or false; false where the key is absent.
+    pub(crate) fn flag(&self, key: &'static str) -> Result<bool, ModelConfigError> {
+        let Some(value) = self.get(key) else { return Ok(false) };
+        value.as_bool().ok_or_else(|| self.wrong(key, "true or false", value))
+    }
+
+    /// An object, where the key may be absent.
+    pub(crate) fn object(&self, key: &'static str) -> Result<Option<&Map<String, Value>>, ModelConfigError> {
+        let Some(value) = self.get(key) else { return Ok(None) };
+        value.as_object().map(Some).ok_or_else(|| self.wrong(key, "an object", value))
     }
 
     /// The error for keys that contradict each other.

@@ -33,6 +33,7 @@ mod load;
 mod long_text;
 mod model_config;
 mod plan;
+mod rope;
 mod save;
 mod skeleton;
 mod tokenizer;

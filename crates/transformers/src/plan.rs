@@ -4,8 +4,8 @@
 //! itself all follow from the plan.
 
 use burn::tensor::Device;
-use burn_adapters_core::{Activation, ModelSpec, Place, SiteNames, StackKind, StackSpec};
-use burn_adapters_model::Limits;
+use burn_adapters_core::{Activation, ModelSpec, Place, RowPosition, SiteNames, StackKind, StackSpec};
+use burn_adapters_model::{Limits, Rotary};
 
 use crate::skeleton::Skeleton;
 use crate::weights::Counted;
@@ -31,6 +31,8 @@ pub(crate) struct ModelPlan {
     pub(crate) initializer_range: f64,
     /// The dropout of a prediction head that leaves it to the model.
     pub(crate) head_dropout: f64,
+    /// The position that stands for a row, for heads that read only one.
+    pub(crate) row_position: RowPosition,
 }
 
 /// Word, position and token-type embeddings, their norm, and a projection to the hidden size.
@@ -87,6 +89,8 @@ pub(crate) struct LayerPlan {
 pub(crate) enum Order {
     /// After each residual: `norm(sublayer(x) + x)`.
     PostNorm,
+    /// Before each sublayer: `sublayer(norm(x)) + x`.
+    PreNorm,
 }
 
 /// Self-attention with its output projection.
@@ -97,36 +101,57 @@ pub(crate) struct AttentionPlan {
     pub(crate) value: LinearPlan,
     pub(crate) output: LinearPlan,
     pub(crate) heads: usize,
+    pub(crate) key_value_heads: usize,
+    /// Whether each position sees only itself and those before it.
+    pub(crate) causal: bool,
+    /// How many positions, its own included, each position sees at most.
+    pub(crate) window: Option<usize>,
+    pub(crate) rotary: Option<Rotary>,
     /// Dropout on the probabilities.
     pub(crate) dropout: f64,
     /// Dropout after the output projection.
     pub(crate) output_dropout: f64,
 }
 
-/// Two linear layers with a non-linearity between them.
+/// Two linear layers with a non-linearity between them, `down(activation(up(x)))`, or
+/// `down(activation(gate(x)) · up(x))`.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct FeedForwardPlan {
+    pub(crate) gate: Option<LinearPlan>,
     pub(crate) up: LinearPlan,
     pub(crate) down: LinearPlan,
     pub(crate) activation: Activation,
+    /// The matrices that `intermediate_lora` and `output_lora` adapt.
+    pub(crate) adapted: [Place; 2],
     /// Dropout after the second layer.
     pub(crate) dropout: f64,
 }
 
-/// A linear layer with a bias.
+/// A linear layer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct LinearPlan {
     pub(crate) name: &'static str,
     /// `[d_input, d_output]`.
     pub(crate) size: [usize; 2],
+    pub(crate) bias: bool,
 }
 
-/// A layer norm.
+/// A norm.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct NormPlan {
+    pub(crate) kind: NormKind,
     pub(crate) name: &'static str,
     pub(crate) width: usize,
     pub(crate) epsilon: f64,
+}
+
+/// The kinds of norms.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum NormKind {
+    /// Layer norm (Ba et al., 2016), with a bias.
+    Layer,
+    /// RMS norm (Zhang and Sennrich, 2019).
+    Rms,
 }
 
 impl TablePlan {
@@ -137,20 +162,30 @@ impl TablePlan {
 
 impl LinearPlan {
     pub(crate) fn new(name: &'static str, d_input: usize, d_output: usize) -> Self {
-        Self { name, size: [d_input, d_output] }
+        Self { name, size: [d_input, d_output], bias: true }
+    }
+
+    /// Sets whether the layer has a bias.
+    pub(crate) fn with_bias(self, bias: bool) -> Self {
+        Self { bias, ..self }
     }
 }
 
 impl NormPlan {
     pub(crate) fn new(name: &'static str, width: usize, epsilon: f64) -> Self {
-        Self { name, width, epsilon }
+        Self { kind: NormKind::Layer, name, width, epsilon }
+    }
+
+    /// An RMS norm.
+    pub(crate) fn rms(name: &'static str, width: usize, epsilon: f64) -> Self {
+        Self { kind: NormKind::Rms, name, width, epsilon }
     }
 }
 
 impl StackPlan {
     fn spec(&self) -> StackSpec {
         let LayerPlan { hidden, attention, feed_forward, .. } = &self.layer;
-        let heads = attention.heads.max(1);
+        let heads = attention.key_value_heads.max(1);
         let [_, keys] = attention.key.size;
         StackSpec {
             kind: self.kind,
@@ -168,6 +203,8 @@ impl StackPlan {
             ],
             sublayers: vec![Place::Attention, Place::FeedForward],
             attentions: vec![Place::Attention],
+            intermediate: feed_forward.adapted[0],
+            output: feed_forward.adapted[1],
         }
     }
 }
@@ -181,6 +218,7 @@ impl ModelPlan {
             .with_names(self.names)
             .with_parameters(self.parameters())
             .with_head_dropout(self.head_dropout)
+            .with_row_position(self.row_position)
             .with_attention_dropout(self.stack.layer.attention.dropout);
         spec.initializer_range = self.initializer_range;
         spec.embedding_size = self.embeddings.words.shape[1];

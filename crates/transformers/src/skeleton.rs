@@ -7,7 +7,7 @@ use burn_adapters_core::{Norm, Site, StackKind, project};
 use burn_adapters_model::Pass;
 
 use crate::LoadError;
-use crate::blocks::{Embeddings, EpsilonNorm, Layer};
+use crate::blocks::{Embeddings, Layer, Normalization};
 use crate::plan::ModelPlan;
 use crate::weights::Source;
 
@@ -16,7 +16,7 @@ use crate::weights::Source;
 pub(crate) struct Skeleton {
     embeddings: Embeddings,
     layers: Vec<Layer>,
-    norm: Option<EpsilonNorm>,
+    norm: Option<Normalization>,
     pooler: Option<Linear>,
     #[module(skip)]
     kind: StackKind,
@@ -34,7 +34,7 @@ impl Skeleton {
             layers: (0..stack.layers)
                 .map(|layer| Layer::build(&stack.layer, &format!("{}.{layer}.", stack.name), std, source))
                 .collect::<Result<_, _>>()?,
-            norm: plan.norm.as_ref().map(|norm| EpsilonNorm::build(norm, "", source)).transpose()?,
+            norm: plan.norm.as_ref().map(|norm| Normalization::build(norm, "", source)).transpose()?,
             pooler,
             kind: stack.kind,
         })

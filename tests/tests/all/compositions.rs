@@ -123,7 +123,7 @@ fn a_step_of_training_a_fusion_is_the_references() {
         let hooks = bank.hooks(&setup).unwrap();
         let output = model.forward(&golden.batch(), &hooks).unwrap();
         let head = bank.head_of(&setup).unwrap();
-        let logits = bank.logits(&setup, &output.into()).unwrap().remove(0).logits;
+        let logits = bank.logits(&setup, &output).unwrap().remove(0).logits;
         let loss = head.loss(&logits, &golden.labels(head)).unwrap();
         drop(hooks);
         let compare = |what: &str, found: &[f32], expected: &[f32]| {

@@ -61,13 +61,16 @@ fn the_checkpoint_of_a_class_with_a_head_holds_the_same_base_model() {
     for family in families() {
         check_hidden_states(&family, "with_head", &Device::default());
         let (_, report) = AutoModel::from_dir(&family.join("models/with_head"), &Device::default()).unwrap();
-        assert!(report.unused.iter().any(|name| name.contains("classifier")), "{:?}", report.unused);
+        let is_head = |name: &String| name.contains("classifier") || name.contains("lm_head");
+        assert!(report.unused.iter().any(is_head), "{:?}", report.unused);
     }
 }
 
 #[test]
 fn the_head_of_hugging_face_s_own_class_is_read_as_the_reference_reads_it() {
-    for family in families() {
+    let families: Vec<_> = families().into_iter().filter(|family| family.join("static").is_dir()).collect();
+    assert!(!families.is_empty());
+    for family in families {
         let (model, _) = AutoModel::from_dir(&family.join("models/tiny"), &Device::default()).unwrap();
         let mut bank = AdapterBank::new(model.spec(), &Device::default());
         let dir = family.join("static/adapter");

@@ -36,7 +36,7 @@ fn output(
     let [rows, _, _] = run.hidden.dims();
     let mut span = TokenSpan::new(POSITIONS);
     prompt.into_iter().for_each(|(at, count)| span.insert(at, count));
-    Output { hidden: run.hidden, pooled: run.pooled, tokens: vec![span; rows] }
+    Output { hidden: run.hidden, pooled: run.pooled, tokens: vec![span; rows], row_position: run.row_position }
 }
 
 /// The reference's logits at the positions of the input; it has some for the prompt, too.

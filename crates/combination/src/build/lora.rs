@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use burn_adapters_config::{CompositionMode, LoraConfig};
-use burn_adapters_core::{Place, Site};
+use burn_adapters_core::Site;
 use burn_adapters_ia3::Ia3;
 use burn_adapters_lora::{Lora, MtlLoraModule, Vera, VeraShared};
 
@@ -19,7 +19,9 @@ impl Builder<'_> {
             self.check_matrices(&config.attn_matrices)?;
         }
         let wanted: Vec<_> = (self.spec.matrices())
-            .filter(|(site, _)| lora_wants(config, *site) && !config.leave_out.contains(&self.spec.layer_number(*site)))
+            .filter(|(site, _)| {
+                self.lora_wants(config, *site) && !config.leave_out.contains(&self.spec.layer_number(*site))
+            })
             .collect();
         let vera = config.vera_d.is_some() || config.vera_b.is_some();
         if vera && !wanted.is_empty() {
@@ -59,6 +61,18 @@ impl Builder<'_> {
             .into())
     }
 
+    /// Whether a configuration of the LoRA kind adapts the matrix at a site, regardless of `leave_out`.
+    fn lora_wants(&self, config: &LoraConfig, site: Site) -> bool {
+        match self.spec.stack_at(site) {
+            Some(stack) if stack.intermediate == site.place => config.intermediate_lora,
+            Some(stack) if stack.output == site.place => config.output_lora,
+            _ => {
+                let named = |letter| config.attn_matrices.iter().any(|name| name == letter);
+                config.selfattn_lora && site.place.matrix_letter().is_some_and(named)
+            }
+        }
+    }
+
     fn check_matrices(&self, names: &[String]) -> Result<(), BuildError> {
         let known: BTreeSet<&str> = self.spec.matrices().filter_map(|(site, _)| site.place.matrix_letter()).collect();
         match names.iter().find(|name| !known.contains(name.as_str())) {
@@ -67,18 +81,6 @@ impl Builder<'_> {
                 known: known.into_iter().map(str::to_owned).collect(),
             }),
             None => Ok(()),
-        }
-    }
-}
-
-/// Whether a configuration of the LoRA kind adapts the matrix at a site, regardless of `leave_out`.
-fn lora_wants(config: &LoraConfig, site: Site) -> bool {
-    match site.place {
-        Place::FeedForwardUp => config.intermediate_lora,
-        Place::FeedForwardDown => config.output_lora,
-        place => {
-            let letter = place.matrix_letter();
-            config.selfattn_lora && letter.is_some_and(|letter| config.attn_matrices.iter().any(|name| name == letter))
         }
     }
 }

@@ -28,7 +28,7 @@ pub static TASKS: [&dyn Task; 4] = [&Classification, &Multilabel, &Regression, &
 /// use burn_adapters_heads::{HeadConfig, task_named};
 ///
 /// let task = HeadConfig::tagging(9).task();
-/// assert_eq!((task.name(), task.reads(&HeadConfig::tagging(9))), ("tagging", Reads::All));
+/// assert_eq!((task.name(), task.reads(&HeadConfig::tagging(9))), ("tagging", Reads::Tokens));
 /// assert_eq!(Some(task), task_named("tagging"));
 /// ```
 pub trait Task: fmt::Debug + Send + Sync {

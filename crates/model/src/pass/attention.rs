@@ -25,6 +25,7 @@ pub struct Attention {
     key_value_heads: usize,
     scale: Option<f64>,
     causal: bool,
+    window: Option<usize>,
     dropout: f64,
     rotary: Option<Rotary>,
 }
@@ -32,7 +33,7 @@ pub struct Attention {
 impl Attention {
     /// Multi-head attention over all positions, with scores `q kᵀ / √head`.
     pub fn new(heads: usize) -> Self {
-        Self { heads, key_value_heads: heads, scale: None, causal: false, dropout: 0.0, rotary: None }
+        Self { heads, key_value_heads: heads, scale: None, causal: false, window: None, dropout: 0.0, rotary: None }
     }
 
     /// Sets the number of heads of keys and values, each of which serves several query heads.
@@ -50,6 +51,13 @@ impl Attention {
     /// Lets each position see only itself and the positions before it.
     pub fn causal(mut self) -> Self {
         self.causal = true;
+        self
+    }
+
+    /// Lets each position of causal attention see only this many positions, its own included (Jiang et al., 2023). Prefixes
+    /// stay visible to all.
+    pub fn with_window(mut self, window: usize) -> Self {
+        self.window = Some(window);
         self
     }
 
@@ -134,8 +142,8 @@ impl LayerPass<'_> {
         let mask = match kind.causal {
             true => {
                 let device = keys.device().without_autodiff();
-                let later = causal(queries, all_keys, all_keys - own_keys, &device);
-                Some(joined(mask, later, [batch, 1, queries, all_keys]))
+                let hidden = causal([queries, all_keys], all_keys - own_keys, kind.window, &device);
+                Some(joined(mask, hidden, [batch, 1, queries, all_keys]))
             }
             false => mask,
         };

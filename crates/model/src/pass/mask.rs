@@ -28,8 +28,19 @@ pub(crate) fn padding_of(tokens: &[TokenSpan], sequence: usize, device: &Device)
     Tensor::from_data(TensorData::new(values, [tokens.len(), sequence]), device)
 }
 
-/// True where a key comes after a query: `[1, 1, queries, keys]`. The first `before` keys come before all queries.
-pub(super) fn causal(queries: usize, keys: usize, before: usize, device: &Device) -> Tensor<4, Bool> {
-    let values: Vec<bool> = (0..queries).flat_map(|query| (0..keys).map(move |key| key > before + query)).collect();
+/// True where a causal query must not see a key: `[1, 1, queries, keys]`. Such keys come after the query, or before its
+/// window. The first `before` keys are prefixes, which all queries see.
+pub(super) fn causal(
+    [queries, keys]: [usize; 2],
+    before: usize,
+    window: Option<usize>,
+    device: &Device,
+) -> Tensor<4, Bool> {
+    let is_hidden = |query: usize, key: usize| match key.checked_sub(before) {
+        Some(key) => key > query || window.is_some_and(|window| key + window <= query),
+        None => false,
+    };
+    let values: Vec<bool> =
+        (0..queries).flat_map(|query| (0..keys).map(move |key| (query, key))).map(|(q, k)| is_hidden(q, k)).collect();
     Tensor::from_data(TensorData::new(values, [1, 1, queries, keys]), device)
 }

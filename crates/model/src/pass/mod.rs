@@ -10,7 +10,7 @@ mod mask;
 mod packing;
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
-use burn_adapters_core::{Output, Place, Reads, Site, StackKind, TokenSpan, has_own_kernels};
+use burn_adapters_core::{Output, Place, Reads, RowPosition, Site, StackKind, TokenSpan, has_own_kernels};
 
 pub use self::attention::Attention;
 pub use self::layer::LayerPass;
@@ -18,7 +18,7 @@ use self::mask::Mask;
 pub(crate) use self::mask::padding_of;
 use self::packing::Packing;
 use crate::hooks::row_indices;
-use crate::{ActiveHooks, BankError, BaseError, Hooks, Limits, TokenBatch};
+use crate::{ActiveHooks, BankError, BaseError, BaseModel, Hooks, Limits, TokenBatch};
 
 /// A pass, which [`Forward`](crate::Forward) begins, [`BaseModel::run`](crate::BaseModel::run) computes, and `Forward`
 /// finishes.
@@ -29,6 +29,7 @@ pub struct Pass<'p> {
     limits: Limits,
     device: Device,
     reads: Reads,
+    row_position: RowPosition,
     observer: Option<&'p mut dyn FnMut(&Tensor<3>)>,
     /// The rows of the batch as the caller gave them, if the pass has them in another order.
     restore: Option<Tensor<1, Int>>,
@@ -59,22 +60,23 @@ impl<'p> Pass<'p> {
         batch: &TokenBatch,
         hooks: &Hooks<'p>,
         reads: Reads,
-        limits: Limits,
-        device: &Device,
+        model: &(impl BaseModel + ?Sized),
         observer: Option<&'p mut dyn FnMut(&Tensor<3>)>,
     ) -> Result<Self, BaseError> {
+        let (limits, device) = (model.limits(), model.device());
         check(batch, limits)?;
         let hooks = hooks.pass();
         let gathered = hooks.gathered().filter(|gathered| gathered.order.len() == batch.len());
         let (hooks, batch, restore, order) = match gathered {
             Some(gathered) => {
-                let restore = row_indices(&gathered.restore, device);
+                let restore = row_indices(&gathered.restore, &device);
                 (gathered.hooks, batch.select(&gathered.order), Some(restore), gathered.restore)
             }
             None => (hooks, batch.clone(), None, Vec::new()),
         };
-        let device = device.clone();
-        Ok(Self { hooks, batch, limits, device, reads, observer, restore, order, states: None, pooled: None })
+        let row_position = model.spec().row_position;
+        let (states, pooled) = (None, None);
+        Ok(Self { hooks, batch, limits, device, reads, row_position, observer, restore, order, states, pooled })
     }
 
     /// The batch, in the order in which its rows go through the layers.
@@ -155,7 +157,8 @@ impl<'p> Pass<'p> {
         let mut mask = Mask::new(&tokens, sequence_of(&form, &hidden), &self.device);
         for (step, &index) in layers.iter().enumerate() {
             let site = Site::new(stack, index, Place::Layer);
-            let is_last = step + 1 == layers.len() && self.reads == Reads::First;
+            let is_last = step + 1 == layers.len();
+            let first_is_read = self.reads == Reads::First && self.row_position == RowPosition::First;
             let packing = match &form {
                 Form::Packed(packing) => Some(packing.as_ref()),
                 _ => None,
@@ -167,7 +170,7 @@ impl<'p> Pass<'p> {
                     mask = Mask::new(&tokens, hidden.dims()[1], &self.device);
                 }
             }
-            let first_only = is_last && (packing.is_some() || self.hooks.is_positionwise());
+            let first_only = is_last && first_is_read && (packing.is_some() || self.hooks.is_positionwise());
             let pass = LayerPass { hooks: &self.hooks, packing, mask: &mask, stack, layer: index, first_only };
             let [rows, positions, _] = hidden.dims();
             let computed = layer(&pass, hidden);
@@ -220,9 +223,10 @@ impl<'p> Pass<'p> {
             return Err(error.into());
         }
         let states = self.states.ok_or(BaseError::NothingComputed)?;
-        let hidden = match self.reads {
-            Reads::First => states.first(),
-            Reads::All | Reads::Tokens => states.padded(),
+        let hidden = match (self.reads, self.row_position) {
+            (Reads::First, RowPosition::First) => states.first(),
+            (Reads::First, RowPosition::LastToken) => states.last(),
+            (Reads::All | Reads::Tokens, _) => states.padded(),
         };
         let restore = self.restore.as_ref();
         let pooled = self.pooled.map(|pooled| in_order(pooled, restore));
@@ -230,7 +234,7 @@ impl<'p> Pass<'p> {
             Some(_) => self.order.iter().map(|row| states.tokens[*row].clone()).collect(),
             None => states.tokens,
         };
-        Ok(Output { hidden: in_order(hidden, restore), pooled, tokens })
+        Ok(Output { hidden: in_order(hidden, restore), pooled, tokens, row_position: self.row_position })
     }
 }
 
@@ -242,6 +246,27 @@ impl States<'_> {
             Form::Packed(packing) => packing.first(self.hidden.clone()),
             Form::First => self.hidden.clone(),
         }
+    }
+
+    /// The state of the last token of each row: `[rows, 1, hidden]`.
+    fn last(&self) -> Tensor<3> {
+        let [_, positions, _] = self.hidden.dims();
+        let mut before = 0;
+        let index = |span: &TokenSpan| match &self.form {
+            Form::Packed(_) => {
+                let index = before + span.last();
+                before += span.end();
+                index
+            }
+            Form::Padded | Form::First => {
+                let index = before + span.last();
+                before += positions;
+                index
+            }
+        };
+        let indices: Vec<usize> = self.tokens.iter().map(index).collect();
+        let indices = row_indices(&indices, &self.hidden.device().without_autodiff());
+        self.hidden.clone().flatten::<2>(0, 1).select(0, indices).unsqueeze_dim(1)
     }
 
     /// `[rows, sequence, hidden]`.

@@ -7,7 +7,7 @@ use burn_adapters_core::{Place, project};
 use burn_adapters_model::{Attention, LayerPass};
 
 use crate::LoadError;
-use crate::plan::AttentionPlan;
+use crate::plan::{AttentionPlan, LinearPlan};
 use crate::weights::Source;
 
 /// Multi-head self-attention.
@@ -29,15 +29,24 @@ impl SelfAttention {
         std: f64,
         source: &mut impl Source,
     ) -> Result<Self, LoadError> {
-        let mut linear =
-            |plan: &crate::plan::LinearPlan| source.linear(&format!("{scope}{}", plan.name), plan.size, std);
+        let mut linear = |plan: &LinearPlan| source.planned(plan, scope, std);
+        let mut kind = Attention::new(plan.heads).with_key_value_heads(plan.key_value_heads).with_dropout(plan.dropout);
+        if plan.causal {
+            kind = kind.causal();
+        }
+        if let Some(window) = plan.window {
+            kind = kind.with_window(window);
+        }
+        if let Some(rotary) = &plan.rotary {
+            kind = kind.with_rotary(rotary.clone());
+        }
         Ok(Self {
             query: linear(&plan.query)?,
             key: linear(&plan.key)?,
             value: linear(&plan.value)?,
             output: linear(&plan.output)?,
             output_dropout: plan.output_dropout,
-            kind: Attention::new(plan.heads).with_dropout(plan.dropout),
+            kind,
         })
     }
 

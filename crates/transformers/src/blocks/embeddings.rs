@@ -6,7 +6,7 @@ use burn::tensor::{Device, Int, Tensor, TensorData};
 use burn_adapters_core::{Norm, project};
 use burn_adapters_model::Pass;
 
-use super::EpsilonNorm;
+use super::Normalization;
 use crate::LoadError;
 use crate::plan::{Counting, EmbeddingsPlan};
 use crate::weights::Source;
@@ -17,7 +17,7 @@ pub(crate) struct Embeddings {
     words: Embedding,
     positions: Option<Embedding>,
     token_types: Option<Embedding>,
-    norm: Option<EpsilonNorm>,
+    norm: Option<Normalization>,
     projection: Option<Linear>,
     dropout: f64,
     #[module(skip)]
@@ -36,7 +36,7 @@ impl Embeddings {
             token_types: (plan.token_types.as_ref())
                 .map(|table| source.embedding(table.name, table.shape, std))
                 .transpose()?,
-            norm: plan.norm.as_ref().map(|norm| EpsilonNorm::build(norm, "", source)).transpose()?,
+            norm: plan.norm.as_ref().map(|norm| Normalization::build(norm, "", source)).transpose()?,
             dropout: plan.dropout,
             counting: plan.positions.as_ref().map_or(Counting::FromZero, |(_, counting)| *counting),
         })

@@ -3,16 +3,17 @@
 use burn::module::Module;
 use burn::nn::Linear;
 use burn::tensor::Tensor;
-use burn_adapters_core::{Activation, Place, activate};
+use burn_adapters_core::{Activation, Place, activate, project};
 use burn_adapters_model::LayerPass;
 
 use crate::LoadError;
 use crate::plan::FeedForwardPlan;
 use crate::weights::Source;
 
-/// `down(activation(up(x)))`.
+/// `down(activation(up(x)))`, or with a gate `down(activation(gate(x)) · up(x))`.
 #[derive(Module, Debug)]
 pub(crate) struct FeedForward {
+    gate: Option<Linear>,
     pub(crate) up: Linear,
     pub(crate) down: Linear,
     dropout: f64,
@@ -28,8 +29,9 @@ impl FeedForward {
         source: &mut impl Source,
     ) -> Result<Self, LoadError> {
         Ok(Self {
-            up: source.linear(&format!("{scope}{}", plan.up.name), plan.up.size, std)?,
-            down: source.linear(&format!("{scope}{}", plan.down.name), plan.down.size, std)?,
+            gate: plan.gate.as_ref().map(|gate| source.planned(gate, scope, std)).transpose()?,
+            up: source.planned(&plan.up, scope, std)?,
+            down: source.planned(&plan.down, scope, std)?,
             dropout: plan.dropout,
             activation: plan.activation,
         })
@@ -38,8 +40,13 @@ impl FeedForward {
     /// # Shapes
     /// - hidden, output: `[rows, positions, hidden]`
     pub(crate) fn forward(&self, layer: &LayerPass<'_>, hidden: Tensor<3>) -> Tensor<3> {
+        let gate = self.gate.as_ref().map(|gate| activate(self.activation, project(gate, hidden.clone())));
         let up = layer.linear(Place::FeedForwardUp, &self.up, hidden);
-        let down = layer.linear(Place::FeedForwardDown, &self.down, activate(self.activation, up));
+        let inner = match gate {
+            Some(gate) => gate * up,
+            None => activate(self.activation, up),
+        };
+        let down = layer.linear(Place::FeedForwardDown, &self.down, inner);
         layer.dropout(self.dropout, down)
     }
 }

@@ -3,10 +3,10 @@
 use burn::module::Module;
 use burn::nn::Linear;
 use burn::tensor::Tensor;
-use burn_adapters_core::Place;
+use burn_adapters_core::{Norm, Place};
 use burn_adapters_model::LayerPass;
 
-use super::EpsilonNorm;
+use super::Normalization;
 use super::attention::SelfAttention;
 use super::feed_forward::FeedForward;
 use crate::LoadError;
@@ -17,9 +17,9 @@ use crate::weights::Source;
 #[derive(Module, Debug)]
 pub(crate) struct Layer {
     attention: SelfAttention,
-    attention_norm: EpsilonNorm,
+    attention_norm: Normalization,
     feed_forward: FeedForward,
-    feed_forward_norm: EpsilonNorm,
+    feed_forward_norm: Normalization,
     #[module(skip)]
     order: Order,
 }
@@ -29,9 +29,9 @@ impl Layer {
     pub(crate) fn build(plan: &LayerPlan, scope: &str, std: f64, source: &mut impl Source) -> Result<Self, LoadError> {
         Ok(Self {
             attention: SelfAttention::build(&plan.attention, scope, std, source)?,
-            attention_norm: EpsilonNorm::build(&plan.attention_norm, scope, source)?,
+            attention_norm: Normalization::build(&plan.attention_norm, scope, source)?,
             feed_forward: FeedForward::build(&plan.feed_forward, scope, std, source)?,
-            feed_forward_norm: EpsilonNorm::build(&plan.feed_forward_norm, scope, source)?,
+            feed_forward_norm: Normalization::build(&plan.feed_forward_norm, scope, source)?,
             order: plan.order,
         })
     }
@@ -47,6 +47,13 @@ impl Layer {
                 let hidden = layer.sublayer(Place::Attention, attended, queries, Some(&self.attention_norm));
                 let output = self.feed_forward.forward(layer, hidden.clone());
                 layer.sublayer(Place::FeedForward, output, hidden, Some(&self.feed_forward_norm))
+            }
+            Order::PreNorm => {
+                let normed = self.attention_norm.norm(hidden.clone());
+                let attended = self.attention.forward(layer, layer.read_positions(normed.clone()), normed);
+                let hidden = layer.sublayer(Place::Attention, attended, layer.read_positions(hidden), None);
+                let output = self.feed_forward.forward(layer, self.feed_forward_norm.norm(hidden.clone()));
+                layer.sublayer(Place::FeedForward, output, hidden, None)
             }
         }
     }

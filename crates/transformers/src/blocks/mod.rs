@@ -8,4 +8,4 @@ mod norm;
 
 pub(crate) use embeddings::Embeddings;
 pub(crate) use layer::Layer;
-pub(crate) use norm::EpsilonNorm;
+pub(crate) use norm::Normalization;

@@ -2,6 +2,7 @@
 
 mod bert;
 mod distilbert;
+mod llama;
 
 pub use bert::{BertConfig, BertFamily};
 
@@ -21,7 +22,7 @@ pub(crate) struct Family {
 }
 
 /// Every family.
-pub(crate) const FAMILIES: &[Family] = &[bert::BERT, distilbert::DISTILBERT];
+pub(crate) const FAMILIES: &[Family] = &[bert::BERT, distilbert::DISTILBERT, llama::LLAMA, llama::MISTRAL];
 
 /// The family of a `model_type`.
 pub(crate) fn family(model_type: &str) -> Option<&'static Family> {

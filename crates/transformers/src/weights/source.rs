@@ -6,13 +6,14 @@
 use std::collections::BTreeMap;
 
 use burn::module::Param;
-use burn::nn::{Embedding, EmbeddingConfig, LayerNorm, LayerNormConfig, Linear};
+use burn::nn::{Embedding, EmbeddingConfig, LayerNorm, LayerNormConfig, Linear, RmsNorm, RmsNormConfig};
 use burn::tensor::{Device, Tensor};
 use burn_adapters_core::{Bf16Error, Fill, Init, check_bf16};
 use burn_adapters_tensors::{FloatType, transposed};
 
 use super::Weights;
 use crate::LoadError;
+use crate::plan::LinearPlan;
 
 /// Gives parameters by name. Names and shapes are those of the files, where a matrix is `[output, input]`.
 pub(crate) trait Source {
@@ -35,6 +36,22 @@ pub(crate) trait Source {
         let weight = self.matrix(&format!("{name}.weight"), size, Fill::Normal { std })?;
         let bias = self.param(&format!("{name}.bias"), [size[1]], Fill::ZEROS)?;
         Ok(Linear { weight, bias: Some(bias) })
+    }
+
+    /// The linear layer of a plan. `scope` is put before its name.
+    fn planned(&mut self, plan: &LinearPlan, scope: &str, std: f64) -> Result<Linear, LoadError> {
+        let name = format!("{scope}{}", plan.name);
+        if plan.bias {
+            return self.linear(&name, plan.size, std);
+        }
+        Ok(Linear { weight: self.matrix(&format!("{name}.weight"), plan.size, Fill::Normal { std })?, bias: None })
+    }
+
+    /// An RMS norm.
+    fn rms_norm(&mut self, name: &str, size: usize, epsilon: f64) -> Result<RmsNorm, LoadError> {
+        let mut norm = RmsNormConfig::new(size).with_epsilon(epsilon).init(self.device());
+        norm.gamma = self.param(&format!("{name}.weight"), [size], Fill::ONES)?;
+        Ok(norm)
     }
 
     /// A layer norm.

@@ -1,6 +1,6 @@
 //! The configuration of BERT and the families that share its code, as Hugging Face's `config.json` holds it.
 
-use burn_adapters_core::{Activation, ModelSpec, StackKind};
+use burn_adapters_core::{Activation, ModelSpec, Place, RowPosition, StackKind};
 use burn_adapters_files::deserialize_unique;
 use burn_adapters_model::Limits;
 use serde::de::Error as _;
@@ -266,11 +266,17 @@ impl BertConfig {
                         value: square("attention.self.value"),
                         output: square("attention.output.dense"),
                         heads: self.num_attention_heads,
+                        key_value_heads: self.num_attention_heads,
+                        causal: false,
+                        window: None,
+                        rotary: None,
                         dropout: self.attention_probs_dropout_prob,
                         output_dropout: self.hidden_dropout_prob,
                     },
                     attention_norm: NormPlan::new("attention.output.LayerNorm", hidden, epsilon),
                     feed_forward: FeedForwardPlan {
+                        gate: None,
+                        adapted: [Place::FeedForwardUp, Place::FeedForwardDown],
                         up: LinearPlan::new("intermediate.dense", hidden, intermediate),
                         down: LinearPlan::new("output.dense", intermediate, hidden),
                         activation: self.hidden_act,
@@ -283,6 +289,7 @@ impl BertConfig {
             pooler: self.family.has_pooler().then(|| square("pooler.dense")),
             initializer_range: self.initializer_range,
             head_dropout: self.classifier_dropout.unwrap_or(self.hidden_dropout_prob),
+            row_position: RowPosition::First,
         }
     }
 }

@@ -1,7 +1,7 @@
 //! DistilBERT (Sanh et al., 2019, <https://arxiv.org/abs/1910.01108>): BERT without token types and pooler.
 
 use burn_adapters_core::SiteName::Whole;
-use burn_adapters_core::{AttentionNames, Place, SiteNames, StackKind, StackNames};
+use burn_adapters_core::{AttentionNames, Place, RowPosition, SiteNames, StackKind, StackNames};
 use burn_adapters_model::Limits;
 
 use super::Family;
@@ -83,11 +83,17 @@ fn plan(fields: &Fields<'_>) -> Result<ModelPlan, ModelConfigError> {
                     value: square("attention.v_lin"),
                     output: square("attention.out_lin"),
                     heads,
+                    key_value_heads: heads,
+                    causal: false,
+                    window: None,
+                    rotary: None,
                     dropout: fields.probability("attention_dropout", 0.1)?,
                     output_dropout: 0.0,
                 },
                 attention_norm: norm("sa_layer_norm"),
                 feed_forward: FeedForwardPlan {
+                    gate: None,
+                    adapted: [Place::FeedForwardUp, Place::FeedForwardDown],
                     up: LinearPlan::new("ffn.lin1", hidden, intermediate),
                     down: LinearPlan::new("ffn.lin2", intermediate, hidden),
                     activation: fields.activation("activation")?,
@@ -100,5 +106,6 @@ fn plan(fields: &Fields<'_>) -> Result<ModelPlan, ModelConfigError> {
         pooler: None,
         initializer_range: fields.positive("initializer_range", 0.02)?,
         head_dropout: fields.probability("seq_classif_dropout", 0.2)?,
+        row_position: RowPosition::First,
     })
 }
