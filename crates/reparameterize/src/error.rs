@@ -1,4 +1,4 @@
-//! What can be wrong.
+//! Errors.
 
 use std::io;
 use std::path::PathBuf;
@@ -18,7 +18,7 @@ use crate::Skipped;
 #[non_exhaustive]
 pub enum WeightAdapterError {
     /// The pattern of [`Targets::regex`](crate::Targets::regex).
-    #[error("`{pattern}` is no regular expression: {reason}")]
+    #[error("`{pattern}` is not a valid regular expression: {reason}")]
     Pattern {
         /// The pattern.
         pattern: String,
@@ -134,7 +134,7 @@ pub enum WeightAdapterError {
         /// The system's error.
         source: io::Error,
     },
-    /// A tensor with numbers that are NaN or infinite.
+    /// A tensor with elements that are NaN or infinite.
     #[error("cannot {doing} {}: the tensor `{tensor}` cannot be used: {found}", .file.display())]
     NotFinite {
         /// `load` or `save`.
@@ -147,14 +147,14 @@ pub enum WeightAdapterError {
         found: NotFinite,
     },
     /// A file that is not what [`save_adapter`](crate::WeightAdapters::save_adapter) writes.
-    #[error("{} is no file of a weight-side adapter: {reason}", .file.display())]
+    #[error("{} is not the file of a weight adapter: {reason}", .file.display())]
     Damaged {
         /// The file.
         file: PathBuf,
         /// What is wrong with it.
         reason: String,
     },
-    /// The file's tensors are not the adapter's.
+    /// The file's tensors do not fit the adapter on this module.
     #[error("the tensors of {} do not fit its adapter on this module: {mismatch}", .file.display())]
     Mismatch {
         /// The file.

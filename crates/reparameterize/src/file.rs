@@ -27,7 +27,7 @@ use crate::{AdapterSaveReport, Targets, WeightAdapterError};
 const HEADER: &str = "burn_adapters";
 const FORMAT: &str = "weight_adapter";
 const VERSION: u64 = 1;
-/// The prefix of VeRA's frozen matrices: no method is called so, thus no parameter's path makes such a name.
+/// The prefix of VeRA's frozen matrices. No method has this name, so no parameter's path can begin with it.
 const SHARED: &str = "vera_shared";
 
 pub(crate) fn save(adapted: &Adapted, name: &str, file: &Path) -> Result<AdapterSaveReport, WeightAdapterError> {
@@ -104,7 +104,7 @@ fn read(file: &Path) -> Result<(String, Tensors), WeightAdapterError> {
 
 /// Configuration and targets of a header.
 fn parse(header: &str) -> Result<(LoraConfig, Vec<String>), String> {
-    let header: Value = parse_json(header).map_err(|error| format!("its header is no JSON: {error}"))?;
+    let header: Value = parse_json(header).map_err(|error| format!("its header is not JSON: {error}"))?;
     let (format, version) = (&header["format"], &header["version"]);
     if format != FORMAT || version != VERSION {
         return Err(format!("expected the format \"{FORMAT}\", version {VERSION}; found {format}, version {version}"));

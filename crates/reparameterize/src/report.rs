@@ -1,4 +1,4 @@
-//! What was touched.
+//! Reports of adding and saving an adapter.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -12,7 +12,7 @@ pub struct AddReport {
     pub adapted: Vec<AdaptedParameter>,
     /// What the choice matched, but cannot be adapted.
     pub skipped: Vec<Skipped>,
-    /// Frozen numbers that the adapter needs besides its parameters (VeRA's random matrices).
+    /// The number of frozen elements that the adapter needs besides its parameters (VeRA's random matrices).
     pub frozen: usize,
 }
 
@@ -44,7 +44,7 @@ pub struct Skipped {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SkipReason {
-    /// It is no matrix.
+    /// It is not a matrix.
     Rank {
         /// Its shape.
         shape: Vec<usize>,
@@ -87,7 +87,7 @@ impl fmt::Display for AddReport {
             writeln!(f, "  left out: {skipped}")?;
         }
         if self.frozen > 0 {
-            writeln!(f, "  shared and frozen: {} numbers", self.frozen)?;
+            writeln!(f, "  shared and frozen: {} elements", self.frozen)?;
         }
         Ok(())
     }
@@ -96,7 +96,7 @@ impl fmt::Display for AddReport {
 impl fmt::Display for Skipped {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.reason {
-            SkipReason::Rank { shape } => write!(f, "`{}`, which is no matrix but of shape {shape:?}", self.path),
+            SkipReason::Rank { shape } => write!(f, "`{}`, which is not a matrix but of shape {shape:?}", self.path),
             SkipReason::Embedding => write!(f, "`{}`, which is the table of an embedding", self.path),
         }
     }

@@ -24,7 +24,7 @@ fn a_choice_that_matches_nothing_names_the_matrices_that_there_are() {
     assert!(text.starts_with(r"the pattern `attention\.query` matched no matrix; the module's matrices are"), "{text}");
     assert!(text.contains("`layers.0.query.weight`"), "{text}");
     let error = refused(&Targets::matching(|path| path.ends_with("bias")), "lora");
-    assert!(error.to_string().contains("(it matched `layers.0.query.bias`, which is no matrix but of shape [8]"));
+    assert!(error.to_string().contains("(it matched `layers.0.query.bias`, which is not a matrix but of shape [8]"));
     let WeightAdapterError::NothingMatched { skipped, .. } = error else { panic!() };
     assert_eq!(skipped.len(), 8);
 }

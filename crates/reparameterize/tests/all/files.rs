@@ -159,7 +159,7 @@ fn files_that_are_something_else_are_errors() {
     };
     let tensor = TensorView::new(Dtype::F32, vec![2], &[0; 8]).unwrap();
     damaged(&safetensors::serialize([("x", tensor)], None).unwrap(), "no key `burn_adapters`");
-    damaged(&header("{", Dtype::F32), "its header is no JSON");
+    damaged(&header("{", Dtype::F32), "its header is not JSON");
     damaged(&header(r#"{"format": "weight_adapter", "version": 2}"#, Dtype::F32), "version 2");
     damaged(&header(&about(r#"{"architecture": "lora", "r": -1}"#, "[]"), Dtype::F32), "its `config`");
     damaged(&header(&about(r#""seq_bn""#, "[]"), Dtype::F32), "must be of LoRA or a relative");
