@@ -175,6 +175,18 @@ FAMILIES = {
         static=False,
         named=DECODER_NAMED,
     ),
+    "gpt2": Family(
+        classes="GPT2",
+        tiny=dict(n_embd=32, n_inner=48, n_layer=2, n_head=4, vocab_size=80, n_positions=40, pad_token_id=0),
+        wide=dict(n_embd=128, n_inner=192, n_layer=2, n_head=4, vocab_size=97, n_positions=64, pad_token_id=0),
+        # The reference fails to add DoRA to a fused matrix.
+        cases=tuple(case for case in DECODER_CASES if case.method != "dora"),
+        dropouts=("attn_pdrop", "embd_pdrop", "resid_pdrop"),
+        with_head="LMHeadModel",
+        static=False,
+        # It adds MTL-LoRA, but fails to run it.
+        named=tuple(config for config in DECODER_NAMED if not config.startswith(("dora", "mtl_lora"))),
+    ),
     "mistral": Family(
         classes="Mistral",
         tiny=dict(**DECODER_SIZES, sliding_window=4),

@@ -143,7 +143,12 @@ impl Fields<'_> {
 
     /// True or false; false where the key is absent.
     pub(crate) fn flag(&self, key: &'static str) -> Result<bool, ModelConfigError> {
-        let Some(value) = self.get(key) else { return Ok(false) };
+        self.flag_or(key, false)
+    }
+
+    /// True or false, with the default where the key is absent.
+    pub(crate) fn flag_or(&self, key: &'static str, default: bool) -> Result<bool, ModelConfigError> {
+        let Some(value) = self.get(key) else { return Ok(default) };
         value.as_bool().ok_or_else(|| self.wrong(key, "true or false", value))
     }
 

@@ -12,6 +12,9 @@ use crate::{AutoModel, LoadError, ModelConfig};
 /// Buffers that old files hold: not weights, the model computes them.
 const BUFFERS: [&str; 2] = ["embeddings.position_ids", "embeddings.token_type_ids"];
 
+/// The causal masks that old files hold in each layer.
+const MASKS: [&str; 2] = [".attn.bias", ".attn.masked_bias"];
+
 /// The prefixes of the heads of task models.
 const HEADS: [&str; 13] = [
     "pre_classifier.",
@@ -63,5 +66,5 @@ pub(crate) fn from_dir(
 
 /// Whether a tensor is a buffer that old files hold.
 pub(crate) fn is_buffer(name: &str) -> bool {
-    BUFFERS.contains(&name)
+    BUFFERS.contains(&name) || MASKS.iter().any(|mask| name.ends_with(mask))
 }

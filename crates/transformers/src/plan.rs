@@ -134,6 +134,36 @@ pub(crate) struct LinearPlan {
     /// `[d_input, d_output]`.
     pub(crate) size: [usize; 2],
     pub(crate) bias: bool,
+    pub(crate) storage: Storage,
+}
+
+/// How files store a linear layer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Storage {
+    /// Whether the weight is `[input, output]` there; usually it is `[output, input]`.
+    pub(crate) input_first: bool,
+    /// The part of the outputs of a fused layer.
+    pub(crate) part: Option<Part>,
+}
+
+/// One of several linear layers of equal size that files store as one, by their outputs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Part {
+    pub(crate) index: usize,
+    pub(crate) of: usize,
+}
+
+impl Storage {
+    /// The number of layers that the stored one consists of.
+    pub(crate) fn parts(self) -> usize {
+        self.part.map_or(1, |part| part.of)
+    }
+
+    /// The shape of the stored weight.
+    pub(crate) fn shape(self, [input, output]: [usize; 2]) -> Vec<usize> {
+        let outputs = output.saturating_mul(self.parts());
+        if self.input_first { vec![input, outputs] } else { vec![outputs, input] }
+    }
 }
 
 /// A norm.
@@ -162,7 +192,12 @@ impl TablePlan {
 
 impl LinearPlan {
     pub(crate) fn new(name: &'static str, d_input: usize, d_output: usize) -> Self {
-        Self { name, size: [d_input, d_output], bias: true }
+        Self { name, size: [d_input, d_output], bias: true, storage: Storage::default() }
+    }
+
+    /// Sets how files store the layer.
+    pub(crate) fn stored(self, storage: Storage) -> Self {
+        Self { storage, ..self }
     }
 
     /// Sets whether the layer has a bias.

@@ -9,6 +9,7 @@ use burn_adapters_core::{Fill, Init};
 use burn_adapters_tensors::{FloatType, parameters, save_safetensors, transposed, values};
 
 use crate::load::is_buffer;
+use crate::plan::Storage;
 use crate::skeleton::Skeleton;
 use crate::weights::{Fresh, Source, Weights};
 use crate::{AutoModel, LoadError, ModelSaveError, ModelSaveReport};
@@ -36,7 +37,7 @@ impl AutoModel {
     pub fn save(&self, like: &Path, file: &Path) -> Result<ModelSaveReport, ModelSaveError> {
         let own = self.names()?;
         let weights = Weights::open(like, self.config.plan.prefix)?;
-        let shapes = own.iter().map(|(name, own)| (name.clone(), own.shape.clone())).collect();
+        let shapes = own.iter().filter_map(|(name, own)| Some((name.clone(), own.first()?.stored_shape()))).collect();
         weights.check(&shapes, |_| true)?;
         let names: BTreeMap<String, String> =
             weights.names().filter(|(weight, _)| !is_buffer(weight)).map(|(weight, name)| (name, weight)).collect();
@@ -63,49 +64,80 @@ impl AutoModel {
         Ok(report)
     }
 
-    /// The parameters by their names in files.
-    fn names(&self) -> Result<BTreeMap<String, Own>, LoadError> {
+    /// The parameters by their names in files; several where files store them as one.
+    fn names(&self) -> Result<BTreeMap<String, Vec<Own>>, LoadError> {
         // The names are known where a model is built; two of one configuration have their parameters at the same paths.
         let device = Device::default();
         let mut named = Named { fresh: Fresh { init: Init::from_seed(0), device: &device }, names: HashMap::new() };
         let mut plan = self.config.plan.clone();
         plan.pooler = plan.pooler.filter(|_| self.skeleton.has_pooler());
         let model = Skeleton::build(&plan, &mut named)?;
-        let own = parameters(&model).into_iter().filter_map(|parameter| {
-            let (name, is_matrix) = named.names.remove(&parameter.id)?;
-            let mut shape = parameter.shape;
-            if is_matrix {
-                shape.reverse();
-            }
-            Some((name, Own { path: parameter.path, shape, is_matrix }))
+        let mut own: BTreeMap<String, Vec<Own>> = BTreeMap::new();
+        for parameter in parameters(&model) {
+            let Some((name, storage)) = named.names.remove(&parameter.id) else { continue };
+            own.entry(name).or_default().push(Own { path: parameter.path, shape: parameter.shape, storage });
+        }
+        own.values_mut().for_each(|parts| {
+            parts.sort_by_key(|own| own.storage.and_then(|storage| storage.part).map(|part| part.index))
         });
-        Ok(own.collect())
+        Ok(own)
     }
 
-    /// A parameter as f32, as files have it.
-    fn value(&self, own: &Own) -> Result<TensorData, ModelSaveError> {
-        let mut found = values(&self.skeleton, |path| Some(path.to_string()).filter(|path| *path == own.path))
-            .map_err(|error| ModelSaveError::Device(error.to_string()))?;
-        let data = found.remove(&own.path).unwrap_or_else(|| TensorData::zeros::<f32, _>(own.shape.clone()));
-        let data = data.convert::<f32>();
-        Ok(if own.is_matrix { transposed(data) } else { data })
+    /// A tensor as files have it, in f32, of the parameters that it consists of.
+    fn value(&self, own: &[Own]) -> Result<TensorData, ModelSaveError> {
+        let mut found = values(&self.skeleton, |path| {
+            Some(path.to_string()).filter(|path| own.iter().any(|own| own.path == *path))
+        })
+        .map_err(|error| ModelSaveError::Device(error.to_string()))?;
+        let mut parts = own.iter().map(|own| {
+            let data = found.remove(&own.path).unwrap_or_else(|| TensorData::zeros::<f32, _>(own.shape.clone()));
+            data.convert::<f32>()
+        });
+        let data = match own {
+            [_] | [] => parts.next().unwrap_or_else(|| TensorData::zeros::<f32, _>([0])),
+            [first, ..] if first.shape.len() == 2 => joined::<2>(parts),
+            _ => joined::<1>(parts),
+        };
+        let is_transposed = own.first().is_some_and(Own::is_transposed);
+        Ok(if is_transposed { transposed(data) } else { data })
     }
+}
+
+/// The outputs of several layers as those of one; they are the last dimension.
+fn joined<const D: usize>(parts: impl Iterator<Item = TensorData>) -> TensorData {
+    let device = Device::default();
+    Tensor::cat(parts.map(|part| Tensor::<D>::from_data(part, &device)).collect(), D - 1).into_data()
 }
 
 /// A parameter of a model.
 struct Own {
     /// Its path in the model.
     path: String,
-    /// Its shape in files.
+    /// Its shape in the model.
     shape: Vec<usize>,
-    /// Whether files have it transposed.
-    is_matrix: bool,
+    /// How files store it, if it is of a linear layer.
+    storage: Option<Storage>,
 }
 
-/// Notes the name of each parameter, and whether it is a matrix.
+impl Own {
+    fn is_transposed(&self) -> bool {
+        self.shape.len() == 2 && self.storage.is_some_and(|storage| !storage.input_first)
+    }
+
+    /// The shape of the tensor in files.
+    fn stored_shape(&self) -> Vec<usize> {
+        match (self.shape.as_slice(), self.storage) {
+            (&[input, output], Some(storage)) => storage.shape([input, output]),
+            (&[outputs], Some(storage)) => vec![outputs * storage.parts()],
+            (shape, _) => shape.to_vec(),
+        }
+    }
+}
+
+/// Notes the name of each parameter, and how files store those of linear layers.
 struct Named<'a> {
     fresh: Fresh<'a>,
-    names: HashMap<ParamId, (String, bool)>,
+    names: HashMap<ParamId, (String, Option<Storage>)>,
 }
 
 impl Source for Named<'_> {
@@ -120,13 +152,25 @@ impl Source for Named<'_> {
         fill: Fill,
     ) -> Result<Param<Tensor<D>>, LoadError> {
         let param = self.fresh.param(name, shape, fill)?;
-        self.names.insert(param.id, (name.to_owned(), false));
+        self.names.insert(param.id, (name.to_owned(), None));
         Ok(param)
     }
 
-    fn matrix(&mut self, name: &str, size: [usize; 2], fill: Fill) -> Result<Param<Tensor<2>>, LoadError> {
-        let param = self.fresh.matrix(name, size, fill)?;
-        self.names.insert(param.id, (name.to_owned(), true));
+    fn matrix(
+        &mut self,
+        name: &str,
+        size: [usize; 2],
+        storage: Storage,
+        fill: Fill,
+    ) -> Result<Param<Tensor<2>>, LoadError> {
+        let param = self.fresh.matrix(name, size, storage, fill)?;
+        self.names.insert(param.id, (name.to_owned(), Some(storage)));
+        Ok(param)
+    }
+
+    fn bias(&mut self, name: &str, outputs: usize, storage: Storage) -> Result<Param<Tensor<1>>, LoadError> {
+        let param = self.fresh.bias(name, outputs, storage)?;
+        self.names.insert(param.id, (name.to_owned(), Some(storage)));
         Ok(param)
     }
 }

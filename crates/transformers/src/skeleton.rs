@@ -27,7 +27,7 @@ impl Skeleton {
     pub(crate) fn build(plan: &ModelPlan, source: &mut impl Source) -> Result<Self, LoadError> {
         let std = plan.initializer_range;
         let pooler = plan.pooler.as_ref();
-        let pooler = pooler.map(|pooler| source.linear(pooler.name, pooler.size, std)).transpose()?;
+        let pooler = pooler.map(|pooler| source.linear(pooler, "", std)).transpose()?;
         let stack = &plan.stack;
         Ok(Self {
             embeddings: Embeddings::build(&plan.embeddings, std, source)?,

@@ -8,6 +8,7 @@ mod folders;
 mod inference;
 mod merging;
 mod optimizers;
+mod own_decoder;
 mod parity;
 mod roundtrip;
 mod tagging;

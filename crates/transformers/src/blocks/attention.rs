@@ -29,7 +29,7 @@ impl SelfAttention {
         std: f64,
         source: &mut impl Source,
     ) -> Result<Self, LoadError> {
-        let mut linear = |plan: &LinearPlan| source.planned(plan, scope, std);
+        let mut linear = |plan: &LinearPlan| source.linear(plan, scope, std);
         let mut kind = Attention::new(plan.heads).with_key_value_heads(plan.key_value_heads).with_dropout(plan.dropout);
         if plan.causal {
             kind = kind.causal();

@@ -28,7 +28,7 @@ impl Embeddings {
     pub(crate) fn build(plan: &EmbeddingsPlan, std: f64, source: &mut impl Source) -> Result<Self, LoadError> {
         let projection = plan.projection.as_ref();
         Ok(Self {
-            projection: projection.map(|plan| source.linear(plan.name, plan.size, std)).transpose()?,
+            projection: projection.map(|plan| source.linear(plan, "", std)).transpose()?,
             words: source.embedding(plan.words.name, plan.words.shape, std)?,
             positions: (plan.positions.as_ref())
                 .map(|(table, _)| source.embedding(table.name, table.shape, std))

@@ -29,9 +29,9 @@ impl FeedForward {
         source: &mut impl Source,
     ) -> Result<Self, LoadError> {
         Ok(Self {
-            gate: plan.gate.as_ref().map(|gate| source.planned(gate, scope, std)).transpose()?,
-            up: source.planned(&plan.up, scope, std)?,
-            down: source.planned(&plan.down, scope, std)?,
+            gate: plan.gate.as_ref().map(|gate| source.linear(gate, scope, std)).transpose()?,
+            up: source.linear(&plan.up, scope, std)?,
+            down: source.linear(&plan.down, scope, std)?,
             dropout: plan.dropout,
             activation: plan.activation,
         })

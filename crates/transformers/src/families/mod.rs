@@ -2,6 +2,7 @@
 
 mod bert;
 mod distilbert;
+mod gpt2;
 mod llama;
 
 pub use bert::{BertConfig, BertFamily};
@@ -22,7 +23,7 @@ pub(crate) struct Family {
 }
 
 /// Every family.
-pub(crate) const FAMILIES: &[Family] = &[bert::BERT, distilbert::DISTILBERT, llama::LLAMA, llama::MISTRAL];
+pub(crate) const FAMILIES: &[Family] = &[bert::BERT, distilbert::DISTILBERT, gpt2::GPT2, llama::LLAMA, llama::MISTRAL];
 
 /// The family of a `model_type`.
 pub(crate) fn family(model_type: &str) -> Option<&'static Family> {

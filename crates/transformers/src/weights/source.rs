@@ -7,15 +7,15 @@ use std::collections::BTreeMap;
 
 use burn::module::Param;
 use burn::nn::{Embedding, EmbeddingConfig, LayerNorm, LayerNormConfig, Linear, RmsNorm, RmsNormConfig};
-use burn::tensor::{Device, Tensor};
+use burn::tensor::{Device, Tensor, TensorData};
 use burn_adapters_core::{Bf16Error, Fill, Init, check_bf16};
 use burn_adapters_tensors::{FloatType, transposed};
 
 use super::Weights;
 use crate::LoadError;
-use crate::plan::LinearPlan;
+use crate::plan::{LinearPlan, Part, Storage};
 
-/// Gives parameters by name. Names and shapes are those of the files, where a matrix is `[output, input]`.
+/// Gives parameters by name. Names are those of the files.
 pub(crate) trait Source {
     /// Where the parameters are put.
     fn device(&self) -> &Device;
@@ -28,23 +28,24 @@ pub(crate) trait Source {
         fill: Fill,
     ) -> Result<Param<Tensor<D>>, LoadError>;
 
-    /// A matrix `[input, output]`, which is `[output, input]` in the files.
-    fn matrix(&mut self, name: &str, size: [usize; 2], fill: Fill) -> Result<Param<Tensor<2>>, LoadError>;
+    /// The weight of a linear layer, `[input, output]`.
+    fn matrix(
+        &mut self,
+        name: &str,
+        size: [usize; 2],
+        storage: Storage,
+        fill: Fill,
+    ) -> Result<Param<Tensor<2>>, LoadError>;
 
-    /// A linear layer with a bias.
-    fn linear(&mut self, name: &str, size: [usize; 2], std: f64) -> Result<Linear, LoadError> {
-        let weight = self.matrix(&format!("{name}.weight"), size, Fill::Normal { std })?;
-        let bias = self.param(&format!("{name}.bias"), [size[1]], Fill::ZEROS)?;
-        Ok(Linear { weight, bias: Some(bias) })
-    }
+    /// The bias of a linear layer with this many outputs.
+    fn bias(&mut self, name: &str, outputs: usize, storage: Storage) -> Result<Param<Tensor<1>>, LoadError>;
 
     /// The linear layer of a plan. `scope` is put before its name.
-    fn planned(&mut self, plan: &LinearPlan, scope: &str, std: f64) -> Result<Linear, LoadError> {
+    fn linear(&mut self, plan: &LinearPlan, scope: &str, std: f64) -> Result<Linear, LoadError> {
         let name = format!("{scope}{}", plan.name);
-        if plan.bias {
-            return self.linear(&name, plan.size, std);
-        }
-        Ok(Linear { weight: self.matrix(&format!("{name}.weight"), plan.size, Fill::Normal { std })?, bias: None })
+        let weight = self.matrix(&format!("{name}.weight"), plan.size, plan.storage, Fill::Normal { std })?;
+        let bias = plan.bias.then(|| self.bias(&format!("{name}.bias"), plan.size[1], plan.storage)).transpose()?;
+        Ok(Linear { weight, bias })
     }
 
     /// An RMS norm.
@@ -90,8 +91,18 @@ impl Source for Fresh<'_> {
         Ok(self.init.param(shape, fill, self.device))
     }
 
-    fn matrix(&mut self, _name: &str, size: [usize; 2], fill: Fill) -> Result<Param<Tensor<2>>, LoadError> {
+    fn matrix(
+        &mut self,
+        _name: &str,
+        size: [usize; 2],
+        _storage: Storage,
+        fill: Fill,
+    ) -> Result<Param<Tensor<2>>, LoadError> {
         Ok(self.init.param(size, fill, self.device))
+    }
+
+    fn bias(&mut self, _name: &str, outputs: usize, _storage: Storage) -> Result<Param<Tensor<1>>, LoadError> {
+        Ok(self.init.param([outputs], Fill::ZEROS, self.device))
     }
 }
 
@@ -122,9 +133,20 @@ impl Source for Expected<'_> {
         self.fresh.param(name, shape, fill)
     }
 
-    fn matrix(&mut self, name: &str, size: [usize; 2], fill: Fill) -> Result<Param<Tensor<2>>, LoadError> {
-        self.shapes.insert(name.to_owned(), vec![size[1], size[0]]);
-        self.fresh.matrix(name, size, fill)
+    fn matrix(
+        &mut self,
+        name: &str,
+        size: [usize; 2],
+        storage: Storage,
+        fill: Fill,
+    ) -> Result<Param<Tensor<2>>, LoadError> {
+        self.shapes.insert(name.to_owned(), storage.shape(size));
+        self.fresh.matrix(name, size, storage, fill)
+    }
+
+    fn bias(&mut self, name: &str, outputs: usize, storage: Storage) -> Result<Param<Tensor<1>>, LoadError> {
+        self.shapes.insert(name.to_owned(), vec![outputs.saturating_mul(storage.parts())]);
+        self.fresh.bias(name, outputs, storage)
     }
 }
 
@@ -160,9 +182,20 @@ impl Source for Counted<'_> {
         self.fresh.param(name, shape, fill)
     }
 
-    fn matrix(&mut self, name: &str, size: [usize; 2], fill: Fill) -> Result<Param<Tensor<2>>, LoadError> {
+    fn matrix(
+        &mut self,
+        name: &str,
+        size: [usize; 2],
+        storage: Storage,
+        fill: Fill,
+    ) -> Result<Param<Tensor<2>>, LoadError> {
         self.add(&size);
-        self.fresh.matrix(name, size, fill)
+        self.fresh.matrix(name, size, storage, fill)
+    }
+
+    fn bias(&mut self, name: &str, outputs: usize, storage: Storage) -> Result<Param<Tensor<1>>, LoadError> {
+        self.add(&[outputs]);
+        self.fresh.bias(name, outputs, storage)
     }
 }
 
@@ -218,9 +251,36 @@ impl Source for FromFiles<'_> {
         Ok(Param::from_tensor(Tensor::from_data(self.weights.read(name, FloatType::F32)?, self.device)))
     }
 
-    fn matrix(&mut self, name: &str, _size: [usize; 2], _fill: Fill) -> Result<Param<Tensor<2>>, LoadError> {
-        let data = transposed(self.weights.read(name, self.format.float_type())?);
+    fn matrix(
+        &mut self,
+        name: &str,
+        [_, output]: [usize; 2],
+        storage: Storage,
+        _fill: Fill,
+    ) -> Result<Param<Tensor<2>>, LoadError> {
+        let data = self.weights.read(name, self.format.float_type())?;
+        let data = if storage.input_first { data } else { transposed(data) };
+        let data = match storage.part {
+            Some(part) => own_outputs::<2>(data, part, output),
+            None => data,
+        };
         let dtype = data.dtype();
         Ok(Param::from_tensor(Tensor::from_data(data, (self.device, dtype))))
     }
+
+    fn bias(&mut self, name: &str, outputs: usize, storage: Storage) -> Result<Param<Tensor<1>>, LoadError> {
+        let data = self.weights.read(name, FloatType::F32)?;
+        let data = match storage.part {
+            Some(part) => own_outputs::<1>(data, part, outputs),
+            None => data,
+        };
+        Ok(Param::from_tensor(Tensor::from_data(data, self.device)))
+    }
+}
+
+/// The outputs of one part of a fused layer; they are the last dimension.
+fn own_outputs<const D: usize>(data: TensorData, part: Part, outputs: usize) -> TensorData {
+    let dtype = data.dtype();
+    let fused = Tensor::<D>::from_data(data, (&Device::default(), dtype));
+    fused.narrow(D - 1, part.index * outputs, outputs).into_data()
 }

@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 #[allow(dead_code)]
-#[path = "../../crates/burn-adapters/examples/own_decoder/model.rs"]
+#[path = "../../../crates/burn-adapters/examples/own_decoder/model.rs"]
 mod model;
 
 use burn::tensor::{Device, Tensor};

@@ -1,0 +1,122 @@
+//! GPT-2 (Radford et al., 2019): a pre-norm decoder with learned positions, whose files hold query, key and value as one
+//! matrix, and every matrix as `[input, output]`.
+
+use burn_adapters_core::SiteName::{Part as PartOf, Whole};
+use burn_adapters_core::{Activation, AttentionNames, Place, RowPosition, SiteNames, StackKind, StackNames};
+use burn_adapters_model::Limits;
+
+use super::Family;
+use crate::ModelConfigError;
+use crate::fields::Fields;
+use crate::plan::{
+    AttentionPlan, Counting, EmbeddingsPlan, FeedForwardPlan, LayerPlan, LinearPlan, ModelPlan, NormPlan, Order, Part,
+    StackPlan, Storage, TablePlan,
+};
+use crate::tokenizer::Class;
+
+pub(super) const GPT2: Family = Family { model_types: &["gpt2"], tokenizer: |_| Class::Generic, plan };
+
+const NAMES: SiteNames = SiteNames {
+    model_class: Some("GPT2AdapterModel"),
+    prefix: Some("transformer"),
+    stacks: &[StackNames {
+        kind: StackKind::Decoder,
+        root: "",
+        layer: "h.{}",
+        places: &[
+            (Place::Query, PartOf { module: "attn.c_attn", index: 0, of: 3 }),
+            (Place::Key, PartOf { module: "attn.c_attn", index: 1, of: 3 }),
+            (Place::Value, PartOf { module: "attn.c_attn", index: 2, of: 3 }),
+            (Place::FeedForwardUp, Whole("mlp.c_fc")),
+            (Place::FeedForwardDown, Whole("mlp.c_proj")),
+            (Place::Attention, Whole("attention_adapters")),
+            (Place::FeedForward, Whole("output_adapters")),
+            (Place::Layer, Whole("reft_layer")),
+        ],
+        attentions: &[AttentionNames { place: Place::Attention, module: "attn", prefix_key: None }],
+    }],
+    ..SiteNames::OWN
+};
+
+fn plan(fields: &Fields<'_>) -> Result<ModelPlan, ModelConfigError> {
+    for key in [
+        "add_cross_attention",
+        "pruned_heads",
+        "quantization_config",
+        "reorder_and_upcast_attn",
+        "scale_attn_by_inverse_layer_idx",
+    ] {
+        fields.absent(key)?;
+    }
+    if !fields.flag_or("scale_attn_weights", true)? {
+        return Err(fields.unsupported("scale_attn_weights", "false".into(), "true"));
+    }
+    let vocabulary = fields.optional_size("vocab_size")?.unwrap_or(50_257);
+    let sequence = fields.optional_size("n_positions")?.unwrap_or(1024);
+    let layers = fields.optional_size("n_layer")?.unwrap_or(12);
+    let heads = fields.optional_size("n_head")?.unwrap_or(12);
+    let hidden = fields.optional_size("n_embd")?.unwrap_or(768);
+    let inner = fields.optional_size("n_inner")?.unwrap_or(4 * hidden);
+    let pad_id = fields.index("pad_token_id", 0)?;
+    let epsilon = fields.positive("layer_norm_epsilon", 1e-5)?;
+    let dropout = fields.probability("resid_pdrop", 0.1)?;
+    fields.check_layers("n_layer", layers)?;
+    fields.check_heads(("n_embd", hidden), ("n_head", heads))?;
+    fields.check_padding(pad_id, vocabulary)?;
+
+    let stored = |part| Storage { input_first: true, part };
+    let linear = |name, input, output| LinearPlan::new(name, input, output).stored(stored(None));
+    let part = |index| LinearPlan::new("attn.c_attn", hidden, hidden).stored(stored(Some(Part { index, of: 3 })));
+    let norm = |name| NormPlan::new(name, hidden, epsilon);
+    Ok(ModelPlan {
+        model_type: "gpt2",
+        prefix: "transformer.",
+        names: NAMES,
+        limits: Limits { vocabulary, token_types: 1, sequence, pad_id: pad_id as u32 },
+        embeddings: EmbeddingsPlan {
+            words: TablePlan::new("wte", vocabulary, hidden),
+            positions: Some((TablePlan::new("wpe", sequence, hidden), Counting::FromZero)),
+            token_types: None,
+            norm: None,
+            projection: None,
+            dropout: fields.probability("embd_pdrop", 0.1)?,
+        },
+        stack: StackPlan {
+            kind: StackKind::Decoder,
+            name: "h",
+            layers,
+            layer: LayerPlan {
+                hidden,
+                order: Order::PreNorm,
+                attention: AttentionPlan {
+                    query: part(0),
+                    key: part(1),
+                    value: part(2),
+                    output: linear("attn.c_proj", hidden, hidden),
+                    heads,
+                    key_value_heads: heads,
+                    causal: true,
+                    window: None,
+                    rotary: None,
+                    dropout: fields.probability("attn_pdrop", 0.1)?,
+                    output_dropout: dropout,
+                },
+                attention_norm: norm("ln_1"),
+                feed_forward: FeedForwardPlan {
+                    gate: None,
+                    up: linear("mlp.c_fc", hidden, inner),
+                    down: linear("mlp.c_proj", inner, hidden),
+                    activation: fields.activation_or("activation_function", Activation::GeluNew)?,
+                    adapted: [Place::FeedForwardUp, Place::FeedForwardDown],
+                    dropout,
+                },
+                feed_forward_norm: norm("ln_2"),
+            },
+        },
+        norm: Some(norm("ln_f")),
+        pooler: None,
+        initializer_range: fields.positive("initializer_range", 0.02)?,
+        head_dropout: dropout,
+        row_position: RowPosition::LastToken,
+    })
+}
