@@ -117,3 +117,21 @@ fn check_saved(spec: &ModelSpec, config: &str, expected: &Saved) {
     let saved: serde_json::Value = read_json(&dir.path().join("adapter_config.json"));
     assert!(saved["model_class"].as_str().unwrap().ends_with("AdapterModel"), "{saved}");
 }
+
+#[test]
+fn a_model_is_saved_as_it_was_read() {
+    for family in families() {
+        for model in ["tiny", "with_head"] {
+            let dir = family.join("models").join(model);
+            let (model, _) = AutoModel::from_dir(&dir, &Device::default()).unwrap();
+            let copy = tempfile::tempdir().unwrap();
+            std::fs::copy(dir.join("config.json"), copy.path().join("config.json")).unwrap();
+            let report = model.save(&dir, &copy.path().join("model.safetensors")).unwrap();
+            assert_eq!((report.changed, report.widened), (0, 0), "{}", dir.display());
+            let (again, _) = AutoModel::from_dir(copy.path(), &Device::default()).unwrap();
+            let golden = Golden::read(&family.join("models/tiny/hidden.safetensors"));
+            let hidden = |model: &AutoModel| values(model.forward(&golden.batch(), &Hooks::none()).unwrap().hidden);
+            assert_eq!(hidden(&again), hidden(&model), "{}", dir.display());
+        }
+    }
+}
