@@ -1,6 +1,7 @@
 """Packs the goldens: each folder into one archive that the tests unpack.
 
     python tests/python/pack.py target/goldens tests/goldens
+    python tests/python/pack.py --file goldens.json     # becomes goldens.json.xz
 
 Two runs over the same files write the same bytes.
 """
@@ -39,8 +40,19 @@ def pack(source, folder):
     return lzma.compress(buffer.getvalue(), check=lzma.CHECK_CRC32, filters=FILTERS)
 
 
+def pack_file(path):
+    """Replaces a file by its compressed form."""
+    with open(path, "rb") as file:
+        data = file.read()
+    with open(f"{path}.xz", "wb") as file:
+        file.write(lzma.compress(data, check=lzma.CHECK_CRC32, preset=9 | lzma.PRESET_EXTREME))
+    os.remove(path)
+
+
 def main():
     source, target = sys.argv[1:]
+    if source == "--file":
+        return pack_file(target)
     families = [f"{FAMILIES}/{family}" for family in sorted(os.listdir(os.path.join(source, FAMILIES)))]
     for folder in (*FOLDERS, *families):
         data = pack(source, folder)

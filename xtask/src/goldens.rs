@@ -6,6 +6,16 @@ use std::process::Command;
 use crate::process::{Done, cargo, root, run};
 use crate::python::reference;
 
+/// The goldens of crates that are large enough to be kept compressed.
+const COMPRESSED: [&str; 6] = [
+    "compacter/tests/goldens/phm.json",
+    "fusion/tests/goldens/fusion.json",
+    "merging/tests/goldens/reference.json",
+    "prefix-tuning/tests/goldens/prefix.json",
+    "reft/tests/goldens/reft.json",
+    "transformers/tests/goldens/tokenizers.json",
+];
+
 /// Scripts under `crates` that make the small goldens of single crates, and the file beside each that takes what it
 /// prints; one without writes its files itself.
 const CRATE_SCRIPTS: [(&str, Option<&str>); 12] = [
@@ -63,13 +73,18 @@ pub(crate) fn goldens(check_only: bool) -> Done {
             }
             run(&format!("goldens of crates/{script}"), &mut command)?;
         }
+        for file in COMPRESSED {
+            let mut command = Command::new(&python);
+            command.arg(scripts.join("pack.py")).arg("--file").arg(root().join("crates").join(file));
+            run(&format!("compressing crates/{file}"), &mut command)?;
+        }
         run("tests against the goldens", cargo().args(["test", "-p", "burn-adapters-tests"]))?;
     }
     let written = root().join("target/roundtrip");
     run(
         "writing adapters for the reference",
         cargo()
-            .args(["test", "-p", "burn-adapters-tests", "--test", "roundtrip"])
+            .args(["test", "-p", "burn-adapters-tests", "--test", "all", "roundtrip"])
             .env("BURN_ADAPTERS_ROUNDTRIP_DIR", &written),
     )?;
     run(

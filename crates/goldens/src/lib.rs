@@ -5,7 +5,7 @@
 
 use std::fs::{self, File};
 use std::hash::Hasher;
-use std::io::{self, BufReader};
+use std::io::{self, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
@@ -20,6 +20,17 @@ use liblzma::read::XzDecoder;
 pub fn folder() -> &'static Path {
     static FOLDER: OnceLock<PathBuf> = OnceLock::new();
     FOLDER.get_or_init(|| unpacked().unwrap_or_else(|error| panic!("cannot unpack the goldens: {error}")))
+}
+
+/// The text of a golden that is compressed by itself, such as `include_bytes!("goldens/phm.json.xz")`.
+///
+/// # Panics
+/// If it is damaged.
+pub fn text(packed: &[u8]) -> String {
+    let mut text = String::new();
+    let read = XzDecoder::new(packed).read_to_string(&mut text);
+    read.unwrap_or_else(|error| panic!("cannot unpack a golden: {error}"));
+    text
 }
 
 fn unpacked() -> io::Result<PathBuf> {

@@ -8,7 +8,7 @@ use burn_adapters_merging::{Strategy, merge_folders, merge_heads};
 use serde_json::Value;
 
 fn golden() -> Value {
-    serde_json::from_str(include_str!("goldens/reference.json")).unwrap()
+    serde_json::from_str(&burn_adapters_goldens::text(include_bytes!("goldens/reference.json.xz"))).unwrap()
 }
 
 fn tensors(value: &Value) -> Tensors {

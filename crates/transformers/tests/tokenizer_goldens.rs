@@ -35,8 +35,8 @@ fn ids(value: &Value) -> Vec<Vec<u32>> {
 
 #[test]
 fn tokens_are_those_of_the_reference() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/goldens/tokenizers.json");
-    let goldens: Value = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
+    let goldens: Value =
+        serde_json::from_str(&burn_adapters_goldens::text(include_bytes!("goldens/tokenizers.json.xz"))).unwrap();
     let texts: Vec<String> = serde_json::from_value(goldens["texts"].clone()).unwrap();
     let (mut names, mut failures) = (Vec::new(), Vec::new());
     for (name, golden) in goldens["cases"].as_object().unwrap() {

@@ -24,8 +24,8 @@ fn folder() -> tempfile::TempDir {
 
 /// The `tokenizer.json` of a golden.
 fn golden(name: &str) -> Value {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/goldens/tokenizers.json");
-    let mut goldens: Value = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
+    let mut goldens: Value =
+        serde_json::from_str(&burn_adapters_goldens::text(include_bytes!("goldens/tokenizers.json.xz"))).unwrap();
     goldens["cases"][name]["files"]["tokenizer.json"].take()
 }
 

@@ -68,7 +68,7 @@ const WORDS: [(&str, &str); 30] = [
     ("grey", "gray"),
     ("honour", "honor"),
     ("judgement", "judgment"),
-    ("labeled", "labeled"),
+    ("labelled", "labeled"),
     ("labelling", "labeling"),
     ("learnt", "learned"),
     ("licence", "license"),

@@ -53,7 +53,8 @@ fn config(attributes: &Value) -> BottleneckConfig {
 
 #[test]
 fn every_combination_of_sharing_and_factorizing_gives_the_references_numbers() {
-    let cases: Vec<Value> = serde_json::from_str(include_str!("../goldens/phm.json")).unwrap();
+    let cases: Vec<Value> =
+        serde_json::from_str(&burn_adapters_goldens::text(include_bytes!("../goldens/phm.json.xz"))).unwrap();
     assert_eq!(cases.len(), 36);
     for case in &cases {
         let config = config(&case["attributes"]);

@@ -17,7 +17,7 @@ use serde_json::Value;
 const HIDDEN: usize = 6;
 
 fn goldens() -> Value {
-    serde_json::from_str(include_str!("../goldens/fusion.json")).unwrap()
+    serde_json::from_str(&burn_adapters_goldens::text(include_bytes!("../goldens/fusion.json.xz"))).unwrap()
 }
 
 fn data(golden: &Value) -> TensorData {

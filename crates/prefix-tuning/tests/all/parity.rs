@@ -13,7 +13,7 @@ use serde_json::Value;
 const TUNING: &str = "bert.prefix_tuning.prefix_tunings.a.self_prefix";
 
 fn goldens() -> Value {
-    serde_json::from_str(include_str!("../goldens/prefix.json")).unwrap()
+    serde_json::from_str(&burn_adapters_goldens::text(include_bytes!("../goldens/prefix.json.xz"))).unwrap()
 }
 
 fn data(golden: &Value) -> TensorData {

@@ -10,7 +10,7 @@ use burn_adapters_reft::{Projection, Reft};
 use serde_json::Value;
 
 fn goldens() -> Value {
-    serde_json::from_str(include_str!("../goldens/reft.json")).unwrap()
+    serde_json::from_str(&burn_adapters_goldens::text(include_bytes!("../goldens/reft.json.xz"))).unwrap()
 }
 
 fn cases() -> Vec<(&'static str, ReftConfig)> {
