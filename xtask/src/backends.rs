@@ -1,4 +1,4 @@
-//! The same tests on every backend: one build, switched by `BURN_DEVICE`.
+//! The same tests on every backend, from one build that `BURN_DEVICE` switches.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -30,7 +30,7 @@ impl Backend {
     }
 }
 
-/// The packages whose tests compute with tensors.
+/// The packages whose tests use tensors.
 const PACKAGES: [&str; 17] = [
     "core",
     "bottleneck",
@@ -51,8 +51,8 @@ const PACKAGES: [&str; 17] = [
     "train",
 ];
 
-/// The cargo arguments that compile in every backend which this machine can run, and burn-train for its example. They are
-/// the same for all tests and examples, so that there is one build of Burn.
+/// The cargo arguments that enable every backend that this machine can run, and burn-train for its example. They are the
+/// same for all tests and examples, so that there is one build of Burn.
 pub(crate) fn feature_arguments() -> Vec<String> {
     let backends = available().map(|backend| format!("burn-adapters-cli/{}", backend.name()));
     let features = backends.chain([LEARNER.to_owned()]);
@@ -81,15 +81,16 @@ pub(crate) fn test_backends(backend: Option<Backend>) -> Done {
         for package in PACKAGES {
             command.args(["-p", &format!("burn-adapters-{package}")]);
         }
-        // Features are named by the packages of the program and of the facade, so these have to be selected. The program's
-        // own tests run it on the CPU, whatever the lane: they are left out by naming the others.
+        // The features belong to the packages of the program and of the facade, so these must be selected. The program's own
+        // tests run it on the CPU on every lane; they are left out by naming the others.
         command.args(["-p", "burn-adapters-cli", "-p", "burn-adapters", "-p", "burn-adapters-tests", "--lib"]);
         for target in test_targets()? {
             command.args(["--test", &target]);
         }
         command.arg("--");
         if backend == Backend::Wgpu {
-            // A kernel is compiled for each new shape; threads would only compile the same ones beside each other.
+            // A kernel is compiled for each new shape; several threads would only compile the same kernels at the same
+            // time.
             command.arg("--test-threads=1");
         }
         run(&format!("tests on {}", backend.name()), &mut command)?;
@@ -97,7 +98,7 @@ pub(crate) fn test_backends(backend: Option<Backend>) -> Done {
     Ok(())
 }
 
-/// The names of the test targets of the packages, and of what crosses them: files, or folders with a `main.rs`.
+/// The names of the test targets of the packages, and of the tests across crates: files, or folders with a `main.rs`.
 fn test_targets() -> Result<BTreeSet<String>, String> {
     let own = PACKAGES.iter().map(|package| root().join("crates").join(package).join("tests"));
     let mut targets = BTreeSet::new();
@@ -110,7 +111,7 @@ fn test_targets() -> Result<BTreeSet<String>, String> {
     Ok(targets)
 }
 
-/// Whether a Vulkan, Metal or DirectX driver is there, or a software one.
+/// Whether there is a Vulkan, Metal or DirectX driver, or a software driver.
 fn has_vulkan() -> bool {
     if cfg!(any(target_os = "macos", target_os = "windows")) {
         return true;

@@ -1,4 +1,4 @@
-//! Every example, run with short settings.
+//! Runs every example with short settings.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -32,7 +32,7 @@ pub(crate) fn examples() -> Done {
     }
     let missing = built.keys().find(|name| EXAMPLES.iter().all(|(known, _)| known != name));
     if let Some(name) = missing {
-        return Err(format!("the example {name} is not run: xtask/src/examples.rs lists those that are"));
+        return Err(format!("the example {name} is missing from the list in xtask/src/examples.rs"));
     }
     Ok(())
 }
@@ -42,7 +42,7 @@ fn quiet(command: &mut Command) -> &mut Command {
     command.stdout(Stdio::null()).env("BURN_DEVICE", "flex")
 }
 
-/// The programs, by the names of the examples.
+/// The programs, by the names of their examples.
 fn built() -> Result<BTreeMap<String, PathBuf>, String> {
     let mut command = cargo();
     command.args(["build", "--workspace", "--examples", "--quiet", "--message-format", "json-render-diagnostics"]);
@@ -54,7 +54,7 @@ fn built() -> Result<BTreeMap<String, PathBuf>, String> {
     Ok(String::from_utf8_lossy(&output.stdout).lines().filter_map(example).collect())
 }
 
-/// An example's name and program, out of one of cargo's messages.
+/// The name and the program of an example, from one of cargo's messages.
 fn example(line: &str) -> Option<(String, PathBuf)> {
     let message: Value = serde_json::from_str(line).ok()?;
     let target = message.get("target")?;

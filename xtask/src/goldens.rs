@@ -1,4 +1,4 @@
-//! Goldens: numbers that the Python reference gives, and the proof that it reads what we write.
+//! Goldens: results of the Python reference, and the check that it reads what we write.
 
 use std::fs::File;
 use std::process::Command;

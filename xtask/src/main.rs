@@ -35,23 +35,23 @@ enum Command {
     },
     /// The tests of methods, models and training on every backend that this machine can run.
     TestBackends {
-        /// One backend only.
+        /// Only this backend.
         #[arg(long)]
         backend: Option<Backend>,
     },
     /// Regenerates the test goldens with the pinned Python reference, and checks that it reads what we write.
     Goldens {
-        /// Only check; leave the goldens as they are.
+        /// Only check; do not change the goldens.
         #[arg(long)]
         check_only: bool,
     },
-    /// Measures ours and the Python reference in turn, on the same weights and sentences.
+    /// Measures our crates and the Python reference in turn, on the same weights and sentences.
     Bench(bench::Arguments),
     /// Runs the examples with short settings.
     Examples,
     /// Formatting, tidiness (the floors of the crates, the shape of files, spelling), clippy and docs.
     Check,
-    /// Only the tidiness: takes a second.
+    /// Only tidiness; takes a second.
     Tidy,
 }
 

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::Instant;
 
-/// What the commands of this crate give: nothing, or what went wrong.
+/// The result of this crate's commands: nothing, or an error message.
 pub(crate) type Done = Result<(), String>;
 
 /// The root of the workspace.
@@ -13,14 +13,14 @@ pub(crate) fn root() -> PathBuf {
     manifest.parent().map(PathBuf::from).unwrap_or(manifest)
 }
 
-/// Cargo, as it runs us.
+/// Cargo, the one that runs us.
 pub(crate) fn cargo() -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.current_dir(root());
     command
 }
 
-/// Runs a command, saying what and how long; an exit code other than 0 is an error.
+/// Runs a command, and prints its name and time; an exit code other than 0 is an error.
 pub(crate) fn run(what: &str, command: &mut Command) -> Done {
     eprintln!("xtask: {what} …");
     let start = Instant::now();

@@ -1,4 +1,4 @@
-//! Hooks, and a pass of one layer of MiniLM's width with each method, forward and backward.
+//! Hooks, and a forward and backward pass of one layer of MiniLM's width with each method.
 //!
 //! `cargo bench -p burn-adapters-bench --bench methods [-- FILTER]`
 
@@ -26,7 +26,7 @@ fn batch() -> TokenBatch {
     TokenBatch::from_rows(&rows)
 }
 
-/// What it costs to check a setup, and to call a hook where nothing is active.
+/// The cost of checking a setup, and of calling a hook while nothing is active.
 fn hooks(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("hooks");
     let bert = bert(6);
@@ -51,7 +51,7 @@ fn hooks(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// Each method in one layer: the pass, and the way back.
+/// Each method in one layer: forward, and forward and backward.
 fn methods(criterion: &mut Criterion) {
     let bert = bert(1);
     let device = Device::default().autodiff();

@@ -17,10 +17,10 @@ fn random<const D: usize>(shape: [usize; D]) -> Tensor<D> {
     Tensor::random(shape, Distribution::Normal(0.0, 1.0), &Device::default())
 }
 
-/// A name, and what it names.
+/// A name and its function.
 type Function<'a> = (&'a str, &'a dyn Fn(Tensor<3>) -> Tensor<3>);
 
-/// Functions that give the same, in turn: the pass alone, and with the way back to x.
+/// Times functions with equal results in turn: forward alone, and with the backward pass to x.
 fn compare(criterion: &mut Criterion, name: &str, x: &Tensor<3>, functions: &[Function<'_>]) {
     keep_freed_memory();
     let mut group = criterion.benchmark_group(name);

@@ -1,4 +1,4 @@
-//! What is read: configurations, compositions, folders of adapters and models.
+//! Reading: configurations, compositions, folders of adapters and models.
 //!
 //! `cargo bench -p burn-adapters-bench --bench text [-- FILTER]`
 

@@ -1,4 +1,4 @@
-//! The charts of a results file: bars of ours, the reference and the floor; lines of growth.
+//! The charts of a results file: bars of ours, the reference and the floor, and lines of growth.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -22,7 +22,7 @@ const FLOOR: RGBColor = RGBColor(0x6b, 0x72, 0x7b);
 /// Width of a chart.
 const WIDTH: u32 = 1100;
 
-/// The families that are drawn as bars, the file of each, and its title.
+/// The families that are drawn as bars, with their files and titles.
 const BARS: [(&str, &str, &str); 3] = [
     ("methods", "bench-methods.svg", "A training step of each method: MiniLM-L6, 32 sentences"),
     ("step", "bench-steps.svg", "A training step"),
@@ -38,7 +38,7 @@ struct Bar {
     floor: Option<f64>,
 }
 
-/// Draws what a results file holds into a folder; families that were not measured give no chart.
+/// Draws the charts of a results file into a folder; families that were not measured have no chart.
 pub(crate) fn draw_all(results: &Path, dir: &Path) -> Result<(), Failed> {
     let text =
         std::fs::read_to_string(results).map_err(|error| format!("cannot read {}: {error}", results.display()))?;
@@ -74,7 +74,7 @@ fn bar(job: &Value, family: &str) -> Option<Bar> {
     })
 }
 
-/// Of each thing that grows: how much of it, ours, theirs.
+/// For each growing quantity: its values, with our times and the reference's.
 type Lines = BTreeMap<String, Vec<(f64, f64, Option<f64>)>>;
 
 fn growth(jobs: &[Value]) -> Lines {
@@ -91,7 +91,7 @@ fn growth(jobs: &[Value]) -> Lines {
 fn register_fonts() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
-        // It would fail for a damaged font only, and then drawing says so.
+        // It fails only if the font is damaged; drawing then reports it.
         let _ = register_font(FONT, FontStyle::Normal, dejavu::sans::regular());
         let _ = register_font(FONT, FontStyle::Bold, dejavu::sans::bold());
     });
@@ -101,7 +101,7 @@ fn font(size: i32, style: FontStyle, color: RGBColor) -> TextStyle<'static> {
     FontDesc::new(FontFamily::Name(FONT), f64::from(size), style).color(&color)
 }
 
-/// The ratio to the reference stands beside the names: lengths of bars hide it where jobs differ in size.
+/// The ratio to the reference is beside the names, because the bars hide it if jobs differ in size.
 fn draw_bars(bars: &[Bar], title: &str, path: &Path) -> Result<(), Failed> {
     const ROW: i32 = 46;
     const TOP: i32 = 92;
@@ -164,7 +164,7 @@ fn draw_growth(lines: &Lines, path: &Path) -> Result<(), Failed> {
     Ok(())
 }
 
-/// What the colors mean, under the title.
+/// The legend of the colors, below the title.
 fn legend<DB: DrawingBackend>(
     signs: &[(&str, RGBColor)],
     area: &DrawingArea<DB, Shift>,

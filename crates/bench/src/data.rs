@@ -1,4 +1,4 @@
-//! Batches: real sentences by their row numbers, or tokens.
+//! Batches of sentences (by row number) or tokens.
 
 use std::path::Path;
 
@@ -12,7 +12,7 @@ use crate::protocol::BatchSpec;
 /// The longest sentence in tokens.
 const MAX_LENGTH: usize = 512;
 
-/// Rows that go through the model together, and their labels.
+/// Rows that are processed together, and their labels.
 #[derive(Debug, Clone)]
 pub(crate) struct Batch {
     pub(crate) rows: Vec<Row>,
@@ -34,7 +34,7 @@ impl Batch {
         self.rows.iter().map(|row| row.ids.len()).collect()
     }
 
-    /// Tells whether two sides see the same tokens.
+    /// A checksum that shows whether both sides have the same tokens.
     pub(crate) fn checksum(&self) -> u64 {
         let tokens = self.rows.iter().flat_map(|row| &row.ids);
         tokens.zip(1u64..).fold(0, |sum, (id, place)| (sum + u64::from(*id) * place) % (1 << 31))
@@ -46,7 +46,7 @@ impl Batch {
     }
 }
 
-/// The batches of a job, tokenized.
+/// The tokenized batches of a job.
 pub(crate) fn batches(specs: &[BatchSpec], data: &Path, model: &Path) -> Result<Vec<Batch>, Failed> {
     if specs.is_empty() {
         return Err("a job needs a batch".into());
@@ -74,7 +74,7 @@ pub(crate) fn batches(specs: &[BatchSpec], data: &Path, model: &Path) -> Result<
     };
     let batches = specs.iter().map(batch).collect::<Result<Vec<Batch>, Failed>>()?;
     match batches.iter().any(|batch| batch.rows.is_empty()) {
-        true => Err("a batch has no row".into()),
+        true => Err("a batch has no rows".into()),
         false => Ok(batches),
     }
 }

@@ -1,15 +1,15 @@
-//! A measured job.
+//! The interface of a measured job.
 
 use std::time::Duration;
 
 use crate::Failed;
 use crate::data::Batch;
 
-/// What is measured: prepared once, then run unit by unit.
+/// A measured job: prepared once, then run unit by unit.
 pub(crate) trait Job {
-    /// What the units go through in turn.
+    /// The batches that the units process in turn.
     fn batches(&self) -> &[Batch];
 
-    /// Runs one unit, and gives how long what counts of it took. `index` chooses the batch.
+    /// Runs one unit, and returns the time of its measured part. `index` selects the batch.
     fn unit(&mut self, index: usize) -> Result<Duration, Failed>;
 }

@@ -1,8 +1,8 @@
-//! Our side of `cargo xtask bench`: a server of measured jobs, and the drawing of what came out.
+//! Our side of `cargo xtask bench`: a server of measured jobs, and the drawing of the results.
 //!
-//! `burn-adapters-bench serve` reads one JSON request a line and answers each with one line (see [`protocol`]), so that
-//! it and the Python reference, which speaks the same, can be run in turn without the start-up of either. Nothing is
-//! timed but the units of a job; loading, tokenizing and checking lie outside.
+//! `burn-adapters-bench serve` reads one JSON request per line and answers each with one line (see [`protocol`]). The
+//! Python reference has the same protocol, so the two can run in turn without the start-up time of either. Only the
+//! units of a job are timed, not loading, tokenizing and checking.
 
 mod chart;
 mod data;
@@ -17,26 +17,26 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-/// What goes wrong in a program that only measures: a message.
+/// The error of a program that only measures: a message.
 type Failed = Box<dyn std::error::Error + Send + Sync>;
 
 /// Our side of `cargo xtask bench`.
 #[derive(Debug, Parser)]
 #[command(name = "burn-adapters-bench")]
 enum Command {
-    /// Answer requests: a JSON object a line on standard input, one a line on standard output.
+    /// Answer requests: one JSON object per line on standard input, one answer per line on standard output.
     Serve,
     /// Draw the charts of a results file.
     Charts {
-        /// What `cargo xtask bench --json` wrote.
+        /// The output of `cargo xtask bench --json`.
         results: PathBuf,
-        /// Where to put the charts.
+        /// The folder for the charts.
         dir: PathBuf,
     },
 }
 
 fn main() -> ExitCode {
-    // As the program does it.
+    // As in the main program.
     burn_adapters_ops::keep_freed_memory();
     let command = Command::parse();
     let done = burn_adapters_ops::on_working_thread(|| match command {

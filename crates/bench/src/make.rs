@@ -1,4 +1,4 @@
-//! What both sides load: models of random weights, adapters.
+//! Files that both sides load: models with random weights, adapters.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -27,7 +27,7 @@ const LABELS: [&str; 2] = ["negative", "positive"];
 /// The standard deviation of a model's random weights.
 const RANGE: f32 = 0.02;
 
-/// Writes a BERT of random weights as Hugging Face stores it.
+/// Writes a BERT with random weights in Hugging Face's format.
 pub(crate) fn model(make: &MakeModel) -> Result<(), Failed> {
     if make.heads == 0 || make.hidden == 0 || !make.hidden.is_multiple_of(make.heads) {
         return Err(format!("{} heads do not share a width of {}", make.heads, make.hidden).into());
@@ -60,12 +60,12 @@ pub(crate) fn model(make: &MakeModel) -> Result<(), Failed> {
     let tensors = drawn.iter().map(|(name, data)| (name.clone(), (FloatType::F32, data.shape().to_vec()))).collect();
     let path = make.dir.join("model.safetensors");
     save_safetensors::<TensorFileError>(&path, &tensors, &[("format", "pt")], |name| Ok(drawn[name].clone()))?;
-    // Last: a folder with a configuration is whole.
+    // Last: a folder with a configuration is complete.
     fs::write(make.dir.join("config.json"), serde_json::to_string_pretty(&config)?)?;
     Ok(())
 }
 
-/// The names and shapes of a BERT's tensors in a file.
+/// The names and shapes of the tensors in a BERT's file.
 fn shapes(make: &MakeModel) -> Vec<(String, Vec<usize>)> {
     let (hidden, wide) = (make.hidden, make.intermediate);
     let mut shapes = vec![
@@ -92,7 +92,7 @@ fn shapes(make: &MakeModel) -> Vec<(String, Vec<usize>)> {
     shapes
 }
 
-/// Writes an adapter and its head as AdapterHub stores them.
+/// Writes an adapter and its head in AdapterHub's format.
 pub(crate) fn adapter(make: &MakeAdapter, device: &Device) -> Result<(), Failed> {
     let config = ModelConfig::from_dir(&make.model)?;
     let mut bank = AdapterBank::new(config.spec(), device);

@@ -1,4 +1,4 @@
-//! What is asked, and what is answered. `tests/python/bench_reference.py` speaks the same.
+//! Requests and answers. `tests/python/bench_reference.py` has the same protocol.
 
 use std::path::PathBuf;
 
@@ -8,21 +8,21 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(tag = "op", rename_all = "snake_case", deny_unknown_fields)]
 pub(crate) enum Request {
-    /// Who is there?
+    /// Identify yourself.
     Hello,
-    /// Where the small model and the rated sentences are; fetched if the cache does not hold them.
+    /// Return the paths of the small model and the rated sentences; fetch them if they are not in the cache.
     Fetch,
-    /// Write a model of random weights, the same for both sides.
+    /// Write a model with random weights, the same for both sides.
     MakeModel(MakeModel),
     /// Write an adapter and its head, the same for both sides.
     MakeAdapter(MakeAdapter),
-    /// Load what a job needs, and tell what it computes.
+    /// Load the data of a job, and return its results.
     Prepare(Box<Prepare>),
     /// Run units of the prepared job, each timed.
     Run(Run),
-    /// How many multiplications and additions a matrix product does in a second.
+    /// Return the number of multiplications and additions per second in a matrix product.
     Matmul(Matmul),
-    /// The most memory the process has held.
+    /// Return the peak memory of the process.
     Peak,
 }
 
@@ -30,7 +30,7 @@ pub(crate) enum Request {
 #[serde(deny_unknown_fields)]
 pub(crate) struct MakeModel {
     pub(crate) dir: PathBuf,
-    /// A folder to take `tokenizer.json` from.
+    /// The folder to take `tokenizer.json` from.
     pub(crate) tokenizer: PathBuf,
     pub(crate) vocabulary: usize,
     pub(crate) hidden: usize,
@@ -45,7 +45,7 @@ pub(crate) struct MakeAdapter {
     pub(crate) dir: PathBuf,
     pub(crate) model: PathBuf,
     pub(crate) config: String,
-    /// Add noise to every parameter, so that an adapter that begins as nothing makes a difference.
+    /// Add noise to every parameter, so that an adapter that starts as the identity makes a difference.
     #[serde(default)]
     pub(crate) noise: f64,
 }
@@ -55,16 +55,16 @@ pub(crate) struct MakeAdapter {
 pub(crate) struct Prepare {
     pub(crate) kind: Kind,
     pub(crate) model: PathBuf,
-    /// The adapter's and its head's folder; for `full` and `burn_lora` only the head's.
+    /// The folder of the adapter and its head; for `full` and `burn_lora` only of the head.
     #[serde(default)]
     pub(crate) adapter: Option<PathBuf>,
-    /// A configuration, for the jobs that make their own adapters.
+    /// The configuration, for jobs that create their own adapters.
     #[serde(default)]
     pub(crate) config: Option<String>,
-    /// The rated sentences: number, rating and text, tab-separated.
+    /// The rated sentences: number, rating and text, separated by tabs.
     pub(crate) data: PathBuf,
     pub(crate) batches: Vec<BatchSpec>,
-    /// How many adapters: one after the other (`infer`), in the bank (`add`, `switch`) or in the batch (`routed`).
+    /// The number of adapters: one after another (`infer`), in the bank (`add`, `switch`) or in the batch (`routed`).
     #[serde(default = "one")]
     pub(crate) adapters: usize,
     /// Whether the weights of the model's linear layers are bf16.
@@ -76,7 +76,7 @@ fn one() -> usize {
     1
 }
 
-/// What is measured.
+/// The measured operation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Kind {
@@ -92,19 +92,19 @@ pub(crate) enum Kind {
     Infer,
     /// The same with the adapter merged into the weights.
     InferMerged,
-    /// Logits of a batch whose rows go through different adapters.
+    /// Logits of a batch whose rows use different adapters.
     Routed,
-    /// The same rows, a batch for each adapter.
+    /// The same rows, as one batch per adapter.
     Separate,
-    /// Adding one more adapter.
+    /// Adding another adapter.
     Add,
-    /// Adding one more adapter, and the first pass through it.
+    /// Adding another adapter, and the first pass through it.
     AddAndUse,
-    /// A pass through another adapter than the last.
+    /// A pass through another adapter than the one before.
     Switch,
 }
 
-/// A batch: rows of the data's file (from 0), or tokens.
+/// A batch: rows of the data file (from 0), or tokens.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum BatchSpec {
@@ -115,12 +115,12 @@ pub(crate) enum BatchSpec {
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Run {
-    /// Units that are timed; each takes the next batch.
+    /// The number of timed units; each uses the next batch.
     pub(crate) units: usize,
-    /// Units before that are not.
+    /// The number of warm-up units.
     #[serde(default)]
     pub(crate) warmup: usize,
-    /// Threads, where the side can change it; ours cannot, and always uses all.
+    /// The number of threads, if the side can change it; ours always uses all.
     #[serde(default)]
     #[allow(dead_code)]
     pub(crate) threads: Option<usize>,
@@ -136,23 +136,23 @@ pub(crate) struct Matmul {
     pub(crate) threads: Option<usize>,
 }
 
-/// What a prepared job computes before anything is trained, dropout off: the two sides must agree on it.
+/// The results of a prepared job before training, with dropout off: the two sides must agree on them.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub(crate) struct Check {
-    /// The parameters of the adapter (of all that is trained, where there is none).
+    /// The number of parameters of the adapter (without an adapter, of everything that is trained).
     pub(crate) parameters: usize,
-    /// Tokens of the first batch, padding not counted.
+    /// The number of non-padding tokens of the first batch.
     pub(crate) tokens: usize,
-    /// A sum over the tokens of the first batch, each times its place.
+    /// A checksum: the sum over the tokens of the first batch, each times its position.
     pub(crate) checksum: u64,
-    /// Rows and positions of each batch.
+    /// The rows and positions of each batch.
     pub(crate) lengths: Vec<Vec<usize>>,
     /// The logits of the first batch.
     pub(crate) logits: Vec<Vec<f32>>,
-    /// Its loss, of jobs that train.
+    /// The loss of the first batch, for jobs that train.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) loss: Option<f64>,
-    /// The norm of all its gradients.
+    /// The norm of all gradients of the first batch.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) gradient_norm: Option<f64>,
 }

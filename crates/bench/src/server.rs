@@ -1,4 +1,4 @@
-//! Requests in, answers out.
+//! Answering requests.
 
 use std::io::{BufRead, Write};
 use std::time::Instant;
@@ -11,7 +11,7 @@ use crate::job::Job;
 use crate::protocol::{Answer, Matmul, Request, Run};
 use crate::{Failed, jobs, make};
 
-/// Answers every line until the input ends. A line that cannot be answered gives an answer that says why.
+/// Answers every line until the input ends. If a line cannot be answered, the answer is an error.
 pub(crate) fn serve(input: impl BufRead, mut output: impl Write) -> Result<(), Failed> {
     let mut server = Server { device: Device::default(), job: None };
     for line in input.lines() {
@@ -46,7 +46,7 @@ impl Server {
             Request::MakeModel(make) => make::model(&make).map(|()| Answer::Done { done: true }),
             Request::MakeAdapter(make) => make::adapter(&make, &self.device).map(|()| Answer::Done { done: true }),
             Request::Prepare(prepare) => {
-                // First, so that two are never in memory together.
+                // Dropped first, so that two jobs are never in memory together.
                 self.job = None;
                 let (job, mut check) = jobs::prepare(&prepare, &self.device)?;
                 check.lengths = job.batches().iter().map(Batch::lengths).collect();
@@ -60,7 +60,7 @@ impl Server {
     }
 
     fn run(&mut self, run: &Run) -> Result<Answer, Failed> {
-        let job = self.job.as_mut().ok_or("no job is prepared")?;
+        let job = self.job.as_mut().ok_or("no job has been prepared")?;
         for unit in 0..run.warmup {
             job.unit(unit)?;
         }
@@ -68,7 +68,7 @@ impl Server {
         Ok(Answer::Ran { seconds })
     }
 
-    /// The best of several products of square matrices.
+    /// The fastest of several products of square matrices.
     fn rate(&self, matmul: &Matmul) -> Result<f64, Failed> {
         let size = matmul.size;
         let random = || Tensor::<2>::random([size, size], Distribution::Default, &self.device);
@@ -96,7 +96,7 @@ fn threads() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
 
-/// The most memory the process has held at once, in bytes; none where the system does not tell.
+/// The peak memory of the process, in bytes; `None` if the system does not report it.
 fn peak() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
@@ -121,7 +121,7 @@ mod tests {
         let answers = answers("{\"op\":\n[]\n{\"op\":\"run\",\"units\":1}\n\n{\"op\":\"hello\"}\n");
         assert_eq!(answers.len(), 4);
         assert!(answers[..3].iter().all(|answer| answer["error"].is_string()), "{answers:?}");
-        assert_eq!(answers[2]["error"], "no job is prepared");
+        assert_eq!(answers[2]["error"], "no job has been prepared");
         assert_eq!(answers[3]["side"], "burn-adapters");
     }
 

@@ -187,7 +187,7 @@ fn setups_that_cannot_be_are_mistakes_that_say_where() {
     for (setup, told) in [
         ("Stack(a, Fuze(b))", "did you mean `Fuse`?"),
         ("Stack(a, b", "^"),
-        ("Fuse(a, Parallel(a, b))", "`Parallel` cannot stand in `Fuse`"),
+        ("Fuse(a, Parallel(a, b))", "`Parallel` is not allowed in `Fuse`"),
         ("Stack(a, zebra)", "no adapter named `zebra`"),
         ("Split(a, b, splits=[2, 3])", "Split cannot hold the adapter `b`"),
         ("BatchSplit(a, b, batch_sizes=[2, 3])", "`batch_sizes` sums to 5, but the number of rows is 2"),

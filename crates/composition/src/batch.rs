@@ -1,4 +1,4 @@
-//! Whether a composition fits a batch.
+//! Validation of a composition against the size of a batch.
 
 use crate::check::{Search, located, printed};
 use crate::error::CompositionError;
@@ -7,12 +7,12 @@ use crate::spans::Part;
 use crate::{Composition, Route};
 
 impl Composition {
-    /// Whether the composition makes sense ([`Composition::validate`]) *and* fits a batch of so many rows, before any
-    /// `Parallel` repeats them, and sequences of so many tokens (`None` if that is not known): the sizes of each
-    /// `BatchSplit` and `Split` sum to what reaches it, and each `Route` has a row for each row.
+    /// Checks that the composition is valid ([`Composition::validate`]) *and* fits a batch of `batch` rows, before any
+    /// `Parallel` repeats them, and sequences of `sequence` tokens (`None` if unknown). The sizes of each `BatchSplit`
+    /// and `Split` must sum to the size of its input, and each `Route` must have one entry per row.
     ///
-    /// What reaches a block: a part, inside a `Split` or a `BatchSplit`; the batch once for each branch, after a
-    /// `Parallel` in the same `Stack`. The rows of a `Route` after it are still those of the batch as it was given.
+    /// The input of a block inside a `Split` or a `BatchSplit` is a part; after a `Parallel` in the same `Stack` it is
+    /// the batch, repeated once per branch. A `Route` after it still counts the rows of the original batch.
     ///
     /// # Errors
     ///
@@ -35,10 +35,10 @@ impl Composition {
     }
 }
 
-/// What reaches a block.
+/// The input of a block.
 #[derive(Debug, Clone, Copy)]
 struct Input {
-    /// The rows without the repetitions.
+    /// The number of rows without repetitions.
     given: usize,
     rows: usize,
     tokens: Option<usize>,
@@ -58,7 +58,7 @@ fn fit(composition: &Composition, input: Input, search: &mut Search) {
             for (index, child) in children.iter().enumerate() {
                 let repeated = now.rows != input.rows;
                 match child {
-                    // The second `Parallel` goes on with the branches of the first.
+                    // The second `Parallel` continues the branches of the first.
                     Composition::Parallel(_) if repeated => below(index, child, input),
                     Composition::Parallel(branches) => {
                         below(index, child, input);

@@ -1,23 +1,23 @@
-//! The kinds of blocks, and which may stand in which.
+//! The kinds of blocks, and how they nest.
 
 use std::fmt;
 
-/// The kind of a block of a composition.
+/// The kind of a composition block.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Block {
     /// One adapter after the other.
     Stack,
     /// AdapterFusion: attention over the outputs of several adapters (Pfeiffer et al. 2021, arXiv 2005.00247).
     Fuse,
-    /// Each adapter gets a part of the sequence.
+    /// Each adapter processes a part of the sequence.
     Split,
-    /// Each adapter gets some rows of the batch.
+    /// Each adapter processes some rows of the batch.
     BatchSplit,
-    /// Each adapter gets the whole batch, which is repeated for it (Rücklé et al. 2021, arXiv 2010.11918).
+    /// Each adapter processes the whole batch, which is repeated for it (Rücklé et al. 2021, arXiv 2010.11918).
     Parallel,
     /// The weighted average of the adapters' outputs (Wang et al. 2021, arXiv 2109.04877).
     Average,
-    /// Each row of the batch names its adapter.
+    /// Each row of the batch has its own adapter.
     Route,
 }
 
@@ -39,7 +39,7 @@ impl Block {
         }
     }
 
-    /// The kind of this name; capitals count.
+    /// The kind with this name; case matters.
     ///
     /// ```
     /// use burn_adapters_composition::Block;
@@ -51,8 +51,8 @@ impl Block {
         Self::ALL.into_iter().find(|block| block.name() == name)
     }
 
-    /// The blocks that may stand directly in this one, besides adapters. The table is the reference's; ours is only
-    /// that a `Route` may stand where its rows are the rows of the whole batch.
+    /// The blocks that may be direct children of this one, besides adapters. The table is the reference's, with one
+    /// addition: a `Route` is allowed wherever its rows are the rows of the whole batch.
     ///
     /// ```
     /// use burn_adapters_composition::Block;
@@ -82,7 +82,7 @@ impl Block {
         }
     }
 
-    /// The argument without which the block is nothing.
+    /// The argument that the block requires.
     pub(crate) const fn required(self) -> Option<&'static str> {
         match self {
             Self::Split => Some("splits"),

@@ -1,8 +1,9 @@
-//! The rules that a composition must keep, whatever the model and the batch.
+//! The rules that every composition must follow, for any model and batch.
 //!
-//! The nestings and the number of levels are the reference's. It lets pass, and trips over in the forward pass or not
-//! at all: blocks with nothing in them, lists of the wrong length, sizes of 0, weights that are infinite or sum to 0,
-//! and two `Parallel` of different widths in one `Stack`. Names may be repeated, as there.
+//! Nesting and the number of levels follow the reference. The reference accepts some invalid compositions, and fails on
+//! them in the forward pass or not at all: empty blocks, lists of the wrong length, sizes of 0, weights that are
+//! infinite or sum to 0, and two `Parallel` blocks of different widths in one `Stack`. As in the reference, names may
+//! be repeated.
 
 use crate::display;
 use crate::error::{CompositionError, Problem};
@@ -12,7 +13,7 @@ use crate::problem::ProblemKind;
 use crate::spans::{Part, Spans};
 use crate::{Block, Composition};
 
-/// A problem at a part of the descendant to which the indices lead.
+/// A problem at a part of the descendant that these indices lead to.
 #[derive(Debug)]
 pub(crate) struct Finding {
     pub(crate) indices: Vec<usize>,
@@ -20,7 +21,7 @@ pub(crate) struct Finding {
     pub(crate) kind: ProblemKind,
 }
 
-/// What has been found, and where the search is.
+/// The findings so far, and the current position of the search.
 #[derive(Debug, Default)]
 pub(crate) struct Search {
     pub(crate) indices: Vec<usize>,
@@ -41,7 +42,7 @@ impl Search {
     }
 }
 
-/// The error of these findings in this text, if there are any.
+/// The error for these findings, located in this text, if there are any.
 pub(crate) fn located(
     composition: &Composition,
     findings: Vec<Finding>,
@@ -59,7 +60,7 @@ pub(crate) fn located(
     Err(CompositionError::new(text, problems))
 }
 
-/// The text that a composition prints as, and the places in it.
+/// The text that a composition prints as, and the spans of its parts.
 pub(crate) fn printed(composition: &Composition) -> (String, Spans) {
     let mut text = String::new();
     let spans = display::write(composition, &mut text);
@@ -67,12 +68,12 @@ pub(crate) fn printed(composition: &Composition) -> (String, Spans) {
 }
 
 impl Composition {
-    /// Whether the composition makes sense: which blocks stand in which, lists with an item for each child, sizes of at
-    /// least 1, weights that can be used. Nothing is asked about a model or a batch.
+    /// Checks that the composition is valid: which blocks are nested in which, lists with one item per child, sizes of
+    /// at least 1, usable weights. It depends on no model and no batch.
     ///
     /// # Errors
     ///
-    /// All that is wrong, at most 20 problems, each with its place in the text that the composition prints as.
+    /// All problems, at most 20, each with its position in the text that the composition prints as.
     ///
     /// ```
     /// use burn_adapters_composition::Composition;
@@ -80,13 +81,13 @@ impl Composition {
     /// let setup = Composition::stack([Composition::from("a"), Composition::fuse([Composition::parallel(["b", "c"])])]);
     /// let error = setup.validate().unwrap_err();
     /// assert_eq!(error.problems()[0].place(), "Stack > Fuse > Parallel");
-    /// assert_eq!(error.problems()[0].message(), "`Parallel` cannot stand in `Fuse`");
+    /// assert_eq!(error.problems()[0].message(), "`Parallel` is not allowed in `Fuse`");
     /// assert_eq!(error.problems()[0].label(), "expected an adapter or `Stack`");
     /// assert_eq!(&error.text()[error.problems()[0].span.clone()], "Parallel");
     /// ```
     pub fn validate(&self) -> Result<(), CompositionError> {
         if is_too_large(self) {
-            // Neither searched nor printed.
+            // Too large: neither searched nor printed.
             let problem = Problem::new(0..1, ProblemKind::TooMany { limit: MOST_PARTS });
             return Err(CompositionError::new("…", vec![problem]));
         }
@@ -94,7 +95,7 @@ impl Composition {
     }
 }
 
-/// What is wrong with a composition.
+/// Collects the problems of a composition.
 pub(crate) fn findings(composition: &Composition) -> Vec<Finding> {
     let mut search = Search::default();
     check(composition, None, 0, &mut search);
@@ -108,7 +109,7 @@ fn check(composition: &Composition, parent: Option<Block>, level: usize, search:
         }
         return;
     };
-    // What is below a block that cannot be here is not looked at: the search goes no deeper than the rules do.
+    // Children of a block that is not allowed here are skipped, so the search goes no deeper than the rules.
     if let Some(parent) = parent
         && !parent.allowed().contains(&block)
     {

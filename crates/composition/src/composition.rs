@@ -1,4 +1,4 @@
-//! A composition: adapters and blocks of them.
+//! Compositions: adapters, and blocks of adapters.
 
 use std::collections::HashSet;
 
@@ -6,8 +6,8 @@ use crate::{Block, Route, Sizes};
 
 /// How adapters work together in one model.
 ///
-/// Compositions are plain values: any can be made, printed, read and compared. Which make sense is said by
-/// [`Composition::validate`].
+/// Compositions are plain values: any composition can be built, printed, parsed and compared. [`Composition::validate`]
+/// checks whether it is valid.
 ///
 /// ```
 /// use burn_adapters_composition::Composition;
@@ -20,38 +20,38 @@ use crate::{Block, Route, Sizes};
 /// ```
 #[derive(Debug, Clone, PartialEq)]
 pub enum Composition {
-    /// One adapter, by its name.
+    /// An adapter, by name.
     Adapter(String),
-    /// One after the other: each gets what the one before it gives.
+    /// The children run one after the other, each on the output of the one before.
     Stack(Vec<Composition>),
-    /// AdapterFusion: an attention layer of its own weighs the outputs of the children, token by token.
+    /// AdapterFusion: an attention layer weighs the outputs of the children, token by token.
     Fuse {
-        /// What is fused.
+        /// The children to fuse.
         children: Vec<Composition>,
-        /// The fusion layer's name; by default made of the children's, see [`Composition::fusion_name`].
+        /// The name of the fusion layer; by default derived from the children, see [`Composition::fusion_name`].
         name: Option<String>,
     },
-    /// The sequence is cut; each child gets one part of it.
+    /// The sequence is split; each child processes one part.
     Split {
-        /// What the parts go through.
+        /// The children, one per part.
         children: Vec<Composition>,
-        /// The lengths of the parts, in tokens; one for each child.
+        /// The lengths of the parts in tokens, one per child.
         splits: Vec<usize>,
     },
-    /// The batch is cut; each child gets some of its rows.
+    /// The batch is split; each child processes some of its rows.
     BatchSplit {
-        /// What the parts go through.
+        /// The children, one per part.
         children: Vec<Composition>,
-        /// The numbers of rows; one for each child.
+        /// The numbers of rows, one per child.
         batch_sizes: Vec<usize>,
     },
-    /// The batch is repeated; each child gets all of it.
+    /// The batch is repeated; each child processes all of it.
     Parallel(Vec<Composition>),
     /// The outputs of the children are averaged.
     Average {
-        /// What is averaged.
+        /// The children to average.
         children: Vec<Composition>,
-        /// The weights as given; `None` for equal ones. [`Composition::average_weights`] has those that are used.
+        /// The weights as given; `None` for equal weights. [`Composition::average_weights`] returns the weights in use.
         weights: Option<Vec<f64>>,
         /// Whether the weights are divided by their sum.
         normalize_weights: bool,
@@ -61,7 +61,7 @@ pub enum Composition {
 }
 
 impl From<&str> for Composition {
-    /// The adapter of this name. (A *text* such as `Stack(a, b)` is read by `parse`.)
+    /// An adapter of this name. (To parse a *text* such as `Stack(a, b)`, use `parse`.)
     fn from(name: &str) -> Self {
         Self::Adapter(name.into())
     }
@@ -91,12 +91,12 @@ fn collect<C: Into<Composition>>(children: impl IntoIterator<Item = C>) -> Vec<C
 
 /// Builders. Children are names or compositions.
 impl Composition {
-    /// One adapter.
+    /// An adapter.
     pub fn adapter(name: impl Into<String>) -> Self {
         Self::Adapter(name.into())
     }
 
-    /// One after the other.
+    /// Children that run one after the other.
     ///
     /// ```
     /// # use burn_adapters_composition::Composition;
@@ -111,8 +111,7 @@ impl Composition {
         Self::Fuse { children: collect(children), name: None }
     }
 
-    /// Gives a [`Composition::Fuse`] the name of its fusion layer. Other compositions have no name, and stay as they
-    /// are.
+    /// Names the fusion layer of a [`Composition::Fuse`]. Other compositions have no name and are unchanged.
     pub fn named(mut self, fusion: impl Into<String>) -> Self {
         if let Self::Fuse { name, .. } = &mut self {
             *name = Some(fusion.into());
@@ -120,7 +119,7 @@ impl Composition {
         self
     }
 
-    /// Each child gets a part of the sequence, in tokens: a length for each, or one for all.
+    /// Splits the sequence among the children: a length in tokens for each, or one for all.
     ///
     /// ```
     /// # use burn_adapters_composition::Composition;
@@ -133,19 +132,19 @@ impl Composition {
         Self::Split { children, splits }
     }
 
-    /// Each child gets some rows of the batch: a number for each, or one for all.
+    /// Splits the batch among the children: a number of rows for each, or one for all.
     pub fn batch_split<C: Into<Self>>(children: impl IntoIterator<Item = C>, batch_sizes: impl Into<Sizes>) -> Self {
         let children = collect(children);
         let batch_sizes = batch_sizes.into().for_parts(children.len());
         Self::BatchSplit { children, batch_sizes }
     }
 
-    /// Each child gets the whole batch.
+    /// Runs each child on the whole batch.
     pub fn parallel<C: Into<Self>>(children: impl IntoIterator<Item = C>) -> Self {
         Self::Parallel(collect(children))
     }
 
-    /// The average of the children's outputs; the plain one, unless [`Composition::with_weights`] says otherwise.
+    /// Averages the children's outputs, with equal weights unless [`Composition::with_weights`] sets others.
     ///
     /// ```
     /// # use burn_adapters_composition::Composition;
@@ -157,7 +156,7 @@ impl Composition {
         Self::Average { children: collect(children), weights: None, normalize_weights: true }
     }
 
-    /// Gives a [`Composition::Average`] its weights. Other compositions have none, and stay as they are.
+    /// Sets the weights of a [`Composition::Average`]. Other compositions have none and are unchanged.
     pub fn with_weights(mut self, given: impl IntoIterator<Item = f64>) -> Self {
         if let Self::Average { weights, .. } = &mut self {
             *weights = Some(given.into_iter().collect());
@@ -165,8 +164,7 @@ impl Composition {
         self
     }
 
-    /// Leaves the weights of a [`Composition::Average`] as they are given, whatever their sum. Other compositions stay
-    /// as they are.
+    /// Uses the weights of a [`Composition::Average`] as given, whatever their sum. Other compositions are unchanged.
     pub fn without_normalizing(mut self) -> Self {
         if let Self::Average { normalize_weights, .. } = &mut self {
             *normalize_weights = false;
@@ -174,7 +172,7 @@ impl Composition {
         self
     }
 
-    /// Each row of the batch names its adapter, or none.
+    /// Sends each row of the batch through its own adapter, or through none.
     ///
     /// ```
     /// # use burn_adapters_composition::Composition;
@@ -185,12 +183,12 @@ impl Composition {
         Self::Route(Route::new(rows))
     }
 
-    /// A route whose rows come with the call, by [`Composition::with_rows`].
+    /// A route whose rows are given later, with [`Composition::with_rows`].
     pub fn open_route() -> Self {
         Self::Route(Route::open())
     }
 
-    /// This composition with these rows in each of its open routes.
+    /// Fills in these rows in each open route.
     ///
     /// ```
     /// # use burn_adapters_composition::Composition;
@@ -257,7 +255,7 @@ impl Composition {
         }
     }
 
-    /// How many parts it has: the children of a block, the rows of a route, 1 for an adapter.
+    /// The number of parts: the children of a block, the rows of a route, 1 for an adapter.
     pub fn len(&self) -> usize {
         match self {
             Self::Adapter(_) => 1,
@@ -266,12 +264,12 @@ impl Composition {
         }
     }
 
-    /// Whether it has no parts: a block without children, which [`Composition::validate`] refuses, or an open route.
+    /// Whether there are no parts: a block without children, which [`Composition::validate`] rejects, or an open route.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// The adapters, each once, in the order of the text.
+    /// The adapters in the order of the text, each listed once.
     ///
     /// ```
     /// # use burn_adapters_composition::Composition;
@@ -298,7 +296,7 @@ impl Composition {
         }
     }
 
-    /// Whether an adapter of this name takes part.
+    /// Whether an adapter of this name is used.
     pub fn contains(&self, name: &str) -> bool {
         match self {
             Self::Adapter(adapter) => adapter == name,
@@ -307,7 +305,7 @@ impl Composition {
         }
     }
 
-    /// The first adapter; that of the first row that has one, for a route. `None` if there is none.
+    /// The first adapter; for a route, that of the first row that has one. `None` if there is none.
     pub fn first(&self) -> Option<&str> {
         match self {
             Self::Adapter(name) => Some(name),
@@ -316,7 +314,7 @@ impl Composition {
         }
     }
 
-    /// The last adapter; that of the last row that has one, for a route. `None` if there is none.
+    /// The last adapter; for a route, that of the last row that has one. `None` if there is none.
     ///
     /// ```
     /// # use burn_adapters_composition::Composition;
@@ -331,7 +329,7 @@ impl Composition {
         }
     }
 
-    /// How many times the batch is repeated: the number of children of a `Parallel`, 1 without one.
+    /// The factor by which the batch is repeated: the number of children of a `Parallel`, otherwise 1.
     ///
     /// ```
     /// # use burn_adapters_composition::Composition;
@@ -346,8 +344,8 @@ impl Composition {
         }
     }
 
-    /// The name of the fusion layer of a [`Composition::Fuse`]: the given one, else the last adapter of each child,
-    /// joined by commas. `None` for everything else.
+    /// The name of the fusion layer of a [`Composition::Fuse`]: the given name, or by default the last adapter of each
+    /// child, joined by commas. `None` for every other composition.
     ///
     /// ```
     /// # use burn_adapters_composition::Composition;
@@ -366,7 +364,7 @@ impl Composition {
         }
     }
 
-    /// The fusion layers that take part, by name, each once, in the order of the text.
+    /// The names of the fusion layers in the order of the text, each listed once.
     ///
     /// ```
     /// # use burn_adapters_composition::Composition;
@@ -381,7 +379,7 @@ impl Composition {
         names
     }
 
-    /// Calls `visit` with this composition and everything in it, parents before their children.
+    /// Calls `visit` with this composition and all its descendants, parents before their children.
     pub fn visit<'a>(&'a self, visit: &mut impl FnMut(&'a Composition)) {
         visit(self);
         for child in self.children() {
@@ -389,11 +387,11 @@ impl Composition {
         }
     }
 
-    /// The weights with which a [`Composition::Average`] averages, one for each child: equal ones if none are given,
-    /// divided by their sum unless that is turned off. `None` for everything else.
+    /// The weights that a [`Composition::Average`] uses, one per child: equal weights if none are given, divided by
+    /// their sum unless that is turned off. `None` for every other composition.
     ///
-    /// Weights that sum to 1, up to rounding, are used as they are. Those that [`Composition::validate`] refuses give
-    /// numbers that are not finite.
+    /// Weights that sum to 1, up to rounding, are used as they are. Weights that [`Composition::validate`] rejects may
+    /// give results that are not finite.
     pub fn average_weights(&self) -> Option<Vec<f64>> {
         let Self::Average { children, weights, normalize_weights } = self else { return None };
         let Some(weights) = weights else {

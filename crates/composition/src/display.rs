@@ -1,22 +1,21 @@
-//! A composition as the shortest text that means the same.
+//! Prints a composition as the shortest equivalent text.
 
 use std::fmt;
 
 use crate::spans::Spans;
 use crate::{Block, Composition};
 
-/// Words that mean something, and so are quoted where they are an adapter's name. `MultiTask` is a block of the
-/// reference.
+/// Words with a meaning, which must be quoted as adapter names. `MultiTask` is a block of the reference.
 pub(crate) fn is_keyword(word: &str) -> bool {
     Block::of_name(word).is_some() || matches!(word, "none" | "None" | "True" | "False" | "MultiTask")
 }
 
-/// A character that a name may have without quotes.
+/// Whether a name may contain this character without quotes.
 pub(crate) fn in_name(c: char) -> bool {
     c.is_alphanumeric() || matches!(c, '_' | '-' | '+' | '/' | '.' | '@')
 }
 
-/// A name as texts have it: bare, or in the quotes that need fewer escapes.
+/// Writes a name, either bare or in the quotes that need fewer escapes.
 pub(crate) fn quoted(name: &str) -> String {
     let mut out = String::new();
     write_name(name, &mut out);
@@ -45,12 +44,12 @@ pub(crate) fn write_name(name: &str, out: &mut String) {
     out.push(quote);
 }
 
-/// Characters that turn the direction of a line or break it: a text must not look like another.
+/// Characters that change the direction of text or break the line: a text must not look like another one.
 fn is_invisible(c: char) -> bool {
     matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
 }
 
-/// The shorter of the two ways in which Rust writes a number; both read back as the same.
+/// The shorter of Rust's two notations for a number; both are parsed as the same value.
 fn number(value: f64) -> String {
     let (plain, exponent) = (format!("{value}"), format!("{value:?}"));
     if exponent.len() < plain.len() { exponent } else { plain }
@@ -89,7 +88,7 @@ fn argument(name: &str, spans: &mut Spans, out: &mut String, write: impl FnOnce(
     spans.argument = Some(start..out.len());
 }
 
-/// Writes the text, and says where each part of it is.
+/// Writes the text, and returns the span of each part.
 pub(crate) fn write(composition: &Composition, out: &mut String) -> Spans {
     let mut spans = Spans::default();
     let start = out.len();
@@ -126,7 +125,7 @@ pub(crate) fn write(composition: &Composition, out: &mut String) -> Spans {
                 });
             }
             if !normalize_weights {
-                // Not a place that a broken rule points at: that is the weights'.
+                // No span: broken rules point at the weights instead.
                 let weights = spans.argument.take();
                 argument("normalize_weights", &mut spans, out, |_, out| out.push_str("False"));
                 spans.argument = weights;
@@ -148,10 +147,10 @@ pub(crate) fn write(composition: &Composition, out: &mut String) -> Spans {
 }
 
 impl fmt::Display for Composition {
-    /// The text with the fewest arguments that is read as an equal composition: names are quoted only where they must
-    /// be, equal sizes are one number, and what is the default is left out.
+    /// Writes the text with the fewest arguments that parses as an equal composition: names are quoted only where
+    /// necessary, equal sizes are written as one number, and defaults are left out.
     ///
-    /// Weights that are not finite have no text that can be read.
+    /// Weights that are not finite are written as text that cannot be parsed.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut text = String::new();
         write(self, &mut text);

@@ -1,12 +1,12 @@
-//! What can be wrong with a composition.
+//! Errors of compositions.
 
 use burn_adapters_diagnostics as diagnostics;
 
 use crate::problem::ProblemKind;
 
-/// Everything that is wrong with a composition: the text, and the places in it; at most 20 problems.
+/// All problems of a composition (at most 20), with the text and their positions in it.
 ///
-/// The text is what was read; for a composition made in Rust, it is the text that it prints as.
+/// The text is the one that was parsed. For a composition built in Rust, it is the text that it prints as.
 ///
 /// ```
 /// use burn_adapters_composition::{Composition, ProblemKind};
@@ -20,5 +20,5 @@ use crate::problem::ProblemKind;
 /// ```
 pub type CompositionError = diagnostics::TextError<ProblemKind>;
 
-/// One problem in a composition, with the blocks around it as its path.
+/// A problem in a composition; its path names the blocks around it.
 pub type Problem = diagnostics::Problem<ProblemKind>;

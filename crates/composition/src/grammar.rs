@@ -12,8 +12,8 @@
 //! string      = quoted by ' or ", with escapes
 //! ```
 //!
-//! Numbers are words, and are told from names by where they stand. Every choice is made on the next word and the
-//! character after it, so reading takes time linear in the text. After an error, reading continues at the next `,` or `)`
+//! Numbers are words; their position distinguishes them from names. The next word and the character after it determine
+//! every choice, so parsing takes time linear in the text. After an error, parsing continues at the next `,` or `)`
 //! outside brackets and quotes.
 
 mod argument;
@@ -33,17 +33,17 @@ use crate::spans::Spans;
 use crate::{Block, Composition};
 use argument::Value;
 
-/// Reading stops after this many problems: nobody reads more, and each costs time.
+/// Parsing stops after this many problems: nobody reads more, and each costs time.
 pub(crate) const MOST_PROBLEMS: usize = 20;
 
-/// Blocks may be nested this deep. (The rules allow three levels; what is deeper is better told by them than by the
-/// grammar, up to here.)
+/// The deepest nesting of blocks. (The rules allow three levels; up to this depth, their message is better than the
+/// grammar's.)
 pub(crate) const DEPTH_LIMIT: usize = 32;
 
-/// A composition that was read, and where its parts are.
+/// A parsed composition and the spans of its parts.
 pub(crate) type Located = (Composition, Spans);
 
-/// Reads a whole text, syntax alone.
+/// Parses a whole text; checks the syntax only.
 pub(crate) fn read(text: &str) -> Result<Located, CompositionError> {
     let mut parser = Parser::new(text);
     let composition = parser.whole(|parser| parser.composition(0));
@@ -53,19 +53,19 @@ pub(crate) fn read(text: &str) -> Result<Located, CompositionError> {
 impl FromStr for Composition {
     type Err = CompositionError;
 
-    /// Reads a text. Any composition can be written and read, sensible or not: [`Composition::validate`] tells, and
-    /// [`Composition::parse`] does both.
+    /// Checks the syntax only: any composition can be written and parsed, valid or not. [`Composition::validate`]
+    /// checks the rules, and [`Composition::parse`] does both.
     fn from_str(text: &str) -> Result<Self, CompositionError> {
         read(text).map(|(composition, _)| composition)
     }
 }
 
 impl Composition {
-    /// Reads a text and checks it as [`Composition::validate`] does, with all places in that text.
+    /// Parses a text and checks the rules of [`Composition::validate`]; all positions refer to that text.
     ///
     /// # Errors
     ///
-    /// What cannot be read; if all can be, what makes no sense. At most 20 problems.
+    /// The syntax errors; if there are none, the broken rules. At most 20 problems.
     ///
     /// ```
     /// use burn_adapters_composition::Composition;
@@ -81,11 +81,11 @@ impl Composition {
     }
 }
 
-/// Reads one text, and gathers what is wrong with it.
+/// Parses one text and collects its problems.
 pub(crate) struct Parser<'a> {
     pub(crate) cursor: Cursor<'a>,
     problems: Vec<Problem>,
-    /// The adapters and blocks so far.
+    /// The number of adapters and blocks so far.
     parts: usize,
 }
 
@@ -104,20 +104,20 @@ impl<'a> Parser<'a> {
         self.problems.len() >= MOST_PROBLEMS || self.parts > MOST_PARTS
     }
 
-    /// Reports that something else should stand at the next character.
+    /// Reports that something else was expected at the next character.
     fn expected(&mut self, expected: &'static str) {
         let (span, found) = self.cursor.found();
         self.report(span, ProblemKind::Expected { expected, found });
     }
 
-    /// Reports a bracket that does not close, unless it is known already that the text ends too early.
+    /// Reports an unclosed bracket, unless an early end of the text has already been reported.
     fn unclosed(&mut self, open: usize, opener: char) {
         if !self.problems.iter().any(|problem| matches!(problem.kind, ProblemKind::Unclosed { .. })) {
             self.report(open..open + 1, ProblemKind::Unclosed { opener });
         }
     }
 
-    /// What `read` reads, which must be all of the text.
+    /// Applies `read`, which must consume the whole text.
     pub(crate) fn whole<T>(&mut self, read: impl FnOnce(&mut Self) -> Option<T>) -> Option<T> {
         self.cursor.skip_space();
         if self.cursor.is_at_end() {
@@ -139,24 +139,24 @@ impl<'a> Parser<'a> {
         whole
     }
 
-    /// What was read, or what is wrong with it.
+    /// The result, or the problems.
     pub(crate) fn finish<T>(self, read: Option<T>) -> Result<T, CompositionError> {
         match read {
             Some(read) if self.problems.is_empty() => Ok(read),
             _ => {
-                // A text that is too long is not repeated.
+                // A text that is too long is not repeated in the error.
                 let text = self.cursor.text();
                 Err(CompositionError::new(&text[..text.floor_char_boundary(MOST_BYTES)], self.problems))
             }
         }
     }
 
-    /// A name, or a block. `None` if there is none, which has been reported.
+    /// A name or a block; `None` if there is neither, which has been reported.
     pub(crate) fn composition(&mut self, depth: usize) -> Option<Located> {
         self.cursor.skip_space();
         let start = self.cursor.at();
         if self.parts == MOST_PARTS {
-            // Reading ends with the next part: this is the only report of it.
+            // Parsing ends with the next part, so this is reported only once.
             self.report(start..start, ProblemKind::TooMany { limit: MOST_PARTS });
         }
         self.parts += 1;
@@ -182,13 +182,13 @@ impl<'a> Parser<'a> {
                     return None;
                 }
                 if is_keyword(word) {
-                    // Read on as if it were a name: one problem, not two.
+                    // Continue as if it were a name, so that there is one problem instead of two.
                     self.report(head, ProblemKind::Keyword { word: word.to_owned() });
                 }
                 Some(self.adapter(word.to_owned(), start))
             }
             _ => {
-                self.expected("an adapter's name or a block");
+                self.expected("an adapter name or a block");
                 None
             }
         }

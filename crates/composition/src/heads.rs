@@ -1,4 +1,4 @@
-//! Which prediction heads a model uses, and on what.
+//! The prediction heads of a model, and the rows that they process.
 
 use std::fmt;
 use std::str::FromStr;
@@ -18,7 +18,7 @@ use crate::problem::ProblemKind;
 use crate::spans::Part;
 use crate::{Block, Composition, Route};
 
-/// The heads that a model uses.
+/// The heads in use.
 ///
 /// ```
 /// use burn_adapters_composition::{Composition, HeadSetup};
@@ -31,17 +31,17 @@ use crate::{Block, Composition, Route};
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum HeadSetup {
-    /// The one head of a model whose heads have no names: `true` in JSON, `True` in text.
+    /// The only head of a model whose heads have no names: `true` in JSON, `True` in text.
     Unnamed,
-    /// One head.
+    /// A single head.
     One(String),
-    /// Several heads: under `Parallel` adapters one for each branch, else each on the whole batch.
+    /// Several heads: one per branch of `Parallel` adapters, otherwise each on the whole batch.
     Several(Vec<String>),
-    /// The batch is cut; each head gets some of its rows.
+    /// The batch is split; each head processes some of its rows.
     BatchSplit {
         /// The heads.
         heads: Vec<String>,
-        /// The numbers of rows; one for each head.
+        /// The numbers of rows, one per head.
         batch_sizes: Vec<usize>,
     },
     /// Each row of the batch goes through its own head, or through none.
@@ -66,11 +66,12 @@ impl HeadSetup {
         Self::Several(heads.into_iter().map(Into::into).collect())
     }
 
-    /// The heads that are named as the adapters of this composition, if it has one way to be read as heads: the last
-    /// child of a `Stack` counts; a `Parallel` gives one head for each branch, a `BatchSplit` and a `Route` the like of
-    /// themselves, an adapter its own. Fusions, splits of the sequence and averages have no head of their own.
+    /// The heads with the same names as the adapters of this composition, if it can be read as a setup of heads. A
+    /// `Stack` stands for its last child, a `Parallel` gives one head per branch, a `BatchSplit` or `Route` of adapters
+    /// gives one of heads, and an adapter gives its own. Fusions, splits of the sequence and averages have no heads of
+    /// their own.
     ///
-    /// An open `Route` gives none: fill in its rows first ([`Composition::with_rows`]).
+    /// An open `Route` has none: fill in its rows first ([`Composition::with_rows`]).
     pub fn of_adapters(adapters: &Composition) -> Option<Self> {
         let last = match adapters {
             Composition::Stack(children) => children.last()?,
@@ -90,7 +91,7 @@ impl HeadSetup {
         }
     }
 
-    /// The heads, each once, in the order of the text.
+    /// The heads in the order of the text, each listed once.
     pub fn names(&self) -> Vec<&str> {
         let mut seen = std::collections::HashSet::new();
         let all: Vec<&str> = match self {
@@ -102,7 +103,7 @@ impl HeadSetup {
         all.into_iter().filter(|name| seen.insert(*name)).collect()
     }
 
-    /// The composition with the same text, but for several heads, which are a `Parallel`.
+    /// The composition with the same text, except for several heads, which become a `Parallel`.
     fn composition(&self) -> Option<Composition> {
         match self {
             Self::Unnamed => None,
@@ -113,16 +114,16 @@ impl HeadSetup {
         }
     }
 
-    /// Whether the setup makes sense: at least one head, a size of at least 1 for each, no empty names.
+    /// Checks that the setup is valid: at least one head, a size of at least 1 for each, no empty names.
     ///
     /// # Errors
     ///
-    /// All that is wrong, with the places in the text of the like composition of adapters.
+    /// All problems, with their positions in the text of the corresponding composition of adapters.
     pub fn validate(&self) -> Result<(), CompositionError> {
         self.composition().map_or(Ok(()), |composition| composition.validate())
     }
 
-    /// Whether the setup makes sense and fits a batch of so many rows.
+    /// Checks that the setup is valid and fits a batch of `batch` rows.
     ///
     /// # Errors
     ///
@@ -131,7 +132,7 @@ impl HeadSetup {
         self.composition().map_or(Ok(()), |composition| composition.validate_for_batch(batch, None))
     }
 
-    /// The heads of a composition that is one of heads; else also why it is none.
+    /// The heads that a composition stands for, or the problem if it is not a setup of heads.
     fn of_composition(composition: &Composition) -> (Self, Vec<Finding>) {
         let mut search = Search::default();
         let mut names = |children: &[Composition]| -> Vec<String> {
@@ -184,11 +185,11 @@ impl HeadSetup {
         }
     }
 
-    /// Reads the reference's `head_setup`. A `Parallel` of heads is read as the list of them, which means the same.
+    /// Parses the reference's `head_setup`. A `Parallel` of heads is read as the equivalent list.
     ///
     /// # Errors
     ///
-    /// [`JsonError`], with the place.
+    /// [`JsonError`], with the position.
     pub fn from_json_value(value: &Value) -> Result<Self, JsonError> {
         Self::read(value, &At::root("head_setup"))
     }
@@ -214,7 +215,7 @@ impl HeadSetup {
 }
 
 impl fmt::Display for HeadSetup {
-    /// The text that is read as an equal setup: as of adapters, but several heads are `[a, b]`.
+    /// Writes the text that parses as an equal setup: the same as for adapters, but several heads are `[a, b]`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Unnamed => f.pad("True"),
@@ -240,7 +241,7 @@ impl fmt::Display for HeadSetup {
 impl FromStr for HeadSetup {
     type Err = CompositionError;
 
-    /// Reads a head's name, `[a, b]`, `BatchSplit(a, b, batch_sizes=[1, 3])`, `Route([a, none])`, or `True`.
+    /// Parses a head's name, `[a, b]`, `BatchSplit(a, b, batch_sizes=[1, 3])`, `Route([a, none])`, or `True`.
     fn from_str(text: &str) -> Result<Self, CompositionError> {
         if text.trim() == "True" {
             return Ok(Self::Unnamed);

@@ -1,10 +1,10 @@
-//! The JSON of compositions, as the reference writes it into `adapter_setup.json`.
+//! Compositions as JSON, in the format of the reference's `adapter_setup.json`.
 //!
-//! A block is `{"type": "Stack", "children": […], "kwargs": {…}}`, an adapter among the children
-//! `{"type": "single", "children": ["a"]}`. The reference saves the lengths of `Split` and `BatchSplit`, and the
-//! normalized weights of `Average`; it forgets the name of a `Fuse`, and that weights were not to be normalized. Both
-//! are written here as further `kwargs`, which it understands when it reads. `Route`, which it does not know, has its
-//! rows as `kwargs`: names, or null.
+//! A block is `{"type": "Stack", "children": […], "kwargs": {…}}`, and an adapter among the children is `{"type":
+//! "single", "children": ["a"]}`. The reference saves the lengths of `Split` and `BatchSplit` and the normalized
+//! weights of `Average`, but loses the name of a `Fuse` and `normalize_weights=False`. Here both are written as
+//! additional `kwargs`, which the reference understands. `Route`, which the reference does not have, has its rows as
+//! `kwargs`: names, or null.
 
 use burn_adapters_diagnostics::{deserialize_unique, nearest, parse_json};
 use serde::de::Error as _;
@@ -16,27 +16,27 @@ use crate::grammar::DEPTH_LIMIT;
 use crate::limits::check_value;
 use crate::{Block, Composition, Route, Sizes};
 
-/// Why a JSON text or value is not a composition, or not a setup.
+/// The reason why a JSON text or value is not a composition, or not a setup.
 #[derive(Debug, Clone, PartialEq, Error)]
 #[non_exhaustive]
-#[allow(missing_docs, reason = "the fields are what the message says")]
+#[allow(missing_docs, reason = "the message explains the fields")]
 pub enum JsonError {
     /// The text is not JSON.
-    #[error("this is not JSON: {reason}")]
+    #[error("not valid JSON: {reason}")]
     NotJson { reason: String, line: usize, column: usize },
-    /// Something else should stand at this place, which is written as in `adapter_setup.children[1].kwargs`.
+    /// An unexpected value; the position is written as in `adapter_setup.children[1].kwargs`.
     #[error("{at}: expected {expected}, found {found}")]
     Expected { at: String, expected: &'static str, found: String },
-    /// A `type` that no block has.
+    /// A `type` that is not a block.
     #[error("{at}: unknown block `{name}`{}", hint(name, *nearest))]
     UnknownBlock { at: String, name: String, nearest: Option<&'static str> },
     /// A key of `kwargs` that the block does not have.
     #[error("{at}: `{block}` has no argument `{key}`")]
     UnknownArgument { at: String, block: Block, key: String },
-    /// More adapters and blocks than any composition needs.
+    /// Too many adapters and blocks.
     #[error("there are more than {limit} adapters and blocks")]
     TooMany { limit: usize },
-    /// More blocks in blocks than any composition needs.
+    /// Blocks that are nested too deeply.
     #[error("{at}: blocks are nested more than {limit} deep")]
     TooDeep { at: String, limit: usize },
 }
@@ -49,7 +49,7 @@ fn hint(name: &str, nearest: Option<&'static str>) -> String {
     }
 }
 
-/// A place in a JSON value.
+/// A position in a JSON value.
 #[derive(Clone, Copy)]
 pub(crate) struct At<'a> {
     pub(crate) parent: Option<&'a At<'a>>,
@@ -157,9 +157,9 @@ fn child_value(composition: &Composition) -> Value {
 }
 
 impl Composition {
-    /// The reference's dictionary. An adapter by itself is written as it is there: as a `Stack` of one.
+    /// The reference's dictionary. As in the reference, a single adapter is written as a `Stack` of one.
     ///
-    /// The weights of an `Average` are written normalized; reading them back gives the same average.
+    /// The weights of an `Average` are written normalized; parsing them gives the same average.
     ///
     /// ```
     /// use burn_adapters_composition::Composition;
@@ -176,21 +176,21 @@ impl Composition {
         }
     }
 
-    /// Reads the reference's dictionary, syntax alone: [`Composition::validate`] checks what it says.
+    /// Parses the reference's dictionary; checks the syntax only, not the rules of [`Composition::validate`].
     ///
     /// # Errors
     ///
-    /// [`JsonError`], with the place.
+    /// [`JsonError`], with the position.
     pub fn from_json_value(value: &Value) -> Result<Self, JsonError> {
         check_value(value)?;
         read(value, &At::root("composition"), 0)
     }
 
-    /// Reads a JSON text that holds the reference's dictionary.
+    /// Parses a JSON text with the reference's dictionary.
     ///
     /// # Errors
     ///
-    /// [`JsonError`], with the place.
+    /// [`JsonError`], with the position.
     pub fn from_json_str(text: &str) -> Result<Self, JsonError> {
         Self::from_json_value(&parse(text)?)
     }
@@ -266,7 +266,7 @@ fn build(
     })
 }
 
-/// A size for each part; a number alone is the size of all.
+/// A size for each part; a single number is the size of all.
 pub(crate) fn sizes(value: &Value, parts: usize, at: &At<'_>) -> Result<Vec<usize>, JsonError> {
     const EXPECTED: &str = "a whole number or a list of them";
     let size = |value: &Value, at: &At<'_>| {
@@ -296,7 +296,7 @@ fn average(children: Vec<Composition>, kwargs: &Map<String, Value>, at: &At<'_>)
         Some(Value::Bool(normalize)) => *normalize,
         Some(other) => return Err(at.key("normalize_weights").expected("true or false", other)),
     };
-    // Equal weights are what a plain average is saved with. A number in a JSON text may be read one digit off.
+    // A plain average is saved with equal weights. A number in JSON text may be off by its last digit.
     let equal = 1.0 / children.len() as f64;
     let is_plain = |weights: &Vec<f64>| {
         normalize_weights

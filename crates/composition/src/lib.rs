@@ -1,10 +1,10 @@
-//! How adapters are put together: stacked, fused, split, routed, run in parallel, averaged.
+//! Compositions of adapters: stacked, fused, split, routed, in parallel, averaged.
 //!
-//! No tensors here, and no burn. A [`Composition`] names adapters and says what goes through which; it knows neither
-//! the adapters nor the model. The blocks, their arguments, their rules and their JSON are those of AdapterHub's Python
-//! library `adapters` (`adapters.composition`); [`Composition::Route`] is new.
+//! This crate has no tensors and does not depend on burn. A [`Composition`] names adapters and describes how data flows
+//! through them; it knows neither the adapters nor the model. The blocks, their arguments, rules and JSON are those of
+//! AdapterHub's Python library `adapters` (`adapters.composition`); [`Composition::Route`] is new.
 //!
-//! # Making one
+//! # Building a composition
 //!
 //! ```
 //! use burn_adapters_composition::Composition;
@@ -38,30 +38,30 @@
 //! 'my adapter', "it's"                       any name, quoted by ' or " (escapes: \' \" \\ \n \r \t \0 \xHH \uHHHH \UHHHHHHHH)
 //! ```
 //!
-//! Letters, digits and `_ - + / . @` need no quotes; the blocks' names, `MultiTask`, `none`, `None`, `True` and
-//! `False` do, if adapters are called so. `Display` writes the shortest text that is read as an equal value.
+//! Letters, digits and `_ - + / . @` need no quotes. Adapters named like a block, `MultiTask`, `none`, `None`, `True`
+//! or `False` must be quoted. `Display` writes the shortest text that parses as an equal value.
 //!
-//! # What makes sense
+//! # Validation
 //!
-//! Any value can be made, written and read. [`Composition::validate`] says whether it makes sense (which block may stand
-//! in which: [`Block::allowed`]; no more than three levels, the third of stacks only; lists of the children's number),
-//! [`Composition::validate_for_batch`] whether it fits a batch, and [`Composition::parse`] reads and validates.
-//! A [`CompositionError`] holds the text and every [`Problem`] in it: the place, the way there, the kind as a value to
-//! match on ([`ProblemKind`]), and words: a message, a label for the caret, help.
+//! Any value can be built, written and parsed. [`Composition::validate`] checks the rules: how blocks nest
+//! ([`Block::allowed`]), at most three levels of which the third is for stacks only, and lists with one item per child.
+//! [`Composition::validate_for_batch`] also checks the sizes of a batch. [`Composition::parse`] parses and validates. A
+//! [`CompositionError`] holds the text and every [`Problem`] in it: the position, the path, the kind as a value to
+//! match on ([`ProblemKind`]), and the texts: a message, a label for the marked position, help.
 //!
 //! ```
 //! use burn_adapters_composition::Composition;
 //!
 //! let error = Composition::parse("Stack(a, Fuse(b, Parallel(c, d)), Split(e, f, splits=[64]))").unwrap_err();
 //! let told: Vec<_> = error.problems().iter().map(|problem| (problem.place(), problem.message())).collect();
-//! assert_eq!(told[0], ("Stack > Fuse > Parallel".into(), "`Parallel` cannot stand in `Fuse`".into()));
+//! assert_eq!(told[0], ("Stack > Fuse > Parallel".into(), "`Parallel` is not allowed in `Fuse`".into()));
 //! assert_eq!(told[1], ("Stack > Split".into(), "`splits` has 1 item, but `Split` has 2 children".into()));
 //! ```
 //!
 //! # JSON
 //!
-//! [`AdapterSetup`] is the reference's `adapter_setup.json`: a composition and a [`HeadSetup`]. Compositions and head
-//! setups have their part of it as JSON, and by serde.
+//! [`AdapterSetup`] is the reference's `adapter_setup.json`: a composition and a [`HeadSetup`]. Each of the two can be
+//! converted to and from its part of the file, as JSON or with serde.
 //!
 //! ```
 //! use burn_adapters_composition::{AdapterSetup, HeadSetup};
@@ -77,12 +77,12 @@
 //! # Ok::<(), burn_adapters_composition::JsonError>(())
 //! ```
 //!
-//! # Where this differs from the reference
+//! # Differences from the reference
 //!
-//! * Equal means equal: there, names, sizes, weights and surplus children are not compared.
-//! * An empty block is an error; there, at the top, it means no adapters at all.
-//! * The rules at [`Composition::validate`] that go beyond nesting; there, they end in errors of tensors, or in none.
-//! * A fusion's name and `normalize_weights=False` survive saving; there, both are forgotten.
+//! * Equality compares everything; the reference ignores names, sizes, weights and surplus children.
+//! * An empty block is an error; in the reference, at the top, it means no adapters.
+//! * [`Composition::validate`] has rules beyond nesting, where the reference fails with tensor errors or not at all.
+//! * A fusion's name and `normalize_weights=False` are saved; the reference loses both.
 
 mod batch;
 mod block;

@@ -1,15 +1,14 @@
-//! How large a composition may be. What is larger is a mistake or an attack, and is refused before memory is taken for
-//! it.
+//! Size limits of compositions. Anything larger is a mistake or an attack, and is rejected before memory is allocated.
 
 use serde_json::Value;
 
 use crate::Composition;
 use crate::json::JsonError;
 
-/// The longest text of a composition, in bytes. The rows of a route that come with the call are not part of it.
+/// The longest text of a composition, in bytes. It does not include the rows of a route that are given later.
 pub(crate) const MOST_BYTES: usize = 1 << 22;
 
-/// The most adapters and blocks of a composition, counted together.
+/// The most adapters and blocks of a composition, together.
 pub(crate) const MOST_PARTS: usize = 1 << 16;
 
 /// Whether a composition has more parts; takes time linear in the limit.
@@ -27,13 +26,13 @@ pub(crate) fn is_too_large(composition: &Composition) -> bool {
     false
 }
 
-/// Whether a JSON value describes no more parts.
+/// Whether a JSON value describes at most this many parts.
 pub(crate) fn check_value(value: &Value) -> Result<(), JsonError> {
     let mut open = vec![value];
     let mut found = 0usize;
     while let Some(part) = open.pop() {
         found += 1;
-        // The name of an adapter by itself is a child there, but not an object.
+        // In JSON, the name of a single adapter is a child but not an object.
         let children =
             part.get("children").and_then(Value::as_array).into_iter().flatten().filter(|child| child.is_object());
         for child in children {

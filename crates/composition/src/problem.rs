@@ -1,19 +1,19 @@
-//! The kinds of problems, and their words.
+//! The kinds of problems and their texts.
 
 use burn_adapters_diagnostics::{Explain, closing, counted};
 use thiserror::Error;
 
 use crate::Block;
 
-/// What a problem is about. Its `Display` is the message; the place is in [`Problem`](crate::Problem).
+/// The kind of a problem. Its `Display` is the message; the position is in [`Problem`](crate::Problem).
 #[derive(Debug, Clone, PartialEq, Error)]
 #[non_exhaustive]
-#[allow(missing_docs, reason = "the fields are what the message says")]
+#[allow(missing_docs, reason = "the message explains the fields")]
 pub enum ProblemKind {
-    /// There is nothing to read.
+    /// The text is empty.
     #[error("the text is empty")]
     Empty,
-    /// Something else should stand here.
+    /// Something else was expected here.
     #[error("expected {expected}, found {found}")]
     Expected { expected: &'static str, found: String },
     /// A bracket or quote that never closes.
@@ -22,23 +22,23 @@ pub enum ProblemKind {
     /// Text after the end.
     #[error("unexpected text after the composition: {found}")]
     TrailingText { found: String },
-    /// A text that is longer than any composition's.
-    #[error("the text has {bytes} bytes, above {limit}")]
+    /// A text that is too long.
+    #[error("the text has {bytes} bytes, more than the limit of {limit}")]
     TooLong { bytes: usize, limit: usize },
-    /// More adapters and blocks than any composition needs.
+    /// Too many adapters and blocks.
     #[error("there are more than {limit} adapters and blocks")]
     TooMany { limit: usize },
-    /// More brackets in brackets than any composition needs.
+    /// Blocks that are nested too deeply.
     #[error("blocks are nested more than {limit} deep")]
     TooDeep { limit: usize },
-    /// A backslash in a name that means nothing.
+    /// An unknown escape sequence in a name.
     #[error("`{escape}` is not an escape sequence")]
     BadEscape { escape: String },
     /// No block has this name.
     #[error("unknown block `{name}`")]
     UnknownBlock { name: String, nearest: Option<&'static str> },
-    /// A word of the language where an adapter's name should stand.
-    #[error("the word `{word}` stands where an adapter's name should")]
+    /// A keyword in place of an adapter's name.
+    #[error("expected an adapter name, found the keyword `{word}`")]
     Keyword { word: String },
     /// The block has no such argument. `elsewhere` is a block that has it.
     #[error("`{block}` has no argument `{argument}`")]
@@ -46,7 +46,7 @@ pub enum ProblemKind {
     /// An argument is given twice.
     #[error("the argument `{argument}` is given twice")]
     DuplicateArgument { argument: String },
-    /// An argument that has no default is not given.
+    /// A required argument is missing.
     #[error("`{block}` needs the argument `{argument}`")]
     MissingArgument { block: Block, argument: &'static str },
     /// A value of the wrong type.
@@ -54,51 +54,51 @@ pub enum ProblemKind {
     WrongType { argument: &'static str, expected: &'static str, found: String },
 
     /// A block without children.
-    #[error("`{block}` has nothing in it")]
+    #[error("`{block}` is empty")]
     NoChildren { block: Block },
-    /// A block where the rules do not let it be.
-    #[error("`{child}` cannot stand in `{parent}`")]
+    /// A block that the rules do not allow here.
+    #[error("`{child}` is not allowed in `{parent}`")]
     Nesting { child: Block, parent: Block },
     /// A block other than `Stack` on the third level or below.
-    #[error("`{block}` cannot stand on level {level}: from level 3 on, only adapters and a `Stack` of them can")]
+    #[error("`{block}` is not allowed on level {level}: level 3 and below may only have adapters and `Stack`s of them")]
     TooManyLevels { block: Block, level: usize },
-    /// A name of no characters.
+    /// An empty name.
     #[error("the name of {what} is empty")]
     EmptyName { what: &'static str },
-    /// A list that should have an item for each child.
+    /// A list that does not have one item per child.
     #[error("`{argument}` has {found}, but `{block}` has {children}", found = items(*.found), children = counted(*.children, "child", "children"))]
     Length { block: Block, argument: &'static str, found: usize, children: usize },
-    /// A part of no tokens or no rows.
-    #[error("`{argument}` has a 0, but each part needs at least 1")]
+    /// A part of size 0.
+    #[error("`{argument}` contains 0, but each part needs at least 1")]
     ZeroSize { argument: &'static str },
-    /// A weight that is infinite or no number.
+    /// A weight that is infinite or NaN.
     #[error("the weight {weight} is not a finite number")]
     NotFinite { weight: String },
-    /// Weights that cannot be divided by their sum.
+    /// Weights whose sum cannot be divided by.
     #[error("the weights sum to {sum}, so they cannot be divided by their sum")]
     ZeroSum { sum: String },
-    /// Two `Parallel` of one `Stack` repeat the batch differently.
+    /// Two `Parallel` of one `Stack` with different numbers of branches.
     #[error("this `Parallel` has {found}, but the one before it in the `Stack` has {before}", found = branches(*.found), before = branches(*.before))]
     ParallelMismatch { found: usize, before: usize },
-    /// A `BatchSplit` whose rows mean one thing in the first layer and another in every other.
-    #[error("`BatchSplit` stands before a `Parallel` in one `Stack`")]
+    /// A `BatchSplit` before a `Parallel`: its rows would differ between the first layer and all others.
+    #[error("`BatchSplit` comes before a `Parallel` in the same `Stack`")]
     BatchSplitBeforeParallel,
 
-    /// The parts do not make up the whole.
+    /// Parts that do not sum to the whole.
     #[error("`{argument}` sums to {sum}, but {whole} {actual}")]
     Sum { argument: &'static str, sum: u128, whole: &'static str, actual: usize },
     /// A route for a batch of another size.
     #[error("`Route` has {rows}, but the batch has {batch}", rows = counted_rows(*.rows))]
     Rows { rows: usize, batch: usize },
-    /// An open route that got no rows.
+    /// An open route without rows.
     #[error("`Route` has no rows")]
     RowsNotGiven,
 
-    /// A composition of adapters that cannot be one of heads.
-    #[error("`{block}` cannot be a setup of heads")]
+    /// A composition of adapters that cannot be a setup of heads.
+    #[error("`{block}` is not a setup of heads")]
     NotHeads { block: Block },
     /// A part of a setup of heads that is not a name.
-    #[error("`{block}` stands where the name of a head should")]
+    #[error("expected the name of a head, found `{block}`")]
     HeadExpected { block: Block },
 }
 
@@ -117,7 +117,7 @@ fn counted_rows(number: usize) -> String {
 impl Explain for ProblemKind {
     fn label(&self) -> String {
         match self {
-            Self::Empty => "expected an adapter's name, or a block such as `Stack(a, b)`".into(),
+            Self::Empty => "expected an adapter name, or a block such as `Stack(a, b)`".into(),
             Self::Expected { expected, .. } | Self::WrongType { expected, .. } => format!("expected {expected}"),
             Self::Unclosed { opener } => format!("`{}` is missing", closing(opener.encode_utf8(&mut [0; 4]))),
             Self::TrailingText { .. } => "to use several adapters, write a block such as `Stack(a, b)`".into(),
@@ -139,7 +139,7 @@ impl Explain for ProblemKind {
             Self::DuplicateArgument { .. } => "given before".into(),
             Self::MissingArgument { argument, .. } => match *argument {
                 "splits" => "add the lengths in tokens, such as `splits=[64, 64]`".into(),
-                argument => format!("add the numbers of rows, such as `{argument}=[1, 3]`"),
+                argument => format!("add the row counts, such as `{argument}=[1, 3]`"),
             },
             Self::NoChildren { .. } => "put at least one adapter in it".into(),
             Self::Nesting { parent, .. } => format!("expected an adapter{}", alternatives(parent.allowed())),
@@ -150,11 +150,11 @@ impl Explain for ProblemKind {
             Self::NotFinite { .. } => "must be finite".into(),
             Self::ZeroSum { .. } => "add `normalize_weights=False` to use them as they are".into(),
             Self::ParallelMismatch { before, .. } => format!("expected {}", branches(*before)),
-            Self::BatchSplitBeforeParallel => "put it after the `Parallel`, or into its branches".into(),
+            Self::BatchSplitBeforeParallel => "move it after the `Parallel`, or into its branches".into(),
             Self::Sum { actual, .. } => format!("must sum to {actual}"),
             Self::Rows { batch, .. } => format!("expected {}", counted_rows(*batch)),
-            Self::RowsNotGiven => "give the rows with the call, or as in `Route([a, none])`".into(),
-            Self::NotHeads { .. } => "expected a head's name, `[a, b]`, `BatchSplit` or `Route`".into(),
+            Self::RowsNotGiven => "give the rows with the batch, or write them, as in `Route([a, none])`".into(),
+            Self::NotHeads { .. } => "expected a head name, `[a, b]`, `BatchSplit` or `Route`".into(),
             Self::HeadExpected { .. } => "expected the name of a head".into(),
         }
     }
@@ -183,12 +183,12 @@ impl Explain for ProblemKind {
     fn help(&self) -> Option<String> {
         let help = match self {
             Self::UnknownBlock { name, .. } if name == "MultiTask" => {
-                "`Route` sends each row of the batch through the adapter that it names".into()
+                "`Route` sends each row of the batch through the adapter named for that row".into()
             }
             Self::Empty | Self::UnknownBlock { .. } => {
                 let names: Vec<_> = Block::ALL.iter().map(|block| block.name()).collect();
                 format!(
-                    "the blocks are {}; a name with other characters than letters, digits and `_-+/.@` is quoted",
+                    "the blocks are {}; names with characters other than letters, digits and `_-+/.@` must be quoted",
                     names.join(", ")
                 )
             }
@@ -197,12 +197,12 @@ impl Explain for ProblemKind {
                 arguments => format!("the arguments of `{block}` are {}", arguments.join(", ")),
             },
             Self::TooDeep { .. } | Self::TooManyLevels { .. } => {
-                "a composition is a block, of blocks, of adapters or stacks of adapters".into()
+                "a composition has at most three levels: a block of blocks of adapters or stacks of adapters".into()
             }
             Self::Nesting { child, .. } => {
                 let parents: Vec<_> = Block::ALL.iter().filter(|parent| parent.allowed().contains(child)).collect();
                 let parents: Vec<_> = parents.iter().map(|parent| format!("`{parent}`")).collect();
-                format!("`{child}` can stand by itself, or in {}", parents.join(", "))
+                format!("`{child}` is allowed at the top, or in {}", parents.join(", "))
             }
             Self::BatchSplitBeforeParallel => {
                 "`Parallel` repeats the batch in the first layer, and in all later ones it comes in repeated, so these \

@@ -1,10 +1,10 @@
-//! Which row of a batch goes through which adapter, and the arithmetic of that.
+//! Routes: which row of a batch goes through which adapter, and the reordering of rows.
 
 use std::collections::HashMap;
 
-/// For every row of a batch the name of its adapter, or none: such a row passes as in the model without adapters.
+/// For every row of a batch, the name of its adapter, or none. Rows without one are processed as without adapters.
 ///
-/// A route without rows is open: its rows come with the call, by
+/// A route without rows is open: its rows are given later, with
 /// [`Composition::with_rows`](crate::Composition::with_rows).
 ///
 /// ```
@@ -19,17 +19,17 @@ pub struct Route {
 }
 
 impl Route {
-    /// A route with these rows. `Some("a")` and `None` stand for themselves.
+    /// A route with these rows; `None` is a row without an adapter.
     pub fn new<S: Into<String>>(rows: impl IntoIterator<Item = Option<S>>) -> Self {
         Self { rows: rows.into_iter().map(|row| row.map(Into::into)).collect() }
     }
 
-    /// A route whose rows come with the call.
+    /// A route whose rows are given later.
     pub fn open() -> Self {
         Self::default()
     }
 
-    /// Whether the rows are still to come.
+    /// Whether the rows must still be given.
     pub fn is_open(&self) -> bool {
         self.rows.is_empty()
     }
@@ -39,8 +39,8 @@ impl Route {
         &self.rows
     }
 
-    /// The adapters, each with its rows, in the order of first appearance; the rows of each in ascending order. The
-    /// rows without an adapter are a group too. Takes time linear in the rows.
+    /// The adapters with their rows, in the order of first appearance; the rows of each are in ascending order. Rows
+    /// without an adapter form a group too. Takes time linear in the number of rows.
     pub fn groups(&self) -> Vec<(Option<&str>, Vec<usize>)> {
         let mut places: HashMap<Option<&str>, usize> = HashMap::new();
         let mut groups: Vec<(Option<&str>, Vec<usize>)> = Vec::new();
@@ -55,7 +55,8 @@ impl Route {
         groups
     }
 
-    /// The rows group by group: `gathered[i] = batch[order[i]]` is a batch in which each adapter's rows lie together.
+    /// The rows in the order of their groups: in `gathered[i] = batch[order[i]]` the rows of each adapter are
+    /// contiguous.
     ///
     /// ```
     /// use burn_adapters_composition::Route;
@@ -67,7 +68,7 @@ impl Route {
         self.groups().into_iter().flat_map(|(_, rows)| rows).collect()
     }
 
-    /// The way back: `batch[i] = gathered[order[i]]`, where `gathered` is in [`Route::gather_order`].
+    /// The inverse order: `batch[i] = gathered[order[i]]`, where `gathered` is in [`Route::gather_order`].
     ///
     /// ```
     /// use burn_adapters_composition::Route;

@@ -1,4 +1,4 @@
-//! A whole setup, as `adapter_setup.json` holds it.
+//! A complete setup, as in `adapter_setup.json`.
 
 use burn_adapters_diagnostics::deserialize_unique;
 use serde::de::Error as _;
@@ -9,7 +9,7 @@ use crate::json::{At, JsonError, parse, read};
 use crate::limits::check_value;
 use crate::{Composition, HeadSetup};
 
-/// How the adapters and heads of a saved folder are used: the file `adapter_setup.json` of the reference.
+/// How the adapters and heads of a saved folder are used: the reference's `adapter_setup.json`.
 ///
 /// ```
 /// use burn_adapters_composition::{AdapterSetup, Composition};
@@ -24,9 +24,9 @@ use crate::{Composition, HeadSetup};
 pub struct AdapterSetup {
     /// The adapters.
     pub adapters: Composition,
-    /// The heads, if any are in the folder.
+    /// The heads, if the folder has any.
     pub heads: Option<HeadSetup>,
-    /// What wrote the file, such as `adapters.1.3.0`.
+    /// The program that wrote the file, such as `adapters.1.3.0`.
     pub version: Option<String>,
 }
 
@@ -34,27 +34,27 @@ impl AdapterSetup {
     /// The name of the file.
     pub const FILE_NAME: &'static str = "adapter_setup.json";
 
-    /// The version of the reference whose layout is written.
+    /// The version of the reference whose format is written.
     pub const VERSION: &'static str = "adapters.1.3.0";
 
-    /// These adapters, and no heads.
+    /// A setup of these adapters, without heads.
     pub fn new(adapters: impl Into<Composition>) -> Self {
         Self { adapters: adapters.into(), heads: None, version: Some(Self::VERSION.into()) }
     }
 
-    /// With these heads.
+    /// Sets the heads.
     pub fn with_heads(mut self, heads: impl Into<HeadSetup>) -> Self {
         self.heads = Some(heads.into());
         self
     }
 
-    /// With the heads that are named as the adapters ([`HeadSetup::of_adapters`]), if there can be such.
+    /// Sets the heads with the names of the adapters ([`HeadSetup::of_adapters`]), if there are any.
     pub fn with_own_heads(mut self) -> Self {
         self.heads = HeadSetup::of_adapters(&self.adapters);
         self
     }
 
-    /// The file's content.
+    /// The content of the file.
     pub fn to_json_value(&self) -> Value {
         json!({
             "adapter_setup": self.adapters.to_json_value(),
@@ -63,17 +63,17 @@ impl AdapterSetup {
         })
     }
 
-    /// The file's text, indented by two as the reference's is.
+    /// The text of the file, indented by two spaces as in the reference.
     pub fn to_json_string(&self) -> String {
         format!("{:#}", self.to_json_value())
     }
 
-    /// Reads the file's content, syntax alone: [`Composition::validate`] and [`HeadSetup::validate`] check what it
-    /// says.
+    /// Parses the content of the file; checks the syntax only, not the rules of [`Composition::validate`] and
+    /// [`HeadSetup::validate`].
     ///
     /// # Errors
     ///
-    /// [`JsonError`], with the place.
+    /// [`JsonError`], with the position.
     pub fn from_json_value(value: &Value) -> Result<Self, JsonError> {
         let file = At::root("adapter_setup.json");
         let Value::Object(object) = value else {
@@ -89,11 +89,11 @@ impl AdapterSetup {
         Ok(Self { adapters, heads, version })
     }
 
-    /// Reads the file's text.
+    /// Parses the text of the file.
     ///
     /// # Errors
     ///
-    /// [`JsonError`], with the place.
+    /// [`JsonError`], with the position.
     pub fn from_json_str(text: &str) -> Result<Self, JsonError> {
         Self::from_json_value(&parse(text)?)
     }

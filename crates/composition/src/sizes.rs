@@ -1,7 +1,7 @@
-//! Sizes of parts: a list, or one for all.
+//! Sizes of parts: one for each, or one for all.
 
-/// How long the parts of a [`Split`](crate::Composition::Split) or a [`BatchSplit`](crate::Composition::BatchSplit)
-/// are.
+/// The lengths of the parts of a [`Split`](crate::Composition::Split) or a
+/// [`BatchSplit`](crate::Composition::BatchSplit).
 ///
 /// ```
 /// use burn_adapters_composition::{Composition, Sizes};
@@ -18,8 +18,8 @@ pub enum Sizes {
 }
 
 impl Sizes {
-    /// The sizes of so many parts. A list is not made longer or shorter: whether it fits is found by
-    /// [`Composition::validate`](crate::Composition::validate).
+    /// The sizes of `parts` parts. A list is returned unchanged:
+    /// [`Composition::validate`](crate::Composition::validate) checks its length.
     pub fn for_parts(self, parts: usize) -> Vec<usize> {
         match self {
             Self::Each(size) => vec![size; parts],

@@ -1,14 +1,14 @@
-//! Where the parts of a composition stand in a text.
+//! The spans of a composition's parts in a text.
 
 use std::ops::Range;
 
 use crate::Composition;
 
-/// The places of one composition. The writer and the reader both make them, so that a rule which is broken can be
-/// shown in the text that was read, or in that which the value prints as.
+/// The spans of one composition. Both the writer and the parser create them, so that a broken rule can be shown in the
+/// parsed text or in the text that a value prints as.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub(crate) struct Spans {
-    /// All of it.
+    /// The whole composition.
     pub(crate) whole: Range<usize>,
     /// The block's word, or the adapter's name.
     pub(crate) head: Range<usize>,
@@ -37,7 +37,7 @@ impl Spans {
         }
     }
 
-    /// The place of a part of the descendant to which these indices lead, and the words on the way there.
+    /// The span of a part of the descendant that these indices lead to, and the path of block names to it.
     pub(crate) fn find(&self, root: &Composition, indices: &[usize], part: Part) -> (Range<usize>, Vec<String>) {
         let (mut spans, mut composition) = (self, root);
         let mut path = vec![word(root)];

@@ -1,12 +1,12 @@
-//! The names of the non-linearities that configurations may ask for.
+//! The names of activations in configurations.
 
 use serde::{Deserialize, Serialize};
 
 macro_rules! activations {
     ($($(#[$doc:meta])* $variant:ident = $name:literal),* $(,)?) => {
-        /// A non-linearity, under the name that the reference (and Hugging Face's `transformers`) gives it.
+        /// An activation, with its name in the reference (and in Hugging Face's `transformers`).
         ///
-        /// Some names mean the same function (`swish` and `silu`); they are kept apart so that a configuration
+        /// Some names denote the same function (`swish` and `silu`). They are distinct values, so that a configuration
         /// is written back as it was read.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
         pub enum Activation {
@@ -32,9 +32,9 @@ activations! {
     Gelu10 = "gelu_10",
     /// The tanh approximation with a fitted constant.
     GeluAccurate = "gelu_accurate",
-    /// The tanh approximation, as FastBERT writes it.
+    /// The tanh approximation in FastBERT's form.
     GeluFast = "gelu_fast",
-    /// The tanh approximation, as GPT writes it.
+    /// The tanh approximation in GPT's form.
     GeluNew = "gelu_new",
     /// The same as `gelu`.
     GeluPython = "gelu_python",
@@ -71,7 +71,7 @@ activations! {
 }
 
 impl Activation {
-    /// The activation of this name, upper and lower case being the same, as in the reference.
+    /// The activation with this name; as in the reference, case is ignored.
     pub fn from_name(name: &str) -> Option<Self> {
         let name = name.to_lowercase();
         Self::ALL.iter().copied().find(|a| a.name() == name)

@@ -1,4 +1,4 @@
-//! The table of attributes: every key of every method, the field it is, and how its value is read and written.
+//! The table of attributes: every key of every method, its field, and how its value is read and written.
 
 use serde_json::{Map, Value};
 
@@ -156,7 +156,7 @@ impl MethodConfig {
         }
     }
 
-    /// The keys that this method has, in the reference's order.
+    /// The keys of this method, in the reference's order.
     pub fn keys(&self) -> Vec<&'static str> {
         match self {
             Self::Bottleneck(_) => BottleneckConfig::KEYS.to_vec(),
@@ -212,8 +212,8 @@ impl MethodConfig {
     }
 }
 
-/// Two attributes are no dataclass fields in the reference, which therefore never writes them. They are written where
-/// they matter: the reference keeps keys that it does not know as attributes, so it reads them back.
+/// Two attributes are not dataclass fields in the reference, which therefore never writes them. Here they are written
+/// if they are not the default; the reference keeps unknown keys as attributes, so it reads them back.
 fn unwritten(key: &str, value: &Value) -> bool {
     match key {
         "subtract_projection" => *value == Value::Bool(true),

@@ -5,30 +5,30 @@ use std::collections::BTreeMap;
 use crate::Activation;
 use crate::macros::{builders, names};
 
-/// How much narrower the bottleneck is than the hidden states: `width = max(1, ⌊hidden / factor⌋)`.
+/// How much narrower the bottleneck is than the hidden states: its width is `max(1, ⌊hidden / factor⌋)`.
 ///
 /// A factor below 1 gives a bottleneck wider than the hidden states.
 #[derive(Debug, Clone, PartialEq)]
 pub enum ReductionFactor {
     /// One factor for every layer.
     Uniform(f64),
-    /// A factor per layer (from 0), and one for the layers that are not named.
+    /// A factor per layer (from 0), and a default for all other layers.
     PerLayer {
         /// Layer → factor.
         layers: BTreeMap<usize, f64>,
-        /// The factor of all other layers; without it, every layer must be named.
+        /// The factor of all other layers; without it, every layer must have an entry.
         default: Option<f64>,
     },
 }
 
-/// What the output of an adapter is multiplied with before it is added.
+/// The factor on the output of an adapter.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Scaling {
     /// A constant.
     Constant(f64),
-    /// One trained scalar, 1 at first.
+    /// A trained scalar, initially 1.
     Learned,
-    /// A trained vector of the hidden size, ones at first (AdapterPlus).
+    /// A trained vector of the hidden size, initially ones (AdapterPlus).
     Channel,
 }
 
@@ -43,14 +43,14 @@ pub enum ResidualBeforeLn {
     PostAdd,
 }
 
-/// How the weights of a new bottleneck adapter are drawn.
+/// Initialization of a new bottleneck adapter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BottleneckInit {
-    /// Normal with standard deviation 0.02, biases 0.
+    /// Normal with standard deviation 0.02; biases are 0.
     Bert,
-    /// Down-projection Kaiming-uniform, up-projection 0: a new adapter changes nothing (He et al., 2021).
+    /// Down-projection Kaiming-uniform, up-projection 0, so a new adapter changes nothing (He et al., 2021).
     MamAdapter,
-    /// Truncated normal with standard deviation 0.01, cut at two of them, biases 0 (Houlsby et al., 2019).
+    /// Normal with standard deviation 0.01, truncated at two standard deviations; biases are 0 (Houlsby et al., 2019).
     Houlsby,
 }
 
@@ -63,7 +63,7 @@ pub enum InvertibleKind {
     Glow,
 }
 
-/// How the rule matrices of a PHM layer are drawn.
+/// Initialization of the rule matrices of a PHM layer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PhmRuleInit {
     /// Normal with standard deviation `phm_init_range` for a shared rule, 0.01 otherwise.
@@ -72,7 +72,7 @@ pub enum PhmRuleInit {
     Uniform,
 }
 
-/// How the weights of a PHM layer are drawn.
+/// Initialization of the weights of a PHM layer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum HypercomplexInit {
     /// Glorot's uniform distribution.
@@ -83,15 +83,15 @@ pub enum HypercomplexInit {
     Normal,
 }
 
-/// A bottleneck adapter: project down, a non-linearity, project up (Houlsby et al., 2019; Pfeiffer et al., 2020;
-/// He et al., 2021). The fields are the reference's `BnConfig`, name for name.
+/// A bottleneck adapter: a down-projection, a non-linearity, an up-projection (Houlsby et al., 2019; Pfeiffer et al.,
+/// 2020; He et al., 2021). The fields have the names of the reference's `BnConfig`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct BottleneckConfig {
     /// Adapters after the attention block of each layer.
     pub mh_adapter: bool,
     /// Adapters after the feed-forward block of each layer.
     pub output_adapter: bool,
-    /// How narrow the bottleneck is.
+    /// The reduction factor of the bottleneck.
     pub reduction_factor: ReductionFactor,
     /// The activation in the bottleneck.
     pub non_linearity: Activation,
@@ -103,13 +103,13 @@ pub struct BottleneckConfig {
     pub ln_before: bool,
     /// A new layer norm after the up-projection.
     pub ln_after: bool,
-    /// How new weights are drawn.
+    /// Initialization of new weights.
     pub init_weights: BottleneckInit,
-    /// Draw every module of the adapter from this seed anew, so that modules of one shape start equal.
+    /// Initialize every module of the adapter from this seed, so that modules of one shape start equal.
     pub init_weights_seed: Option<u64>,
-    /// Run beside the block instead of after it.
+    /// Run in parallel to the block instead of after it.
     pub is_parallel: bool,
-    /// What the output is multiplied with.
+    /// The factor on the output.
     pub scaling: Scaling,
     /// A trained gate per sequence, as in UniPELT.
     pub use_gating: bool,
@@ -119,7 +119,7 @@ pub struct BottleneckConfig {
     pub adapter_residual_before_ln: bool,
     /// An invertible adapter after the embeddings.
     pub inv_adapter: Option<InvertibleKind>,
-    /// How narrow the invertible adapter's bottleneck is.
+    /// The reduction factor of the invertible adapter's networks.
     pub inv_adapter_reduction_factor: Option<f64>,
     /// Adapters after the cross-attention block of each decoder layer.
     pub cross_adapter: bool,
@@ -139,13 +139,13 @@ pub struct BottleneckConfig {
     pub shared_phm_rule: bool,
     /// Factorize the PHM rule.
     pub factorized_phm_rule: bool,
-    /// How the PHM rule is drawn.
+    /// Initialization of the PHM rule.
     pub phm_c_init: PhmRuleInit,
     /// Standard deviation of the PHM rule.
     pub phm_init_range: f64,
     /// Train the PHM rule.
     pub learn_phm: bool,
-    /// How the PHM weights are drawn.
+    /// Initialization of the PHM weights.
     pub hypercomplex_nonlinearity: HypercomplexInit,
     /// Rank of the factorized PHM weights.
     pub phm_rank: usize,
@@ -156,7 +156,7 @@ pub struct BottleneckConfig {
 }
 
 impl ReductionFactor {
-    /// A factor per layer (from 0), and one for the layers that are not named.
+    /// A factor per layer (from 0), and a default for all other layers.
     ///
     /// ```
     /// # use burn_adapters_config::ReductionFactor;
@@ -168,7 +168,7 @@ impl ReductionFactor {
         Self::PerLayer { layers: layers.into_iter().collect(), default: default.into() }
     }
 
-    /// The factor of a layer; `None` where a map neither names the layer nor has a default.
+    /// The factor of a layer; `None` if a map has neither an entry for the layer nor a default.
     pub fn at(&self, layer: usize) -> Option<f64> {
         match self {
             Self::Uniform(factor) => Some(*factor),
@@ -206,8 +206,9 @@ names!(PhmRuleInit { Normal = "normal", Uniform = "uniform" });
 names!(HypercomplexInit { GlorotUniform = "glorot-uniform", GlorotNormal = "glorot-normal", Normal = "normal" });
 
 impl BottleneckConfig {
-    /// The reference's `BnConfig` with what it asks for, and its defaults for the rest. Nothing is placed before the
-    /// model's layer norm, so this is none of the registry's entries; start from one of those where you can.
+    /// The reference's `BnConfig` with its required arguments, and defaults for the rest. By default it is not one of
+    /// the registry's entries, because the model's layer norm is not applied before the adapter; start from one of
+    /// those where you can.
     pub fn new(
         mh_adapter: bool,
         output_adapter: bool,
@@ -256,12 +257,13 @@ impl BottleneckConfig {
         Self { original_ln_before: true, ..Self::new(false, true, 16, Activation::Relu) }
     }
 
-    /// `double_seq_bn`: two adapters a layer, after attention and after the feed-forward block (Houlsby et al., 2019).
+    /// `double_seq_bn`: two adapters per layer, after attention and after the feed-forward block (Houlsby et al.,
+    /// 2019).
     pub fn double_seq_bn() -> Self {
         Self::new(true, true, 16, Activation::Swish)
     }
 
-    /// `par_bn`: an adapter beside the feed-forward block (He et al., 2021).
+    /// `par_bn`: an adapter in parallel to the feed-forward block (He et al., 2021).
     pub fn par_bn() -> Self {
         Self {
             init_weights: BottleneckInit::MamAdapter,
@@ -296,8 +298,8 @@ impl BottleneckConfig {
         Self { phm_layer: true, original_ln_before: true, ..Self::new(false, true, 32, Activation::Gelu) }
     }
 
-    /// `adapter_plus`: the adapter that Steitz and Roth (2024) found best for vision transformers, with a scaling
-    /// per channel and stochastic depth.
+    /// `adapter_plus`: the adapter that Steitz and Roth (2024) found best for vision transformers, with scaling per
+    /// channel and stochastic depth.
     pub fn adapter_plus() -> Self {
         Self {
             original_ln_before: true,

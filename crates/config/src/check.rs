@@ -1,4 +1,4 @@
-//! What must hold of one method's attributes, however they were given.
+//! Validation of the attributes of one method, from any source.
 
 use std::collections::HashSet;
 
@@ -8,10 +8,10 @@ use crate::{
     PromptTuningConfig, ReductionFactor, ReftConfig, ReftLayers, ResidualBeforeLn, Scaling,
 };
 
-/// A problem, and the key that it belongs to.
+/// A problem and the key that it belongs to.
 pub(crate) type Finding = (&'static str, ProblemKind);
 
-/// Collects what is wrong.
+/// Collects problems.
 #[derive(Default)]
 struct Findings(Vec<Finding>);
 
@@ -79,7 +79,7 @@ impl Findings {
 }
 
 impl MethodConfig {
-    /// Attributes whose value is wrong in itself.
+    /// Attributes whose own value is invalid.
     pub(crate) fn ranges(&self) -> Vec<Finding> {
         let mut findings = Findings::default();
         match self {
@@ -92,7 +92,7 @@ impl MethodConfig {
         findings.0
     }
 
-    /// Attributes that do not go together.
+    /// Attributes that are invalid together.
     pub(crate) fn combinations(&self) -> Vec<Finding> {
         let mut findings = Findings::default();
         match self {
@@ -102,7 +102,7 @@ impl MethodConfig {
             Self::PromptTuning(config) => findings.combination(
                 config.prompt_init == PromptInit::FromString && config.prompt_init_text.is_none(),
                 "prompt_init",
-                "`prompt_init='from_string'` needs the text",
+                "`prompt_init='from_string'` needs `prompt_init_text`",
                 "add `prompt_init_text`",
             ),
             Self::Reft(config) => reft_combinations(config, &mut findings),
@@ -141,7 +141,7 @@ fn bottleneck_combinations(config: &BottleneckConfig, findings: &mut Findings) {
     findings.combination(
         config.residual_before_ln == ResidualBeforeLn::PostAdd && !config.original_ln_before && !config.is_parallel,
         "residual_before_ln",
-        "`residual_before_ln='post_add'` needs `original_ln_before=True`: without it nothing is added there",
+        "`residual_before_ln='post_add'` needs `original_ln_before=True`: without it nothing is added first",
         "add `original_ln_before=True`",
     );
     findings.combination(
@@ -155,7 +155,7 @@ fn bottleneck_combinations(config: &BottleneckConfig, findings: &mut Findings) {
         !places,
         if config.output_adapter { "mh_adapter" } else { "output_adapter" },
         "a bottleneck adapter",
-        "it is placed nowhere",
+        "it has no position in the model",
         "set `mh_adapter`, `output_adapter` or `cross_adapter`",
     );
 }
@@ -185,20 +185,20 @@ fn lora_combinations(config: &LoraConfig, findings: &mut Findings) {
     findings.combination(
         scale && config.r > 1,
         "r",
-        "`composition_mode='scale'` needs `r=1`: the model's values are multiplied with one vector",
+        "`composition_mode='scale'` needs `r=1`: the model's values are multiplied by one vector",
         "write `r=1`",
     );
     findings.combination(
         scale && config.dropout > 0.0,
         "dropout",
-        "`composition_mode='scale'` has no input to drop out from",
+        "`composition_mode='scale'` has no input to apply dropout to",
         "write `dropout=0.0`",
     );
     findings.combination(
         scale && config.use_dora,
         "use_dora",
         "`use_dora` needs `composition_mode='add'`",
-        "leave one of the two out",
+        "remove one of the two",
     );
     findings.combination(
         scale && config.init_weights == LoraInit::Vera,
@@ -215,13 +215,8 @@ fn lora_combinations(config: &LoraConfig, findings: &mut Findings) {
     );
     if config.mtl.is_some() {
         findings.combination(scale, mode, "MTL-LoRA needs `composition_mode='add'`", "write `'add'`");
-        findings.combination(
-            vera,
-            "vera_d",
-            "MTL-LoRA cannot be combined with VeRA",
-            "leave `vera_d` and `vera_b` out",
-        );
-        findings.combination(config.use_dora, "use_dora", "MTL-LoRA cannot be combined with DoRA", "leave it out");
+        findings.combination(vera, "vera_d", "MTL-LoRA cannot be combined with VeRA", "remove `vera_d` and `vera_b`");
+        findings.combination(config.use_dora, "use_dora", "MTL-LoRA cannot be combined with DoRA", "remove it");
     }
     let attention = config.selfattn_lora && !config.attn_matrices.is_empty();
     findings.trains_nothing(
@@ -273,7 +268,7 @@ fn reft_combinations(config: &ReftConfig, findings: &mut Findings) {
         !config.output_reft,
         "output_reft",
         "ReFT",
-        "it intervenes on nothing but outputs",
+        "it intervenes on outputs only",
         "write `output_reft=True`",
     );
 }

@@ -1,10 +1,10 @@
-//! Which methods can stand in one union, and which layers a configuration fits.
+//! Conflicts between the methods of a union, and validation against the number of layers.
 
 use crate::check::Finding;
 use crate::problem::ProblemKind;
 use crate::{AdapterConfig, ConfigError, LoraConfig, MethodConfig, ReductionFactor, ReftLayers};
 
-/// A finding about a method of the union, by the method's index; with a key where it is about an attribute.
+/// A problem of a method of the union, by the method's index, and the key if it is about an attribute.
 pub(crate) struct Located {
     pub(crate) method: usize,
     pub(crate) key: Option<&'static str>,
@@ -12,11 +12,11 @@ pub(crate) struct Located {
 }
 
 impl AdapterConfig {
-    /// Every pair that can be combined on no model whatsoever. The reference's rules.
+    /// Reports every pair that cannot be combined on any model, by the reference's rules.
     pub(crate) fn clashes(&self) -> Vec<Located> {
         let mut found = Vec::new();
         for (index, second) in self.methods.iter().enumerate() {
-            // One report for a method is enough.
+            // One report per method is enough.
             let clash = self.methods[..index].iter().find_map(|first| Some((first, clash(first, second)?)));
             if let Some((first, reason)) = clash {
                 let kind = ProblemKind::Clash { first: first.to_string(), second: second.to_string(), reason };
@@ -26,20 +26,21 @@ impl AdapterConfig {
         found
     }
 
-    /// Whether the configuration fits a model of this many layers: each layer that it names exists, some layer is
-    /// adapted, a `reduction_factor` map covers every adapted layer, and no two methods of a union meet at one place.
+    /// Checks that the configuration fits a model with this many layers: each layer that it names exists, at least one
+    /// layer is adapted, a `reduction_factor` map covers every adapted layer, and no two methods of a union adapt the
+    /// same site.
     ///
     /// ```
     /// # use burn_adapters_config::AdapterConfig;
     /// let config: AdapterConfig = "seq_bn[leave_out=[0,1]]|seq_bn[leave_out=[2,3]]".parse()?;
     /// assert!(config.check_layers(4).is_ok());
-    /// assert!(config.check_layers(5).is_err()); // Both would adapt layer 4.
+    /// assert!(config.check_layers(5).is_err()); // both would adapt layer 4
     /// # Ok::<(), burn_adapters_config::ConfigError>(())
     /// ```
     ///
     /// # Errors
     ///
-    /// All of these at once. What is wrong on every model is an error of reading and of [`validate`](Self::validate).
+    /// All problems at once. Problems on every model are reported when reading and by [`validate`](Self::validate).
     pub fn check_layers(&self, layers: usize) -> Result<(), ConfigError> {
         let mut found = Vec::new();
         for (index, method) in self.methods.iter().enumerate() {
@@ -60,7 +61,7 @@ impl AdapterConfig {
     }
 }
 
-/// Why two methods can never be combined.
+/// The reason why two methods can never be combined.
 fn clash(first: &MethodConfig, second: &MethodConfig) -> Option<&'static str> {
     use MethodConfig::{Bottleneck, Lora, PrefixTuning, PromptTuning, Reft};
     let undecided = !first.leave_out().is_empty() || !second.leave_out().is_empty();
@@ -72,11 +73,11 @@ fn clash(first: &MethodConfig, second: &MethodConfig) -> Option<&'static str> {
             let apart = a.mh_adapter != b.mh_adapter
                 && a.output_adapter != b.output_adapter
                 && !(a.cross_adapter && b.cross_adapter);
-            (!undecided && !apart).then_some("they are bottleneck adapters that would meet in one place of a layer")
+            (!undecided && !apart).then_some("both are bottleneck adapters at the same place of a layer")
         }
         (Lora(a), Lora(b)) => {
             let meet = a.mtl.is_some() == b.mtl.is_some() || shared_matrices(a, b).is_some();
-            (!undecided && meet).then_some("both are LoRA or built on it")
+            (!undecided && meet).then_some("both are LoRA or derived from it")
         }
         (PrefixTuning(_), PrefixTuning(_)) => Some("both are prefix tuning"),
         (PromptTuning(_), PromptTuning(_)) => Some("both are prompt tuning"),
@@ -97,7 +98,7 @@ fn shared_matrices(a: &LoraConfig, b: &LoraConfig) -> Option<&'static str> {
     }
 }
 
-/// Where two methods meet if they adapt the same layer.
+/// The place that two methods share if they adapt the same layer.
 fn meeting_place(first: &MethodConfig, second: &MethodConfig) -> Option<&'static str> {
     match (first, second) {
         (MethodConfig::Bottleneck(a), MethodConfig::Bottleneck(b)) => {

@@ -1,4 +1,4 @@
-//! How an attribute's value is read from a literal, and written as JSON.
+//! Reading attribute values from literals, and writing them as JSON.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -13,7 +13,7 @@ use crate::{
 };
 use burn_adapters_diagnostics::{nearest, shortened};
 
-/// Where values are read to: the key they belong to, and what was wrong so far.
+/// The context of reading: the key, and the problems so far.
 pub(crate) struct Context<'a> {
     pub(crate) key: &'a str,
     pub(crate) problems: &'a mut Vec<Problem>,
@@ -39,23 +39,23 @@ impl Context<'_> {
 pub(crate) trait Codec<T> {
     /// Reads a value, or reports why it cannot be read.
     fn read(node: &Node, context: &mut Context<'_>) -> Option<T>;
-    /// Writes a value as the reference's dictionary has it.
+    /// Writes a value as in the reference's dictionary.
     fn write(value: &T) -> Value;
 }
 
 /// `True` or `False`.
 pub(crate) struct Flag;
-/// A number that is always written as a float: the reference asks for the type in places.
+/// A number that is always written as a float: the reference checks the type in some places.
 pub(crate) struct Float;
-/// A number that is written as an integer where it is one.
+/// A number that is written as an integer if it is one.
 pub(crate) struct Numeric;
-/// A whole number from 0.
+/// A non-negative integer.
 pub(crate) struct Count;
 /// A text.
 pub(crate) struct Text;
 /// One of the names in [`DTYPES`](crate::DTYPES).
 pub(crate) struct DType;
-/// One of the names of an enum.
+/// A name of an enum.
 pub(crate) struct Name;
 /// A value or `None`.
 pub(crate) struct Optional<C>(std::marker::PhantomData<C>);
@@ -96,7 +96,7 @@ fn write_float(number: f64) -> Value {
 }
 
 fn write_numeric(number: f64) -> Value {
-    // Up to here every integer is a float.
+    // Up to this value, every integer has an exact float.
     const EXACT: f64 = 9_007_199_254_740_992.0;
     if number.fract() == 0.0 && number.abs() <= EXACT { Value::from(number as i64) } else { write_float(number) }
 }

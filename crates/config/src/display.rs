@@ -1,4 +1,4 @@
-//! A configuration as the shortest string that means the same.
+//! Prints a configuration as the shortest equivalent string.
 
 use std::fmt;
 
@@ -23,7 +23,7 @@ fn string(name: &str, attributes: &[(&'static str, Value)]) -> String {
     out
 }
 
-/// The attributes in which a configuration is not `base`; `None` if it is of another kind.
+/// The attributes in which a configuration differs from `base`; `None` if it is of another kind.
 fn differences(base: &MethodConfig, config: &MethodConfig) -> Option<Vec<(&'static str, Value)>> {
     if base.architecture() != config.architecture() {
         return None;
@@ -32,7 +32,7 @@ fn differences(base: &MethodConfig, config: &MethodConfig) -> Option<Vec<(&'stat
     Some(pairs.filter(|(before, after)| before != after).map(|(_, after)| after).collect())
 }
 
-/// The attributes that turn a named union into `methods`, each being set in every method.
+/// The attributes that turn a named union into `methods`, each set in every method.
 fn union_differences(base: &AdapterConfig, methods: &[MethodConfig]) -> Option<Vec<(&'static str, Value)>> {
     if base.methods.len() != methods.len() {
         return None;
@@ -50,14 +50,14 @@ fn union_differences(base: &AdapterConfig, methods: &[MethodConfig]) -> Option<V
     common.then_some(all)
 }
 
-/// The shortest; of equally short ones that with the fewest attributes, then the first.
+/// The shortest string; of equally short ones, the one with the fewest attributes, then the first.
 pub(crate) fn shortest(candidates: impl Iterator<Item = (&'static str, Vec<(&'static str, Value)>)>) -> Option<String> {
     let strings = candidates.map(|(name, attributes)| (string(name, &attributes), attributes.len()));
     strings.min_by_key(|(string, attributes)| (string.chars().count(), *attributes)).map(|(string, _)| string)
 }
 
 impl fmt::Display for MethodConfig {
-    /// The shortest configuration string of this method, by the registry's current names.
+    /// The shortest configuration string of this method, with the registry's current names.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let candidates = identifiers().iter().filter_map(|identifier| match identifier.config().methods() {
             [base] => Some((identifier.name, differences(base, self)?)),
@@ -68,11 +68,11 @@ impl fmt::Display for MethodConfig {
 }
 
 impl fmt::Display for AdapterConfig {
-    /// The shortest configuration string that means the same, by the registry's current names.
+    /// The shortest equivalent configuration string, with the registry's current names.
     ///
-    /// Numbers that the reference reads as floats are written as floats (`scaling=1.0`), because it tells them apart.
-    /// Only `adapter_plus`, `subtract_projection` and `random_uniform_scale` cannot be in a string of the reference;
-    /// its JSON has them.
+    /// Numbers that the reference reads as floats are written as floats (`scaling=1.0`), because the reference
+    /// distinguishes them. Only `adapter_plus`, `subtract_projection` and `random_uniform_scale` cannot occur in a
+    /// string of the reference; they can in its JSON.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let parts: Vec<_> = self.methods.iter().map(ToString::to_string).collect();
         let parts = parts.join("|");

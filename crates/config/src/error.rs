@@ -1,12 +1,12 @@
-//! What can be wrong with a configuration.
+//! Errors of configurations.
 
 use burn_adapters_diagnostics as diagnostics;
 
 use crate::problem::ProblemKind;
 
-/// Everything that is wrong with a configuration: the text, and the places in it.
+/// All problems of a configuration, with the text and their positions in it.
 ///
-/// The text is what was read; for a configuration made in Rust, it is the string that the configuration prints as.
+/// The text is the one that was read. For a configuration built in Rust, it is the string that it prints as.
 ///
 /// ```
 /// use burn_adapters_config::{AdapterConfig, ProblemKind};
@@ -20,5 +20,5 @@ use crate::problem::ProblemKind;
 /// ```
 pub type ConfigError = diagnostics::TextError<ProblemKind>;
 
-/// One problem in a configuration.
+/// A problem in a configuration.
 pub type Problem = diagnostics::Problem<ProblemKind>;

@@ -1,4 +1,4 @@
-//! The grammar of configuration strings, and of the values in them.
+//! The grammar of configuration strings and of the values in them.
 //!
 //! ```text
 //! config   = member { "|" member }
@@ -7,11 +7,11 @@
 //! value    = none | true | false | number | string { string } | list | tuple | map
 //! ```
 //!
-//! The reference hands what stands in the brackets to Python's literal parser, so values are Python's literals:
-//! both quotes, triple quotes, escapes, `1_000`, `0x10`, `1e-3`, trailing commas. JSON's `true`, `false` and `null` are
-//! taken too, which makes JSON a subset of `value`.
+//! The reference passes the text in the brackets to Python's literal parser, so values are Python's literals: both
+//! kinds of quotes, triple quotes, escapes, `1_000`, `0x10`, `1e-3`, trailing commas. JSON's `true`, `false` and `null`
+//! are accepted too, which makes JSON a subset of `value`.
 //!
-//! Every choice is made on the next character, so reading takes time linear in the text. After an error, reading
+//! The next character determines every choice, so parsing takes time linear in the text. After an error, parsing
 //! continues at the next `,` or `|` outside brackets and quotes.
 
 mod value;
@@ -25,16 +25,16 @@ use crate::literal::{Entry, Node};
 use crate::problem::ProblemKind;
 use value::{entry, expected};
 
-/// Reading stops after this many problems: nobody reads more, and each costs time.
+/// Parsing stops after this many problems: nobody reads more, and each costs time.
 pub(crate) const MOST_PROBLEMS: usize = 20;
 
 /// The longest text of a configuration, in bytes.
 pub(crate) const MOST_BYTES: usize = 1 << 20;
 
-/// The most methods of a union: pairs of them are compared.
+/// The most methods of a union. All pairs of them are compared.
 pub(crate) const MOST_METHODS: usize = 64;
 
-/// Brackets may be nested this deep.
+/// The deepest nesting of brackets.
 pub(crate) const DEPTH_LIMIT: usize = 32;
 
 /// One method of a configuration string, as written.
@@ -46,14 +46,14 @@ pub(crate) struct Member {
     pub(crate) entries: Vec<Entry>,
 }
 
-/// Reads a configuration string. Members with a syntax error come without the entries that could not be read.
+/// Parses a configuration string. Entries with syntax errors are missing from the result.
 pub(crate) fn members(text: &str) -> (Vec<Member>, Vec<Problem>) {
     let mut parser = Parser { cursor: Cursor::new(text, in_word), problems: Vec::new() };
     let members = parser.members();
     (members, parser.problems)
 }
 
-/// Reads one value, such as a JSON text, that fills the whole text.
+/// Parses a single value, such as a JSON text, that is the whole text.
 pub(crate) fn value(text: &str) -> Result<Node, Problem> {
     let mut cursor = Cursor::new(text, in_word);
     cursor.skip_space();
@@ -66,12 +66,12 @@ pub(crate) fn value(text: &str) -> Result<Node, Problem> {
     Err(Problem::new(span.start..text.len(), ProblemKind::TrailingText { found }))
 }
 
-/// A character of a bare word.
+/// Whether a bare word may contain this character.
 fn in_word(c: char) -> bool {
     c.is_alphanumeric() || c == '_'
 }
 
-/// A character that can stand in a method's name.
+/// Whether a method's name may contain this character.
 fn in_name(c: char) -> bool {
     !c.is_whitespace() && !"[]|,={}()'\"".contains(c)
 }
@@ -106,7 +106,7 @@ impl Parser<'_> {
             members.extend(self.member());
             self.cursor.skip_space();
             if !matches!(self.cursor.peek(), None | Some('|')) && !self.full() {
-                // One report is enough for a member that is already known to be broken there.
+                // One report is enough for a method that is already known to be malformed.
                 let (span, found) = self.cursor.found();
                 let from = self.cursor.rest();
                 self.cursor.skip_until(&['|']);
@@ -140,7 +140,7 @@ impl Parser<'_> {
         Some(Member { span: start..end, name: name.to_owned(), name_span, entries })
     }
 
-    /// What stands in the brackets, from the opening one to the closing one.
+    /// The contents of the brackets, from the opening bracket to the closing one.
     fn entries(&mut self) -> Vec<Entry> {
         let open = self.cursor.at();
         let before = self.problems.len();

@@ -1,12 +1,12 @@
-//! The reference's dictionary, as JSON: reading and writing, and serde.
+//! The reference's dictionary as JSON: reading, writing, and serde.
 //!
-//! A dictionary may stand alone or inside an `adapter_config.json`, under `config`. There, what old files mean
-//! otherwise is put right, as the reference does it:
+//! A dictionary may be bare or in an `adapter_config.json`, under `config`. In a file, values whose meaning has changed
+//! since are converted, as the reference does:
 //!
 //! - without a `version`, `gelu` means `gelu_new`, and `gelu_orig` means `gelu`;
-//! - by `adapters` before 1.1.0, LoRA was trained with `alpha = r`, whatever the file says.
+//! - `adapters` before 1.1.0 trained LoRA with `alpha = r`, whatever the file says.
 //!
-//! In either place `invertible_adapter: {"block_type": …, "reduction_factor": …}` of version 1 is read.
+//! In both cases, version 1's `invertible_adapter: {"block_type": …, "reduction_factor": …}` is read.
 
 use std::collections::HashSet;
 use std::ops::Range;
@@ -28,7 +28,7 @@ use crate::{
 
 const ARCHITECTURES: [&str; 7] = ["lora", "mtl_lora", "prefix_tuning", "prompt_tuning", "reft", "union", "bottleneck"];
 
-/// Spellings of version 1, and what they are now.
+/// Spellings of version 1, and their current counterparts.
 const RENAMED: [(&str, &str); 4] = [
     ("MH_Adapter", "mh_adapter"),
     ("Output_Adapter", "output_adapter"),
@@ -36,10 +36,10 @@ const RENAMED: [(&str, &str); 4] = [
     ("LN_after", "ln_after"),
 ];
 
-/// Keys of version 1 that described AdapterFusion, and mean nothing for the adapter.
+/// Keys of version 1 that described AdapterFusion, and have no meaning for the adapter.
 const MEANINGLESS: [&str; 2] = ["attention_type", "new_attention_norm"];
 
-/// What the file around a dictionary says about it.
+/// Information from the file around a dictionary.
 #[derive(Default)]
 struct Origin {
     old_gelu: bool,
@@ -47,8 +47,8 @@ struct Origin {
 }
 
 impl AdapterConfig {
-    /// Reads the reference's dictionary: bare, or a whole `adapter_config.json`; a union has its members under
-    /// `configs`. A configuration string in the place of a dictionary is read too.
+    /// Reads the reference's dictionary, either bare or in a whole `adapter_config.json`; a union has its members under
+    /// `configs`. A configuration string instead of a dictionary is read too.
     ///
     /// ```
     /// # use burn_adapters_config::AdapterConfig;
@@ -59,26 +59,26 @@ impl AdapterConfig {
     ///
     /// # Errors
     ///
-    /// Everything that is wrong, with spans into this text.
+    /// All problems, with spans into this text.
     pub fn from_json_str(text: &str) -> Result<Self, ConfigError> {
         let (node, mut reading) = parse_document(text)?;
         let placed = reading.json(&node, text);
         reading.finish(text, placed)
     }
 
-    /// As [`from_json_str`](Self::from_json_str); the spans are into the value's text, indented by two.
+    /// [`from_json_str`](Self::from_json_str) for a parsed value; the spans are into its text, indented by two spaces.
     ///
     /// # Errors
     ///
-    /// Everything that is wrong.
+    /// All problems.
     pub fn from_json_value(value: &Value) -> Result<Self, ConfigError> {
         Self::from_json_str(&format!("{value:#}"))
     }
 
     /// The reference's dictionary.
     ///
-    /// It holds every key that the reference writes, and `subtract_projection` and `random_uniform_scale` where they
-    /// are not the default: the reference reads these two, but forgets to write them.
+    /// It holds every key that the reference writes, plus `subtract_projection` and `random_uniform_scale` if they are
+    /// not the default: the reference reads these two, but does not write them.
     pub fn to_json_value(&self) -> Value {
         match self.methods() {
             [method] => method.to_json_value(),
@@ -90,7 +90,7 @@ impl AdapterConfig {
     }
 }
 
-/// A JSON text as a value with places in it, if it is one, and no object holds a key twice.
+/// Parses a JSON text as a value with spans, if it is valid and has no duplicate keys.
 pub(crate) fn parse_document(text: &str) -> Result<(Node, Reading), ConfigError> {
     check_length(text)?;
     if let Err(error) = serde_json::from_str::<IgnoredAny>(text) {
@@ -113,7 +113,7 @@ pub(crate) fn get<'a>(entries: &'a [Entry], key: &str) -> Option<&'a Entry> {
 }
 
 impl Reading {
-    /// In no map may a key stand twice, read or not: which of the two is meant is not known.
+    /// Duplicate keys are errors in every map, whether or not it is used: which of the two is meant is unknown.
     fn unique_keys(&mut self, node: &Node) {
         match &node.literal {
             Literal::Map(entries) => {
@@ -194,8 +194,8 @@ impl Reading {
         placed
     }
 
-    /// A configuration string inside JSON. Its problems are placed inside the JSON string, or at the whole of it where
-    /// escapes make that uncertain.
+    /// Reads a configuration string inside JSON. Its problems are located inside the JSON string, or at the whole
+    /// string if escapes make positions uncertain.
     fn embedded(&mut self, string: &str, node: &Node, text: &str) -> Vec<Placed> {
         let inside = node.span.start + 1;
         let verbatim = text.get(inside..node.span.end.saturating_sub(1)) == Some(string);
@@ -228,7 +228,7 @@ impl Reading {
                 return None;
             }
         };
-        // `new` and the reference's classes agree in the defaults; what has none must be given.
+        // `new` has the defaults of the reference's classes; keys without a default are required.
         let (mut method, required): (MethodConfig, &[&str]) = match name {
             "bottleneck" => (
                 BottleneckConfig::new(false, true, 16, Activation::Relu).into(),
@@ -264,7 +264,7 @@ impl Reading {
         Some(Placed { method, span: opening(node) })
     }
 
-    /// The entries with what old files spell otherwise put right.
+    /// The entries, with the spellings of old files converted.
     fn modern(&mut self, entries: &[Entry], bottleneck: bool, origin: &Origin) -> Vec<Entry> {
         let mut modern = Vec::with_capacity(entries.len());
         let mut invertible = Vec::new();
@@ -292,7 +292,7 @@ impl Reading {
             modern.push(entry);
         }
         if !invertible.is_empty() {
-            // The reference lets the old key win.
+            // In the reference, the old key wins.
             modern.retain(|entry| !invertible.iter().any(|old: &Entry| old.key == entry.key));
             modern.extend(invertible);
         }
@@ -328,7 +328,7 @@ impl Reading {
     }
 }
 
-/// The opening brace: what is missing in a map, or wrong with all of it, is shown there.
+/// The opening brace: problems of a whole map, such as missing keys, are shown there.
 pub(crate) fn opening(node: &Node) -> Range<usize> {
     node.span.start..node.span.start + 1
 }
@@ -340,7 +340,7 @@ fn origin(file: &[Entry], config: &Node) -> Origin {
     };
     let lora = get(config, "architecture").is_some_and(|entry| entry.value.literal == Literal::Str("lora".into()));
     match version {
-        // A file with nothing but the dictionary was not written by any version of the reference.
+        // A file with only the dictionary was not written by any version of the reference.
         None => Origin { old_gelu: file.len() > 1, old_lora_scaling: false },
         Some(Literal::Str(version)) => Origin { old_gelu: false, old_lora_scaling: lora && before_1_1_0(version) },
         Some(_) => Origin::default(),
@@ -386,7 +386,7 @@ impl<'de> Deserialize<'de> for MethodConfig {
         let AdapterConfig { mut methods } = AdapterConfig::deserialize(deserializer)?;
         match methods.pop() {
             Some(method) if methods.is_empty() => Ok(method),
-            _ => Err(D::Error::custom("expected one method, found a union")),
+            _ => Err(D::Error::custom("expected a single method, found a union")),
         }
     }
 }

@@ -1,12 +1,12 @@
-//! What an adapter *is*: a struct per method, the identifier table, configuration strings, JSON, unions.
+//! Adapter configurations: a struct per method, the identifier table, configuration strings, JSON, unions.
 //!
-//! No tensors here, and no burn. A configuration says which small modules are to be added to a pre-trained model, and
-//! where; it does not know the model. The methods, their names, attributes and defaults are those of AdapterHub's
-//! Python library `adapters`, so that its users and its files find everything unchanged.
+//! This crate has no tensors and does not depend on burn. A configuration describes which small modules to add to a
+//! pre-trained model, and where; it does not know the model. The methods, their names, attributes and defaults are
+//! those of AdapterHub's Python library `adapters`, so that its users and its files find everything unchanged.
 //!
-//! # Four ways in
+//! # Creating a configuration
 //!
-//! A configuration string: a name, attributes in brackets, `|` between the methods of a union.
+//! From a configuration string: a name, attributes in brackets, and `|` between the methods of a union.
 //!
 //! ```
 //! use burn_adapters_config::AdapterConfig;
@@ -16,7 +16,7 @@
 //! # Ok::<(), burn_adapters_config::ConfigError>(())
 //! ```
 //!
-//! A value, made from an entry of the table and changed by `with_*`:
+//! As a value, built from an entry of the table and changed with `with_*`:
 //!
 //! ```
 //! use burn_adapters_config::{Activation, AdapterConfig, BottleneckConfig, LoraConfig};
@@ -28,7 +28,8 @@
 //! # Ok::<(), burn_adapters_config::ConfigError>(())
 //! ```
 //!
-//! JSON, bare or in an `adapter_config.json`, old files too ([`AdapterConfig::from_json_str`]); and serde:
+//! From JSON, bare or in an `adapter_config.json`, including old files ([`AdapterConfig::from_json_str`]), or with
+//! serde:
 //!
 //! ```
 //! # use burn_adapters_config::AdapterConfig;
@@ -37,17 +38,17 @@
 //! # Ok::<(), serde_json::Error>(())
 //! ```
 //!
-//! # Two ways out
+//! # Writing a configuration
 //!
-//! `Display` gives the shortest string that means the same, [`AdapterConfig::to_json_value`] (and serde) the
-//! reference's dictionary, key for key. Reading either gives an equal configuration.
+//! `Display` writes the shortest equivalent string. [`AdapterConfig::to_json_value`] (and serde) writes the reference's
+//! dictionary, key for key. Reading either gives an equal configuration.
 //!
 //! # Errors
 //!
-//! A [`ConfigError`] holds the text and every [`Problem`] in it: the place, the kind as a value to match on
-//! ([`ProblemKind`]), and words: a message, a label for the caret, help. What is wrong for every model (a rank of 0, two
-//! methods that fight for one site) is an error of reading; what depends on the model's depth is found by
-//! [`AdapterConfig::check_layers`].
+//! A [`ConfigError`] holds the text and every [`Problem`] in it: the position, the kind as a value to match on
+//! ([`ProblemKind`]), and the texts: a message, a label for the marked position, help. Problems on every model (a rank
+//! of 0, two methods that compete for one site) are reported when reading; [`AdapterConfig::check_layers`] finds those
+//! that depend on the model's depth.
 //!
 //! ```
 //! # use burn_adapters_config::AdapterConfig;
@@ -91,12 +92,12 @@ pub use reft::{ReftConfig, ReftLayers};
 pub use registry::{Identifier, MethodKind, identifiers};
 pub use union::AdapterConfig;
 
-/// One adaptation method, configured.
+/// The configuration of one adaptation method.
 #[derive(Debug, Clone, PartialEq)]
 pub enum MethodConfig {
     /// Bottleneck adapters.
     Bottleneck(BottleneckConfig),
-    /// LoRA and its relatives.
+    /// LoRA and derived methods.
     Lora(LoraConfig),
     /// Prefix tuning.
     PrefixTuning(PrefixTuningConfig),
@@ -106,5 +107,5 @@ pub enum MethodConfig {
     Reft(ReftConfig),
 }
 
-/// The names that `dtype` may have: PyTorch's, as in the reference.
+/// The allowed names of `dtype`: PyTorch's, as in the reference.
 pub const DTYPES: &[&str] = &["float32", "float16", "bfloat16", "float64", "float", "half", "double"];

@@ -1,18 +1,18 @@
-//! Values as they stand in a configuration string or a JSON text, with their places.
+//! Literals in a configuration string or a JSON text, with their spans.
 
 use std::ops::Range;
 
 use burn_adapters_diagnostics::shortened;
 use serde_json::Value;
 
-/// A value and where it stands.
+/// A value and its span.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Node {
     pub(crate) span: Range<usize>,
     pub(crate) literal: Literal,
 }
 
-/// A value of Python's literals, which are those of JSON too.
+/// A Python literal; JSON's literals are included.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Literal {
     None,
@@ -48,9 +48,9 @@ impl Literal {
     }
 }
 
-/// Writes a value as the configuration string has it: Python's literals, in as few characters as they need.
+/// Writes a value as in a configuration string: as Python literals, in as few characters as possible.
 ///
-/// `=` and `|` in a string are escaped, because the reference cuts the configuration string at them before it looks
+/// `=` and `|` in a string are escaped, because the reference splits the configuration string at them before it looks
 /// for quotes.
 pub(crate) fn write(value: &Value, out: &mut String) {
     match value {

@@ -1,8 +1,8 @@
-//! LoRA and what the reference builds on it: (IA)³, VeRA, DoRA, DVoRA, MTL-LoRA.
+//! LoRA and the methods that the reference derives from it: (IA)³, VeRA, DoRA, DVoRA, MTL-LoRA.
 
 use crate::macros::{builders, names};
 
-/// How the injected weights meet the model's.
+/// How the trained weights are combined with the model's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CompositionMode {
     /// Added, as in LoRA.
@@ -11,10 +11,10 @@ pub enum CompositionMode {
     Scale,
 }
 
-/// How the weights of a new LoRA module are drawn.
+/// Initialization of a new LoRA module.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LoraInit {
-    /// `A` Kaiming-uniform, `B` zero: a new module changes nothing.
+    /// `A` is Kaiming-uniform, `B` zero, so a new module changes nothing.
     Lora,
     /// Both normal with standard deviation 0.02.
     Bert,
@@ -38,13 +38,14 @@ pub enum TaskMatrix {
 pub struct MtlLora {
     /// The number of up-projections.
     pub n_up_projection: usize,
-    /// The form of the task's own matrix.
+    /// The form of the task-specific matrix.
     pub task_specific_matrix_type: TaskMatrix,
     /// Temperature of the softmax over up-projections.
     pub weights_sharpness: f64,
 }
 
-/// Low-rank adaptation (Hu et al., 2021) and its relatives. The fields are the reference's `LoRAConfig`, name for name.
+/// Low-rank adaptation (Hu et al., 2021) and derived methods. The fields have the names of the reference's
+/// `LoRAConfig`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LoraConfig {
     /// Adapt the attention matrices named in `attn_matrices`.
@@ -57,19 +58,19 @@ pub struct LoraConfig {
     pub leave_out: Vec<usize>,
     /// The rank.
     pub r: usize,
-    /// The update is scaled by `alpha / r`.
+    /// The update is multiplied by `alpha / r`.
     pub alpha: f64,
     /// Dropout on the input of the update.
     pub dropout: f64,
-    /// The attention matrices to adapt: `q`, `k`, `v` (and others that a model names).
+    /// The attention matrices to adapt: `q`, `k`, `v` (and others that a model has).
     pub attn_matrices: Vec<String>,
     /// Add or scale.
     pub composition_mode: CompositionMode,
-    /// How new weights are drawn.
+    /// Initialization of new weights.
     pub init_weights: LoraInit,
-    /// Draw every module of the adapter from this seed anew.
+    /// Initialize every module of the adapter from this seed.
     pub init_weights_seed: Option<u64>,
-    /// A trained gate per sequence, as in UniPELT. Takes the place of `alpha / r`.
+    /// A trained gate per sequence, as in UniPELT. It replaces `alpha / r`.
     pub use_gating: bool,
     /// Decompose the weight into magnitude and direction (DoRA).
     pub use_dora: bool,
@@ -77,9 +78,9 @@ pub struct LoraConfig {
     pub vera_d: Option<f64>,
     /// VeRA: initial value of the vector `b`.
     pub vera_b: Option<f64>,
-    /// The reference's data type of the parameters (`float32`, …).
+    /// The data type of the parameters, by the reference's name (`float32`, …).
     pub dtype: Option<String>,
-    /// MTL-LoRA's keys; with them `architecture` is `mtl_lora`.
+    /// The keys of MTL-LoRA; with them, `architecture` is `mtl_lora`.
     pub mtl: Option<MtlLora>,
 }
 
@@ -130,14 +131,14 @@ impl LoraConfig {
         }
     }
 
-    /// [`lora`](Self::lora) of rank `r`, with `alpha = r`: the update is not scaled.
+    /// [`lora`](Self::lora) of rank `r`, with `alpha = r`, so the update is not scaled.
     ///
-    /// The configuration string `lora[r=16]` leaves `alpha` at 8, as the reference does.
+    /// The configuration string `lora[r=16]` leaves `alpha` at 8, as in the reference.
     pub fn new(r: usize) -> Self {
         Self { r, alpha: r as f64, ..Self::lora() }
     }
 
-    /// `ia3`: learned factors on keys, values and the first feed-forward matrix (Liu et al., 2022).
+    /// `ia3`: trained factors on keys, values and the first feed-forward matrix (Liu et al., 2022).
     pub fn ia3() -> Self {
         Self {
             intermediate_lora: true,
@@ -150,12 +151,12 @@ impl LoraConfig {
         }
     }
 
-    /// `vera`: frozen random matrices for all layers, and two trained vectors each (Kopiczko et al., 2023).
+    /// `vera`: frozen random matrices shared by all layers, and two trained vectors per matrix (Kopiczko et al., 2023).
     pub fn vera() -> Self {
         Self { vera_d: Some(0.1), vera_b: Some(0.0), init_weights: LoraInit::Vera, ..Self::lora() }
     }
 
-    /// `dora`: LoRA on the weight's direction, and its magnitude trained beside it (Liu et al., 2024).
+    /// `dora`: LoRA on the direction of the weight, and a separately trained magnitude (Liu et al., 2024).
     pub fn dora() -> Self {
         Self { use_dora: true, ..Self::lora() }
     }

@@ -1,6 +1,6 @@
-//! Small macros that keep the configuration structs free of repetition.
+//! Macros that avoid repetition in the configuration structs.
 
-/// `with_*` methods: `with_name field: type` takes the type, `with_name field: into type` whatever converts to it.
+/// `with_*` methods: `with_name field: type` takes the type, `with_name field: into type` takes any `Into<type>`.
 macro_rules! builders {
     (@value $value:ident into ($into:ty)) => { $value.into() };
     (@value $value:ident) => { $value };
@@ -18,7 +18,7 @@ macro_rules! builders {
     };
 }
 
-/// The name that each variant of an enum has in strings and JSON.
+/// The names of an enum's variants in strings and JSON.
 macro_rules! names {
     ($owner:ident { $($variant:ident = $name:literal),* $(,)? }) => {
         impl $owner {
@@ -30,7 +30,7 @@ macro_rules! names {
                 match self { $($owner::$variant => $name),* }
             }
 
-            /// The value of this name.
+            /// The value with this name.
             pub fn from_name(name: &str) -> Option<Self> {
                 Self::ALL.iter().copied().find(|value| value.name() == name)
             }

@@ -3,8 +3,8 @@
 use crate::Activation;
 use crate::macros::{builders, names};
 
-/// Prefix tuning (Li and Liang, 2021): trained keys and values before those of each attention block.
-/// The fields are the reference's `PrefixTuningConfig`, name for name.
+/// Prefix tuning (Li and Liang, 2021): trained keys and values before those of each attention block. The fields have
+/// the names of the reference's `PrefixTuningConfig`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PrefixTuningConfig {
     /// Prefixes in the encoder of an encoder-decoder model.
@@ -13,7 +13,7 @@ pub struct PrefixTuningConfig {
     pub cross_prefix: bool,
     /// Layers (from 0) without prefixes.
     pub leave_out: Vec<usize>,
-    /// Train the prefixes themselves rather than through an MLP.
+    /// Train the prefixes directly instead of through an MLP.
     pub flat: bool,
     /// The number of prefix positions.
     pub prefix_length: usize,
@@ -31,7 +31,7 @@ pub struct PrefixTuningConfig {
     pub init_weights_seed: Option<u64>,
 }
 
-/// How a prompt is initialized.
+/// Initialization of a prompt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PromptInit {
     /// Uniform in `[-random_uniform_scale, random_uniform_scale]`.
@@ -40,28 +40,28 @@ pub enum PromptInit {
     FromString,
 }
 
-/// Where the prompt goes.
+/// The position of the prompt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PromptCombine {
-    /// Before everything.
+    /// Before the first token.
     Prefix,
     /// After the first token.
     PrefixAfterBos,
 }
 
-/// Prompt tuning (Lester et al., 2021): trained embeddings in the input sequence.
-/// The fields are the reference's `PromptTuningConfig`, name for name.
+/// Prompt tuning (Lester et al., 2021): trained embeddings in the input sequence. The fields have the names of the
+/// reference's `PromptTuningConfig`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PromptTuningConfig {
     /// The number of prompt positions.
     pub prompt_length: usize,
-    /// How the prompt is initialized.
+    /// Initialization of the prompt.
     pub prompt_init: PromptInit,
     /// The text for [`PromptInit::FromString`].
     pub prompt_init_text: Option<String>,
     /// Half-width of the uniform initialization.
     pub random_uniform_scale: f64,
-    /// Where the prompt goes.
+    /// The position of the prompt.
     pub combine: PromptCombine,
     /// Seed of the initialization.
     pub init_weights_seed: Option<u64>,
@@ -123,7 +123,7 @@ impl Default for PromptTuningConfig {
 }
 
 impl PromptTuningConfig {
-    /// `prompt_tuning`: 10 positions before the text, drawn uniformly.
+    /// `prompt_tuning`: 10 positions before the text, uniformly initialized.
     pub fn prompt_tuning() -> Self {
         Self {
             prompt_length: 10,

@@ -1,19 +1,19 @@
-//! The kinds of problems, and their words.
+//! The kinds of problems and their texts.
 
 use burn_adapters_diagnostics::{Explain, alternatives, closing};
 use thiserror::Error;
 
 use crate::FusionConfig;
 
-/// What a problem is about. Its `Display` is the message; the place is in [`Problem`](crate::Problem).
+/// The kind of a problem. Its `Display` is the message; the position is in [`Problem`](crate::Problem).
 #[derive(Debug, Clone, PartialEq, Error)]
 #[non_exhaustive]
-#[allow(missing_docs, reason = "the fields are what the message says")]
+#[allow(missing_docs, reason = "the message explains the fields")]
 pub enum ProblemKind {
-    /// There is nothing to read.
+    /// The text is empty.
     #[error("the configuration is empty")]
     Empty,
-    /// Something else should stand here.
+    /// Something else was expected here.
     #[error("expected {expected}, found {found}")]
     Expected { expected: &'static str, found: String },
     /// A bracket or quote that never closes.
@@ -22,28 +22,28 @@ pub enum ProblemKind {
     /// Text after the configuration's end.
     #[error("unexpected text after the configuration: {found}")]
     TrailingText { found: String },
-    /// A text that is longer than any configuration's.
-    #[error("the text has {bytes} bytes, above {limit}")]
+    /// A text that is too long.
+    #[error("the text has {bytes} bytes, more than the limit of {limit}")]
     TooLong { bytes: usize, limit: usize },
-    /// More methods in a union than any adapter has.
+    /// Too many methods in a union.
     #[error("the union has more than {limit} methods")]
     TooManyMethods { limit: usize },
-    /// More brackets in brackets than any configuration needs.
+    /// Brackets that are nested too deeply.
     #[error("brackets are nested more than {limit} deep")]
     TooDeep { limit: usize },
-    /// A backslash in a string that means nothing.
+    /// An unknown escape sequence in a string.
     #[error("`{escape}` is not an escape sequence")]
     BadEscape { escape: String },
-    /// Something that starts as a number and is none, or none that can be held.
-    #[error("`{text}` is not a number that can be read")]
+    /// An invalid number, or one that is too large.
+    #[error("`{text}` is not a valid number")]
     BadNumber { text: String },
-    /// A word where a value should stand.
-    #[error("the word `{word}` stands where a value should")]
+    /// An unquoted word as a value.
+    #[error("expected a value, found the word `{word}`")]
     Unquoted { word: String },
     /// A file that is not JSON.
-    #[error("this is not JSON: {reason}")]
+    #[error("not valid JSON: {reason}")]
     InvalidJson { reason: String },
-    /// JSON that is something other than a configuration.
+    /// JSON that is not a configuration.
     #[error("expected {expected}, found {found}")]
     NotAConfig { expected: &'static str, found: String },
 
@@ -62,45 +62,45 @@ pub enum ProblemKind {
     /// A key is given twice.
     #[error("the key `{key}` is given twice")]
     DuplicateKey { key: String },
-    /// A key that has no default is not given.
-    #[error("the key `{key}` is missing in {owner}")]
+    /// A required key is missing.
+    #[error("{owner} needs the key `{key}`")]
     MissingKey { key: &'static str, owner: String },
     /// A value of the wrong type.
     #[error("`{key}` must be {expected}, not {found}")]
     WrongType { key: String, expected: &'static str, found: String },
-    /// A name that is none of the known ones.
+    /// A name that is not among the allowed ones.
     #[error("unknown value {value} for `{key}`")]
     UnknownValue { key: String, value: String, allowed: Vec<&'static str>, nearest: Option<String> },
-    /// A number outside what is allowed.
+    /// A number outside its range.
     #[error("`{key}` is {value}, but must be {allowed}")]
     OutOfRange { key: String, value: String, allowed: &'static str },
-    /// An item stands twice in a list.
-    #[error("`{item}` stands twice in `{key}`")]
+    /// A duplicate item in a list.
+    #[error("`{key}` lists `{item}` twice")]
     DuplicateItem { key: String, item: String },
-    /// Two attributes that do not go together, or one that needs another.
+    /// Two attributes that are invalid together, or one that needs another.
     #[error("{reason}")]
     Combination { key: &'static str, reason: &'static str, remedy: &'static str },
     /// Nothing would be trained.
     #[error("`{owner}` would train nothing: {reason}")]
     TrainsNothing { owner: String, reason: &'static str, remedy: &'static str },
 
-    /// A union inside a union. `members` is how to write it.
+    /// A union inside a union. `members` is the way to write it.
     #[error("`{name}` is itself a union, and unions cannot be nested")]
     NestedUnion { name: String, members: String },
-    /// An attribute of a named union that not all its members have.
+    /// An attribute of a named union that not all of its members have.
     #[error("`{key}` applies to every method of `{union}`, but not all of them have it")]
     NotInEveryMember { key: String, union: &'static str, members: String },
     /// Two methods of a union that cannot be combined.
     #[error("`{first}` and `{second}` cannot be combined: {reason}")]
     Clash { first: String, second: String, reason: &'static str },
-    /// Two methods of a union at one place of one layer.
+    /// Two methods of a union at the same place of a layer.
     #[error("`{first}` and `{second}` both adapt {place} of layer {layer}")]
     SiteConflict { first: String, second: String, place: &'static str, layer: usize },
     /// A layer that the model does not have.
     #[error("`{key}` names layer {layer}, but the model has {layers} layers")]
     NoSuchLayer { key: &'static str, layer: usize, layers: usize },
-    /// Every layer of the model is left out.
-    #[error("`{key}` leaves out every one of the model's {layers} layers: nothing would be trained")]
+    /// All layers of the model are left out.
+    #[error("`{key}` leaves out all {layers} layers of the model: nothing would be trained")]
     EveryLayerLeftOut { key: &'static str, layers: usize },
     /// A layer for which a `reduction_factor` map has no entry.
     #[error("`reduction_factor` has no entry for layer {layer}, and no default")]
@@ -127,7 +127,7 @@ impl Explain for ProblemKind {
                 "true" => "did you mean `True`?".into(),
                 "false" => "did you mean `False`?".into(),
                 "none" | "null" | "nil" => "did you mean `None`?".into(),
-                "nan" | "inf" | "infinity" => "not a number that an attribute can have".into(),
+                "nan" | "inf" | "infinity" => "attributes must be finite numbers".into(),
                 _ => format!("did you mean the string `'{word}'`?"),
             },
             Self::InvalidJson { .. } => "here".into(),
@@ -150,11 +150,11 @@ impl Explain for ProblemKind {
             Self::OutOfRange { allowed, .. } => format!("must be {allowed}"),
             Self::Combination { remedy, .. } | Self::TrainsNothing { remedy, .. } => (*remedy).into(),
             Self::NestedUnion { members, .. } | Self::NotInEveryMember { members, .. } => format!("write `{members}`"),
-            Self::Clash { .. } => "leave one of them out".into(),
+            Self::Clash { .. } => "remove one of them".into(),
             Self::SiteConflict { .. } => "name this layer in the `leave_out` of one of them".into(),
             Self::NoSuchLayer { layers, .. } => match layers {
-                0 => "there are no layers".into(),
-                _ => format!("layers are counted from 0 to {}", layers - 1),
+                0 => "the model has no layers".into(),
+                _ => format!("layers are numbered 0 to {}", layers - 1),
             },
             Self::EveryLayerLeftOut { .. } => "keep at least one layer".into(),
             Self::NoReductionFactor { .. } => "add an entry such as `'default': 16`".into(),
@@ -195,14 +195,14 @@ impl Explain for ProblemKind {
             Self::UnknownValue { allowed, .. } => Some(format!("allowed: {}", alternatives(allowed.iter().copied()))),
             Self::UnknownKey { owner, .. } => crate::read::keys_of(owner).map(|keys| format!("the keys are {keys}")),
             Self::MissingKey { owner, .. } if owner.contains("bottleneck") => {
-                Some("without an `architecture`, a configuration is read as that of bottleneck adapters".into())
+                Some("a configuration without an `architecture` is one of a bottleneck adapter".into())
             }
             Self::Clash { .. } => Some(
                 "methods of one kind can only be combined if they adapt different places, or different layers \
                  (by `leave_out`)"
                     .into(),
             ),
-            Self::TooDeep { .. } => Some("no configuration needs more than a list or a map in its brackets".into()),
+            Self::TooDeep { .. } => Some("configurations need only one list or map inside the brackets".into()),
             _ => None,
         }
     }

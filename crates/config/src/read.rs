@@ -1,4 +1,4 @@
-//! From what stands in a string or a JSON text to a checked configuration.
+//! From the parsed text of a string or JSON to a checked configuration.
 
 use std::collections::HashSet;
 use std::ops::Range;
@@ -13,13 +13,13 @@ use crate::registry::{self, identifiers};
 use crate::{AdapterConfig, ConfigError, FusionConfig, MethodConfig};
 use burn_adapters_diagnostics::{nearest, shortened};
 
-/// Reads configurations, and collects what is wrong with them.
+/// Reads configurations, and collects their problems.
 #[derive(Default)]
 pub(crate) struct Reading {
     pub(crate) problems: Vec<Problem>,
 }
 
-/// A method that was read, and where.
+/// A method that was read, and its span.
 pub(crate) struct Placed {
     pub(crate) method: MethodConfig,
     pub(crate) span: Range<usize>,
@@ -72,7 +72,7 @@ impl Reading {
             .collect()
     }
 
-    /// An attribute of a named union is set in every method of it, as in the reference, so each must have it.
+    /// An attribute of a named union is set in every method of it, as in the reference, so each method must have it.
     fn named_union(&mut self, name: &'static str, base: &AdapterConfig, member: Member) -> Vec<Placed> {
         let (mut common, mut unknown) = (Vec::new(), Vec::new());
         for entry in &member.entries {
@@ -97,14 +97,14 @@ impl Reading {
         let mut placed = Vec::new();
         for method in &base.methods {
             let mut method = method.clone();
-            // The same entry is wrong in the same way in each method; problems are told once.
+            // The same entry has the same problem in each method; it is reported once.
             self.attributes(&mut method, name, &common, &member.name_span);
             placed.push(Placed { method, span: member.span.clone() });
         }
         placed
     }
 
-    /// Sets the attributes, and checks the outcome. `owner` is what the method is called; `at` is where.
+    /// Sets the attributes, and checks the result. `owner` is the name of the method; `at` is its span.
     pub(crate) fn attributes(&mut self, method: &mut MethodConfig, owner: &str, entries: &[Entry], at: &Range<usize>) {
         let before = self.problems.len();
         let mut seen = HashSet::new();
@@ -125,7 +125,7 @@ impl Reading {
             entry.map_or(at.clone(), |entry| entry.value.span.clone())
         };
         let mut findings = method.ranges();
-        // What does not go together may only seem so where an attribute could not be read.
+        // If an attribute could not be read, a conflict may be spurious.
         if self.problems.len() == before && findings.is_empty() {
             findings = method.combinations();
         }
@@ -134,7 +134,7 @@ impl Reading {
         }
     }
 
-    /// `architecture` follows from the method's name, and may be repeated.
+    /// `architecture` follows from the method's name; it may be repeated, but not changed.
     fn architecture(&mut self, method: &MethodConfig, entry: &Entry) {
         let known = match (&entry.value.literal, method.architecture()) {
             (Literal::Str(name), Some(own)) => name == own,
@@ -146,7 +146,7 @@ impl Reading {
             let found = entry.value.literal.describe();
             let kind = ProblemKind::WrongType {
                 key: "architecture".into(),
-                expected: method.architecture().unwrap_or("left out for a bottleneck adapter"),
+                expected: method.architecture().unwrap_or("absent for a bottleneck adapter"),
                 found,
             };
             self.report(entry.value.span.clone(), kind);
@@ -167,7 +167,7 @@ impl Reading {
         self.report(entry.key_span.clone(), kind);
     }
 
-    /// The configuration, if nothing was wrong and its methods can be combined.
+    /// The configuration, if there are no problems and its methods can be combined.
     pub(crate) fn finish(mut self, text: &str, placed: Vec<Placed>) -> Result<AdapterConfig, ConfigError> {
         let spans: Vec<_> = placed.iter().map(|placed| placed.span.clone()).collect();
         let config = AdapterConfig { methods: placed.into_iter().map(|placed| placed.method).collect() };
@@ -182,7 +182,7 @@ impl Reading {
     }
 }
 
-/// How to write a named union as its members, each with the attributes that it has.
+/// A named union written as its members, each with its own attributes.
 fn spelled_out(base: &AdapterConfig, entries: &[Entry]) -> String {
     let members = base.methods.iter().map(|method| {
         let mut method = method.clone();
@@ -194,7 +194,7 @@ fn spelled_out(base: &AdapterConfig, entries: &[Entry]) -> String {
     members.collect::<Vec<_>>().join("|")
 }
 
-/// The keys of an identifier or an architecture, for a help text.
+/// The keys of an identifier or an architecture, for help texts.
 pub(crate) fn keys_of(owner: &str) -> Option<String> {
     if owner == "AdapterFusion" || FusionConfig::IDENTIFIERS.contains(&owner) {
         return Some(FusionConfig::KEYS.join(", "));
@@ -227,7 +227,7 @@ impl FromStr for AdapterConfig {
     }
 }
 
-/// A text that is too long is not read, and not repeated in the error.
+/// A text that is too long is neither read nor repeated in the error.
 pub(crate) fn check_length(text: &str) -> Result<(), ConfigError> {
     let bytes = text.len();
     if bytes <= MOST_BYTES {
@@ -254,14 +254,14 @@ impl AdapterConfig {
     ///
     /// # Errors
     ///
-    /// No method at all, two that cannot be combined, and whatever [`validate`](Self::validate) finds.
+    /// If there is no method, two methods cannot be combined, or [`validate`](Self::validate) finds a problem.
     pub fn union<M: Into<MethodConfig>>(methods: impl IntoIterator<Item = M>) -> Result<Self, ConfigError> {
         let config = Self { methods: methods.into_iter().map(Into::into).collect() };
         config.validate().map(|()| config)
     }
 
-    /// Whether every attribute is in its range, and all go together. A configuration that was read has passed; one
-    /// that was made in Rust may not have.
+    /// Checks that every attribute is in its range, and all are valid together. A configuration that was read has
+    /// passed this check; one that was built in Rust may not.
     ///
     /// ```
     /// # use burn_adapters_config::{AdapterConfig, LoraConfig};
@@ -271,7 +271,7 @@ impl AdapterConfig {
     ///
     /// # Errors
     ///
-    /// Everything that is wrong, with spans into the configuration's own string.
+    /// All problems, with spans into the string that the configuration prints as.
     pub fn validate(&self) -> Result<(), ConfigError> {
         if self.methods.is_empty() {
             return Err(ConfigError::new("", vec![Problem::new(0..0, ProblemKind::Empty)]));
@@ -290,7 +290,7 @@ impl AdapterConfig {
         self.located(found)
     }
 
-    /// An error about this configuration, pointing into the string that it prints as.
+    /// An error about this configuration, with spans into the string that it prints as.
     pub(crate) fn located(&self, found: Vec<Located>) -> Result<(), ConfigError> {
         if found.is_empty() {
             return Ok(());

@@ -3,20 +3,20 @@
 use crate::Activation;
 use crate::macros::builders;
 
-/// The layers that ReFT intervenes after.
+/// The layers that have interventions.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ReftLayers {
     /// Every layer.
     All,
-    /// These (from 0).
+    /// These layers (from 0).
     Some(Vec<usize>),
 }
 
-/// ReFT (Wu et al., 2024): low-rank interventions on the hidden states of chosen positions.
-/// The fields are the reference's `ReftConfig`, name for name.
+/// ReFT (Wu et al., 2024): low-rank interventions on the hidden states of selected positions. The fields have the names
+/// of the reference's `ReftConfig`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ReftConfig {
-    /// Where to intervene.
+    /// The layers with interventions.
     pub layers: ReftLayers,
     /// The number of first positions.
     pub prefix_positions: usize,
@@ -26,7 +26,7 @@ pub struct ReftConfig {
     pub r: usize,
     /// Keep the projection's rows orthonormal (LoReFT).
     pub orthogonality: bool,
-    /// One intervention for first and last positions.
+    /// Share one intervention between first and last positions.
     pub tied_weights: bool,
     /// Subtract the projection of the input (not in DiReFT).
     pub subtract_projection: bool,
@@ -34,9 +34,9 @@ pub struct ReftConfig {
     pub dropout: f64,
     /// An activation in the intervention.
     pub non_linearity: Option<Activation>,
-    /// The reference's data type of the parameters.
+    /// The data type of the parameters, by the reference's name.
     pub dtype: Option<String>,
-    /// Intervene on layers' outputs.
+    /// Intervene on the outputs of layers.
     pub output_reft: bool,
     /// Seed of the initialization.
     pub init_weights_seed: Option<u64>,

@@ -1,4 +1,4 @@
-//! The methods by name.
+//! The registry of methods by name.
 
 use crate::{
     AdapterConfig, BottleneckConfig, ConfigError, LoraConfig, MethodConfig, PrefixTuningConfig, Problem, ProblemKind,
@@ -6,14 +6,14 @@ use crate::{
 };
 use burn_adapters_diagnostics::nearest;
 
-/// What a method adapts a model with.
+/// The kind of change that a method makes to a model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum MethodKind {
     /// Small networks after or beside a layer's blocks.
     Bottleneck,
     /// Changes to weight matrices.
     Lora,
-    /// Keys and values before those of the attention.
+    /// Keys and values before those of attention.
     PrefixTuning,
     /// Embeddings in the input.
     PromptTuning,
@@ -37,18 +37,18 @@ impl MethodKind {
     }
 }
 
-/// A name that stands for a configuration.
+/// A name for a configuration.
 #[derive(Debug, Clone, Copy)]
 pub struct Identifier {
     /// The name.
     pub name: &'static str,
-    /// Older names that mean the same.
+    /// Older names for the same configuration.
     pub aliases: &'static [&'static str],
-    /// What it is, in a line.
+    /// A one-line description.
     pub summary: &'static str,
-    /// Where it is from: authors, year, address.
+    /// The paper: authors, year, address.
     pub paper: &'static str,
-    /// What it adapts a model with.
+    /// The kind of the method.
     pub kind: MethodKind,
     make: fn() -> AdapterConfig,
 }
@@ -100,7 +100,7 @@ static IDENTIFIERS: &[Identifier] = identifiers! {
         BottleneckConfig::compacter();
     "prefix_tuning" [], PrefixTuning, "prefixes of keys and values, trained through an MLP", LI_LIANG,
         PrefixTuningConfig::prefix_tuning();
-    "prefix_tuning_flat" [], PrefixTuning, "prefixes of keys and values, trained themselves", LI_LIANG,
+    "prefix_tuning_flat" [], PrefixTuning, "prefixes of keys and values, trained directly", LI_LIANG,
         PrefixTuningConfig::prefix_tuning_flat();
     "prompt_tuning" [], PromptTuning, "trained embeddings before the text",
         "Lester et al. (2021), https://arxiv.org/abs/2104.08691", PromptTuningConfig::prompt_tuning();
@@ -112,7 +112,7 @@ static IDENTIFIERS: &[Identifier] = identifiers! {
         "Liu et al. (2022), https://arxiv.org/abs/2205.05638", LoraConfig::ia3();
     "vera" [], Lora, "LoRA with frozen random matrices and trained vectors",
         "Kopiczko et al. (2023), https://arxiv.org/abs/2310.11454", LoraConfig::vera();
-    "dora" [], Lora, "LoRA on the direction of weights, and their magnitude",
+    "dora" [], Lora, "LoRA on the direction of weights, and a trained magnitude",
         "Liu et al. (2024), https://arxiv.org/abs/2402.09353", LoraConfig::dora();
     "dvora" [], Lora, "dora with the direction adapted as in vera",
         "Liu et al. (2024), https://arxiv.org/abs/2402.09353", LoraConfig::dvora();
@@ -136,7 +136,7 @@ pub fn identifiers() -> &'static [Identifier] {
     IDENTIFIERS
 }
 
-/// The entry of a name or an alias.
+/// The entry with this name or alias.
 pub(crate) fn find(name: &str) -> Option<&'static Identifier> {
     IDENTIFIERS.iter().find(|identifier| identifier.name == name || identifier.aliases.contains(&name))
 }
@@ -148,7 +148,7 @@ pub(crate) fn unknown(name: &str) -> ProblemKind {
 }
 
 impl MethodConfig {
-    /// What the method adapts a model with.
+    /// The kind of the method.
     pub fn kind(&self) -> MethodKind {
         match self {
             Self::Bottleneck(_) => MethodKind::Bottleneck,
@@ -161,7 +161,7 @@ impl MethodConfig {
 }
 
 impl AdapterConfig {
-    /// What the adapter changes a model with; [`MethodKind::Union`] if it is more than one method.
+    /// The kind of the adapter; [`MethodKind::Union`] for several methods.
     pub fn kind(&self) -> MethodKind {
         match self.methods() {
             [method] => method.kind(),
@@ -169,7 +169,7 @@ impl AdapterConfig {
         }
     }
 
-    /// The configuration of a name or an alias, without attributes.
+    /// The configuration with this name or alias, without attributes.
     ///
     /// # Errors
     ///

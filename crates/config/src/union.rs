@@ -2,10 +2,10 @@
 
 use crate::{BottleneckConfig, LoraConfig, MethodConfig, PrefixTuningConfig, PromptTuningConfig, ReftConfig};
 
-/// What an adapter is: one method, or a union of several.
+/// The configuration of an adapter: one method, or a union of several.
 ///
-/// Read from a configuration string with [`str::parse`], from JSON with
-/// [`from_json_str`](Self::from_json_str), or made from the methods' structs.
+/// It is parsed from a configuration string with [`str::parse`], read from JSON with
+/// [`from_json_str`](Self::from_json_str), or built from the methods' structs.
 ///
 /// ```
 /// use burn_adapters_config::{AdapterConfig, BottleneckConfig};
@@ -22,13 +22,13 @@ pub struct AdapterConfig {
 }
 
 impl AdapterConfig {
-    /// The methods of the union, in order; one for a plain configuration.
+    /// The methods of the union, in order; a single method is a union of one.
     pub fn methods(&self) -> &[MethodConfig] {
         &self.methods
     }
 
-    /// The same configuration with prefixes that are trained themselves, without an MLP: what an adapter is whose
-    /// prefixes were computed for good. Without prefix tuning nothing changes.
+    /// The same configuration with directly trained prefixes, without an MLP: the configuration of an adapter whose
+    /// prefixes were ejected. Without prefix tuning nothing changes.
     ///
     /// ```
     /// use burn_adapters_config::AdapterConfig;

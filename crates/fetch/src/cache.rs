@@ -1,4 +1,4 @@
-//! The folder that fetched files are kept in.
+//! The cache folder for fetched files.
 
 use std::env;
 use std::fs;
@@ -9,27 +9,27 @@ use tempfile::TempDir;
 use crate::checksum::Known;
 use crate::{FetchError, Progress};
 
-/// The variable that names the folder.
+/// The environment variable that names the folder.
 pub(crate) const VARIABLE: &str = "BURN_ADAPTERS_CACHE";
 
-/// The folder that fetched files are kept in.
+/// The cache folder for fetched files.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cache {
     root: PathBuf,
 }
 
 impl Cache {
-    /// `$BURN_ADAPTERS_CACHE`, else `burn-adapters` in the user's cache folder.
+    /// `$BURN_ADAPTERS_CACHE`, or by default `burn-adapters` in the user's cache folder.
     ///
     /// # Errors
-    /// If neither is there.
+    /// If neither exists.
     pub fn from_env() -> Result<Self, FetchError> {
         let variable = |name: &str| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
         let root = variable(VARIABLE).or_else(|| user_cache(variable).map(|dir| dir.join("burn-adapters")));
         root.map(|root| Self { root }).ok_or(FetchError::NoCacheFolder)
     }
 
-    /// A folder of one's own choice; it need not be there yet.
+    /// A cache in a folder of your choice; it need not exist yet.
     pub fn at(root: impl Into<PathBuf>) -> Self {
         Self { root: root.into() }
     }
@@ -39,14 +39,14 @@ impl Cache {
         self.root.join(name)
     }
 
-    /// Whether the files are there and whole.
+    /// Whether the files are in the cache and intact.
     pub(crate) fn holds(&self, dir: &Path, files: &[Known], progress: &mut dyn Progress) -> bool {
         if !files.iter().all(|file| dir.join(file.name).exists()) {
             return false;
         }
         for file in files {
             if let Err(reason) = file.check(&dir.join(file.name)) {
-                progress.say(&format!("the cached copy is damaged ({reason}): it is fetched again"));
+                progress.say(&format!("the cached copy is damaged ({reason}): fetching it again"));
                 return false;
             }
         }
@@ -54,15 +54,15 @@ impl Cache {
         true
     }
 
-    /// A new folder beside the cached ones, removed with the value.
+    /// A new folder beside the cached ones, which is removed when the value is dropped.
     pub(crate) fn scratch(&self) -> Result<TempDir, FetchError> {
         let made = fs::create_dir_all(&self.root)
             .and_then(|()| tempfile::Builder::new().prefix(".fetch-").tempdir_in(&self.root));
         made.map_err(|source| FetchError::CacheNotWritable { path: self.root.clone(), source })
     }
 
-    /// Checks fetched files (in the order of `files`) and moves them to their place; another process never sees half a
-    /// file.
+    /// Checks fetched files (in the order of `files`) and moves them into place, so that other processes never see
+    /// partial files.
     pub(crate) fn accept(&self, fetched: &[PathBuf], files: &[Known], dir: &Path) -> Result<(), String> {
         for (path, file) in fetched.iter().zip(files) {
             file.check(path)?;
@@ -77,7 +77,7 @@ impl Cache {
     }
 }
 
-/// Archives bring permissions of their own, such as that everybody may write.
+/// Archives come with their own permissions, such as world-writable files.
 #[cfg(unix)]
 fn set_mode(path: &Path) -> std::io::Result<()> {
     use std::os::unix::fs::PermissionsExt;

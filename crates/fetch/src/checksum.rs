@@ -1,4 +1,4 @@
-//! Files that are known by their SHA-256 sum.
+//! Files identified by their SHA-256 checksum.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -7,24 +7,24 @@ use std::path::Path;
 use burn_adapters_files::open;
 use sha2::{Digest, Sha256};
 
-/// A file and what it must hold.
+/// A file and its expected contents.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Known {
     /// The file's name.
     pub(crate) name: &'static str,
-    /// The SHA-256 sum of its contents, in hexadecimal.
+    /// The SHA-256 checksum of its contents, in hexadecimal.
     pub(crate) sha256: &'static str,
     /// Its size in bytes.
     pub(crate) bytes: u64,
 }
 
 impl Known {
-    /// Checks a file's contents; the error says what is wrong with it.
+    /// Checks the contents of a file; the error describes the difference.
     pub(crate) fn check(&self, path: &Path) -> Result<(), String> {
         let opened = open(path).map_err(|error| error.to_string())?;
         if opened.size != self.bytes {
             return Err(format!(
-                "{} has {} bytes, expected {} with the SHA-256 sum {}",
+                "{} has {} bytes, expected {} with the SHA-256 checksum {}",
                 self.name, opened.size, self.bytes, self.sha256
             ));
         }
@@ -32,7 +32,7 @@ impl Known {
         if found == self.sha256 {
             Ok(())
         } else {
-            Err(format!("{} has the SHA-256 sum {found}, expected {}", self.name, self.sha256))
+            Err(format!("{} has the SHA-256 checksum {found}, expected {}", self.name, self.sha256))
         }
     }
 }

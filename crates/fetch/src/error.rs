@@ -1,4 +1,4 @@
-//! What keeps files from being fetched.
+//! Errors of fetching.
 
 use std::io;
 use std::path::PathBuf;
@@ -9,42 +9,42 @@ use crate::cache::VARIABLE;
 use crate::model::{MODEL_FILES, MODEL_NAME, MODEL_REPOSITORY};
 use crate::sentences::{ARCHIVE, SENTENCES_PACKAGE};
 
-/// What keeps files from being fetched. The text tells the problem and what to do; [`problem`](Self::problem) and
-/// [`help`](Self::help) tell them apart.
+/// Files that cannot be fetched. The text describes the problem and the remedy; [`problem`](Self::problem) and
+/// [`help`](Self::help) return them separately.
 #[derive(Debug, Error)]
 #[error("{}\n{}", self.problem(), self.help())]
 pub enum FetchError {
-    /// There is no folder to keep files in.
+    /// There is no cache folder.
     NoCacheFolder,
-    /// The folder for files cannot be written.
+    /// The cache folder is not writable.
     CacheNotWritable {
         /// The folder.
         path: PathBuf,
-        /// What the system says.
+        /// The system error.
         source: io::Error,
     },
-    /// The model was to be had nowhere.
+    /// No source has the model.
     Model {
-        /// Where it was looked for, and what was wrong there.
+        /// The sources that were tried, and their errors.
         tried: Vec<String>,
-        /// Where it belongs.
+        /// The folder where the model belongs.
         folder: PathBuf,
     },
-    /// The sentences were to be had nowhere.
+    /// No source has the sentences.
     Sentences {
-        /// Where they were looked for, and what was wrong there.
+        /// The sources that were tried, and their errors.
         tried: String,
-        /// Where each missing file belongs.
+        /// The path where each missing file belongs.
         files: Vec<PathBuf>,
     },
 }
 
 impl FetchError {
-    /// What went wrong.
+    /// The problem.
     pub fn problem(&self) -> String {
         match self {
             Self::NoCacheFolder => {
-                "no folder to keep the fetched model and data in: the user has no home folder".to_owned()
+                "there is no cache folder for the model and data: the user has no home folder".to_owned()
             }
             Self::CacheNotWritable { path, source } => {
                 format!("cannot write to the cache folder {}: {source}", path.display())
@@ -54,11 +54,11 @@ impl FetchError {
         }
     }
 
-    /// What to do.
+    /// The remedy.
     pub fn help(&self) -> String {
         match self {
             Self::NoCacheFolder => format!("set {VARIABLE} to a folder"),
-            Self::CacheNotWritable { .. } => format!("set {VARIABLE} to a folder that can be written"),
+            Self::CacheNotWritable { .. } => format!("set {VARIABLE} to a writable folder"),
             Self::Model { folder, .. } => {
                 let names = MODEL_FILES.map(|file| file.name).join(", ");
                 format!("put {names} of https://huggingface.co/{MODEL_REPOSITORY}\ninto {}", folder.display())
@@ -78,13 +78,13 @@ impl FetchError {
         }
     }
 
-    /// Whether the user's surroundings are at fault, rather than the network or what was fetched.
+    /// Whether the user's environment is at fault, rather than the network or the fetched files.
     pub fn is_mistake(&self) -> bool {
         matches!(self, Self::NoCacheFolder | Self::CacheNotWritable { .. })
     }
 }
 
-/// An error and its causes in one line; a cause that the text above it already tells is left out.
+/// An error and its causes in one line; causes that the text already contains are left out.
 #[cfg(feature = "hub")]
 pub(crate) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
     let mut text = error.to_string();

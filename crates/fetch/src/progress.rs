@@ -1,6 +1,7 @@
-//! Watching what is fetched.
+//! Progress of fetching.
 
-/// Watches what is fetched: for messages and progress bars. Every method does nothing by default; `()` watches nothing.
+/// Receives progress: messages, and bytes for progress bars. By default every method does nothing; `()` ignores
+/// everything.
 ///
 /// ```
 /// use burn_adapters_fetch::Progress;
@@ -15,16 +16,16 @@
 /// ```
 #[allow(unused_variables)]
 pub trait Progress {
-    /// Something to tell the user: what is fetched from where, what did not work.
+    /// A message for the user: the source of a file, or why a source failed.
     fn say(&mut self, text: &str) {}
 
-    /// A file begins to arrive; the one before it, if any, has arrived.
+    /// A file starts to arrive; the previous one, if any, is complete.
     fn started(&mut self, file: &str, bytes: u64) {}
 
-    /// So many bytes of the file are here.
+    /// The number of bytes of the file received so far.
     fn received(&mut self, bytes: u64) {}
 
-    /// No more files arrive from there.
+    /// No more files come from this source.
     fn finished(&mut self) {}
 }
 

@@ -1,4 +1,4 @@
-//! Sentences that people have rated.
+//! Sentences with human ratings.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -22,11 +22,11 @@ pub(crate) const SENTENCES_PACKAGE: Package = Package {
     },
 };
 
-/// Where they lie in it.
+/// The folder of the sentences in it.
 pub(crate) const ARCHIVE: &str = "additional_resources/hutto_ICWSM_2014.tar.gz";
 
-/// What the sentences are of. All are English, each rated from −4 (very negative) to 4 (very positive) by people, of
-/// whom the mean counts.
+/// The kinds of sentences. All are English. People rated each from −4 (very negative) to 4 (very positive); the mean is
+/// used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Kind {
     /// 10,605 sentences of film reviews.
@@ -43,7 +43,7 @@ impl Kind {
     /// Every kind.
     pub const ALL: [Kind; 4] = [Kind::MovieReviews, Kind::Tweets, Kind::AmazonReviews, Kind::Editorials];
 
-    /// What people call it: `movie reviews`.
+    /// The common name: `movie reviews`.
     pub fn name(self) -> &'static str {
         match self {
             Kind::MovieReviews => "movie reviews",
@@ -63,12 +63,12 @@ impl Kind {
         }
     }
 
-    /// The name of the file: a number, the rating and the text on each line, with tabs between them.
+    /// The name of the file. Each line has a number, the rating and the text, separated by tabs.
     pub fn file_name(self) -> &'static str {
         self.file().name
     }
 
-    /// A short name without spaces, that of the cache's folder: `movie-reviews`.
+    /// A short name without spaces, used for the cache folder: `movie-reviews`.
     pub fn id(self) -> &'static str {
         match self {
             Kind::MovieReviews => "movie-reviews",
@@ -103,12 +103,12 @@ impl Kind {
         }
     }
 
-    /// Where it lies in a cache.
+    /// The path in a cache.
     fn path(self, cache: &Cache) -> PathBuf {
         cache.dir(self.id()).join(self.file().name)
     }
 
-    /// With the number, for messages.
+    /// The description with the number of sentences, for messages.
     fn counted(self) -> &'static str {
         match self {
             Kind::MovieReviews => "10,605 rated movie-review sentences",
@@ -125,11 +125,11 @@ impl fmt::Display for Kind {
     }
 }
 
-/// The files of rated sentences of these kinds. Those that the cache does not hold are fetched together, from
-/// the one source distribution on the Python package index that carries all four; where a kind is there already, it is not touched.
+/// The files of rated sentences of these kinds. Missing ones are fetched together, from the source distribution on the
+/// Python Package Index that contains all four; kinds in the cache are not fetched again.
 ///
 /// # Errors
-/// If the cache cannot be written, or the sentences are to be had nowhere.
+/// If the cache is not writable, or no source has the sentences.
 pub fn sentences<const N: usize>(
     cache: &Cache,
     kinds: [Kind; N],

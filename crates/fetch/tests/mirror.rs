@@ -1,4 +1,4 @@
-//! A mirror of the hub that cannot be trusted.
+//! An untrusted mirror of the hub.
 #![cfg(feature = "hub")]
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used)]
 
@@ -11,7 +11,7 @@ use std::time::Instant;
 
 use burn_adapters_fetch::{Cache, Progress, model};
 
-/// The variable that tells a process to fetch.
+/// The variable that makes a process fetch.
 const MARK: &str = "BURN_ADAPTERS_MIRROR_TEST";
 
 #[test]
@@ -30,7 +30,7 @@ fn the_process_that_fetches() {
     eprintln!("error: {error}");
 }
 
-/// Answers requests as long as the test runs.
+/// Answers requests for the duration of the test.
 fn serve(answer: impl Fn(&str, &mut TcpStream) + Send + 'static) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = format!("http://{}", listener.local_addr().unwrap());
@@ -58,7 +58,7 @@ fn below(dir: &Path) -> Vec<PathBuf> {
     found
 }
 
-/// Fetches the model from there; gives what was said, after a look at what was written.
+/// Fetches the model from there; returns the output, after a check of the written files.
 fn fetch(endpoint: &str) -> String {
     let dir = tempfile::tempdir().unwrap();
     // As deep as the paths in the headers climb.
@@ -91,7 +91,7 @@ fn headers_choose_no_path() {
     });
     let said = fetch(&endpoint);
     assert!(said.contains("tokenizer.json") || said.contains("config.json"), "{said}");
-    assert!(said.contains("not from there") && said.contains("SHA-256"), "{said}");
+    assert!(said.contains("that failed") && said.contains("SHA-256"), "{said}");
 }
 
 #[test]
@@ -106,11 +106,11 @@ fn redirects_choose_no_path_and_do_not_go_on_for_ever() {
     let endpoint = serve(|_, stream| {
         let _ = write!(stream, "HTTP/1.1 302 Found\r\n{HEADERS}content-length: 0\r\n\r\n");
     });
-    assert!(fetch(&endpoint).contains("not from there"));
+    assert!(fetch(&endpoint).contains("that failed"));
     let endpoint = serve(|_, stream| {
         let _ = write!(stream, "HTTP/1.1 302 Found\r\nlocation: file:///etc/passwd\r\ncontent-length: 0\r\n\r\n");
     });
-    assert!(fetch(&endpoint).contains("not from there"));
+    assert!(fetch(&endpoint).contains("that failed"));
 }
 
 #[test]
@@ -131,7 +131,7 @@ fn what_a_server_says_is_not_repeated_raw() {
     let endpoint = serve(|_, stream| {
         let _ = write!(stream, "HTTP/1.1 500 \u{1b}[31mno\r\nx: \u{1b}[2J\r\ncontent-length: 4\r\n\r\n\u{1b}[2J");
     });
-    assert!(fetch(&endpoint).contains("not from there"));
+    assert!(fetch(&endpoint).contains("that failed"));
     let endpoint = serve(|_, stream| drop(stream.write_all(b"\x1b[31mrubbish\r\n\r\n")));
-    assert!(fetch(&endpoint).contains("not from there"));
+    assert!(fetch(&endpoint).contains("that failed"));
 }

@@ -1,4 +1,4 @@
-//! Fetching where nothing can be fetched, and where what comes is not what was asked for.
+//! Fetching without a network, and with unexpected files.
 
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used)]
 
@@ -7,10 +7,10 @@ use std::process::Command;
 
 use burn_adapters_fetch::{Cache, Kind, Progress, model, sentences};
 
-/// The variable that tells a process to fetch.
+/// The variable that makes a process fetch.
 const MARK: &str = "BURN_ADAPTERS_FETCH_TEST";
 
-/// Fetches all sentences in a process of its own, which alone sees another environment; gives what it said.
+/// Fetches all sentences in a separate process with another environment; returns its output.
 fn fetch(cache: &Path, change: impl FnOnce(&mut Command)) -> String {
     let mut command = Command::new(std::env::current_exe().unwrap());
     command
@@ -23,7 +23,7 @@ fn fetch(cache: &Path, change: impl FnOnce(&mut Command)) -> String {
     String::from_utf8(output.stderr).unwrap()
 }
 
-/// As [`fetch`], with these programs alone.
+/// [`fetch`] with only these programs.
 fn fetch_with(cache: &Path, programs: &Path) -> String {
     fetch(cache, |command| {
         command.env("PATH", programs);
@@ -49,7 +49,7 @@ fn the_process_that_fetches() {
             eprintln!("said: {text}");
         }
     }
-    // By itself it would use the network.
+    // On its own it would use the network.
     let Ok(cache) = std::env::var(MARK) else { return };
     assert_eq!(Cache::from_env().unwrap(), Cache::at(cache));
     let cache = Cache::from_env().unwrap();
@@ -94,7 +94,7 @@ fn a_damaged_file_of_the_cache_is_fetched_again() {
 fn an_archive_with_other_contents_is_refused_before_it_is_unpacked() {
     let dir = tempfile::tempdir().unwrap();
     let (cache, programs, mark) = (dir.path().join("cache"), dir.path().join("programs"), dir.path().join("unpacked"));
-    // Our script's last argument is where the archive goes; `tarfile` would unpack it.
+    // The last argument of our script is the target of the archive; `tarfile` would unpack it.
     let script = format!(
         "case \"$2\" in\n\
          -c) for last; do :; done; echo other > \"$last\";;\n\
@@ -136,8 +136,7 @@ fn python_starts_isolated_in_an_empty_folder_with_an_environment_of_ours() {
     }
 }
 
-/// With the machine's own Python: whatever lies in the current folder or on `PYTHONPATH` is not run, nor is what a folder
-/// of packages offers.
+/// With the machine's own Python: files in the current folder, on `PYTHONPATH` or in an offered package are not run.
 #[test]
 fn nothing_that_lies_around_is_run() {
     let dir = tempfile::tempdir().unwrap();

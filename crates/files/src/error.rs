@@ -15,33 +15,33 @@ pub struct FileError {
     pub kind: FileErrorKind,
 }
 
-/// Why a file cannot be opened or read.
+/// The reason why a file cannot be opened or read.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum FileErrorKind {
-    /// There is nothing at the path.
+    /// The path does not exist.
     #[error("there is no such file")]
     NotFound,
-    /// The path leads to something that is not a regular file.
+    /// The path is not a regular file.
     #[error("it is {found}, not a regular file")]
     NotAFile {
-        /// What it is: `a directory`, `a pipe`.
+        /// The kind of the file: `a directory`, `a pipe`.
         found: &'static str,
     },
-    /// The file is larger than what is read of its kind.
+    /// The file is larger than the limit for its kind.
     #[error("it has {size} bytes; a file of this kind has at most {limit}")]
     TooLarge {
         /// The file's size in bytes.
         size: u64,
-        /// The most bytes that are read.
+        /// The limit.
         limit: u64,
     },
-    /// The file is larger than the memory that is free.
-    #[error("it takes {size} bytes of memory, and {available} are free")]
+    /// The file is larger than the free memory.
+    #[error("it needs {size} bytes of memory, but only {available} are free")]
     NoMemory {
-        /// The bytes that it takes.
+        /// The bytes needed.
         size: u64,
-        /// The bytes that are free.
+        /// The free bytes.
         available: u64,
     },
     /// A Git LFS pointer instead of the file that it stands for.
@@ -49,10 +49,10 @@ pub enum FileErrorKind {
         "it is a Git LFS pointer, not the file itself: run `git lfs pull` where it was cloned, or download the file"
     )]
     LfsPointer,
-    /// Text in another encoding than UTF-8.
+    /// Text in an encoding other than UTF-8.
     #[error("it is not UTF-8 text ({found}): save it as UTF-8")]
     NotUtf8 {
-        /// What was found: `UTF-16`, or the place of the first invalid byte.
+        /// The encoding found: `UTF-16`, or the position of the first invalid byte.
         found: String,
     },
     /// The system's own error.
@@ -66,7 +66,7 @@ impl FileError {
         Self { path: path.to_owned(), kind }
     }
 
-    /// Adds the file to an error of the system; for `map_err`.
+    /// Adds the file to a system error; for `map_err`.
     pub fn io(path: &Path) -> impl FnOnce(io::Error) -> Self + '_ {
         move |error| {
             let kind = if error.kind() == io::ErrorKind::NotFound {
@@ -78,7 +78,7 @@ impl FileError {
         }
     }
 
-    /// The reason as an error of the system, for errors that have the path beside it.
+    /// The reason as a system error, for errors that already contain the path.
     pub fn into_io(self) -> io::Error {
         let kind = match &self.kind {
             FileErrorKind::NotFound => io::ErrorKind::NotFound,
@@ -94,7 +94,7 @@ impl FileError {
         }
     }
 
-    /// Whether there is nothing at the path.
+    /// Whether the path does not exist.
     pub fn is_not_found(&self) -> bool {
         matches!(self.kind, FileErrorKind::NotFound)
     }

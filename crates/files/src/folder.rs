@@ -1,4 +1,4 @@
-//! What a folder holds, told from the files in it: so that a folder of the wrong kind is named in the error.
+//! The kind of a folder, determined from its files, so that errors can name a folder of the wrong kind.
 
 use std::fmt;
 use std::path::Path;
@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::{MAX_CONFIG, is_there, parse_json, read_text};
 
-/// The kinds of folders that are mistaken for each other.
+/// The kinds of folders that are confused with each other.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum FolderKind {
@@ -15,7 +15,7 @@ pub enum FolderKind {
     Adapter,
     /// An adapter of the library PEFT.
     Peft {
-        /// Its method, as `peft_type` names it, in upper case: `LORA`.
+        /// Its method, from `peft_type`, in upper case: `LORA`.
         method: Option<String>,
     },
     /// An AdapterFusion of AdapterHub.
@@ -24,12 +24,12 @@ pub enum FolderKind {
     Head,
     /// A whole setup of AdapterHub: a folder of adapters.
     Setup,
-    /// A whole model of Hugging Face.
+    /// A complete Hugging Face model.
     Model,
 }
 
 impl FolderKind {
-    /// Looks at a folder; `None` if it holds nothing that is known.
+    /// Determines the kind of a folder; `None` if it is unknown.
     pub fn of(dir: &Path) -> Option<Self> {
         let has = |name: &str| is_there(&dir.join(name));
         if has("adapter_config.json") {
@@ -49,13 +49,13 @@ impl FolderKind {
         kinds.into_iter().find(|(name, _)| has(name)).map(|(_, kind)| kind)
     }
 
-    /// The kind that a parsed `adapter_config.json` tells, if it is not AdapterHub's.
+    /// The kind that a parsed `adapter_config.json` belongs to, if it is not AdapterHub's.
     pub fn of_adapter_config(config: &Value) -> Option<Self> {
         let method = config.get("peft_type")?;
         Some(Self::Peft { method: method.as_str().map(str::to_uppercase) })
     }
 
-    /// PEFT calls its configuration as AdapterHub does.
+    /// PEFT's configuration file has the same name as AdapterHub's.
     fn of_adapter(dir: &Path) -> Self {
         let text = read_text(&dir.join("adapter_config.json"), MAX_CONFIG);
         let value = text.ok().and_then(|text| parse_json(&text).ok()).unwrap_or_default();

@@ -1,11 +1,12 @@
-//! Files that cannot be trusted: opened only if they are regular, read within limits, and saved whole.
+//! Untrusted files: only regular files are opened, they are read within limits, and saved atomically.
 //!
-//! Everything that the workspace reads from a path goes through [`open`], [`read`] or [`read_text`], so that a FIFO, a
-//! device, a directory, a sparse file of a terabyte or a Git LFS pointer is an error wherever it turns up. What programs
-//! print of it goes through [`printable`].
+//! The workspace opens every file with [`open`], [`read`] or [`read_text`], so that a FIFO, a device, a directory, a
+//! sparse file of a terabyte or a Git LFS pointer is always an error. Programs print text from files with
+//! [`printable`].
 //!
-//! Everything that it writes goes through [`FolderSave`] or [`save_file`]: a save that fails or is killed leaves what
-//! was there, byte for byte. [`FolderClaim`] keeps a folder for one process while it works on what it will save there.
+//! The workspace writes every file with [`FolderSave`] or [`save_file`]: if a save fails or is killed, the old contents
+//! are unchanged, byte for byte. [`FolderClaim`] reserves a folder for one process while it works on something to save
+//! there.
 
 mod error;
 mod folder;
@@ -13,7 +14,7 @@ mod memory;
 mod read;
 mod save;
 
-// What everyone who reads files needs beside them.
+// Useful for everyone who reads files.
 pub use burn_adapters_diagnostics::{
     JsonError, Listed, MAX_LISTED, check_unique_keys, deserialize_unique, parse_json, printable, printable_json,
     printable_line, shorten,

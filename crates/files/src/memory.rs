@@ -1,4 +1,4 @@
-//! How much memory there is, so that a file that does not fit is an error and not the end of the process.
+//! The available memory, so that a file that does not fit is an error instead of the end of the process.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -6,17 +6,17 @@ use std::sync::OnceLock;
 
 use crate::{FileError, FileErrorKind};
 
-/// Files up to this size are read without asking.
+/// Files up to this size are read without checking the memory.
 const UNASKED: u64 = 64 << 20;
 
-/// The bytes of memory that this process can still get, where the system tells: the least of what the machine, the
-/// control groups and the limit of the address space leave.
+/// The bytes of memory that this process can still get, if the system reports them: the least that the machine, the
+/// control groups and the limit of the address space allow.
 pub fn available_memory() -> Option<u64> {
     let machine = kilobytes(&fs::read_to_string("/proc/meminfo").ok()?, "MemAvailable:");
     machine.into_iter().chain(control_group()).chain(address_space()).min()
 }
 
-/// Checks that what is read from a file fits into memory. Small amounts always do.
+/// Checks that the contents of a file fit into memory. Small amounts always do.
 ///
 /// # Errors
 /// If less memory is available than `size` bytes.
@@ -41,7 +41,7 @@ fn kilobytes(text: &str, key: &str) -> Option<u64> {
     value.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()?.checked_mul(1024)
 }
 
-/// What `ulimit -v` leaves.
+/// The rest of the limit of `ulimit -v`.
 fn address_space() -> Option<u64> {
     let limits = fs::read_to_string("/proc/self/limits").ok()?;
     let limit = limits.lines().find_map(|line| line.strip_prefix("Max address space"))?;
@@ -50,22 +50,22 @@ fn address_space() -> Option<u64> {
     Some(limit.saturating_sub(used))
 }
 
-/// A control group's folder, the root that it is under, and the names of its limit and use.
+/// The folder of a control group, its root, and the names of the files with its limit and usage.
 type Group = (PathBuf, PathBuf, [&'static str; 2]);
 
-/// What the control groups of the process (a container's, say) leave, the narrowest of them.
+/// The least memory that the control groups of the process (of a container, for example) leave.
 fn control_group() -> Option<u64> {
     static GROUP: OnceLock<Option<Group>> = OnceLock::new();
     let (dir, root, [limit, used]) = GROUP.get_or_init(find_group).as_ref()?;
     let number = |path: PathBuf| fs::read_to_string(path).ok()?.trim().parse::<u64>().ok();
     let left = |dir: &Path| {
         let (limit, used) = (number(dir.join(limit))?, number(dir.join(used))?);
-        // Cached files count as used, and are given back.
+        // Cached files count as used, but can be reclaimed.
         let statistics = fs::read_to_string(dir.join("memory.stat")).unwrap_or_default();
         let cached = statistics.lines().find_map(|line| line.strip_prefix("inactive_file ")?.trim().parse().ok());
         Some(limit.saturating_sub(used.saturating_sub(cached.unwrap_or(0))))
     };
-    // Inside a container the path may be the host's: only the root is then there.
+    // Inside a container, the path may be the host's: then only the root exists.
     dir.ancestors().take_while(|dir| dir.starts_with(root)).filter_map(left).min()
 }
 

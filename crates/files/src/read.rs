@@ -6,19 +6,19 @@ use std::path::Path;
 
 use crate::{FileError, FileErrorKind, check_memory};
 
-/// The most bytes that indexes, vocabularies and tokenizers have: 256 MiB.
+/// The most bytes of indexes, vocabularies and tokenizers: 256 MiB.
 pub const MAX_TEXT: u64 = 256 << 20;
 
-/// The most bytes that the configuration of a model, adapter, fusion, head or setup has: 16 MiB.
+/// The most bytes of the configuration of a model, adapter, fusion, head or setup: 16 MiB.
 pub const MAX_CONFIG: u64 = 16 << 20;
 
-/// The most bytes that the weights of adapters, fusions and heads have: 8 GiB.
+/// The most bytes of the weights of adapters, fusions and heads: 8 GiB.
 pub const MAX_WEIGHTS: u64 = 8 << 30;
 
-/// The most bytes that a data set has: 64 GiB, if there is the memory.
+/// The most bytes of a data set: 64 GiB, if there is enough memory.
 pub const MAX_DATA: u64 = 64 << 30;
 
-/// What a Git LFS pointer begins with.
+/// The first bytes of a Git LFS pointer.
 const LFS: &[u8] = b"version https://git-lfs.github.com/spec/";
 
 /// A regular file, open for reading at its start.
@@ -33,10 +33,10 @@ pub struct Opened {
 /// Opens a regular file.
 ///
 /// # Errors
-/// If there is none, if the path leads to anything but a regular file (a pipe would block, a device never ends), or if
-/// the file is a Git LFS pointer.
+/// If the path does not exist, is not a regular file (opening a pipe would block, a device never ends), or is a Git LFS
+/// pointer.
 pub fn open(path: &Path) -> Result<Opened, FileError> {
-    // Before opening, because opening a pipe blocks; again after, because the path may have changed.
+    // Checked before opening, because opening a pipe blocks, and again after, because the path may have changed.
     regular(path, &fs::metadata(path).map_err(FileError::io(path))?)?;
     let mut file = File::open(path).map_err(FileError::io(path))?;
     let metadata = file.metadata().map_err(FileError::io(path))?;
@@ -50,10 +50,10 @@ pub fn open(path: &Path) -> Result<Opened, FileError> {
     Ok(Opened { file, size: metadata.len() })
 }
 
-/// Whether there is anything at a path: a file, or what [`open`] then refuses. What cannot be told is there, so that
-/// the reason becomes an error, and another file does not take its place.
+/// Whether a path exists: a file, or something that [`open`] rejects. If this cannot be determined the path counts as
+/// existing, so that the reason becomes an error, and no other file is used instead.
 pub fn is_there(path: &Path) -> bool {
-    // The link itself: one that leads nowhere is there, too.
+    // The link itself: a dangling link exists too.
     match fs::symlink_metadata(path) {
         Ok(_) => true,
         Err(error) => !matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory),
@@ -79,7 +79,7 @@ pub fn read(path: &Path, limit: u64) -> Result<Vec<u8>, FileError> {
     }
 }
 
-/// Reads a regular file of UTF-8 text, of at most `limit` bytes; a byte order mark is left out.
+/// Reads a regular file of UTF-8 text, of at most `limit` bytes; a byte order mark is removed.
 ///
 /// # Errors
 /// Those of [`read`], and if the file is not UTF-8.

@@ -1,7 +1,7 @@
 //! The goldens of `tests/goldens`, unpacked for tests.
 //!
-//! Thousands of small files would be slow to check out and large on a disk, so that they lie in the repository as one
-//! archive a folder, which `cargo xtask goldens` packs.
+//! Thousands of small files would be slow to check out and take much disk space. So the repository has one archive per
+//! folder, which `cargo xtask goldens` packs.
 
 use std::fs::{self, File};
 use std::hash::Hasher;
@@ -11,12 +11,12 @@ use std::sync::OnceLock;
 
 use liblzma::read::XzDecoder;
 
-/// The folder of the unpacked goldens: one of each archive's name, and below `families` one of each model family's.
+/// The folder of the unpacked goldens: one subfolder per archive, and below `families` one per model family.
 ///
-/// They are unpacked once beside the build's other files, and again when an archive changes.
+/// They are unpacked once, in the build folder, and again when an archive changes.
 ///
 /// # Panics
-/// If an archive is missing or damaged: no test could go on without.
+/// If an archive is missing or damaged: no test could run without it.
 pub fn folder() -> &'static Path {
     static FOLDER: OnceLock<PathBuf> = OnceLock::new();
     FOLDER.get_or_init(|| unpacked().unwrap_or_else(|error| panic!("cannot unpack the goldens: {error}")))

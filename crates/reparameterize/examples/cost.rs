@@ -1,4 +1,4 @@
-//! What LoRA costs on the weight's side and on the activations': forward and backward of a stack of square layers.
+//! The cost of LoRA on weights and on activations: forward and backward pass of a stack of square layers.
 //!
 //! `cargo run -p burn-adapters-reparameterize --features flex --example cost [-- --quick]`
 
@@ -51,7 +51,8 @@ fn main() {
                     layer.forward(x.clone()) + lora.forward(x, Mode::Training).update
                 })
             }];
-        // In turn, so that a busy moment of the machine meets all of them; the best of each is the least disturbed.
+        // In turn, so that other load on the machine affects all of them; the fastest run of each is the least
+        // disturbed.
         let mut best = [f64::INFINITY; 3];
         for _ in 0..rounds {
             for (best, forward) in best.iter_mut().zip(variants) {

@@ -1,4 +1,4 @@
-//! What can be done with the adapters of a module.
+//! Operations on the adapters of a module.
 
 use std::path::Path;
 
@@ -15,27 +15,28 @@ type Result<T> = std::result::Result<T, WeightAdapterError>;
 
 /// Named adapters on the weights of any Burn module. See the [crate] for an example.
 ///
-/// A module's adapters are a part of its value: a clone has its own, and what is activated on one is not on the other.
-/// (Tensors are shared until they change, so a clone costs next to nothing.) No method changes a weight of the base.
+/// The adapters of a module are part of its value: a clone has its own, and activating one on the clone leaves the
+/// original unchanged. (Tensors are shared until they change, so a clone costs next to nothing.) No method changes a
+/// base weight.
 pub trait WeightAdapters: Module {
-    /// Adds a new adapter with freshly drawn parameters to the chosen matrices, and freezes every parameter of the
-    /// module that is in no adapter; what else is to be trained (a head) is unfrozen afterwards with
-    /// [`Module::unfreeze_group`]. The new adapter is not active yet.
+    /// Adds a new adapter with freshly drawn parameters to the matrices selected by `targets`, and freezes all
+    /// parameters of the module that are not in an adapter. Parameters that should be trained too (a head) can be
+    /// unfrozen afterwards with [`Module::unfreeze_group`]. The new adapter is not active yet.
     ///
-    /// Of the configuration, what chooses matrices by their role (`selfattn_lora`, `intermediate_lora`, `output_lora`,
-    /// `attn_matrices`) is not read: `targets` chooses.
+    /// The configuration keys that select matrices by their role (`selfattn_lora`, `intermediate_lora`, `output_lora`,
+    /// `attn_matrices`) are ignored: `targets` selects the matrices.
     ///
     /// # Errors
-    /// If nothing is matched, a matched matrix has a reparameterization of another kind, the name is taken or unfit, or
-    /// the configuration has no meaning on weights (gates, MTL-LoRA, `leave_out`).
+    /// If nothing matches, a matching matrix has a reparameterization of another kind, the name is taken or invalid, or
+    /// the configuration does not apply to weights (gates, MTL-LoRA, `leave_out`).
     fn add_adapter(&mut self, name: &str, targets: &Targets, config: &LoraConfig) -> Result<AddReport> {
         add(self, name, targets, config, &mut Init::from_entropy())
     }
 
-    /// As [`add_adapter`](Self::add_adapter), with parameters that depend on `seed` alone.
+    /// [`add_adapter`](Self::add_adapter) with parameters that depend on `seed` alone.
     ///
     /// # Errors
-    /// The same.
+    /// As [`add_adapter`](Self::add_adapter).
     fn add_adapter_seeded(
         &mut self,
         name: &str,
@@ -46,7 +47,7 @@ pub trait WeightAdapters: Module {
         add(self, name, targets, config, &mut Init::from_seed(seed))
     }
 
-    /// Makes this adapter act, and no other.
+    /// Activates this adapter and no other.
     ///
     /// # Errors
     /// If there is no such adapter.
@@ -58,12 +59,12 @@ pub trait WeightAdapters: Module {
         })
     }
 
-    /// Makes no adapter act: the module computes exactly what it did without any.
+    /// Deactivates all adapters: the module computes exactly the same as without them.
     fn deactivate_adapters(&mut self) {
         edit_all(self, |adapted| adapted.named.values_mut().for_each(|named| named.active = None));
     }
 
-    /// The adapter that acts.
+    /// The active adapter.
     fn active_adapter(&self) -> Option<String> {
         Adapted::read(&survey(self)).state().0
     }
@@ -73,13 +74,13 @@ pub trait WeightAdapters: Module {
         Adapted::read(&survey(self)).names().into_iter().map(str::to_owned).collect()
     }
 
-    /// Switches the adapters' dropout on ([`Mode::Training`]) or off. A new adapter, and what [`Module::valid`] gives, is
-    /// in [`Mode::Inference`].
+    /// Turns the adapters' dropout on ([`Mode::Training`]) or off. New adapters, and the result of [`Module::valid`],
+    /// are in [`Mode::Inference`].
     fn set_adapter_mode(&mut self, mode: Mode) {
         edit_all(self, |adapted| adapted.named.values_mut().for_each(|named| named.mode = mode));
     }
 
-    /// Freezes every parameter of the module but those of one adapter; gives their number.
+    /// Freezes all parameters of the module except those of one adapter; returns the number of trainable parameters.
     ///
     /// # Errors
     /// If there is no such adapter.
@@ -103,7 +104,7 @@ pub trait WeightAdapters: Module {
         Ok(trained)
     }
 
-    /// Takes an adapter out. If it was the active one, none is active.
+    /// Removes an adapter. If it was active, no adapter is active afterwards.
     ///
     /// # Errors
     /// If there is no such adapter.
@@ -127,10 +128,11 @@ pub trait WeightAdapters: Module {
         Ok(())
     }
 
-    /// The module without adapters, its weights the base's bit for bit. They stay frozen: see [`Module::unfreeze`].
+    /// The module without adapters. Its weights equal the base's bit for bit, and stay frozen: see
+    /// [`Module::unfreeze`].
     ///
     /// # Errors
-    /// If a parameter has a reparameterization of another kind: Burn detaches all or none.
+    /// If a parameter has a reparameterization of another kind: Burn detaches either all or none.
     fn without_adapters(&self) -> Result<Self> {
         if let Some(error) = foreign(&survey(self)) {
             return Err(error);
@@ -140,8 +142,8 @@ pub trait WeightAdapters: Module {
         Ok(base.materialize())
     }
 
-    /// A plain module with an adapter merged into its weights: it costs what the base does. It has no adapters, so it
-    /// can be neither merged again nor saved as one. `self` keeps the unmerged weights.
+    /// A plain module with an adapter merged into its weights, at the cost of the base. It has no adapters, so it can
+    /// be neither merged again nor saved as one. `self` keeps the unmerged weights.
     ///
     /// # Errors
     /// If there is no such adapter, or a parameter has a reparameterization of another kind.
@@ -155,9 +157,9 @@ pub trait WeightAdapters: Module {
         Ok(merged.materialize())
     }
 
-    /// Writes an adapter, and nothing of the base, into a safetensors file: its tensors under the paths of the
-    /// parameters (`layers.0.mha.query.weight.lora.a`), its configuration in the header. A file that is there is replaced
-    /// when the new one is complete.
+    /// Writes an adapter, without the base, into a safetensors file: its tensors under the paths of the parameters
+    /// (`layers.0.mha.query.weight.lora.a`), its configuration in the header. An existing file is replaced once the new
+    /// one is complete.
     ///
     /// # Errors
     /// If there is no such adapter, or the file cannot be written.
@@ -167,12 +169,13 @@ pub trait WeightAdapters: Module {
         file::save(&adapted, name, path.as_ref())
     }
 
-    /// Adds an adapter from a file of [`save_adapter`](Self::save_adapter), under any name, to the parameters that it was
-    /// saved from; the base is frozen as by [`add_adapter`](Self::add_adapter). The adapter is not active yet.
+    /// Adds an adapter from a file written by [`save_adapter`](Self::save_adapter), under any name, to the parameters
+    /// that it was saved from. The base is frozen as by [`add_adapter`](Self::add_adapter). The adapter is not active
+    /// yet.
     ///
     /// # Errors
-    /// If the module lacks one of the parameters, or the file's tensors are not exactly the adapter's: none missing,
-    /// none left over, all of the right shape.
+    /// If the module lacks one of the parameters, or the tensors of the file do not match those of the adapter: tensors
+    /// are missing, unexpected, or of the wrong shape.
     fn load_adapter(&mut self, name: &str, path: impl AsRef<Path>) -> Result<AddReport> {
         let plan = file::load(self, name, path.as_ref())?;
         Ok(attach(self, plan))

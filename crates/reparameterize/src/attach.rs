@@ -1,4 +1,4 @@
-//! Reading all adapters of a module, and writing them back.
+//! Reading all adapters of a module, and attaching them again.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,7 +12,7 @@ use crate::slot::{Named, Slot};
 use crate::survey::{Found, REPARAMETERIZATION};
 use crate::{ParamAdapters, exchange};
 
-/// All adapters of a module, by the paths of the weights.
+/// All adapters of a module, by the paths of their weights.
 #[derive(Debug, Default)]
 pub(crate) struct Adapted {
     pub(crate) named: BTreeMap<String, Named>,
@@ -39,7 +39,7 @@ impl Adapted {
         self.named.values().flat_map(|named| named.updates.keys()).map(String::as_str).collect()
     }
 
-    /// What is active, and the mode.
+    /// The active adapter, and the mode.
     pub(crate) fn state(&self) -> (Option<String>, Mode) {
         match self.named.values().next() {
             Some(named) => (named.active.clone(), named.mode),
@@ -47,7 +47,7 @@ impl Adapted {
         }
     }
 
-    /// The module with these adapters in the place of those it had. Slots that are there stay, empty ones too.
+    /// The module with these adapters instead of its own. Existing slots are kept, even empty ones.
     pub(crate) fn write<M: Module>(self, module: M, survey: &[Found]) -> M {
         let mut slots = BTreeMap::new();
         for (path, named) in self.named {
@@ -120,7 +120,7 @@ impl ModuleMapper for Replace {
     }
 }
 
-/// Freezes every float parameter that is in no reparameterization.
+/// Freezes every float parameter outside reparameterizations.
 #[derive(Default)]
 pub(crate) struct FreezeBase {
     inside: usize,
@@ -131,8 +131,8 @@ impl ModuleMapper for FreezeBase {
         if self.inside > 0 {
             return param;
         }
-        // A parameter that is not drawn yet shares what it will be drawn with with its clones: drawn first, they keep
-        // theirs to train.
+        // A lazy parameter shares its initializer with its clones. It is drawn first, so that the clones keep trainable
+        // parameters of their own.
         let _ = param.val();
         param.set_require_grad(false)
     }

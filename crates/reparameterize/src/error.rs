@@ -13,7 +13,7 @@ use thiserror::Error;
 
 use crate::Skipped;
 
-/// An adapter that cannot be added, found, merged, saved or loaded. The module is then as it was.
+/// An adapter that cannot be added, found, merged, saved or loaded. The module is unchanged.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum WeightAdapterError {
@@ -22,37 +22,37 @@ pub enum WeightAdapterError {
     Pattern {
         /// The pattern.
         pattern: String,
-        /// What is wrong with it.
+        /// The reason.
         reason: String,
     },
-    /// A name is a part of parameter paths.
-    #[error("`{name}` cannot name an adapter: a name must not be empty nor hold dots or control characters")]
+    /// A name that cannot be part of a parameter path.
+    #[error("`{name}` is not a valid adapter name: it must not be empty or contain dots or control characters")]
     BadName {
         /// The name.
         name: String,
     },
     /// The name is taken.
-    #[error("the module has an adapter `{name}` already: choose another name, or remove that one first")]
+    #[error("the module already has an adapter `{name}`: choose another name, or remove that one first")]
     Duplicate {
         /// The name.
         name: String,
     },
-    /// No adapter of this name.
+    /// No adapter has this name.
     #[error("the module has no adapter `{name}`; it has {}", list(.known))]
     UnknownAdapter {
         /// The name.
         name: String,
-        /// The names that there are.
+        /// The names of the adapters.
         known: Vec<String>,
     },
-    /// The choice matched nothing that can be adapted.
+    /// The targets matched nothing that can be adapted.
     #[error("{targets} matched no matrix{}; the module's matrices are {}", left_out(.skipped), list(.matrices))]
     NothingMatched {
-        /// The choice, in words.
+        /// The targets, in words.
         targets: String,
-        /// What it matched, but cannot be adapted.
+        /// Parameters that matched, but cannot be adapted.
         skipped: Vec<Skipped>,
-        /// The paths of the matrices that could be (the first ten).
+        /// The paths of the first ten matrices that can be adapted.
         matrices: Vec<String>,
     },
     /// Named parameters that the module does not have.
@@ -64,26 +64,26 @@ pub enum WeightAdapterError {
     /// A named parameter that cannot be adapted.
     #[error("cannot adapt {skipped}")]
     NotAdaptable {
-        /// The parameter, and why not.
+        /// The parameter, and the reason.
         skipped: Skipped,
     },
-    /// Burn keeps one reparameterization a parameter, and would silently put a second inside the first.
+    /// Burn keeps one reparameterization per parameter, and would silently nest a second one inside the first.
     #[error(
-        "`{path}` has the reparameterization `{found}` already; materialize it first, or choose parameters without one"
+        "`{path}` already has the reparameterization `{found}`; materialize it first, or choose parameters without one"
     )]
     Occupied {
         /// The parameter.
         path: String,
-        /// The name of what is attached to it.
+        /// The name of the reparameterization.
         found: String,
     },
-    /// Two parameters cannot be told apart.
+    /// Two parameters have the same path.
     #[error("the module has two parameters with the path `{path}`, so neither can be adapted or saved by it")]
     AmbiguousPath {
         /// The path.
         path: String,
     },
-    /// Merging goes through Burn's `materialize`, which merges everything.
+    /// Merging uses Burn's `materialize`, which merges everything.
     #[error(
         "`{path}` has the reparameterization `{found}`, which would be merged with the adapter: materialize it first, or \
          attach it after merging"
@@ -91,21 +91,21 @@ pub enum WeightAdapterError {
     Foreign {
         /// The parameter.
         path: String,
-        /// The name of what is attached to it.
+        /// The name of the reparameterization.
         found: String,
     },
-    /// A key that has no meaning on the weight's side.
-    #[error("`{key}` cannot be used on weights: {reason}")]
+    /// A key that does not apply to weights.
+    #[error("`{key}` does not apply to weights: {reason}")]
     Unsupported {
         /// The key of the configuration.
         key: &'static str,
-        /// Why not.
+        /// The reason.
         reason: &'static str,
     },
-    /// More parameters than there is memory for.
+    /// More parameters than fit into memory.
     #[error("the adapter is {0}")]
     TooLarge(#[from] Box<TooLarge>),
-    /// The configuration is wrong in itself.
+    /// The configuration itself is invalid.
     #[error(transparent)]
     Config(#[from] ConfigError),
     /// The module of LoRA or VeRA cannot be built.
@@ -113,7 +113,7 @@ pub enum WeightAdapterError {
     Lora {
         /// The parameter.
         path: String,
-        /// What is wrong.
+        /// The cause.
         source: LoraError,
     },
     /// The module of (IA)³ cannot be built.
@@ -121,17 +121,17 @@ pub enum WeightAdapterError {
     Ia3 {
         /// The parameter.
         path: String,
-        /// What is wrong.
+        /// The cause.
         source: Ia3Error,
     },
     /// A file cannot be read or written.
     #[error("cannot {doing} {}: {source}", .file.display())]
     Io {
-        /// Read or write.
+        /// `read` or `write`.
         doing: &'static str,
         /// The file.
         file: PathBuf,
-        /// The system's error.
+        /// The system error.
         source: io::Error,
     },
     /// A tensor with elements that are NaN or infinite.
@@ -143,7 +143,7 @@ pub enum WeightAdapterError {
         file: PathBuf,
         /// The tensor.
         tensor: String,
-        /// What was found.
+        /// The description of the element.
         found: NotFinite,
     },
     /// A file that is not what [`save_adapter`](crate::WeightAdapters::save_adapter) writes.
@@ -151,7 +151,7 @@ pub enum WeightAdapterError {
     Damaged {
         /// The file.
         file: PathBuf,
-        /// What is wrong with it.
+        /// The reason.
         reason: String,
     },
     /// The file's tensors do not fit the adapter on this module.
@@ -159,7 +159,7 @@ pub enum WeightAdapterError {
     Mismatch {
         /// The file.
         file: PathBuf,
-        /// The tensors.
+        /// The differences.
         mismatch: Box<Mismatch>,
     },
     /// The adapter's parameters could not be read from the device.

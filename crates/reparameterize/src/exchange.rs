@@ -1,10 +1,9 @@
-//! How the adapters of a parameter are read and replaced.
+//! Reading and replacing the adapters of a parameter.
 //!
-//! A Burn visitor or mapper sees the parameters inside a reparameterization, but never the reparameterization itself, so
-//! no traversal can add an adapter to it or switch it. Here a traversal of this crate says beforehand, in a variable of
-//! its own thread, that the next [`ParamAdapters`] that is visited is to show itself, or that the next that is mapped
-//! is to be replaced. In between nothing else runs, for a traversal is one call on one thread; all other traversals find
-//! the variable idle.
+//! A Burn visitor or mapper sees the parameters inside a reparameterization, but not the reparameterization itself, so
+//! no traversal can add or activate an adapter. Therefore a traversal of this crate sets a thread-local variable that
+//! asks the next visited [`ParamAdapters`] to show itself, or the next mapped one to be replaced. Nothing else runs in
+//! between, because a traversal is one call on one thread; all other traversals find the variable unset.
 
 use std::cell::RefCell;
 
@@ -21,17 +20,17 @@ thread_local! {
     static EXCHANGE: RefCell<Exchange> = const { RefCell::new(Exchange::Idle) };
 }
 
-/// The next one visited is to show itself.
+/// The next one visited must show itself.
 pub(crate) fn want() {
     EXCHANGE.replace(Exchange::Wanted);
 }
 
-/// The next one mapped is to be replaced by this one.
+/// The next one mapped must be replaced by this one.
 pub(crate) fn give(replacement: ParamAdapters) {
     EXCHANGE.replace(Exchange::Given(replacement));
 }
 
-/// Called by one that is visited: whether it was to show itself.
+/// Called by a visited one: returns whether it must show itself.
 pub(crate) fn show(adapters: &ParamAdapters) -> bool {
     let wanted = EXCHANGE.with_borrow(|exchange| matches!(exchange, Exchange::Wanted));
     if wanted {
@@ -40,7 +39,7 @@ pub(crate) fn show(adapters: &ParamAdapters) -> bool {
     wanted
 }
 
-/// Called by one that is mapped: what it is to be replaced by.
+/// Called by a mapped one: returns its replacement.
 pub(crate) fn take() -> Option<ParamAdapters> {
     let given = EXCHANGE.with_borrow(|exchange| matches!(exchange, Exchange::Given(_)));
     if !given {
@@ -52,7 +51,7 @@ pub(crate) fn take() -> Option<ParamAdapters> {
     }
 }
 
-/// Ends an exchange; gives what was shown.
+/// Ends an exchange; returns what was shown.
 pub(crate) fn end() -> Option<ParamAdapters> {
     match EXCHANGE.replace(Exchange::Idle) {
         Exchange::Shown(adapters) => Some(adapters),

@@ -1,9 +1,9 @@
-//! Files of one adapter.
+//! Adapter files.
 //!
-//! A safetensors file: the tensors in single precision, named by the path of the adapted parameter, the method, and the
-//! parameter in it (`layers.0.mha.query.weight.lora.a`); VeRA's frozen matrices are `vera_shared.a` and `vera_shared.b`.
-//! The header holds, under one key, a JSON object with the configuration and the adapted paths, so that a missing tensor
-//! is known to be missing.
+//! The format is safetensors. Tensors are in single precision, and named by the path of the adapted parameter, the
+//! method, and the parameter of the method (`layers.0.mha.query.weight.lora.a`); VeRA's frozen matrices are
+//! `vera_shared.a` and `vera_shared.b`. Under one key, the header holds a JSON object with the configuration and the
+//! adapted paths, so that a missing tensor can be detected.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -56,7 +56,7 @@ pub(crate) fn save(adapted: &Adapted, name: &str, file: &Path) -> Result<Adapter
     })
 }
 
-/// The adapter of a file, fitted to a module.
+/// The adapter of a file, matched to a module.
 pub(crate) fn load<M: Module>(module: &M, name: &str, file: &Path) -> Result<Plan, WeightAdapterError> {
     let (header, mut tensors) = read(file)?;
     let (config, targets) = parse(&header).map_err(|reason| damaged(file, reason))?;
@@ -102,16 +102,16 @@ fn read(file: &Path) -> Result<(String, Tensors), WeightAdapterError> {
     Ok((header, TensorFile::Safetensors(open).read_all()?))
 }
 
-/// Configuration and targets of a header.
+/// The configuration and the targets in a header.
 fn parse(header: &str) -> Result<(LoraConfig, Vec<String>), String> {
     let header: Value = parse_json(header).map_err(|error| format!("its header is not JSON: {error}"))?;
     let (format, version) = (&header["format"], &header["version"]);
     if format != FORMAT || version != VERSION {
-        return Err(format!("expected the format \"{FORMAT}\", version {VERSION}; found {format}, version {version}"));
+        return Err(format!("expected format \"{FORMAT}\" version {VERSION}, found {format} version {version}"));
     }
     let config = AdapterConfig::from_json_value(&header["config"]).map_err(|error| format!("its `config`: {error}"))?;
     let [MethodConfig::Lora(config)] = config.methods() else {
-        return Err(format!("its `config` must be of LoRA or a relative, found `{config}`"));
+        return Err(format!("its `config` must be LoRA or a method derived from it, found `{config}`"));
     };
     let targets = header["targets"].as_array().map(|paths| paths.iter().map(|path| path.as_str().map(str::to_owned)));
     match targets.and_then(Iterator::collect::<Option<Vec<String>>>) {

@@ -6,10 +6,10 @@ use burn::module::Module;
 use burn::tensor::Device;
 use burn_adapters_lora::VeraShared;
 
-/// The two frozen matrices that all parameters of a VeRA adapter share: one copy for each device that they are used on.
+/// The two frozen matrices that all parameters of a VeRA adapter share: one copy per device.
 ///
-/// They are no parameters of the module: hanging at every adapted weight they would be counted, saved and moved once
-/// for each of them.
+/// They are not parameters of the module: as parameters, they would be counted, saved and moved once for each adapted
+/// weight.
 #[derive(Debug, Clone)]
 pub(crate) struct Frozen(Arc<Mutex<Vec<(Device, VeraShared)>>>);
 
@@ -21,7 +21,7 @@ impl Frozen {
     /// The matrices on this device, as constants.
     pub(crate) fn on(&self, device: &Device) -> Option<VeraShared> {
         let mut copies = self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-        // Devices are equal if they are the same hardware, with a graph or without.
+        // Devices are equal if they are the same hardware, with or without a graph.
         if let Some((_, shared)) = copies.iter().find(|(there, _)| there == device) {
             return Some(shared.clone());
         }
@@ -30,7 +30,7 @@ impl Frozen {
         Some(shared)
     }
 
-    /// The first copy, to be written to a file.
+    /// The first copy, for writing to a file.
     pub(crate) fn first(&self) -> Option<VeraShared> {
         let copies = self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         copies.first().map(|(_, shared)| shared.clone())

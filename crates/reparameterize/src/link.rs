@@ -1,13 +1,13 @@
-//! What ties a bias to the weight beside it.
+//! The link between a bias and the weight beside it.
 //!
-//! (IA)³ and DoRA scale a layer's whole output, so its bias as well, by a factor of the weight's trained parameters. Burn
-//! attaches a reparameterization to one parameter, and a trained tensor can live at one place only: an optimizer that
-//! meets it a second time has no gradient left for it and would let the two drift apart. So the parameters live at the
-//! weight, and the bias reads them through a [`Link`].
+//! (IA)³ and DoRA scale the whole output of a layer, including its bias, by a factor of the weight's trained
+//! parameters. Burn attaches a reparameterization to one parameter, and a trained tensor can exist in one place only:
+//! an optimizer that encounters it a second time has no gradient left for it, and the two copies would diverge. So the
+//! parameters belong to the weight, and the bias reads them through a [`Link`].
 //!
-//! The two are rebuilt apart from each other whenever the module is mapped, moved, validated or trained, in the order
-//! of the layer's fields, and clones of a module must not see each other's parameters. So each rebuilding makes a new
-//! link: the first of the two to be rebuilt makes it, and leaves it at the old one for the other to find.
+//! The two are rebuilt separately whenever the module is mapped, moved, validated or trained, in the order of the
+//! layer's fields, and clones of a module must not see each other's parameters. So each rebuild creates a new link: the
+//! first of the two creates it, and leaves it in the old link for the other to take.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -24,12 +24,12 @@ pub(crate) enum Side {
     Bias,
 }
 
-/// What the bias reads of the weight.
+/// The values that the bias reads from the weight.
 #[derive(Debug)]
 pub(crate) struct Link {
     named: Mutex<Named>,
     weight: Mutex<Option<Tensor<2>>>,
-    /// By thread, for clones of a module may be rebuilt at the same time.
+    /// By thread, because clones of a module may be rebuilt at the same time.
     successors: Mutex<HashMap<ThreadId, (Side, Arc<Link>)>>,
 }
 
@@ -38,13 +38,13 @@ impl Link {
         Arc::new(Self { named: Mutex::new(named), weight: Mutex::new(weight), successors: Mutex::default() })
     }
 
-    /// The link of the rebuilt module: made by the side that asks first, taken over by the other.
+    /// The link of the rebuilt module: created by the first side, taken over by the other.
     pub(crate) fn successor(&self, side: Side) -> Arc<Link> {
         let mut successors = lock(&self.successors);
         let thread = thread::current().id();
         match successors.remove(&thread) {
             Some((maker, link)) if maker != side => link,
-            // Nothing left there, or by a rebuilding that only this side took part in.
+            // Nothing is left there, or it is from a rebuild that only this side took part in.
             _ => {
                 let link = Self::new(self.named(), self.weight());
                 successors.insert(thread, (side, link.clone()));
@@ -61,7 +61,7 @@ impl Link {
         *lock(&self.named) = named;
     }
 
-    /// The base weight, as it was last used.
+    /// The base weight that was last used.
     pub(crate) fn weight(&self) -> Option<Tensor<2>> {
         lock(&self.weight).clone()
     }

@@ -1,4 +1,4 @@
-//! From a choice of parameters to the updates that are attached to them.
+//! From the selected parameters to the updates that are attached to them.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use crate::survey::{Found, survey};
 use crate::update::Kind;
 use crate::{AdaptedParameter, AddReport, ParamAdapters, SkipReason, Skipped, Targets, Update, WeightAdapterError};
 
-/// An adapter that fits a module, not attached yet.
+/// An adapter that fits a module but is not attached yet.
 pub(crate) struct Plan {
     name: String,
     config: LoraConfig,
@@ -27,7 +27,7 @@ pub(crate) struct Plan {
     pub(crate) shared: Option<VeraShared>,
 }
 
-/// One matrix of it.
+/// A matrix of the adapter.
 pub(crate) struct Place {
     pub(crate) path: String,
     shape: [usize; 2],
@@ -67,7 +67,7 @@ impl Plan {
         Ok(Self { name: name.to_owned(), config: config.clone(), survey, skipped, places, shared })
     }
 
-    /// Starts DoRA's magnitudes from the weights.
+    /// Initializes DoRA's magnitudes from the weights.
     pub(crate) fn set_magnitudes(&mut self) {
         for place in &mut self.places {
             if let Some(magnitude) = place.update.magnitude_mut() {
@@ -76,7 +76,7 @@ impl Plan {
         }
     }
 
-    /// Attaches it.
+    /// Attaches the adapter.
     pub(crate) fn attach<M: Module>(self, module: M) -> (M, AddReport) {
         let frozen = self.shared.as_ref().map_or(0, Module::num_params);
         let shared = self.shared.zip(self.places.first());
@@ -118,7 +118,7 @@ fn check_name(name: &str, survey: &[Found]) -> Result<(), WeightAdapterError> {
 
 type Chosen<'a> = (&'a Found, Param<Tensor<2>>, [usize; 2]);
 
-/// The matrices to adapt, and what was matched besides.
+/// The matrices to adapt, and the other matches.
 fn choose<'a>(survey: &'a [Found], targets: &Targets) -> Result<(Vec<Chosen<'a>>, Vec<Skipped>), WeightAdapterError> {
     if let Some(exact) = targets.exact() {
         let missing = exact.iter().filter(|path| !survey.iter().any(|found| found.path == **path));
@@ -186,7 +186,7 @@ fn bias_of(survey: &[Found], weight: &Found, d_output: usize) -> Result<Option<S
     }
 }
 
-/// What hangs at parameters that is not ours.
+/// Reparameterizations that belong to other crates.
 pub(crate) fn foreign(survey: &[Found]) -> Option<WeightAdapterError> {
     let found = survey.iter().find(|found| found.foreign.is_some())?;
     debug_assert_ne!(found.foreign.as_deref(), Some(ParamAdapters::NAME));

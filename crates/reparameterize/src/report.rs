@@ -3,14 +3,14 @@
 use std::fmt;
 use std::path::PathBuf;
 
-/// What an adapter was added to; prints as a list.
+/// The parameters that an adapter was added to; prints as a list.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AddReport {
     /// The adapter's name.
     pub name: String,
-    /// Every matrix that is adapted, in the module's order.
+    /// Every adapted matrix, in the module's order.
     pub adapted: Vec<AdaptedParameter>,
-    /// What the choice matched, but cannot be adapted.
+    /// Parameters that matched, but cannot be adapted.
     pub skipped: Vec<Skipped>,
     /// The number of frozen elements that the adapter needs besides its parameters (VeRA's random matrices).
     pub frozen: usize,
@@ -25,22 +25,22 @@ pub struct AdaptedParameter {
     pub shape: [usize; 2],
     /// `lora`, `dora`, `vera`, `dvora` or `ia3`.
     pub method: &'static str,
-    /// Trained parameters.
+    /// The number of trained parameters.
     pub parameters: usize,
     /// The path of the bias that is scaled with the weight, by DoRA and (IA)³.
     pub bias: Option<String>,
 }
 
-/// A parameter that was matched and left out.
+/// A parameter that matched but was skipped.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Skipped {
     /// The path of the parameter.
     pub path: String,
-    /// Why.
+    /// The reason.
     pub reason: SkipReason,
 }
 
-/// Why a parameter cannot be adapted.
+/// The reason why a parameter cannot be adapted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SkipReason {
@@ -49,7 +49,7 @@ pub enum SkipReason {
         /// Its shape.
         shape: Vec<usize>,
     },
-    /// It is the table of an embedding: rows are looked up, and the whole adapted table would be built for each look.
+    /// It is the table of an embedding: the whole adapted table would be built for every lookup of a few rows.
     Embedding,
 }
 
@@ -84,7 +84,7 @@ impl fmt::Display for AddReport {
             }
         }
         for skipped in &self.skipped {
-            writeln!(f, "  left out: {skipped}")?;
+            writeln!(f, "  skipped: {skipped}")?;
         }
         if self.frozen > 0 {
             writeln!(f, "  shared and frozen: {} elements", self.frozen)?;

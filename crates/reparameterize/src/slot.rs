@@ -1,4 +1,4 @@
-//! What hangs at a parameter: the named adapters, and which of them acts.
+//! Slots: the named adapters of a parameter, and the active one.
 
 use std::any::Any;
 use std::collections::BTreeMap;
@@ -24,7 +24,7 @@ pub(crate) struct Named {
     pub(crate) mode: Mode,
 }
 
-/// What an adapter has beside its parameters; the same at all its matrices.
+/// The properties of an adapter besides its parameters; the same at all its matrices.
 #[derive(Debug, Clone)]
 pub(crate) struct About {
     pub(crate) config: Arc<LoraConfig>,
@@ -44,21 +44,21 @@ impl Named {
 
 /// The named adapters of one parameter, attached to it as Burn's [`Reparameterization`].
 ///
-/// It is made and changed by [`WeightAdapters`](crate::WeightAdapters); with
-/// [`Param::reparameterization`](burn::module::Param::reparameterization) it can be looked at.
+/// [`WeightAdapters`](crate::WeightAdapters) creates and changes it;
+/// [`Param::reparameterization`](burn::module::Param::reparameterization) gives access to it.
 #[derive(Debug, Clone)]
 pub struct ParamAdapters(pub(crate) Slot);
 
 #[derive(Debug, Clone)]
 pub(crate) enum Slot {
-    /// At a matrix: it holds the trained parameters.
+    /// At a matrix: holds the trained parameters.
     Weight { named: Named, link: Option<Arc<Link>> },
     /// At the bias beside it.
     Bias(Arc<Link>),
 }
 
 impl ParamAdapters {
-    /// The trained parameters of an adapter here; none at a bias, which is scaled by its weight's.
+    /// The trained parameters of an adapter here; `None` at a bias, which is scaled by those of its weight.
     pub fn update(&self, name: &str) -> Option<&Update> {
         match &self.0 {
             Slot::Weight { named, .. } => named.updates.get(name),
@@ -74,7 +74,7 @@ impl ParamAdapters {
         }
     }
 
-    /// Rebuilds this side, and the link to the other.
+    /// Rebuilds this side and the link to the other.
     fn rebuilt(self, change: impl FnOnce(NameMap<Update>) -> NameMap<Update>) -> Self {
         Self(match self.0 {
             Slot::Weight { named, link } => {
@@ -130,12 +130,12 @@ fn scaled(bias: Tensor<1>, factor: Tensor<1>) -> Tensor<1> {
     }
 }
 
-/// The tensor, if it is of rank `E`.
+/// The tensor, if its rank is `E`.
 fn of_rank<const D: usize, const E: usize>(tensor: &Tensor<D>) -> Option<Tensor<E>> {
     (tensor as &dyn Any).downcast_ref::<Tensor<E>>().cloned()
 }
 
-/// Changes a tensor that is of rank `E`; leaves another as it is. Unlike a reshape it touches no quantized data.
+/// Changes a tensor of rank `E`; any other is returned unchanged. Unlike a reshape, it does not touch quantized data.
 fn with_rank<const D: usize, const E: usize>(
     tensor: Tensor<D>,
     change: impl FnOnce(Tensor<E>) -> Tensor<E>,

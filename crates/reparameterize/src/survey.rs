@@ -1,4 +1,4 @@
-//! What parameters a module has, and what hangs at them.
+//! The parameters of a module, and their reparameterizations.
 
 use std::any::Any;
 
@@ -17,10 +17,10 @@ pub(crate) struct Found {
     /// The struct that it is a field of.
     pub(crate) owner: String,
     pub(crate) device: Device,
-    /// The parameter itself, where it is a matrix.
+    /// The parameter itself, if it is a matrix.
     pub(crate) matrix: Option<Param<Tensor<2>>>,
     pub(crate) adapters: Option<ParamAdapters>,
-    /// The name of a reparameterization that is not ours.
+    /// The name of a reparameterization that belongs to another crate.
     pub(crate) foreign: Option<String>,
 }
 
@@ -31,14 +31,14 @@ pub(crate) fn survey<M: Module>(module: &M) -> Vec<Found> {
     survey.found
 }
 
-/// What Burn calls the container of a reparameterization's parameters.
+/// Burn's name for the container of a reparameterization's parameters.
 pub(crate) const REPARAMETERIZATION: &str = "Reparameterization";
 
 #[derive(Default)]
 struct Survey {
     found: Vec<Found>,
     path: ModulePath,
-    /// How many reparameterizations deep.
+    /// The nesting depth of reparameterizations.
     inside: usize,
 }
 
@@ -78,7 +78,7 @@ impl ModuleVisitor for Survey {
         self.inside -= 1;
         if self.inside == 0 {
             let shown = exchange::end();
-            // Burn visits the parameter itself right before what hangs at it.
+            // Burn visits the parameter itself right before its reparameterization.
             if let Some(found) = self.found.last_mut() {
                 found.foreign = shown.is_none().then(|| name.to_owned());
                 found.adapters = shown;

@@ -1,4 +1,4 @@
-//! Which parameters to adapt.
+//! The selection of parameters to adapt.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -8,12 +8,12 @@ use burn::module::{ParamGroup, ParamGroupError, ParamId};
 
 use crate::WeightAdapterError;
 
-/// Which parameters of a module to adapt, by their paths: the names of the fields that lead to them, joined by dots
-/// (`layers.0.mha.query.weight`).
+/// The parameters of a module to adapt, selected by their paths: the names of the fields that lead to them, joined by
+/// dots (`layers.0.mha.query.weight`).
 ///
-/// What a choice matches but a weight-side update cannot stand on (anything that is no matrix, the table of an
-/// embedding) is left out and noted in the [report](crate::AddReport); what [`paths`](Self::paths) names must be there
-/// and fit.
+/// Matches that a weight-side update does not apply to (anything but a matrix, and embedding tables) are skipped and
+/// listed in the [report](crate::AddReport). The parameters named by [`paths`](Self::paths) must exist and be
+/// adaptable.
 ///
 /// ```
 /// use burn_adapters_reparameterize::Targets;
@@ -36,10 +36,10 @@ enum Choice {
 }
 
 impl Targets {
-    /// The parameters whose path has a match of this regular expression.
+    /// The parameters whose path matches this regular expression (anywhere in the path).
     ///
     /// # Errors
-    /// If the pattern is none.
+    /// If `pattern` is not a valid regular expression.
     pub fn regex(pattern: &str) -> Result<Self, WeightAdapterError> {
         let group = ParamGroup::from_regex(pattern).map_err(|error| {
             let ParamGroupError::InvalidPatternError(reason) = error;
@@ -48,12 +48,12 @@ impl Targets {
         Ok(Self { choice: Choice::Group(group), description: format!("the pattern `{pattern}`") })
     }
 
-    /// The parameters whose path the function takes.
+    /// The parameters whose path the function accepts.
     pub fn matching(predicate: impl Fn(&str) -> bool + Send + Sync + 'static) -> Self {
         Self { choice: Choice::Predicate(Arc::new(predicate)), description: "the predicate".into() }
     }
 
-    /// Exactly these parameters; it is an error if one is missing or unfit.
+    /// Exactly these parameters; it is an error if one is missing or cannot be adapted.
     pub fn paths<S: Into<String>>(paths: impl IntoIterator<Item = S>) -> Self {
         let paths: BTreeSet<String> = paths.into_iter().map(Into::into).collect();
         let description = format!("the paths {}", paths.iter().cloned().collect::<Vec<_>>().join(", "));
@@ -68,7 +68,7 @@ impl Targets {
         }
     }
 
-    /// The paths that must be there.
+    /// The paths of parameters that must exist.
     pub(crate) fn exact(&self) -> Option<&BTreeSet<String>> {
         match &self.choice {
             Choice::Paths(paths) => Some(paths),

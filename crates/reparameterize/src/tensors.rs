@@ -1,4 +1,4 @@
-//! Between a module's parameters and named tensors on the host.
+//! Conversions between a module's parameters and named tensors on the host.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +8,7 @@ use burn_adapters_tensors::{ModulePath, ParameterVisitor, RawTensor, Tensors, fi
 
 use crate::WeightAdapterError;
 
-/// Adds a module's parameters, their names below `prefix`.
+/// Adds a module's parameters, with names below `prefix`.
 pub(crate) fn collect<M: Module>(module: &M, prefix: &str, tensors: &mut Tensors) -> Result<(), WeightAdapterError> {
     let values = values(module, |path| Some(name(prefix, path)));
     for (name, data) in values.map_err(|error| WeightAdapterError::Device(error.to_string()))? {
@@ -18,7 +18,7 @@ pub(crate) fn collect<M: Module>(module: &M, prefix: &str, tensors: &mut Tensors
     Ok(())
 }
 
-/// Adds the shapes of a module's parameters; none is drawn for it.
+/// Adds the shapes of a module's parameters, without drawing them.
 pub(crate) fn shapes<M: Module>(module: &M, prefix: &str, shapes: &mut BTreeMap<String, Vec<usize>>) {
     struct Shapes<'a>(&'a str, &'a mut BTreeMap<String, Vec<usize>>);
     impl ParameterVisitor for Shapes<'_> {
@@ -29,7 +29,7 @@ pub(crate) fn shapes<M: Module>(module: &M, prefix: &str, shapes: &mut BTreeMap<
     visit_parameters(module, &mut Shapes(prefix, shapes));
 }
 
-/// The module with the values of the tensors below `prefix`, which were checked to be there; they are taken out.
+/// The module with the values of the tensors below `prefix`. They are removed; the caller has checked that they exist.
 pub(crate) fn fill_from<M: Module>(tensors: &mut Tensors, module: M, prefix: &str) -> M {
     fill(module, |path, _| {
         let RawTensor { shape, values } = tensors.remove(&name(prefix, path))?;
@@ -37,7 +37,7 @@ pub(crate) fn fill_from<M: Module>(tensors: &mut Tensors, module: M, prefix: &st
     })
 }
 
-/// The name of a parameter. Variants of enums are left out of it, but the first, in lower case, is the method.
+/// The name of a parameter. Enum variants are not part of it, except the first, in lower case: the method.
 fn name(prefix: &str, path: &ModulePath) -> String {
     let mut parts = vec![prefix.to_owned()];
     for (level, (name, container)) in path.levels().enumerate() {

@@ -1,4 +1,4 @@
-//! What one adapter does to one matrix.
+//! The update of one matrix by one adapter.
 
 use burn::module::Module;
 use burn::tensor::{DType, Device, Tensor};
@@ -10,7 +10,7 @@ use burn_adapters_lora::{Lora, Magnitude, Vera};
 use crate::WeightAdapterError;
 use crate::frozen::Frozen;
 
-/// The trained parameters of one adapter at one matrix: the modules of the activation side, read as a function of the
+/// The trained parameters of one adapter at one matrix: the same modules as on activations, used as a function of the
 /// weight.
 #[derive(Module, Debug)]
 pub enum Update {
@@ -22,7 +22,7 @@ pub enum Update {
     Ia3(Ia3),
 }
 
-/// Which of them a configuration asks for.
+/// The variant that a configuration selects.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
     Lora,
@@ -34,16 +34,16 @@ impl Kind {
     pub(crate) fn of(config: &LoraConfig) -> Result<Self, WeightAdapterError> {
         let unsupported = |key, reason| Err(WeightAdapterError::Unsupported { key, reason });
         if config.use_gating {
-            return unsupported("use_gating", "a gate reads the layer's input, which a weight does not see");
+            return unsupported("use_gating", "a gate depends on the layer's input, and a weight does not");
         }
         if config.mtl.is_some() {
-            return unsupported("mtl", "the tasks of MTL-LoRA are chosen on the activations");
+            return unsupported("mtl", "MTL-LoRA is only implemented on activations");
         }
         if !config.leave_out.is_empty() {
-            return unsupported("leave_out", "a module's parameters have no layer numbers: choose them by path");
+            return unsupported("leave_out", "a module's parameters have no layer numbers; select them by path");
         }
         if !matches!(config.dtype.as_deref(), None | Some("float32" | "float")) {
-            return unsupported("dtype", "adapters are in single precision, whatever the weights are in");
+            return unsupported("dtype", "adapters are in single precision, whatever the type of the weights");
         }
         Ok(match config.composition_mode {
             CompositionMode::Scale => Kind::Ia3,
@@ -52,7 +52,7 @@ impl Kind {
         })
     }
 
-    /// Whether the update scales the layer's whole output, so that a bias must be scaled with the weight.
+    /// Whether the update scales the whole output of the layer, so that a bias must be scaled too.
     pub(crate) fn scales_bias(self, config: &LoraConfig) -> bool {
         self == Kind::Ia3 || config.use_dora
     }
@@ -78,7 +78,7 @@ impl Kind {
 }
 
 impl Update {
-    /// The method's name: `lora`, `dora`, `vera`, `dvora` or `ia3`.
+    /// The name of the method: `lora`, `dora`, `vera`, `dvora` or `ia3`.
     pub fn method(&self) -> &'static str {
         match self {
             Update::Lora(lora) if lora.magnitude.is_some() => "dora",
@@ -97,7 +97,7 @@ impl Update {
         }
     }
 
-    /// The weight that the adapted layer computes with.
+    /// The effective weight of the adapted layer.
     ///
     /// # Shapes
     /// - weight, output: `[d_input, d_output]`
@@ -107,7 +107,7 @@ impl Update {
         let effective = match (self.factors(&weight, frozen), self) {
             (Some((a, b)), Update::Lora(Lora { scaling, dropout, magnitude, .. }))
             | (Some((a, b)), Update::Vera(Vera { scaling, dropout, magnitude, .. })) => {
-                // The scale is applied to a factor: it has fewer numbers than their product.
+                // The scale is applied to a factor, which has fewer elements than the product.
                 let low = drop_rows(a.clone(), *dropout, mode) * *scaling;
                 let sum = weight.clone() + low.matmul(b.clone());
                 match magnitude {
@@ -116,13 +116,13 @@ impl Update {
                 }
             }
             (_, Update::Ia3(ia3)) => weight * scale(ia3).unsqueeze(),
-            // A VeRA without its frozen matrices is never built.
+            // VeRA is never built without its frozen matrices.
             (None, _) => weight,
         };
         if matches!(dtype, DType::QFloat(_)) { effective } else { effective.cast(dtype) }
     }
 
-    /// What a bias beside the weight is multiplied with, if anything: `[d_output]`.
+    /// The factor on a bias beside the weight, if there is one: `[d_output]`.
     pub(crate) fn bias_factor(&self, weight: Option<Tensor<2>>, frozen: Option<&Frozen>) -> Option<Tensor<1>> {
         let magnitude = match self {
             Update::Ia3(ia3) => return Some(scale(ia3)),
@@ -148,7 +148,7 @@ fn scale(ia3: &Ia3) -> Tensor<1> {
     if ia3.alpha == 1.0 { ia3.vector.val() } else { ia3.vector.val() * ia3.alpha }
 }
 
-/// Dropout of input features: a row of `A` is what one of them adds to the low-rank state.
+/// Dropout of input features: a row of `A` is the contribution of one input feature to the low-rank state.
 fn drop_rows(a: Tensor<2>, probability: f64, mode: Mode) -> Tensor<2> {
     if !mode.is_training() || probability <= 0.0 {
         return a;
@@ -158,7 +158,7 @@ fn drop_rows(a: Tensor<2>, probability: f64, mode: Mode) -> Tensor<2> {
     a * mode.dropout(probability, ones)
 }
 
-/// The adapters' own precision; a quantized weight is unpacked.
+/// The weight in the adapters' own precision; a quantized weight is dequantized.
 pub(crate) fn in_single_precision(weight: Tensor<2>) -> Tensor<2> {
     let weight = if matches!(weight.dtype(), DType::QFloat(_)) { weight.dequantize() } else { weight };
     if weight.dtype() == DType::F32 { weight } else { weight.cast(DType::F32) }

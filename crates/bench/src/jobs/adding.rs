@@ -1,4 +1,4 @@
-//! A bank of many adapters: adding one more, and going from one to another.
+//! A bank of many adapters: adding another one, and switching between them.
 
 use std::time::{Duration, Instant};
 
@@ -20,11 +20,11 @@ struct Adding {
     kind: Kind,
     config: AdapterConfig,
     adapters: usize,
-    /// The adapter that is used next.
+    /// The next adapter to use.
     next: usize,
 }
 
-/// A bank of `adapters`, of which the last is added by each unit where adding is what is measured.
+/// A bank of `adapters`. If adding is measured, each unit adds the last one.
 pub(super) fn prepare(prepare: &Prepare, device: &Device) -> Result<Prepared, Failed> {
     let base = Base::load(prepare, device)?;
     let config: AdapterConfig = prepare.config.as_deref().ok_or("this job needs a configuration")?.parse()?;
@@ -61,7 +61,7 @@ impl Job for Adding {
         let batch = &self.base.batches[index % self.base.batches.len()];
         let start = Instant::now();
         if self.kind == Kind::Switch {
-            // A step that meets every adapter before it comes back to the first.
+            // A stride that visits every adapter before it returns to the first.
             self.next = (self.next + 37) % self.adapters.max(1);
             let setup = Setup::adapter(name(self.next)).with_head(NAME);
             values(logits(&self.base.model, &self.bank, &setup, &batch.tokens())?.into_values())?;

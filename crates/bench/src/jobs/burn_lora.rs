@@ -1,5 +1,5 @@
-//! A training step of Burn's own LoRA (`apply_lora`) on the query and value weights, as a user of Burn writes it: on a
-//! model of Burn's own modules, or on ours.
+//! A training step of Burn's own LoRA (`apply_lora`) on the query and value weights, as a user of Burn would write it:
+//! on a model of Burn's own modules, or on ours.
 
 use std::time::{Duration, Instant};
 
@@ -24,8 +24,8 @@ use crate::protocol::Prepare;
 const RANK: usize = 8;
 const ALPHA: f64 = 8.0;
 
-/// The model that gets the LoRA.
-// A box is no Burn module.
+/// The model with the LoRA.
+// A box is not a Burn module.
 #[allow(clippy::large_enum_variant)]
 #[derive(Module, Debug)]
 enum Model {
@@ -98,7 +98,7 @@ impl Job for BurnLora {
         let logits = logits(self.trained.model.base(), &self.trained.bank, &setup, &batch.tokens())?;
         let loss = self.trained.bank.head_of(&setup)?.loss(&logits, &batch.labels)?;
         if !scalar(loss.clone())?.is_finite() {
-            return Err("the loss is no number any more".into());
+            return Err("the loss became NaN or infinite".into());
         }
         let gradients = GradientsParams::from_grads(loss.backward(), &self.trained);
         self.trained = self.optimizer.step(LEARNING_RATE, self.trained.clone(), gradients);

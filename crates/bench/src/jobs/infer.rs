@@ -1,4 +1,4 @@
-//! Logits of a batch: with an adapter beside the model, with several one after the other, or merged into its weights.
+//! Logits of a batch: with an adapter beside the model, with several one after another, or merged into its weights.
 
 use std::time::{Duration, Instant};
 
@@ -45,7 +45,7 @@ pub(super) fn prepare_merged(prepare: &Prepare, device: &Device) -> Result<Prepa
     Infer { model: Merged(merged), bank, setup: Setup::base().with_head(NAME), batches }.with_check(parameters)
 }
 
-/// A merged model is a model.
+/// A merged model is a plain model.
 struct Merged(MergedModel<AutoModel>);
 
 impl Matrices for Merged {

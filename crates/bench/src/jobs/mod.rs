@@ -17,7 +17,7 @@ use crate::protocol::{Check, Kind, Prepare};
 
 type Prepared = (Box<dyn Job>, Check);
 
-/// Loads what a job needs, and computes what the two sides are to agree on.
+/// Loads the data of a job, and computes the values that the two sides must agree on.
 pub(crate) fn prepare(prepare: &Prepare, device: &Device) -> Result<Prepared, Failed> {
     match prepare.kind {
         Kind::Step => step::prepare(prepare, device),

@@ -1,4 +1,4 @@
-//! What several jobs need.
+//! Parts shared by several jobs.
 
 use std::path::Path;
 
@@ -13,10 +13,10 @@ use crate::data::{Batch, batches};
 use crate::make::NAME;
 use crate::protocol::{Check, Prepare};
 
-/// As the reference's loop, but that it stays the same from the first step to the last.
+/// As in the reference's loop, except that it is constant.
 pub(super) const LEARNING_RATE: f64 = 1e-4;
 
-/// The greatest norm of the gradients of a step.
+/// The largest gradient norm of a step.
 pub(super) const MAX_NORM: f64 = 1.0;
 
 /// The base model and the batches of a job.
@@ -38,7 +38,7 @@ pub(super) fn folder(prepare: &Prepare) -> Result<&Path, Failed> {
     prepare.adapter.as_deref().ok_or_else(|| "this job needs an adapter's folder".into())
 }
 
-/// A bank with the adapter of a folder under each of these names, and its head.
+/// A bank that has the adapter of a folder under each of these names, and its head.
 pub(super) fn bank(model: &AutoModel, folder: &Path, names: &[String], device: &Device) -> Result<AdapterBank, Failed> {
     let mut bank = AdapterBank::new(model.spec(), device);
     for name in names {
@@ -48,7 +48,7 @@ pub(super) fn bank(model: &AutoModel, folder: &Path, names: &[String], device: &
     Ok(bank)
 }
 
-/// The logits of a batch, through the one head of a setup.
+/// The logits of a batch, from the only head of a setup.
 pub(super) fn logits(
     model: &(impl BaseModel + ?Sized),
     bank: &AdapterBank,
@@ -60,7 +60,7 @@ pub(super) fn logits(
     Ok(bank.head_of(setup)?.forward(&output, setup.mode())?)
 }
 
-/// What both sides are to agree on, and the gradients, so that their norm can be told.
+/// The values that both sides must agree on, and the gradients for computing their norm.
 pub(super) fn check(
     model: &(impl BaseModel + ?Sized),
     bank: &AdapterBank,

@@ -1,4 +1,4 @@
-//! A BERT as a user of Burn writes it: of Burn's own modules, nothing of ours.
+//! A BERT as a user of Burn would write it: from Burn's own modules, without ours.
 
 use std::path::Path;
 
@@ -72,7 +72,7 @@ impl Plain {
         })
     }
 
-    /// Burn's dropout is on wherever there is a graph.
+    /// Burn's dropout is on whenever there is a graph.
     pub(super) fn without_dropout(mut self) -> Self {
         self.dropout.prob = 0.0;
         for layer in &mut self.encoder.layers {
@@ -110,7 +110,7 @@ impl Weights<'_> {
         Ok(self.param(self.read::<2>(name)?))
     }
 
-    /// Burn keeps `[input, output]`, the file `[output, input]`.
+    /// Burn stores `[input, output]`, the file `[output, input]`.
     fn linear(&self, layer: &mut Linear, name: &str) -> Result<(), Failed> {
         layer.weight = self.param(transposed(self.read::<2>(&format!("{name}.weight"))?));
         layer.bias = Some(self.vector(&format!("{name}.bias"))?);
@@ -124,7 +124,7 @@ impl Weights<'_> {
     }
 }
 
-/// A plain model has no matrix that an adapter could act on.
+/// A plain model has no matrices that adapters could act on.
 impl Matrices for Plain {
     fn linear(&self, _: Site) -> Option<&Linear> {
         None

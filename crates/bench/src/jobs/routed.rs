@@ -1,4 +1,4 @@
-//! A batch whose rows go through different adapters: mixed, or a batch for each adapter.
+//! A batch whose rows use different adapters: mixed, or as one batch per adapter.
 
 use std::time::{Duration, Instant};
 
@@ -19,7 +19,7 @@ struct Routed {
     model: AutoModel,
     bank: AdapterBank,
     batches: Vec<Batch>,
-    /// For each batch what goes through the model one after the other: the setup, the rows, and where they stand.
+    /// For each batch, the parts that are run one after another: the setup, the rows, and their positions.
     passes: Vec<Vec<Pass>>,
 }
 

@@ -47,7 +47,7 @@ impl Job for Step {
         let logits = logits(&self.base.model, &self.bank, &self.setup, &batch.tokens())?;
         let loss = self.bank.head_of(&self.setup)?.loss(&logits, &batch.labels)?;
         if !scalar(loss.clone())?.is_finite() {
-            return Err("the loss is no number any more".into());
+            return Err("the loss became NaN or infinite".into());
         }
         let mut gradients = Gradients::collect(loss.backward(), &self.bank);
         let norm = gradients.norm();

@@ -35,7 +35,7 @@ impl Whole {
     }
 }
 
-/// No adapter, and the head.
+/// A setup without an adapter, with the head.
 pub(super) fn setup() -> Setup {
     Setup::base().with_head(NAME)
 }
@@ -69,7 +69,7 @@ impl Job for Full {
         let logits = logits(&self.whole.model, &self.whole.bank, &setup, &batch.tokens())?;
         let loss = self.whole.bank.head_of(&setup)?.loss(&logits, &batch.labels)?;
         if !scalar(loss.clone())?.is_finite() {
-            return Err("the loss is no number any more".into());
+            return Err("the loss became NaN or infinite".into());
         }
         let mut gradients = Gradients::collect(loss.backward(), &self.whole);
         let norm = gradients.norm();

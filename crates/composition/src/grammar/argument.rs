@@ -1,4 +1,4 @@
-//! Arguments and lists, and what they can mean.
+//! Arguments and lists, and their interpretation.
 
 use std::ops::Range;
 
@@ -16,7 +16,7 @@ pub(crate) struct Entry {
     pub(crate) span: Range<usize>,
 }
 
-/// What stands after `=`, or in the brackets of a list.
+/// The text after `=`, or inside the brackets of a list.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Value {
     One(Entry),
@@ -59,7 +59,7 @@ impl Value {
         }
     }
 
-    /// The places of the items, if it is a list.
+    /// The spans of the items, if it is a list.
     pub(crate) fn items(&self) -> Vec<Range<usize>> {
         match self {
             Self::One(_) => Vec::new(),
@@ -80,9 +80,9 @@ const WEIGHTS: &str = "a list of numbers, or None";
 const ITEMS_OF_SIZES: &str = "a list of whole numbers";
 const ITEMS_OF_WEIGHTS: &str = "a list of finite numbers";
 
-/// Reading arguments.
+/// Parsing of arguments.
 impl Parser<'_> {
-    /// A word, a string, or a list. `None` if there is none, which is reported.
+    /// A word, a string, or a list; `None` if there is none, which is reported.
     pub(super) fn value(&mut self) -> Option<Value> {
         self.cursor.skip_space();
         if self.cursor.peek() != Some('[') {
@@ -114,7 +114,7 @@ impl Parser<'_> {
             if self.cursor.take(']') {
                 return Some((entries, open..self.cursor.at()));
             }
-            // A `)` ends the block around: the list's bracket is missing.
+            // A `)` closes the enclosing block: the bracket of the list is missing.
             if matches!(self.cursor.peek(), None | Some(')')) || self.full() {
                 self.unclosed(open, '[');
                 return None;
@@ -136,7 +136,7 @@ impl Parser<'_> {
         self.report(span, ProblemKind::WrongType { argument, expected, found });
     }
 
-    /// The sizes of so many parts.
+    /// The sizes of `parts` parts.
     pub(crate) fn sizes(&mut self, argument: &'static str, value: &Value, parts: usize) -> Vec<usize> {
         match value {
             Value::One(entry) => match entry.size() {
@@ -157,7 +157,7 @@ impl Parser<'_> {
         Vec::new()
     }
 
-    /// Weights; `None` for none.
+    /// Weights; `None` for the word `None`.
     pub(super) fn weights(&mut self, value: &Value) -> Option<Vec<f64>> {
         let Value::List { entries, .. } = value else {
             if !matches!(value, Value::One(entry) if entry.is_none()) {
@@ -185,7 +185,7 @@ impl Parser<'_> {
         false
     }
 
-    /// A name; `None` for none.
+    /// A name; `None` for the word `None`.
     pub(super) fn name(&mut self, argument: &'static str, value: Value) -> Option<String> {
         match value {
             Value::One(entry) if entry.is_none() => None,
@@ -206,7 +206,7 @@ impl Parser<'_> {
         entries.into_iter().map(|entry| entry.text).collect()
     }
 
-    /// The entries as rows of a route: a name, or `none`.
+    /// The entries as rows of a route: names, or `none`.
     pub(super) fn rows(&mut self, entries: Vec<Entry>) -> Vec<Option<String>> {
         let row = |entry: Entry| {
             if entry.is_none() {

@@ -1,4 +1,4 @@
-//! A block: its word, and what stands in its brackets.
+//! Blocks: the word, and the contents of the brackets.
 
 use std::ops::Range;
 
@@ -8,12 +8,12 @@ use crate::spans::Spans;
 use crate::{Block, Composition, Route};
 use burn_adapters_diagnostics::{nearest, shortened};
 
-/// What stands in the brackets of a block.
+/// The contents of a block's brackets.
 #[derive(Debug, Default)]
 struct Inside {
     children: Vec<Composition>,
     spans: Vec<Spans>,
-    /// The arguments that are given, read or not.
+    /// The arguments that are given, whether or not they could be parsed.
     given: Vec<&'static str>,
     arguments: Vec<(&'static str, Value)>,
     rows: Option<Value>,
@@ -27,7 +27,7 @@ impl Inside {
 }
 
 impl Parser<'_> {
-    /// The block of this word, which has been read; the next character is its `(`.
+    /// The block of this word, which has been parsed; the next character is its `(`.
     pub(super) fn block(&mut self, word: &str, head: Range<usize>, depth: usize) -> Option<Located> {
         let block = self.kind(word, head.clone());
         let open = self.cursor.at();
@@ -67,7 +67,7 @@ impl Parser<'_> {
     fn kind(&mut self, word: &str, span: Range<usize>) -> Option<Block> {
         let block = Block::of_name(word);
         if block.is_none() {
-            // Python's users may write the module before the block.
+            // Python code may qualify a block with its module.
             let last = word.rsplit('.').next().unwrap_or(word);
             let nearest = match last {
                 "MultiTask" => None,
@@ -78,7 +78,7 @@ impl Parser<'_> {
         block
     }
 
-    /// One item; whether reading can go on after it.
+    /// Parses one item; returns whether parsing can continue after it.
     fn item(&mut self, block: Option<Block>, inside: &mut Inside, depth: usize) -> bool {
         if let Some((name, span)) = self.argument() {
             let known = block.and_then(|block| self.argument_name(block, name, span.clone()));

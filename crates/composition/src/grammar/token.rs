@@ -1,4 +1,4 @@
-//! Arguments' names and strings.
+//! Argument names and strings.
 
 use std::ops::Range;
 
@@ -8,7 +8,7 @@ use super::Parser;
 use crate::problem::ProblemKind;
 
 impl<'a> Parser<'a> {
-    /// The word that is an argument's name, if one with its `=` is next. Nothing is taken otherwise.
+    /// The name of an argument, if a name and its `=` come next. Otherwise nothing is consumed.
     pub(super) fn argument(&mut self) -> Option<(&'a str, Range<usize>)> {
         let mut ahead = self.cursor;
         let start = ahead.at();
@@ -22,7 +22,7 @@ impl<'a> Parser<'a> {
         Some((word, span))
     }
 
-    /// What a quoted string means; the next character is its quote. `None` if it has a problem, which is reported.
+    /// The value of a quoted string; the next character is its quote. `None` if it has a problem, which is reported.
     pub(super) fn string(&mut self) -> Option<String> {
         let open = self.cursor.at();
         let quote = self.cursor.advance()?;
@@ -44,7 +44,7 @@ impl<'a> Parser<'a> {
         }
     }
 
-    /// The character that an escape sequence means; the next character is the backslash.
+    /// The character of an escape sequence; the next character is the backslash.
     fn escape(&mut self) -> Option<char> {
         let start = self.cursor.at();
         self.cursor.take('\\');

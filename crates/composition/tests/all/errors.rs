@@ -1,4 +1,4 @@
-//! Everything that can be wrong with a composition, and how it is told.
+//! All errors of compositions, and how they are reported.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
@@ -99,13 +99,13 @@ fn a_broken_rule_shows_where() {
     let error = error("Stack(a, Fuse(b, Parallel(c, d)))");
     let problem = &error.problems()[0];
     assert_eq!(problem.place(), "Stack > Fuse > Parallel");
-    assert_eq!(problem.message(), "`Parallel` cannot stand in `Fuse`");
+    assert_eq!(problem.message(), "`Parallel` is not allowed in `Fuse`");
     assert_eq!(problem.label(), "expected an adapter or `Stack`");
     assert_eq!(&error.text()[problem.span.clone()], "Parallel");
-    assert_eq!(problem.help().unwrap(), "`Parallel` can stand by itself, or in `Stack`");
+    assert_eq!(problem.help().unwrap(), "`Parallel` is allowed at the top, or in `Stack`");
     assert_eq!(
         error.to_string(),
-        "Stack > Fuse > Parallel: `Parallel` cannot stand in `Fuse` (expected an adapter or `Stack`)"
+        "Stack > Fuse > Parallel: `Parallel` is not allowed in `Fuse` (expected an adapter or `Stack`)"
     );
 }
 

@@ -1,4 +1,4 @@
-//! What the Python reference makes of compositions; see `goldens/make.py`.
+//! Parity of compositions with the Python reference; see `goldens/make.py`.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
@@ -25,7 +25,7 @@ fn strings(value: &Value) -> Vec<&str> {
     value.as_array().unwrap().iter().map(|item| item.as_str().unwrap()).collect()
 }
 
-/// The last digits of weights may differ: the reference divides once more.
+/// The last digits of weights may differ: the reference divides twice.
 fn assert_close(ours: &Value, theirs: &Value, what: &str) {
     match (ours, theirs) {
         (Value::Number(a), Value::Number(b)) => {

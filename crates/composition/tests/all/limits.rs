@@ -1,4 +1,4 @@
-//! Compositions that are too large, and keys that stand twice: errors at once, without memory for what is refused.
+//! Compositions that are too large, and duplicate keys, are rejected at once, without allocating memory for them.
 #![allow(clippy::unwrap_used)]
 
 use std::time::{Duration, Instant};

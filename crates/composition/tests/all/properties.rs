@@ -1,4 +1,4 @@
-//! What holds of every composition, and of every text.
+//! Properties of all compositions and all texts.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
@@ -29,7 +29,7 @@ fn rows() -> impl Strategy<Value = Vec<Option<String>>> {
     vec(option::of(name()), 0..8)
 }
 
-/// Any composition, sensible or not, but with finite weights.
+/// Any composition, valid or not, with finite weights.
 fn composition() -> impl Strategy<Value = Composition> {
     let leaf = prop_oneof![4 => name().prop_map(Composition::Adapter), 1 => rows().prop_map(Composition::route)];
     leaf.prop_recursive(5, 40, 4, |inner| {
@@ -60,7 +60,7 @@ fn heads() -> impl Strategy<Value = HeadSetup> {
     ]
 }
 
-/// Equal, but for weights with another sum.
+/// Equality, except that weights may differ by a factor.
 fn assert_alike(a: &Composition, b: &Composition) {
     if let (Some(ours), Some(theirs)) = (a.average_weights(), b.average_weights()) {
         assert_eq!(ours.len(), theirs.len());
@@ -82,7 +82,7 @@ fn assert_alike(a: &Composition, b: &Composition) {
     assert_eq!(bare(a), bare(b));
 }
 
-/// The problems lie in the text, on its characters, and every one can be told.
+/// The spans of problems lie in the text, on character boundaries, and every problem can be printed.
 fn assert_sound(error: &CompositionError, text: &str) {
     assert_eq!(error.text(), text);
     assert!((1..=20).contains(&error.problems().len()), "{error}");
@@ -145,7 +145,7 @@ proptest! {
     fn json_keeps_all_but_the_scale_of_weights(composition in composition()) {
         let read = Composition::from_json_value(&composition.to_json_value());
         if composition.validate().is_err() && read.is_err() {
-            // Weights that sum to 0 are no numbers any more.
+            // Weights that sum to 0 become NaN or infinite.
             return Ok(());
         }
         let read = read.unwrap();

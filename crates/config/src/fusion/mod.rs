@@ -12,8 +12,8 @@ use crate::literal::Node;
 use crate::macros::builders;
 use crate::{ConfigError, ProblemKind};
 
-/// AdapterFusion (Pfeiffer et al., 2021), configured. The fields are the reference's `AdapterFusionConfig`, name for
-/// name.
+/// The configuration of an AdapterFusion (Pfeiffer et al., 2021). The fields have the names of the reference's
+/// `AdapterFusionConfig`.
 ///
 /// ```
 /// use burn_adapters_config::FusionConfig;
@@ -31,21 +31,21 @@ pub struct FusionConfig {
     pub query: bool,
     /// Project the attended output to values.
     pub value: bool,
-    /// Take the query before the layer norm (and the residual that is added there) rather than after it. The
-    /// caller of `burn_adapters_fusion::Fusion::forward` chooses what to pass.
+    /// Take the query from before the layer norm (and the residual that is added there) instead of after it. The caller
+    /// of `burn_adapters_fusion::Fusion::forward` chooses which one to pass.
     pub query_before_ln: bool,
-    /// Pull the value matrix towards the identity (`burn_adapters_fusion::Fusion::regularization_loss`).
+    /// Regularize the value matrix towards the identity (`burn_adapters_fusion::Fusion::regularization_loss`).
     pub regularization: bool,
-    /// Add the residual to each adapter's output before the attention, not to the attention's outcome.
+    /// Add the residual to each adapter's output before the attention instead of to the result of the attention.
     pub residual_before: bool,
-    /// Start with a softmax of a high temperature, and cool it down in training.
+    /// Start with a high softmax temperature, and lower it during training.
     pub temperature: bool,
-    /// Project the values before they are summed. Both orders give the same numbers, as the projection is linear and
-    /// has no bias; it is always done after the sum, on one tensor rather than one per adapter.
+    /// Project the values before they are summed. Both orders give the same results, because the projection is linear
+    /// and has no bias. It is always applied after the sum, to one tensor instead of one per adapter.
     pub value_before_softmax: bool,
-    /// Start the value matrix near the identity, so that a new fusion passes on the average of the adapters' outputs.
+    /// Start the value matrix near the identity, so that a new fusion returns the average of the adapters' outputs.
     pub value_initialized: bool,
-    /// Dropout on the attention scores; `None` for the dropout of the model's own attention.
+    /// Dropout on the attention probabilities; `None` uses the dropout of the model's own attention.
     pub dropout_prob: Option<f64>,
 }
 
@@ -83,7 +83,7 @@ impl Default for FusionConfig {
 }
 
 impl FusionConfig {
-    /// The names of the configurations that have one.
+    /// The names of the predefined configurations.
     pub const IDENTIFIERS: &'static [&'static str] = &["static", "dynamic"];
 
     /// `static`: keys and queries, no value matrix.
@@ -102,7 +102,7 @@ impl FusionConfig {
         }
     }
 
-    /// `dynamic`: keys, queries and a value matrix near the identity, which a regularizer keeps there.
+    /// `dynamic`: keys, queries and a value matrix near the identity, with a regularizer that keeps it there.
     pub fn dynamic() -> Self {
         Self { value: true, regularization: true, value_initialized: true, ..Self::r#static() }
     }
@@ -110,7 +110,7 @@ impl FusionConfig {
     /// The keys, in the reference's order.
     pub const KEYS: &'static [&'static str] = <Self as Attributes>::KEYS;
 
-    /// The configuration of a name, without attributes.
+    /// The configuration with this name, without attributes.
     ///
     /// # Errors
     /// [`ProblemKind::UnknownFusion`], with the nearest known name.
@@ -134,8 +134,8 @@ impl FusionConfig {
         self.key || self.query || self.value
     }
 
-    /// Checks that every attribute is in its range. A configuration that was read has passed; one that was made in Rust
-    /// may not have.
+    /// Checks that every attribute is in its range. A configuration that was read has passed this check; one that was
+    /// built in Rust may not.
     ///
     /// # Errors
     /// If `dropout_prob` is not a probability below 1.

@@ -1,4 +1,4 @@
-//! Fusion configurations as strings and as the reference's dictionary, read and written.
+//! Reading and writing of fusion configurations, as strings and as the reference's dictionary.
 //!
 //! ```text
 //! config = name [ "[" [ key "=" value { "," key "=" value } [ "," ] ] "]" ]        name = "static" | "dynamic"
@@ -25,7 +25,7 @@ use crate::problem::ProblemKind;
 use crate::read::{Reading, check_length};
 
 impl Reading {
-    /// A fusion's configuration string.
+    /// Reads a fusion's configuration string.
     fn fusion(&mut self, text: &str) -> Option<FusionConfig> {
         let (members, problems) = grammar::members(text);
         self.problems.extend(problems.into_iter().map(of_a_fusion));
@@ -47,7 +47,7 @@ impl Reading {
         }
     }
 
-    /// Sets attributes, and checks the outcome.
+    /// Sets attributes, and checks the result.
     fn fusion_attributes(&mut self, config: &mut FusionConfig, owner: &str, entries: &[Entry]) {
         let mut seen = HashSet::new();
         for entry in entries {
@@ -68,7 +68,7 @@ impl Reading {
         }
     }
 
-    /// A fusion's dictionary, or a configuration string instead of one.
+    /// Reads a fusion's dictionary, or a configuration string instead of one.
     fn fusion_dictionary(&mut self, node: &Node) -> Option<FusionConfig> {
         match &node.literal {
             Literal::Map(entries) => {
@@ -85,7 +85,7 @@ impl Reading {
             Literal::Str(text) => {
                 let before = self.problems.len();
                 let config = self.fusion(text);
-                // Placed at the whole string, as escapes may shift what is in it.
+                // The position is that of the whole string, because escapes may shift positions inside.
                 self.problems[before..].iter_mut().for_each(|problem| problem.span = node.span.clone());
                 config
             }
@@ -105,7 +105,7 @@ impl Reading {
     }
 }
 
-/// The grammar is that of adapters, of which there can be several.
+/// The grammar is that of adapters, which allows several methods.
 fn of_a_fusion(problem: Problem) -> Problem {
     let kind = match problem.kind {
         ProblemKind::Empty => ProblemKind::Expected { expected: "`static` or `dynamic`", found: "the end".into() },
@@ -133,8 +133,8 @@ impl FromStr for FusionConfig {
 }
 
 impl FusionConfig {
-    /// Reads the reference's dictionary: bare, or a whole `adapter_fusion_config.json`. A configuration string instead of
-    /// a dictionary is read too. Only `dropout_prob` may be left out, which older files lack.
+    /// Reads the reference's dictionary, either bare or in a whole `adapter_fusion_config.json`. A configuration string
+    /// instead of a dictionary is read too. Only `dropout_prob` may be missing, as in older files.
     ///
     /// ```
     /// # use burn_adapters_config::FusionConfig;
@@ -144,7 +144,7 @@ impl FusionConfig {
     /// ```
     ///
     /// # Errors
-    /// Everything that is wrong, with spans into this text.
+    /// All problems, with spans into this text.
     pub fn from_json_str(text: &str) -> Result<Self, ConfigError> {
         let (node, mut reading) = parse_document(text)?;
         let dictionary = match &node.literal {
@@ -155,10 +155,10 @@ impl FusionConfig {
         reading.finish_fusion(text, config)
     }
 
-    /// As [`from_json_str`](Self::from_json_str); the spans are into the value's text, indented by two.
+    /// [`from_json_str`](Self::from_json_str) for a parsed value; the spans are into its text, indented by two spaces.
     ///
     /// # Errors
-    /// Everything that is wrong.
+    /// All problems.
     pub fn from_json_value(value: &Value) -> Result<Self, ConfigError> {
         Self::from_json_str(&format!("{value:#}"))
     }
@@ -172,7 +172,7 @@ impl FusionConfig {
 }
 
 impl fmt::Display for FusionConfig {
-    /// The shortest configuration string that means the same.
+    /// The shortest equivalent configuration string.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let differences = |base: Self| {
             let pairs = base.list().into_iter().zip(self.list());

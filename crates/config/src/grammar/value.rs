@@ -9,14 +9,14 @@ use crate::error::Problem;
 use crate::literal::{Entry, Literal, Node};
 use crate::problem::ProblemKind;
 
-/// What was read, or why it cannot be: a value with a problem is not read on.
+/// The result, or the problem: a value with a problem is not parsed further.
 pub(super) type Read<T> = Result<T, Problem>;
 
 fn fail<T>(span: Range<usize>, kind: ProblemKind) -> Read<T> {
     Err(Problem::new(span, kind))
 }
 
-/// The problem that something else should stand at the next character.
+/// The problem that something else was expected at the next character.
 pub(super) fn expected(cursor: &Cursor<'_>, expected: &'static str) -> Problem {
     let (span, found) = cursor.found();
     Problem::new(span, ProblemKind::Expected { expected, found })
@@ -43,7 +43,7 @@ pub(super) fn entry(cursor: &mut Cursor<'_>, depth: usize) -> Read<Entry> {
     Ok(Entry { key, key_span, value: value(cursor, depth)? })
 }
 
-/// A value; the next character is its first.
+/// A value; the next character is its first one.
 pub(super) fn value(cursor: &mut Cursor<'_>, depth: usize) -> Read<Node> {
     let start = cursor.at();
     let literal = match cursor.peek() {
@@ -95,7 +95,7 @@ fn number(cursor: &mut Cursor<'_>) -> Read<Literal> {
     }
 }
 
-/// The items up to the closing bracket, which is read too. The flag says whether a comma ended the last item.
+/// The items up to and including the closing bracket. The flag says whether a comma follows the last item.
 fn items<T>(
     cursor: &mut Cursor<'_>,
     close: char,
@@ -146,7 +146,7 @@ fn tuple(cursor: &mut Cursor<'_>, depth: usize) -> Read<Literal> {
     })
 }
 
-/// Strings that stand side by side are one, as in Python.
+/// Adjacent strings are joined, as in Python.
 fn strings(cursor: &mut Cursor<'_>) -> Read<Literal> {
     let mut whole = string(cursor)?;
     loop {
@@ -161,7 +161,7 @@ fn strings(cursor: &mut Cursor<'_>) -> Read<Literal> {
     }
 }
 
-/// One string; the next character is its quote, or the prefix before it.
+/// A single string; the next character is its quote, or the prefix before it.
 fn string(cursor: &mut Cursor<'_>) -> Read<String> {
     let start = cursor.at();
     let prefix = cursor.take_while(|c| !is_quote(c));
@@ -184,13 +184,13 @@ fn string(cursor: &mut Cursor<'_>) -> Read<String> {
                 whole.extend(cursor.advance());
             }
             Some('\\') => whole.extend(escape(cursor)?),
-            // One quote inside triple quotes.
+            // A single quote character inside triple quotes.
             Some(_) => whole.extend(cursor.advance()),
         }
     }
 }
 
-/// The characters that an escape sequence means: one or two, or none for an escaped line break. The next character is the
+/// The characters of an escape sequence: one or two, or none for an escaped line break. The next character is the
 /// backslash.
 fn escape(cursor: &mut Cursor<'_>) -> Read<Vec<char>> {
     let before = *cursor;
@@ -219,7 +219,7 @@ fn escape(cursor: &mut Cursor<'_>) -> Read<Vec<char>> {
         'u' => code_point(cursor, &before, 4)?,
         'U' => code_point(cursor, &before, 8)?,
         'N' => return bad_escape(&before, 2),
-        // Python keeps the backslash of what is not an escape.
+        // Python keeps the backslash of unknown escape sequences.
         _ => return Ok(vec!['\\', kind]),
     }])
 }
@@ -229,8 +229,8 @@ fn bad_escape<T>(before: &Cursor<'_>, width: usize) -> Read<T> {
     fail(before.at()..before.at() + escape.len(), ProblemKind::BadEscape { escape })
 }
 
-/// The character of a hexadecimal code; of two codes, where the first is half of a surrogate pair. `before` is where the
-/// escape begins.
+/// The character of a hexadecimal code, or of two codes if the first is a high surrogate. `before` is the position of
+/// the escape sequence.
 fn code_point(cursor: &mut Cursor<'_>, before: &Cursor<'_>, width: usize) -> Read<char> {
     let Some(high) = hexadecimal(cursor.rest(), width) else {
         return bad_escape(before, 2 + width);
@@ -275,7 +275,7 @@ fn parse_number(negative: bool, digits: &str) -> Option<Literal> {
     if let Some(integer) = integer {
         return Some(Literal::Int(if negative { -integer } else { integer }));
     }
-    // Not the words that Rust reads as numbers ("inf"): there is a digit.
+    // Rust's words for numbers ("inf") are excluded: there is a digit.
     if !digits.bytes().any(|b| b.is_ascii_digit()) {
         return None;
     }

@@ -62,7 +62,7 @@ fn what_is_wrong_in_a_string_is_said_at_its_place() {
         ("static[key=True,key=True]", "key", "the key `key` is given twice"),
         ("static[key=1]", "1", "`key` must be True or False, not the integer 1"),
         ("static[key='yes']", "'yes'", "`key` must be True or False, not the string 'yes'"),
-        ("static[key=yes]", "yes", "the word `yes` stands where a value should (did you mean the string `'yes'`?)"),
+        ("static[key=yes]", "yes", "expected a value, found the word `yes` (did you mean the string `'yes'`?)"),
         ("static[key]", "]", "expected `=` after the key, found `]`"),
         ("static[key=True", "[", "this `[` is never closed"),
         ("static[key='x", "'", "this `'` is never closed"),
@@ -104,7 +104,7 @@ fn what_is_wrong_in_a_file_is_said_at_its_place() {
     let mut dictionary = FusionConfig::dynamic().to_json_value();
     dictionary.as_object_mut().unwrap().remove("query");
     let error = wrong(&json!({"config": dictionary}).to_string());
-    assert_eq!(only(&error).1, "the key `query` is missing in this AdapterFusion");
+    assert_eq!(only(&error).1, "this AdapterFusion needs the key `query`");
     assert_eq!(error.problems()[0].label(), "add `query`");
     assert_eq!(only(&wrong(r#"{"config": "statik"}"#)).0, "\"statik\"");
     assert!(wrong("[1]").to_string().starts_with("expected the configuration of an AdapterFusion"));

@@ -1,4 +1,4 @@
-//! Folders that belong to one process for a while.
+//! Folders reserved for one process.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -7,8 +7,8 @@ use super::lock::{Lock, holder, try_lock};
 use super::place::{Created, Place};
 use super::{FolderSave, SaveError, probe};
 
-/// A folder that only this process saves to, until the claim is dropped or the process ends. Whoever spends hours on what
-/// is to be saved claims the folder first: what would make the save fail in the end is found at once.
+/// A folder that only this process saves to, until the claim is dropped or the process ends. Claim the folder before
+/// hours of work on something to save: errors of the final save are found at once.
 ///
 /// ```
 /// # use burn_adapters_files::{FolderClaim, SaveError};
@@ -25,12 +25,12 @@ use super::{FolderSave, SaveError, probe};
 pub struct FolderClaim {
     dir: PathBuf,
     lock: Arc<Lock>,
-    // Dropped last: an empty folder goes again.
+    // Dropped last: an empty folder is removed.
     _created: Created,
 }
 
 impl FolderClaim {
-    /// Claims a folder, which is created if need be; it goes again with the claim if it stays empty.
+    /// Claims a folder, which is created if it does not exist, and removed with the claim if it is still empty.
     ///
     /// # Errors
     /// If the folder cannot be created or written to, is a file, or another process has claimed it.
@@ -47,7 +47,7 @@ impl FolderClaim {
         Ok(Self { dir: dir.to_owned(), lock: Arc::new(lock), _created: created })
     }
 
-    /// The folder, as it was given.
+    /// The folder, as the caller named it.
     pub fn dir(&self) -> &Path {
         &self.dir
     }

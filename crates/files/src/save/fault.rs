@@ -1,4 +1,4 @@
-//! Failures at will, for tests: every operation on the file system passes a numbered point first.
+//! Injected faults for tests: every operation on the file system first passes a numbered point.
 
 /// Passes the next point.
 #[cfg(not(test))]
@@ -15,12 +15,12 @@ pub(super) mod inject {
     use std::cell::Cell;
     use std::io;
 
-    /// What happens at the chosen point.
+    /// The fault at the chosen point.
     #[derive(Debug, Clone, Copy, PartialEq, Eq)]
     pub(crate) enum Fault {
         /// This operation fails.
         Once,
-        /// This operation fails and all that follow, those that clean up included: as if the process had been killed.
+        /// This operation and all later ones fail, including cleanup: as if the process had been killed.
         Killed,
     }
 
@@ -29,7 +29,7 @@ pub(super) mod inject {
         static REACHED: Cell<bool> = const { Cell::new(false) };
     }
 
-    /// Runs `body` with a fault at the point `at`, counted from 0; tells whether the point was reached.
+    /// Runs `body` with a fault at point `at`, counted from 0; returns whether the point was reached.
     pub(crate) fn with_fault<T>(at: usize, fault: Fault, body: impl FnOnce() -> T) -> (T, bool) {
         FAULT.set(Some((at, fault)));
         REACHED.set(false);

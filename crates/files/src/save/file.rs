@@ -1,4 +1,4 @@
-//! Single files, and folders that go.
+//! Saving single files, and deleting folders.
 
 use std::fs::{self, File};
 use std::io::Write;
@@ -9,19 +9,19 @@ use super::fault::point;
 use super::place::{Created, Place, discard};
 use super::swap::sync_folder;
 
-/// Saves one file; the folder that it is in is created if need be. A failed or killed save leaves the old file.
+/// Saves one file; its folder is created if it does not exist. If the save fails or is killed, the old file remains.
 ///
 /// # Errors
-/// If the file system refuses.
+/// If an operation of the file system fails.
 pub fn save_file(path: impl AsRef<Path>, bytes: &[u8]) -> Result<(), SaveError> {
     let path = path.as_ref();
     save_file_with(path, |file| file.write_all(bytes).map_err(SaveError::io("write", path)))
 }
 
-/// As [`save_file`], with the contents that `write` writes. The old file can be read meanwhile.
+/// [`save_file`] with contents written by `write`. The old file can be read meanwhile.
 ///
 /// # Errors
-/// If the file system refuses, and whatever `write` returns.
+/// If an operation of the file system fails, and the errors of `write`.
 pub fn save_file_with<T, E: From<SaveError>>(
     path: impl AsRef<Path>,
     write: impl FnOnce(&mut File) -> Result<T, E>,
@@ -33,12 +33,12 @@ pub fn save_file_with<T, E: From<SaveError>>(
         let (folder, prefix) = place.saving_file()?;
         let mut builder = tempfile::Builder::new();
         builder.prefix(&prefix);
-        // A temporary file is private by default; this one becomes a file like any other.
+        // A temporary file is private by default; this one gets normal permissions.
         #[cfg(unix)]
         builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
         point()?;
         let file = builder.tempfile_in(folder)?;
-        // Locked, so that no other save takes it for a remnant.
+        // Locked, so that no other save deletes it as a leftover.
         let _ = file.as_file().try_lock();
         point()?;
         Ok((file, folder))
@@ -57,10 +57,10 @@ pub fn save_file_with<T, E: From<SaveError>>(
     Ok(written)
 }
 
-/// Deletes a folder so that its name is gone at once: a kill leaves the whole folder, or none of this name.
+/// Deletes a folder atomically: if the process is killed, either the whole folder remains, or none of this name.
 ///
 /// # Errors
-/// If the file system refuses.
+/// If an operation of the file system fails.
 pub fn remove_folder(dir: impl AsRef<Path>) -> Result<(), SaveError> {
     let dir = dir.as_ref();
     let place = Place::resolve(dir, &mut Created::default())?;

@@ -1,4 +1,4 @@
-//! Files put into a folder one by one, where it cannot be replaced as a whole.
+//! Moving files into a folder one by one, if it cannot be replaced as a whole.
 
 use std::fs;
 use std::io;
@@ -8,11 +8,11 @@ use super::fault::point;
 use super::place::{Created, Place, Staging};
 use super::swap::sync_folder;
 
-/// Puts staged files into the target; an error brings the old ones back.
+/// Moves staged files into the target; an error restores the old ones.
 pub(super) fn replace(staging: &Staging, place: &Place, files: &[PathBuf], removed: &[PathBuf]) -> io::Result<()> {
     let (new, old) = (place.staging(true)?, place.staging(true)?);
     for file in files {
-        // From beside a mount point, files can only be copied.
+        // Outside the mount point, files can only be copied.
         let (from, to) = (staging.path.join(file), new.path.join(file));
         if let Some(parent) = to.parent() {
             fs::create_dir_all(parent)?;
@@ -38,10 +38,10 @@ pub(super) fn replace(staging: &Staging, place: &Place, files: &[PathBuf], remov
     Ok(())
 }
 
-/// What was done so far.
+/// The changes so far.
 struct Change<'a> {
     target: &'a Path,
-    /// Where the old files are kept until all is done.
+    /// The folder that keeps the old files until the end.
     old: &'a Path,
     done: Vec<(PathBuf, Done)>,
     created: Created,
@@ -71,7 +71,7 @@ impl Change<'_> {
         Ok(())
     }
 
-    /// Takes away what is not one of the new files.
+    /// Removes an old file without a replacement.
     fn take(&mut self, path: &Path, files: &[PathBuf]) -> io::Result<()> {
         let (target, kept) = (self.target.join(path), self.old.join(path));
         if fs::symlink_metadata(&target).is_err() || files.iter().any(|file| file == path) {

@@ -1,16 +1,16 @@
-//! Locks on folders, which go when their process ends, however it ends.
+//! Locks on folders. They are released when their process ends, in any way.
 //!
-//! The folder itself is locked, so that no file of ours lies in it. Where a system cannot lock folders (Windows, some
-//! network file systems) a file in it is locked instead.
+//! The folder itself is locked, so it contains no lock file. On systems that cannot lock folders (Windows, some network
+//! file systems) a file in it is locked instead.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// The name of the file that is locked where folders cannot be; the prefix makes it a remnant.
+/// The name of the lock file for systems that cannot lock folders; its prefix marks it as a leftover.
 pub(super) const LOCK_FILE: &str = ".saving-lock";
 
-/// A lock on a folder, until it is dropped.
+/// A lock on a folder, held until it is dropped.
 #[derive(Debug)]
 pub(super) struct Lock {
     _file: File,
@@ -25,7 +25,7 @@ impl Drop for Lock {
     }
 }
 
-/// Locks a folder; `None` if another holds the lock.
+/// Locks a folder; `None` if another process holds the lock.
 pub(super) fn try_lock(dir: &Path) -> io::Result<Option<Lock>> {
     loop {
         let file = match File::open(dir) {
@@ -38,7 +38,7 @@ pub(super) fn try_lock(dir: &Path) -> io::Result<Option<Lock>> {
             Err(TryLockError::WouldBlock) => return Ok(None),
             Err(TryLockError::Error(_)) => return lock_file(dir),
         }
-        // Another folder may have been swapped in meanwhile.
+        // Another folder may have been swapped in since.
         if same(&file, dir)? {
             return Ok(Some(Lock { _file: file, path: None }));
         }
@@ -49,7 +49,7 @@ fn lock_file(dir: &Path) -> io::Result<Option<Lock>> {
     let path = dir.join(LOCK_FILE);
     let file = OpenOptions::new().create(true).truncate(false).write(true).open(&path)?;
     match file.try_lock() {
-        // Where nothing can be locked, nobody else can either.
+        // If locks do not work, no other process holds one either.
         Ok(()) | Err(TryLockError::Error(_)) => Ok(Some(Lock { _file: file, path: Some(path) })),
         Err(TryLockError::WouldBlock) => Ok(None),
     }
@@ -67,7 +67,7 @@ fn same(_: &File, _: &Path) -> io::Result<bool> {
     Ok(true)
 }
 
-/// The process that holds the lock on a folder, where the system tells.
+/// The process that holds the lock on a folder, if the system reports it.
 #[cfg(target_os = "linux")]
 pub(super) fn holder(dir: &Path) -> Option<u32> {
     use std::os::unix::fs::MetadataExt;

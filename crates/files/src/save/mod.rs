@@ -1,12 +1,12 @@
-//! Folders and files that are saved as one.
+//! Folders and files that are saved atomically.
 //!
-//! A save fills a folder beside the target (`.saving-NAME-xxxxxx`), takes over what is not replaced, and swaps the two in
-//! one step where the system can (Linux, macOS), else by two renames. So whoever reads the folder, or finds it after a
-//! kill or a power failure, finds all of the old or all of the new. A folder that cannot be replaced as a whole (a mount
-//! point, the current folder) gets its files one by one, each whole; an error then brings the old ones back, but a kill
-//! may leave some of each.
+//! A save fills a folder beside the target (`.saving-NAME-xxxxxx`), adds the files that are not replaced, and swaps the
+//! two in one step if the system supports it (Linux, macOS), otherwise with two renames. So a reader, or whoever finds
+//! the folder after a kill or a power failure, sees either all of the old files or all of the new ones. A folder that
+//! cannot be replaced as a whole (a mount point, the current folder) gets its files one by one, each atomically; an
+//! error restores the old files, but a kill may leave some of each.
 //!
-//! What a killed save leaves is deleted by the next one. Locks tell it from what a running save is filling.
+//! The next save deletes the leftovers of a killed one. Locks distinguish them from the folder of a running save.
 
 mod claim;
 mod error;
@@ -32,10 +32,10 @@ pub use self::file::{remove_folder, save_file, save_file_with};
 use self::lock::{Lock, holder, try_lock};
 use self::place::{Created, Place, Staging};
 
-/// How long a save waits for another one of the same folder.
+/// How long a save waits for another save of the same folder.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// A save of several files into one folder, all or none of which are there after it.
+/// A save of several files into one folder: either all of them are saved, or none.
 ///
 /// ```
 /// # use burn_adapters_files::FolderSave;
@@ -61,20 +61,20 @@ pub struct FolderSave {
     staging: Staging,
     /// Whether the staging folder is in the target.
     inside: bool,
-    /// What is written, in order, as paths in the folder.
+    /// The written files in order, as paths relative to the folder.
     files: Vec<PathBuf>,
-    /// What is not taken over.
+    /// The old files that are not kept.
     removed: Vec<PathBuf>,
     claim: Option<Arc<Lock>>,
     _created: Created,
 }
 
 impl FolderSave {
-    /// Begins to save into a folder, which is created if need be. Nothing in it changes before
+    /// Begins a save into a folder, which is created if it does not exist. Its contents do not change before
     /// [`commit`](Self::commit).
     ///
     /// # Errors
-    /// If the folder cannot be written to, or is a file.
+    /// If the folder is not writable, or is a file.
     pub fn new(dir: impl AsRef<Path>) -> Result<Self, SaveError> {
         Self::with_claim(dir.as_ref(), None)
     }
@@ -96,20 +96,20 @@ impl FolderSave {
         Ok(Self { dir, place, staging, inside, files, removed, claim, _created: created })
     }
 
-    /// The folder that is saved to, as it was given.
+    /// The target folder, as the caller named it.
     pub fn dir(&self) -> &Path {
         &self.dir
     }
 
-    /// Whether the folder holds something under a name now, before the save.
+    /// Whether the folder currently (before the save) has a file or folder of this name.
     pub fn holds(&self, name: impl AsRef<Path>) -> bool {
         fs::symlink_metadata(self.place.target.join(name)).is_ok()
     }
 
-    /// Writes a file; `name` is its path in the folder, and may lead through folders in it.
+    /// Writes a file; `name` is its path in the folder, which may include subfolders.
     ///
     /// # Errors
-    /// If the name leads out of the folder, the folder holds a folder under it, or the file cannot be written.
+    /// If the name leads out of the folder, is the name of an existing folder, or the file cannot be written.
     pub fn write(&mut self, name: impl AsRef<Path>, bytes: &[u8]) -> Result<(), SaveError> {
         let shown = self.dir.join(&name);
         self.write_with(name, |path| {
@@ -118,10 +118,10 @@ impl FolderSave {
         })
     }
 
-    /// Has a file written by `write`, at the path that it is given.
+    /// Lets `write` write a file, at the path that it is passed.
     ///
     /// # Errors
-    /// As [`write`](Self::write), and whatever `write` gives; the save can go on without the file.
+    /// As [`write`](Self::write), and the errors of `write`; the save can continue without the file.
     pub fn write_with<E: From<SaveError>>(
         &mut self,
         name: impl AsRef<Path>,
@@ -131,7 +131,7 @@ impl FolderSave {
         let (path, shown) = (self.stage(name)?, self.dir.join(name));
         let written = point().map_err(SaveError::io("write", &shown)).map_err(E::from).and_then(|()| write(&path));
         let synced = written.and_then(|()| {
-            // On the disk before it is in place, or a power failure could leave a whole name with half a file.
+            // Synced before it is in place: otherwise a power failure could leave a complete name with half a file.
             File::open(&path)
                 .and_then(|file| file.sync_all())
                 .map_err(|error| SaveError::io("write", &shown)(error).into())
@@ -143,10 +143,10 @@ impl FolderSave {
         synced
     }
 
-    /// Takes over a file from elsewhere, without copying it where the file system has links.
+    /// Adds a file from elsewhere, without copying it if the file system supports links.
     ///
     /// # Errors
-    /// As [`write`](Self::write), and if there is no such file.
+    /// As [`write`](Self::write), and if the file does not exist.
     pub fn link(&mut self, name: impl AsRef<Path>, source: &Path) -> Result<(), SaveError> {
         let shown = self.dir.join(&name);
         self.write_with(name, |path| {
@@ -156,7 +156,7 @@ impl FolderSave {
         })
     }
 
-    /// Leaves out a file or folder that is in the folder now; tells whether there is one.
+    /// Does not keep a file or folder that is in the folder now; returns whether it exists.
     pub fn remove(&mut self, name: impl AsRef<Path>) -> bool {
         let name = name.as_ref();
         let found = checked(name).is_ok() && self.holds(name) && !self.files.iter().any(|file| file == name);
@@ -166,7 +166,7 @@ impl FolderSave {
         found
     }
 
-    /// The path for a file that is going to be written.
+    /// The path of a file to be written.
     fn stage(&mut self, name: &Path) -> Result<PathBuf, SaveError> {
         let cannot = |error: io::Error| SaveError::io("write", self.dir.join(name))(error);
         checked(name).map_err(cannot)?;
@@ -192,7 +192,7 @@ impl FolderSave {
     /// Puts everything in place at once.
     ///
     /// # Errors
-    /// If the file system refuses, or another process keeps the folder locked: the folder is then as it was.
+    /// If an operation of the file system fails, or another process keeps the folder locked; the folder is unchanged.
     pub fn commit(mut self) -> Result<(), SaveError> {
         let dir = self.dir.clone();
         let cannot = |error| SaveError::io("save to", &dir)(error);
@@ -204,7 +204,7 @@ impl FolderSave {
                     drop(self.staging.placed());
                     return Ok(());
                 }
-                // Somebody created it meanwhile.
+                // Another process created it meanwhile.
                 Err(_) if self.place.exists() => {}
                 Err(error) => return Err(cannot(error)),
             }
@@ -221,7 +221,7 @@ impl FolderSave {
     }
 }
 
-/// The name of a file in a folder may not lead out of it.
+/// Checks that a file's name does not lead out of the folder.
 fn checked(name: &Path) -> io::Result<()> {
     let inside = name.components().all(|part| matches!(part, Component::Normal(_)));
     if inside && name.file_name().is_some() {
@@ -230,7 +230,7 @@ fn checked(name: &Path) -> io::Result<()> {
     Err(io::Error::new(io::ErrorKind::InvalidInput, "the name leads out of the folder"))
 }
 
-/// Whether files can be created in a folder.
+/// Checks that files can be created in a folder.
 fn probe(dir: &Path) -> io::Result<()> {
     point()?;
     tempfile::Builder::new().prefix(".saving-").tempfile_in(dir).map(drop)

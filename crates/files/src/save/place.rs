@@ -1,4 +1,4 @@
-//! Where a folder is, what lies beside it, and what killed saves left there.
+//! The location of a folder, its neighbors, and the leftovers of killed saves.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
@@ -9,21 +9,21 @@ use super::SaveError;
 use super::fault::point;
 use super::lock::{LOCK_FILE, Lock, try_lock};
 
-/// What the names of folders begin with that are being written, or of which a part is.
+/// The prefix of folders that are being written, or that contain a part.
 const SAVING: &str = ".saving-";
-/// What the names of folders begin with that are being replaced.
+/// The prefix of folders that are being replaced.
 const OLD: &str = ".old-";
 
-/// A folder, resolved: symbolic links lead to what is replaced.
+/// A resolved folder: symbolic links are followed to the folder that is replaced.
 #[derive(Debug, Clone)]
 pub(super) struct Place {
     pub(super) target: PathBuf,
-    /// The folder that it is in, and its name there; `None` for the root.
+    /// The parent folder, and the name in it; `None` for the root.
     pub(super) beside: Option<(PathBuf, OsString)>,
 }
 
 impl Place {
-    /// Finds a folder that need not exist; the folders above it are created and kept in `created`.
+    /// Resolves a folder that need not exist; missing parent folders are created and recorded in `created`.
     pub(super) fn resolve(dir: &Path, created: &mut Created) -> Result<Self, SaveError> {
         let absolute = std::path::absolute(dir).map_err(SaveError::io("find the folder", dir))?;
         let target = match absolute.canonicalize() {
@@ -50,7 +50,7 @@ impl Place {
         Ok(place)
     }
 
-    /// Finds a file that need not exist; the folders that it is in are created.
+    /// Resolves a file that need not exist; its parent folders are created.
     pub(super) fn of_file(path: &Path, created: &mut Created) -> Result<Self, SaveError> {
         let cannot = |error| SaveError::io("write", path)(error);
         let absolute = std::path::absolute(path).map_err(cannot)?;
@@ -67,7 +67,7 @@ impl Place {
         Ok(Self { target, beside })
     }
 
-    /// The folder and the beginning of the name of a file that is going to replace the target.
+    /// The folder and the name prefix of a file that is going to replace the target.
     pub(super) fn saving_file(&self) -> io::Result<(&Path, OsString)> {
         let (parent, name) = self.beside.as_ref().ok_or(io::ErrorKind::Unsupported)?;
         Ok((parent, prefixed(SAVING, name)))
@@ -77,7 +77,7 @@ impl Place {
         self.target.is_dir()
     }
 
-    /// Whether the folder can be replaced as a whole: not a mount point, not where this process works.
+    /// Whether the folder can be replaced as a whole: it is not a mount point or the current folder.
     pub(super) fn replaceable(&self) -> bool {
         let Some((parent, _)) = &self.beside else { return false };
         let inside = std::env::current_dir().and_then(|dir| dir.canonicalize());
@@ -95,7 +95,7 @@ impl Place {
         }
     }
 
-    /// Where the old folder goes that cannot be swapped with the new one.
+    /// The new path of an old folder that cannot be swapped with the new one.
     pub(super) fn old(&self) -> io::Result<PathBuf> {
         match &self.beside {
             Some((parent, name)) => free_name(parent, &prefixed(OLD, name)),
@@ -103,7 +103,7 @@ impl Place {
         }
     }
 
-    /// A save that was killed between its two renames left the folder under another name.
+    /// Restores the folder if a save was killed between its two renames and left it under another name.
     fn recover(&self) {
         if let Some(old) = self.remnants().into_iter().find(|(kind, _)| *kind == OLD).map(|(_, path)| path)
             && matches!(try_lock(&old), Ok(Some(_)))
@@ -112,7 +112,7 @@ impl Place {
         }
     }
 
-    /// Deletes what killed saves left: beside the folder under its name, and in it. The folder is locked.
+    /// Deletes the leftovers of killed saves: beside the folder under its name, and in it. The folder is locked.
     pub(super) fn clear_remnants(&self, keep: &Path) {
         let beside = self.remnants().into_iter().map(|(_, path)| path);
         let inside = fs::read_dir(&self.target).into_iter().flatten().flatten();
@@ -137,13 +137,13 @@ impl Place {
     }
 }
 
-/// Whether a name is one that only killed saves leave.
+/// Whether only killed saves leave files of this name.
 pub(super) fn is_remnant(name: &OsStr) -> bool {
     let name = name.as_encoded_bytes();
     [SAVING, OLD].iter().any(|prefix| name.starts_with(prefix.as_bytes()))
 }
 
-/// Deletes a remnant, unless a process that runs holds it.
+/// Deletes a leftover, unless a running process holds it.
 pub(super) fn discard(path: &Path) {
     if point().is_err() {
         return;
@@ -171,7 +171,7 @@ fn prefixed(prefix: &str, name: &OsStr) -> OsString {
     text
 }
 
-/// A name in a folder that nothing has yet.
+/// An unused name in a folder.
 fn free_name(folder: &Path, prefix: &OsStr) -> io::Result<PathBuf> {
     let name = tempfile::Builder::new().prefix(prefix).tempfile_in(folder)?.into_temp_path();
     fs::remove_file(&name)?;
@@ -190,7 +190,7 @@ pub(super) fn same_file_system(_: &Path, _: &Path) -> bool {
     true
 }
 
-/// A folder that is being filled. It is locked, so that nobody takes it for a remnant, and goes when it is dropped.
+/// A folder that is being filled. It is locked, so that no save deletes it as a leftover, and is deleted when dropped.
 #[derive(Debug)]
 pub(super) struct Staging {
     pub(super) path: PathBuf,
@@ -202,12 +202,12 @@ impl Staging {
         point()?;
         let mut builder = tempfile::Builder::new();
         builder.prefix(prefix);
-        // A temporary folder is private by default; this one becomes a folder like any other.
+        // A temporary folder is private by default; this one gets normal permissions.
         #[cfg(unix)]
         builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o777));
         loop {
             let path = builder.tempdir_in(folder)?.keep();
-            // Another save may have taken it for a remnant before it was locked.
+            // Another save may have deleted it as a leftover before it was locked.
             match try_lock(&path) {
                 Ok(Some(lock)) => return Ok(Self { path, lock: Some(lock) }),
                 Ok(None) => {}
@@ -220,15 +220,15 @@ impl Staging {
         }
     }
 
-    /// Deletes the folder, or what was swapped with it.
+    /// Deletes the folder, or the one that was swapped with it.
     pub(super) fn discard(&mut self) {
         if self.lock.take().is_some() && point().is_ok() {
-            // What cannot be deleted now is left to the next save.
+            // The next save deletes the rest.
             let _ = fs::remove_dir_all(&self.path);
         }
     }
 
-    /// The folder has become the target.
+    /// Records that the folder has become the target.
     pub(super) fn placed(mut self) -> Option<Lock> {
         self.lock.take()
     }
@@ -240,12 +240,12 @@ impl Drop for Staging {
     }
 }
 
-/// Folders that were created on the way, and go again if they stay empty.
+/// Parent folders that were created, and are removed if they stay empty.
 #[derive(Debug, Default)]
 pub(super) struct Created(Vec<PathBuf>);
 
 impl Created {
-    /// Creates a folder and those above it.
+    /// Creates a folder and its parents.
     pub(super) fn make(&mut self, dir: &Path) -> Result<(), SaveError> {
         let missing: Vec<&Path> = dir.ancestors().take_while(|dir| fs::symlink_metadata(dir).is_err()).collect();
         for dir in missing.into_iter().rev() {

@@ -1,4 +1,4 @@
-//! A folder put in the place of another.
+//! Replacing one folder by another.
 
 use std::fs::{self, DirEntry, File};
 use std::io;
@@ -7,10 +7,10 @@ use std::path::{Path, PathBuf};
 use super::fault::point;
 use super::place::{Place, Staging, is_remnant, same_file_system};
 
-/// More entries than these are not taken over one by one: the folder then gets its new files in place.
+/// With more entries than these to keep, the folder gets its new files in place instead.
 const MAX_CARRIED: usize = 10_000;
 
-/// Gives the new folder its name, which nothing has.
+/// Renames the new folder to its name, which is unused.
 pub(super) fn place_new(staged: &Path, place: &Place) -> io::Result<()> {
     point()?;
     rename_new(staged, &place.target)?;
@@ -18,7 +18,7 @@ pub(super) fn place_new(staged: &Path, place: &Place) -> io::Result<()> {
     Ok(())
 }
 
-/// Puts a staged folder in the place of the target, with all that the target holds beside.
+/// Replaces the target by a staged folder, and keeps everything else that the target contains.
 pub(super) fn replace(staging: &mut Staging, place: &Place, removed: &[PathBuf]) -> io::Result<()> {
     let carry = Carry { staged: &staging.path, target: &place.target, removed, left: MAX_CARRIED.into() };
     carry.folder(Path::new(""), true)?;
@@ -34,7 +34,7 @@ pub(super) fn replace(staging: &mut Staging, place: &Place, removed: &[PathBuf])
     point()?;
     fs::rename(&place.target, &old)?;
     if let Err(error) = point().and_then(|()| fs::rename(&staging.path, &place.target)) {
-        // If that fails too, the next save finds the old folder under its other name.
+        // If this fails too, the next save finds the old folder under its other name.
         let _ = point().and_then(|()| fs::rename(&old, &place.target));
         return Err(error);
     }
@@ -61,7 +61,7 @@ fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
     use rustix::fs::{CWD, RenameFlags, renameat_with};
     match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
         Err(error) if io::Error::from(error).kind() == io::ErrorKind::AlreadyExists => Err(error.into()),
-        // Not every file system knows the flag; a rename replaces nothing but an empty folder.
+        // Not every file system supports the flag; a plain rename replaces only an empty folder.
         Err(_) => fs::rename(from, to),
         Ok(()) => Ok(()),
     }
@@ -72,7 +72,7 @@ fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
     fs::rename(from, to)
 }
 
-/// Takes over into a staged folder what it does not replace.
+/// Copies or links into a staged folder what it does not replace.
 struct Carry<'a> {
     staged: &'a Path,
     target: &'a Path,
@@ -81,7 +81,7 @@ struct Carry<'a> {
 }
 
 impl Carry<'_> {
-    /// `known` is whether the save writes into this folder: then it is searched for remnants.
+    /// `known` is whether the save writes into this folder: then it is searched for leftovers.
     fn folder(&self, folder: &Path, known: bool) -> io::Result<()> {
         let from = self.target.join(folder);
         if !same_file_system(&from, self.target) {
@@ -99,7 +99,7 @@ impl Carry<'_> {
             self.left.set(left);
             self.entry(&entry, &path)?;
         }
-        // Last, because nothing can be put into a read-only folder.
+        // Last, because no files can be added to a read-only folder.
         fs::set_permissions(self.staged.join(folder), fs::metadata(&from)?.permissions())
     }
 

@@ -1,4 +1,4 @@
-//! Saves that fail, are killed, or meet another.
+//! Saves that fail, are killed, or run at the same time.
 
 #![allow(clippy::unwrap_used)]
 
@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use super::fault::inject::{Fault, with_fault};
 use super::{FolderClaim, FolderSave, SaveError, in_place, remove_folder, save_file};
 
-/// Everything below a folder: a file's bytes, a folder's mark.
+/// Everything below a folder: the bytes of files, a marker for folders.
 fn tree(dir: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     fn collect(root: &Path, dir: &Path, found: &mut BTreeMap<PathBuf, Vec<u8>>) {
         for entry in fs::read_dir(dir).into_iter().flatten() {
@@ -31,7 +31,7 @@ fn tree(dir: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     found
 }
 
-/// A folder with an old save and with what others put there.
+/// A folder with an old save and with other files.
 fn old(dir: &Path) {
     fs::create_dir_all(dir.join("part")).unwrap();
     fs::create_dir_all(dir.join("mine/deep")).unwrap();
@@ -65,7 +65,7 @@ fn save(dir: &Path) -> Result<(), SaveError> {
     save.commit()
 }
 
-/// What the old folder becomes.
+/// The expected contents after the save.
 fn new(old: &BTreeMap<PathBuf, Vec<u8>>) -> BTreeMap<PathBuf, Vec<u8>> {
     let mut new = old.clone();
     new.remove(Path::new("stale"));
@@ -120,7 +120,7 @@ fn a_save_that_fails_or_is_killed_at_any_point_leaves_all_of_the_old_or_all_of_t
             assert!(is_new || after == before, "{fault:?} at {at}: {after:?}");
             let count = if is_new { &mut successes } else { &mut failures };
             *count += 1;
-            // The next save works and leaves nothing behind.
+            // The next save works and leaves nothing else.
             save(&dir).unwrap();
             assert!(tree(&dir).contains_key(Path::new("fresh/file")), "{fault:?} at {at}");
             assert_eq!(tree(&dir).contains_key(Path::new("mine/deep/data")), exists, "{fault:?} at {at}");
@@ -148,7 +148,7 @@ fn where_a_folder_cannot_be_swapped_an_error_brings_the_old_files_back() {
         };
         let (result, reached) = with_fault(at, Fault::Once, run);
         let expected = if result.is_ok() { new(&before) } else { before };
-        // Where cleaning up failed, the next save does it.
+        // If cleanup failed, the next save does it.
         let mut after = tree(&dir);
         after.retain(|path, _| !path.to_string_lossy().starts_with(".saving-"));
         assert_eq!(after, expected, "at {at}");
@@ -223,7 +223,7 @@ fn a_claimed_folder_is_written_to_by_its_owner_alone() {
     let error = FolderClaim::new(&dir).unwrap_err();
     assert!(matches!(error, SaveError::Busy { .. }), "{error}");
     if cfg!(target_os = "linux") {
-        assert!(error.to_string().contains(&format!("(number {})", std::process::id())), "{error}");
+        assert!(error.to_string().contains(&format!("(PID {})", std::process::id())), "{error}");
     }
     drop(claim);
     assert!(!parent.path().join("above").exists(), "an unused claim leaves nothing");

@@ -1,4 +1,4 @@
-//! What a folder holds, told from its files.
+//! The kind of a folder, determined from its files.
 #![allow(clippy::unwrap_used)]
 
 use std::fs;
@@ -36,6 +36,6 @@ fn whatever_stands_at_a_path_is_there() {
     #[cfg(unix)]
     {
         std::os::unix::fs::symlink("nowhere", dir.path().join("link")).unwrap();
-        assert!(is_there(&dir.path().join("link")), "a link that leads nowhere");
+        assert!(is_there(&dir.path().join("link")), "a dangling link");
     }
 }

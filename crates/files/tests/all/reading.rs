@@ -1,4 +1,4 @@
-//! Files that are not what a path promises.
+//! Paths that are not the expected files.
 #![allow(clippy::unwrap_used)]
 
 use std::fs;

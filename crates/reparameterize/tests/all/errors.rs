@@ -1,4 +1,4 @@
-//! What is refused, and that the module is then as it was.
+//! Errors, and that they leave the module unchanged.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
@@ -56,7 +56,7 @@ fn a_parameter_with_a_reparameterization_of_another_kind_is_refused() {
     let WeightAdapterError::Occupied { path, found } = error else { panic!("{error}") };
     assert_eq!((path.as_str(), found.as_str()), ("layers.0.query.weight", "lora"));
 
-    // Beside it adapters can be added, but not merged or detached apart from it.
+    // Adapters can be added beside it, but not merged or detached separately.
     model.add_adapter("a", &Targets::regex(r"value\.weight").unwrap(), &LoraConfig::new(2)).unwrap();
     assert!(matches!(model.merged_adapter("a"), Err(WeightAdapterError::Foreign { found, .. }) if found == "lora"));
     assert!(matches!(model.without_adapters(), Err(WeightAdapterError::Foreign { .. })));
@@ -92,7 +92,7 @@ struct Shift {
 }
 
 impl burn::module::Reparameterization for Shift {
-    // Not ours, though it is called so.
+    // Not ours, in spite of its name.
     const NAME: &'static str = "adapters";
 
     fn apply<const D: usize>(&self, base: Tensor<D>) -> Tensor<D> {
@@ -147,7 +147,7 @@ fn a_wrong_configuration_is_refused() {
     }
 }
 
-/// A module that gives its parameters no names.
+/// A module that does not name its parameters.
 #[derive(Debug, Clone)]
 struct Nameless(Param<Tensor<2>>, Param<Tensor<2>>);
 

@@ -107,7 +107,7 @@ fn a_missing_an_unexpected_and_a_misshapen_tensor_are_errors() {
     assert!(text.contains("missing: layers.0.query.weight.lora.b [3, 8]\n  unexpected: stray [1]"), "{text}");
     assert!(text.ends_with("layers.0.query.weight.lora.a, expected [8, 3], found [3, 8]"), "{text}");
 
-    // All tensors of one parameter, and what all parameters share.
+    // All tensors of one parameter, and those that all parameters share.
     let missing = |error| match error {
         WeightAdapterError::Mismatch { mismatch, .. } => mismatch.missing,
         other => panic!("{other}"),
@@ -162,13 +162,13 @@ fn files_that_are_something_else_are_errors() {
     damaged(&header("{", Dtype::F32), "its header is not JSON");
     damaged(&header(r#"{"format": "weight_adapter", "version": 2}"#, Dtype::F32), "version 2");
     damaged(&header(&about(r#"{"architecture": "lora", "r": -1}"#, "[]"), Dtype::F32), "its `config`");
-    damaged(&header(&about(r#""seq_bn""#, "[]"), Dtype::F32), "must be of LoRA or a relative");
+    damaged(&header(&about(r#""seq_bn""#, "[]"), Dtype::F32), "must be LoRA or a method derived from it");
     damaged(&header(&about(r#""lora""#, "[1]"), Dtype::F32), "must be a list of parameter paths");
     damaged(&header(&about(r#""lora""#, "[]"), Dtype::F16), "must be F32, found F16");
     fs::write(&file, header(&about(r#""lora""#, "[]"), Dtype::F32)).unwrap();
     assert!(matches!(load(), WeightAdapterError::NothingMatched { .. }));
 
-    // Every cut of a good file.
+    // Every truncation of a valid file.
     adapted(&Model::new(&Device::default()), "ia3").save_adapter("a", &file).unwrap();
     let bytes = fs::read(&file).unwrap();
     for length in (0..bytes.len()).step_by(7) {

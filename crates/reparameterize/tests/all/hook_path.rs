@@ -1,4 +1,4 @@
-//! The weight's side computes what the hooks on the activations compute.
+//! Adapters on weights compute the same as the hooks on activations.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
@@ -38,7 +38,7 @@ fn sites() -> impl Iterator<Item = Site> {
     (0..2).flat_map(move |layer| places.map(|place| Site::encoder(layer, place)))
 }
 
-/// A loss in which every number counts differently.
+/// A loss with a different weight for every element.
 fn loss(output: Tensor<3>) -> Tensor<1> {
     let weights = input(77, &output.device().without_autodiff());
     (output * weights).mean()
@@ -66,7 +66,7 @@ fn every_method_gives_the_hook_paths_outputs_and_gradients() {
         for site in sites() {
             let update = model.update(site, "a").unwrap();
             for (a, b) in gradients(&update, &ours).iter().zip(gradients(&update, &hooked)) {
-                // Relative to the tensor's largest: the gradients are small numbers.
+                // Relative to the largest gradient of the tensor: gradients are small.
                 let largest = a.iter::<f32>().fold(0f32, |largest, x| largest.max(x.abs()));
                 assert!(largest > 1e-3, "{method}: a gradient of {largest} tests nothing");
                 a.assert_approx_eq::<f32>(&b, Tolerance::absolute(1e-5 * f64::from(largest)));
@@ -90,7 +90,7 @@ fn a_new_dora_computes_what_the_base_does() {
 
 #[test]
 fn gradients_stand_beside_the_base_on_the_plain_device_too() {
-    // The base stays without a graph; `train` gives the adapters theirs, and leaves the base frozen.
+    // The base stays without a graph; `train` creates one for the adapters, and leaves the base frozen.
     let base = Model::new(&Device::default());
     let model = adapted(&base, METHODS[1]).train();
     let output = model.forward(input(1, &Device::default()));

@@ -86,7 +86,7 @@ fn three_adapters_of_different_methods_are_switched() {
     for (i, output) in outputs.iter().enumerate() {
         assert!(outputs[..i].iter().all(|other| difference(other.clone(), output.clone()) > 1e-2));
     }
-    // Back again, on a clone: the original is not switched with it.
+    // Switched back on a clone, which leaves the original unchanged.
     let mut clone = model.clone();
     clone.activate_adapter("a").unwrap();
     assert_eq!(data(clone.forward(x.clone())), data(outputs[0].clone()));
@@ -172,7 +172,7 @@ fn a_bias_follows_its_weights_parameters_wherever_the_module_goes() {
         model.activate_adapter("a").unwrap();
         randomize(&mut model, 5);
 
-        // A column of the weight is scaled by what its bias is scaled by; of DoRA's the scale is not the whole change.
+        // A column of the weight is scaled by the factor of its bias; in DoRA this factor is not the whole change.
         let expected = |model: &Backwards| match adapters_at(model) {
             Update::Ia3(ia3) => ia3.vector.val() * 3.0,
             Update::Lora(lora) => {
@@ -197,7 +197,7 @@ fn a_bias_follows_its_weights_parameters_wherever_the_module_goes() {
             model = step(model, loss);
             check(&model);
         }
-        // A clone from before the steps is still what it was.
+        // A clone from before the steps is unchanged.
         check(&before);
         assert_eq!(data(before.bias.val()), bias_before);
         assert_ne!(data(model.bias.val()), bias_before);
@@ -296,14 +296,14 @@ fn what_is_matched_but_is_no_matrix_is_left_out_with_a_note() {
     assert_eq!(report.skipped[1].reason, SkipReason::Rank { shape: vec![3] });
     let printed = report.to_string();
     assert!(printed.contains("linear.weight [4, 3]: lora, 14 parameters"), "{printed}");
-    assert!(printed.contains("left out: `embedding.weight`, which is the table of an embedding"), "{printed}");
+    assert!(printed.contains("skipped: `embedding.weight`, which is the table of an embedding"), "{printed}");
 }
 
 #[test]
 fn a_quantized_base_is_adapted_without_being_unpacked_for_good() {
     let device = Device::default();
-    // The backend's own way to store the values: one a byte on the processor, packed into words on wgpu, which may lack
-    // bytes (Burn panics there on `QuantStore::Native`).
+    // The backend's own store for the values: bytes on the CPU, packed into words on wgpu, which may not support bytes
+    // (Burn then panics on `QuantStore::Native`).
     let scheme = device.settings().quantization.scheme.with_value(QuantValue::Q8S);
     let mut quantizer = Quantizer::new(Calibration::MinMax, scheme);
     let weights = ParamGroup::from_regex(r"weight$").unwrap();

@@ -1,4 +1,4 @@
-//! A model of linear layers that knows nothing of adapters, and the same computation with hooks.
+//! A model of linear layers without any support for adapters, and the same computation with hooks.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, dead_code, missing_docs, unreachable_pub)]
 
@@ -120,8 +120,8 @@ pub fn input(seed: u64, device: &Device) -> Tensor<3> {
     Init::from_seed(seed).param([2, 5, WIDTH], Fill::Normal { std: 1.0 }, device).val().detach()
 }
 
-/// What a tensor holds now. On the CubeCL backends (wgpu, CUDA, …) `into_data` only reads when the bytes are first looked
-/// at, and then finds what was computed in place since: an optimizer's step, for one.
+/// The current values of a tensor. On the CubeCL backends (wgpu, CUDA, …), `into_data` copies only when the bytes are
+/// first read, and would then include later changes in place, such as an optimizer's step.
 pub fn data<const D: usize>(tensor: Tensor<D>) -> TensorData {
     let data = tensor.into_data();
     let _ = data.as_bytes();
@@ -136,7 +136,7 @@ pub fn difference<const D: usize>(a: Tensor<D>, b: Tensor<D>) -> f32 {
     (a - b).abs().max().into_scalar::<f32>()
 }
 
-/// Draws every trained parameter anew, so that none is zero.
+/// Draws every trained parameter again, so that none is zero.
 pub fn randomize<M: Module>(module: &mut M, seed: u64) {
     *module = module.clone().map(&mut Randomize { init: Init::from_seed(seed), inside: 0 });
 }
