@@ -189,7 +189,7 @@ fn setups_that_cannot_be_are_mistakes_that_say_where() {
         ("Stack(a, b", "^"),
         ("Fuse(a, Parallel(a, b))", "`Parallel` is not allowed in `Fuse`"),
         ("Stack(a, zebra)", "no adapter named `zebra`"),
-        ("Split(a, b, splits=[2, 3])", "Split cannot hold the adapter `b`"),
+        ("Split(a, b, splits=[2, 3])", "Split cannot contain the adapter `b`"),
         ("BatchSplit(a, b, batch_sizes=[2, 3])", "`batch_sizes` sums to 5, but the number of rows is 2"),
         ("Route([a, b, none])", "3 rows"),
         ("Stack(a, Route())", "--route"),

@@ -190,7 +190,7 @@ fn a_fusion_is_trained_over_adapters_that_stay_as_they_are() {
         (vec!["--setup", "Fuse(a, b)", "--config", "lora", "--adapter", "a", "--adapter", "b"], "--fusion-config"),
         (vec!["--setup", "Fuse(a, b)", "--fusion-config", "dynamc", "--adapter", "a", "--adapter", "b"], "`dynamic`"),
         (vec!["--setup", "Stack(a, adapter)", "--fusion-config", "static", "--adapter", "a"], "holds no Fuse"),
-        (vec!["--setup", "Fuse(a, l)", "--adapter", "a", "--adapter", "l"], "Fuse cannot hold the adapter `l`"),
+        (vec!["--setup", "Fuse(a, l)", "--adapter", "a", "--adapter", "l"], "Fuse cannot contain the adapter `l`"),
         (vec!["--setup", "Stack(Fuse(a, b), Parallel(a, b))", "--adapter", "a", "--adapter", "b"], "a fusion beside"),
         (vec!["--setup", "Parallel(a, c)", "--config", "z=lora"], "what is trained: a, c"),
         (vec!["--setup", "Parallel(a, c)", "--config", "a=lora", "--adapter", "a"], "is loaded"),
