@@ -1,7 +1,7 @@
-//! What the workspace's tests share: the goldens that the Python reference made, and running them.
+//! Support for the workspace's tests: the goldens of the Python reference, and running them.
 //!
-//! A golden case is a folder: an adapter and a head as the reference saved them, a batch, the logits and the loss that
-//! it computed, and every trained parameter after one step of SGD. `cargo xtask goldens` makes them.
+//! A golden case is a folder: an adapter and a head as the reference saved them, a batch, the logits and the loss of
+//! the reference, and every trained parameter after one step of SGD. `cargo xtask goldens` makes them.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
@@ -78,8 +78,8 @@ impl Case {
         (model, bank)
     }
 
-    /// A copy of the adapter as the reference saved it. The reference does not save that DiReFT subtracts no projection
-    /// (and reads NoReFT back); here the file says it.
+    /// A copy of the adapter as the reference saved it. The reference does not save that DiReFT does not subtract the
+    /// projection (and reads it back as NoReFT); this copy does.
     fn adapter_dir(&self) -> tempfile::TempDir {
         let copy = tempfile::tempdir().unwrap();
         for entry in std::fs::read_dir(self.dir()).unwrap() {
@@ -101,12 +101,12 @@ impl Case {
     }
 }
 
-/// Every case of the methods that the predicate takes.
+/// Every case of the methods that the predicate accepts.
 pub fn cases(take: impl Fn(&str) -> bool) -> Vec<Case> {
     cases_in("cases", take)
 }
 
-/// As [`cases`], in one of the folders of goldens.
+/// [`cases`] in one of the folders of goldens.
 pub fn cases_in(root: &str, take: impl Fn(&str) -> bool) -> Vec<Case> {
     #[derive(Deserialize)]
     struct Entry {
@@ -202,7 +202,7 @@ impl Golden {
         mask.chunks(shape[1]).enumerate()
     }
 
-    /// The labels, as the head's task takes them.
+    /// The labels, as targets of the head's task.
     pub fn labels(&self, head: &Head) -> Targets {
         let (shape, values) = &self.0["labels"];
         match head.config().task().name() {
@@ -230,7 +230,7 @@ pub fn values<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
     tensor.into_data().convert::<f32>().try_to_vec().unwrap()
 }
 
-/// The largest difference between two lists of numbers of one length; infinite for a NaN.
+/// The largest difference between two lists of equal length; infinite for NaN.
 pub fn largest_difference(found: &[f32], expected: &[f32]) -> f32 {
     assert_eq!(found.len(), expected.len(), "different numbers of values");
     let difference = |(a, b): (&f32, &f32)| if (a - b).is_nan() { f32::INFINITY } else { (a - b).abs() };

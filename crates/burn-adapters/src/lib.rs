@@ -1,10 +1,10 @@
 //! Parameter-efficient fine-tuning for [Burn](https://burn.dev): the adapter methods of AdapterHub's Python library
-//! `adapters`, on any Burn model, on the CPU or a GPU, exchanging files with the Python world both ways.
+//! `adapters`, on any Burn model, on the CPU or a GPU, with files that can be exchanged with Python in both directions.
 //!
 //! One idea carries it: **adapters live beside the model, never inside it.** A pre-trained model is frozen and shared;
 //! an adapter is a Burn module of its own; the model's forward pass calls it at a handful of hooks.
 //!
-//! This crate is a facade over the workspace's crates; depend on single ones where you need only a method.
+//! This crate is a facade over the workspace's crates; if you need only one method, depend on its crate instead.
 //!
 //! ```
 //! use burn_adapters::prelude::*;
@@ -39,7 +39,7 @@ pub use burn_adapters_reparameterize as reparameterize;
 pub use burn_adapters_train as train;
 pub use burn_adapters_transformers as transformers;
 
-/// What most programs need.
+/// The items that most programs need.
 pub mod prelude {
     pub use burn_adapters_composition::{Composition, HeadSetup};
     pub use burn_adapters_config::{AdapterConfig, BottleneckConfig, LoraConfig, MethodConfig};

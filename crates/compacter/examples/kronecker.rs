@@ -10,7 +10,7 @@
 use std::time::Instant;
 
 use burn::tensor::{Device, Distribution, Tensor};
-use burn_adapters_compacter::kronecker::Way;
+use burn_adapters_compacter::kronecker::Strategy;
 use burn_adapters_compacter::{CompacterError, PhmLinear, Position};
 use burn_adapters_config::BottleneckConfig;
 use burn_adapters_core::Init;
@@ -24,11 +24,11 @@ fn main() -> Result<(), CompacterError> {
         for rank in [1, 4] {
             let config = BottleneckConfig::compacter().with_shared_phm_rule(false).with_phm_rank(rank);
             let mut layer = PhmLinear::new(&config, size, Position::Down, &mut Init::from_seed(1), &device)?;
-            let chosen = layer.way;
+            let chosen = layer.strategy;
             for tokens in if quick { [32, 64] } else { [32, 2048] } {
                 let x = Tensor::<3>::random([1, tokens, size[0]], Distribution::Default, &device).require_grad();
-                let times = [Way::Dense, Way::FoldRight, Way::FoldLeft].map(|way| {
-                    layer.way = way;
+                let times = [Strategy::Dense, Strategy::FoldRight, Strategy::FoldLeft].map(|strategy| {
+                    layer.strategy = strategy;
                     let repeats = if tokens < 100 { 1000 } else { 150 };
                     fastest(if quick { 1 } else { repeats }, || step(&layer, &x))
                 });

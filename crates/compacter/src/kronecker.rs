@@ -17,7 +17,7 @@
 //!   other, `[n r, q]`.
 //!
 //! With unfactorized `Wᵢ` nothing is saved, and `H` is formed. The same holds for ranks so high that the two products
-//! would cost more than one with `H` ([`Way::cheapest`]).
+//! would cost more than one with `H` ([`Strategy::cheapest`]).
 //!
 //! # Measured
 //! Microseconds of a forward and backward pass, with gradients of the input and all parameters, `n = 4`, `r = 1` (the
@@ -36,7 +36,7 @@
 //! | 24 → 768 | 32 | 234 | 145 | **90** |
 //! | 24 → 768 | 2048 | 9754 | 5346 | **3260** |
 //!
-//! Bold marks the choice of [`Way::cheapest`]. At rank 4 and 2048 tokens, folding on the narrow side and the dense
+//! Bold marks the choice of [`Strategy::cheapest`]. At rank 4 and 2048 tokens, folding on the narrow side and the dense
 //! weight differ by less than the noise. Times for 2048 tokens vary by a third between runs, the others by a few
 //! percent.
 //!
@@ -52,7 +52,7 @@ use crate::Matrices;
 
 /// How a product with `Σᵢ Aᵢ ⊗ Wᵢ` is computed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Way {
+pub enum Strategy {
     /// Form the dense weight.
     Dense,
     /// Use the factors; fold the rule into the right ones.
@@ -61,8 +61,8 @@ pub enum Way {
     FoldLeft,
 }
 
-impl Way {
-    /// The way that needs the fewest multiplications per token for factors of rank `rank`.
+impl Strategy {
+    /// The strategy that needs the fewest multiplications per token for factors of rank `rank`.
     pub fn cheapest([d_input, d_output]: [usize; 2], phm_dim: usize, rank: usize) -> Self {
         let [d_input, d_output, phm_dim, rank] = [d_input, d_output, phm_dim, rank].map(|size| size as f64);
         let inner = phm_dim * rank;
@@ -71,7 +71,7 @@ impl Way {
             (d_input * phm_dim * inner + inner * d_output, Self::FoldLeft),
             (d_input * d_output, Self::Dense),
         ];
-        costs.into_iter().min_by(|(a, _), (b, _)| a.total_cmp(b)).map_or(Self::Dense, |(_, way)| way)
+        costs.into_iter().min_by(|(a, _), (b, _)| a.total_cmp(b)).map_or(Self::Dense, |(_, strategy)| strategy)
     }
 }
 
@@ -86,18 +86,18 @@ pub fn dense(rule: Tensor<3>, weight: Tensor<3>) -> Tensor<2> {
     pairs.reshape([n, n, p, q]).swap_dims(1, 2).reshape([n * p, n * q])
 }
 
-/// Computes `x · Σᵢ Aᵢ ⊗ Wᵢ` in this way.
+/// Computes `x · Σᵢ Aᵢ ⊗ Wᵢ` with a strategy.
 ///
 /// # Shapes
 /// - x: `[batch, sequence, n p]`
 /// - rule: `[n, n, n]`, weight: `n` matrices of `[p, q]`
 /// - output: `[batch, sequence, n q]`
-pub fn multiply(x: Tensor<3>, rule: Tensor<3>, weight: &Matrices, way: Way) -> Tensor<3> {
+pub fn multiply(x: Tensor<3>, rule: Tensor<3>, weight: &Matrices, strategy: Strategy) -> Tensor<3> {
     let [batch, sequence, d_input] = x.dims();
     let tokens = batch * sequence;
     let n = rule.dims()[0];
-    let output = match (weight, way) {
-        (Matrices::Factorized(factors), Way::FoldRight) => {
+    let output = match (weight, strategy) {
+        (Matrices::Factorized(factors), Strategy::FoldRight) => {
             let (left, right) = (factors.left.val(), factors.right.val());
             let ([_, p, r], [_, _, q]) = (left.dims(), right.dims());
             let side_by_side = left.swap_dims(0, 1).reshape([p, n * r]);
@@ -105,7 +105,7 @@ pub fn multiply(x: Tensor<3>, rule: Tensor<3>, weight: &Matrices, way: Way) -> T
             let folded = rule.swap_dims(0, 1).reshape([n, n, 1, n, 1]) * right.reshape([1, n, r, 1, q]);
             linear(inner.reshape([tokens, n * n * r]), folded.reshape([n * n * r, n * q]), None)
         }
-        (Matrices::Factorized(factors), Way::FoldLeft) => {
+        (Matrices::Factorized(factors), Strategy::FoldLeft) => {
             let (left, right) = (factors.left.val(), factors.right.val());
             let ([_, p, r], [_, _, q]) = (left.dims(), right.dims());
             let folded =

@@ -6,7 +6,7 @@ use burn_adapters_config::BottleneckConfig;
 use burn_adapters_core::{Fill, Init};
 
 use crate::draw::{self, Owner};
-use crate::kronecker::{self, Way};
+use crate::kronecker::{self, Strategy};
 use crate::{CompacterError, Matrices, SharedPhm};
 
 /// Which of an adapter's two projections this layer is.
@@ -37,7 +37,7 @@ pub struct PhmLinear {
     pub learn_rule: bool,
     /// How products are computed.
     #[module(skip)]
-    pub way: Way,
+    pub strategy: Strategy,
 }
 
 impl PhmLinear {
@@ -67,9 +67,9 @@ impl PhmLinear {
             bias: config.phm_bias.then(|| init.param([size[1]], Fill::ZEROS, device)),
             position,
             learn_rule: config.learn_phm,
-            way: match config.factorized_phm_w {
-                true => Way::cheapest(size, config.phm_dim, config.phm_rank),
-                false => Way::Dense,
+            strategy: match config.factorized_phm_w {
+                true => Strategy::cheapest(size, config.phm_dim, config.phm_rank),
+                false => Strategy::Dense,
             },
         })
     }
@@ -84,7 +84,7 @@ impl PhmLinear {
     /// If the layer was built for shared parts and `shared` lacks them.
     pub fn forward(&self, x: Tensor<3>, shared: Option<&SharedPhm>) -> Tensor<3> {
         let (rule, weight) = self.parts(shared);
-        let output = kronecker::multiply(x, rule, weight, self.way);
+        let output = kronecker::multiply(x, rule, weight, self.strategy);
         match &self.bias {
             Some(bias) => output + bias.val().unsqueeze(),
             None => output,

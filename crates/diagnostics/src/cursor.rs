@@ -1,13 +1,13 @@
-//! Reading a small text from left to right.
+//! A left-to-right reader of small texts.
 
 use std::ops::Range;
 
 use crate::shortened;
 
-/// A text, how much of it is still to be read, and which characters its bare words are made of.
+/// A text, the position in it, and the characters that bare words may contain.
 ///
-/// Nothing here goes back or looks further than it must, so a grammar that decides on the next character (or the next
-/// word) reads in time linear in the text.
+/// It never goes back or looks further ahead than necessary, so a grammar that decides on the next character (or the
+/// next word) takes time linear in the text.
 ///
 /// ```
 /// use burn_adapters_diagnostics::Cursor;
@@ -27,7 +27,7 @@ pub struct Cursor<'a> {
 }
 
 impl<'a> Cursor<'a> {
-    /// At the beginning of a text.
+    /// A cursor at the start of a text.
     pub fn new(text: &'a str, in_word: fn(char) -> bool) -> Self {
         Self { text, rest: text, in_word }
     }
@@ -37,17 +37,17 @@ impl<'a> Cursor<'a> {
         self.text
     }
 
-    /// What is still to be read.
+    /// The rest of the text.
     pub fn rest(&self) -> &'a str {
         self.rest
     }
 
-    /// Where the rest begins, in bytes of the text.
+    /// The position, in bytes of the text.
     pub fn at(&self) -> usize {
         self.text.len() - self.rest.len()
     }
 
-    /// Whether everything has been read.
+    /// Whether the whole text has been read.
     pub fn is_at_end(&self) -> bool {
         self.rest.is_empty()
     }
@@ -67,26 +67,26 @@ impl<'a> Cursor<'a> {
         self.rest = self.rest.trim_ascii_start();
     }
 
-    /// Skips so many bytes, up to the next character boundary.
+    /// Skips this many bytes, up to the next character boundary.
     pub fn skip(&mut self, bytes: usize) {
         self.rest = &self.rest[self.rest.ceil_char_boundary(bytes)..];
     }
 
-    /// Takes the next character.
+    /// Reads the next character.
     pub fn advance(&mut self) -> Option<char> {
         let next = self.peek()?;
         self.skip(next.len_utf8());
         Some(next)
     }
 
-    /// Takes this character, if it is the next.
+    /// Reads this character, if it is the next one.
     pub fn take(&mut self, wanted: char) -> bool {
         let stripped = self.rest.strip_prefix(wanted);
         self.rest = stripped.unwrap_or(self.rest);
         stripped.is_some()
     }
 
-    /// Takes the characters up to the first that is not wanted; maybe none.
+    /// Reads the characters before the first unwanted one; possibly none.
     pub fn take_while(&mut self, mut wanted: impl FnMut(char) -> bool) -> &'a str {
         let end = self.rest.find(|c| !wanted(c)).unwrap_or(self.rest.len());
         let (taken, rest) = self.rest.split_at(end);
@@ -94,13 +94,13 @@ impl<'a> Cursor<'a> {
         taken
     }
 
-    /// Takes a bare word; maybe an empty one.
+    /// Reads a bare word; possibly an empty one.
     pub fn word(&mut self) -> &'a str {
         self.take_while(self.in_word)
     }
 
-    /// Goes to the next of these characters that stands outside brackets and quotes, or to the end. Reading continues
-    /// there after an error.
+    /// Skips to the next of these characters outside brackets and quotes, or to the end. Parsing continues there after
+    /// an error.
     pub fn skip_until(&mut self, stops: &[char]) {
         let mut depth = 0usize;
         let mut quote = None;
@@ -126,7 +126,7 @@ impl<'a> Cursor<'a> {
         self.rest = "";
     }
 
-    /// What stands next, as a span and in words: a word, one other character, or the end.
+    /// The next token, as a span and in words: a word, another single character, or the end.
     pub fn found(&self) -> (Range<usize>, String) {
         let at = self.at();
         let mut ahead = *self;

@@ -1,33 +1,34 @@
-//! Everything that is wrong with a text.
+//! All problems of a text.
 
 use std::error::Error;
 use std::fmt;
 use std::ops::Range;
 
-/// A kind of problem that explains itself. Its `Display` is the message: what is wrong, in one line.
+/// A kind of problem that explains itself. Its `Display` is the message: the problem in one line.
 pub trait Explain: fmt::Display {
-    /// What to write beside the carets: what was expected, or what was probably meant. Empty if there is nothing to add.
+    /// The label for the carets: what was expected or probably meant. Empty if there is nothing to add.
     fn label(&self) -> String;
 
-    /// Whether the label says what the message does not. It then follows the message where nothing is drawn.
+    /// Whether the label adds to the message. It then follows the message where nothing is drawn.
     fn label_says_more(&self) -> bool {
         true
     }
 
-    /// What to do about it, where the label does not say it all.
+    /// The remedy, if the label is not enough.
     fn help(&self) -> Option<String> {
         None
     }
 }
 
-/// One problem in a text.
+/// A problem in a text.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Problem<K> {
-    /// Where it is, in bytes of [`TextError::text`]; on character boundaries, and never outside the text.
+    /// The span in bytes of [`TextError::text`]; it is on character boundaries, and never outside the text.
     pub span: Range<usize>,
-    /// The blocks around it, outermost first, and its own. Empty where nothing is nested, or where nothing could be read.
+    /// The enclosing blocks, outermost first, and the block itself. Empty without nesting, or if nothing could be
+    /// parsed.
     pub path: Vec<String>,
-    /// What it is.
+    /// The kind of the problem.
     pub kind: K,
 }
 
@@ -44,25 +45,25 @@ impl<K> Problem<K> {
 }
 
 impl<K: Explain> Problem<K> {
-    /// What is wrong, in one line.
+    /// The problem in one line.
     pub fn message(&self) -> String {
         self.kind.to_string()
     }
 
-    /// What to write beside the carets: what was expected, or what was probably meant.
+    /// The label for the carets: what was expected or probably meant.
     pub fn label(&self) -> String {
         self.kind.label()
     }
 
-    /// What to do about it, where the label does not say it all.
+    /// The remedy, if the label is not enough.
     pub fn help(&self) -> Option<String> {
         self.kind.help()
     }
 }
 
-/// A text that cannot be used, and every problem in it.
+/// A text that cannot be used, with all its problems.
 ///
-/// The text is what was read; for a value that was made in Rust, it is the text that the value prints as.
+/// The text is the one that was read; for a value built in Rust, it is the text that the value prints as.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TextError<K> {
     text: String,
@@ -70,7 +71,7 @@ pub struct TextError<K> {
 }
 
 impl<K: PartialEq> TextError<K> {
-    /// An error about this text. Problems are sorted by their place, and each is kept once; spans are moved onto character
+    /// An error about this text. Problems are sorted by position and deduplicated; spans are moved to character
     /// boundaries.
     pub fn new(text: impl Into<String>, problems: Vec<Problem<K>>) -> Self {
         let text = text.into();

@@ -1,4 +1,4 @@
-//! JSON in which no key may appear twice.
+//! JSON without duplicate keys.
 
 use std::collections::HashSet;
 use std::fmt;
@@ -8,11 +8,11 @@ use serde_json::{Map, Number, Value};
 
 use crate::shorten;
 
-/// Text that is not JSON, or holds a key twice.
+/// Text that is not valid JSON, or has a duplicate key.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub struct JsonError {
-    /// What is wrong, with line and column.
+    /// The problem, with line and column.
     pub message: String,
     /// The line, counted from 1.
     pub line: usize,
@@ -20,7 +20,7 @@ pub struct JsonError {
     pub column: usize,
 }
 
-/// Parses JSON. Unlike `serde_json`, which keeps the last of two equal keys and drops the others, it refuses them.
+/// Parses JSON. Unlike `serde_json`, which keeps the last of several equal keys, it rejects them.
 ///
 /// ```
 /// # use burn_adapters_diagnostics::parse_json;
@@ -30,22 +30,22 @@ pub struct JsonError {
 /// ```
 ///
 /// # Errors
-/// If the text is not JSON, or an object holds a key twice.
+/// If the text is not valid JSON, or an object has a duplicate key.
 pub fn parse_json(text: &str) -> Result<Value, JsonError> {
     let mut reader = serde_json::Deserializer::from_str(text);
     let parse = Strict.deserialize(&mut reader).and_then(|value| reader.end().map(|()| value));
     parse.map_err(|error| JsonError { message: error.to_string(), line: error.line(), column: error.column() })
 }
 
-/// Reads a value of any format in which no key may appear twice; for implementations of `Deserialize`.
+/// Reads a value of any format without duplicate keys; for implementations of `Deserialize`.
 ///
 /// # Errors
-/// If an object holds a key twice, or the deserializer fails.
+/// If an object has a duplicate key, or the deserializer fails.
 pub fn deserialize_unique<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Value, D::Error> {
     Strict.deserialize(deserializer)
 }
 
-/// Checks, without keeping any value, that a text is JSON in which no object holds a key twice.
+/// Checks that a text is JSON without duplicate keys, without storing any value.
 ///
 /// # Errors
 /// As [`parse_json`].
@@ -115,7 +115,7 @@ impl<'de> Visitor<'de> for Keys {
     }
 }
 
-/// A key that an object holds already.
+/// A duplicate key.
 fn twice<E: Error>(key: String) -> E {
     E::custom(format_args!("the key {} appears twice", Value::String(shorten(&key).into_owned())))
 }

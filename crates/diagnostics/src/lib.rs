@@ -1,18 +1,17 @@
-//! Problems in a small text: where they are, what was probably meant, and how they are drawn.
+//! Problems in small texts: their positions, suggestions, and drawing.
 //!
-//! The small languages of the workspace (configuration strings, compositions, JSON files) share what is here, and only
-//! that: each has its own grammar and its own kinds of problems.
+//! The small languages of the workspace (configuration strings, compositions, JSON files) share this crate and nothing
+//! else: each has its own grammar and its own kinds of problems.
 //!
-//! - [`Cursor`] reads a text from left to right and knows where it is.
+//! - [`Cursor`] reads a text from left to right and keeps the position.
 //! - [`TextError`] holds a text and every [`Problem`] in it, each with a span and a kind that explains itself
 //!   ([`Explain`]).
-//! - [`nearest`] finds the known name that a misspelled one is closest to; [`shortened`], [`shorten`], [`alternatives`],
-//!   [`counted`] and [`Listed`] put values into messages.
-//! - [`parse_json`] reads JSON and refuses an object that holds a key twice.
-//! - [`Snippet`] draws the line that a span is in, with carets. [`printable`] makes text from outside harmless for a
-//!   terminal.
+//! - [`nearest`] finds the known name closest to a misspelled one; [`shortened`], [`shorten`], [`alternatives`],
+//!   [`counted`] and [`Listed`] format values for messages.
+//! - [`parse_json`] reads JSON and rejects duplicate keys.
+//! - [`Snippet`] draws the line of a span, with carets. [`printable`] makes untrusted text safe for a terminal.
 //!
-//! Libraries return errors as plain values. Only programs draw them.
+//! Libraries return errors as plain values; only programs draw them.
 //!
 //! ```
 //! use std::fmt;

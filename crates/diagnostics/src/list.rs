@@ -1,12 +1,12 @@
-//! Messages of bounded length, whatever a file holds.
+//! Messages of bounded length, for any input.
 
 use std::borrow::Cow;
 use std::fmt;
 
-/// How many things a message lists before it only counts.
+/// The most items that a message lists; the others are counted.
 pub const MAX_LISTED: usize = 8;
 
-/// The longest text from outside that a message quotes whole, in characters.
+/// The longest untrusted text that a message quotes in full, in characters.
 const MAX_QUOTED: usize = 120;
 
 /// A list that shows its first items and counts the others: `a, b and 7 more`.
@@ -32,7 +32,7 @@ impl<T: fmt::Display> fmt::Display for Listed<'_, T> {
     }
 }
 
-/// The beginning of a text that is too long to be quoted whole.
+/// The beginning of a text that is too long to be quoted in full.
 ///
 /// ```
 /// # use burn_adapters_diagnostics::shorten;

@@ -1,10 +1,10 @@
-//! The known name that a misspelled one is closest to.
+//! The known name closest to a misspelled one.
 
-/// Names longer than this are not compared: nobody mistypes a known name into one, and comparing costs time.
+/// Longer names are not compared: they are not typos of a known name, and comparing costs time.
 const LONGEST: usize = 64;
 
-/// The candidate with the smallest edit distance to `name`, or `None` if no candidate is close enough to be what was
-/// meant. Case, `-`, `_` and spaces make no difference, and a beginning of at least three characters is enough.
+/// The candidate with the smallest edit distance to `name`, or `None` if none is close enough to be the intended one.
+/// Case, `-`, `_` and spaces are ignored, and a prefix of at least three characters is enough.
 ///
 /// ```
 /// # use burn_adapters_diagnostics::nearest;
@@ -29,12 +29,12 @@ pub fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) ->
         .map(|(_, candidate)| candidate)
 }
 
-/// Case and the choice of separator are not what makes two names different.
+/// Removes differences in case and separators.
 fn fold(name: &str) -> Vec<char> {
     name.chars().map(|c| if c == '-' || c == ' ' { '_' } else { c.to_ascii_lowercase() }).collect()
 }
 
-/// Levenshtein's distance, a swap of two neighbors counting as one.
+/// The Levenshtein distance, where a swap of two neighbors counts as one.
 fn distance(a: &[char], b: &[char]) -> usize {
     let mut before: Vec<usize> = Vec::new();
     let mut last: Vec<usize> = (0..=b.len()).collect();

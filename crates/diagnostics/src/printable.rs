@@ -1,12 +1,12 @@
-//! Text from outside, made harmless for a terminal.
+//! Untrusted text, made safe for a terminal.
 //!
-//! A label, a file name or a server's answer may hold escape sequences that rewrite the screen, marks that turn the
-//! reading direction around, or characters that cannot be seen. Programs print such text through these functions;
-//! libraries hand it out as it is.
+//! A label, a file name or a server's answer may contain escape sequences that rewrite the screen, marks that reverse
+//! the reading direction, or invisible characters. Programs print such text through these functions; libraries return
+//! it unchanged.
 
 use std::borrow::Cow;
 
-/// Text of several lines: control characters other than line breaks and tabs, bidirectional controls and invisible
+/// Text of several lines: control characters except line breaks and tabs, bidirectional controls and invisible
 /// characters become visible escapes such as `\u{1b}`.
 ///
 /// ```
@@ -17,7 +17,7 @@ pub fn printable(text: &str) -> Cow<'_, str> {
     escaped(text, |c| is_deceptive(c) && !matches!(c, '\n' | '\t'))
 }
 
-/// Text within a line, such as a name: as [`printable`], and line breaks and tabs are escaped, too.
+/// Text within a line, such as a name: like [`printable`], but line breaks and tabs are escaped too.
 ///
 /// ```
 /// # use burn_adapters_diagnostics::printable_line;
@@ -27,14 +27,14 @@ pub fn printable_line(text: &str) -> Cow<'_, str> {
     escaped(text, is_deceptive)
 }
 
-/// JSON in which the same characters are escaped as JSON does it. The value stays the same.
+/// JSON in which the same characters are escaped as in JSON strings. The value is unchanged.
 ///
 /// ```
 /// # use burn_adapters_diagnostics::printable_json;
 /// assert_eq!(printable_json("{\"a\": \"\u{202e}b\"}"), r#"{"a": "\u202eb"}"#);
 /// ```
 pub fn printable_json(json: &str) -> Cow<'_, str> {
-    // Line breaks stand between values only: within strings they are escaped already.
+    // Line breaks are only between values: within strings they are already escaped.
     let is_bad = |c: char| (is_deceptive(c) || is_joiner(c)) && !matches!(c, '\n' | '\t' | '\r');
     if !json.chars().any(is_bad) {
         return Cow::Borrowed(json);
@@ -58,7 +58,7 @@ fn escaped(text: &str, is_bad: impl Fn(char) -> bool) -> Cow<'_, str> {
     let mut chars = text.chars().peekable();
     let mut before = None;
     while let Some(c) = chars.next() {
-        // Joiners shape emoji and many scripts; beside ASCII they only hide.
+        // Joiners shape emoji and many scripts; next to ASCII they are only invisible.
         let after = chars.peek().copied();
         let joins = before.zip(after).is_some_and(|(a, b): (char, char)| !a.is_ascii() && !b.is_ascii());
         if is_bad(c) || is_joiner(c) && !joins {
@@ -76,7 +76,7 @@ fn is_joiner(c: char) -> bool {
     matches!(c, '\u{200c}' | '\u{200d}')
 }
 
-/// Whether a terminal may take the character for a command, or a reader may not see it.
+/// Whether a terminal may interpret the character as a command, or a reader may not see it.
 fn is_deceptive(c: char) -> bool {
     c.is_control()
         || matches!(c,

@@ -1,20 +1,20 @@
-//! Drawing the place of a problem: the line that it is in, and carets under the span.
+//! Drawing the position of a problem: its line, and carets under the span.
 
 use std::ops::Range;
 
 use crate::printable_line;
 
-/// Columns of a text that are shown around the place; a configuration may be 64 KiB in one line.
+/// The columns of a line that are shown around the span; a configuration may be 64 KiB in one line.
 const WINDOW: usize = 96;
 
-/// How a program emphasizes the parts of a drawing; by default, not at all.
+/// The styles of the parts of a drawing; by default, none.
 pub trait Paint {
-    /// What frames the text: line numbers, bars, arrows.
+    /// The frame of the text: line numbers, bars, arrows.
     fn frame(&self, text: &str) -> String {
         text.to_owned()
     }
 
-    /// What points at the problem.
+    /// The carets and the label.
     fn pointer(&self, text: &str) -> String {
         text.to_owned()
     }
@@ -26,27 +26,27 @@ pub struct Plain;
 
 impl Paint for Plain {}
 
-/// A place in a text, to be pointed at.
+/// A span of a text to be drawn.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Snippet {
-    /// Where the text comes from, such as a file; `None` for an argument of the command line.
+    /// The source of the text, such as a file; `None` for a command line argument.
     pub origin: Option<String>,
     /// The whole text.
     pub source: String,
-    /// Bytes of the text. A span outside the text, or within a character, is moved into it.
+    /// The span in bytes of the text. A span outside the text, or within a character, is moved into it.
     pub span: Range<usize>,
-    /// What to write beside the carets.
+    /// The label for the carets.
     pub label: String,
 }
 
 impl Snippet {
-    /// A place in a text that comes from no file.
+    /// A span of a text that is not from a file.
     pub fn new(source: impl Into<String>, span: Range<usize>, label: impl Into<String>) -> Self {
         Self { origin: None, source: source.into(), span, label: label.into() }
     }
 
-    /// The line in which the span starts and, below it, carets and the label. Long lines are cropped around the span, and
-    /// characters that would command a terminal are escaped.
+    /// The line in which the span starts and, below it, carets and the label. Long lines are cropped around the span,
+    /// and control characters are escaped.
     pub fn draw(&self, paint: &impl Paint) -> String {
         let (number, line, start, end) = self.place();
         let (line, start, end) = crop(&line, start, end);
@@ -71,7 +71,7 @@ impl Snippet {
         let line_start = source[..start].rfind('\n').map_or(0, |at| at + 1);
         let line_end = source[start..].find('\n').map_or(source.len(), |at| start + at);
         let number = source[..line_start].matches('\n').count() + 1;
-        // A tab would move the carets; other control characters would do worse to a terminal.
+        // A tab would shift the carets; other control characters could affect the terminal.
         let shown = |from: usize, to: usize| {
             printable_line(&source[from..to.max(from)].replace(['\t', '\r'], " ")).into_owned()
         };
@@ -82,7 +82,7 @@ impl Snippet {
     }
 }
 
-/// Leaves of a long line what is around the span.
+/// Crops a long line to the part around the span.
 fn crop(line: &str, start: usize, end: usize) -> (String, usize, usize) {
     let length = line.chars().count();
     if length <= WINDOW {

@@ -1,6 +1,6 @@
 //! Values and names in messages.
 
-/// The longest text that a message about a small text quotes whole, in characters.
+/// The longest text that a message about a small text quotes in full, in characters.
 const MOST: usize = 40;
 
 /// At most the first 40 characters of a text, on one line.
@@ -43,7 +43,7 @@ pub fn counted(number: usize, singular: &str, plural: &str) -> String {
     format!("{number} {}", if number == 1 { singular } else { plural })
 }
 
-/// What closes a bracket or quote: the bracket that belongs to it, or the same quote again.
+/// The counterpart of a bracket or quote: the closing bracket, or the same quote.
 ///
 /// ```
 /// # use burn_adapters_diagnostics::closing;

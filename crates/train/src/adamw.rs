@@ -1,7 +1,7 @@
-//! AdamW (Loshchilov & Hutter, 2019), with PyTorch's numbers.
+//! AdamW (Loshchilov & Hutter, 2019), with the same results as PyTorch.
 //!
-//! Burn's own AdamW computes the same, but keeps its state by the identifiers of parameters, which are new in every
-//! process: a training could not be resumed in another one, nor two runs give identical files.
+//! Burn's own AdamW computes the same, but stores its state by parameter ids, which are new in every process: training
+//! could not be resumed in another process, and two runs would not give identical files.
 
 use std::collections::BTreeMap;
 
@@ -13,16 +13,17 @@ use serde::{Deserialize, Serialize};
 use crate::Gradients;
 use crate::gradients::flat;
 
-/// The numbers of AdamW. The defaults are those with which the reference is trained: PyTorch's, but no weight decay.
+/// The hyperparameters of AdamW. The defaults are those of the reference's training: PyTorch's, but without weight
+/// decay.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct AdamWOptions {
-    /// How slowly the mean of the gradients moves.
+    /// Decay of the running mean of the gradients.
     pub beta_1: f64,
-    /// How slowly the mean of their squares moves.
+    /// Decay of the running mean of the squared gradients.
     pub beta_2: f64,
-    /// Added to the root of the second mean.
+    /// Added to the square root of the second mean.
     pub epsilon: f64,
-    /// How strongly weights are drawn to 0. Biases and the weights of norms are not.
+    /// Weight decay. Biases and the weights of norms are not decayed.
     pub weight_decay: f64,
 }
 
@@ -32,7 +33,7 @@ impl Default for AdamWOptions {
     }
 }
 
-/// What AdamW keeps of a parameter between steps.
+/// The state that AdamW keeps for a parameter between steps.
 #[derive(Debug, Clone)]
 pub(crate) struct Moments {
     pub(crate) first: Tensor<1>,
@@ -64,17 +65,17 @@ pub struct AdamW {
 }
 
 impl AdamW {
-    /// An optimizer that has seen no gradient yet.
+    /// An optimizer without state.
     pub fn new(options: AdamWOptions) -> Self {
         Self { options, moments: BTreeMap::new() }
     }
 
-    /// One step: changes the parameters that have a gradient.
+    /// Performs one step: updates the parameters that have a gradient.
     pub fn step<M: Module>(&mut self, learning_rate: f64, module: M, gradients: Gradients) -> M {
         map_parameters(module, &mut Step { optimizer: self, learning_rate, gradients })
     }
 
-    /// The next value of a parameter, all flat.
+    /// The next value of a parameter, flattened.
     fn update(&mut self, path: String, learning_rate: f64, value: Tensor<1>, gradient: Tensor<1>) -> Tensor<1> {
         let AdamWOptions { beta_1, beta_2, epsilon, weight_decay } = self.options;
         let square = gradient.clone() * gradient.clone();

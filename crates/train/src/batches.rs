@@ -1,18 +1,19 @@
-//! Which texts go through the model together.
+//! Grouping texts into batches.
 //!
-//! A batch is padded to its longest text, and padding costs as much to compute as text. So texts of like length are put
-//! together; but not over the whole data set, or every epoch would see the same batches. The data is shuffled, cut into
-//! windows of [`WINDOW`] batches, sorted by length within each, cut into batches, and the batches are shuffled.
+//! A batch is padded to its longest text, and padding costs as much to compute as text. So texts of similar length are
+//! grouped, but not over the whole data set, or every epoch would have the same batches. The data is shuffled and split
+//! into windows of [`WINDOW`] batches; each window is sorted by length and split into batches; and the batches are
+//! shuffled.
 
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use rand::seq::SliceRandom;
 
-/// How many batches are sorted by length together.
+/// The number of batches that are sorted by length together.
 pub(crate) const WINDOW: usize = 50;
 
-/// The batches of one epoch: the indices of the texts of each. They depend on the lengths, `seed` and `epoch` alone.
-/// The last batch to be cut may be smaller, and stands anywhere.
+/// The batches of one epoch, as indices of texts. They depend only on the lengths, `seed` and `epoch`. One batch may be
+/// smaller than the others, at any position.
 pub(crate) fn epoch(
     lengths: &[usize],
     batch_size: usize,
@@ -34,14 +35,14 @@ pub(crate) fn epoch(
     batches
 }
 
-/// The batches of an evaluation: from the longest texts to the shortest, so that a lack of memory shows at once.
+/// The batches of an evaluation, from the longest texts to the shortest, so that insufficient memory shows at once.
 pub(crate) fn by_length(lengths: &[usize], batch_size: usize) -> Vec<Vec<usize>> {
     let mut order: Vec<usize> = (0..lengths.len()).collect();
     order.sort_by_key(|index| std::cmp::Reverse(lengths[*index]));
     order.chunks(batch_size).map(<[usize]>::to_vec).collect()
 }
 
-/// A seed from two (SplitMix64's finalizer): neighboring inputs give unrelated seeds.
+/// Mixes two seeds into one (SplitMix64's finalizer): neighboring inputs give unrelated seeds.
 pub(crate) fn mix(seed: u64, value: u64) -> u64 {
     let mut z = seed.wrapping_add(value.wrapping_add(1).wrapping_mul(0x9E37_79B9_7F4A_7C15));
     z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);

@@ -1,9 +1,9 @@
-//! Checkpoints: everything a training needs to continue as if it had never stopped.
+//! Checkpoints: everything that training needs to continue as if it had not been interrupted.
 //!
-//! A folder `epoch-0002` holds `parameters.safetensors` (the adapter and its head), `optimizer.safetensors` (AdamW's two
-//! moments of each parameter), `best.safetensors` (the parameters of the best epoch, if that is an earlier one), and
-//! `state.json` (the epoch and step, the settings, the history). It is saved and deleted as one, so that a folder of that
-//! name is always complete. Random numbers need no state: they follow from the seed and the step.
+//! A folder `epoch-0002` holds `parameters.safetensors` (the adapter and its head), `optimizer.safetensors` (AdamW's
+//! two moments of each parameter), `best.safetensors` (the parameters of the best epoch, if that is an earlier one),
+//! and `state.json` (the epoch and step, the settings, the history). It is saved and deleted atomically, so a folder of
+//! this name is always complete. Random numbers need no state: they depend on the seed and the step.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use crate::adamw::Moments;
 use crate::{History, TrainError};
 
-/// The version of the layout.
+/// The version of the format.
 const VERSION: u32 = 1;
 const PARAMETERS: &str = "parameters.safetensors";
 const OPTIMIZER: &str = "optimizer.safetensors";
@@ -26,24 +26,24 @@ const STATE: &str = "state.json";
 
 pub(crate) type Values = BTreeMap<String, TensorData>;
 
-/// How far a training has come, and its settings.
+/// The progress of training, and its settings.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct State {
     pub(crate) version: u32,
-    /// Completed epochs.
+    /// The number of completed epochs.
     pub(crate) epoch: usize,
-    /// Completed optimizer steps.
+    /// The number of completed optimizer steps.
     pub(crate) step: usize,
-    /// The settings that must be the same to continue, by name.
+    /// The settings that must be the same when training is resumed, by name.
     pub(crate) made_with: BTreeMap<String, String>,
-    /// An output of the base model alone for a text of the training data.
+    /// An output of the base model, without adapters, for a text of the training data.
     pub(crate) base_probe: f64,
-    /// The number of AdamW's steps of each parameter.
+    /// The number of AdamW steps of each parameter.
     pub(crate) optimizer_steps: BTreeMap<String, u32>,
     pub(crate) history: History,
 }
 
-/// A whole checkpoint.
+/// A complete checkpoint.
 #[derive(Debug)]
 pub(crate) struct Checkpoint {
     pub(crate) state: State,
@@ -60,7 +60,7 @@ impl State {
     }
 }
 
-/// The checkpoints of a folder, with their epochs, in order.
+/// The checkpoints in a folder with their epochs, in order.
 pub(crate) fn list(folder: &Path) -> Result<Vec<(usize, PathBuf)>, TrainError> {
     if !folder.exists() {
         return Ok(Vec::new());
@@ -102,7 +102,7 @@ pub(crate) fn save(folder: &Path, mut checkpoint: Checkpoint) -> Result<PathBuf,
     Ok(path)
 }
 
-/// Removes all but the newest `keep` checkpoints.
+/// Deletes all but the newest `keep` checkpoints.
 pub(crate) fn prune(folder: &Path, keep: usize) -> Result<(), TrainError> {
     let found = list(folder)?;
     for (_, path) in found.iter().rev().skip(keep) {
@@ -111,8 +111,8 @@ pub(crate) fn prune(folder: &Path, keep: usize) -> Result<(), TrainError> {
     Ok(())
 }
 
-/// Deletes the remains of checkpoints that were being written or deleted when a training was killed. No other process
-/// writes to the folder: the trainer has claimed it.
+/// Deletes leftovers of checkpoints that were being written or deleted when training was killed. No other process
+/// writes to the folder, because the trainer has claimed it.
 fn clear_remnants(folder: &Path) -> Result<(), TrainError> {
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
         let name = entry.file_name();
@@ -134,12 +134,12 @@ pub(crate) fn read_state(path: &Path) -> Result<State, TrainError> {
     let text = std::str::from_utf8(&bytes).map_err(bad(&file))?;
     let state: State = serde_json::from_value(parse_json(text).map_err(bad(&file))?).map_err(bad(&file))?;
     if state.version != VERSION {
-        return Err(bad(&file)(format!("its layout has the version {}, this program reads {VERSION}", state.version)));
+        return Err(bad(&file)(format!("its version is {}, this program reads version {VERSION}", state.version)));
     }
     Ok(state)
 }
 
-/// Reads a checkpoint; the optimizer's state is put on `device`.
+/// Reads a checkpoint; the optimizer's state is moved to `device`.
 pub(crate) fn load(path: &Path, state: State, device: &Device) -> Result<Checkpoint, TrainError> {
     let parameters = read_tensors(&path.join(PARAMETERS))?;
     let best_file = path.join(BEST);
@@ -179,7 +179,7 @@ fn encode(path: &Path, values: &Values) -> Result<Vec<u8>, TrainError> {
 fn read_tensors(path: &Path) -> Result<Values, TrainError> {
     let file = TensorFile::open(path, u64::MAX).map_err(not_read)?;
     let read = |name: &str| {
-        // In their own precision: a training that continues is the one that was interrupted.
+        // In their own precision, so that resumed training is identical to uninterrupted training.
         let data = file.float_type(name).and_then(|float| file.read_as(name, float)).map_err(not_read)?;
         Ok((name.to_owned(), data))
     };

@@ -1,4 +1,4 @@
-//! Weights of classes in the loss.
+//! Class weights in the loss.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -9,11 +9,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::TrainError;
 
-/// How much each class weighs in the training loss.
+/// The weight of each class in the training loss.
 ///
-/// In a classification this is PyTorch's `CrossEntropyLoss(weight=…)`: each text weighs as much as its class, and the loss
-/// is the weighted mean. With any number of labels for a text it is `BCEWithLogitsLoss(pos_weight=…)`. Evaluations are
-/// not weighted, so that their losses can be compared.
+/// In classification this is PyTorch's `CrossEntropyLoss(weight=…)`: each text has the weight of its class, and the
+/// loss is the weighted mean. In multilabel classification it is `BCEWithLogitsLoss(pos_weight=…)`. Evaluations are not
+/// weighted, so that their losses can be compared.
 ///
 /// ```
 /// use burn_adapters_train::ClassWeights;
@@ -26,10 +26,11 @@ use crate::TrainError;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ClassWeights {
-    /// By how often classes occur in the training data: `n / (k · count)` for `n` texts of `k` classes, as
-    /// scikit-learn's `balanced`. With any number of labels for a text: its negative texts by its positive ones.
+    /// By the frequency of classes in the training data: `n / (k · count)` for `n` texts and `k` classes, as
+    /// scikit-learn's `balanced`. In multilabel classification, the number of negative texts divided by the number of
+    /// positive ones.
     Balanced,
-    /// By name; classes that are not named weigh 1.
+    /// By name; all other classes have weight 1.
     Named(BTreeMap<String, f64>),
 }
 
@@ -62,7 +63,7 @@ impl ClassWeights {
         Ok(Some(weights))
     }
 
-    /// Names that no head has.
+    /// The names that no head has.
     pub(crate) fn unknown<'a>(&'a self, heads: &[Vec<String>]) -> Option<&'a str> {
         let Self::Named(named) = self else { return None };
         let known = |name: &str| heads.iter().flatten().any(|label| label == name);
@@ -93,7 +94,7 @@ impl FromStr for ClassWeights {
         }
         let expected = "expected `balanced`, or weights by name such as a=1,b=2.5";
         let mut named = BTreeMap::new();
-        // A name may hold commas: what has no `=` belongs to the next.
+        // A name may contain commas: a part without `=` belongs to the next part.
         let mut name = String::new();
         for part in text.split(',') {
             match part.rsplit_once('=') {

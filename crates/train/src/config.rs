@@ -1,4 +1,4 @@
-//! How to train.
+//! Training options.
 
 use std::path::PathBuf;
 
@@ -6,10 +6,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::{AdamWOptions, ClassWeights, Metric, Schedule, TrainError, Warmup};
 
-/// More epochs than any training takes; with as many texts as fit into memory, their steps can be counted.
+/// The most epochs. With as many texts as fit into memory, their steps can still be counted.
 const MOST_EPOCHS: usize = 1_000_000;
 
-/// How to train. The defaults are those of the reference's own examples where it has them.
+/// Training options. The defaults are those of the reference's examples where these set a value.
 ///
 /// ```
 /// use burn_adapters_train::{Metric, Schedule, TrainConfig, Warmup};
@@ -27,50 +27,50 @@ const MOST_EPOCHS: usize = 1_000_000;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct TrainConfig {
-    /// How many times to go through the data. 3 by default.
+    /// The number of epochs. 3 by default.
     pub epochs: usize,
-    /// Texts that go through the model together. 32 by default.
+    /// The number of texts per batch. 32 by default.
     pub batch_size: usize,
-    /// Batches whose gradients are added up for one optimizer step. 1 by default.
+    /// The number of batches whose gradients are accumulated for one optimizer step. 1 by default.
     pub accumulation: usize,
-    /// Texts that go through the model together in evaluation. 64 by default.
+    /// The number of texts per batch in evaluation. 64 by default.
     pub evaluation_batch_size: usize,
     /// The peak learning rate. 1e-3 by default.
     pub learning_rate: f64,
-    /// How the learning rate goes on from its peak. A straight line to 0 by default.
+    /// The course of the learning rate after its peak. Linear to 0 by default.
     pub schedule: Schedule,
-    /// For how long the learning rate rises to its peak. Not at all by default.
+    /// The warm-up of the learning rate. None by default.
     pub warmup: Warmup,
-    /// The numbers of AdamW.
+    /// The hyperparameters of AdamW.
     pub adamw: AdamWOptions,
-    /// The greatest norm of the gradients of one step. 1 by default.
+    /// Clip gradients to this global norm. 1 by default.
     pub max_gradient_norm: Option<f64>,
-    /// Whether texts of like length go together. They do by default.
+    /// Whether texts of similar length are batched together. True by default.
     pub group_by_length: bool,
-    /// Whether the base model's own dropout is on, as in the reference. It is by default.
+    /// Whether the base model's own dropout is on, as in the reference. True by default.
     pub base_dropout: bool,
-    /// From which the order of the texts and all dropout follow. 42 by default.
+    /// Random seed, for the order of texts and all dropout. 42 by default.
     pub seed: u64,
-    /// How much each class weighs in the loss. All the same by default.
-    // Checkpoints know options by name: those of earlier versions do not have this one.
+    /// The weight of each class in the loss. Equal by default.
+    // Options are stored in checkpoints by name; older checkpoints do not have this one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub class_weights: Option<ClassWeights>,
-    /// Evaluate before the first step, too. Not by default.
+    /// Evaluate before the first step too. False by default.
     pub evaluate_at_start: bool,
-    /// Give back the parameters of the epoch that is best by this metric, of equal ones the latest; those of the last
-    /// epoch by default. The start is not an epoch: what is given back is always trained.
+    /// Return the parameters of the epoch that is best by this metric, or the latest of equally good ones; by default
+    /// those of the last epoch. The start does not count as an epoch, so the result is always trained.
     pub best: Option<Metric>,
-    /// Stop after this many epochs in a row none of which was better than all before it. Never by default. Needs `best`.
+    /// Stop after this many consecutive epochs without improvement. Never by default. Requires `best`.
     pub patience: Option<usize>,
-    /// Where to write a checkpoint after each epoch. Nowhere by default.
+    /// The folder for a checkpoint after each epoch. None by default.
     pub checkpoints: Option<PathBuf>,
     /// How many checkpoints to keep; all by default.
     pub keep_checkpoints: Option<usize>,
-    /// Resume from the newest checkpoint, if there is one. A training that is finished is not trained again, unless
-    /// `epochs` is larger now: then it continues from its last epoch, on the learning rates of the longer training.
+    /// Resume from the newest checkpoint, if there is one. Finished training is not repeated, unless `epochs` is larger
+    /// now: then it continues from its last epoch, with the learning rates of the longer training.
     pub resume: bool,
-    /// A checkpoint to resume from where `checkpoints` holds none of this training: the last one of a finished training,
-    /// kept elsewhere.
+    /// A checkpoint to resume from if `checkpoints` has none of this training: the last one of a finished training,
+    /// stored elsewhere.
     pub finished: Option<PathBuf>,
 }
 
@@ -115,43 +115,43 @@ macro_rules! setters {
 setters! {
     /// Sets the number of epochs.
     with_epochs, epochs: usize => epochs;
-    /// Sets the number of texts that go through the model together.
+    /// Sets the number of texts per batch.
     with_batch_size, batch_size: usize => batch_size;
-    /// Sets the number of batches whose gradients are added up for one step.
+    /// Sets the number of batches whose gradients are accumulated for one step.
     with_accumulation, accumulation: usize => accumulation;
-    /// Sets the number of texts that go through the model together in evaluation.
+    /// Sets the number of texts per batch in evaluation.
     with_evaluation_batch_size, evaluation_batch_size: usize => evaluation_batch_size;
     /// Sets the peak learning rate.
     with_learning_rate, learning_rate: f64 => learning_rate;
-    /// Sets how the learning rate goes on from its peak.
+    /// Sets the course of the learning rate after its peak.
     with_schedule, schedule: Schedule => schedule;
-    /// Sets for how long the learning rate rises.
+    /// Sets the warm-up of the learning rate.
     with_warmup, warmup: Warmup => warmup;
-    /// Sets the numbers of AdamW.
+    /// Sets the hyperparameters of AdamW.
     with_adamw, adamw: AdamWOptions => adamw;
-    /// Sets the greatest norm of the gradients; `None` for no clipping.
+    /// Sets the global norm to clip gradients to; `None` disables clipping.
     with_max_gradient_norm, max_gradient_norm: Option<f64> => max_gradient_norm;
-    /// Sets whether texts of like length go together.
+    /// Sets whether texts of similar length are batched together.
     with_group_by_length, group_by_length: bool => group_by_length;
     /// Sets whether the base model's own dropout is on.
     with_base_dropout, base_dropout: bool => base_dropout;
     /// Sets the seed.
     with_seed, seed: u64 => seed;
-    /// Sets how much each class weighs in the loss.
+    /// Sets the weight of each class in the loss.
     with_class_weights, class_weights: ClassWeights => Some(class_weights);
-    /// Sets whether to evaluate before the first step, too.
+    /// Sets whether to evaluate before the first step too.
     with_evaluate_at_start, evaluate_at_start: bool => evaluate_at_start;
-    /// Gives back the best epoch by this metric.
+    /// Returns the best epoch by this metric.
     with_best, best: Metric => Some(best);
-    /// Stops after so many evaluations without a better one.
+    /// Stops after this many consecutive evaluations without improvement.
     with_patience, patience: usize => Some(patience);
     /// Writes a checkpoint after each epoch into this folder.
     with_checkpoints, checkpoints: impl Into<PathBuf> => Some(checkpoints.into());
-    /// Keeps only the newest checkpoints.
+    /// Keeps only this many of the newest checkpoints.
     with_keep_checkpoints, keep_checkpoints: usize => Some(keep_checkpoints);
-    /// Sets whether to go on from the newest checkpoint.
+    /// Sets whether to resume from the newest checkpoint.
     with_resume, resume: bool => resume;
-    /// Sets the checkpoint of a finished training.
+    /// Sets the checkpoint of a finished training to resume from.
     with_finished, finished: impl Into<PathBuf> => Some(finished.into());
 }
 
@@ -161,10 +161,10 @@ impl TrainConfig {
         Self::default()
     }
 
-    /// Whether one can train so.
+    /// Checks the options.
     ///
     /// # Errors
-    /// If a value is out of its range, or an option needs another one.
+    /// If a value is out of range, or an option requires another one.
     pub fn check(&self) -> Result<(), TrainError> {
         let bad = |option: &'static str, expected: &'static str, found: String| {
             Err(TrainError::BadConfig { option, expected, found })
@@ -208,10 +208,10 @@ impl TrainConfig {
             weights.check()?;
         }
         if self.patience.is_some() && self.best.is_none() {
-            return bad("patience", "given with the metric that tells the best epoch (`best`)", "none".into());
+            return bad("patience", "used together with the metric for the best epoch (`best`)", "none".into());
         }
         if self.resume && self.checkpoints.is_none() {
-            return bad("resume", "given with the folder of the checkpoints", "none".into());
+            return bad("resume", "used together with the folder of the checkpoints", "none".into());
         }
         Ok(())
     }

@@ -1,4 +1,4 @@
-//! What can go wrong in training, evaluation and prediction.
+//! Errors of training, evaluation and prediction.
 
 use std::path::PathBuf;
 
@@ -11,20 +11,20 @@ use thiserror::Error;
 use crate::data::listed;
 use crate::{DataError, Metric};
 
-/// An error of any kind, from a model or tokenizer that this crate does not know.
+/// An error of any type, from a model or tokenizer that this crate does not know.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
-/// A training, evaluation or prediction that cannot be done.
+/// Training, evaluation or prediction that cannot be done.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum TrainError {
-    /// The data is wrong.
+    /// The data is invalid.
     #[error(transparent)]
     Data(#[from] DataError),
-    /// The setup names what the bank does not have.
+    /// The setup names an adapter or head that the bank does not have.
     #[error(transparent)]
     Bank(#[from] BankError),
-    /// The head cannot read the hidden states, or not learn from the labels.
+    /// The head cannot read the hidden states, or cannot learn from the labels.
     #[error(transparent)]
     Head(#[from] HeadError),
     /// The base model cannot run a batch.
@@ -33,38 +33,38 @@ pub enum TrainError {
     /// The tokenizer failed.
     #[error("the text could not be turned into tokens: {0}")]
     Tokenizer(#[source] BoxError),
-    /// A row of tokens that no model can read.
-    #[error("{source_name}: row {row} has no tokens, or not one segment a token")]
+    /// An invalid row of tokens.
+    #[error("{source_name}: row {row} has no tokens, or not one segment per token")]
     BadRow {
         /// The data set.
         source_name: String,
         /// The row, from 0.
         row: usize,
     },
-    /// Not one label a row.
-    #[error("{source_name}: there are {rows} rows of tokens and {labels} labels")]
+    /// The number of labels differs from the number of rows.
+    #[error("{source_name}: expected one label per row, found {labels} labels for {rows} rows of tokens")]
     LabelCount {
         /// The data set.
         source_name: String,
-        /// Rows.
+        /// The number of rows.
         rows: usize,
-        /// Labels.
+        /// The number of labels.
         labels: usize,
     },
-    /// Data to train or evaluate on without labels.
-    #[error("{source_name} has no labels, and without them nothing can be learned or scored")]
+    /// Training or evaluation data without labels.
+    #[error("{source_name} has no labels, which training and evaluation need")]
     NoLabels {
         /// The data set.
         source_name: String,
     },
-    /// An option out of its range, or without the one it needs.
+    /// An option that is out of range, or that lacks another option.
     #[error("{option} must be {expected}, found {found}")]
     BadConfig {
         /// The option.
         option: &'static str,
-        /// What it may be.
+        /// The allowed values.
         expected: &'static str,
-        /// What it is.
+        /// The value.
         found: String,
     },
     /// Batches that do not fit into memory.
@@ -74,33 +74,33 @@ pub enum TrainError {
          learn from as many texts a step"
     )]
     BatchTooLarge {
-        /// The texts of a batch.
+        /// The number of texts in the batch.
         rows: usize,
-        /// The tokens of the longest.
+        /// The number of tokens of the longest text.
         longest: usize,
-        /// The least bytes that they take.
+        /// The least number of bytes needed.
         needed: u128,
-        /// The bytes that there are.
+        /// The number of bytes available.
         available: u64,
     },
-    /// The bank's parameters are where no gradients are computed.
-    #[error("the adapters are on a device without autodiff: make the bank with `device.autodiff()` to train it")]
+    /// The bank's parameters are on a device without autodiff.
+    #[error("the adapters are on a device without autodiff: create the bank with `device.autodiff()` to train it")]
     NotAutodiff,
-    /// The adapters are on another device than the base model.
+    /// The adapters and the base model are on different devices.
     #[error("the base model is on {model:?}, the adapters are on {bank:?}: put them on the same device")]
     DeviceMismatch {
-        /// Where the base model is.
+        /// The device of the base model.
         model: Box<burn::tensor::Device>,
-        /// Where the adapters are.
+        /// The device of the adapters.
         bank: Box<burn::tensor::Device>,
     },
-    /// Several heads where one is asked for.
-    #[error("the setup has the heads {}, and one was expected: evaluate_heads scores each", heads.join(", "))]
+    /// Several heads, where one is expected.
+    #[error("the setup has the heads {}, but one was expected: use evaluate_heads to score each", heads.join(", "))]
     SeveralHeads {
         /// The heads.
         heads: Vec<String>,
     },
-    /// Another number of heads than of branches.
+    /// The numbers of heads and branches differ.
     #[error(
         "the setup runs {branches} adapters in parallel, each with a head of its own, but its heads are {}: name one for \
          each branch (Setup::with_head)",
@@ -112,7 +112,7 @@ pub enum TrainError {
         /// The heads.
         heads: Vec<String>,
     },
-    /// Heads that depend on the row.
+    /// The head depends on the row.
     #[error(
         "each row of the batch has its own head (BatchSplit, Route), but batches are drawn at random here: take the \
          adapters one by one, each with its own rows"
@@ -121,7 +121,7 @@ pub enum TrainError {
     /// The setup leaves no parameter to train.
     #[error("the setup names neither an adapter nor a head: there is nothing to train")]
     NothingToTrain,
-    /// No gradient reaches what is to be trained.
+    /// No gradient reaches the parameters to train.
     #[error(
         "the first backward pass left no gradient for any of the {} tensors to be trained (the first is `{}`): the setup \
          keeps the adapter out of the pass, so that it cannot learn", tensors.len(),
@@ -131,37 +131,37 @@ pub enum TrainError {
         /// The paths of the tensors.
         tensors: Vec<String>,
     },
-    /// A weight for a class that no head has.
-    #[error("a weight is given for the class `{class}`, which does not occur; there are {}", listed(known))]
+    /// A class weight for a class that no head has.
+    #[error("a weight is given for the class `{class}`, which does not exist; the classes are {}", listed(known))]
     UnknownClass {
         /// The class.
         class: String,
         /// The classes of the heads.
         known: Vec<String>,
     },
-    /// The best epoch was asked for, and there is nothing to tell it by.
-    #[error("the best epoch by {metric} cannot be told without evaluation data")]
+    /// The best epoch is requested without evaluation data.
+    #[error("the best epoch by {metric} requires evaluation data")]
     NoEvaluationData {
         /// The metric.
         metric: Metric,
     },
-    /// A metric that this kind of head does not have.
+    /// A metric that the task does not have.
     #[error("a {task} head has no {metric}; it has {}", known.join(", "))]
     NoSuchMetric {
-        /// What the head does.
+        /// The task of the head.
         task: &'static str,
         /// The metric.
         metric: Metric,
-        /// The metrics that it has.
+        /// The available metrics.
         known: Vec<&'static str>,
     },
-    /// The loss is no number any more.
+    /// The loss became NaN or infinite.
     #[error(
         "the {what} is {value} at step {step} (epoch {epoch}): the training has diverged; try a lower learning rate \
          than {learning_rate:?}, or a warm-up"
     )]
     Diverged {
-        /// The loss or the norm of the gradients.
+        /// `loss` or `norm of the gradients`.
         what: &'static str,
         /// Its value.
         value: f64,
@@ -180,30 +180,30 @@ pub enum TrainError {
     Io {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         error: std::io::Error,
     },
-    /// A tensor with numbers that are NaN or infinite.
+    /// A tensor with NaN or infinite elements.
     #[error("{}: the tensor `{tensor}` cannot be used: {found}", path.display())]
     NotFinite {
         /// The file.
         path: PathBuf,
         /// The tensor.
         tensor: String,
-        /// What was found.
+        /// The description of the element.
         found: NotFinite,
     },
     /// Logits that are NaN or infinite.
     #[error("{}", not_finite(head, *value, rows))]
     NotFiniteLogits {
-        /// The head; empty if it is not known.
+        /// The head; empty if unknown.
         head: String,
         /// The first of these logits.
         value: f32,
         /// The rows, from 0.
         rows: Vec<usize>,
     },
-    /// A loss that is NaN or infinite, of logits that are not.
+    /// A loss that is NaN or infinite although the logits are finite.
     #[error(
         "the mean loss of the head `{head}` is {value} although its logits are finite: they or the labels are too large \
          for it; look at the weights of the adapter and the head, and at the labels"
@@ -214,18 +214,18 @@ pub enum TrainError {
         /// The loss.
         value: f64,
     },
-    /// Another process writes checkpoints to the same folder.
+    /// Another process is writing checkpoints to the same folder.
     #[error(transparent)]
     Busy(SaveError),
-    /// A checkpoint with broken files.
+    /// A checkpoint with invalid files.
     #[error("{}: not a checkpoint of this program: {message}", path.display())]
     BadCheckpoint {
         /// The file.
         path: PathBuf,
-        /// What is wrong.
+        /// The problem.
         message: String,
     },
-    /// A checkpoint of another training.
+    /// A checkpoint of different training.
     #[error(
         "{}: this checkpoint is of another training: {what} was {found}, is now {expected}; give the same as before, \
          or start anew in another folder",
@@ -234,16 +234,16 @@ pub enum TrainError {
     OtherTraining {
         /// The checkpoint.
         path: PathBuf,
-        /// What differs.
+        /// The setting that differs.
         what: String,
-        /// What the checkpoint was written with.
+        /// The value in the checkpoint.
         found: String,
-        /// What this training has.
+        /// The value now.
         expected: String,
     },
-    /// A folder that holds the checkpoints of an earlier training.
+    /// A folder with checkpoints of earlier training.
     #[error(
-        "{} holds checkpoints already: resume that training, or choose another folder",
+        "{} already has checkpoints: resume that training, or choose another folder",
         path.display()
     )]
     NotEmpty {

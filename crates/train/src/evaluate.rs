@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::heads::{distinct, heads_of, one_head};
 use crate::{Metric, Scores, TokenData, TrainError, batches, train_task};
 
-/// How good an adapter is on labeled data.
+/// The evaluation of an adapter on labeled data.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Evaluation {
     /// The number of examples.
@@ -19,26 +19,26 @@ pub struct Evaluation {
     pub loss: f64,
     /// The scores.
     pub scores: Scores,
-    /// The logits of each example, in the order of the data; where each token has some, those of all of its tokens.
+    /// The logits of each example, in the order of the data; for token-level heads, those of all tokens.
     #[serde(skip)]
     pub logits: Vec<Vec<f32>>,
 }
 
-/// How good one head of a setup is.
+/// The evaluation of one head of a setup.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct HeadEvaluation {
-    /// The head's name; where a second branch has the head `NAME` too, that is `NAME:2`.
+    /// The head's name; if a second branch has the head `NAME` too, it is `NAME:2`.
     pub head: String,
-    /// Its scores.
+    /// The evaluation.
     #[serde(flatten)]
     pub evaluation: Evaluation,
 }
 
 impl Evaluation {
-    /// Compares the logits of a head for some texts with their labels; the logits are as [`Prediction`] has them.
+    /// Compares the logits of a head with the labels; the logits have the form of [`Prediction::logits`].
     ///
     /// # Errors
-    /// If the labels do not fit the head, there is not one for each list of logits, or a logit or the loss is not
+    /// If the labels do not fit the head, their number differs from that of the logits, or a logit or the loss is not
     /// finite.
     pub fn new(head: &Head, logits: Vec<Vec<f32>>, labels: &Targets) -> Result<Self, TrainError> {
         let device = head.devices().into_iter().next().unwrap_or_default().without_autodiff();
@@ -60,31 +60,32 @@ impl Evaluation {
         Self { examples: labels.len(), loss, scores: train_task(head).score(head, &logits, labels), logits }
     }
 
-    /// A single number; `None` if the head does not have it.
+    /// The value of a metric; `None` if the head does not have it.
     pub fn metric(&self, metric: Metric) -> Option<f64> {
         if metric == Metric::LOSS { Some(self.loss) } else { self.scores.metric(metric) }
     }
 
-    /// The fraction of examples that are right, if the task has it.
+    /// The fraction of correct predictions, if the task has it.
     pub fn accuracy(&self) -> Option<f64> {
         self.metric(Metric::ACCURACY)
     }
 }
 
-/// The prediction of a head for one text.
+/// The prediction of a head for a text.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Prediction {
-    /// The logits: one a label, or one number. Where each token has its own, those of all of its tokens in order.
+    /// The logits: one per label, or one number. For token-level heads, those of all tokens in order.
     pub logits: Vec<f32>,
-    /// The probability of each label, in the order of the logits: a softmax for one class of several, a sigmoid of each
-    /// where any number of labels apply; empty for regression.
+    /// The probability of each label, in the order of the logits: a softmax in classification, a sigmoid for each label
+    /// in multilabel classification; empty for regression.
     pub probabilities: Vec<f32>,
-    /// The numbers of the predicted labels: one, or those above one half, or one for each token; empty for regression.
+    /// The numbers of the predicted labels: the best one, those with a probability above one half, or one per token;
+    /// empty for regression.
     pub labels: Vec<usize>,
 }
 
 impl Prediction {
-    /// What these logits of a head mean.
+    /// Interprets the logits of a head.
     ///
     /// ```
     /// use burn_adapters_heads::HeadConfig;
@@ -98,15 +99,15 @@ impl Prediction {
     /// ```
     ///
     /// # Errors
-    /// If a logit is NaN or infinite: then no label follows from them.
+    /// If a logit is NaN or infinite.
     pub fn new(head: &HeadConfig, logits: Vec<f32>) -> Result<Self, TrainError> {
         check_logits("", std::slice::from_ref(&logits))?;
         Ok(train_task(head).decode(head, logits))
     }
 }
 
-/// The logits of each text, in the order of the data. Texts of like length go through the model together; which ones
-/// makes no difference beyond rounding.
+/// The logits of each text, in the order of the data. Texts of similar length are batched together; the batches
+/// influence only the rounding.
 ///
 /// # Errors
 /// If the bank lacks the setup's adapter or head, the setup has several heads, the model fails, or logits are not finite.
@@ -118,8 +119,8 @@ pub fn predict(
     batch_size: usize,
 ) -> Result<Vec<Prediction>, TrainError> {
     let head = bank.head(&one_head(bank, setup)?)?.config();
-    let said = run(model, bank, setup, data, batch_size, false, &mut |_, _| {})?.into_iter();
-    said.flat_map(|said| said.logits).map(|logits| Prediction::new(head, logits)).collect()
+    let outputs = run(model, bank, setup, data, batch_size, false, &mut |_, _| {})?.into_iter();
+    outputs.flat_map(|output| output.logits).map(|logits| Prediction::new(head, logits)).collect()
 }
 
 /// Compares the predictions for labeled data with the labels.
@@ -137,7 +138,7 @@ pub fn evaluate(
     evaluate_with(model, bank, setup, data, batch_size, &mut |_, _| {})
 }
 
-/// As [`evaluate`]; tells after each batch how many of how many examples are done.
+/// [`evaluate`] with a callback that gets the numbers of completed and of all examples after each batch.
 ///
 /// # Errors
 /// As [`evaluate`].
@@ -154,13 +155,12 @@ pub fn evaluate_with(
     found.map(|found| found.evaluation).ok_or(TrainError::SeveralHeads { heads: vec![head] })
 }
 
-/// Compares what each head of a setup (one for each branch of a `Parallel`, or several on the same output) says of
-/// labeled data with the labels: in the order of the heads. Tells after each batch how many of how many examples are
-/// done.
+/// Evaluates each head of a setup (one per branch of a `Parallel`, or several on the same output) on labeled data, in
+/// the order of the heads. The callback gets the numbers of completed and of all examples after each batch.
 ///
 /// # Errors
-/// If the data has no labels or they do not fit a head, the bank lacks an adapter or a head of the setup, the setup asks
-/// each row's own head, the model fails, or logits or the loss are not finite.
+/// If the data has no labels or they do not fit a head, the bank lacks an adapter or a head of the setup, the setup has
+/// a head for each row, the model fails, or logits or the loss are not finite.
 pub fn evaluate_heads(
     model: &(impl BaseModel + ?Sized),
     bank: &AdapterBank,
@@ -170,22 +170,22 @@ pub fn evaluate_heads(
     progress: &mut dyn FnMut(usize, usize),
 ) -> Result<Vec<HeadEvaluation>, TrainError> {
     let mut evaluations: Vec<HeadEvaluation> = Vec::new();
-    for said in run(model, bank, setup, data, batch_size, true, progress)? {
-        let config = bank.head(&said.head)?.config();
-        let evaluation = Evaluation::scored(config, said.logits, labels_of(data, &said.head)?, said.loss);
-        let head = distinct(&said.head, |name| evaluations.iter().any(|other| other.head == name));
+    for output in run(model, bank, setup, data, batch_size, true, progress)? {
+        let config = bank.head(&output.head)?.config();
+        let evaluation = Evaluation::scored(config, output.logits, labels_of(data, &output.head)?, output.loss);
+        let head = distinct(&output.head, |name| evaluations.iter().any(|other| other.head == name));
         evaluations.push(HeadEvaluation { head, evaluation });
     }
     Ok(evaluations)
 }
 
-/// The labels of a data set that a head is to learn.
+/// The labels of a data set that a head learns.
 pub(crate) fn labels_of<'a>(data: &'a TokenData, head: &str) -> Result<&'a Targets, TrainError> {
     data.labels_of(head).ok_or_else(|| TrainError::NoLabels { source_name: data.source().to_owned() })
 }
 
-/// The logits of a batch, of each head: base model with adapters, then the heads. Of the last layer only the positions
-/// that the heads read are computed, where the model and the adapters allow it.
+/// The logits of a batch for each head: runs the base model with adapters, then the heads. In the last layer, only the
+/// positions that the heads read are computed, if the model and the adapters allow it.
 ///
 /// # Errors
 /// If the bank lacks the setup's adapters or heads, or the model fails.
@@ -200,13 +200,13 @@ pub fn run_batch(
     Ok(bank.logits(setup, &output)?)
 }
 
-/// The logits of one head for all rows, in their order, and the loss if the labels were asked for.
-struct Said {
+/// The logits of one head for all rows in order, and the loss if there are labels.
+struct HeadOutput {
     head: String,
     logits: Vec<Vec<f32>>,
     /// The mean loss.
     loss: f64,
-    /// What it is the mean of: rows or tokens.
+    /// The number of rows or tokens that the loss is the mean of.
     mass: f64,
 }
 
@@ -218,7 +218,7 @@ fn run(
     batch_size: usize,
     labeled: bool,
     progress: &mut dyn FnMut(usize, usize),
-) -> Result<Vec<Said>, TrainError> {
+) -> Result<Vec<HeadOutput>, TrainError> {
     if batch_size == 0 {
         return Err(TrainError::BadConfig { option: "batch size", expected: "at least 1", found: "0".into() });
     }
@@ -230,35 +230,35 @@ fn run(
     if labeled {
         heads.iter().try_for_each(|head| labels_of(data, head).map(drop))?;
     }
-    let new = |head| Said { head, logits: vec![Vec::new(); data.len()], loss: 0.0, mass: 0.0 };
-    let mut said: Vec<Said> = heads.into_iter().map(new).collect();
+    let new = |head| HeadOutput { head, logits: vec![Vec::new(); data.len()], loss: 0.0, mass: 0.0 };
+    let mut outputs: Vec<HeadOutput> = heads.into_iter().map(new).collect();
     let mut done = 0;
     for indices in batches::by_length(&data.lengths(), batch_size) {
-        for (part, said) in run_batch(model, bank, setup, &data.batch(&indices))?.into_iter().zip(&mut said) {
+        for (part, output) in run_batch(model, bank, setup, &data.batch(&indices))?.into_iter().zip(&mut outputs) {
             if labeled {
-                let labels = labels_of(data, &said.head)?.select(&indices);
-                let head = bank.head(&said.head)?;
+                let labels = labels_of(data, &output.head)?.select(&indices);
+                let head = bank.head(&output.head)?;
                 let mass = head.config().task().mass(&labels, None);
-                said.loss += scalar(head.loss(&part.logits, &labels)?)? * mass;
-                said.mass += mass;
+                output.loss += scalar(head.loss(&part.logits, &labels)?)? * mass;
+                output.mass += mass;
             }
             let values = to_vec(part.logits.values().clone())?;
             for (row, values) in part.rows.iter().zip(part.logits.split(&values)) {
-                said.logits[indices[*row]] = values.to_vec();
+                output.logits[indices[*row]] = values.to_vec();
             }
         }
         done += indices.len();
         progress(done, data.len());
     }
-    for said in &mut said {
-        check_logits(&said.head, &said.logits)?;
-        said.loss /= said.mass.max(f64::MIN_POSITIVE);
-        check_loss(&said.head, said.loss)?;
+    for output in &mut outputs {
+        check_logits(&output.head, &output.logits)?;
+        output.loss /= output.mass.max(f64::MIN_POSITIVE);
+        check_loss(&output.head, output.loss)?;
     }
-    Ok(said)
+    Ok(outputs)
 }
 
-/// No label and no score follows from logits that are not finite.
+/// Checks that logits are finite: otherwise they give neither labels nor scores.
 fn check_logits(head: &str, logits: &[Vec<f32>]) -> Result<(), TrainError> {
     let bad = |row: &[f32]| row.iter().copied().find(|value| !value.is_finite());
     let mut rows = logits.iter().enumerate().filter_map(|(row, logits)| Some((row, bad(logits)?)));

@@ -1,4 +1,4 @@
-//! The gradients of a module, by the path of each parameter.
+//! Gradients by parameter path.
 
 use std::collections::BTreeMap;
 
@@ -6,17 +6,17 @@ use burn::module::{Module, Param};
 use burn::tensor::{Gradients as BackwardGradients, Tensor};
 use burn_adapters_tensors::{ModulePath, ParameterVisitor, visit_parameters};
 
-/// The gradients of the parameters that are trained, flattened, by path.
+/// The flattened gradients of trained parameters, by path.
 ///
-/// Burn's own containers clip each tensor for itself; PyTorch, and so the reference, clips by the norm of all of them
-/// together. Paths, unlike the identifiers of parameters, are the same in every process.
+/// Burn's own containers clip each tensor separately; PyTorch, and so the reference, clips by the global norm. Unlike
+/// parameter ids, paths are the same in every process.
 #[derive(Debug, Clone, Default)]
 pub struct Gradients {
     pub(crate) tensors: BTreeMap<String, Tensor<1>>,
 }
 
 impl Gradients {
-    /// The gradients that a backward pass left for the parameters of a module. Frozen parameters have none.
+    /// The gradients of a module's parameters after a backward pass. Frozen parameters have none.
     pub fn collect<M: Module>(mut gradients: BackwardGradients, module: &M) -> Self {
         struct Collect<'a> {
             from: &'a mut BackwardGradients,
@@ -37,12 +37,12 @@ impl Gradients {
         Self { tensors: collect.tensors }
     }
 
-    /// Whether the parameter of this path has a gradient.
+    /// Whether the parameter with this path has a gradient.
     pub(crate) fn contains(&self, path: &str) -> bool {
         self.tensors.contains_key(path)
     }
 
-    /// Adds other gradients to these.
+    /// Adds other gradients.
     pub fn accumulate(&mut self, other: Self) {
         for (path, gradient) in other.tensors {
             let sum = match self.tensors.remove(&path) {
@@ -53,7 +53,7 @@ impl Gradients {
         }
     }
 
-    /// The Euclidean norm of all gradients together.
+    /// The global Euclidean norm of all gradients.
     pub fn norm(&self) -> f64 {
         let squares: Vec<Tensor<1>> =
             self.tensors.values().map(|gradient| (gradient.clone() * gradient.clone()).sum()).collect();
@@ -63,7 +63,7 @@ impl Gradients {
         Tensor::cat(squares, 0).sum().into_scalar::<f32>().sqrt().into()
     }
 
-    /// Scales all gradients down so that their common norm, which is given, is at most `max_norm`
+    /// Scales all gradients down so that their global norm, which is passed as an argument, is at most `max_norm`
     /// (PyTorch's `clip_grad_norm_`).
     pub fn clip(&mut self, norm: f64, max_norm: f64) {
         let factor = max_norm / (norm + 1e-6);
@@ -77,7 +77,7 @@ impl Gradients {
         self.tensors.len()
     }
 
-    /// Whether there is none.
+    /// Whether there are no gradients.
     pub fn is_empty(&self) -> bool {
         self.tensors.is_empty()
     }

@@ -1,4 +1,4 @@
-//! Which heads a setup trains and evaluates.
+//! The heads that a setup trains and evaluates.
 
 use std::collections::BTreeMap;
 
@@ -9,8 +9,8 @@ use burn_adapters_model::{AdapterBank, BankError, HeadLogits, Setup};
 use crate::evaluate::labels_of;
 use crate::{ClassWeights, TokenData, TrainError};
 
-/// The heads that a setup asks about every row, in their order, all of which the bank has: one, several on the same
-/// output, or one for each branch of a `Parallel`.
+/// The heads that a setup runs on every row, in order; the bank has all of them. There is one head, several on the same
+/// output, or one per branch of a `Parallel`.
 pub(crate) fn heads_of(bank: &AdapterBank, setup: &Setup) -> Result<Vec<String>, TrainError> {
     let heads = match setup.heads() {
         Some(HeadSetup::One(name)) => vec![name],
@@ -28,7 +28,7 @@ pub(crate) fn heads_of(bank: &AdapterBank, setup: &Setup) -> Result<Vec<String>,
     Ok(heads)
 }
 
-/// The head of a setup that has no other.
+/// The only head of a setup.
 pub(crate) fn one_head(bank: &AdapterBank, setup: &Setup) -> Result<String, TrainError> {
     let mut heads = heads_of(bank, setup)?;
     match (heads.pop(), heads.is_empty()) {
@@ -37,16 +37,16 @@ pub(crate) fn one_head(bank: &AdapterBank, setup: &Setup) -> Result<String, Trai
     }
 }
 
-/// A name that is not taken: two branches may have one head.
+/// A unique name: two branches may have the same head.
 pub(crate) fn distinct(name: &str, taken: impl Fn(&str) -> bool) -> String {
     let numbered = (2..).map(|number| format!("{name}:{number}"));
     std::iter::once(name.to_owned()).chain(numbered).find(|name| !taken(name)).unwrap_or_default()
 }
 
-/// The weights of each head's classes, where they have any.
+/// The class weights of each head that has any.
 pub(crate) type Weights = BTreeMap<String, Vec<f32>>;
 
-/// The weights of the classes of each head that a training names.
+/// The class weights of the heads in training.
 pub(crate) fn weights(
     weights: Option<&ClassWeights>,
     bank: &AdapterBank,
@@ -69,9 +69,9 @@ pub(crate) fn weights(
     }
 }
 
-/// The sum of the losses of all heads for one batch of an optimizer step, each the mean over the rows that it was asked
-/// about, as in the reference, times the batch's share in the step: the step is that of one large batch. `indices` are the
-/// rows of the data that are in the batch, `step` those of all batches of the step.
+/// The sum of the losses of all heads for one batch of an optimizer step. Each loss is the mean over the head's rows,
+/// as in the reference, multiplied by the batch's share of the step, so that the step equals that of one large batch.
+/// `indices` are the rows of the data in the batch, `step` those of all batches of the step.
 pub(crate) fn loss(
     bank: &AdapterBank,
     said: Vec<HeadLogits>,
@@ -93,7 +93,7 @@ pub(crate) fn loss(
         };
         let task = head.config().task();
         let whole: f64 = step.iter().map(|batch| task.mass(&labels.select(batch), head_weights)).sum();
-        // Of a step without any target nothing is learned.
+        // A step without any target changes nothing.
         let share = if whole > 0.0 { task.mass(&selected, head_weights) / whole } else { 0.0 };
         let loss = loss * share;
         sum = Some(match sum {

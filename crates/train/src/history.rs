@@ -1,4 +1,4 @@
-//! What happened in a training.
+//! The history of training.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -7,14 +7,14 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Evaluation, HeadEvaluation, Metric};
 
-/// Everything that a training reports, step by step. It holds no times, so that two runs give the same.
+/// Everything that training reports, step by step. It contains no times, so that two runs have equal histories.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct History {
-    /// Each optimizer step.
+    /// The optimizer steps.
     pub steps: Vec<StepRecord>,
-    /// Each evaluation.
+    /// The evaluations.
     pub evaluations: Vec<EvaluationRecord>,
-    /// The best epoch so far, if the training has a metric to tell it by. The start never is; of equal epochs the latest.
+    /// The best epoch so far, if there is a metric for it. The start is never the best; of equal epochs the latest is.
     pub best: Option<Best>,
 }
 
@@ -39,17 +39,17 @@ pub struct StepRecord {
     pub positions: usize,
 }
 
-/// One evaluation, as the history keeps it.
+/// One evaluation.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct EvaluationRecord {
-    /// The optimizer step after which it was made; 0 for the start.
+    /// The optimizer step before the evaluation; 0 for the start.
     pub step: usize,
-    /// The epoch after which it was made; 0 for the start.
+    /// The epoch before the evaluation; 0 for the start.
     pub epoch: usize,
-    /// The metrics by name, the loss among them. Values that are no numbers are absent. Of several heads the loss is the
-    /// sum, as in training, and of the other metrics the mean, where all of them have it.
+    /// The metrics by name, including the loss; values that are not finite are absent. With several heads the loss is
+    /// the sum, as in training; each other metric that all heads have is the mean.
     pub metrics: BTreeMap<String, f64>,
-    /// The metrics of each head, where there are several.
+    /// The metrics of each head, if there are several.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub heads: BTreeMap<String, BTreeMap<String, f64>>,
 }
@@ -74,14 +74,14 @@ impl EvaluationRecord {
         Self { step, epoch, metrics: together, heads }
     }
 
-    /// The value of a metric, if the head has it and it is a number.
+    /// The value of a metric, if the head has it and it is finite.
     pub fn metric(&self, metric: Metric) -> Option<f64> {
         self.metrics.get(metric.name()).copied()
     }
 }
 
-/// A value as the history keeps it: with ten digits, and no more than 18 behind the point. Such numbers come out of JSON
-/// as they went in, which those with all digits need not; so a resumed training has the history of one in one go.
+/// Rounds a value to ten digits, and at most 18 after the decimal point. Such values survive a round trip through JSON,
+/// unlike some with all digits, so the history of resumed training equals that of uninterrupted training.
 pub(crate) fn rounded(value: f64) -> f64 {
     let text = if value.abs() < 1e-9 { format!("{value:.18}") } else { format!("{value:.9e}") };
     text.parse().unwrap_or(value)
@@ -94,20 +94,20 @@ pub struct Best {
     pub epoch: usize,
     /// The optimizer step.
     pub step: usize,
-    /// What it is best by.
+    /// The metric.
     pub metric: Metric,
     /// Its value.
     pub value: f64,
 }
 
-/// A training of which no epoch is better than its start.
+/// Training in which no epoch is better than the start.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct NoGain {
-    /// What epochs are compared by.
+    /// The metric.
     pub metric: Metric,
     /// The value before training.
     pub start: f64,
-    /// The best epoch and its value; `None` if the metric was a finite number after none of them.
+    /// The best epoch and its value; `None` if the metric was not finite after any epoch.
     pub best: Option<(usize, f64)>,
 }
 
@@ -136,9 +136,8 @@ impl fmt::Display for NoGain {
 }
 
 impl History {
-    /// What to say of a training that has a metric to tell the best epoch by, was evaluated before its first step, and
-    /// never got better than that; `None` for all others.
-    ///
+    /// A warning for training that has a metric for the best epoch, was evaluated before its first step, and never
+    /// improved; `None` otherwise.
     /// ```
     /// use burn_adapters_train::{Best, EvaluationRecord, History, Metric};
     ///
@@ -161,7 +160,7 @@ impl History {
         (trained && !gained).then_some(NoGain { metric, start, best })
     }
 
-    /// The number of evaluations since the last that was better than all before it; the start is not one of them.
+    /// The number of evaluations since the last improvement; the start does not count.
     pub(crate) fn evaluations_without_gain(&self, metric: Metric) -> usize {
         let (mut best, mut count): (Option<f64>, usize) = (None, 0);
         for record in self.evaluations.iter().filter(|record| record.epoch > 0) {
@@ -187,15 +186,15 @@ impl History {
     }
 }
 
-/// Why a training ended.
+/// The reason why training ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Stopped {
-    /// All epochs are done.
+    /// All epochs are completed.
     Finished,
-    /// There was no better evaluation for the patience that was given.
+    /// There was no improvement for the given patience.
     Early,
-    /// The observer asked for it.
+    /// The observer requested it.
     Interrupted,
 }
 

@@ -1,4 +1,4 @@
-//! What makes two trainings the same: a checkpoint of one must not be taken up by another.
+//! The identity of training: a checkpoint must not be resumed by different training.
 
 use std::collections::BTreeMap;
 
@@ -9,8 +9,8 @@ use crate::heads::heads_of;
 use crate::history::rounded;
 use crate::{TokenData, TrainConfig, TrainError};
 
-/// What a training is made with, by name: every option that changes its course, the data, the model, the adapter and
-/// the head.
+/// The settings of training, by name: every option that changes the result, the data, the model, the adapter and the
+/// head.
 pub(crate) fn made_with(
     config: &TrainConfig,
     bank: &AdapterBank,
@@ -24,7 +24,7 @@ pub(crate) fn made_with(
     parts.insert("model".into(), format!("{}, hidden size {}, {layers} layers", spec.model_type, spec.hidden_size));
     let adapters = setup.adapter_names();
     for name in &adapters {
-        // One adapter is `adapter`, of several each has its name.
+        // A single adapter is `adapter`; several have their names.
         let key = if adapters.len() == 1 { "adapter".to_owned() } else { format!("adapter {name}") };
         parts.insert(key, format!("{name}: {}", bank.adapter(name)?.config()));
     }
@@ -42,7 +42,7 @@ pub(crate) fn made_with(
     Ok(parts)
 }
 
-/// The options that change the course of a training.
+/// The options that change the result.
 fn options(config: &TrainConfig) -> BTreeMap<String, String> {
     const NO_MATTER: [&str; 5] = ["checkpoints", "keep_checkpoints", "resume", "finished", "evaluation_batch_size"];
     let value = serde_json::to_value(config).unwrap_or_default();
@@ -55,7 +55,7 @@ fn options(config: &TrainConfig) -> BTreeMap<String, String> {
         .collect()
 }
 
-/// A number that differs, as good as surely, between different data. It is no protection against intent.
+/// A checksum that almost surely differs between different data. It does not protect against manipulation.
 fn fingerprint(data: &TokenData) -> String {
     let mut hash = Fnv(0xCBF2_9CE4_8422_2325);
     for row in data.rows() {
@@ -79,7 +79,8 @@ impl Fnv {
     }
 }
 
-/// A number that differs between base models of one shape: the mean size of what the model alone gives for a text.
+/// A value that differs between base models of one shape: the mean magnitude of the model's output, without adapters,
+/// for a text.
 pub(crate) fn base_probe(model: &(impl BaseModel + ?Sized), train: &TokenData) -> Result<f64, TrainError> {
     let output = model.forward(&train.batch(&[0]), &Hooks::none())?;
     let values = to_vec(output.hidden.without_autodiff())?;
@@ -87,7 +88,7 @@ pub(crate) fn base_probe(model: &(impl BaseModel + ?Sized), train: &TokenData) -
     Ok(rounded(weighted.sum::<f64>() / values.len().max(1) as f64))
 }
 
-/// Whether two probes are of the same model; another device rounds otherwise.
+/// Whether two probes are of the same model; other devices round differently.
 pub(crate) fn same_base(one: f64, other: f64) -> bool {
     (one - other).abs() <= 1e-3 * one.abs().max(other.abs())
 }

@@ -1,15 +1,16 @@
 //! Training of adapters on labeled text: data, batches, the optimizer, evaluation, checkpoints.
 //!
-//! Whoever has a training loop needs none of this: an [`AdapterBank`](burn_adapters_model::AdapterBank) is a Burn module
-//! like any other. What is here is the loop that the `burn-adapters` program uses:
+//! A custom training loop does not need this crate: an [`AdapterBank`](burn_adapters_model::AdapterBank) is a Burn
+//! module like any other. This crate has the loop of the `burn-adapters` program:
 //!
-//! * [`Dataset`] reads CSV, TSV and JSON Lines, and says which rows are bad and why; [`TokenData`] is the same as tokens.
+//! * [`Dataset`] reads CSV, TSV, JSON Lines and CoNLL columns, and reports invalid rows; [`TokenData`] is the same as
+//! tokens.
 //! * [`Trainer`] trains the adapter and head of one setup, the branches of a `Parallel`, each with its own head, or a
-//!   fusion over frozen adapters ([`Setup::train_fusions`](burn_adapters_model::Setup::train_fusions)): AdamW, warm-up and [`Schedule`], clipping, accumulation,
-//!   choice of the best epoch, early stopping, checkpoints from which a training goes on bit for bit. An [`Observer`]
-//!   watches.
+//! fusion over frozen adapters ([`Setup::train_fusions`](burn_adapters_model::Setup::train_fusions)). It has AdamW,
+//! warm-up and [`Schedule`], clipping, gradient accumulation, selection of the best epoch, early stopping, and
+//! checkpoints from which training resumes bit for bit. An [`Observer`] receives progress.
 //! * [`evaluate`], [`evaluate_heads`] and [`predict`] work on any bank.
-//! * [`AdamW`], [`Gradients`] and the scores stand alone, too.
+//! * [`AdamW`], [`Gradients`] and the scores can be used on their own.
 //!
 //! ```
 //! use burn::tensor::Device;
@@ -65,8 +66,8 @@ pub use burn_adapters_model::{Row, TokenBatch, Tokenize, Tokenized};
 pub use class_weights::ClassWeights;
 pub use config::TrainConfig;
 pub use data::{
-    Column, Columns, DataError, Dataset, Doubt, Example, Form, Format, Header, Label, Problem, Problems, RowProblem,
-    Source,
+    Column, Columns, DataError, DataProblem, Dataset, Doubt, Example, Form, Format, Header, Label, Problems,
+    RowProblem, Source,
 };
 pub use error::{BoxError, TrainError};
 pub use evaluate::{
@@ -75,7 +76,7 @@ pub use evaluate::{
 pub use gradients::Gradients;
 pub use history::{Best, EvaluationRecord, History, NoGain, StepRecord, Stopped};
 pub use metrics::{ClassScore, Metric, Scores};
-pub use observer::{Observer, Plan};
+pub use observer::{Observer, TrainingPlan};
 pub use schedule::{Schedule, Warmup};
 pub use tasks::{TextPieces, TrainTask, train_task, train_task_named};
 pub use tokens::{LostWords, TokenData, Truncation};

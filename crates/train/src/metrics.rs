@@ -7,7 +7,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::tasks::{TRAIN_TASKS, TrainTask};
 
-/// A single number by which evaluations are compared. Which ones there are, the [tasks](crate::TrainTask::metrics) say.
+/// A number for comparing evaluations. Each [task](crate::TrainTask::metrics) has its own metrics.
 ///
 /// ```
 /// use burn_adapters_train::Metric;
@@ -26,24 +26,25 @@ pub struct Metric {
 impl Metric {
     /// The mean loss.
     pub const LOSS: Metric = Metric::new("loss", "loss").less_is_better().mean_of_rows();
-    /// The fraction of examples that are right; with several labels a text, right in every label.
+    /// The fraction of correct predictions; in multilabel classification, all labels of a text must be correct.
     pub const ACCURACY: Metric = Metric::new("accuracy", "accuracy").mean_of_rows();
-    /// The unweighted mean of the F1 of all classes.
+    /// The unweighted mean of the F1 scores of all classes.
     pub const MACRO_F1: Metric = Metric::new("macro_f1", "macro-F1");
-    /// The F1 of all decisions together.
+    /// The F1 score of all decisions together.
     pub const MICRO_F1: Metric = Metric::new("micro_f1", "micro-F1");
 
-    /// A metric of which more is better. `name` is the one in files and options, `title` that for people.
+    /// A metric of which more is better. `name` is used in files and options, `title` for display.
     pub const fn new(name: &'static str, title: &'static str) -> Self {
         Self { name, title, less_is_better: false, mean_of_rows: false }
     }
 
-    /// Less of it is better.
+    /// Declares that less is better.
     pub const fn less_is_better(self) -> Self {
         Self { less_is_better: true, ..self }
     }
 
-    /// It is a mean over rows: that of two data sets together follows from those of each.
+    /// Declares that the metric is a mean over rows, so that its value for two data sets together follows from the
+    /// values for each.
     pub const fn mean_of_rows(self) -> Self {
         Self { mean_of_rows: true, ..self }
     }
@@ -64,12 +65,12 @@ impl Metric {
         self.name
     }
 
-    /// The name for people: `macro-F1`.
+    /// The name for display: `macro-F1`.
     pub fn title(self) -> &'static str {
         self.title
     }
 
-    /// Whether it is a mean over rows.
+    /// Whether the metric is a mean over rows.
     pub fn is_mean_of_rows(self) -> bool {
         self.mean_of_rows
     }
@@ -111,7 +112,7 @@ impl<'de> Deserialize<'de> for Metric {
     }
 }
 
-/// How well one class is found.
+/// The scores of one class.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ClassScore {
     /// The class.
@@ -127,7 +128,7 @@ pub struct ClassScore {
 }
 
 impl ClassScore {
-    /// The score of a class of which `true_positives` of `predicted` predictions are right, and that has `support`
+    /// The scores of a class with `predicted` predictions, of which `true_positives` are correct, and `support`
     /// examples.
     pub fn new(label: &str, true_positives: usize, predicted: usize, support: usize) -> Self {
         let precision = ratio(true_positives, predicted);
@@ -144,15 +145,15 @@ pub struct Scores {
     pub task: String,
     /// The metrics, without the loss.
     pub metrics: Vec<(Metric, f64)>,
-    /// Each class, where there are classes.
+    /// The scores of each class, if there are classes.
     pub classes: Vec<ClassScore>,
-    /// Where each example has one class: how many of each class (row) are predicted as each class (column). Absent where
-    /// there are more than [`MAX_CONFUSION`](Self::MAX_CONFUSION) classes: it grows with the square of their number.
+    /// The confusion matrix in classification: how many examples of each class (row) are predicted as each class
+    /// (column). Absent with more than [`MAX_CONFUSION`](Self::MAX_CONFUSION) classes, because it grows quadratically.
     pub confusion: Option<Vec<Vec<usize>>>,
 }
 
 impl Scores {
-    /// The most classes that a confusion matrix is made for.
+    /// The most classes of a confusion matrix.
     pub const MAX_CONFUSION: usize = 2048;
 
     /// The scores of a task, without those of classes.

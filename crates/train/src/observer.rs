@@ -1,30 +1,30 @@
-//! Watching a training.
+//! Observing training.
 
 use std::path::Path;
 
 use crate::{EvaluationRecord, HeadEvaluation, StepRecord, Truncation};
 
-/// What a training is going to do.
+/// The size of training that is about to start.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Plan {
+pub struct TrainingPlan {
     /// The number of epochs.
     pub epochs: usize,
     /// The number of examples.
     pub examples: usize,
     /// The number of evaluation examples.
     pub evaluation_examples: usize,
-    /// Optimizer steps an epoch.
+    /// The number of optimizer steps per epoch.
     pub steps_per_epoch: usize,
-    /// Optimizer steps in all.
+    /// The total number of optimizer steps.
     pub steps: usize,
-    /// Optimizer steps that are done already: not 0 where a training is resumed.
+    /// The number of completed optimizer steps: not 0 if training is resumed.
     pub done_steps: usize,
-    /// The number of parameters that are trained, those of the head among them.
+    /// The number of trained parameters, including those of the head.
     pub parameters: usize,
 }
 
-/// Watches a training: for progress bars, logs, an early end. Every method does nothing by default; `()` watches
-/// nothing.
+/// Receives progress of training: for progress bars, logs, early stopping. By default every method does nothing; `()`
+/// ignores everything.
 ///
 /// ```
 /// use burn_adapters_train::{Observer, StepRecord};
@@ -39,35 +39,36 @@ pub struct Plan {
 /// ```
 #[allow(unused_variables)]
 pub trait Observer {
-    /// The training begins.
-    fn started(&mut self, plan: &Plan) {}
+    /// Training begins.
+    fn started(&mut self, plan: &TrainingPlan) {}
 
-    /// Some texts are longer than the model and were cut. Once for the training and once for the evaluation data.
+    /// Some texts are longer than the model allows and were truncated. Called once each for training and evaluation
+    /// data.
     fn truncated(&mut self, truncation: &Truncation) {}
 
-    /// These tensors were to be trained, but the first backward pass left no gradient for them: they stay as they are.
+    /// These tensors should be trained, but the first backward pass gave no gradient for them, so they do not change.
     fn without_gradient(&mut self, tensors: &[String]) {}
 
     /// An epoch begins, counted from 1.
     fn epoch_started(&mut self, epoch: usize) {}
 
-    /// A batch went through the model, forward and backward: `done` of `total` batches of an optimizer step.
+    /// A batch completed its forward and backward pass: `done` of `total` batches of an optimizer step.
     fn batch(&mut self, done: usize, total: usize) {}
 
-    /// An optimizer step is done.
+    /// An optimizer step is completed.
     fn step(&mut self, step: &StepRecord) {}
 
-    /// So many examples of an evaluation are done.
+    /// This many examples of an evaluation are completed.
     fn evaluating(&mut self, done: usize, total: usize) {}
 
-    /// An evaluation is done, of each head of the setup.
+    /// An evaluation of each head of the setup is completed.
     fn evaluated(&mut self, record: &EvaluationRecord, heads: &[HeadEvaluation]) {}
 
     /// A checkpoint was written.
     fn checkpoint(&mut self, path: &Path) {}
 
-    /// Asked after every step and evaluation: whether to end the training now (the user pressed Ctrl-C). What was done
-    /// since the last checkpoint is not in any.
+    /// Called after every step and evaluation: returns whether to stop training now (the user pressed Ctrl-C). Work
+    /// since the last checkpoint is not saved in any.
     fn should_stop(&mut self) -> bool {
         false
     }

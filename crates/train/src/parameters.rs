@@ -12,7 +12,7 @@ use burn_adapters_tensors::{
 
 use crate::TrainError;
 
-/// The parameters of a setup, including frozen ones: all whose paths begin with one of these.
+/// The parameters of a setup, including frozen ones: those whose paths begin with one of these prefixes.
 #[derive(Debug, Clone)]
 pub(crate) struct Scope(Vec<String>);
 
@@ -30,10 +30,10 @@ impl Scope {
     }
 }
 
-/// What training needs to know of the parameters in a scope.
+/// Information about the parameters in a scope.
 #[derive(Debug)]
 pub(crate) struct Found {
-    /// The number of parameters that are trained.
+    /// The number of trained parameters.
     pub(crate) trained: usize,
     /// The device of the parameters; `None` if there are none.
     pub(crate) device: Option<Device>,
@@ -50,7 +50,7 @@ impl Found {
     }
 }
 
-/// The paths of the tensors of adapters and fusions that are trained. Heads are left out: one always learns.
+/// The paths of the trained tensors of adapters and fusions. Heads are not included: they always learn.
 pub(crate) fn trained_beside_heads(bank: &AdapterBank, scope: &Scope) -> Vec<String> {
     let idle = idle_units(bank);
     let wanted = |path: &str| {
@@ -59,7 +59,7 @@ pub(crate) fn trained_beside_heads(bank: &AdapterBank, scope: &Scope) -> Vec<Str
     trained_parameters(bank, wanted).into_iter().map(|parameter| parameter.path).collect()
 }
 
-/// The interventions of ReFT without positions: as in the reference they exist, but never act.
+/// ReFT interventions without positions: as in the reference they exist, but never act.
 fn idle_units(bank: &AdapterBank) -> Vec<String> {
     let adapters = bank.names().filter_map(|name| Some((name, bank.adapter(name).ok()?)));
     let mut idle = Vec::new();
@@ -81,7 +81,7 @@ pub(crate) fn read(bank: &AdapterBank, scope: &Scope) -> Result<BTreeMap<String,
         .map_err(|error| TrainError::Device(error.to_string()))
 }
 
-/// Replaces the parameters in a scope. Each must have a value of its shape, and each value a parameter.
+/// Replaces the parameters in a scope. Every parameter must have a value of its shape, and every value a parameter.
 pub(crate) fn write(
     bank: AdapterBank,
     scope: &Scope,

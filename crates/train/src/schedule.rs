@@ -1,32 +1,32 @@
-//! The learning rate over the steps of a training.
+//! Learning rate schedules.
 
 use serde::{Deserialize, Serialize};
 
-/// How the learning rate goes from its peak, which is reached at the end of the warm-up, to the end.
+/// The course of the learning rate from its peak, at the end of the warm-up, to the end of training.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Schedule {
-    /// It stays.
+    /// The learning rate is constant.
     Constant,
-    /// It falls in a straight line to 0.
+    /// It decreases linearly to 0.
     #[default]
     Linear,
-    /// It falls along half a cosine to 0.
+    /// It decreases along a half cosine to 0.
     Cosine,
 }
 
-/// For how many optimizer steps the learning rate rises in a straight line from 0 at the beginning.
+/// The number of optimizer steps during which the learning rate rises linearly from 0.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Warmup {
-    /// For so many steps.
+    /// This many steps.
     Steps(usize),
-    /// For this part of all steps, from 0 to 1.
+    /// This fraction of all steps, from 0 to 1.
     Ratio(f64),
 }
 
 impl Warmup {
-    /// The number of steps; a part of a step is one.
+    /// The number of steps, rounded up.
     pub fn steps(self, total: usize) -> usize {
         match self {
             Warmup::Steps(steps) => steps,
@@ -36,7 +36,8 @@ impl Warmup {
 }
 
 impl Schedule {
-    /// The factor on the peak learning rate at an optimizer step, from 0, of `total` steps, `warmup` of which warm up.
+    /// The factor on the peak learning rate at an optimizer step (from 0) of `total` steps, with `warmup` warm-up
+    /// steps.
     ///
     /// ```
     /// use burn_adapters_train::Schedule;

@@ -1,8 +1,8 @@
-//! Spans of tagged words: which tags make an entity, and how many entities are found.
+//! Entities in tagged words, and their evaluation.
 //!
-//! The counting is that of `seqeval` in its default mode, which is conlleval's: an entity begins with `B-` or `S-`, after
-//! `O`, `E-` or `S-`, or where the type changes, and so also where a sequence is broken (`I-` after `O`). It is right if
-//! its type, its first and its last word are.
+//! Entities are counted as by `seqeval` in its default mode, which is that of conlleval. An entity begins with `B-` or
+//! `S-`, after `O`, `E-` or `S-`, or where the type changes, and so also in malformed sequences (`I-` after `O`). It is
+//! correct if its type, its first word and its last word are correct.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -20,8 +20,8 @@ pub(crate) enum Part {
 }
 
 impl Part {
-    /// The part and the type of a tag: of `B-PER` the beginning of a `PER`. `None` if it is neither `O` nor has one of the
-    /// prefixes of IOB2 and IOBES.
+    /// The part and the type of a tag: `B-PER` is the beginning of a `PER`. `None` if the tag is not `O` and has none
+    /// of the prefixes of IOB2 and IOBES.
     pub(crate) fn of(tag: &str) -> Option<(Self, &str)> {
         let (prefix, kind) = tag.split_once('-').unwrap_or((tag, ""));
         let part = match prefix {
@@ -43,19 +43,19 @@ pub(crate) struct TagSet {
     types: Vec<String>,
 }
 
-/// Some words of a sequence that are one entity.
+/// A sequence of words that is one entity.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Span {
-    /// The number of its type.
+    /// The number of the type.
     pub(crate) kind: usize,
-    /// Its first word.
+    /// The first word.
     pub(crate) start: usize,
-    /// The word after its last.
+    /// The word after the last one.
     pub(crate) end: usize,
 }
 
 impl TagSet {
-    /// Labels without a prefix (parts of speech) are types of their own, of which each word is an entity.
+    /// Labels without a prefix (parts of speech) are types, and each word is an entity.
     pub(crate) fn new(labels: &[String]) -> Self {
         let chunks = labels.iter().any(|label| Part::of(label).is_some());
         let mut types: Vec<String> = Vec::new();
@@ -75,7 +75,7 @@ impl TagSet {
         Self { tags, types }
     }
 
-    /// The name of a type of entities.
+    /// The name of an entity type.
     pub(crate) fn type_of(&self, span: Span) -> &str {
         self.types.get(span.kind).map_or("_", String::as_str)
     }
@@ -103,23 +103,23 @@ impl TagSet {
 /// Precision, recall and F1.
 pub(crate) type Triple = [f64; 3];
 
-/// How well the entities of some sequences are found.
+/// The scores of entities in some sequences.
 #[derive(Debug, PartialEq)]
 pub(crate) struct SpanScores {
     /// Each type that occurs in the data or the predictions, in alphabetical order.
     pub(crate) classes: Vec<ClassScore>,
     /// All entities together.
     pub(crate) micro: Triple,
-    /// The mean of the types.
+    /// The mean over the types.
     pub(crate) macro_mean: Triple,
-    /// The mean of the types, each weighted with the number of its entities.
+    /// The mean over the types, weighted by their numbers of entities.
     pub(crate) weighted: Triple,
-    /// The fraction of words with the right label.
+    /// The fraction of words with the correct label.
     pub(crate) accuracy: f64,
 }
 
 impl SpanScores {
-    /// Compares pairs of a true and a predicted sequence, of one length each.
+    /// Compares pairs of a true and a predicted sequence of equal length.
     pub(crate) fn new<'a>(tags: &TagSet, pairs: impl Iterator<Item = (&'a [usize], &'a [usize])>) -> Self {
         let mut counts = vec![[0_usize; 3]; tags.types.len()];
         let (mut right, mut words) = (0, 0);
@@ -233,7 +233,7 @@ mod tests {
             let same = score(&truth, &truth);
             let any = truth.iter().flatten().any(|label| *label > 0);
             prop_assert_eq!(same.micro, [f64::from(u8::from(any)); 3]);
-            // Entities lie beside each other, and none begins or ends outside.
+            // Entities do not overlap, and none begins or ends outside.
             for row in &truth {
                 let spans = tags.spans(row);
                 prop_assert!(spans.windows(2).all(|pair| pair[0].end <= pair[1].start));

@@ -1,4 +1,4 @@
-//! Data sets as tokens.
+//! Tokenized data sets.
 
 use std::collections::BTreeMap;
 
@@ -8,20 +8,20 @@ use burn_adapters_model::{Piece, Row, Text, TokenBatch, Tokenize, Tokenized};
 use crate::tasks::tagging::first_pieces;
 use crate::{DataError, Dataset, Example, TrainError, train_task};
 
-/// How many texts of a data set were cut.
+/// The texts of a data set that were truncated.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Truncation {
     /// The data set.
     pub source: String,
-    /// How many texts were cut.
+    /// The number of truncated texts.
     pub texts: usize,
-    /// How many texts there are.
+    /// The number of texts.
     pub of: usize,
     /// The line of the first of them.
     pub first_line: usize,
-    /// The greatest length, in tokens.
+    /// The maximum length in tokens.
     pub max_length: usize,
-    /// Where words have labels, the number of words that were cut off.
+    /// For token-level tasks, the number of words that were cut off.
     pub words: usize,
 }
 
@@ -39,16 +39,16 @@ impl std::fmt::Display for Truncation {
     }
 }
 
-/// Words with a label of which the tokenizer makes no token.
+/// Labeled words that the tokenizer drops.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LostWords {
     /// The data set.
     pub source: String,
-    /// How many words there are.
+    /// The number of words.
     pub words: usize,
-    /// The first of them.
+    /// The first word.
     pub first: String,
-    /// The line on which its text begins.
+    /// The first line of its text.
     pub first_line: usize,
 }
 
@@ -64,7 +64,7 @@ impl std::fmt::Display for LostWords {
     }
 }
 
-/// Texts as tokens, with their labels: what training, evaluation and prediction work on.
+/// Tokenized texts with labels: the input of training, evaluation and prediction.
 ///
 /// ```
 /// use burn_adapters_train::{Dataset, Row, TokenData, Tokenized};
@@ -85,16 +85,16 @@ pub struct TokenData {
     source: String,
     rows: Vec<Row>,
     labels: Option<Targets>,
-    /// The labels of single heads, where they are others.
+    /// Labels of single heads that have their own.
     head_labels: BTreeMap<String, Targets>,
     truncation: Option<Truncation>,
-    /// For each row the pieces of its text, where they were requested.
+    /// For each row, the pieces of its text, if they were requested.
     pieces: Vec<Vec<Option<Piece>>>,
     lost_words: Option<LostWords>,
 }
 
 impl TokenData {
-    /// Turns a data set into tokens, and its labels into the numbers that `head` knows them by.
+    /// Tokenizes a data set, and converts its labels to `head`'s label numbers.
     ///
     /// # Errors
     /// If a label is not one of the head's, or the tokenizer fails.
@@ -109,7 +109,7 @@ impl TokenData {
         Ok(tokens)
     }
 
-    /// As [`tokenize`](Self::tokenize), without labels. With `pieces`, the piece of its text is known of each token.
+    /// [`tokenize`](Self::tokenize) without labels. With `pieces`, the piece of text of each token is stored.
     ///
     /// # Errors
     /// If the tokenizer fails.
@@ -126,7 +126,7 @@ impl TokenData {
         };
         let tokenized = tokenized.map_err(TrainError::Tokenizer)?;
         if tokenized.len() != data.len() {
-            let message = format!("the tokenizer gave {} rows for {} texts", tokenized.len(), data.len());
+            let message = format!("the tokenizer returned {} rows for {} texts", tokenized.len(), data.len());
             return Err(TrainError::Tokenizer(message.into()));
         }
         let (cut_off, lost_words) = missing_words(data, &tokenized);
@@ -149,23 +149,23 @@ impl TokenData {
         Ok(Self { truncation, lost_words, pieces: all_pieces, ..Self::new(data.source(), rows, None)? })
     }
 
-    /// The labels of a data set of which these are the tokens, as the targets of a head; `None` if it has no labels.
+    /// The labels of the data set of these tokens, as targets of a head; `None` if it has no labels.
     ///
     /// # Errors
-    /// If a label is not one of the head's, or words have labels and the [`pieces`](Self::pieces) are not known.
+    /// If a label is not one of the head's, or words have labels but the [`pieces`](Self::pieces) are unknown.
     pub fn targets(&self, data: &Dataset, head: &HeadConfig) -> Result<Option<Targets>, TrainError> {
         if data.examples().iter().all(|example| example.label.is_none()) {
             return Ok(None);
         }
         let task = train_task(head);
         if task.reads_words() && self.pieces.len() != data.len() {
-            let message = "words have labels, but the tokens do not tell which words they stand for";
+            let message = "words have labels, but it is unknown which words the tokens belong to";
             return Err(TrainError::Tokenizer(message.into()));
         }
         Ok(Some(task.targets(data, head, &self.pieces)?))
     }
 
-    /// These rows, without labels.
+    /// A subset of the rows, without labels.
     #[must_use]
     pub fn select(&self, rows: &[usize]) -> Self {
         let pieces = rows.iter().filter_map(|row| self.pieces.get(*row).cloned()).collect();
@@ -180,21 +180,21 @@ impl TokenData {
         }
     }
 
-    /// The piece of its text that each token of a row stands for, where that is known.
+    /// The piece of text of each token of a row, if it is known.
     pub fn pieces(&self, row: usize) -> &[Option<Piece>] {
         self.pieces.get(row).map_or(&[], Vec::as_slice)
     }
 
-    /// The words of which the tokenizer makes no token, if any.
+    /// The words that the tokenizer drops, if there are any.
     pub fn lost_words(&self) -> Option<&LostWords> {
         self.lost_words.as_ref()
     }
 
-    /// Tokens from elsewhere; `source` names them in messages.
+    /// Tokens from another source; `source` is its name in messages.
     ///
     /// # Errors
-    /// If there is no row, a row has no token, the segments of a row do not fit its tokens, or there is not one label a
-    /// row.
+    /// If there are no rows, a row has no tokens, the segments of a row do not fit its tokens, or there is not one
+    /// label per row.
     pub fn new(source: impl Into<String>, rows: Vec<Row>, labels: Option<Targets>) -> Result<Self, TrainError> {
         let source = source.into();
         if rows.is_empty() {
@@ -211,10 +211,10 @@ impl TokenData {
         Ok(Self { source, rows, labels, head_labels, truncation: None, pieces, lost_words: None })
     }
 
-    /// Labels of its own for one head, where several are trained or evaluated on the same texts.
+    /// Sets the labels of one head, if several heads are trained or evaluated on the same texts.
     ///
     /// # Errors
-    /// If there is not one label a row.
+    /// If there is not one label per row.
     pub fn with_head_labels(mut self, head: impl Into<String>, labels: Targets) -> Result<Self, TrainError> {
         if labels.len() != self.len() {
             return Err(TrainError::LabelCount {
@@ -227,7 +227,7 @@ impl TokenData {
         Ok(self)
     }
 
-    /// Where the data comes from.
+    /// The name of the source.
     pub fn source(&self) -> &str {
         &self.source
     }
@@ -237,12 +237,12 @@ impl TokenData {
         &self.rows
     }
 
-    /// The labels, if the data has any.
+    /// The labels, if there are any.
     pub fn labels(&self) -> Option<&Targets> {
         self.labels.as_ref()
     }
 
-    /// The labels that a head is to learn: its own, or else those of the data.
+    /// The labels that a head learns: its own, or by default those of the data.
     pub fn labels_of(&self, head: &str) -> Option<&Targets> {
         self.head_labels.get(head).or(self.labels.as_ref())
     }
@@ -257,17 +257,17 @@ impl TokenData {
         self.rows.len()
     }
 
-    /// Whether there is none.
+    /// Whether there are no texts.
     pub fn is_empty(&self) -> bool {
         self.rows.is_empty()
     }
 
-    /// How many texts were cut, if any.
+    /// The truncated texts, if there are any.
     pub fn truncation(&self) -> Option<&Truncation> {
         self.truncation.as_ref()
     }
 
-    /// These rows as a batch.
+    /// A batch of these rows.
     pub(crate) fn batch(&self, indices: &[usize]) -> TokenBatch {
         TokenBatch::from_rows(indices.iter().map(|index| &self.rows[*index]))
     }
@@ -278,7 +278,7 @@ impl TokenData {
     }
 }
 
-/// How many words of all texts were cut off, and those of which the tokenizer makes no token.
+/// The number of words that were cut off, and the words that the tokenizer drops.
 fn missing_words(data: &Dataset, tokenized: &[Tokenized]) -> (usize, Option<LostWords>) {
     let mut cut_off = 0;
     let mut lost: Option<LostWords> = None;

@@ -1,4 +1,4 @@
-//! The training itself.
+//! The trainer.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -15,37 +15,36 @@ use crate::heads::{self, heads_of};
 use crate::history::rounded;
 use crate::parameters::{self, Scope};
 use crate::{
-    Best, EvaluationRecord, Gradients, History, Metric, Observer, Plan, StepRecord, Stopped, TokenData, TrainConfig,
-    TrainError, batches, identity, train_task,
+    Best, EvaluationRecord, Gradients, History, Metric, Observer, StepRecord, Stopped, TokenData, TrainConfig,
+    TrainError, TrainingPlan, batches, identity, train_task,
 };
 
 /// Trains the adapter and the head of one setup, or several of each. See the [crate] for an example.
 ///
-/// With one head for each branch of a `Parallel` the loss is the sum of the heads' losses, as in the reference; the base
-/// model runs once for all branches up to the first layer where one has an adapter. The branches share no parameters, so
-/// each is trained as if it were alone (but for the clipping of gradients, which goes by the norm of all together).
+/// With one head per branch of a `Parallel`, the loss is the sum of the heads' losses, as in the reference; the base
+/// model runs once for all branches up to the first layer where one has an adapter. The branches share no parameters,
+/// so each is trained as if it were alone (except for gradient clipping, which uses the global norm).
 ///
-/// On one CPU backend a training is reproducible to the last bit: the same seed gives the same files. The order of the
-/// texts and the dropout of each step follow from the seed and the step; for dropout the backend's own generator is
-/// seeded, which is one per process: nothing else may draw from it meanwhile.
+/// On one CPU backend, training is reproducible to the last bit: the same seed gives the same files. The order of the
+/// texts and the dropout of each step depend on the seed and the step. For dropout, the backend's own generator is
+/// seeded; there is one per process, so nothing else may draw from it during training.
 #[derive(Debug, Clone, Default)]
 pub struct Trainer {
     config: TrainConfig,
 }
 
-/// What a training gives.
+/// The result of training.
 #[derive(Debug)]
 pub struct Trained {
-    /// The bank, with the parameters of the best epoch if the training has a metric to tell it by, or else those of the
-    /// last step.
+    /// The bank, with the parameters of the best epoch if there is a metric for it, otherwise those of the last step.
     pub bank: AdapterBank,
-    /// What happened.
+    /// The history.
     pub history: History,
-    /// Why it ended.
+    /// The reason why training ended.
     pub stopped: Stopped,
-    /// The optimizer steps that had been done by the training that this one resumed; all of them if it was finished.
+    /// The number of optimizer steps completed before training was resumed; all of them if it had finished.
     pub resumed_after: usize,
-    /// The newest checkpoint of this training, if it writes any.
+    /// The newest checkpoint of this training, if it writes checkpoints.
     pub checkpoint: Option<PathBuf>,
 }
 
@@ -60,17 +59,17 @@ impl Trainer {
         &self.config
     }
 
-    /// Trains the adapters and the heads that `setup` (at inference) names, of the adapters only those of
-    /// [`Setup::training_only`], or with [`Setup::train_fusions`] its fusions and heads; everything else in the bank is
+    /// Trains the adapters and the heads of `setup` (an inference setup): of the adapters only those of
+    /// [`Setup::training_only`], or with [`Setup::train_fusions`] its fusions and heads. Everything else in the bank is
     /// frozen. The base model is never changed.
     ///
-    /// All heads learn the labels of the data, but for those that have their own
-    /// ([`TokenData::with_head_labels`]).
+    /// All heads learn the labels of the data, except those that have their own ([`TokenData::with_head_labels`]).
     ///
     /// # Errors
-    /// If an option is out of range, the bank lacks the adapter or head or is on a device without autodiff, the data has
-    /// no labels or they do not fit the head, a checkpoint is of another training or cannot be read or written, the
-    /// model fails, or the loss is no number any more. The bank is lost then; clone it before (it is cheap) to keep it.
+    /// If an option is out of range, the bank lacks the adapter or head or is on a device without autodiff, the data
+    /// has no labels or they do not fit the head, a checkpoint belongs to different training or cannot be read or
+    /// written, the model fails, or the loss becomes NaN or infinite. The bank is then lost; clone it before (which is
+    /// cheap) to keep it.
     pub fn train(
         &self,
         model: &(impl BaseModel + ?Sized),
@@ -97,7 +96,7 @@ impl Trainer {
             return Err(TrainError::NothingToTrain);
         }
 
-        // Whatever would make a checkpoint fail is found before the first step.
+        // Anything that would make a checkpoint fail is detected before the first step.
         let _claim = self.config.checkpoints.as_ref().map(FolderClaim::new).transpose()?;
         let batches_per_epoch = train.len().div_ceil(self.config.batch_size);
         let steps_per_epoch = batches_per_epoch.div_ceil(self.config.accumulation);
@@ -128,7 +127,7 @@ impl Trainer {
         };
         run.resume(&device)?;
         let resumed_after = run.step;
-        observer.started(&Plan {
+        observer.started(&TrainingPlan {
             epochs: self.config.epochs,
             examples: train.len(),
             evaluation_examples: evaluation.map_or(0, TokenData::len),
@@ -189,8 +188,9 @@ fn check_devices(bank: &Device, model: &Device) -> Result<(), TrainError> {
     Ok(())
 }
 
-/// Whether the hidden states of a batch can fit into memory at all: a layer holds at least queries, keys, values and a
-/// feed-forward block, eight times the hidden states. Far less than a step takes, so that nothing that fits is refused.
+/// Checks that the hidden states of a batch can fit into memory at all. A layer needs at least queries, keys, values
+/// and a feed-forward block: eight times the hidden states. This is far less than a step needs, so that nothing that
+/// fits is refused.
 fn check_memory(train: &TokenData, batch_size: usize, hidden_size: usize) -> Result<(), TrainError> {
     let rows = batch_size.min(train.len());
     let longest = train.lengths().into_iter().max().unwrap_or(0);
@@ -204,7 +204,7 @@ fn check_memory(train: &TokenData, batch_size: usize, hidden_size: usize) -> Res
     })
 }
 
-/// A training under way.
+/// Training in progress.
 struct Run<'a, M: ?Sized> {
     config: &'a TrainConfig,
     model: &'a M,
@@ -213,7 +213,7 @@ struct Run<'a, M: ?Sized> {
     evaluation: Option<&'a TokenData>,
     scope: Scope,
     class_weights: heads::Weights,
-    /// Optimizer steps in all.
+    /// The total number of optimizer steps.
     steps: usize,
     made_with: BTreeMap<String, String>,
     base_probe: f64,
@@ -222,18 +222,18 @@ struct Run<'a, M: ?Sized> {
     best: Option<AdapterBank>,
     optimizer: AdamW,
     history: History,
-    /// Whether the first backward was looked at.
+    /// Whether the first backward pass has been checked.
     gradients_seen: bool,
-    /// Epochs that are done.
+    /// The number of completed epochs.
     epoch: usize,
-    /// Optimizer steps that are done.
+    /// The number of completed optimizer steps.
     step: usize,
     /// The newest checkpoint.
     checkpoint: Option<PathBuf>,
 }
 
 impl<M: BaseModel + ?Sized> Run<'_, M> {
-    /// Goes on from the newest checkpoint, if asked to.
+    /// Resumes from the newest checkpoint, if requested.
     fn resume(&mut self, device: &Device) -> Result<(), TrainError> {
         let Some(folder) = &self.config.checkpoints else { return Ok(()) };
         self.base_probe = identity::base_probe(self.model, self.train)?;
@@ -244,13 +244,13 @@ impl<M: BaseModel + ?Sized> Run<'_, M> {
         let Some((path, state)) = self.state_to_resume(newest)? else { return Ok(()) };
         let plain = device.clone().without_autodiff();
         let Checkpoint { mut state, parameters, moments, best } = checkpoint::load(&path, state, &plain)?;
-        // Older versions let the start be the best epoch.
+        // In older versions the start could be the best epoch.
         state.history.best = state.history.best.filter(|best| best.epoch > 0);
         let bad = |mismatch| TrainError::BadCheckpoint {
             path: path.clone(),
             message: format!("its tensors do not fit the adapters and heads of the setup: {mismatch}"),
         };
-        // The temperature of fusions is no parameter: it follows from the step.
+        // The temperature of fusions is not a parameter: it depends on the step.
         let fresh = self.bank.clone();
         let at = |step, values| {
             let mut bank = fresh.clone();
@@ -269,8 +269,8 @@ impl<M: BaseModel + ?Sized> Run<'_, M> {
         Ok(())
     }
 
-    /// The newest checkpoint, or that of the finished training where the newest is not of this one: it was left behind
-    /// when the training had finished.
+    /// The newest checkpoint, or that of the finished training if the newest belongs to other training: then it was
+    /// left behind when the training had finished.
     fn state_to_resume(&self, newest: Option<PathBuf>) -> Result<Option<(PathBuf, State)>, TrainError> {
         let read = |path: PathBuf| {
             let state = checkpoint::read_state(&path)?;
@@ -340,7 +340,7 @@ impl<M: BaseModel + ?Sized> Run<'_, M> {
         }
     }
 
-    /// One time through the data; false if the observer ended it before its end.
+    /// Runs one epoch; returns false if the observer ended it early.
     fn one_epoch(&mut self, observer: &mut dyn Observer) -> Result<bool, TrainError> {
         let TrainConfig { batch_size, group_by_length, seed, accumulation, .. } = *self.config;
         let batches = batches::epoch(&self.train.lengths(), batch_size, group_by_length, seed, self.epoch);
@@ -410,8 +410,8 @@ impl<M: BaseModel + ?Sized> Run<'_, M> {
         })
     }
 
-    /// After the first backward: what is to be trained must have a gradient. One of 0 may be right (a LoRA's `A` while its
-    /// `B` is 0), and is not looked at.
+    /// After the first backward pass: checks that the parameters to train have a gradient. A gradient of 0 may be
+    /// correct (a LoRA's `A` while its `B` is 0), and is not an error.
     fn check_gradients(&mut self, gradients: &Gradients, observer: &mut dyn Observer) -> Result<(), TrainError> {
         self.gradients_seen = true;
         let trained = parameters::trained_beside_heads(&self.bank, &self.scope);
@@ -433,8 +433,8 @@ impl<M: BaseModel + ?Sized> Run<'_, M> {
         Err(TrainError::Diverged { what, value, step, epoch, learning_rate })
     }
 
-    /// Evaluates, and keeps the parameters if none so far are better. Those of the start do not compete, and of equal ones
-    /// the latest are kept: untrained parameters must not pass for trained ones.
+    /// Evaluates, and keeps the parameters if they are the best so far. Those of the start do not compete, and of
+    /// equally good ones the latest are kept: untrained parameters must not pass for trained ones.
     fn evaluate(&mut self, observer: &mut dyn Observer) -> Result<(), TrainError> {
         let Some(data) = self.evaluation else { return Ok(()) };
         let batch_size = self.config.evaluation_batch_size;

@@ -1,4 +1,4 @@
-//! Checkpoints, and going on from them.
+//! Checkpoints, and resuming from them.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
@@ -11,7 +11,7 @@ use burn_adapters_train::{Metric, Schedule, Stopped, TrainConfig, TrainError, Tr
 use burn_adapters_transformers::{AutoModel, BertConfig};
 use support::*;
 
-/// With all that could make a difference: dropout, warm-up, accumulation, weight decay, the best epoch.
+/// With everything that could make a difference: dropout, warm-up, accumulation, weight decay, the best epoch.
 fn rich(folder: &Path) -> TrainConfig {
     let mut config = config()
         .with_accumulation(2)
@@ -209,7 +209,7 @@ fn a_finished_training_may_be_kept_elsewhere() {
     assert_eq!(first.checkpoint.as_deref(), Some(checkpoints.join("epoch-0002").as_path()));
     std::fs::rename(checkpoints.join("epoch-0002"), &kept).unwrap();
 
-    // Left behind when the checkpoints were being cleared: not whole.
+    // Left behind when the checkpoints were being deleted: incomplete.
     for name in ["state.json", "parameters.safetensors"] {
         let left = checkpoints.join("epoch-0001");
         std::fs::remove_file(left.join("state.json")).ok();

@@ -1,4 +1,4 @@
-//! No label, no score and no checkpoint of numbers that are not finite, and no file that is none.
+//! Numbers that are not finite give no label, no score and no checkpoint; invalid files are errors.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 

@@ -1,4 +1,4 @@
-//! Training several adapters at once, each with its own head, and fusions over frozen ones.
+//! Training several adapters at once, each with its own head, and fusions over frozen adapters.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
@@ -35,7 +35,7 @@ fn still() -> HeadConfig {
     head().with_dropout_prob(Some(0.0))
 }
 
-/// A bank with adapters of different methods, which act from different layers on, each with its head.
+/// A bank with adapters of different methods, which act from different layers on, each with its own head.
 fn pair() -> AdapterBank {
     let mut bank = AdapterBank::new(bert().spec(), &device().autodiff());
     for (seed, (name, config)) in
@@ -53,7 +53,7 @@ fn compose(text: &str) -> Setup {
     Setup::compose(text.parse().unwrap())
 }
 
-/// Without dropout and clipping; a large epsilon lets no rounding of small gradients tell in a step.
+/// Without dropout and clipping; with a large epsilon, so that rounding of small gradients does not matter in a step.
 fn quiet() -> TrainConfig {
     config()
         .with_base_dropout(false)

@@ -1,9 +1,9 @@
-//! The floor of a job: the operations that it cannot do without, over the rate of this machine's matrix products.
+//! The floor of a job: the time of its unavoidable operations at this machine's rate of matrix products.
 //!
-//! Counted are the products of the base model alone, a multiplication and an addition as two operations: an adapter's
-//! own are a few in a hundred. Not counted is what need not be computed: padding; in the last layer all but the first position, which is what the head reads, beside the keys and values of the others; in
-//! the backward pass the layers up to the lowest that is trained, and the gradients of frozen weights. A floor is too low
-//! rather than too high.
+//! Only the products of the base model are counted, with a multiplication and an addition as two operations; an adapter
+//! adds a few percent. Work that can be avoided is not counted: padding; in the last layer all positions but the first,
+//! which the head reads, except for keys and values; in the backward pass the layers below the lowest trained one, and
+//! the gradients of frozen weights. A floor is an underestimate.
 
 use serde_json::Value;
 

@@ -1,4 +1,4 @@
-//! What is measured: the jobs, by family.
+//! The jobs, by family.
 
 use super::floor::Work;
 pub(crate) use super::job::{Contestant, Family, Input, Job, Model, SENTENCES};
@@ -25,7 +25,7 @@ pub(crate) const METHODS: [&str; 15] = [
 /// The methods whose steps are measured on both models.
 const STEPS: [&str; 5] = ["seq_bn", "lora", "prefix_tuning", "compacter", "mam"];
 
-/// What was requested.
+/// The requested measurements.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Wanted {
     /// Configurations instead of a family's own.
@@ -44,7 +44,7 @@ impl Wanted {
     }
 }
 
-/// The jobs of a family that runs on servers; none of those that are whole programs.
+/// The jobs of a family that runs on servers; none for whole programs.
 pub(crate) fn jobs(family: Family, wanted: &Wanted) -> Vec<Job> {
     match family {
         Family::Quickstart | Family::Cold => Vec::new(),
@@ -202,7 +202,7 @@ fn full(wanted: &Wanted) -> Vec<Job> {
 
 fn burn_lora(wanted: &Wanted) -> Vec<Job> {
     let job = |model: &Model| {
-        // Without noise: Burn's adapter begins as nothing, and so must ours to compute the same.
+        // Without noise: Burn's adapter starts as the identity, so ours must too.
         let plain = |contestant| Contestant { noise: 0.0, ..contestant };
         let contestants = vec![
             plain(Contestant::ours("step", "lora")),

@@ -1,21 +1,21 @@
-//! Whether the machine is quiet: beside other work a measurement proves nothing.
+//! Checks that the machine is idle: with other work running, measurements are meaningless.
 
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-/// A load above this, of the last minute, is work that is not ours.
+/// A load average above this, over the last minute, is other work.
 const MOST_LOAD: f64 = 0.5;
 
-/// Threads that spin together may take so much longer than one alone; a busy core makes it twice.
+/// The allowed slowdown of threads that spin together; a busy core doubles the time.
 const MOST_SLOWDOWN: f64 = 1.25;
 
-/// What the machine was doing when it was looked at.
+/// The load of the machine at one moment.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Load {
-    /// Processes that want to run, on average over the last minute; none where the system does not tell.
+    /// Runnable processes, averaged over the last minute; `None` if the system does not report it.
     pub(crate) minute: Option<f64>,
-    /// How much longer a thread on every core takes than one alone.
+    /// The slowdown of a thread on every core compared with a single thread.
     pub(crate) slowdown: f64,
 }
 
@@ -24,7 +24,7 @@ impl Load {
         let minute = std::fs::read_to_string("/proc/loadavg").ok();
         let minute = minute.and_then(|text| text.split_whitespace().next()?.parse().ok());
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        // The better of several: a moment of the system's own is no load.
+        // The better of several: short activity of the system is not load.
         let best = |threads: usize| (0..3).map(|_| together(threads)).min().unwrap_or_default();
         let slowdown = best(cores).as_secs_f64() / best(1).as_secs_f64().max(1e-9);
         Self { minute, slowdown }
@@ -38,7 +38,7 @@ impl Load {
         json!({"quiet": self.is_quiet(), "load_of_last_minute": self.minute, "slowdown_of_all_cores": self.slowdown})
     }
 
-    /// Words for people.
+    /// The load in words.
     pub(crate) fn text(&self) -> String {
         let minute = self.minute.map_or("unknown".to_owned(), |load| format!("{load:.2}"));
         let what = if self.is_quiet() { "the machine is quiet" } else { "THE MACHINE IS NOT QUIET" };

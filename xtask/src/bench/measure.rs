@@ -1,4 +1,4 @@
-//! One job: its contestants side by side, checked, then run in turn.
+//! Measuring a job: its contestants are checked against each other, then run in turn.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -11,43 +11,43 @@ use super::place::Place;
 use super::side::Side;
 use super::statistics::{mean, median, ratio};
 
-/// Logits and losses of two sides may differ by this.
+/// The allowed difference of logits and losses between two sides.
 const TOLERANCE: f64 = 1e-3;
 
-/// The norms of all gradients may differ by this part.
+/// The allowed relative difference of gradient norms between two sides.
 const NORM_TOLERANCE: f64 = 1e-2;
 
-/// Between two sides: threads of the first may wait for work in a loop for a while.
+/// The pause between two sides: threads of the first may spin for a while.
 const SETTLE: Duration = Duration::from_millis(300);
 
-/// What a contestant gave.
+/// The result of a contestant.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Times {
     pub(crate) label: String,
-    /// Seconds a unit, of each repetition.
+    /// Seconds per unit, for each repetition.
     pub(crate) seconds: Vec<f64>,
     pub(crate) peak: Option<u64>,
-    /// Threads, where they were chosen.
+    /// The number of threads, if it was selected.
     pub(crate) threads: Option<usize>,
     pub(crate) parameters: Option<u64>,
-    /// What else it told.
+    /// Other output.
     pub(crate) extra: Value,
 }
 
-/// What a job gave.
+/// The result of a job.
 #[derive(Debug, Clone)]
 pub(crate) struct Measured {
     pub(crate) family: String,
     pub(crate) name: String,
     pub(crate) config: Option<String>,
-    /// Operations of a unit that cannot be done without.
+    /// The unavoidable operations of a unit.
     pub(crate) operations: Option<f64>,
     pub(crate) times: Vec<Times>,
     pub(crate) growth: Option<(&'static str, usize)>,
 }
 
 impl Measured {
-    /// Seconds that the operations take at a rate.
+    /// The seconds that the operations take at a given rate.
     pub(crate) fn floor(&self, rate: Option<f64>) -> Option<f64> {
         Some(self.operations.filter(|count| *count > 0.0)? / rate.filter(|rate| *rate > 0.0)?)
     }
@@ -161,14 +161,14 @@ fn prepare(
     answer.get("check").cloned().ok_or_else(|| format!("{}: expected a check", contestant.label))
 }
 
-/// The number of threads with which a side is fastest, by a short trial.
+/// The number of threads at which a side is fastest, by a short trial.
 pub(crate) fn best_threads(side: &mut Side, units: usize) -> Result<usize, String> {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let mut best = (f64::INFINITY, cores);
     for threads in candidates(cores) {
         std::thread::sleep(SETTLE);
         let seconds = side.run(units.min(2), Some(threads))?;
-        // Added up, as the units are of different batches.
+        // Added up, because units have different batches.
         let sum: f64 = seconds.iter().sum();
         if sum < best.0 {
             best = (sum, threads);
@@ -193,7 +193,7 @@ pub(crate) fn lengths_of(check: &Value) -> Vec<Vec<usize>> {
     batches.iter().map(numbers).collect()
 }
 
-/// Whether two sides compute the same; what differs, if not.
+/// Checks that two sides compute the same; returns the difference if not.
 pub(crate) fn agree(ours: &Value, theirs: &Value) -> Result<(), String> {
     for name in ["tokens", "checksum", "parameters"] {
         if ours.get(name) != theirs.get(name) {
@@ -201,7 +201,7 @@ pub(crate) fn agree(ours: &Value, theirs: &Value) -> Result<(), String> {
         }
     }
     let (left, right) = (numbers(&ours["logits"]), numbers(&theirs["logits"]));
-    // A side that has none to compare gives none.
+    // A side without gradients to compare reports none.
     if !left.is_empty() && !right.is_empty() {
         let Some(difference) = apart(&ours["logits"], &theirs["logits"]) else {
             return Err(format!("{} logits and {}", left.len(), right.len()));
@@ -222,19 +222,19 @@ pub(crate) fn agree(ours: &Value, theirs: &Value) -> Result<(), String> {
     Ok(())
 }
 
-/// By how much the logits of two sides differ at most; none if they are not as many.
+/// The largest difference between the logits of two sides; `None` if their numbers differ.
 fn apart(ours: &Value, theirs: &Value) -> Option<f64> {
     let (left, right) = (numbers(ours), numbers(theirs));
     let differences = left.iter().zip(&right).map(|(left, right)| (left - right).abs());
     (left.len() == right.len()).then(|| differences.fold(0.0, worse))
 }
 
-/// The greater one; what is no number stays.
+/// The greater of two values; NaN is kept.
 fn worse(left: f64, right: f64) -> f64 {
     if left.is_nan() || right.is_nan() { f64::NAN } else { left.max(right) }
 }
 
-/// All numbers in nested lists; what is none is no number.
+/// All numbers in nested lists; other values become NaN.
 fn numbers(value: &Value) -> Vec<f64> {
     match value {
         Value::Array(list) => list.iter().flat_map(numbers).collect(),

@@ -1,8 +1,8 @@
-//! `cargo xtask bench`: ours and the Python reference in turn, on the same weights, sentences and machine.
+//! `cargo xtask bench`: our crates and the Python reference in turn, on the same weights, sentences and machine.
 //!
-//! A job is done by two or more processes that speak one protocol (`crates/bench`, `tests/python/bench_reference.py`).
-//! They first compute the same batch without dropout: where the results differ, there is nothing to compare. Then they
-//! run in turn, so that a slow minute of the machine meets all of them. Whole programs are started and waited for.
+//! Two or more processes with the same protocol run a job (`crates/bench`, `tests/python/bench_reference.py`). First
+//! they compute the same batch without dropout: if the results differ, the comparison is invalid. Then they run in
+//! turn, so that a slow minute of the machine affects all of them. Whole programs are started and awaited.
 
 mod floor;
 mod job;
@@ -28,48 +28,48 @@ use self::place::{Place, program};
 use crate::process::{Done, cargo, root, run};
 use crate::python;
 
-/// Measures ours and the reference in turn.
+/// Measures our crates and the reference in turn.
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
-    /// What to measure; everything unless given. May be given several times.
+    /// The family of jobs to measure; all by default. Can be given several times.
     #[arg(long, value_name = "NAME")]
     job: Vec<Family>,
 
-    /// How many times each side does a job.
+    /// The number of repetitions per side.
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
     repetitions: u32,
 
-    /// Measure these configurations, in the place of a job's own.
+    /// Measure these configurations instead of a job's own.
     #[arg(long, value_name = "STRING")]
     config: Vec<String>,
 
-    /// No large model, one epoch of the quickstart, at most two repetitions: does it work at all?
+    /// A quick check that everything works: no large model, one epoch of the quickstart, at most two repetitions.
     #[arg(long)]
     quick: bool,
 
-    /// Write the results.
+    /// Write the results to this file.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
 
-    /// Draw charts into a folder.
+    /// Draw charts into this folder.
     #[arg(long, value_name = "DIR")]
     charts: Option<PathBuf>,
 
-    /// Our side alone.
+    /// Measure only our side.
     #[arg(long)]
     no_python: bool,
 
-    /// A Python that has the reference, in the place of a virtual environment in the cache.
+    /// A Python with the reference, instead of a virtual environment in the cache.
     #[arg(long, value_name = "PATH", conflicts_with = "no_python")]
     python: Option<PathBuf>,
 
-    /// Use the release build that is there.
+    /// Use the existing release build.
     #[arg(long)]
     no_build: bool,
 }
 
 pub(crate) fn bench(arguments: &Arguments) -> Done {
-    // Before the build, which is load itself.
+    // Before the build, which is load too.
     let load = Load::now();
     warn(&load);
     if !arguments.no_build {
@@ -156,7 +156,7 @@ fn warn(load: &Load) {
     }
 }
 
-/// What the machine is, what runs on it, and how fast it multiplies matrices: PyTorch's rate, or ours without it.
+/// The machine, its load, and its rate of matrix products: PyTorch's, or ours without Python.
 fn machine(place: &Place) -> Result<Value, String> {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let ours = place.ask(&json!({"op": "hello"}))?;

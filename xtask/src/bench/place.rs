@@ -1,4 +1,4 @@
-//! Where everything is: the programs, Python, the model, the data, and what is made for the bench.
+//! The location of everything: the programs, Python, the model, the data, and files made for the bench.
 
 use std::cell::RefCell;
 use std::path::{Path, PathBuf};
@@ -11,15 +11,15 @@ use super::jobs::Model;
 use super::side::Side;
 use crate::process::root;
 
-/// The programs, the files, and a server that makes what is missing.
+/// The programs, the files, and a server that creates missing files.
 pub(crate) struct Place {
-    /// Python with the reference; none for our side alone.
+    /// Python with the reference; `None` for our side alone.
     pub(crate) python: Option<PathBuf>,
-    /// The model that the quickstart fetches.
+    /// The model of the quickstart.
     pub(crate) minilm: PathBuf,
     /// The rated sentences.
     pub(crate) data: PathBuf,
-    /// Where models and adapters of the bench lie.
+    /// The folder of the bench's models and adapters.
     made: PathBuf,
     maker: RefCell<Side>,
 }
@@ -30,7 +30,7 @@ pub(crate) fn program(name: &str) -> PathBuf {
     target.join("release").join(format!("{name}{}", std::env::consts::EXE_SUFFIX))
 }
 
-/// The folder of the user's cache that fetched files are kept in, as the program finds it.
+/// The user's cache folder for fetched files, determined as by the program.
 pub(crate) fn cache() -> Option<PathBuf> {
     let variable = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     let user = || {
@@ -69,12 +69,12 @@ impl Place {
         }
     }
 
-    /// Asks the server that makes things.
+    /// Sends a request to the server that creates files.
     pub(crate) fn ask(&self, request: &Value) -> Result<Value, String> {
         self.maker.borrow_mut().ask(request)
     }
 
-    /// A model's folder, which is made if need be.
+    /// The folder of a model, which is created if it does not exist.
     pub(crate) fn model(&self, model: Model) -> Result<PathBuf, String> {
         let (hidden, layers, heads) = match model {
             Model::MiniLm => return Ok(self.minilm.clone()),
@@ -101,12 +101,12 @@ impl Place {
         Sizes::of_config(&config).ok_or_else(|| format!("{}: it lacks the sizes of an encoder", path.display()))
     }
 
-    /// The folder of a freshly made adapter and its head.
+    /// The folder of a newly created adapter and its head.
     pub(crate) fn adapter(&self, model: Model, config: &str, noise: f64) -> Result<PathBuf, String> {
         let plain: String = config.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect();
         let model_dir = self.model(model)?;
         let of = model_dir.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-        // `compacter` and `compacter++` must not meet.
+        // Keeps `compacter` and `compacter++` apart.
         let name = format!("{of}-{plain}-{}-{noise}", config.len());
         let dir = self.made.join("adapters").join(name);
         self.ask(&json!({"op": "make_adapter", "dir": dir, "model": model_dir, "config": config, "noise": noise}))?;

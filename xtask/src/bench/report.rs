@@ -1,10 +1,10 @@
-//! Tables of what was measured.
+//! Tables of results.
 
 use super::jobs::Family;
 use super::measure::{Measured, Times};
 use super::statistics::{median, ratio};
 
-/// All jobs, a row for each comparison.
+/// All jobs, one row per comparison.
 pub(crate) fn table(measured: &[Measured], rate: Option<f64>) -> String {
     let mut rows =
         vec![["job", "ours", "floor", "against", "theirs", "ours / theirs", "memory"].map(str::to_owned).to_vec()];
@@ -26,7 +26,7 @@ pub(crate) fn table(measured: &[Measured], rate: Option<f64>) -> String {
 fn against(first: &Times, other: &Times) -> Vec<String> {
     let ratio = ratio(&first.seconds, &other.seconds);
     let ratio = ratio.map_or("–".into(), |one| {
-        // Of a tenth and less two digits would tell little.
+        // For a tenth and less, two digits would not be enough.
         let digits = if one.medians < 0.1 { 4 } else { 2 };
         format!("{:.digits$} ({:.digits$}–{:.digits$})", one.medians, one.lowest, one.highest)
     });
@@ -42,7 +42,7 @@ fn against(first: &Times, other: &Times) -> Vec<String> {
     vec![label, seconds(median(&other.seconds)), ratio, memory]
 }
 
-/// The methods alone: parameters and times, as the documentation shows them. None if they were not measured.
+/// The methods only: parameters and times, as in the documentation. `None` if they were not measured.
 pub(crate) fn methods(measured: &[Measured]) -> Option<String> {
     let jobs: Vec<&Measured> = measured.iter().filter(|job| job.family == Family::Methods.name()).collect();
     if jobs.is_empty() {
@@ -66,7 +66,7 @@ pub(crate) fn methods(measured: &[Measured]) -> Option<String> {
     Some(align(&rows))
 }
 
-/// A Markdown table whose columns stand under each other.
+/// A Markdown table with aligned columns.
 fn align(rows: &[Vec<String>]) -> String {
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
     let width = |column: usize| {

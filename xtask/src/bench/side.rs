@@ -1,4 +1,4 @@
-//! One side of a comparison: a process that answers a JSON line with a JSON line.
+//! A side of a comparison: a process that answers one JSON line with another.
 
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
@@ -14,7 +14,7 @@ pub(crate) struct Side {
 }
 
 impl Side {
-    /// Starts a server; `name` is what messages call it.
+    /// Starts a server; `name` is its name in messages.
     pub(crate) fn start(name: &str, command: &mut Command) -> Result<Self, String> {
         let child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
         let mut child = child.map_err(|error| format!("{name}: cannot start {command:?}: {error}"))?;
@@ -24,7 +24,7 @@ impl Side {
         Ok(Self { name: name.to_owned(), child, input: Some(input), output: BufReader::new(output) })
     }
 
-    /// Asks, and waits for the answer; an answer that is an error is one.
+    /// Sends a request and waits for the answer; an error in the answer is returned as an error.
     pub(crate) fn ask(&mut self, request: &Value) -> Result<Value, String> {
         let Some(input) = &mut self.input else { return Err(format!("{}: it has ended", self.name)) };
         let sent = writeln!(input, "{request}").and_then(|()| input.flush());
@@ -47,7 +47,7 @@ impl Side {
         }
     }
 
-    /// The seconds of so many units.
+    /// The seconds that each of these units takes.
     pub(crate) fn run(&mut self, units: usize, threads: Option<usize>) -> Result<Vec<f64>, String> {
         let mut request = json!({"op": "run", "units": units, "warmup": 1});
         if let Some(threads) = threads {
@@ -59,7 +59,7 @@ impl Side {
         seconds.filter(|list| list.len() == units).ok_or_else(|| format!("{}: expected {units} times", self.name))
     }
 
-    /// The most memory the process has held, in bytes.
+    /// The peak memory of the process, in bytes.
     pub(crate) fn peak(&mut self) -> Option<u64> {
         self.ask(&json!({"op": "peak"})).ok()?.get("peak_memory_bytes")?.as_u64()
     }
@@ -67,7 +67,7 @@ impl Side {
 
 impl Drop for Side {
     fn drop(&mut self) {
-        // The end of its input ends it; if that fails, it has ended already.
+        // It exits when its input ends; if this fails, it has exited already.
         self.input = None;
         let _ = self.child.wait();
     }

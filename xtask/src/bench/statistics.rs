@@ -1,6 +1,6 @@
 //! Medians and ratios.
 
-/// The median; none of nothing, or where a value is no number.
+/// The median; `None` without values, or if one is NaN.
 pub(crate) fn median(values: &[f64]) -> Option<f64> {
     if values.is_empty() || values.iter().any(|value| !value.is_finite()) {
         return None;
@@ -11,22 +11,22 @@ pub(crate) fn median(values: &[f64]) -> Option<f64> {
     Some(if sorted.len() % 2 == 1 { sorted[middle] } else { (sorted[middle - 1] + sorted[middle]) / 2.0 })
 }
 
-/// The mean; none of nothing.
+/// The mean; `None` without values.
 pub(crate) fn mean(values: &[f64]) -> Option<f64> {
     (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64)
 }
 
-/// How two series of the same repetitions compare.
+/// The comparison of two series with the same repetitions.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Ratio {
     /// The ratio of the medians.
     pub(crate) medians: f64,
-    /// The least and the greatest ratio of one repetition.
+    /// The smallest and the largest ratio of a repetition.
     pub(crate) lowest: f64,
     pub(crate) highest: f64,
 }
 
-/// `ours` over `theirs`; none without times.
+/// `ours` over `theirs`; `None` without times.
 pub(crate) fn ratio(ours: &[f64], theirs: &[f64]) -> Option<Ratio> {
     let medians = median(ours)? / median(theirs)?;
     let single = || ours.iter().zip(theirs).map(|(ours, theirs)| ours / theirs);

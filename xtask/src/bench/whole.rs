@@ -14,14 +14,14 @@ use super::measure::{Measured, Times, agree, best_threads, lengths_of};
 use super::place::{Place, program};
 use crate::process::root;
 
-/// What a program did.
+/// The result of a program.
 struct Ran {
     seconds: f64,
     peak: Option<u64>,
     output: String,
 }
 
-/// Runs a program from start to end, watching its memory.
+/// Runs a program to its end, and watches its memory.
 fn run(name: &str, command: &mut Command) -> Result<Ran, String> {
     let start = Instant::now();
     let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn();
@@ -51,18 +51,18 @@ fn run(name: &str, command: &mut Command) -> Result<Ran, String> {
     Ok(Ran { seconds: taken.as_secs_f64(), peak, output })
 }
 
-/// The most memory that a process has held so far, in bytes; known on Linux only.
+/// The peak memory of a process so far, in bytes; known on Linux only.
 fn high_water_mark(status: &Path) -> Option<u64> {
     let status = std::fs::read_to_string(status).ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
     Some(line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()? * 1024)
 }
 
-/// One of the programs that do the same.
+/// One of several programs with the same task.
 struct Contestant<'a> {
     label: &'a str,
     command: Box<dyn Fn() -> Command + 'a>,
-    /// What is kept of its output.
+    /// The part of its output to keep.
     told: fn(&Value) -> Value,
     threads: Option<usize>,
 }
@@ -90,7 +90,7 @@ fn measure(family: Family, name: &str, contestants: &[Contestant], repetitions: 
     Ok(Measured { family, name, config: None, operations: None, times, growth: None })
 }
 
-/// What a program printed: a value in several lines, or one in the last line that is one.
+/// The JSON value that a program printed: over several lines, or in the last line that has one.
 fn told(output: &str) -> Option<Value> {
     let line = || output.lines().rev().find_map(|line| serde_json::from_str(line).ok());
     serde_json::from_str(output).ok().or_else(line)

@@ -1,4 +1,4 @@
-//! Which crate may depend on which: on those of the floors below it.
+//! The allowed dependencies between crates: only on floors below.
 
 use std::path::Path;
 
@@ -7,8 +7,8 @@ use serde_json::Value;
 use super::Finding;
 use crate::process::cargo;
 
-/// The crates of each floor, by their folders; docs/ARCHITECTURE.md says what is in them. Those of the
-/// last floor are not libraries: nothing depends on them.
+/// The crates of each floor, by folder; docs/ARCHITECTURE.md describes their contents. Those of the last floor are not
+/// libraries: nothing depends on them.
 const FLOORS: [&[&str]; 10] = [
     &["diagnostics", "config", "composition", "files", "goldens"],
     &["ops", "tensors", "core"],
@@ -71,7 +71,7 @@ pub(super) fn check(root: &Path) -> Result<Vec<Finding>, String> {
     Ok(findings)
 }
 
-/// The members of the workspace, out of cargo's metadata. Dependencies of tests do not count.
+/// The members of the workspace, from cargo's metadata. Dependencies of tests do not count.
 fn members(metadata: &Value, root: &Path) -> Vec<Member> {
     let list = |value: &Value, key: &str| value[key].as_array().cloned().unwrap_or_default();
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();

@@ -3,7 +3,7 @@
 use std::io::IsTerminal;
 use std::time::{Duration, Instant};
 
-use burn_adapters_train::{Observer, Plan, StepRecord};
+use burn_adapters_train::{Observer, StepRecord, TrainingPlan};
 use indicatif::{ProgressBar, ProgressStyle};
 
 /// Time between two plain lines.
@@ -79,7 +79,7 @@ impl Progress {
 }
 
 impl Observer for Progress {
-    fn started(&mut self, plan: &Plan) {
+    fn started(&mut self, plan: &TrainingPlan) {
         self.start(plan.steps as u64, "{pos}/{len}");
     }
 

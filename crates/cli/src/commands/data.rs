@@ -5,7 +5,7 @@ use std::path::Path;
 
 use burn_adapters_heads::{HeadConfig, TASKS};
 use burn_adapters_train::{
-    Columns, DataError, Dataset, Doubt, Format, Header, Problem, Source, TrainTask, train_task_named,
+    Columns, DataError, DataProblem, Dataset, Doubt, Format, Header, Source, TrainTask, train_task_named,
 };
 use clap::Args;
 
@@ -204,13 +204,13 @@ pub(super) fn data_error(error: &DataError) -> CliError {
 }
 
 /// What to do about a bad row.
-fn help(problem: &Problem) -> Option<&'static str> {
+fn help(problem: &DataProblem) -> Option<&'static str> {
     match problem {
-        Problem::NotANumberButAHeader { .. } => Some("--header says that line 1 names the columns"),
-        Problem::WrongType { what: "label", found, .. } if found == "an array" => {
+        DataProblem::NotANumberButAHeader { .. } => Some("--header says that line 1 names the columns"),
+        DataProblem::WrongType { what: "label", found, .. } if found == "an array" => {
             Some("--task multilabel reads lists of labels")
         }
-        Problem::UnknownLabel { label, .. } if label.parse::<usize>().is_ok() => {
+        DataProblem::UnknownLabel { label, .. } if label.parse::<usize>().is_ok() => {
             Some("--label-names a,b,c says what the numbers of classes mean: the name of 0, of 1 and so on")
         }
         _ => None,

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use burn_adapters_train::{
-    Evaluation, EvaluationRecord, HeadEvaluation, Metric, Observer, Plan, Scores, StepRecord, Truncation,
+    Evaluation, EvaluationRecord, HeadEvaluation, Metric, Observer, Scores, StepRecord, TrainingPlan, Truncation,
     train_task_named,
 };
 use serde_json::{Map, Value, json};
@@ -46,7 +46,7 @@ impl Watch {
 }
 
 impl Observer for Watch {
-    fn started(&mut self, plan: &Plan) {
+    fn started(&mut self, plan: &TrainingPlan) {
         self.epochs = plan.epochs;
         self.started = Instant::now();
         self.style.say(format_args!(

@@ -4,7 +4,7 @@
 use burn::module::{Module, Param};
 use burn::optim::{GradientsParams, SgdConfig};
 use burn::tensor::{Device, Tensor};
-use burn_adapters_compacter::{CompacterError, Matrices, PhmLinear, Position, SharedPhm, kronecker::Way};
+use burn_adapters_compacter::{CompacterError, Matrices, PhmLinear, Position, SharedPhm, kronecker::Strategy};
 use burn_adapters_config::{BottleneckConfig, HypercomplexInit, PhmRuleInit};
 use burn_adapters_core::Init;
 
@@ -49,11 +49,11 @@ fn nothing_is_drawn_before_it_is_read() {
 
 #[test]
 fn the_way_through_the_factors_is_taken_where_it_is_shorter() {
-    assert_eq!(Way::cheapest([768, 24], 4, 1), Way::FoldRight);
-    assert_eq!(Way::cheapest([24, 768], 4, 1), Way::FoldLeft);
-    assert_eq!(Way::cheapest([768, 24], 4, 8), Way::Dense);
+    assert_eq!(Strategy::cheapest([768, 24], 4, 1), Strategy::FoldRight);
+    assert_eq!(Strategy::cheapest([24, 768], 4, 1), Strategy::FoldLeft);
+    assert_eq!(Strategy::cheapest([768, 24], 4, 8), Strategy::Dense);
     let whole = layer(&own().with_factorized_phm_w(false), [768, 24], &Device::default());
-    assert_eq!(whole.way, Way::Dense);
+    assert_eq!(whole.strategy, Strategy::Dense);
 }
 
 #[test]

@@ -94,8 +94,8 @@ fn every_combination_of_sharing_and_factorizing_gives_the_references_numbers() {
             found.into_data().assert_approx_eq::<f32>(&y.to_data(), tolerance);
         };
         close(layer.forward(x.clone(), shared.as_ref()));
-        for way in [kronecker::Way::Dense, kronecker::Way::FoldLeft, kronecker::Way::FoldRight] {
-            layer.way = way;
+        for strategy in [kronecker::Strategy::Dense, kronecker::Strategy::FoldLeft, kronecker::Strategy::FoldRight] {
+            layer.strategy = strategy;
             close(layer.forward(x.clone(), shared.as_ref()));
         }
     }

@@ -1,4 +1,4 @@
-//! Which columns hold the text and the label.
+//! The columns of a data file: text, label, format.
 
 use std::convert::Infallible;
 use std::fmt;
@@ -11,8 +11,8 @@ use crate::tasks::Classification;
 
 /// A column, by name or by number.
 ///
-/// Numbers count from 0: `3` is the fourth column. Where a file has a header, a column that is *named* `3` goes before
-/// the one that is numbered so.
+/// Numbers count from 0: `3` is the fourth column. In a file with a header, a column *named* `3` takes precedence over
+/// the column with that number.
 ///
 /// ```
 /// use burn_adapters_train::Column;
@@ -63,38 +63,38 @@ impl fmt::Display for Column {
     }
 }
 
-/// Whether the first line of a CSV or TSV file names the columns.
+/// Whether the first line of a CSV or TSV file is a header.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Header {
-    /// It does if any column is requested by name. If all are by number, it is an example, provided that this can be told
-    /// from its label (a number to be predicted, or a class that comes up again); otherwise reading fails with
+    /// It is if any column is requested by name. If all are requested by number, it is an example, provided that its
+    /// label shows it (a number to be predicted, or a class that occurs again); otherwise reading fails with
     /// [`DataError::HeaderOrExample`].
     #[default]
     Auto,
-    /// It does.
+    /// It is a header.
     Yes,
-    /// It is data.
+    /// It is an example.
     No,
 }
 
 /// A file format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
-    /// Comma-separated, with `"` around cells that hold commas, quotes or line breaks (RFC 4180).
+    /// Comma-separated, with `"` around cells that contain commas, quotes or line breaks (RFC 4180).
     Csv,
-    /// Tab-separated; quotes mean nothing.
+    /// Tab-separated; quotes have no special meaning.
     Tsv,
-    /// A JSON object a line; blank lines are skipped.
+    /// One JSON object per line; blank lines are skipped.
     JsonLines,
-    /// A token a line, in columns separated by tabs or spaces; a blank line ends a sentence.
+    /// One token per line, in columns separated by tabs or spaces; a blank line ends a sentence.
     Conll,
 }
 
 impl Format {
-    /// The format that a file's extension stands for; `.gz` behind it is left aside.
+    /// The format for a file extension; `.gz` after it is ignored.
     ///
     /// # Errors
-    /// If it stands for none.
+    /// If the extension is unknown.
     pub fn of_path(path: &Path) -> Result<Self, DataError> {
         let lower = |path: &Path| path.extension().map(|extension| extension.to_string_lossy().to_lowercase());
         let packed = lower(path).filter(|extension| extension == "gz").and(path.file_stem().map(Path::new));
@@ -123,7 +123,7 @@ impl FromStr for Format {
     }
 }
 
-/// Which columns to read, and how.
+/// The columns to read, and how to read them.
 ///
 /// ```
 /// use burn_adapters_train::{Columns, Dataset, Format, Label};
@@ -137,24 +137,24 @@ impl FromStr for Format {
 pub struct Columns {
     /// The column of the text.
     pub text: Column,
-    /// The column of the second text, where texts are pairs.
+    /// The column of the second text, for pairs of texts.
     pub pair: Option<Column>,
-    /// The column of the label; none in data to predict on.
+    /// The column of the label; `None` for data to predict on.
     pub label: Option<Column>,
     /// The task that learns from the labels. Classification by default.
     pub task: &'static dyn TrainTask,
-    /// Whether a label may be absent: it is not one to learn, but something else that stands beside each text.
+    /// Whether the label may be missing: it is not used for training, but accompanies the text.
     pub optional_label: bool,
-    /// Whether the first line names the columns.
+    /// Whether the first line is a header.
     pub header: Header,
-    /// The format; by default the one that the extension stands for.
+    /// The format; by default determined by the extension.
     pub format: Option<Format>,
-    /// Whether a text may be empty: in data to predict on, where every row has its prediction.
+    /// Whether a text may be empty, as in data to predict on, where every row has a prediction.
     pub empty_texts: bool,
 }
 
 impl Default for Columns {
-    /// `text` and `label`.
+    /// The columns `text` and `label`.
     fn default() -> Self {
         Self::new("text", "label")
     }
@@ -192,19 +192,19 @@ impl Columns {
         self
     }
 
-    /// Takes the label for any text that stands beside each text, and may be absent.
+    /// Reads the label as any value that accompanies a text, and that may be missing.
     pub fn with_optional_label(mut self) -> Self {
         self.optional_label = true;
         self
     }
 
-    /// Sets whether the first line names the columns.
+    /// Sets whether the first line is a header.
     pub fn with_header(mut self, header: Header) -> Self {
         self.header = header;
         self
     }
 
-    /// Sets the format, whatever the extension.
+    /// Sets the format, overriding the extension.
     pub fn with_format(mut self, format: Format) -> Self {
         self.format = Some(format);
         self
@@ -216,7 +216,7 @@ impl Columns {
         self
     }
 
-    /// Whether a column is requested by its name, which takes a header.
+    /// Whether a column is requested by name, which requires a header.
     pub fn any_named(&self) -> bool {
         let named = |column: &Column| matches!(column, Column::Name(_));
         named(&self.text) || [&self.pair, &self.label].into_iter().flatten().any(named)

@@ -1,26 +1,26 @@
-//! CoNLL columns: a token a line, in columns separated by tabs or white space, and a blank line between sentences.
+//! CoNLL columns: one token per line, in columns separated by tabs or white space, and a blank line between sentences.
 
-use super::error::Problem;
+use super::error::DataProblem;
 use super::lists::Form;
 use super::read::{Reader, check_length};
 use super::{Column, DataError, Example, Label};
 
-/// What the first column holds where a document begins.
+/// The first column of a line that starts a document.
 const DOCUMENT: &str = "-DOCSTART-";
 
-/// Reads the sentences of a file. The first column is the token and the last one its tag, unless they are numbered.
+/// Reads the sentences of a file. By default, the first column is the token and the last one its tag.
 pub(super) fn read(bytes: &[u8], reader: &mut Reader<'_>) -> Result<(), DataError> {
     let [text_name, label_name] = reader.columns.task.columns();
     let token = number(reader, &reader.columns.text, text_name)?;
     let label = reader.columns.label.as_ref();
-    // The last column is the tag where none is numbered.
+    // By default, the last column is the tag.
     let tag = label.map(|column| number(reader, column, label_name)).transpose()?;
     let mut sentence = Sentence::default();
     let mut width = None;
     let bytes = bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(bytes);
     for (index, line) in bytes.split(|byte| *byte == b'\n').enumerate() {
         let Ok(text) = std::str::from_utf8(line.strip_suffix(b"\r").unwrap_or(line)) else {
-            reader.problems.push(index + 1, Problem::InvalidUtf8);
+            reader.problems.push(index + 1, DataProblem::InvalidUtf8);
             continue;
         };
         let is_comment = sentence.words.is_empty() && text.starts_with('#') && text.contains(" = ");
@@ -38,7 +38,7 @@ pub(super) fn read(bytes: &[u8], reader: &mut Reader<'_>) -> Result<(), DataErro
         }
         let expected = *width.get_or_insert(cells.len());
         if cells.len() != expected {
-            reader.problems.push(index + 1, Problem::ConllColumns { expected, found: cells.len() });
+            reader.problems.push(index + 1, DataProblem::ConllColumns { expected, found: cells.len() });
             continue;
         }
         let token = token.unwrap_or(0);
@@ -57,7 +57,7 @@ pub(super) fn read(bytes: &[u8], reader: &mut Reader<'_>) -> Result<(), DataErro
     Ok(())
 }
 
-/// The number of a column; `None` for its usual name, which stands for its usual place.
+/// The number of a column; `None` for its default name, which stands for its default position.
 fn number(reader: &Reader<'_>, column: &Column, usual: &str) -> Result<Option<usize>, DataError> {
     match column {
         Column::Number(number) => Ok(Some(*number)),
@@ -70,7 +70,7 @@ fn number(reader: &Reader<'_>, column: &Column, usual: &str) -> Result<Option<us
     }
 }
 
-/// A sentence as it is read.
+/// A sentence being read.
 #[derive(Default)]
 struct Sentence {
     words: Vec<String>,
@@ -81,8 +81,8 @@ struct Sentence {
 impl Sentence {
     fn push(&mut self, word: &str, tag: Option<&str>, line: usize, reader: &mut Reader<'_>) {
         let problem = match tag {
-            _ if word.is_empty() => Err(Problem::EmptyToken { number: self.words.len() + 1 }),
-            Some("") => Err(Problem::EmptyLabel),
+            _ if word.is_empty() => Err(DataProblem::EmptyToken { number: self.words.len() + 1 }),
+            Some("") => Err(DataProblem::EmptyLabel),
             Some(tag) => check_length(tag),
             None => Ok(()),
         };

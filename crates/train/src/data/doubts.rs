@@ -1,21 +1,21 @@
-//! Labels that can be read in two ways, and what should be said about those that can be read in one.
+//! Ambiguous labels, and notes on how labels were read.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::error::{Doubt, shortened};
 use super::{DataError, Dataset, Label, lists};
 
-/// So few different labels are classes, however few examples there are.
+/// Up to this number of different labels they are classes, even with few examples.
 const SURELY_CLASSES: usize = 20;
 
 impl Dataset {
-    /// Refuses classes that may as well be something else.
+    /// Rejects classes that could be something else.
     pub(super) fn check_doubts(&self) -> Result<(), DataError> {
         if self.names.is_some() {
             return Ok(());
         }
         let mut labeled = 0;
-        // In the order of the file, so that the first one is named.
+        // In the order of the file, so that the error names the first one.
         let mut seen = BTreeSet::new();
         let ambiguous = |line: usize, doubt: Doubt| {
             Err(DataError::Ambiguous { source_name: self.source().to_owned(), line, doubt })
@@ -52,15 +52,15 @@ impl Dataset {
         Ok(())
     }
 
-    /// What the user should know of how the labels were read: spaces that were left out, classes whose names differ by
-    /// case or spaces alone.
+    /// Notes for the user on how the labels were read: spaces that were removed, and classes whose names differ only by
+    /// case or spaces.
     pub fn notes(&self) -> Vec<String> {
         let source = self.source();
         let mut notes: Vec<String> = self.read_notes.iter().map(|note| format!("{source}: {note}")).collect();
         if let Some((count, line)) = self.trimmed {
             let (labels, had) = if count == 1 { ("label", "has") } else { ("labels", "have") };
             notes.push(format!(
-                "{}: {count} {labels} {had} spaces around the name, which are left out (the first on line {line})",
+                "{}: {count} {labels} {had} spaces around the name, which are removed (the first on line {line})",
                 self.source()
             ));
         }
@@ -77,7 +77,7 @@ impl Dataset {
         if !alike.is_empty() {
             let more = if alike.len() > 3 { format!(" and {} more", alike.len() - 3) } else { String::new() };
             notes.push(format!(
-                "{}: the labels {}{more} differ by case or spaces alone, and are different classes",
+                "{}: the labels {}{more} differ only by case or spaces, and are different classes",
                 self.source(),
                 alike[..alike.len().min(3)].join(", ")
             ));
@@ -86,7 +86,7 @@ impl Dataset {
     }
 }
 
-/// A number that is not written as a whole one; also with a decimal comma.
+/// Whether a number is not written as an integer; decimal commas count.
 fn is_fraction(label: &str) -> bool {
     if label.parse::<i128>().is_ok() || !label.contains(|c: char| c.is_ascii_digit()) {
         return false;
@@ -156,7 +156,7 @@ mod tests {
     #[test]
     fn labels_that_differ_by_case_or_spaces_are_told() {
         let notes = data(["pos", "Pos", "neg"]).notes();
-        assert_eq!(notes, ["d: the labels `Pos` and `pos` differ by case or spaces alone, and are different classes"]);
+        assert_eq!(notes, ["d: the labels `Pos` and `pos` differ only by case or spaces, and are different classes"]);
         assert!(data(["pos", "neg"]).notes().is_empty());
     }
 }

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use burn_adapters_files::FileError;
 use thiserror::Error;
 
-/// Data that cannot be used.
+/// Data that cannot be read or used.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum DataError {
@@ -15,20 +15,20 @@ pub enum DataError {
     Io {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         error: std::io::Error,
     },
     /// Data that is not from a file (standard input) cannot be read.
     #[error("cannot read {source_name}: {error}")]
     Read {
-        /// Where the data comes from.
+        /// The name of the source.
         source_name: String,
-        /// The system's error.
+        /// The system error.
         error: std::io::Error,
     },
-    /// An extension that stands for no format.
+    /// An unknown file extension.
     #[error(
-        "{}: the extension does not tell the format: expected .csv, .tsv or .jsonl (or one of them with .gz), or name the \
+        "{}: unknown extension: expected .csv, .tsv or .jsonl (or one of them with .gz), or name the \
          format",
         path.display()
     )]
@@ -36,27 +36,27 @@ pub enum DataError {
         /// The file.
         path: PathBuf,
     },
-    /// Bytes that are not text in UTF-8: another encoding, an archive, a workbook.
+    /// Bytes that are not UTF-8 text: another encoding, an archive, a workbook.
     #[error("{source_name} is {found}: {expected}")]
     NotText {
         /// The file.
         source_name: String,
-        /// What it is.
+        /// The kind of content.
         found: &'static str,
-        /// What to do.
+        /// The remedy.
         expected: &'static str,
     },
-    /// More data than is read.
-    #[error("{source_name} has more than {limit} bytes{compressed}: that is more than is read", compressed = if *compressed { " when it is unpacked" } else { "" })]
+    /// Data above the size limit.
+    #[error("{source_name} has more than {limit} bytes{compressed}, the limit for data", compressed = if *compressed { " when it is unpacked" } else { "" })]
     TooLarge {
         /// The file.
         source_name: String,
-        /// The most bytes that are read.
+        /// The limit in bytes.
         limit: u64,
-        /// Whether the limit is on what comes out of a compressed file.
+        /// Whether the limit applies to decompressed data.
         compressed: bool,
     },
-    /// No rows.
+    /// The file has no rows.
     #[error("{source_name} holds no examples")]
     Empty {
         /// The file.
@@ -71,10 +71,10 @@ pub enum DataError {
         column: String,
         /// The columns of the file.
         found: Vec<String>,
-        /// What to do, or nothing.
+        /// A hint, or nothing.
         hint: &'static str,
     },
-    /// The header has the name more than once.
+    /// Several columns of the header have the name.
     #[error(
         "{source_name} has {} columns `{column}`: number {} (counted from 0); name the one to read by its number",
         positions.len(),
@@ -85,10 +85,10 @@ pub enum DataError {
         source_name: String,
         /// The name.
         column: String,
-        /// The numbers of the columns of this name, from 0.
+        /// The numbers of the columns with this name, from 0.
         positions: Vec<usize>,
     },
-    /// Columns are given by number, and the first line may be a header or an example.
+    /// Columns are requested by number, and the first line may be a header or an example.
     #[error(
         "{source_name}: columns are given by number, and line 1 ({}) may be a header or the first example: state which it is",
         listed(first)
@@ -99,48 +99,48 @@ pub enum DataError {
         /// The cells of the first line.
         first: Vec<String>,
     },
-    /// A file that as a whole is not what its format says.
+    /// A file that does not match its format as a whole.
     #[error("{source_name}: {message}")]
     Malformed {
         /// The file.
         source_name: String,
-        /// What is wrong, and what to do.
+        /// The problem and the remedy.
         message: String,
     },
-    /// Bad rows.
+    /// Invalid rows.
     #[error("{}", bad_rows(source_name, problems, *more))]
     BadRows {
         /// The file.
         source_name: String,
-        /// The first of them.
+        /// The first invalid rows.
         problems: Vec<RowProblem>,
-        /// How many more there are.
+        /// The number of further invalid rows.
         more: usize,
     },
-    /// A split that leaves one part empty.
+    /// A split with an empty part.
     #[error("{how} of {examples} examples leaves nothing to train on or nothing to hold out")]
     BadSplit {
-        /// How it was to be split.
+        /// How the data was split.
         how: String,
         /// The number of examples.
         examples: usize,
     },
-    /// Labels that leave nothing to learn.
+    /// All labels are the same.
     #[error("{source_name}: every label is `{}`: a classifier needs at least two classes", shortened(label))]
     OneClass {
         /// The file.
         source_name: String,
-        /// The one label.
+        /// The only label.
         label: String,
     },
-    /// Labels that can be read in two ways, while it was not said how.
+    /// Ambiguous labels, without a task to decide.
     #[error("{source_name}, line {line}: {doubt}")]
     Ambiguous {
         /// The file.
         source_name: String,
         /// The line of the first such label.
         line: usize,
-        /// The two readings.
+        /// The ambiguity.
         doubt: Doubt,
     },
     /// More classes than a head can have.
@@ -150,14 +150,14 @@ pub enum DataError {
     TooManyClasses {
         /// The file.
         source_name: String,
-        /// Different labels.
+        /// The number of different labels.
         classes: usize,
-        /// The most classes.
+        /// The limit.
         limit: usize,
     },
 }
 
-/// Why labels can be read in two ways.
+/// Why labels are ambiguous.
 #[derive(Debug, Clone, PartialEq, Error)]
 #[non_exhaustive]
 pub enum Doubt {
@@ -170,29 +170,29 @@ pub enum Doubt {
         /// The label.
         label: String,
     },
-    /// Whole numbers that hardly ever repeat.
+    /// Integers that rarely repeat.
     #[error(
         "the labels are whole numbers, {distinct} different ones in {examples} examples: numbers to be predicted \
          (regression) or names of classes (classification)?"
     )]
     ManyNumbers {
-        /// Different labels.
+        /// The number of different labels.
         distinct: usize,
-        /// Examples with a label.
+        /// The number of labeled examples.
         examples: usize,
     },
-    /// Names that hardly ever repeat.
+    /// Names that rarely repeat.
     #[error(
         "there are {distinct} different labels in {examples} examples: are they classes (classification), and is the \
          column that of the labels?"
     )]
     ManyNames {
-        /// Different labels.
+        /// The number of different labels.
         distinct: usize,
-        /// Examples with a label.
+        /// The number of labeled examples.
         examples: usize,
     },
-    /// A list in the place of a name.
+    /// A list instead of a name.
     #[error(
         "the label `{}` is a list: several labels (multilabel) or the name of one class (classification)?",
         shortened(label)
@@ -210,66 +210,66 @@ impl From<FileError> for DataError {
 }
 
 impl DataError {
-    /// How many bad rows an error names; the others are only counted.
+    /// The number of invalid rows that an error lists; the others are only counted.
     pub const SHOWN: usize = 10;
 }
 
-/// One bad row.
+/// An invalid row.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RowProblem {
-    /// The line on which the row begins, from 1.
+    /// The first line of the row, from 1.
     pub line: usize,
-    /// What is wrong with it.
-    pub problem: Problem,
+    /// The problem.
+    pub problem: DataProblem,
 }
 
-/// What is wrong with a row.
+/// The problem of a row.
 #[derive(Debug, Clone, PartialEq, Error)]
 #[non_exhaustive]
-pub enum Problem {
-    /// More or fewer cells than the first line.
+pub enum DataProblem {
+    /// The number of cells differs from the first line.
     #[error(
         "{found} columns, but the first line has {expected}; in a .csv file a text with commas must be quoted \
          (\"like, this\"), or save the data as .tsv"
     )]
     ColumnCount {
-        /// Cells of the first line.
+        /// The number of cells of the first line.
         expected: usize,
-        /// Cells of this one.
+        /// The number of cells of this row.
         found: usize,
     },
-    /// A JSON object without the key.
+    /// A JSON object without the required key.
     #[error("no key `{key}`")]
     MissingKey {
         /// The key.
         key: String,
     },
-    /// Nothing but white space in the text column.
+    /// The text column is blank.
     #[error("the text is empty")]
     EmptyText,
-    /// Nothing in the label column.
+    /// The label column is blank.
     #[error("the label is empty")]
     EmptyLabel,
-    /// An example without a label, where one is needed.
+    /// A required label is missing.
     #[error("there is no label")]
     NoLabel,
-    /// A label as long as a text.
-    #[error("the label has {characters} characters, at most {limit} are read: is the column that of the labels?")]
+    /// A label that is as long as a text.
+    #[error("the label has {characters} characters, more than the limit of {limit}: is this the label column?")]
     LongLabel {
-        /// Its length.
+        /// The number of characters.
         characters: usize,
-        /// The longest label.
+        /// The limit.
         limit: usize,
     },
-    /// Words and tags of different numbers.
+    /// The numbers of words and tags differ.
     #[error("{tokens} tokens, but {tags} tags: each token needs one")]
     TagCount {
-        /// Tokens.
+        /// The number of tokens.
         tokens: usize,
-        /// Tags.
+        /// The number of tags.
         tags: usize,
     },
-    /// A tag that is not of the scheme of the others.
+    /// A tag that does not belong to the tagging scheme.
     #[error(
         "the tag `{}` is neither `O` nor begins with `B-`, `I-`, `E-` or `S-`, as the others do (of BILOU, write `L-` as \
          `E-` and `U-` as `S-`)",
@@ -279,65 +279,65 @@ pub enum Problem {
         /// The tag.
         tag: String,
     },
-    /// A token without any text.
+    /// A blank token.
     #[error("token {number} (counted from 1) is empty")]
     EmptyToken {
         /// Its number in the sentence, from 1.
         number: usize,
     },
-    /// A line of CoNLL columns that is unlike the first.
+    /// A line whose number of columns differs from the first.
     #[error("{found} columns, but the first line of a token has {expected}")]
     ConllColumns {
-        /// Columns of the first line.
+        /// The number of columns of the first line.
         expected: usize,
-        /// Columns of this one.
+        /// The number of columns of this line.
         found: usize,
     },
-    /// Not a finite number.
+    /// A label that is not a finite number.
     #[error("the label `{}` is not a number", shortened(found))]
     NotANumber {
-        /// What stands there.
+        /// The label.
         found: String,
     },
-    /// As [`NotANumber`](Problem::NotANumber), on a first line that may be a header.
+    /// [`NotANumber`](DataProblem::NotANumber) on a first line that may be a header.
     #[error("the label `{}` is not a number: if the line is a header, state that there is one", shortened(found))]
     NotANumberButAHeader {
-        /// What stands there.
+        /// The label.
         found: String,
     },
-    /// Another kind of value than expected.
+    /// A value of the wrong type.
     #[error("the {what} is {found}: expected {expected}")]
     WrongType {
-        /// The text or the label.
+        /// `text` or `label`.
         what: &'static str,
-        /// What stands there.
+        /// The type found.
         found: String,
-        /// What should.
+        /// The expected type.
         expected: &'static str,
     },
-    /// A list that is none of the forms that are read.
+    /// A list in an unsupported form.
     #[error(
         "the label `{}` looks like a list, but {reason}; write a|b or [\"a\", \"b\"] for names, or [0, 1, 1] with a 0 or 1 for \
          each class",
         shortened(found)
     )]
     BadList {
-        /// What stands there.
+        /// The label.
         found: String,
-        /// What is wrong.
+        /// The problem.
         reason: String,
     },
-    /// A vector of another length.
+    /// A vector of the wrong length.
     #[error("the label is a vector of {found} entries: expected {expected}, one for each {of}")]
     VectorLength {
-        /// The entries.
+        /// The number of entries.
         found: usize,
         /// The expected number of entries.
         expected: usize,
-        /// What the entries stand for.
+        /// What each entry stands for.
         of: String,
     },
-    /// Names in one row, a vector in another.
+    /// The forms of two labels differ: names in one row, a vector in another.
     #[error("the label is {found}, but that on line {first} is {expected}: use one form for all")]
     MixedForms {
         /// The form of this label.
@@ -347,28 +347,28 @@ pub enum Problem {
         /// The line of the first label.
         first: usize,
     },
-    /// Bytes that are not UTF-8.
+    /// The row is not valid UTF-8.
     #[error("not valid UTF-8")]
     InvalidUtf8,
-    /// Not a JSON object.
+    /// The line is not a JSON object.
     #[error("broken JSON: {message}")]
     BrokenJson {
-        /// What the parser says.
+        /// The parser's message.
         message: String,
     },
-    /// A row that the CSV parser refuses.
+    /// The row is not valid CSV.
     #[error("broken CSV: {message}")]
     BrokenCsv {
-        /// What the parser says.
+        /// The parser's message.
         message: String,
     },
-    /// A quote that is never closed.
+    /// A quoted cell without a closing quote.
     #[error(
         "a quoted cell begins here and never ends: close the quote, double a quote within the text (\"\"), or save the \
          data as .tsv, where quotes mean nothing"
     )]
     UnclosedQuote,
-    /// A quoted cell with text behind its closing quote.
+    /// A quoted cell with text after its closing quote.
     #[error(
         "the quoted cell that begins here ends on line {closed} with text behind its closing quote: double a quote within \
          the text (\"\"), or save the data as .tsv, where quotes mean nothing"
@@ -377,15 +377,15 @@ pub enum Problem {
         /// The line of the closing quote.
         closed: usize,
     },
-    /// A label that training did not see.
+    /// A label that did not occur in training.
     #[error("the label `{}` is not known from training; known are {}", shortened(label), listed(known))]
     UnknownLabel {
         /// The label.
         label: String,
-        /// The labels that are known.
+        /// The known labels.
         known: Vec<String>,
     },
-    /// A label that is not among the given names.
+    /// A label that is not among the given label names.
     #[error(
         "the label `{}` is neither one of the given names ({}) nor the number of one",
         shortened(label),
@@ -394,12 +394,13 @@ pub enum Problem {
     NotNamed {
         /// The label.
         label: String,
-        /// The given names.
+        /// The given label names.
         names: Vec<String>,
     },
 }
 
-/// Collects bad rows: the first of them; the others are counted, so that a file of a million bad rows takes no memory.
+/// Collects invalid rows: it keeps the first ones and counts the others, so a file of a million invalid rows takes no
+/// memory.
 #[derive(Debug, Default)]
 pub struct Problems {
     shown: Vec<RowProblem>,
@@ -407,13 +408,13 @@ pub struct Problems {
 }
 
 impl Problems {
-    /// Adds the problem of the row that begins on a line.
-    pub fn push(&mut self, line: usize, problem: Problem) {
+    /// Adds a problem of the row that begins on this line.
+    pub fn push(&mut self, line: usize, problem: DataProblem) {
         self.push_with(line, || problem);
     }
 
-    /// As `push`, for problems that cost something to describe.
-    pub(crate) fn push_with(&mut self, line: usize, problem: impl FnOnce() -> Problem) {
+    /// `push` for problems that are expensive to describe.
+    pub(crate) fn push_with(&mut self, line: usize, problem: impl FnOnce() -> DataProblem) {
         if self.shown.len() < DataError::SHOWN {
             self.shown.push(RowProblem { line, problem: problem() });
         } else {
@@ -430,7 +431,7 @@ impl Problems {
     }
 }
 
-/// Names for a message, the first 20 of them, none longer than a line.
+/// Names for a message: at most 20, each shortened to a line.
 pub(crate) fn listed(names: &[String]) -> String {
     const SHOWN: usize = 20;
     let mut list = names.iter().take(SHOWN).map(|name| format!("`{}`", shortened(name))).collect::<Vec<_>>().join(", ");
@@ -440,7 +441,7 @@ pub(crate) fn listed(names: &[String]) -> String {
     if list.is_empty() { "none".into() } else { list }
 }
 
-/// A cell for a message, cut where it is as long as a text.
+/// A cell for a message, shortened if it is as long as a text.
 pub(crate) fn shortened(cell: &str) -> String {
     match cell.char_indices().nth(40) {
         Some((end, _)) => format!("{}…", &cell[..end]),

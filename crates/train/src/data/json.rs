@@ -1,9 +1,9 @@
-//! Rows of JSON Lines.
+//! JSON Lines.
 
 use burn_adapters_files::parse_json;
 use serde_json::Value;
 
-use super::error::Problem;
+use super::error::DataProblem;
 use super::lists::Form;
 use super::read::{self, Reader};
 use super::{Column, Columns, DataError, Example, Label};
@@ -41,7 +41,7 @@ pub(super) fn read(bytes: &[u8], reader: &mut Reader<'_>) -> Result<(), DataErro
     Ok(())
 }
 
-/// The keys of an object that are read.
+/// The keys that are read.
 #[derive(Clone, Copy)]
 struct Keys<'a> {
     text: &'a str,
@@ -54,19 +54,19 @@ fn example(
     keys: Keys<'_>,
     line: usize,
     reader: &mut Reader<'_>,
-) -> Result<(Example, Option<(Label, Form)>), Problem> {
-    let json = std::str::from_utf8(json).map_err(|_| Problem::InvalidUtf8)?;
-    // The place within the line is the parser's; the line is told beside it.
+) -> Result<(Example, Option<(Label, Form)>), DataProblem> {
+    let json = std::str::from_utf8(json).map_err(|_| DataProblem::InvalidUtf8)?;
+    // The parser gives the position within the line; the line is reported separately.
     let broken = |error: burn_adapters_files::JsonError| {
         let message = error.message.replace(" at line 1 column ", " at column ");
-        Problem::BrokenJson { message }
+        DataProblem::BrokenJson { message }
     };
     let Value::Object(mut object) = parse_json(json).map_err(broken)? else {
-        return Err(Problem::BrokenJson {
-            message: "expected an object, such as {\"text\": …, \"label\": …}".into()
+        return Err(DataProblem::BrokenJson {
+            message: "expected an object, such as {\"text\": …, \"label\": …}".into(),
         });
     };
-    let mut take = |key: &str| object.remove(key).ok_or_else(|| Problem::MissingKey { key: key.to_owned() });
+    let mut take = |key: &str| object.remove(key).ok_or_else(|| DataProblem::MissingKey { key: key.to_owned() });
     let first = take(keys.text)?;
     let mut example = if reader.columns.task.reads_words() {
         words(&first, line)?
@@ -82,30 +82,30 @@ fn example(
     Ok((example, label(&value, reader.columns)?))
 }
 
-fn text(value: Value, columns: &Columns) -> Result<String, Problem> {
+fn text(value: Value, columns: &Columns) -> Result<String, DataProblem> {
     match value {
-        Value::String(text) if !columns.empty_texts && text.trim().is_empty() => Err(Problem::EmptyText),
+        Value::String(text) if !columns.empty_texts && text.trim().is_empty() => Err(DataProblem::EmptyText),
         Value::String(text) => Ok(text),
-        other => Err(Problem::WrongType { what: "text", found: named(&other), expected: "a string" }),
+        other => Err(DataProblem::WrongType { what: "text", found: named(&other), expected: "a string" }),
     }
 }
 
 /// The words of a list of tokens.
-fn words(value: &Value, line: usize) -> Result<Example, Problem> {
-    let wrong = |found: String| Problem::WrongType { what: "text", found, expected: "an array of tokens" };
+fn words(value: &Value, line: usize) -> Result<Example, DataProblem> {
+    let wrong = |found: String| DataProblem::WrongType { what: "text", found, expected: "an array of tokens" };
     let Value::Array(values) = value else { return Err(wrong(named(value))) };
     if values.is_empty() {
-        return Err(Problem::EmptyText);
+        return Err(DataProblem::EmptyText);
     }
     let word = |(index, value): (usize, &Value)| match value.as_str() {
-        Some(word) if word.trim().is_empty() => Err(Problem::EmptyToken { number: index + 1 }),
+        Some(word) if word.trim().is_empty() => Err(DataProblem::EmptyToken { number: index + 1 }),
         Some(word) => Ok(word.to_owned()),
         None => Err(wrong(format!("an array with {}", named(value)))),
     };
     Ok(Example::of_words(&values.iter().enumerate().map(word).collect::<Result<Vec<_>, _>>()?, line))
 }
 
-fn label(value: &Value, columns: &Columns) -> Result<Option<(Label, Form)>, Problem> {
+fn label(value: &Value, columns: &Columns) -> Result<Option<(Label, Form)>, DataProblem> {
     let absent = match value {
         Value::Null => true,
         Value::String(text) => text.trim().is_empty(),
@@ -117,22 +117,22 @@ fn label(value: &Value, columns: &Columns) -> Result<Option<(Label, Form)>, Prob
     columns.task.read_json(value).map(Some)
 }
 
-/// The name of a class in a JSON value.
-pub(crate) fn class_name(value: &Value) -> Result<String, Problem> {
+/// The name of a class, from a JSON value.
+pub(crate) fn class_name(value: &Value) -> Result<String, DataProblem> {
     let name = match value {
-        Value::String(name) if name.trim().is_empty() => return Err(Problem::EmptyLabel),
-        Value::Null => return Err(Problem::EmptyLabel),
+        Value::String(name) if name.trim().is_empty() => return Err(DataProblem::EmptyLabel),
+        Value::Null => return Err(DataProblem::EmptyLabel),
         Value::String(name) => name.trim().to_owned(),
         Value::Number(_) | Value::Bool(_) => value.to_string(),
         other => {
-            return Err(Problem::WrongType { what: "label", found: named(other), expected: "a name or a number" });
+            return Err(DataProblem::WrongType { what: "label", found: named(other), expected: "a name or a number" });
         }
     };
     read::check_length(&name)?;
     Ok(name)
 }
 
-/// A JSON value, for messages.
+/// A JSON value in words, for messages.
 pub(crate) fn named(value: &Value) -> String {
     match value {
         Value::Null => "null".into(),

@@ -1,4 +1,4 @@
-//! From labels to numbers.
+//! Conversion of labels to label numbers.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -6,16 +6,16 @@ use burn_adapters_heads::{HeadConfig, Targets, Task};
 
 use crate::tasks::{TRAIN_TASKS, train_task};
 
-use super::error::{Problem, Problems};
+use super::error::{DataProblem, Problems};
 use super::{DataError, Dataset, Label};
 
-/// The most classes that a head for data is made for.
+/// The most classes of a head that is created for data.
 const MAX_CLASSES: usize = 1 << 16;
 
 impl Dataset {
-    /// The names of the classes: those that were [given](Self::with_label_names), or else those that occur, in
-    /// alphabetical order, or if all of them are whole numbers, in numerical order. The entries of vectors are called
-    /// `LABEL_0`, `LABEL_1`, … as in the reference.
+    /// The names of the classes: either those that were [given](Self::with_label_names), or those that occur, in
+    /// alphabetical order or, if all are integers, in numerical order. The entries of vectors are named `LABEL_0`,
+    /// `LABEL_1`, … as in the reference.
     pub fn label_names(&self) -> Vec<String> {
         if let Some(names) = &self.names {
             return names.clone();
@@ -30,7 +30,7 @@ impl Dataset {
         names
     }
 
-    /// The names of classes that occur.
+    /// The names of the classes that occur.
     pub(super) fn distinct_names(&self) -> BTreeSet<&str> {
         let mut names = BTreeSet::new();
         for example in self.examples() {
@@ -44,7 +44,7 @@ impl Dataset {
         names
     }
 
-    /// The length of the label vectors, if there are any.
+    /// The length of the label vectors, if the labels are vectors.
     pub fn vector_width(&self) -> Option<usize> {
         self.examples().iter().find_map(|example| match &example.label {
             Some(Label::Vector(flags)) => Some(flags.len()),
@@ -52,7 +52,7 @@ impl Dataset {
         })
     }
 
-    /// Names the classes, in the order of the head's logits, whether they occur in the data or not. Labels may be these
+    /// Names the classes in the order of the head's logits, whether or not they occur in the data. Labels may be these
     /// names, their numbers (from 0), or vectors with an entry for each of them.
     ///
     /// ```
@@ -64,8 +64,8 @@ impl Dataset {
     /// ```
     ///
     /// # Errors
-    /// If a name is empty or given twice, a label is none of these, or the labels are numbers to be predicted. The rows
-    /// are named.
+    /// If a name is empty or given twice, a label is none of these forms, or the labels are numbers to be predicted.
+    /// The error lists the rows.
     pub fn with_label_names<N: Into<String>>(mut self, names: impl IntoIterator<Item = N>) -> Result<Self, DataError> {
         let names: Vec<String> = names.into_iter().map(Into::into).collect();
         let malformed = |message: String| DataError::Malformed { source_name: "the label names".into(), message };
@@ -79,7 +79,7 @@ impl Dataset {
         let rename = |label: &str| {
             let numbered = || names.get(label.parse::<usize>().ok()?).cloned();
             let name = if by_number { numbered() } else { Some(label.to_owned()) };
-            name.ok_or_else(|| Problem::NotNamed { label: label.to_owned(), names: names.clone() })
+            name.ok_or_else(|| DataProblem::NotNamed { label: label.to_owned(), names: names.clone() })
         };
         for example in &mut self.examples {
             let named = match &example.label {
@@ -96,7 +96,7 @@ impl Dataset {
                 }
                 Some(Label::Vector(flags)) => {
                     let of = "given label name".to_owned();
-                    Err(Problem::VectorLength { found: flags.len(), expected: names.len(), of })
+                    Err(DataProblem::VectorLength { found: flags.len(), expected: names.len(), of })
                 }
                 Some(Label::Number(_)) => {
                     return Err(malformed("the labels are numbers to be predicted, which have no names".into()));
@@ -113,22 +113,22 @@ impl Dataset {
         Ok(self)
     }
 
-    /// The head that learns this data: classification, multi-label or regression, by the kind of the labels, with
+    /// The head that learns this data: classification, multilabel or regression, by the kind of the labels, with
     /// [`label_names`](Self::label_names) in their order.
     ///
     /// # Errors
-    /// If there is no label, the kinds are mixed, or all examples are of one class; and with [`DataError::Ambiguous`] if
-    /// classes may as well be something else: fractions, numbers or names that hardly ever repeat, lists. If they are
-    /// classes, [`head_config_for`](Self::head_config_for) says so.
+    /// If there is no label, the kinds are mixed, or all examples are of one class; and with [`DataError::Ambiguous`]
+    /// if classes could be something else: fractions, numbers or names that rarely repeat, lists. Use
+    /// [`head_config_for`](Self::head_config_for) if they are classes.
     pub fn head_config(&self) -> Result<HeadConfig, DataError> {
         self.check_doubts()?;
         self.head()
     }
 
-    /// As [`head_config`](Self::head_config), where the task is known: what the labels look like is not doubted.
+    /// [`head_config`](Self::head_config) for a known task: labels are not checked for ambiguity.
     ///
     /// # Errors
-    /// As [`head_config`](Self::head_config), without the doubts; and if the labels are of another task.
+    /// As [`head_config`](Self::head_config), except for ambiguity; and if the labels belong to another task.
     pub fn head_config_for(&self, task: &dyn Task) -> Result<HeadConfig, DataError> {
         let head = self.head()?;
         if head.task() == task {
@@ -160,8 +160,8 @@ impl Dataset {
         }
     }
 
-    /// Whether the labels are taken for the numbers of the head's labels: whole numbers from 0, for a head whose labels
-    /// have no names of their own but `LABEL_0`, `LABEL_1`, ….
+    /// Whether labels are read as label numbers: integers from 0, for a head whose labels have only the default names
+    /// `LABEL_0`, `LABEL_1`, ….
     pub fn numbers_the_labels_of(&self, head: &HeadConfig) -> bool {
         if !head.task().has_classes() {
             return false;
@@ -172,12 +172,12 @@ impl Dataset {
         unnamed && !names.is_empty() && names.iter().all(number)
     }
 
-    /// The labels as the numbers that a head knows them by; `None` if no example has a label. Of tags there is one a word:
-    /// those of tokens, [`TokenData`](crate::TokenData) has.
+    /// The labels as the head's label numbers; `None` if no example has a label. Tags are per word:
+    /// [`TokenData`](crate::TokenData) has those of tokens.
     ///
     /// # Errors
-    /// If a label is not among the head's, is of another kind, or is missing where others are there. The rows are
-    /// named.
+    /// If a label is not one of the head's, is of another kind, or is missing while others are present. The error lists
+    /// the rows.
     pub fn labels(&self, head: &HeadConfig) -> Result<Option<Targets>, DataError> {
         if self.examples().iter().all(|example| example.label.is_none()) {
             return Ok(None);
@@ -205,30 +205,30 @@ impl Label {
     }
 }
 
-/// The labels of a head by name.
+/// The label numbers of a head, by name.
 pub(crate) struct Known {
     names: Vec<String>,
     index: HashMap<String, usize>,
-    /// Labels are numbers of the head's labels.
+    /// Labels are label numbers of the head.
     by_number: bool,
 }
 
-/// What is wrong with a label, without what it costs to list all that are known.
+/// The problem with a label, before the costly list of all known labels.
 pub(crate) enum Wrong {
     Unknown(String),
-    Other(Problem),
+    Other(DataProblem),
 }
 
-impl From<Problem> for Wrong {
-    fn from(problem: Problem) -> Self {
+impl From<DataProblem> for Wrong {
+    fn from(problem: DataProblem) -> Self {
         Wrong::Other(problem)
     }
 }
 
 impl Wrong {
-    /// A label of another kind than expected.
+    /// A label of an unexpected kind.
     pub(crate) fn kind(label: &Label, expected: &'static str) -> Self {
-        Wrong::Other(Problem::WrongType { what: "label", found: label.kind().to_owned(), expected })
+        Wrong::Other(DataProblem::WrongType { what: "label", found: label.kind().to_owned(), expected })
     }
 }
 
@@ -239,9 +239,9 @@ impl Known {
         Self { names, index, by_number }
     }
 
-    fn problem(&self, wrong: Wrong) -> Problem {
+    fn problem(&self, wrong: Wrong) -> DataProblem {
         match wrong {
-            Wrong::Unknown(label) => Problem::UnknownLabel { label, known: self.names.clone() },
+            Wrong::Unknown(label) => DataProblem::UnknownLabel { label, known: self.names.clone() },
             Wrong::Other(problem) => problem,
         }
     }
@@ -258,7 +258,7 @@ impl Known {
     }
 }
 
-/// The target of each example, by what `target` makes of its label. Bad rows are collected.
+/// Converts the label of each example with `target`. Problems are collected.
 pub(crate) fn collect<T>(
     data: &Dataset,
     head: &HeadConfig,
@@ -268,7 +268,7 @@ pub(crate) fn collect<T>(
     let mut targets = Vec::with_capacity(data.len());
     let mut problems = Problems::default();
     for example in data.examples() {
-        let label = example.label.as_ref().ok_or(Wrong::Other(Problem::NoLabel));
+        let label = example.label.as_ref().ok_or(Wrong::Other(DataProblem::NoLabel));
         match label.and_then(|label| target(&known, label)) {
             Ok(target) => targets.push(target),
             Err(problem) => problems.push_with(example.line, || known.problem(problem)),

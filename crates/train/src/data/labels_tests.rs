@@ -1,4 +1,4 @@
-//! Which labels are read as what.
+//! How labels are read.
 
 #![allow(clippy::unwrap_used)]
 

@@ -1,11 +1,11 @@
-//! Labels of multi-label data: lists of names, and vectors with an entry of 0 or 1 for each class.
+//! Labels of multilabel data: lists of names, and vectors with an entry of 0 or 1 for each class.
 
 use serde_json::Value;
 
-use super::error::{Problem, Problems};
+use super::error::{DataProblem, Problems};
 use super::{Example, Label};
 
-/// The form in which a label is written. Names or numbers of a list may mean one thing or another until all are read.
+/// The form of a label. The meaning of names and numbers in lists may be known only after all labels have been read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Form {
     /// No entry.
@@ -32,16 +32,16 @@ impl Form {
     }
 }
 
-/// Reads the cell of a table.
-pub(crate) fn of_cell(cell: &str) -> Result<(Label, Form), Problem> {
+/// Reads a table cell.
+pub(crate) fn of_cell(cell: &str) -> Result<(Label, Form), DataProblem> {
     let cell = cell.trim();
-    let bad = |reason: &str| Problem::BadList { found: cell.to_owned(), reason: reason.to_owned() };
+    let bad = |reason: &str| DataProblem::BadList { found: cell.to_owned(), reason: reason.to_owned() };
     let bracketed = cell.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
     if let Some(inner) = bracketed {
         if let Ok(Value::Array(values)) = burn_adapters_files::parse_json(cell) {
             return of_array(&values);
         }
-        // As NumPy and Python print them: `[0 1 1]`, `[True, False]`.
+        // As printed by NumPy and Python: `[0 1 1]`, `[True, False]`.
         return vector(inner).unwrap_or_else(|| Err(bad("it is not a JSON array")));
     }
     if let Some(vector) = cell.strip_prefix('(').and_then(|rest| rest.strip_suffix(')')).and_then(vector) {
@@ -56,11 +56,11 @@ pub(crate) fn of_cell(cell: &str) -> Result<(Label, Form), Problem> {
 }
 
 /// Reads a JSON value: an array, or names separated by `|`.
-pub(crate) fn of_json(value: &Value) -> Result<(Label, Form), Problem> {
+pub(crate) fn of_json(value: &Value) -> Result<(Label, Form), DataProblem> {
     match value {
         Value::Array(values) => of_array(values),
         Value::String(text) => of_cell(text),
-        other => Err(Problem::WrongType {
+        other => Err(DataProblem::WrongType {
             what: "label",
             found: super::json::named(other),
             expected: "an array of names, names separated by `|`, or an array with a 0 or 1 for each class",
@@ -68,10 +68,10 @@ pub(crate) fn of_json(value: &Value) -> Result<(Label, Form), Problem> {
     }
 }
 
-fn of_array(values: &[Value]) -> Result<(Label, Form), Problem> {
+fn of_array(values: &[Value]) -> Result<(Label, Form), DataProblem> {
     let bad = |reason: &str| {
         let found = Value::Array(values.iter().take(20).cloned().collect()).to_string();
-        Problem::BadList { found, reason: reason.to_owned() }
+        DataProblem::BadList { found, reason: reason.to_owned() }
     };
     if values.is_empty() {
         return Ok((Label::Classes(Vec::new()), Form::Empty));
@@ -101,7 +101,7 @@ fn flag(number: f64) -> Option<bool> {
     }
 }
 
-fn named(names: Vec<String>, text: &str) -> Result<(Label, Form), Problem> {
+fn named(names: Vec<String>, text: &str) -> Result<(Label, Form), DataProblem> {
     if names.is_empty() {
         return Ok((Label::Classes(names), Form::Empty));
     }
@@ -110,17 +110,17 @@ fn named(names: Vec<String>, text: &str) -> Result<(Label, Form), Problem> {
     Ok((Label::Classes(names), Form::Names))
 }
 
-/// A name that is given twice does no harm, but zeros and ones that repeat are a vector in the wrong form.
-fn repeated(names: &[String], text: &str) -> Result<(), Problem> {
+/// A name that is given twice is harmless, but repeated zeros and ones are a vector in the wrong form.
+fn repeated(names: &[String], text: &str) -> Result<(), DataProblem> {
     let flags = names.iter().all(|name| matches!(name.as_str(), "0" | "1" | "true" | "false"));
     if flags && names.iter().enumerate().any(|(index, name)| names[..index].contains(name)) {
-        return Err(Problem::BadList { found: text.to_owned(), reason: "a name is given twice".into() });
+        return Err(DataProblem::BadList { found: text.to_owned(), reason: "a name is given twice".into() });
     }
     Ok(())
 }
 
-/// Zeros and ones, or truth values, separated by commas or spaces; `None` if there is anything else.
-fn vector(text: &str) -> Option<Result<(Label, Form), Problem>> {
+/// Zeros and ones, or truth values, separated by commas or spaces; `None` if there are other entries.
+fn vector(text: &str) -> Option<Result<(Label, Form), DataProblem>> {
     let entries = text.split([',', ';', ' ', '\t', '\n', '\r']).filter(|entry| !entry.is_empty());
     let (mut flags, mut form) = (Vec::new(), None);
     for entry in entries {
@@ -133,7 +133,7 @@ fn vector(text: &str) -> Option<Result<(Label, Form), Problem>> {
         };
         if *form.get_or_insert(found) != found {
             let reason = "it holds numbers and truth values".to_owned();
-            return Some(Err(Problem::BadList { found: text.to_owned(), reason }));
+            return Some(Err(DataProblem::BadList { found: text.to_owned(), reason }));
         }
         flags.push(flag);
     }
@@ -145,7 +145,7 @@ fn separated(cell: &str) -> Vec<String> {
     cell.split('|').map(str::trim).filter(|name| !name.is_empty()).map(str::to_owned).collect()
 }
 
-/// Whether a text looks like several labels rather than one.
+/// Whether a text looks like several labels.
 pub(super) fn looks_like_a_list(cell: &str) -> bool {
     let cell = cell.trim();
     let bracketed = (cell.starts_with('[') && cell.ends_with(']')) || (cell.starts_with('(') && cell.ends_with(')'));
@@ -155,14 +155,14 @@ pub(super) fn looks_like_a_list(cell: &str) -> bool {
     separated(cell).len() > 1 && cell.contains('|') || cell.contains([',', ';', ' ']) && vector(cell).is_some()
 }
 
-/// Settles what lists of 0 and 1 are, which can only be told from all rows: vectors, or in data with other numbers lists
-/// of the numbers of classes. All rows must have one form, and all vectors one length.
+/// Decides the meaning of lists of 0 and 1, which only all rows together show: vectors or, if other numbers occur,
+/// lists of label numbers. All rows must have one form, and all vectors one length.
 pub(crate) fn settle(examples: &mut [Example], forms: &[Form], problems: &mut Problems) {
     let first = |wanted: &[Form]| forms.iter().position(|form| wanted.contains(form));
     let lines: Vec<usize> = examples.iter().map(|example| example.line).collect();
     let mixed = |problems: &mut Problems, index: usize, first: usize| {
         let (found, expected) = (forms[index].described(), forms[first].described());
-        problems.push_with(lines[index], || Problem::MixedForms { found, expected, first: lines[first] });
+        problems.push_with(lines[index], || DataProblem::MixedForms { found, expected, first: lines[first] });
     };
     if let (Some(numbers), None, None) = (first(&[Form::Numbers]), first(&[Form::Names]), first(&[Form::Truths])) {
         for (index, example) in examples.iter_mut().enumerate() {
@@ -189,7 +189,7 @@ pub(crate) fn settle(examples: &mut [Example], forms: &[Form], problems: &mut Pr
                 single &= flags.len() == 1;
                 if flags.len() != length {
                     let of = format!("class, as on line {}", lines[first_vector]);
-                    problems.push_with(lines[index], || Problem::VectorLength {
+                    problems.push_with(lines[index], || DataProblem::VectorLength {
                         found: flags.len(),
                         expected: length,
                         of,
@@ -203,6 +203,6 @@ pub(crate) fn settle(examples: &mut [Example], forms: &[Form], problems: &mut Pr
     if single && examples.len() > 1 {
         let reason = "one entry may be a vector for one class or the number of a class".to_owned();
         let found = format!("[{}]", usize::from(examples[first_vector].label == Some(Label::Vector(vec![true]))));
-        problems.push(lines[first_vector], Problem::BadList { found, reason });
+        problems.push(lines[first_vector], DataProblem::BadList { found, reason });
     }
 }

@@ -1,4 +1,4 @@
-//! Labeled text: reading it, naming its labels, splitting it.
+//! Labeled text: reading, label names, splitting.
 
 mod columns;
 mod conll;
@@ -14,7 +14,7 @@ mod table;
 
 pub use columns::{Column, Columns, Format, Header};
 pub(crate) use error::listed;
-pub use error::{DataError, Doubt, Problem, Problems, RowProblem};
+pub use error::{DataError, DataProblem, Doubt, Problems, RowProblem};
 pub(crate) use json::{class_name, named};
 pub(crate) use labels::{Wrong, collect};
 pub use lists::Form;
@@ -26,12 +26,12 @@ use std::path::Path;
 
 use burn_adapters_model::Text;
 
-/// A label as it stands in the data.
+/// A label as read from the data.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Label {
     /// The name of a class.
     Class(String),
-    /// The names of all classes that apply; there may be none.
+    /// The names of all classes that apply, possibly none.
     Classes(Vec<String>),
     /// For each class, in the order of the head's labels, whether it applies.
     Vector(Vec<bool>),
@@ -41,18 +41,18 @@ pub enum Label {
     Tags(Vec<String>),
 }
 
-/// One text with its label.
+/// A text with its label.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Example {
-    /// The text, or the first of two.
+    /// The text, or the first text of a pair.
     pub text: String,
     /// The second text of a pair.
     pub pair: Option<String>,
-    /// The words of the text, in bytes, where it was read word by word.
+    /// The byte ranges of the words of the text, if it was read word by word.
     pub words: Vec<Range<usize>>,
-    /// The label; absent in data to predict on.
+    /// The label; `None` in data to predict on.
     pub label: Option<Label>,
-    /// The line of the file on which the example begins, from 1; for examples from elsewhere, its number from 1.
+    /// The first line of the example in the file, from 1; for examples from other sources, its number from 1.
     pub line: usize,
 }
 
@@ -62,7 +62,7 @@ impl Example {
         Self { text: text.into(), line, ..Self::default() }
     }
 
-    /// Words with a space between them.
+    /// A text of words joined by spaces.
     pub fn of_words<W: AsRef<str>>(words: &[W], line: usize) -> Self {
         let mut example = Self::new("", line);
         for word in words.iter().map(AsRef::as_ref) {
@@ -82,13 +82,13 @@ impl Example {
         self
     }
 
-    /// The text, or both of a pair.
+    /// The text, or both texts of a pair.
     pub fn texts(&self) -> Text<'_> {
         Text { text: &self.text, pair: self.pair.as_deref() }
     }
 }
 
-/// Labeled texts, and where they come from.
+/// Labeled texts and their source.
 ///
 /// ```
 /// use burn_adapters_train::Dataset;
@@ -105,21 +105,21 @@ impl Example {
 pub struct Dataset {
     source: String,
     examples: Vec<Example>,
-    /// The names of the classes, where they were given.
+    /// The names of the classes, if they were given.
     names: Option<Vec<String>>,
-    /// How many labels had spaces around them in the file, and the first line of one.
+    /// The number of labels with spaces around them in the file, and the first line of one.
     trimmed: Option<(usize, usize)>,
-    /// What users should know of how the labels were read.
+    /// Notes for the user on how the labels were read.
     read_notes: Vec<String>,
 }
 
 impl Dataset {
-    /// Reads a file; its format is told by the columns, or else by the extension: `.csv`, `.tsv` or `.tab`, `.jsonl`,
-    /// `.ndjson` or `.json` (an object a line), each also compressed with gzip (`.csv.gz`).
+    /// Reads a file. The format is set by the columns or determined by the extension: `.csv`, `.tsv` or `.tab`,
+    /// `.jsonl`, `.ndjson` or `.json` (one object per line), each optionally compressed with gzip (`.csv.gz`).
     ///
     /// # Errors
-    /// If the file cannot be read, has no rows, lacks a column or has it twice, or has bad rows: the first
-    /// [`DataError::SHOWN`] of them are named, with line and reason.
+    /// If the file cannot be read, has no rows, lacks a column or has it twice, or has invalid rows: the error lists
+    /// the first [`DataError::SHOWN`] of them, with line and reason.
     ///
     /// ```no_run
     /// use burn_adapters_train::{Columns, Dataset};
@@ -131,7 +131,7 @@ impl Dataset {
         Self::from_source(&Source::open(path.as_ref(), columns.format)?, columns)
     }
 
-    /// Parses what was read from a file or stream.
+    /// Parses the contents of a file or stream.
     ///
     /// # Errors
     /// As [`read`](Self::read).
@@ -139,7 +139,7 @@ impl Dataset {
         Self::parse(&source.name, &source.bytes, source.format, columns)
     }
 
-    /// Parses the bytes of a file; `source` names it in errors.
+    /// Parses the bytes of a file; `source` is its name in errors.
     ///
     /// # Errors
     /// As [`read`](Self::read).
@@ -147,10 +147,10 @@ impl Dataset {
         read::parse(source, bytes, format, columns)
     }
 
-    /// Examples from elsewhere; `source` names them in errors.
+    /// A data set of examples from another source; `source` is its name in errors.
     ///
     /// # Errors
-    /// If there is no example.
+    /// If there are no examples.
     pub fn from_examples(source: impl Into<String>, examples: Vec<Example>) -> Result<Self, DataError> {
         let source = source.into();
         if examples.is_empty() {
@@ -163,7 +163,7 @@ impl Dataset {
         Self { source: source.into(), examples, names: None, trimmed: None, read_notes: Vec::new() }
     }
 
-    /// Texts with the names of their classes, numbered from 1.
+    /// A data set of texts with class names, numbered from 1.
     pub fn from_classes<T: Into<String>, L: Into<String>>(
         source: impl Into<String>,
         rows: impl IntoIterator<Item = (T, L)>,
@@ -176,13 +176,13 @@ impl Dataset {
         Self::new(source, examples)
     }
 
-    /// Texts without labels, numbered from 1.
+    /// A data set of texts without labels, numbered from 1.
     pub fn from_texts<T: Into<String>>(source: impl Into<String>, texts: impl IntoIterator<Item = T>) -> Self {
         let examples = texts.into_iter().enumerate().map(|(index, text)| Example::new(text, index + 1)).collect();
         Self::new(source, examples)
     }
 
-    /// Where the data comes from, for messages.
+    /// The name of the source, for messages.
     pub fn source(&self) -> &str {
         &self.source
     }
@@ -197,12 +197,12 @@ impl Dataset {
         self.examples.len()
     }
 
-    /// Whether there is none.
+    /// Whether there are no examples.
     pub fn is_empty(&self) -> bool {
         self.examples.is_empty()
     }
 
-    /// Replaces every label: a rating by a class, a code by a name. `None` takes the label away.
+    /// Replaces every label: a rating by a class, a code by a name. `None` removes the label.
     pub fn map_labels(mut self, mut map: impl FnMut(Label) -> Option<Label>) -> Self {
         for example in &mut self.examples {
             example.label = example.label.take().and_then(&mut map);

@@ -1,12 +1,12 @@
-//! From bytes to examples.
+//! Parsing of bytes into examples.
 
 use std::borrow::Cow;
 
-use super::error::{Problem, Problems, shortened};
+use super::error::{DataProblem, Problems, shortened};
 use super::lists::Form;
 use super::{Column, Columns, DataError, Dataset, Example, Format, Header, Label, conll, json, source, table};
 
-/// A label longer than this, in characters, is a text from the wrong column.
+/// A label with more characters than this is a text from the wrong column.
 const MAX_LABEL: usize = 1000;
 
 pub(super) fn parse(source: &str, bytes: &[u8], format: Format, columns: &Columns) -> Result<Dataset, DataError> {
@@ -27,7 +27,7 @@ pub(super) fn parse(source: &str, bytes: &[u8], format: Format, columns: &Column
     reader.finish()
 }
 
-/// Whether a format can hold what the columns ask for.
+/// Checks that a format supports the requested columns.
 fn check_columns(source: &str, format: Format, columns: &Columns) -> Result<(), DataError> {
     let malformed =
         |message: &str| Err(DataError::Malformed { source_name: source.to_owned(), message: message.to_owned() });
@@ -47,7 +47,7 @@ fn check_columns(source: &str, format: Format, columns: &Columns) -> Result<(), 
     }
 }
 
-/// Examples as they are read.
+/// Examples being read.
 pub(super) struct Reader<'a> {
     pub(super) source: &'a str,
     pub(super) columns: &'a Columns,
@@ -55,12 +55,12 @@ pub(super) struct Reader<'a> {
     examples: Vec<Example>,
     /// The form of each label.
     forms: Vec<Form>,
-    /// How many labels had spaces around them, and the first line of one.
+    /// The number of labels with spaces around them, and the first line of one.
     trimmed: Option<(usize, usize)>,
     layout: Option<Layout>,
 }
 
-/// The cells of a row that are read.
+/// The cells of a row that are used.
 struct Row<'a> {
     text: Cow<'a, str>,
     pair: Option<Cow<'a, str>>,
@@ -78,13 +78,13 @@ impl<'a> Row<'a> {
     }
 }
 
-/// What the first line of a table tells.
+/// The role of the first line of a table.
 struct Layout {
     width: usize,
     text: usize,
     pair: Option<usize>,
     label: Option<usize>,
-    /// The cells of the first line, where it may be a header or an example.
+    /// The cells of the first line, if it may be a header or an example.
     doubtful: Option<Vec<String>>,
 }
 
@@ -107,8 +107,10 @@ impl<'a> Reader<'a> {
         let &Layout { width, text, pair, label, .. } = layout;
         let invalid = cells.iter().any(|cell| std::str::from_utf8(cell).is_err());
         match (invalid, cells.len()) {
-            (true, _) => self.problems.push(line, Problem::InvalidUtf8),
-            (_, found) if found != width => self.problems.push(line, Problem::ColumnCount { expected: width, found }),
+            (true, _) => self.problems.push(line, DataProblem::InvalidUtf8),
+            (_, found) if found != width => {
+                self.problems.push(line, DataProblem::ColumnCount { expected: width, found })
+            }
             _ => self.cells(line, Row::new(cells, text, pair, label), false),
         }
         Ok(())
@@ -116,7 +118,7 @@ impl<'a> Reader<'a> {
 
     fn first_row(&mut self, line: usize, cells: &[&[u8]]) -> Result<(), DataError> {
         if cells.iter().any(|cell| std::str::from_utf8(cell).is_err()) {
-            self.problems.push(line, Problem::InvalidUtf8);
+            self.problems.push(line, DataProblem::InvalidUtf8);
             return Ok(());
         }
         let first: Vec<String> = cells.iter().map(|cell| String::from_utf8_lossy(cell).into_owned()).collect();
@@ -152,7 +154,7 @@ impl<'a> Reader<'a> {
 
     fn cells(&mut self, line: usize, row: Row<'_>, doubtful: bool) {
         if !self.columns.empty_texts && row.texts().any(|text| text.trim().is_empty()) {
-            return self.problems.push(line, Problem::EmptyText);
+            return self.problems.push(line, DataProblem::EmptyText);
         }
         let label = match &row.label {
             None => Ok(None),
@@ -163,14 +165,14 @@ impl<'a> Reader<'a> {
                 let pair = row.pair.map(String::from);
                 self.push(Example { pair, ..Example::new(row.text, line) }, label);
             }
-            Err(Problem::NotANumber { found }) if doubtful => {
-                self.problems.push(line, Problem::NotANumberButAHeader { found });
+            Err(DataProblem::NotANumber { found }) if doubtful => {
+                self.problems.push(line, DataProblem::NotANumberButAHeader { found });
             }
             Err(problem) => self.problems.push(line, problem),
         }
     }
 
-    fn label(&mut self, line: usize, cell: &str) -> Result<Option<(Label, Form)>, Problem> {
+    fn label(&mut self, line: usize, cell: &str) -> Result<Option<(Label, Form)>, DataProblem> {
         self.note_trim(line, cell);
         if self.columns.optional_label && cell.trim().is_empty() {
             return Ok(None);
@@ -178,7 +180,7 @@ impl<'a> Reader<'a> {
         self.columns.task.read_cell(cell).map(Some)
     }
 
-    /// Remembers that a label had spaces around it.
+    /// Counts a label with spaces around it.
     pub(super) fn note_trim(&mut self, line: usize, cell: &str) {
         if self.columns.task.trims() && cell.len() != cell.trim().len() && !cell.trim().is_empty() {
             self.trimmed.get_or_insert((0, line)).0 += 1;
@@ -195,7 +197,7 @@ impl<'a> Reader<'a> {
     fn finish(mut self) -> Result<Dataset, DataError> {
         let read_notes = self.columns.task.settle(&mut self.examples, &self.forms, &mut self.problems);
         let doubtful = self.layout.and_then(|layout| layout.doubtful);
-        // A number among numbers is an example; a header has been told by then.
+        // A number among numbers is an example; a header would have been recognized before.
         let is_number = self.columns.label.is_some() && !self.columns.task.task().has_classes();
         if let Some(first) = doubtful.filter(|_| !is_number && !is_example(&self.examples)) {
             return Err(DataError::HeaderOrExample { source_name: self.source.to_owned(), first });
@@ -207,8 +209,8 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// Whether the first row is plainly an example, not a header: its label is a number to be predicted or a vector, or comes
-/// up again.
+/// Whether the first row is clearly an example and not a header: its label is a number to be predicted or a vector, or
+/// occurs again.
 fn is_example(examples: &[Example]) -> bool {
     let Some((first, rest)) = examples.split_first() else { return false };
     match &first.label {
@@ -222,7 +224,7 @@ fn is_example(examples: &[Example]) -> bool {
     }
 }
 
-/// The place of a column. Names go before numbers.
+/// The position of a column. Names take precedence over numbers.
 fn index(source: &str, column: &Column, header: Option<&[String]>, first: &[String]) -> Result<usize, DataError> {
     let name = match column {
         Column::Name(name) => name.clone(),
@@ -262,24 +264,24 @@ fn index(source: &str, column: &Column, header: Option<&[String]>, first: &[Stri
     })
 }
 
-/// A label is not as long as a text.
-pub(crate) fn check_length(label: &str) -> Result<(), Problem> {
+/// Checks that a label is not as long as a text.
+pub(crate) fn check_length(label: &str) -> Result<(), DataProblem> {
     if label.len() <= MAX_LABEL {
         return Ok(());
     }
     match label.chars().count() {
-        characters if characters > MAX_LABEL => Err(Problem::LongLabel { characters, limit: MAX_LABEL }),
+        characters if characters > MAX_LABEL => Err(DataProblem::LongLabel { characters, limit: MAX_LABEL }),
         _ => Ok(()),
     }
 }
 
 /// A finite number.
-pub(crate) fn number(cell: &str) -> Result<Label, Problem> {
+pub(crate) fn number(cell: &str) -> Result<Label, DataProblem> {
     let cell = cell.trim();
     match cell.parse::<f64>() {
-        _ if cell.is_empty() => Err(Problem::EmptyLabel),
+        _ if cell.is_empty() => Err(DataProblem::EmptyLabel),
         Ok(number) if number.is_finite() => Ok(Label::Number(number)),
-        _ => Err(Problem::NotANumber { found: cell.to_owned() }),
+        _ => Err(DataProblem::NotANumber { found: cell.to_owned() }),
     }
 }
 

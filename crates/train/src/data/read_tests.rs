@@ -1,4 +1,4 @@
-//! Files of every format, and what is wrong with them.
+//! Files of every format, and their errors.
 
 #![allow(clippy::unwrap_used)]
 
@@ -7,7 +7,7 @@ use super::*;
 use crate::tasks::{Multilabel, Regression};
 use crate::train_task_named;
 
-/// The columns 0 and 1, the second read as a task's labels, or as `optional` ones.
+/// The columns 0 and 1; the second has a task's labels, or `optional` ones.
 fn reading(text: usize, label: usize, kind: &str) -> Columns {
     let columns = Columns::new(text, label);
     match kind {
@@ -20,7 +20,7 @@ fn csv(text: &str) -> Result<Dataset, DataError> {
     Dataset::parse("data.csv", text.as_bytes(), Format::Csv, &Columns::default())
 }
 
-fn problems(result: Result<Dataset, DataError>) -> Vec<(usize, Problem)> {
+fn problems(result: Result<Dataset, DataError>) -> Vec<(usize, DataProblem)> {
     match result {
         Err(DataError::BadRows { problems, .. }) => {
             problems.into_iter().map(|RowProblem { line, problem }| (line, problem)).collect()
@@ -85,7 +85,7 @@ fn a_first_line_that_may_be_a_header_or_an_example_is_not_guessed() {
     }
     let unlabeled = Dataset::parse("d.csv", b"a,b\nx,y\n", Format::Csv, &Columns::unlabeled(0)).unwrap_err();
     assert!(unlabeled.to_string().contains("line 1 (`a`, `b`) may be a header or the first example"), "{unlabeled}");
-    // What comes up again is no header, and neither is a number to be predicted.
+    // A value that occurs again is not a header, and neither is a number to be predicted.
     assert_eq!(read("good,pos\nbad,neg\nfine,pos\n", "classification").unwrap().len(), 3);
     assert_eq!(read("good,1.5\nbad,2\n", "regression").unwrap().len(), 2);
     assert_eq!(read("good,\"[0, 1]\"\nbad,\"[1, 0]\"\n", "multilabel").unwrap().len(), 2);
@@ -126,7 +126,7 @@ fn spaces_around_labels_are_left_out_and_told() {
     assert_eq!(data.label_names(), ["a", "b"]);
     assert_eq!(
         data.notes(),
-        ["data.csv: 2 labels have spaces around the name, which are left out (the first on line 3)"]
+        ["data.csv: 2 labels have spaces around the name, which are removed (the first on line 3)"]
     );
     assert!(csv("text,label\nx,a\n").unwrap().notes().is_empty());
 }
@@ -225,11 +225,11 @@ fn every_bad_row_is_named_with_its_line() {
     let text = b"text,label\ngood,a\n  ,a\nx,\nonly\n\xff\xfe,a\ny,b,c\n".as_slice();
     let found = problems(Dataset::parse("d", text, Format::Csv, &Columns::default()));
     let expected = [
-        (3, Problem::EmptyText),
-        (4, Problem::EmptyLabel),
-        (5, Problem::ColumnCount { expected: 2, found: 1 }),
-        (6, Problem::InvalidUtf8),
-        (7, Problem::ColumnCount { expected: 2, found: 3 }),
+        (3, DataProblem::EmptyText),
+        (4, DataProblem::EmptyLabel),
+        (5, DataProblem::ColumnCount { expected: 2, found: 1 }),
+        (6, DataProblem::InvalidUtf8),
+        (7, DataProblem::ColumnCount { expected: 2, found: 3 }),
     ];
     assert_eq!(found, expected);
 }
@@ -269,14 +269,14 @@ fn bad_json_rows_are_named_with_their_line() {
         {\"text\": \"\", \"label\": 1}\n{\"text\": \"a\", \"label\": null}\n{\"text\": \"a\", \"label\": [1]}\n\"a\"\n\xff\n";
     let found = problems(Dataset::parse("d", text, Format::JsonLines, &Columns::default()));
     assert_eq!(found.iter().map(|(line, _)| *line).collect::<Vec<_>>(), [2, 3, 4, 5, 6, 7, 8, 9]);
-    assert!(matches!(found[0].1, Problem::BrokenJson { .. }));
-    assert!(matches!(found[1].1, Problem::WrongType { what: "text", .. }));
-    assert_eq!(found[2].1, Problem::MissingKey { key: "text".into() });
-    assert_eq!(found[3].1, Problem::EmptyText);
-    assert_eq!(found[4].1, Problem::EmptyLabel);
-    assert!(matches!(found[5].1, Problem::WrongType { what: "label", .. }));
-    assert!(matches!(found[6].1, Problem::BrokenJson { .. }));
-    assert_eq!(found[7].1, Problem::InvalidUtf8);
+    assert!(matches!(found[0].1, DataProblem::BrokenJson { .. }));
+    assert!(matches!(found[1].1, DataProblem::WrongType { what: "text", .. }));
+    assert_eq!(found[2].1, DataProblem::MissingKey { key: "text".into() });
+    assert_eq!(found[3].1, DataProblem::EmptyText);
+    assert_eq!(found[4].1, DataProblem::EmptyLabel);
+    assert!(matches!(found[5].1, DataProblem::WrongType { what: "label", .. }));
+    assert!(matches!(found[6].1, DataProblem::BrokenJson { .. }));
+    assert_eq!(found[7].1, DataProblem::InvalidUtf8);
 }
 
 #[test]
@@ -292,8 +292,8 @@ fn numbers_are_read_where_asked_for() {
     assert_eq!(data.examples()[0].label, Some(Label::Number(-0.5)));
     assert_eq!(data.examples()[1].label, Some(Label::Number(2.0)));
     let found = problems(Dataset::parse("d", b"text,label\na,high\nb,\nc,inf\nd,NaN\n", Format::Csv, &columns));
-    assert_eq!(found[0], (2, Problem::NotANumber { found: "high".into() }));
-    assert_eq!(found[1], (3, Problem::EmptyLabel));
+    assert_eq!(found[0], (2, DataProblem::NotANumber { found: "high".into() }));
+    assert_eq!(found[1], (3, DataProblem::EmptyLabel));
     assert_eq!(found.len(), 4);
 }
 

@@ -1,4 +1,4 @@
-//! Where data comes from: a file, which may be compressed, or a stream such as standard input.
+//! Sources of data: files, which may be compressed, and streams such as standard input.
 
 use std::io::Read;
 use std::path::Path;
@@ -7,15 +7,15 @@ use flate2::read::MultiGzDecoder;
 
 use super::{DataError, Format};
 
-/// The most bytes of data that are read, unpacked: 4 GiB.
+/// The most bytes of decompressed data: 4 GiB.
 const MAX_DATA: u64 = 4 << 30;
 
-/// What comes out of a compressed file is at most this many times its size (text is rarely packed by more than 20) …
+/// Decompressed data is at most this many times the size of the file (text rarely compresses by more than 20) …
 const MAX_RATIO: u64 = 100;
 /// … or this many bytes, whichever is more: 64 MiB.
 const MIN_UNPACKED: u64 = 64 << 20;
 
-/// The bytes of a data file, unpacked, with its name for messages and its format.
+/// The decompressed bytes of a data file, with a name for messages and the format.
 ///
 /// ```
 /// use burn_adapters_train::{Columns, Dataset, Format, Source};
@@ -26,7 +26,7 @@ const MIN_UNPACKED: u64 = 64 << 20;
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Source {
-    /// The name for messages.
+    /// The name, for messages.
     pub name: String,
     /// The bytes.
     pub bytes: Vec<u8>,
@@ -35,16 +35,16 @@ pub struct Source {
 }
 
 impl Source {
-    /// Reads a file. Without a `format`, the extension tells it; a gzip file (`reviews.csv.gz`) is unpacked.
+    /// Reads a file. Without a `format`, the extension determines it; a gzip file (`reviews.csv.gz`) is decompressed.
     ///
     /// # Errors
-    /// If the file cannot be read, is too large, is not text, or the extension tells no format.
+    /// If the file cannot be read, is too large, is not text, or has an unknown extension.
     pub fn open(path: &Path, format: Option<Format>) -> Result<Self, DataError> {
         let format = format.map_or_else(|| Format::of_path(path), Ok)?;
         Self::new(path.display().to_string(), Self::read_bytes(path)?, format)
     }
 
-    /// The bytes of a file, unpacked if it is compressed with gzip.
+    /// Reads the bytes of a file, and decompresses gzip.
     ///
     /// # Errors
     /// If the file cannot be read or is too large.
@@ -53,7 +53,7 @@ impl Source {
         unpacked(&path.display().to_string(), bytes)
     }
 
-    /// Reads a stream to its end; what is gzip-compressed is unpacked.
+    /// Reads a stream to its end, and decompresses gzip.
     ///
     /// # Errors
     /// If reading fails, or the data is too large or not text.
@@ -69,7 +69,7 @@ impl Source {
     }
 }
 
-/// Unpacks gzip, and gives back what is not compressed.
+/// Decompresses gzip; other data is returned unchanged.
 fn unpacked(name: &str, bytes: Vec<u8>) -> Result<Vec<u8>, DataError> {
     if !bytes.starts_with(b"\x1F\x8B") {
         return Ok(bytes);
@@ -94,7 +94,7 @@ fn read(name: &str, reader: impl Read, limit: u64, compressed: bool) -> Result<V
     }
 }
 
-/// Names what is plainly not text in UTF-8.
+/// Rejects content that is clearly not UTF-8 text.
 pub(super) fn check_text(name: &str, bytes: &[u8]) -> Result<(), DataError> {
     const UTF_8: &str = "save it as UTF-8 (in Excel: \"CSV UTF-8\")";
     let (found, expected) = match bytes {
@@ -113,7 +113,7 @@ pub(super) fn check_text(name: &str, bytes: &[u8]) -> Result<(), DataError> {
     Err(DataError::NotText { source_name: name.to_owned(), found, expected })
 }
 
-/// UTF-16 without a mark: in the first bytes, every second one is mostly 0.
+/// Recognizes UTF-16 without a byte order mark: every second of the first bytes is mostly 0.
 fn is_utf_16(bytes: &[u8]) -> bool {
     let start = &bytes[..bytes.len().min(256) & !1];
     let zeros = |first: usize| start.iter().skip(first).step_by(2).filter(|byte| **byte == 0).count();

@@ -1,4 +1,4 @@
-//! Holding out a part of the data.
+//! Holding out part of the data.
 
 use std::collections::HashMap;
 
@@ -10,22 +10,23 @@ use super::{DataError, Dataset, Label};
 use crate::tasks::tagging::types;
 
 impl Dataset {
-    /// Holds out a fraction of the examples, drawn at random from `seed`: `(training, held out)`, each in the order of
-    /// the file. The number held out is rounded to the nearest.
+    /// Holds out a random fraction of the examples, drawn from `seed`. Returns `(training, held out)`, each in the
+    /// order of the file. The number of held-out examples is rounded to the nearest integer.
     ///
-    /// Each class gives its share, and none is held out whole: the only example of a class is for training, and of two or
-    /// more at least one. Where any number of labels apply to a text, the shares go by each text's rarest label, and every
-    /// label that occurs is in the training part. Numbers to be predicted play no part.
+    /// The split is stratified: each class contributes its share, and no class is held out completely. The only example
+    /// of a class stays in the training part, and so does at least one of two or more. In multilabel data, the rarest
+    /// label of each text decides, and every label that occurs is in the training part. Numbers to be predicted have no
+    /// influence.
     ///
     /// # Errors
-    /// If the fraction is not between 0 and 1, or leaves one part empty.
+    /// If the fraction is not between 0 and 1, or a part would be empty.
     pub fn split_fraction(self, fraction: f64, seed: u64) -> Result<(Self, Self), DataError> {
         let source_name = self.source.clone();
         let mut parts = Self::split_together(vec![self], fraction, seed)?;
         parts.pop().ok_or(DataError::Empty { source_name })
     }
 
-    /// As [`split_fraction`](Self::split_fraction), for data sets that have the same texts with different labels: the same
+    /// [`split_fraction`](Self::split_fraction) for data sets that have the same texts with different labels: the same
     /// rows are held out of each.
     ///
     /// # Errors
@@ -56,10 +57,10 @@ impl Dataset {
         Ok(data.into_iter().map(|data| data.split_by(|index| held[index])).collect())
     }
 
-    /// Holds out every `n`-th example, the first of all among them (`index % n == 0`): `(training, held out)`.
+    /// Holds out every `n`-th example, starting with the first (`index % n == 0`): `(training, held out)`.
     ///
     /// # Errors
-    /// If one part would be empty.
+    /// If a part would be empty.
     pub fn split_every(self, n: usize) -> Result<(Self, Self), DataError> {
         if n < 2 || self.len() < 2 {
             return Err(DataError::BadSplit { how: format!("holding out every {n}th"), examples: self.len() });
@@ -75,7 +76,7 @@ impl Dataset {
         (Self { examples: parts.0, ..self.clone() }, Self { examples: parts.1, ..self })
     }
 
-    /// The labels of each example, as numbers; none of numbers to be predicted.
+    /// The label numbers of each example; empty for numbers to be predicted.
     fn label_ids(&self) -> Vec<Vec<usize>> {
         let mut ids: HashMap<&str, usize> = HashMap::new();
         let mut id = |name| {
@@ -93,8 +94,8 @@ impl Dataset {
     }
 }
 
-/// The rows of each class, in `order`; those of each combination of classes, where there are several sets of labels. Of
-/// several labels of one row the rarest counts.
+/// The rows of each class, in `order`; with several sets of labels, those of each combination of classes. If a row has
+/// several labels, the rarest counts.
 fn groups(labels: &[Vec<Vec<usize>>], order: &[usize]) -> Vec<Vec<usize>> {
     let rarest: Vec<Vec<Option<usize>>> = labels
         .iter()
@@ -117,14 +118,14 @@ fn groups(labels: &[Vec<Vec<usize>>], order: &[usize]) -> Vec<Vec<usize>> {
     groups
 }
 
-/// How many rows of each group are held out: its share, rounded so that the sum is `wanted` if that is possible, but
-/// never all of them.
+/// The number of rows held out from each group: its share, rounded such that the sum is `wanted` if possible, but never
+/// the whole group.
 fn shares(groups: &[Vec<usize>], fraction: f64, wanted: usize) -> Vec<usize> {
     let quota = |group: &Vec<usize>| group.len() as f64 * fraction;
-    // A single group is a split without classes, of which `wanted` rows are held out.
+    // A single group is a split without classes: `wanted` rows are held out.
     let most = |group: &Vec<usize>| if groups.len() == 1 { wanted } else { group.len() - 1 };
     let mut shares: Vec<usize> = groups.iter().map(|group| (quota(group) as usize).min(most(group))).collect();
-    // What is missing goes to those that were rounded down most, as often as it takes.
+    // The rest is distributed to the groups that were rounded down most, repeatedly if necessary.
     let mut by_remainder: Vec<usize> = (0..groups.len()).collect();
     by_remainder.sort_by(|a, b| quota(&groups[*b]).fract().total_cmp(&quota(&groups[*a]).fract()));
     let mut missing = wanted.saturating_sub(shares.iter().sum());
@@ -143,7 +144,7 @@ fn shares(groups: &[Vec<usize>], fraction: f64, wanted: usize) -> Vec<usize> {
     shares
 }
 
-/// Takes back held-out rows, so that training sees every label.
+/// Returns held-out rows to the training part, so that it has every label.
 fn take_back(labels: &[Vec<usize>], order: &[usize], held: &mut [bool]) {
     let classes = labels.iter().flatten().max().map_or(0, |last| last + 1);
     let mut seen = vec![false; classes];

@@ -1,13 +1,13 @@
-//! Rows of CSV and TSV.
+//! CSV and TSV.
 
 use super::DataError;
-use super::error::Problem;
+use super::error::DataProblem;
 
-/// What is done with each row: its line and its cells.
+/// Processes a row, given its line and its cells.
 pub(super) type EachRow<'a> = dyn FnMut(usize, &[&[u8]]) -> Result<(), DataError> + 'a;
 
-/// Goes through the rows of a CSV file. A row that cannot be parsed ends it: its line and what is wrong.
-pub(super) fn csv_rows(bytes: &[u8], each: &mut EachRow<'_>) -> Result<Option<(usize, Problem)>, DataError> {
+/// Reads the rows of a CSV file. It ends at a row that cannot be parsed, and returns its line and the problem.
+pub(super) fn csv_rows(bytes: &[u8], each: &mut EachRow<'_>) -> Result<Option<(usize, DataProblem)>, DataError> {
     if let Some(problem) = bad_quote(bytes) {
         return Ok(Some(problem));
     }
@@ -22,20 +22,20 @@ pub(super) fn csv_rows(bytes: &[u8], each: &mut EachRow<'_>) -> Result<Option<(u
             }
             Err(error) => {
                 let line = error.position().map_or(0, |position| position.line() as usize);
-                return Ok(Some((line, Problem::BrokenCsv { message: error.to_string() })));
+                return Ok(Some((line, DataProblem::BrokenCsv { message: error.to_string() })));
             }
         }
     }
 }
 
-/// The line on which a row begins: the parser's place may lie before the line breaks that end the row above.
+/// The first line of a row: the parser's position may be before the line breaks that end the previous row.
 fn first_line(bytes: &[u8], position: &csv::Position) -> usize {
     let rest = usize::try_from(position.byte()).ok().and_then(|start| bytes.get(start..)).unwrap_or_default();
     let breaks = rest.iter().take_while(|byte| matches!(byte, b'\r' | b'\n')).filter(|byte| **byte == b'\n').count();
     position.line() as usize + breaks
 }
 
-/// Goes through the rows of a TSV file; blank lines are skipped.
+/// Reads the rows of a TSV file; blank lines are skipped.
 pub(super) fn tsv_rows(bytes: &[u8], each: &mut EachRow<'_>) -> Result<(), DataError> {
     let bytes = bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(bytes);
     for (index, line) in bytes.split(|byte| *byte == b'\n').enumerate() {
@@ -47,17 +47,17 @@ pub(super) fn tsv_rows(bytes: &[u8], each: &mut EachRow<'_>) -> Result<(), DataE
     Ok(())
 }
 
-/// The first quoted cell that does not end as it should, by the line on which it begins.
+/// The first quoted cell that does not end correctly, and the line on which it begins.
 ///
-/// The parser takes everything up to the next quote for the cell, wherever that is, and what stands behind the closing
-/// quote for a part of it: one quote too many swallows half a file without a word.
-fn bad_quote(bytes: &[u8]) -> Option<(usize, Problem)> {
+/// The parser takes everything up to the next quote as the cell, wherever that is, and text after the closing quote as
+/// part of it: a single superfluous quote would silently swallow half a file.
+fn bad_quote(bytes: &[u8]) -> Option<(usize, DataProblem)> {
     enum State {
         CellStart,
         Plain,
-        /// In a quoted cell that began on this line.
+        /// In a quoted cell that begins on this line.
         Quoted(usize),
-        /// Behind what may be the closing quote, on the second line.
+        /// After a quote on the second line, which may be the closing one.
         Closed(usize, usize),
     }
     let bytes = bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(bytes);
@@ -73,14 +73,14 @@ fn bad_quote(bytes: &[u8]) -> Option<(usize, Problem)> {
             (State::CellStart, b'"') => State::Quoted(line),
             (State::CellStart | State::Plain, _) => State::Plain,
             (State::Closed(start, closed), b' ' | b'\t') => State::Closed(start, closed),
-            (State::Closed(start, closed), _) => return Some((start, Problem::TextAfterQuote { closed })),
+            (State::Closed(start, closed), _) => return Some((start, DataProblem::TextAfterQuote { closed })),
         };
-        // A carriage return alone ends a line, too.
+        // A carriage return alone ends a line too.
         line += usize::from(byte == b'\n' && previous != b'\r' || byte == b'\r');
         previous = byte;
     }
     match state {
-        State::Quoted(start) => Some((start, Problem::UnclosedQuote)),
+        State::Quoted(start) => Some((start, DataProblem::UnclosedQuote)),
         _ => None,
     }
 }
@@ -102,7 +102,7 @@ mod tests {
 
     #[test]
     fn a_quote_that_is_never_closed_is_named_by_the_line_on_which_it_opens() {
-        assert_eq!(bad_quote(b"a,b\r\nc,d\r\n\"e,f\r\ng,h\r\n"), Some((3, Problem::UnclosedQuote)));
+        assert_eq!(bad_quote(b"a,b\r\nc,d\r\n\"e,f\r\ng,h\r\n"), Some((3, DataProblem::UnclosedQuote)));
         assert_eq!(bad_quote(b"a,b\n\"c \"\"d\"\",\ne\",f\n"), None);
         assert_eq!(bad_quote(b"a,b\n5\" pipe,d\n"), None);
         assert_eq!(bad_quote(b"a,b\n\"c\" ,d"), None);
@@ -111,7 +111,7 @@ mod tests {
     #[test]
     fn a_quote_that_is_closed_by_that_of_another_cell_is_named_too() {
         let text = b"a,b\n\"never closed,pos\nx,neg\n\"well, closed\",pos\n";
-        assert_eq!(bad_quote(text), Some((2, Problem::TextAfterQuote { closed: 4 })));
-        assert_eq!(bad_quote(b"\"a\"b,c\n"), Some((1, Problem::TextAfterQuote { closed: 1 })));
+        assert_eq!(bad_quote(text), Some((2, DataProblem::TextAfterQuote { closed: 4 })));
+        assert_eq!(bad_quote(b"\"a\"b,c\n"), Some((1, DataProblem::TextAfterQuote { closed: 1 })));
     }
 }

@@ -7,9 +7,9 @@ use serde_json::Value;
 use super::{TrainTask, greatest, softmax};
 use crate::data::{Dataset, Form, Wrong, check_length, class_name, collect};
 use crate::metrics::{mean, ratio};
-use crate::{ClassScore, DataError, Label, Metric, Prediction, Problem, Scores};
+use crate::{ClassScore, DataError, DataProblem, Label, Metric, Prediction, Scores};
 
-/// One class of several for each text.
+/// One class per text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Classification;
 
@@ -18,16 +18,16 @@ impl TrainTask for Classification {
         &burn_adapters_heads::Classification
     }
 
-    fn read_cell(&self, cell: &str) -> Result<(Label, Form), Problem> {
+    fn read_cell(&self, cell: &str) -> Result<(Label, Form), DataProblem> {
         let name = cell.trim();
         if name.is_empty() {
-            return Err(Problem::EmptyLabel);
+            return Err(DataProblem::EmptyLabel);
         }
         check_length(name)?;
         Ok((Label::Class(name.to_owned()), Form::Names))
     }
 
-    fn read_json(&self, value: &Value) -> Result<(Label, Form), Problem> {
+    fn read_json(&self, value: &Value) -> Result<(Label, Form), DataProblem> {
         Ok((Label::Class(class_name(value)?), Form::Names))
     }
 
@@ -58,7 +58,7 @@ impl TrainTask for Classification {
         &[Metric::ACCURACY, Metric::MACRO_F1, Metric::MICRO_F1]
     }
 
-    /// Where every example has exactly one label and one prediction, the micro-F1 is the accuracy.
+    /// If every example has exactly one label and one prediction, the micro-F1 equals the accuracy.
     fn is_shown(&self, metric: Metric) -> bool {
         metric != Metric::MICRO_F1
     }
@@ -79,8 +79,8 @@ impl TrainTask for Classification {
     }
 }
 
-/// Compares predicted classes with the true ones. Numbers that stand for no label count as wrong, and are in no row or
-/// column of the confusion matrix. The macro-F1 is over the classes that occur in the data or the predictions.
+/// Compares predicted classes with the true ones. Numbers that are not labels count as wrong, and are not part of the
+/// confusion matrix. The macro-F1 is over the classes that occur in the data or the predictions.
 fn scores(labels: &[String], truth: &[usize], predictions: &[usize]) -> Scores {
     let count = labels.len();
     let side = if count <= Scores::MAX_CONFUSION { count } else { 0 };

@@ -1,7 +1,7 @@
-//! Tasks: how their labels are read and turned into targets, how predictions are scored and told. One file a task.
+//! Tasks: how labels are read and converted to targets, and how predictions are scored and shown. One file per task.
 //!
-//! To add a task, write its file here and in `heads/src/tasks`, and add one line to each registry. Nothing outside these
-//! files names the task.
+//! To add a task, write its file here and in `heads/src/tasks`, and add one line to each registry. No other file names
+//! the task.
 
 pub mod classification;
 pub mod multilabel;
@@ -19,12 +19,12 @@ pub use self::multilabel::Multilabel;
 pub use self::regression::Regression;
 pub use self::tagging::Tagging;
 use crate::data::{Dataset, Example, Form, Problems};
-use crate::{DataError, Label, Metric, Prediction, Problem, Scores};
+use crate::{DataError, DataProblem, Label, Metric, Prediction, Scores};
 
 /// Every task.
 pub static TRAIN_TASKS: [&dyn TrainTask; 4] = [&Classification, &Multilabel, &Regression, &Tagging];
 
-/// A task as training sees it: its data, its metrics, its predictions.
+/// The training side of a task: its data, its metrics, its predictions.
 ///
 /// ```
 /// use burn_adapters_heads::HeadConfig;
@@ -35,68 +35,68 @@ pub static TRAIN_TASKS: [&dyn TrainTask; 4] = [&Classification, &Multilabel, &Re
 /// assert_eq!(prediction.labels, [1]);
 /// ```
 pub trait TrainTask: fmt::Debug + Send + Sync {
-    /// What the heads of this task do.
+    /// The task of its heads.
     fn task(&self) -> &'static dyn Task;
 
-    /// The usual names of the columns of the text and of the label.
+    /// The default names of the columns of the text and of the label.
     fn columns(&self) -> [&'static str; 2] {
         ["text", "label"]
     }
 
-    /// Reads the label in a cell of a table, and the form that it has.
+    /// Reads the label in a table cell, and its form.
     ///
     /// # Errors
-    /// If the cell does not hold a label of this task.
-    fn read_cell(&self, cell: &str) -> Result<(Label, Form), Problem>;
+    /// If the cell is not a label of this task.
+    fn read_cell(&self, cell: &str) -> Result<(Label, Form), DataProblem>;
 
-    /// Reads the label in the value of a JSON object, and the form that it has.
+    /// Reads the label in a value of a JSON object, and its form.
     ///
     /// # Errors
     /// If the value is not a label of this task.
-    fn read_json(&self, value: &Value) -> Result<(Label, Form), Problem>;
+    fn read_json(&self, value: &Value) -> Result<(Label, Form), DataProblem>;
 
-    /// Whether white space around a label is removed, of which users should know.
+    /// Whether white space around a label is removed (and reported).
     fn trims(&self) -> bool {
         false
     }
 
-    /// Whether a text is read word by word, with a label for each word. Then targets are those of tokens, for which the
-    /// [`pieces`](TrainTask::targets) of the text are needed.
+    /// Whether texts are read word by word, with a label for each word. Then there are targets for tokens, which need
+    /// the [`pieces`](TrainTask::targets) of the text.
     fn reads_words(&self) -> bool {
         false
     }
 
-    /// Settles, once all labels are read, what the form of a single one leaves open. Gives what users should know of it.
+    /// Resolves ambiguous forms once all labels are read. Returns notes for the user.
     fn settle(&self, examples: &mut [Example], forms: &[Form], problems: &mut Problems) -> Vec<String> {
         let _ = (examples, forms, problems);
         Vec::new()
     }
 
-    /// Whether a label is one of this task.
+    /// Whether a label belongs to this task.
     fn takes(&self, label: &Label) -> bool;
 
-    /// The head that learns from labeled data, with `names` for its labels.
+    /// The head that learns from labeled data, with `names` as its labels.
     ///
     /// # Errors
     /// If there is nothing to learn.
     fn head(&self, data: &Dataset, names: &[String]) -> Result<HeadConfig, DataError>;
 
-    /// The targets of labeled examples for a head. `pieces` are those of each example's tokens; without any, targets of
-    /// tokens are targets of words.
+    /// The targets of labeled examples for a head. `pieces` are those of each example's tokens; without them, targets
+    /// are per word instead of per token.
     ///
     /// # Errors
-    /// If a label is not among the head's, or is of another kind. The rows are named.
+    /// If a label is not one of the head's, or is of another kind. The error lists the rows.
     fn targets(&self, data: &Dataset, head: &HeadConfig, pieces: &[Vec<Option<Piece>>]) -> Result<Targets, DataError>;
 
-    /// The metrics of the task, without the loss, in the order in which they are shown. The first is the most telling.
+    /// The metrics of the task, except the loss, in the order of display. The first is the most informative.
     fn metrics(&self) -> &'static [Metric];
 
-    /// The name of a metric for people, where it is another than usual.
+    /// The display name of a metric, if the task has its own name for it.
     fn title(&self, metric: Metric) -> &'static str {
         metric.title()
     }
 
-    /// Whether a metric is shown to people beside the classes; of those that are not, another tells the same.
+    /// Whether a metric is displayed beside the classes; one that is not equals another.
     fn is_shown(&self, metric: Metric) -> bool {
         let _ = metric;
         true
@@ -105,10 +105,10 @@ pub trait TrainTask: fmt::Debug + Send + Sync {
     /// Scores the logits of each row against its targets.
     fn score(&self, head: &HeadConfig, logits: &[Vec<f32>], targets: &Targets) -> Scores;
 
-    /// What the logits of a row mean.
+    /// Interprets the logits of a row.
     fn decode(&self, head: &HeadConfig, logits: Vec<f32>) -> Prediction;
 
-    /// A prediction for people: the labels, and their probabilities.
+    /// A prediction for display: the labels, and their probabilities.
     fn cells(&self, head: &HeadConfig, prediction: &Prediction, text: &TextPieces<'_>) -> [String; 2] {
         let _ = text;
         let names: Vec<_> = prediction.labels.iter().map(|label| head.label_of(*label)).collect();
@@ -117,7 +117,7 @@ pub trait TrainTask: fmt::Debug + Send + Sync {
         [if names.is_empty() { "(none)".into() } else { names.join(", ") }, probabilities.join(", ")]
     }
 
-    /// The text for people, with what was found in it.
+    /// The text for display, with the predictions marked.
     fn shown(&self, head: &HeadConfig, prediction: &Prediction, text: &TextPieces<'_>) -> String {
         let _ = (head, prediction);
         text.text.to_owned()
@@ -145,7 +145,7 @@ impl PartialEq for dyn TrainTask + '_ {
 
 impl Eq for dyn TrainTask + '_ {}
 
-/// A text and the pieces of it that its tokens stand for: none where the tokenizer was not asked for them.
+/// A text and the pieces of it that its tokens stand for, if they were requested.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct TextPieces<'a> {
     /// The text.
@@ -164,17 +164,17 @@ pub fn train_task_named(name: &str) -> Option<&'static dyn TrainTask> {
     TRAIN_TASKS.into_iter().find(|task| task.task().name() == name)
 }
 
-/// Numbers as JSON, written with as few digits as tell them apart from all other single-precision numbers.
+/// Floats as JSON, with the fewest digits that distinguish them from all other single-precision floats.
 pub(crate) fn json_numbers(values: &[f32]) -> Value {
     values.iter().map(|value| json_number(*value)).collect()
 }
 
-/// As [`json_numbers`], of one; null if it is not finite.
+/// [`json_numbers`] for one float; null if it is not finite.
 pub(crate) fn json_number(value: f32) -> Value {
     value.to_string().parse::<f64>().map_or(Value::Null, Value::from)
 }
 
-/// The first of the greatest numbers.
+/// The index of the largest value, or of the first of equal ones.
 pub(crate) fn greatest(values: &[f32]) -> usize {
     (0..values.len()).fold(0, |best, index| if values[index] > values[best] { index } else { best })
 }

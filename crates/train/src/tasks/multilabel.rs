@@ -1,4 +1,4 @@
-//! Multilabel classification: any number of labels for each text.
+//! Multilabel classification: any number of labels per text.
 
 use burn_adapters_heads::{HeadConfig, Targets, Task};
 use burn_adapters_model::Piece;
@@ -7,9 +7,9 @@ use serde_json::Value;
 use super::TrainTask;
 use crate::data::{Dataset, Example, Form, Problems, Wrong, collect, lists};
 use crate::metrics::{mean, ratio};
-use crate::{ClassScore, DataError, Label, Metric, Prediction, Problem, Scores};
+use crate::{ClassScore, DataError, DataProblem, Label, Metric, Prediction, Scores};
 
-/// Any number of labels for each text.
+/// Any number of labels per text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Multilabel;
 
@@ -21,11 +21,11 @@ impl TrainTask for Multilabel {
         &burn_adapters_heads::Multilabel
     }
 
-    fn read_cell(&self, cell: &str) -> Result<(Label, Form), Problem> {
+    fn read_cell(&self, cell: &str) -> Result<(Label, Form), DataProblem> {
         lists::of_cell(cell)
     }
 
-    fn read_json(&self, value: &Value) -> Result<(Label, Form), Problem> {
+    fn read_json(&self, value: &Value) -> Result<(Label, Form), DataProblem> {
         lists::of_json(value)
     }
 
@@ -71,7 +71,7 @@ impl TrainTask for Multilabel {
                 }
                 Label::Vector(flags) => {
                     let of = "label of the head".to_owned();
-                    Err(Problem::VectorLength { found: flags.len(), expected: known.len(), of }.into())
+                    Err(DataProblem::VectorLength { found: flags.len(), expected: known.len(), of }.into())
                 }
                 other => Err(Wrong::kind(other, Label::CLASSES)),
             }
@@ -106,7 +106,7 @@ impl TrainTask for Multilabel {
     }
 }
 
-/// Compares predictions with the truth: a row of decisions for each example.
+/// Compares predictions with the truth; each example is a row of decisions.
 fn scores(labels: &[String], truth: &[Vec<bool>], predictions: &[Vec<bool>]) -> Scores {
     let pairs = || truth.iter().zip(predictions);
     let (mut both, mut predicted, mut actual) = (0, 0, 0);

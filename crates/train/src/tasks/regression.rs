@@ -1,4 +1,4 @@
-//! Regression: each text has a number.
+//! Regression: a number per text.
 
 use burn_adapters_heads::{HeadConfig, Targets, Task};
 use burn_adapters_model::Piece;
@@ -7,9 +7,9 @@ use serde_json::Value;
 use super::{TextPieces, TrainTask, json_number};
 use crate::data::{Dataset, Form, Wrong, collect, named, number};
 use crate::metrics::mean;
-use crate::{DataError, Label, Metric, Prediction, Problem, Scores};
+use crate::{DataError, DataProblem, Label, Metric, Prediction, Scores};
 
-/// A number for each text.
+/// A number per text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Regression;
 
@@ -27,16 +27,16 @@ impl TrainTask for Regression {
         &burn_adapters_heads::Regression
     }
 
-    fn read_cell(&self, cell: &str) -> Result<(Label, Form), Problem> {
+    fn read_cell(&self, cell: &str) -> Result<(Label, Form), DataProblem> {
         Ok((number(cell)?, Form::Names))
     }
 
-    fn read_json(&self, value: &Value) -> Result<(Label, Form), Problem> {
+    fn read_json(&self, value: &Value) -> Result<(Label, Form), DataProblem> {
         let label = match value {
             Value::Number(number) => Label::Number(number.as_f64().unwrap_or(f64::NAN)),
             Value::String(text) => number(text)?,
-            Value::Null => return Err(Problem::EmptyLabel),
-            other => return Err(Problem::NotANumber { found: named(other) }),
+            Value::Null => return Err(DataProblem::EmptyLabel),
+            other => return Err(DataProblem::NotANumber { found: named(other) }),
         };
         Ok((label, Form::Names))
     }
@@ -52,7 +52,7 @@ impl TrainTask for Regression {
     fn targets(&self, data: &Dataset, head: &HeadConfig, _: &[Vec<Option<Piece>>]) -> Result<Targets, DataError> {
         let target = collect(data, head, |_, label| match label {
             Label::Number(number) => Ok(*number as f32),
-            Label::Class(name) => Err(Problem::NotANumber { found: name.clone() }.into()),
+            Label::Class(name) => Err(DataProblem::NotANumber { found: name.clone() }.into()),
             other => Err(Wrong::kind(other, Label::NUMBER)),
         });
         Ok(Targets::Values(target?))

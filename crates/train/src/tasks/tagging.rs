@@ -1,8 +1,8 @@
-//! Tagging: each word has a label (named entities, parts of speech).
+//! Tagging: a label per word (named entities, parts of speech).
 //!
-//! Data is words with their tags. A word's tag is that of its first piece: the others are neither learned nor scored. Tags
-//! are IOB2 or IOBES (`B-PER`, `I-PER`, `O`); IOB1 is read as IOB2; labels without a prefix, and without an `O` among them,
-//! are parts of speech or the like.
+//! The data consists of words with tags. The first piece of a word gets its tag; the other pieces are neither learned
+//! nor scored. Tags are IOB2 or IOBES (`B-PER`, `I-PER`, `O`); IOB1 is converted to IOB2. Labels without prefixes, and
+//! without an `O` among them, are parts of speech or similar.
 
 use std::collections::BTreeSet;
 
@@ -13,9 +13,9 @@ use serde_json::{Value, json};
 use super::{TextPieces, TrainTask, greatest, json_number, json_numbers, softmax};
 use crate::data::{Dataset, Example, Form, Problems, Wrong, check_length, class_name, collect, named};
 use crate::spans::{Part, SpanScores, TagSet};
-use crate::{DataError, Label, Metric, Prediction, Problem, Scores};
+use crate::{DataError, DataProblem, Label, Metric, Prediction, Scores};
 
-/// One of several labels for each word.
+/// A label per word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Tagging;
 
@@ -23,17 +23,17 @@ pub struct Tagging;
 pub const MICRO_PRECISION: Metric = Metric::new("micro_precision", "precision");
 /// Recall of all entities together.
 pub const MICRO_RECALL: Metric = Metric::new("micro_recall", "recall");
-/// The unweighted mean of the precision of all types of entities.
+/// The unweighted mean of the precision over all entity types.
 pub const MACRO_PRECISION: Metric = Metric::new("macro_precision", "macro-precision");
-/// The unweighted mean of the recall of all types of entities.
+/// The unweighted mean of the recall over all entity types.
 pub const MACRO_RECALL: Metric = Metric::new("macro_recall", "macro-recall");
-/// The mean of the precision of all types of entities, weighted by the number of their entities.
+/// The mean of the precision over all entity types, weighted by their numbers of entities.
 pub const WEIGHTED_PRECISION: Metric = Metric::new("weighted_precision", "weighted precision");
-/// The mean of the recall of all types of entities, weighted by the number of their entities.
+/// The mean of the recall over all entity types, weighted by their numbers of entities.
 pub const WEIGHTED_RECALL: Metric = Metric::new("weighted_recall", "weighted recall");
-/// The mean of the F1 of all types of entities, weighted by the number of their entities.
+/// The mean of the F1 over all entity types, weighted by their numbers of entities.
 pub const WEIGHTED_F1: Metric = Metric::new("weighted_f1", "weighted F1");
-/// The fraction of words with the right label.
+/// The fraction of words with the correct label.
 pub const TOKEN_ACCURACY: Metric = Metric::new("token_accuracy", "token accuracy");
 
 impl TrainTask for Tagging {
@@ -49,16 +49,16 @@ impl TrainTask for Tagging {
         true
     }
 
-    fn read_cell(&self, cell: &str) -> Result<(Label, Form), Problem> {
+    fn read_cell(&self, cell: &str) -> Result<(Label, Form), DataProblem> {
         let tags: Vec<String> = cell.split_whitespace().map(str::to_owned).collect();
         tags.iter().try_for_each(|tag| check_length(tag))?;
         Ok((Label::Tags(tags), Form::Names))
     }
 
-    fn read_json(&self, value: &Value) -> Result<(Label, Form), Problem> {
+    fn read_json(&self, value: &Value) -> Result<(Label, Form), DataProblem> {
         let Value::Array(values) = value else {
             let expected = "an array with a tag for each token";
-            return Err(Problem::WrongType { what: "label", found: named(value), expected });
+            return Err(DataProblem::WrongType { what: "label", found: named(value), expected });
         };
         Ok((Label::Tags(values.iter().map(class_name).collect::<Result<_, _>>()?), Form::Names))
     }
@@ -69,7 +69,7 @@ impl TrainTask for Tagging {
                 && tags.len() != example.words.len()
             {
                 let (tokens, tags) = (example.words.len(), tags.len());
-                problems.push(example.line, Problem::TagCount { tokens, tags });
+                problems.push(example.line, DataProblem::TagCount { tokens, tags });
             }
         }
         let in_chunks = all_tags(examples).any(|(_, tag)| Part::of(tag).is_some());
@@ -78,7 +78,7 @@ impl TrainTask for Tagging {
         }
         let strange = |(_, tag): &(usize, &str)| Part::of(tag).is_none();
         for (line, tag) in all_tags(examples).filter(strange) {
-            problems.push_with(line, || Problem::NotATag { tag: tag.to_owned() });
+            problems.push_with(line, || DataProblem::NotATag { tag: tag.to_owned() });
         }
         repair(examples).into_iter().collect()
     }
@@ -164,7 +164,7 @@ impl TrainTask for Tagging {
         Scores { classes, ..Scores::new(self, metrics) }
     }
 
-    /// A label for each token, special ones among them.
+    /// A label for each token, including special tokens.
     fn decode(&self, head: &HeadConfig, logits: Vec<f32>) -> Prediction {
         let tokens = logits.chunks(head.num_labels.max(1));
         let labels = tokens.clone().map(greatest).collect();
@@ -233,10 +233,10 @@ fn all_tags(examples: &[Example]) -> impl Iterator<Item = (usize, &str)> {
     })
 }
 
-/// Turns IOB1 into IOB2, and tells of sequences that are broken.
+/// Converts IOB1 to IOB2, and reports malformed sequences.
 ///
-/// In IOB1 an entity begins with `I-`, and with `B-` only right behind another of its type. So tags are IOB1 if some
-/// entity begins with `I-`, and every `B-` stands behind an entity of its type.
+/// In IOB1 an entity begins with `I-`, and with `B-` only directly after another one of its type. So tags are IOB1 if
+/// an entity begins with `I-`, and every `B-` follows an entity of its type.
 fn repair(examples: &mut [Example]) -> Option<String> {
     let (mut begun_inside, mut plain_begins, mut first_line) = (0, 0, 0);
     for example in examples.iter() {
@@ -277,11 +277,10 @@ fn repair(examples: &mut [Example]) -> Option<String> {
             before = kind;
         }
     }
-    Some("the tags are IOB1 (`B-` only behind an entity of the same type), and are read as IOB2".to_owned())
+    Some("the tags are IOB1 (`B-` only after an entity of the same type), and are read as IOB2".to_owned())
 }
 
-/// The token that is the first piece of each word; `None` for words that were cut off, or of which the tokenizer makes no
-/// token.
+/// The token that is the first piece of each word; `None` for words that were truncated, or that the tokenizer drops.
 pub(crate) fn first_pieces(example: &Example, pieces: &[Option<Piece>]) -> Vec<Option<usize>> {
     let mut tokens = pieces.iter().enumerate().filter_map(|(token, piece)| {
         let bytes = piece.as_ref()?.trimmed(&example.text);
@@ -298,7 +297,7 @@ pub(crate) fn first_pieces(example: &Example, pieces: &[Option<Piece>]) -> Vec<O
     first
 }
 
-/// Some words that are one entity.
+/// A sequence of words that is one entity.
 struct Entity {
     bytes: std::ops::Range<usize>,
     label: String,
@@ -306,10 +305,10 @@ struct Entity {
     score: f32,
 }
 
-/// The entities of a text, by the labels of the first pieces of its words.
+/// The entities of a text, from the labels of the first pieces of its words.
 fn entities(head: &HeadConfig, prediction: &Prediction, text: &TextPieces<'_>) -> Vec<Entity> {
     let width = head.num_labels.max(1);
-    // The first token of each word, and where the word ends.
+    // The first token of each word, and the end of the word.
     let mut words: Vec<(usize, u32, std::ops::Range<usize>)> = Vec::new();
     for (token, piece) in text.pieces.iter().enumerate() {
         let Some(piece) = piece else { continue };
@@ -334,7 +333,7 @@ fn entities(head: &HeadConfig, prediction: &Prediction, text: &TextPieces<'_>) -
     tags.spans(&labels).into_iter().filter_map(entity).collect()
 }
 
-/// Counts characters (Unicode scalar values) up to places in a text that come in order.
+/// Counts characters (Unicode scalar values) up to increasing byte positions of a text.
 struct Characters<'a> {
     text: &'a str,
     byte: usize,
@@ -356,7 +355,7 @@ impl<'a> Characters<'a> {
     }
 }
 
-/// The types of entities in an example, for the stratification of splits.
+/// The entity types in an example, for stratified splits.
 pub(crate) fn types(tags: &[String]) -> BTreeSet<&str> {
     let kind = |tag: &'_ String| -> Option<(usize, usize)> {
         match Part::of(tag) {

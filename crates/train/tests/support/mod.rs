@@ -1,4 +1,4 @@
-//! A small model, small data, and what all tests do with them.
+//! A small model, small data, and functions that all tests use.
 
 #![allow(dead_code, unreachable_pub, clippy::unwrap_used, clippy::expect_used)]
 
@@ -12,7 +12,7 @@ use burn_adapters_model::{AdapterBank, BaseModel, Setup};
 use burn_adapters_train::{EvaluationRecord, Observer, Row, TokenData, TrainConfig, TrainError, Trained, Trainer};
 use burn_adapters_transformers::{AutoModel, BertConfig};
 
-/// Dropout draws from one generator a process: trainings that are compared bit for bit must not overlap.
+/// Dropout draws from one generator per process: trainings that are compared bit for bit must not overlap.
 pub fn alone() -> MutexGuard<'static, ()> {
     static LOCK: Mutex<()> = Mutex::new(());
     LOCK.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
@@ -87,7 +87,7 @@ pub fn files(folder: &Path) -> BTreeMap<String, Vec<u8>> {
     found
 }
 
-/// Asks for an end after so many evaluations, or after a step.
+/// Requests the end after this many evaluations, or after a step.
 #[derive(Default)]
 pub struct StopAfter {
     pub evaluations: Option<usize>,
