@@ -151,10 +151,11 @@ impl Report {
         let epochs = if self.epochs == 1 { "1 epoch".to_owned() } else { format!("{} epochs", self.epochs) };
         let _ = write!(
             text,
-            "\nSentences to train on and held out: {}.{}\n\n\
-             Adapters are `{ADAPTER}`, fusions `dynamic`; {epochs} each, batches of {BATCH_SIZE}, AdamW at \
-             {ADAPTER_LEARNING_RATE:e}\n(adapters) and {:e} (fusions), falling in a straight line to 0; seed {}. It is one run: \
-             of two setups that differ by\nless than about {:.1} points on a kind it does not tell which is better (two standard errors at the fewest held-out sentences).\n{ATTENTION}",
+            "\nTraining and held-out sentences: {}.{}\n\n\
+             Adapters are `{ADAPTER}`, fusions are `dynamic`. Training: {epochs}, batches of {BATCH_SIZE}, AdamW with a \
+             learning rate that\ndecreases linearly to 0 from {ADAPTER_LEARNING_RATE:e} (adapters) or {:e} (fusions), \
+             seed {}. This is a single run: a difference\nof less than about {:.1} points on a kind is within two \
+             standard errors for the smallest held-out set.\n{ATTENTION}",
             sizes.join(";\n"),
             self.rows.map(|rows| format!(" A quick try on the first {rows} of each kind.")).unwrap_or_default(),
             self.fusion_learning_rate,
@@ -176,25 +177,25 @@ const INTRODUCTION: &str = "\
 
 Made by `cargo run --release --example fusion -- --epochs EPOCHS --output docs`.
 
-MODEL stays frozen. One adapter each learns to tell positive from negative sentences (a mean rating above 0,
-or not) on nine tenths of four kinds: film reviews, tweets, product reviews and newspaper editorials (Hutto and Gilbert,
-2014). Every tenth sentence of each kind is held out; nothing was chosen by looking at them.
+MODEL stays frozen. For each of four kinds of text (film reviews, tweets, product reviews and newspaper editorials; Hutto
+and Gilbert, 2014), one adapter learns to separate positive from negative sentences: a mean rating above 0, or not. Every
+tenth sentence of each kind is held out. Nothing was chosen by looking at the held-out sentences.
 
-- *Stack*: the four one after the other. *Average of their outputs*: `Average` of the four. Both without further
-  training, with the average of the four heads.
-- *Average of their parameters*: one adapter, merged on files (`burn-adapters merge`), each weighted by its number of
-  training sentences; its head likewise. It costs no more to run than one.
-- *Fusion for each kind*: AdapterFusion as in its paper (Pfeiffer et al., 2021): for each target kind its own attention
-  over the four frozen adapters, with a new head, trained on the target's training sentences. Each column is that of its
-  own fusion. *Fusion for all kinds*: one, trained on the sentences of all.
-- *One adapter of all kinds*: what they are to be compared with, one adapter trained on all the sentences.
+- *Stack*: the four adapters one after the other. *Average of their outputs*: `Average` of the four. Neither is trained
+  further; both use the average of the four heads.
+- *Average of their parameters*: one adapter, merged from the files (`burn-adapters merge`), with the numbers of training
+  sentences as weights; the heads likewise. It costs no more to run than one adapter.
+- *Fusion for each kind*: AdapterFusion as in its paper (Pfeiffer et al., 2021). Each kind has a fusion over the four frozen
+  adapters and a new head, trained on that kind's sentences. Each column uses its own fusion. *Fusion for all kinds*: one
+  fusion, trained on the sentences of all kinds.
+- *One adapter of all kinds*: the baseline, one adapter trained on the sentences of all kinds.
 
 ";
 
 const ATTENTION: &str = "
 ## What the fusions attend to
 
-The mean attention to each adapter (columns) in each layer (rows), over all tokens of a kind's held-out sentences. Even
+Mean attention to each adapter (columns) in each layer (rows), over all tokens of a kind's held-out sentences. Uniform
 attention is 0.25.
 
 ![The attention of the fusions by layer and adapter](fusion-attention.svg)
