@@ -238,7 +238,7 @@ fn rank(folders: &[AdapterFolder]) -> CliResult<usize> {
 fn merge_error(error: &MergeError) -> CliError {
     let mistake = CliError::mistake(chain(error));
     match error {
-        MergeError::WeightSum { .. } => mistake.with_help("--no-normalize uses the weights as they are"),
+        MergeError::WeightSum { .. } => mistake.with_help("--no-normalize uses the weights unchanged"),
         MergeError::WeightCount { .. } => {
             mistake.with_help("--weights takes them separated by commas: --weights 0.3,0.7")
         }

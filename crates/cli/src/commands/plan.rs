@@ -26,11 +26,11 @@ pub(super) struct Plan {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Shape {
-    /// One new adapter; all others stay as they are.
+    /// One new adapter; all others are frozen.
     One,
     /// The adapter that each branch of a Parallel ends in, with its own head.
     Branches,
-    /// The fusions, over adapters that stay as they are.
+    /// The fusions, over frozen adapters.
     Fusion,
 }
 
@@ -66,7 +66,7 @@ impl Plan {
                 let message = format!("{composition} has no use for --name {name}: it trains `{}`", heads.join("`, `"));
                 return Err(CliError::mistake(message).with_help(format!(
                     "each branch of a Parallel trains the adapter that it ends in, under its own name, with its own head; \
-                     to train `{name}` among adapters that stay as they are, put it last, as in `Stack(language, {name})`"
+                     to train `{name}` among frozen adapters, put it last, as in `Stack(language, {name})`"
                 )));
             }
             if let Some(bad) = composition.names().iter().find(|name| name.contains(['/', '\\']) || **name == "..") {

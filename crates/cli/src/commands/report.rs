@@ -73,7 +73,7 @@ impl Observer for Watch {
         let shown = tensors.iter().take(SHOWN).map(String::as_str).collect::<Vec<_>>().join(", ");
         let more = if tensors.len() > SHOWN { format!(", and {} more", tensors.len() - SHOWN) } else { String::new() };
         crate::draw::warning(&format!(
-            "no gradient reaches {} of the tensors to be trained, which stay as they are: {shown}{more}",
+            "no gradient reaches {} of the tensors to be trained; they remain unchanged: {shown}{more}",
             tensors.len()
         ));
     }

@@ -269,11 +269,13 @@ impl Arguments {
             return Ok(None);
         }
         if !configs.is_empty() {
-            return Err(CliError::mistake(format!("--config, but {setup} trains no adapter: a fusion is trained over adapters"))
-                .with_help(
-                    "--fusion-config configures the fusion; the adapters stay as they are, so train new ones first, each by \
+            return Err(CliError::mistake(format!(
+                "--config, but {setup} trains no adapter: a fusion is trained over adapters"
+            ))
+            .with_help(
+                "--fusion-config configures the fusion; its adapters are frozen, so train new ones first, each by \
                      itself, and give their folders: --adapter DIR",
-                ));
+            ));
         }
         fusion_config(self.fusion_config.as_deref().unwrap_or("dynamic")).map(Some)
     }
