@@ -210,8 +210,9 @@ pub(crate) fn open(choice: Choice) -> CliResult<Found> {
             let mut devices = found(backend);
             let name = backend.name();
             if devices.is_empty() {
-                return Err(CliError::mistake(format!("no device for {name} was found on this machine"))
-                    .with_help("`burn-adapters devices` lists what there is; a missing driver is the usual reason"));
+                return Err(CliError::mistake(format!("no device for {name} was found on this machine")).with_help(
+                    "`burn-adapters devices` lists the available ones; a missing driver is the usual reason",
+                ));
             }
             let count = devices.len();
             // Without a number: a card before a processor that stands in for one.
@@ -221,7 +222,7 @@ pub(crate) fn open(choice: Choice) -> CliResult<Found> {
                 return Err(CliError::mistake(format!(
                     "{name} has no device {wanted}: there are {count}, the last is {name}:{last}"
                 ))
-                .with_help("`burn-adapters devices` lists what there is"));
+                .with_help("`burn-adapters devices` lists the available ones"));
             }
             let found = devices.swap_remove(wanted);
             if works(&found.device) {

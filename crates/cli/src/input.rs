@@ -20,7 +20,7 @@ pub(crate) fn adapter_config(text: &str) -> CliResult<AdapterConfig> {
         let message = format!("{} is the configuration of {peft}", path.display());
         return Err(CliError::mistake(message).with_help(
             "configurations of PEFT are not read; `lora[r=8,alpha=16]` and the like say the same, `burn-adapters methods` \
-             lists what there is",
+             lists all methods",
         ));
     }
     AdapterConfig::from_json_str(&json).map_err(|error| CliError::text(&error, Some(&path.display().to_string())))

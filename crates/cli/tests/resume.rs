@@ -247,7 +247,7 @@ fn an_interrupted_quickstart_is_resumed_or_begun_anew() {
         assert!(err.contains("--resume") && err.contains("quickstart-checkpoints/epoch-000"), "{err}");
         let (code, _, err) = place.run([&arguments("out")[..], extra].concat());
         assert_eq!(code, 0, "{err}");
-        assert_eq!(err.contains("going on after step"), !extra.is_empty(), "{err}");
+        assert_eq!(err.contains("continuing after step"), !extra.is_empty(), "{err}");
         assert_eq!(results(&place.path("out")), results(&place.path("whole")));
         let epochs = |dir: &str| {
             let text = fs::read_to_string(place.path(dir).join("result.json")).unwrap();

@@ -192,7 +192,7 @@ fn a_fusion_is_trained_over_adapters_that_stay_as_they_are() {
         (vec!["--setup", "Stack(a, adapter)", "--fusion-config", "static", "--adapter", "a"], "holds no Fuse"),
         (vec!["--setup", "Fuse(a, l)", "--adapter", "a", "--adapter", "l"], "Fuse cannot contain the adapter `l`"),
         (vec!["--setup", "Stack(Fuse(a, b), Parallel(a, b))", "--adapter", "a", "--adapter", "b"], "a fusion beside"),
-        (vec!["--setup", "Parallel(a, c)", "--config", "z=lora"], "what is trained: a, c"),
+        (vec!["--setup", "Parallel(a, c)", "--config", "z=lora"], "the trained adapters are a, c"),
         (vec!["--setup", "Parallel(a, c)", "--config", "a=lora", "--adapter", "a"], "is loaded"),
         (vec!["--setup", "Parallel(a, c)", "--skip-layers", "7"], "7"),
     ] {

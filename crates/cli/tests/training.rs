@@ -195,7 +195,7 @@ fn a_training_that_was_killed_is_resumed_to_the_same_files() {
     resumed.push("--resume");
     let (code, _, err) = killed.run(resumed);
     assert_eq!(code, 0, "{err}");
-    assert!(err.contains("going on after step"), "{err}");
+    assert!(err.contains("continuing after step"), "{err}");
     assert_eq!(read(&killed), read(&whole));
 }
 

@@ -98,8 +98,8 @@ impl LabeledArguments {
             return Source::open(path, self.format.or(Some(known))).map_err(|error| data_error(&error));
         }
         let Some(format) = self.format else {
-            return Err(CliError::mistake(format!("{option} - is standard input, whose format no extension tells"))
-                .with_help("--format csv, tsv, jsonl or conll names it"));
+            return Err(CliError::mistake(format!("{option} - reads standard input, whose format is not known"))
+                .with_help("--format csv, tsv, jsonl or conll sets it"));
         };
         Source::from_reader("standard input", std::io::stdin().lock(), format).map_err(|error| data_error(&error))
     }
@@ -185,7 +185,7 @@ pub(super) fn data_error(error: &DataError) -> CliError {
         DataError::DuplicateColumn { .. } => mistake
             .with_help("--text-column and --label-column take numbers, too; where both are numbers, add --header"),
         DataError::HeaderOrExample { .. } => mistake.with_help(HEADER_HELP),
-        DataError::UnknownFormat { .. } => mistake.with_help("--format csv, tsv, jsonl or conll names it"),
+        DataError::UnknownFormat { .. } => mistake.with_help("--format csv, tsv, jsonl or conll sets it"),
         DataError::Ambiguous { doubt, .. } => mistake.with_help(match doubt {
             Doubt::List { .. } => {
                 "--task multilabel reads lists of labels; --task classification takes each for the name of one class"

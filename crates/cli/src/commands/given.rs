@@ -24,7 +24,7 @@ impl Given {
     /// `name`.
     pub(super) fn read(texts: &[String], setup: bool, name: Option<&str>) -> CliResult<Vec<Self>> {
         if !setup && texts.len() > 1 {
-            let message = format!("{} adapters, but it is not said how they work together", texts.len());
+            let message = format!("{} adapters are given, but no composition", texts.len());
             return Err(CliError::mistake(message).with_help(
                 "one --adapter alone is trained further; --setup 'Stack(a, b)' or 'Parallel(a, b)' names several",
             ));
@@ -32,8 +32,8 @@ impl Given {
         let read = |text: &String| {
             let (own, dir) = named(text);
             if let (Some(own), Some(name)) = (own.filter(|own| !setup && Some(*own) != name), name) {
-                return Err(CliError::mistake(format!("--adapter calls the adapter `{own}`, --name `{name}`"))
-                    .with_help("leave one of the names out"));
+                return Err(CliError::mistake(format!("--adapter names the adapter `{own}`, but --name is `{name}`"))
+                    .with_help("leave out one of the names"));
             }
             let found = match own.or(name.filter(|_| !setup)) {
                 Some(name) => name.to_owned(),
@@ -62,12 +62,12 @@ impl Given {
         let name = &self.name;
         if configs.names(name) {
             let message = format!("--config {name}=…, but the adapter `{name}` is loaded, not new");
-            return Err(CliError::mistake(message).with_help("leave one of --config and --adapter out"));
+            return Err(CliError::mistake(message).with_help("leave out either --config or --adapter"));
         }
         if shape == Shape::One && !configs.is_empty() {
             let message =
                 format!("--config, but the adapter `{name}` is loaded and trained further, as it is configured");
-            return Err(CliError::mistake(message).with_help("leave one of --config and --adapter out"));
+            return Err(CliError::mistake(message).with_help("leave out either --config or --adapter"));
         }
         Ok(())
     }

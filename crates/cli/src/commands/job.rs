@@ -139,7 +139,7 @@ impl Run {
                     "the training was interrupted after step {steps}, before its first epoch was done: nothing is saved"
                 ),
             )
-            .with_help("the same command begins anew"),
+            .with_help("run the same command again to start over"),
         })
     }
 

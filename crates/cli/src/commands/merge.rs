@@ -231,7 +231,7 @@ fn rank(folders: &[AdapterFolder]) -> CliResult<usize> {
         burn_adapters_config::MethodConfig::Lora(config) => Some(config.r),
         _ => None,
     });
-    rank.ok_or_else(|| CliError::mistake("lora_delta_w_svd merges LoRA only, and the first adapter is none"))
+    rank.ok_or_else(|| CliError::mistake("lora_delta_w_svd merges only LoRA, but the first adapter is not one"))
 }
 
 /// Adapters that cannot be merged: the user's to mend.

@@ -114,7 +114,7 @@ impl DeviceArguments {
         let format = if self.bf16 { WeightFormat::Bf16 } else { WeightFormat::F32 };
         let model = Model::load(dir, format, device, style)?;
         if self.bf16 {
-            style.say(format_args!("its linear layers in bf16"));
+            style.say(format_args!("the weights of its linear layers are bf16"));
         }
         Ok(model)
     }

@@ -137,8 +137,9 @@ pub(super) fn checkpoint_error(error: &CheckpointError) -> CliError {
         CheckpointError::Bank(error) => bank_error(error),
         CheckpointError::Io { doing, path, source } => CliError::io(doing, path, source),
         CheckpointError::NotFinite { doing: "save", .. } => CliError::failure(chain(error)),
-        CheckpointError::Damaged { .. } => CliError::mistake(chain(error))
-            .with_help("fetch or save the adapter again: the file does not hold what it should"),
+        CheckpointError::Damaged { .. } => {
+            CliError::mistake(chain(error)).with_help("the file is damaged: fetch or save the adapter again")
+        }
         error => CliError::mistake(chain(error)),
     }
 }
@@ -167,7 +168,7 @@ pub(super) fn train_error(error: &TrainError) -> CliError {
         }
         TrainError::Io { path, error } => CliError::io("use", path, error),
         TrainError::NotEmpty { .. } => CliError::mistake(chain(error))
-            .with_help("--resume goes on with that training; delete the folder to start anew"),
+            .with_help("--resume continues that training; delete the folder to start over"),
         TrainError::Base(error) => base_error(error),
         TrainError::Device(_)
         | TrainError::Diverged { .. }

@@ -78,7 +78,7 @@ impl OutputFolder {
             }
         }
         if let Some(path) = RUN_FOLDERS.iter().map(|name| dir.join(name)).find(|path| path.is_file()) {
-            let message = format!("{} is a file, in place of the folder that is to be written", path.display());
+            let message = format!("{} is a file, but a folder is to be written there", path.display());
             return Err(CliError::mistake(message).with_help(format!("delete it, or choose another {option}")));
         }
         Ok(Self { claim, dir: dir.to_owned() })
@@ -126,11 +126,11 @@ pub(super) fn check_part_names<'a>(option: &str, dir: &Path, names: impl IntoIte
         let taken = RUN_FILES.contains(&name) || RUN_FOLDERS.contains(&name);
         if taken || name.starts_with(".saving-") || name.starts_with(".old-") {
             let message = format!("`{name}` cannot have a folder of its name in {option}: the name is used by the run");
-            return Err(CliError::mistake(message).with_help("--adapter NAME=DIR calls it otherwise"));
+            return Err(CliError::mistake(message).with_help("--adapter NAME=DIR gives it another name"));
         }
         let path = dir.join(name);
         if path.exists() && !path.is_dir() {
-            let message = format!("{} is a file, in place of the folder for `{name}`", path.display());
+            let message = format!("{} is a file, but the folder for `{name}` is to be written there", path.display());
             return Err(CliError::mistake(message).with_help(format!("delete it, or choose another {option}")));
         }
     }
@@ -191,13 +191,13 @@ fn check_existing(option: &str, dir: &Path, existing: Existing) -> CliResult {
     if existing == Existing::Resume {
         let message = format!("{shown} holds a finished run without {FINAL_CHECKPOINT}: there is nothing to resume");
         return Err(CliError::mistake(message)
-            .with_help(format!("choose another {option}, or train anew with --overwrite in place of --resume")));
+            .with_help(format!("choose another {option}, or start over with --overwrite instead of --resume")));
     }
     let resumable = existing == Existing::Refuse && has_state;
     if has_checkpoints(dir) {
         let resume = if resumable { "--resume continues it; " } else { "" };
         return Err(CliError::mistake(format!("{shown} holds checkpoints of a training that is not finished"))
-            .with_help(format!("{resume}--overwrite begins anew")));
+            .with_help(format!("{resume}--overwrite starts over")));
     }
     let listed = list(&names);
     if finished {
@@ -206,7 +206,7 @@ fn check_existing(option: &str, dir: &Path, existing: Existing) -> CliResult {
             .with_help(format!("choose another {option}; --overwrite replaces the results{resume}")));
     }
     Err(CliError::mistake(format!("{shown} is not empty: it holds {listed}"))
-        .with_help(format!("choose another {option}; --overwrite writes beside what is there")))
+        .with_help(format!("choose another {option}; --overwrite writes to it anyway")))
 }
 
 /// What a folder holds, without hidden files and without an empty folder of checkpoints.

@@ -73,7 +73,7 @@ impl Plan {
                 return Err(CliError::mistake(format!(
                     "the adapter `{bad}` cannot have a folder of its name in --output"
                 ))
-                .with_help("--adapter NAME=DIR calls it otherwise"));
+                .with_help("--adapter NAME=DIR gives it another name"));
             }
             let heads = HeadSetup::Several(heads.clone());
             return Ok(Self { shape: Shape::Branches, composition: Some(composition), heads });
@@ -118,8 +118,10 @@ impl Configs {
                 None => configs.common.is_some(),
             };
             if twice {
-                return Err(CliError::mistake(format!("--config {text} is the second for the same adapters"))
-                    .with_help("--config NAME=CONFIG configures one adapter, --config CONFIG all others"));
+                return Err(CliError::mistake(format!(
+                    "--config {text} configures adapters that an earlier --config configures"
+                ))
+                .with_help("--config NAME=CONFIG configures one adapter, --config CONFIG all others"));
             }
             match name {
                 Some(name) => configs.named.push((name.to_owned(), config)),
@@ -140,7 +142,7 @@ impl Configs {
             return Ok(());
         };
         Err(CliError::mistake(format!("--config {name}=… is for an adapter that is not trained"))
-            .with_help(format!("what is trained: {}", trained.join(", "))))
+            .with_help(format!("the trained adapters are {}", trained.join(", "))))
     }
 
     /// The configuration of a new adapter.

@@ -119,7 +119,7 @@ enum Texts {
 impl Arguments {
     pub(super) fn run(self, style: Style) -> CliResult {
         if self.route.is_some() && self.input.is_none() {
-            return Err(CliError::mistake("--route names a column, and texts of --text have none")
+            return Err(CliError::mistake("--route names a column, but texts given by --text have no columns")
                 .with_help("--input takes a .csv, .tsv or .jsonl file"));
         }
         if self.batch_size == 0 {

@@ -188,7 +188,7 @@ impl Arguments {
             return output::line(text.trim_end());
         }
         output::line(format_args!(
-            "the quickstart in {} is finished: nothing was changed; without --resume it begins anew",
+            "the quickstart in {} is finished: nothing was changed; without --resume it starts over",
             shown(self.dir.display())
         ))
     }

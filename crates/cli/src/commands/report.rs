@@ -57,7 +57,7 @@ impl Observer for Watch {
             plan.steps_per_epoch
         ));
         if plan.done_steps > 0 {
-            self.style.say(format_args!("going on after step {}", plan.done_steps));
+            self.style.say(format_args!("continuing after step {}", plan.done_steps));
         }
         let mut task = Task::new(self.style, "training", plan.steps as u64, Unit::Count);
         task.set(plan.done_steps as u64, "");

@@ -101,8 +101,9 @@ impl SetupArguments {
             0 => Err(CliError::mistake("no adapter is given, and a model alone has no prediction head")
                 .with_help("--adapter DIR names an adapter with its head; `burn-adapters train` makes one")),
             2.. if matches!(asked, Asked::Single) => {
-                let message = format!("{} adapters, but it is not said how they work together", self.adapter.len());
-                Err(CliError::mistake(message).with_help("--setup 'Stack(a, b)' says it; --help lists the blocks"))
+                let message = format!("{} adapters are given, but no composition", self.adapter.len());
+                Err(CliError::mistake(message)
+                    .with_help("--setup 'Stack(a, b)' composes them; --help lists the blocks"))
             }
             _ => Ok(asked),
         }
@@ -221,7 +222,7 @@ impl Loaded {
         let Some(heads) = self.setup(None).heads() else { return };
         for (name, unread) in self.unread.iter().filter(|(name, _)| !heads.names().contains(&name.as_str())) {
             let reason = unread.error.problems.first().map(|problem| problem.message.as_str()).unwrap_or_default();
-            style.say(format_args!("note: the head of `{name}` is not read, nothing asks for it ({reason})"));
+            style.say(format_args!("note: the head of `{name}` is not read because nothing needs it ({reason})"));
         }
     }
 
@@ -255,7 +256,7 @@ impl Loaded {
         if branches > 1 && !matches!(&heads, HeadSetup::Several(names) if names.len() == branches) {
             let message = format!("{} has {branches} branches, but not a head for each", self.composition);
             return Err(CliError::mistake(message)
-                .with_help("each branch of a Parallel, which must be the last block, is asked its own head"));
+                .with_help("in a Parallel, which must be the last block, each branch predicts with its own head"));
         }
         Ok(heads)
     }
@@ -278,7 +279,7 @@ impl Loaded {
             Some((name, head)) => {
                 let message = format!("--task {task}, but the head `{name}` does {}", head.task());
                 Err(CliError::mistake(message)
-                    .with_help("leave --task out, or name a head that does this task with --head"))
+                    .with_help("leave out --task, or name a head that does this task with --head"))
             }
         }
     }
@@ -291,7 +292,7 @@ impl Loaded {
                 "{option} gives a second text, but the head `{name}` does {}, which reads single texts",
                 head.task()
             ))
-            .with_help(format!("leave {option} out"))),
+            .with_help(format!("leave out {option}"))),
         }
     }
 
@@ -396,7 +397,7 @@ pub(super) fn folder_error(error: &CheckpointError) -> CliError {
     match error {
         CheckpointError::Bank(BankError::Duplicate { name }) => {
             CliError::mistake(format!("two adapters, fusions or heads are called `{name}`"))
-                .with_help("NAME=DIR in the place of DIR calls one of them otherwise")
+                .with_help("NAME=DIR instead of DIR renames one of them")
         }
         error => checkpoint_error(error),
     }
