@@ -267,7 +267,7 @@ fn an_attribute_of_a_named_union_is_set_in_all_its_methods() {
     assert_eq!(config.to_string(), "unipelt[dropout=0.1,use_gating=False]");
     let (under, message, label) = only("mam[reduction_factor=8]");
     assert_eq!(under, "reduction_factor");
-    assert_eq!(message, "`reduction_factor` applies to every method of `mam`, but not every one of them has it");
+    assert_eq!(message, "`reduction_factor` applies to every method of `mam`, but not all of them have it");
     assert_eq!(label, "write `prefix_tuning[bottleneck_size=800]|par_bn[reduction_factor=8]`");
     problem!("mam[dropuot=0.1]", "dropuot", Kind::UnknownKey { nearest: Some(_), .. });
     problem!("mam[dropout=2]", "2", Kind::OutOfRange { .. });
