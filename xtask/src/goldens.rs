@@ -18,7 +18,7 @@ const COMPRESSED: [&str; 6] = [
 
 /// Scripts under `crates` that make the small goldens of single crates, and the file beside each that takes what it
 /// prints; one without writes its files itself.
-const CRATE_SCRIPTS: [(&str, Option<&str>); 12] = [
+const CRATE_SCRIPTS: [(&str, Option<&str>); 13] = [
     ("composition/tests/goldens/make.py", None),
     ("config/tests/goldens/make.py", None),
     ("compacter/tests/goldens/phm.py", Some("phm.json")),
@@ -31,6 +31,7 @@ const CRATE_SCRIPTS: [(&str, Option<&str>); 12] = [
     ("train/tests/goldens/spans.py", Some("spans.json")),
     ("transformers/tests/python/make_goldens.py", None),
     ("transformers/tests/python/make_tokenizer_goldens.py", None),
+    ("transformers/tests/python/make_pair_goldens.py", None),
 ];
 
 pub(crate) fn goldens(check_only: bool) -> Done {
