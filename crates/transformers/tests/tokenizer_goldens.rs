@@ -36,8 +36,7 @@ fn ids(value: &Value) -> Vec<Vec<u32>> {
 
 #[test]
 fn tokens_are_those_of_the_reference() {
-    let goldens: Value =
-        serde_json::from_str(&burn_adapters_goldens::text(include_bytes!("goldens/tokenizers.json.xz"))).unwrap();
+    let goldens = tokenizers();
     let texts: Vec<String> = serde_json::from_value(goldens["texts"].clone()).unwrap();
     let (mut names, mut failures) = (Vec::new(), Vec::new());
     for (name, golden) in goldens["cases"].as_object().unwrap() {
@@ -66,15 +65,18 @@ fn tokens_are_those_of_the_reference() {
     assert!(names.len() >= 40, "{names:?}");
 }
 
-fn goldens(name: &str) -> Value {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/goldens").join(name);
-    serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
+fn tokenizers() -> Value {
+    serde_json::from_str(&burn_adapters_goldens::text(include_bytes!("goldens/tokenizers.json.xz"))).unwrap()
+}
+
+fn pair_goldens() -> Value {
+    serde_json::from_str(include_str!("goldens/pairs.json")).unwrap()
 }
 
 /// A folder of a golden. Its model takes tokens of two types.
 fn folder(case: &str) -> (tempfile::TempDir, Tokenizer) {
     let dir = tempfile::tempdir().unwrap();
-    write(dir.path(), &goldens("tokenizers.json")["cases"][case]["files"]);
+    write(dir.path(), &tokenizers()["cases"][case]["files"]);
     let path = dir.path().join("config.json");
     let mut config: Value = serde_json::from_str(&std::fs::read_to_string(&path).unwrap()).unwrap();
     config["type_vocab_size"] = 2.into();
@@ -85,7 +87,7 @@ fn folder(case: &str) -> (tempfile::TempDir, Tokenizer) {
 
 #[test]
 fn pairs_are_put_together_and_cut_as_the_reference_does() {
-    let goldens = goldens("pairs.json");
+    let goldens = pair_goldens();
     let pairs: Vec<(String, String)> = serde_json::from_value(goldens["pairs"].clone()).unwrap();
     for (case, golden) in goldens["cases"].as_object().unwrap() {
         let (_dir, tokenizer) = folder(case);
@@ -108,7 +110,7 @@ fn pairs_are_put_together_and_cut_as_the_reference_does() {
 
 #[test]
 fn tokens_stand_where_the_reference_says() {
-    let goldens = goldens("pairs.json");
+    let goldens = pair_goldens();
     let texts: Vec<String> = serde_json::from_value(goldens["texts"].clone()).unwrap();
     for (case, golden) in goldens["cases"].as_object().unwrap() {
         let (_dir, tokenizer) = folder(case);

@@ -2,13 +2,14 @@
 
     python make_pair_goldens.py
 
-Reads the folders in ../goldens/tokenizers.json, which `make_tokenizer_goldens.py` makes, and writes ../goldens/pairs.json:
+Reads the folders in ../goldens/tokenizers.json, which `make_tokenizer_goldens.py` makes (compressed or not), and writes ../goldens/pairs.json:
 of each folder the ids and the token types of pairs, whole and cut (`longest_first`), and for single texts the characters
 that each token stands for (null for special tokens), without white space around them.
 """
 
 import base64
 import json
+import lzma
 import pathlib
 import tempfile
 import warnings
@@ -81,7 +82,9 @@ def golden(files):
 
 
 def main():
-    cases = json.loads((GOLDENS / "tokenizers.json").read_text())["cases"]
+    plain = GOLDENS / "tokenizers.json"
+    text = plain.read_bytes() if plain.exists() else lzma.decompress((GOLDENS / "tokenizers.json.xz").read_bytes())
+    cases = json.loads(text)["cases"]
     line = lambda value: json.dumps(value, ensure_ascii=False, sort_keys=True)
     rows = ",\n".join(f"{line(name)}: {line(golden(cases[name]['files']))}" for name in CASES)
     (GOLDENS / "pairs.json").write_text(
