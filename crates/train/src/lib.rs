@@ -4,11 +4,11 @@
 //! module like any other. This crate has the loop of the `burn-adapters` program:
 //!
 //! * [`Dataset`] reads CSV, TSV, JSON Lines and CoNLL columns, and reports invalid rows; [`TokenData`] is the same as
-//! tokens.
+//!   tokens.
 //! * [`Trainer`] trains the adapter and head of one setup, the branches of a `Parallel`, each with its own head, or a
-//! fusion over frozen adapters ([`Setup::train_fusions`](burn_adapters_model::Setup::train_fusions)). It has AdamW,
-//! warm-up and [`Schedule`], clipping, gradient accumulation, selection of the best epoch, early stopping, and
-//! checkpoints from which training resumes bit for bit. An [`Observer`] receives progress.
+//!   fusion over frozen adapters ([`Setup::train_fusions`](burn_adapters_model::Setup::train_fusions)). It has AdamW,
+//!   warm-up and [`Schedule`], clipping, gradient accumulation, selection of the best epoch, early stopping, and
+//!   checkpoints from which training resumes bit for bit. An [`Observer`] receives progress.
 //! * [`evaluate`], [`evaluate_heads`] and [`predict`] work on any bank.
 //! * [`AdamW`], [`Gradients`] and the scores can be used on their own.
 //!
