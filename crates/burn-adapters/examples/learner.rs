@@ -1,7 +1,7 @@
-//! Adapters in a model of one's own, trained by burn-train's `Learner`.
+//! Adapters in your own model, trained by burn-train's `Learner`.
 //!
-//! The base network sits in the trained module beside the bank, frozen: its parameters get no gradient, and the optimizer
-//! leaves them as they are.
+//! The frozen base network is part of the trained module, beside the bank: its parameters get no gradient, so the
+//! optimizer does not change them.
 //!
 //! ```text
 //! cargo run --release --features learner --example learner
@@ -26,7 +26,7 @@ use burn_adapters::prelude::*;
 
 const WIDTH: usize = 16;
 
-/// Points, and which side of a plane each lies on.
+/// Points, and the side of a plane that each is on.
 #[derive(Clone, Debug)]
 struct Item {
     point: [f32; WIDTH],
@@ -54,7 +54,7 @@ impl Batcher<Item, Batch> for ToBatch {
     }
 }
 
-/// A frozen network, the adapters beside it, and what to run.
+/// A frozen network, the adapters beside it, and the setup.
 #[derive(Module, Debug)]
 struct Adapted {
     layer: Linear,
@@ -72,7 +72,7 @@ impl Adapted {
     }
 
     fn forward(&self, batch: Batch, setup: &Setup) -> ClassificationOutput {
-        // Burn's steps return no error: a setup or an adapter that does not fit the network ends the program.
+        // Burn's steps cannot return errors: a setup or an adapter that does not fit the network ends the program.
         let hidden = self
             .bank
             .hooks(setup)
@@ -141,7 +141,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         .summary()
         .launch(Learner::new(model, AdamWConfig::new().init(), 3e-3));
 
-    // The learner gives the model back for inference: its bank is the trained one.
+    // The learner returns the model for inference, with the trained bank.
     println!("{}", result.model.bank.summary());
     Ok(())
 }

@@ -1,7 +1,7 @@
-//! Adapters in a model and a training loop of one's own.
+//! Adapters in your own model and training loop.
 //!
-//! The model is a small residual network that knows nothing of adapters but its calls into [`ActiveHooks`]. It is first
-//! fitted to one task as a whole, then frozen, and an adapter learns a second task beside it.
+//! The model is a small residual network whose only support for adapters is its calls to [`ActiveHooks`]. First all of
+//! its weights learn one task; then it is frozen, and an adapter learns a second task.
 //!
 //! ```text
 //! cargo run --release --example own_loop
@@ -35,7 +35,7 @@ impl Network {
         }
     }
 
-    /// Where adapters can act, and how wide the model is there.
+    /// The sites of adapters, and the width of the model there.
     fn spec() -> ModelSpec {
         ModelSpec::new("network", WIDTH).with_stack(StackSpec::encoder(1, WIDTH, 1, 4 * WIDTH))
     }
@@ -62,7 +62,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let autodiff = device.clone().autodiff();
     device.seed(7);
 
-    // The first task, learned by the whole network: the mean of the inputs.
+    // The whole network learns the first task: the mean of the inputs.
     let mut network = Network::new(&autodiff);
     let mut optimizer = AdamWConfig::new().init();
     for _ in 0..200 {
@@ -73,7 +73,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         network = optimizer.step(3e-3, network, gradients);
     }
 
-    // From here on the network is frozen: on the plain device it never sees autodiff.
+    // From here on the network is frozen: on the plain device, it has no autodiff.
     let network = network.valid();
     let mut bank = AdapterBank::new(Network::spec(), &autodiff);
     let report = bank.add_seeded(
@@ -102,7 +102,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         bank = optimizer.step(3e-3, bank, gradients);
     }
 
-    // The first task is as it was: the base alone.
+    // The first task is unchanged: the base alone.
     let input = batch(&device);
     let output = |setup: &Setup| bank.hooks(setup)?.run(|hooks| network.forward(input.clone(), hooks));
     let mean = loss(output(&Setup::base())?, input.clone().mean_dim(2));

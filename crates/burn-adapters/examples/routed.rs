@@ -1,7 +1,7 @@
-//! A mixed batch through `Route`, against the same rows as one batch for each adapter, and against one adapter for all.
+//! A mixed batch with `Route`, compared with the same rows as one batch per adapter, and with a single adapter for all.
 //!
-//! Eight adapters, each asked about as many rows; the batch is in an arbitrary order. What is compared takes turns, and
-//! medians are told, with the fastest and slowest run.
+//! Eight adapters get the same number of rows each; the batch is in random order. The variants run in turn; the table
+//! shows medians, with the fastest and slowest run.
 //!
 //! ```text
 //! cargo run --release --example routed -- [--json] [--runs N] [--quick] [FOLDER OF A BERT MODEL]
@@ -16,7 +16,7 @@ use burn_adapters::transformers::{AutoModel, BertConfig, Row};
 
 const ADAPTERS: usize = 8;
 const LENGTH: usize = 32;
-/// The methods of each table's adapters, which take turns.
+/// The methods of the adapters in each table, used in turn.
 const METHODS: [(&str, &[&str]); 3] = [
     ("seq_bn", &["seq_bn"]),
     ("lora", &["lora[init_weights='bert']"]),
@@ -25,7 +25,7 @@ const METHODS: [(&str, &[&str]); 3] = [
 
 struct Arguments {
     json: bool,
-    /// A tiny model, to see that all of it works.
+    /// A tiny model, to check that everything works.
     quick: bool,
     runs: usize,
     folder: Option<String>,
@@ -64,10 +64,10 @@ impl Times {
     }
 }
 
-/// One pass, to its last number.
+/// One pass, until its results are available.
 fn pass(model: &AutoModel, hooks: &Hooks<'_>, batch: &TokenBatch) -> Result<Tensor<3>, BaseError> {
     let hidden = model.forward(batch, hooks)?.hidden;
-    // Reading a number waits for a device that works on its own.
+    // Reading an element waits for asynchronous devices.
     let _ = hidden.clone().slice([0..1, 0..1, 0..1]).into_data();
     Ok(hidden)
 }
@@ -78,7 +78,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let device = Device::default();
     let model = match &arguments.folder {
         Some(folder) => AutoModel::from_dir(std::path::Path::new(folder), &device)?.0,
-        // Of the size of MiniLM, with random weights, which cost as much as trained ones.
+        // The size of MiniLM, with random weights, which cost as much as trained ones.
         None if arguments.quick => AutoModel::new_seeded(&BertConfig::new(30_522, 48, 2, 12, 192), 1, &device),
         None => AutoModel::new_seeded(&BertConfig::new(30_522, 384, 6, 12, 1536), 1, &device),
     };
@@ -125,7 +125,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// The times of the batch routed, of one batch an adapter one after the other, and of the batch through one adapter.
+/// The times of the routed batch, of one batch per adapter in turn, and of the batch through one adapter.
 fn measure(
     model: &AutoModel,
     bank: &AdapterBank,
@@ -151,7 +151,7 @@ fn measure(
         .collect();
     let one = Setup::adapter(&names[0]);
 
-    // Both ways say the same, padding aside.
+    // Both variants give the same results, apart from padding.
     let together = pass(model, &bank.hooks(&routed)?, &whole)?;
     for (setup, own, batch) in &parts {
         let apart = pass(model, &bank.hooks(setup)?, batch)?;
@@ -168,7 +168,7 @@ fn measure(
 
     let mut seconds: [Vec<f64>; 3] = Default::default();
     for run in 0..=runs {
-        // Each goes first in turn; the first time is no measurement.
+        // Each variant goes first in turn; the first time is discarded.
         for turn in 0..3 {
             let which = (run + turn) % 3;
             let start = Instant::now();

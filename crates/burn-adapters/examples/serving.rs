@@ -1,8 +1,8 @@
-//! One frozen base and many adapters, serving requests of many tenants at once.
+//! One frozen base and many adapters that serve requests of many tenants at once.
 //!
-//! A base model is in memory once. 64 adapters of four methods lie beside it. Request threads answer mixed batches, each
-//! row through its own tenant's adapter (`Route`), while another thread adds and drops adapters. A bank is a value whose
-//! tensors are shared: a change makes a new one, and requests under way go on with the one they have.
+//! The base model is in memory once, with 64 adapters of four methods beside it. Request threads answer mixed batches,
+//! each row through its tenant's adapter (`Route`), while another thread adds and removes adapters. A bank is a value
+//! with shared tensors: a change creates a new one, and running requests continue with the one they have.
 //!
 //! ```text
 //! cargo run --release --example serving -- [--quick] [FOLDER OF A BERT MODEL]
@@ -27,12 +27,12 @@ const METHODS: [&str; 4] = ["seq_bn", "lora[init_weights='bert']", "ia3", "prefi
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     burn_adapters::ops::keep_freed_memory();
     let device = Device::default();
-    // One second with a tiny model shows that all of it works.
+    // One second with a tiny model shows that everything works.
     let (quick, folder): (Vec<String>, Vec<String>) = std::env::args().skip(1).partition(|word| word == "--quick");
     let (seconds, width, layers) = if quick.is_empty() { (10, 384, 6) } else { (1, 48, 2) };
     let model = match folder.first() {
         Some(folder) => AutoModel::from_dir(Path::new(folder), &device)?.0,
-        // Of the size of MiniLM, with random weights: what it says is noise, what it costs is not.
+        // The size of MiniLM, with random weights: the results are noise, the cost is realistic.
         None => AutoModel::new_seeded(&BertConfig::new(30_522, width, layers, 12, 4 * width), 1, &device),
     };
     let tokens =
@@ -41,7 +41,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let rows: Vec<Row> = (first..first + ROWS).map(tokens).collect();
         TokenBatch::from_rows(&rows)
     };
-    // Once through, so that the weights are there.
+    // One pass, so that the weights are drawn.
     model.forward(&batch(0), &Hooks::none())?;
     let base = peak_memory();
 
@@ -49,7 +49,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     for index in 0..ADAPTERS {
         bank.add_seeded(&name(index), METHODS[index % METHODS.len()].parse()?, index as u64)?;
     }
-    // Each once, so that their weights are there too.
+    // Each adapter once, so that their weights are drawn too.
     for index in 0..ADAPTERS {
         model.forward(&batch(index), &bank.hooks(&Setup::adapter(name(index)))?)?;
     }
@@ -68,7 +68,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             scope.spawn(move || {
                 let mut first = thread * 1000;
                 while !done.load(Ordering::Relaxed) {
-                    // Tenants 0 to 31 are always there; every eighth row asks the base alone.
+                    // Tenants 0 to 31 always exist; every eighth row uses the base alone.
                     let rows = (0..ROWS).map(|row| (row % 8 != 7).then(|| name((first + row * 5) % 32)));
                     let setup = Setup::compose(Composition::route(rows));
                     let bank = current();
@@ -123,7 +123,7 @@ fn name(index: usize) -> String {
     format!("tenant-{index}")
 }
 
-/// The most memory that the process ever had, in MB; known on Linux only.
+/// The peak memory of the process, in MB; known on Linux only.
 fn peak_memory() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find(|line| line.starts_with("VmHWM:"))?;

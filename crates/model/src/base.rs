@@ -1,4 +1,4 @@
-//! The base model, as banks, training and generation see it.
+//! The base model, as seen by banks, training and generation.
 
 use burn::tensor::{Device, Tensor};
 use burn_adapters_core::{ModelSpec, Output, Reads};
@@ -14,11 +14,11 @@ pub struct Limits {
     pub token_types: usize,
     /// The longest sequence, in tokens.
     pub sequence: usize,
-    /// The token that fills up shorter rows.
+    /// The token that pads shorter rows.
     pub pad_id: u32,
 }
 
-/// A base model: frozen, shared, and without any adapter of its own.
+/// A base model: frozen, shared, and without adapters.
 ///
 /// An implementation writes [`run`](Self::run) against a [`Pass`]; models are run through [`Forward`], which every base
 /// model has. The model can stay on a plain device while adapters on an autodiff device are trained.
@@ -116,13 +116,13 @@ pub trait Forward: BaseModel {
     /// Runs the model.
     ///
     /// # Errors
-    /// If the batch is empty, too long or has tokens that the model does not, an adapter does not fit the model or the
-    /// batch, or the model fails.
+    /// If the batch is empty, a row is too long or has tokens that the model does not have, an adapter does not fit the
+    /// model or the batch, or the model fails.
     fn forward(&self, batch: &TokenBatch, hooks: &Hooks<'_>) -> Result<Output, BaseError> {
         self.forward_reading(batch, hooks, Reads::All)
     }
 
-    /// Runs the model for those who read only some positions of the last layer: the others may be left uncomputed.
+    /// Runs the model for callers that read only some positions of the last layer; the others may not be computed.
     ///
     /// # Errors
     /// As [`forward`](Self::forward).
@@ -132,8 +132,8 @@ pub trait Forward: BaseModel {
         pass.finish()
     }
 
-    /// Runs the model and returns the hidden states at every depth: after the embeddings, then after each layer, of the last
-    /// layer with the final norm.
+    /// Runs the model and returns the hidden states at every depth: after the embeddings, and after each layer (after
+    /// the last one with the final norm).
     ///
     /// # Errors
     /// As [`forward`](Self::forward).
@@ -152,7 +152,7 @@ pub trait Forward: BaseModel {
     /// The plain embeddings of tokens, from which a prompt can start: `[tokens, embedding]`.
     ///
     /// # Errors
-    /// If there is no token, one is not in the vocabulary, or the model has no token embeddings.
+    /// If there are no tokens, one is not in the vocabulary, or the model has no token embeddings.
     fn word_embeddings(&self, ids: &[u32]) -> Result<Tensor<2>, BaseError> {
         if ids.is_empty() {
             return Err(BaseError::Empty { rows: 1 });

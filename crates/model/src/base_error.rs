@@ -1,4 +1,4 @@
-//! The errors of a forward pass.
+//! Errors of a forward pass.
 
 use std::error::Error;
 use std::sync::Arc;
@@ -20,12 +20,12 @@ pub enum BaseError {
         /// The number of rows.
         rows: usize,
     },
-    /// A row that is longer than the model's positions.
+    /// A row that is longer than the model allows.
     #[error("a row has {length} tokens, but the model takes at most {max}: truncate it")]
     TooLong {
         /// The length of the row.
         length: usize,
-        /// The longest that the model takes.
+        /// The longest row allowed.
         max: usize,
     },
     /// A token that the model does not have.

@@ -1,10 +1,10 @@
-//! Texts as tokens, and batches of them.
+//! Tokenized texts, and batches of them.
 
 use std::error::Error;
 
 use crate::{Piece, Text};
 
-/// A text as tokens.
+/// A tokenized text.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Row {
     /// The tokens, special tokens included.
@@ -20,8 +20,8 @@ impl Row {
     }
 }
 
-/// Rows of tokens that go through a model together. The tokens stay on the host; a pass pads them to the longest row and
-/// moves them to the model's device.
+/// A batch: rows of tokens that a model processes together. The tokens stay on the host; a pass pads them to the
+/// longest row and moves them to the model's device.
 ///
 /// ```
 /// use burn_adapters_model::TokenBatch;
@@ -33,10 +33,10 @@ impl Row {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct TokenBatch {
     ids: Vec<u32>,
-    /// One a token; empty where all are 0.
+    /// One per token; empty if all are 0.
     types: Vec<u32>,
     lengths: Vec<usize>,
-    /// The padding before each row; empty where there is none.
+    /// The padding before each row; empty if there is none.
     starts: Vec<usize>,
 }
 
@@ -56,7 +56,7 @@ impl TokenBatch {
         let mut batch = Self::default();
         for row in rows {
             batch.ids.extend_from_slice(&row.ids);
-            // A type that is missing is 0, and one too many is of no token.
+            // A missing type is 0, and surplus types are ignored.
             batch.types.extend(row.token_type_ids.iter().copied().chain(std::iter::repeat(0)).take(row.ids.len()));
             batch.lengths.push(row.ids.len());
         }
@@ -81,7 +81,7 @@ impl TokenBatch {
         &self.lengths
     }
 
-    /// Starts each row after some padding; padding is otherwise on the right alone.
+    /// Adds padding before each row; by default, padding is only on the right.
     ///
     /// ```
     /// use burn_adapters_model::TokenBatch;
@@ -94,7 +94,7 @@ impl TokenBatch {
         self
     }
 
-    /// The number of positions of padding before a row's first token.
+    /// The number of padding positions before a row's first token.
     pub fn start(&self, row: usize) -> usize {
         self.starts.get(row).copied().unwrap_or(0)
     }
@@ -112,23 +112,23 @@ impl TokenBatch {
     /// The tokens of a row.
     ///
     /// # Panics
-    /// If there is no such row.
+    /// If the row does not exist.
     pub fn row(&self, row: usize) -> &[u32] {
         let start: usize = self.lengths[..row].iter().sum();
         &self.ids[start..start + self.lengths[row]]
     }
 
-    /// The tokens of all rows, one row after the other.
+    /// The tokens of all rows, concatenated.
     pub fn ids(&self) -> &[u32] {
         &self.ids
     }
 
-    /// The types of all tokens likewise; `None` if all are 0.
+    /// The types of all tokens, concatenated; `None` if all are 0.
     pub fn token_types(&self) -> Option<&[u32]> {
         (!self.types.is_empty()).then_some(&self.types)
     }
 
-    /// These rows, in this order.
+    /// A batch of these rows, in this order.
     pub(crate) fn select(&self, order: &[usize]) -> Self {
         let starts: Vec<usize> =
             self.lengths.iter().scan(0, |end, length| Some(std::mem::replace(end, *end + length))).collect();
@@ -148,19 +148,19 @@ impl TokenBatch {
     }
 }
 
-/// A text as tokens, and whether it was cut.
+/// A tokenized text, and whether it was truncated.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tokenized {
     /// The tokens.
     pub row: Row,
-    /// Whether the text was longer than the maximum, and cut.
+    /// Whether the text was longer than the maximum and was truncated.
     pub truncated: bool,
-    /// The piece of the text that each token stands for, where that was requested; `None` for special tokens.
+    /// The piece of text of each token, if it was requested; `None` for special tokens.
     pub pieces: Vec<Option<Piece>>,
 }
 
 impl Tokenized {
-    /// A text as tokens, without the pieces that they stand for.
+    /// A tokenized text without pieces of text.
     pub fn new(row: Row, truncated: bool) -> Self {
         Self { row, truncated, pieces: Vec::new() }
     }
@@ -168,10 +168,10 @@ impl Tokenized {
 
 type TokenizeResult = Result<Vec<Tokenized>, Box<dyn Error + Send + Sync>>;
 
-/// A tokenizer: turns texts into tokens.
+/// A tokenizer: converts texts to tokens.
 ///
-/// Implemented for the tokenizers of Hugging Face folders, and for any function `Fn(&str, usize) -> Tokenized` of a text
-/// and the maximum length, which then takes no pairs of texts.
+/// Implemented for the tokenizers of Hugging Face folders, and for any function `Fn(&str, usize) -> Tokenized` of a
+/// text and the maximum length; such a function does not support pairs of texts.
 pub trait Tokenize {
     /// The tokens of each text, at most `max_length` of them.
     ///
@@ -179,11 +179,10 @@ pub trait Tokenize {
     /// If a text cannot be tokenized.
     fn tokenize(&self, texts: &[Text<'_>], max_length: usize) -> TokenizeResult;
 
-    /// As [`tokenize`](Self::tokenize), with the piece of the text that each token stands for. Needed where single words
-    /// have labels.
+    /// [`tokenize`](Self::tokenize) with the piece of text of each token, for tasks with a label per word.
     ///
     /// # Errors
-    /// If a text cannot be tokenized, or the tokenizer cannot tell.
+    /// If a text cannot be tokenized, or the tokenizer does not know the pieces.
     fn tokenize_pieces(&self, texts: &[Text<'_>], max_length: usize) -> TokenizeResult {
         let _ = (texts, max_length);
         Err("this tokenizer does not tell which piece of a text a token stands for".into())

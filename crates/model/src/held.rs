@@ -8,15 +8,15 @@ use burn::module::{Content, Devices, Module, ModuleDisplay, ModuleDisplayDefault
 use burn::tensor::{Device, Tensor};
 use burn_adapters_core::Mode;
 
-/// A module that a pass reads in one of two ways: as it is, where it is trained, or without autodiff, at inference.
+/// A module that a pass reads in one of two forms: unchanged for training, or without autodiff for inference.
 ///
-/// Burn keeps the graph of a pass until some later backward, and an inference pass has none: with tensors on autodiff
-/// each would stay in memory for good. The view without autodiff shares the tensors. It is made when it is first read,
-/// and dropped whenever the module may change, which is what every operation that gives a new `Held` does.
+/// Burn keeps the graph of a pass until a later backward pass. Inference has none, so with tensors on autodiff every
+/// graph would stay in memory forever. The view without autodiff shares the tensors. It is created when it is first
+/// read, and dropped whenever the module may change: by every operation that returns a new `Held`.
 #[derive(Clone, Debug)]
 pub(crate) struct Held<M> {
     module: M,
-    /// `None` where the module is not on autodiff in the first place.
+    /// `None` if the module is not on autodiff.
     inner: OnceLock<Option<Arc<M>>>,
 }
 
@@ -48,13 +48,13 @@ impl<M: Module + Sync> Held<M> {
         self.module
     }
 
-    /// The module, to change.
+    /// The module, mutable.
     pub(crate) fn get_mut(&mut self) -> &mut M {
         self.inner = OnceLock::new();
         &mut self.module
     }
 
-    /// The module changed.
+    /// Applies a change to the module.
     pub(crate) fn change(self, change: impl FnOnce(M) -> M) -> Self {
         Self::new(change(self.module))
     }
@@ -68,7 +68,8 @@ impl<M> Deref for Held<M> {
     }
 }
 
-/// How many parameters are, or will be when they are drawn, on an autodiff device, and the device; none if there are none.
+/// The number of parameters that are (or will be, when drawn) on an autodiff device, and the device; `None` if there
+/// are none.
 fn on_autodiff(module: &impl Module) -> Option<(usize, Device)> {
     struct Find(Option<(usize, Device)>);
     impl ModuleVisitor for Find {
@@ -84,8 +85,9 @@ fn on_autodiff(module: &impl Module) -> Option<(usize, Device)> {
     find.0
 }
 
-/// Burn enters each trained parameter in a table when it is drawn, and takes those that were dropped out at a backward
-/// pass. Where adapters come and go but nothing is trained there is none, so now and then this is one, of a single number.
+/// Burn registers each trained parameter when it is drawn, and removes dropped ones during a backward pass. If adapters
+/// are added and removed without training, there is no backward pass, so this runs one on a single element now and
+/// then.
 fn forget_dropped(drawn: usize, device: &Device) {
     const OFTEN: usize = 1024;
     static DRAWN: AtomicUsize = AtomicUsize::new(0);
@@ -95,7 +97,7 @@ fn forget_dropped(drawn: usize, device: &Device) {
     }
 }
 
-/// Parameters have the paths that they have in the module.
+/// The paths of parameters are those in the module.
 impl<M: Module + Sync> Module for Held<M> {
     fn collect_devices(&self, devices: Devices) -> Devices {
         self.module.collect_devices(devices)

@@ -3,12 +3,12 @@
 //!
 //! The model stores no adapter. There are two ways to run one:
 //!
-//! - A [`BaseModel`] computes a [`Pass`] and is run by [`Forward`]; the pass takes care of padding, routing and misfits.
+//! - A [`BaseModel`] computes a [`Pass`] and is run by [`Forward`]; the pass handles padding, routing and misfits.
 //!   Banks, training, evaluation and files work with any base model. See its example.
-//! - A forward pass of any other form calls the hooks itself, inside [`Hooks::run`]: [`ActiveHooks::linear`] at each
-//!   matrix, [`ActiveHooks::sublayer`] at the end of each sublayer, [`ActiveHooks::attention`] before the scores,
+//! - Any other forward pass calls the hooks itself, inside [`Hooks::run`]: [`ActiveHooks::linear`] at each matrix,
+//!   [`ActiveHooks::sublayer`] at the end of each sublayer, [`ActiveHooks::attention`] before the scores,
 //!   [`ActiveHooks::embeddings`] after the embeddings and [`ActiveHooks::layer`] at a layer's end, each instead of the
-//!   plain operation. With nothing active each computes exactly what the plain model would.
+//!   plain operation. Without active adapters, each computes the same as the plain model.
 //!
 //! ```
 //! use burn::nn::{LayerNorm, LayerNormConfig, Linear, LinearConfig};

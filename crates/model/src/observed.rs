@@ -1,4 +1,4 @@
-//! What a pass lets one see of its inside.
+//! Values observed inside a pass.
 
 use std::collections::BTreeMap;
 

@@ -1,10 +1,10 @@
-//! Which methods have a meaning in which block: decided before a pass, never inside it.
+//! The methods that each block supports, checked before a pass.
 
 use burn_adapters_composition::{Block, Composition};
 
 use crate::{Adapter, BankError};
 
-/// The methods of an adapter, and the blocks that each can stand in.
+/// The methods of an adapter, and the blocks that support each.
 fn methods(adapter: &Adapter) -> impl Iterator<Item = (&'static str, &'static [Block])> {
     use Block::{Average, BatchSplit, Parallel, Route, Stack};
     const ANY: &[Block] = &Block::ALL;
@@ -24,7 +24,7 @@ fn methods(adapter: &Adapter) -> impl Iterator<Item = (&'static str, &'static [B
     .filter_map(|(there, method, blocks)| there.then_some((method, blocks)))
 }
 
-/// Refuses blocks that hold a method without a meaning in them.
+/// Rejects blocks that contain a method that they do not support.
 pub(crate) fn check<'a>(
     composition: &Composition,
     adapter: &impl Fn(&str) -> Option<&'a Adapter>,

@@ -1,8 +1,8 @@
-//! A decoder of one's own, from its first training to an adapter in a file.
+//! Your own decoder, from its first training to an adapter in a file.
 //!
-//! The model ([`model`]) is written with Burn's own modules and implements [`BaseModel`]. Here it learns the letters of a
-//! small English text, is frozen, and gets two adapters: one learns a German text in a training loop of our own, the
-//! other tags letters through the crate's `Trainer`, is evaluated, saved, and loaded again.
+//! The model ([`model`]) consists of Burn's own modules and implements [`BaseModel`]. It first learns the letters of a
+//! small English text, is then frozen, and gets two adapters. One learns a German text in a custom training loop. The
+//! other tags letters with the crate's `Trainer`, and is evaluated, saved, and loaded again.
 //!
 //! ```text
 //! cargo run --release --example own_decoder
@@ -26,7 +26,7 @@ use burn_adapters::train::{TokenData, TrainConfig, Trainer, evaluate};
 use model::{Decoder, VOCABULARY};
 use text::{ENGLISH, GERMAN};
 
-/// The letters of a text in rows of this many.
+/// The letters of a text in rows of this length.
 const LENGTH: usize = 64;
 
 fn rows(text: &str) -> Vec<Row> {
@@ -56,7 +56,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let autodiff = device.clone().autodiff();
     device.seed(5);
 
-    // The base model learns English as a whole.
+    // All weights of the base model learn English.
     let (english, german) = (rows(ENGLISH), rows(GERMAN));
     let mut decoder = Decoder::new(&autodiff);
     let mut optimizer = AdamWConfig::new().init();

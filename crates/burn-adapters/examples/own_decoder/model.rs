@@ -74,7 +74,7 @@ impl Decoder {
     }
 }
 
-// These lines are all that banks, training, evaluation and files ask of a model.
+// These lines are all that banks, training, evaluation and files need from a model.
 
 impl BaseModel for Decoder {
     fn spec(&self) -> &ModelSpec {

@@ -1,4 +1,4 @@
-//! The shortest string that means the same.
+//! Printing: the shortest equivalent string.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
@@ -71,7 +71,7 @@ fn a_named_union_is_known_again() {
         "prefix_tuning[bottleneck_size=800]|par_bn[dropout=0.1]".parse::<AdapterConfig>().unwrap(),
         "prefix_tuning[bottleneck_size=800]|par_bn[dropout=0.1]",
     );
-    // The order of a union is that of its dictionary, and kept.
+    // The order of a union is the order of its dictionary, and preserved.
     prints(
         "par_bn|prefix_tuning[bottleneck_size=800]".parse::<AdapterConfig>().unwrap(),
         "par_bn|prefix_tuning[bottleneck_size=800]",

@@ -1,4 +1,4 @@
-//! Everything that can be wrong with a configuration, and how it is told.
+//! All errors of configurations, and how they are reported.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
@@ -234,7 +234,7 @@ fn unions_follow_the_rules_of_the_reference() {
         Kind::Clash { .. }
     );
     problem!("prefix_tuning|prefix_tuning_flat", "prefix_tuning_flat", Kind::Clash { .. });
-    // The reference finds these two out only in the middle of a forward pass.
+    // The reference reports these two only in the middle of a forward pass.
     problem!(
         "prefix_tuning[leave_out=[0]]|prefix_tuning[leave_out=[1]]",
         "prefix_tuning[leave_out=[1]]",

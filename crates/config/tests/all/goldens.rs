@@ -1,4 +1,4 @@
-//! The registry, the strings and the dictionaries against those of the Python reference.
+//! Parity of the registry, the strings and the dictionaries with the Python reference.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
@@ -16,7 +16,7 @@ fn methods(dictionary: &Value) -> Vec<Value> {
     }
 }
 
-/// The reference does not write these two; everything else must be there, key for key.
+/// The reference does not write these two keys; all others must be present.
 fn without_what_the_reference_forgets(mut dictionary: Value) -> Value {
     let keys = dictionary.as_object_mut().unwrap();
     keys.remove("subtract_projection");
@@ -52,7 +52,7 @@ fn the_registry_has_every_name_of_the_reference_in_its_order() {
         .filter(|name| identifiers().iter().any(|identifier| identifier.name == name))
         .collect();
     let names: Vec<_> = identifiers().iter().map(|identifier| identifier.name).collect();
-    // The one that the reference has a class for, but no name, comes last.
+    // The class without a name in the reference comes last.
     assert_eq!(names, places);
 }
 
@@ -88,7 +88,7 @@ fn dictionaries_of_the_reference_are_read_back() {
     let goldens = goldens();
     for (name, dictionary) in goldens["registry"].as_object().unwrap() {
         let expected = match name.as_str() {
-            // The reference forgets on reloading what makes this one.
+            // The reference loses the setting of this one when it reloads it.
             "direft" => "noreft",
             name => name,
         };

@@ -1,4 +1,4 @@
-//! Dictionaries: where they stand, what old files say, what is wrong with them.
+//! Dictionaries: their position in a file, old files, and errors.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 

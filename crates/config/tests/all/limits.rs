@@ -1,4 +1,4 @@
-//! Configurations that are too large, and keys that stand twice.
+//! Configurations that are too large, and duplicate keys.
 #![allow(clippy::unwrap_used)]
 
 use std::time::{Duration, Instant};

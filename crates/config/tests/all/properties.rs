@@ -1,4 +1,4 @@
-//! What holds of every configuration, and of every text.
+//! Properties of all configurations and all texts.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
@@ -292,7 +292,7 @@ proptest! {
     }
 }
 
-/// An error has problems, whose places are in the text; a success can be written and read again.
+/// The spans of an error lie in the text; a configuration can be written and read again.
 fn is_told_well(text: &str) {
     for outcome in [text.parse::<AdapterConfig>(), AdapterConfig::from_json_str(text)] {
         match outcome {
@@ -309,7 +309,7 @@ fn is_told_well(text: &str) {
     }
 }
 
-/// Texts of what configurations consist of, so that they get far into the grammar.
+/// Texts of the elements of configurations, so that they get far into the grammar.
 fn nearly_a_configuration() -> impl Strategy<Value = String> {
     let piece = prop_oneof![
         3 => select(vec!["[", "]", "(", ")", "{", "}", ",", "=", ":", "|", "'", "\"", "'''", "\\", "\n", " ", "#"])

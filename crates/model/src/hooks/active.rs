@@ -20,10 +20,10 @@ use super::sublayer::{Sublayer, SublayerPoint};
 use super::walk::{HookPoint, run};
 use crate::{Adapter, AdapterBank, BankError, FusionLayers, Observed, Setup, merge};
 
-/// The hooks of one pass, which [`Hooks::run`](super::Hooks::run) hands to a forward pass.
+/// The hooks of one pass, which [`Hooks::run`](super::Hooks::run) passes to a forward pass.
 ///
 /// No hook fails in the middle of a pass. If an adapter does not fit the model or the batch, the hook leaves the states
-/// unchanged and records the error, with which the pass ends.
+/// unchanged and records the error, and the pass ends with it.
 #[derive(Debug, Clone)]
 pub struct ActiveHooks<'a> {
     pub(super) composition: Option<Composition>,
@@ -98,7 +98,7 @@ impl<'a> ActiveHooks<'a> {
         hooks
     }
 
-    /// A batch is repeated as late as can be: below the first site of any branch all branches share it.
+    /// A batch is repeated as late as possible: below the first site of any branch, all branches share it.
     fn replication(&self, spec: &ModelSpec) -> Replicated {
         let channels = self.composition.as_ref().map_or(1, Composition::parallel_channels);
         if channels <= 1 {
@@ -122,7 +122,7 @@ impl<'a> ActiveHooks<'a> {
         self.mode
     }
 
-    /// The same hooks for a new pass: nothing recorded yet.
+    /// The same hooks for a new pass, without recorded values.
     pub(super) fn fresh(&self) -> Self {
         Self { repeated: Arc::default(), failure: Arc::default(), ..self.clone() }
     }
@@ -227,7 +227,7 @@ impl<'a> ActiveHooks<'a> {
         }
     }
 
-    /// Before the scores of an attention block: may put trained keys and values before the others.
+    /// Before the scores of an attention block: may prepend trained keys and values.
     ///
     /// # Shapes
     /// - input: the hidden states that the block was called with, `[batch, sequence, hidden]`
@@ -246,7 +246,7 @@ impl<'a> ActiveHooks<'a> {
     ///
     /// # Shapes
     /// - embeddings: `[batch, sequence, embedding]`
-    /// - tokens: the positions of each row's tokens, one entry a row; the positions after them are padding
+    /// - tokens: the positions of each row's tokens, one entry per row; the positions after them are padding
     pub fn embeddings(&self, embeddings: Tensor<3>, tokens: Vec<TokenSpan>) -> (Tensor<3>, Vec<TokenSpan>) {
         let Some(composition) = &self.composition else {
             return (embeddings, tokens);
@@ -269,7 +269,8 @@ impl<'a> ActiveHooks<'a> {
         (state.hidden, state.tokens)
     }
 
-    /// At a layer's start: where the branches of a `Parallel` begin, the batch is repeated for each branch, once a pass.
+    /// At a layer's start: where the branches of a `Parallel` begin, the batch is repeated for each branch, once per
+    /// pass.
     ///
     /// # Shapes
     /// - hidden: `[batch, sequence, hidden]`; out: `[branches · batch, sequence, hidden]`
@@ -324,7 +325,7 @@ impl<'a> ActiveHooks<'a> {
         }
     }
 
-    /// Whether an adapter that acts here is part of the matrix already; an error is then kept.
+    /// Whether an adapter that acts here has already been merged into the matrix, which is recorded as an error.
     fn is_merged_already(&self, site: Site, linear: &Linear) -> bool {
         let id = linear.weight.id;
         if !merge::is_merged(id) {

@@ -18,7 +18,7 @@ pub(super) struct Attending {
 
 impl Attending {
     pub(super) fn new(attended: Attended, input: Tensor<3>) -> Self {
-        // One mask for all rows is made one for each: rows may be cut and joined.
+        // A mask for all rows is expanded to one per row: rows may be split and joined.
         let [batch, _, _, _] = attended.keys.dims();
         let mask = attended.mask.map(|mask| {
             let [rows, heads, queries, keys] = mask.dims();
@@ -103,7 +103,7 @@ impl HookPoint for AttentionPoint<'_, '_> {
         state
     }
 
-    /// Rows with fewer keys get masked ones before theirs.
+    /// Rows with fewer keys are padded in front with masked ones.
     fn join(&self, parts: Vec<Self::State>) -> Self::State {
         let keys_of = |part: &Attending| part.attended.keys.dims()[2];
         let most = parts.iter().map(keys_of).max().unwrap_or(0);
@@ -146,7 +146,7 @@ impl HookPoint for AttentionPoint<'_, '_> {
         }
     }
 
-    /// Prefixes are not averaged: a setup that asks for it is refused before the pass.
+    /// Prefixes are never averaged: such a setup is refused before the pass.
     fn average(&self, before: &Self::State, _states: Vec<Self::State>, _weights: &[f64]) -> Self::State {
         before.clone()
     }

@@ -1,7 +1,8 @@
-//! Whether what a model hands to a hook is what its specification says.
+//! Checks that the tensors at a hook match the model's specification.
 //!
-//! Inside Burn a misfit is a panic that names no layer, and a site that the specification lacks would be run bare. A hook
-//! cannot fail in the middle of a pass: it leaves the adapters out and keeps the error, with which [`Hooks::run`](super::Hooks::run) ends.
+//! Inside Burn a mismatch is a panic that names no layer, and a site that is missing from the specification would run
+//! without adapters. A hook cannot fail in the middle of a pass: it skips the adapters and records the error, with
+//! which [`Hooks::run`](super::Hooks::run) ends.
 
 use burn::tensor::Tensor;
 use burn_adapters_composition::Composition;
@@ -19,7 +20,7 @@ impl ActiveHooks<'_> {
         Some(self.bank?.spec())
     }
 
-    /// Keeps an error if the two differ; says whether they are equal.
+    /// Compares the two and records an error if they differ; returns whether they are equal.
     pub(super) fn equal<const D: usize>(
         &self,
         at: &dyn std::fmt::Display,
@@ -40,7 +41,7 @@ impl ActiveHooks<'_> {
         false
     }
 
-    /// The stack of a site whose places of this kind hold it.
+    /// The stack of a site, if it has sites of this kind.
     fn in_stack(
         &self,
         site: Site,
@@ -102,7 +103,7 @@ impl ActiveHooks<'_> {
         })
     }
 
-    /// The embeddings, or what is about to be multiplied with the output embeddings.
+    /// Checks the embeddings, or the input of the output embeddings.
     pub(super) fn fits_embeddings(&self, embeddings: &Tensor<3>, tokens: Option<&[TokenSpan]>) -> bool {
         let Some(spec) = self.active_spec() else { return true };
         let [batch, sequence, width] = embeddings.dims();
@@ -111,15 +112,15 @@ impl ActiveHooks<'_> {
             && tokens.is_none_or(|tokens| self.fits_tokens(&at, [batch, sequence], tokens))
     }
 
-    /// Whether there is a token span for each row, which the sequences are long enough for.
+    /// Checks that there is a token span for each row that lies within the sequences.
     fn fits_tokens(&self, at: &dyn std::fmt::Display, [batch, sequence]: [usize; 2], tokens: &[TokenSpan]) -> bool {
         let longest = tokens.iter().map(TokenSpan::end).max().unwrap_or(0);
         self.equal(at, "token spans", [batch], [tokens.len()])
             && (longest <= sequence || self.equal(at, "sequences", [longest], [sequence]))
     }
 
-    /// Whether the rows of a batch, before it is repeated, are those that the composition is for: also where none of its
-    /// adapters acts.
+    /// Checks that the batch, before it is repeated, has the rows that the composition expects, even if none of its
+    /// adapters acts here.
     pub(super) fn fits_rows(&self, rows: usize) -> bool {
         let fits = |composition: &Composition| match composition {
             Composition::Route(route) => self.are_rows("Route", route.rows().len(), rows),
@@ -135,7 +136,7 @@ impl ActiveHooks<'_> {
         }
     }
 
-    /// Keeps an error if a block is for another number of rows.
+    /// Records an error if a block expects another number of rows.
     pub(super) fn are_rows(&self, block: &'static str, expected: usize, found: usize) -> bool {
         if expected != found {
             self.fail(BankError::Rows { block, expected, found });
@@ -143,7 +144,7 @@ impl ActiveHooks<'_> {
         expected == found
     }
 
-    /// How often a batch is there after a `Parallel`.
+    /// The factor by which the batch is repeated after a `Parallel`.
     pub(super) fn channels(&self) -> usize {
         match self.replicated {
             Replicated::Never => 1,
@@ -151,7 +152,7 @@ impl ActiveHooks<'_> {
         }
     }
 
-    /// Whether a batch can be shared out to the branches of a `Parallel`.
+    /// Checks that a batch can be split among the branches of a `Parallel`.
     pub(super) fn is_repeated(&self, branches: usize, rows: usize) -> bool {
         // One branch is the batch itself.
         if branches == 1 {

@@ -1,4 +1,4 @@
-//! The rows of a routed batch, those of each adapter together.
+//! Gathering the rows of a routed batch by adapter.
 
 use burn_adapters_composition::{Composition, Route};
 
@@ -16,8 +16,9 @@ pub(crate) struct Gathered<'a> {
 }
 
 impl<'a> ActiveHooks<'a> {
-    /// The order in which the rows of each routed adapter lie together, and the hooks for a batch in that order: rows are
-    /// then gathered once a pass instead of at every hook. `None` if they already lie together, or nothing is routed.
+    /// The order that makes the rows of each routed adapter contiguous, and the hooks for a batch in that order: rows
+    /// are then gathered once per pass instead of at every hook. `None` if they are contiguous already, or nothing is
+    /// routed.
     pub(crate) fn gathered(&self) -> Option<Gathered<'a>> {
         let gather = |route: &Route| {
             let order = route.gather_order();
@@ -29,7 +30,7 @@ impl<'a> ActiveHooks<'a> {
                 let (route, order) = gather(route);
                 (Composition::Route(route), order)
             }
-            // Other adapters of the stack do not care about the order of the rows.
+            // Other adapters of the stack do not depend on the order of the rows.
             Composition::Stack(children) => {
                 let plain = |child: &Composition| matches!(child, Composition::Adapter(_) | Composition::Route(_));
                 let mut routes = children.iter().filter_map(|child| match child {

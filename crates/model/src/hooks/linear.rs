@@ -15,11 +15,11 @@ use super::walk::{HookPoint, Rows, State};
 enum Effect<'a> {
     /// Not at all.
     None,
-    /// They are added.
+    /// They are added to it.
     Add,
-    /// They are added, and the sum is scaled to the magnitude of this adapter (DoRA).
+    /// They are added to it, and the sum is scaled to the magnitude of this adapter (DoRA).
     AddToMagnitude(&'a str),
-    /// It is multiplied with them.
+    /// It is multiplied by them.
     Scale,
 }
 
@@ -29,7 +29,8 @@ pub(super) struct Adapted<'a> {
     input: Tensor<3>,
     /// The matrix' output; settled, the adapted one.
     pub(super) output: Tensor<3>,
-    /// What the adapters made so far: updates `[batch, sequence, d_output]` or factors `[batch or 1, 1, d_output]`.
+    /// The combined states of the adapters so far: updates `[batch, sequence, d_output]` or factors `[batch or 1, 1,
+    /// d_output]`.
     states: Option<Tensor<3>>,
     effect: Effect<'a>,
 }
@@ -46,7 +47,7 @@ impl Adapted<'_> {
             output: change(self.output.clone()),
             states: self.states.clone().map(|states| {
                 let [rows, _, _] = states.dims();
-                // One factor for all rows stays one.
+                // A factor for all rows is not expanded.
                 if rows == 1 && batch > 1 { states } else { change(states) }
             }),
             effect: self.effect,
@@ -81,7 +82,7 @@ pub(super) struct LinearPoint<'h, 'a> {
 }
 
 impl<'a> LinearPoint<'_, 'a> {
-    /// An update that starts from what the adapters before made, if they add too.
+    /// Adds an update, which starts from the states of the previous adapters if they add too.
     fn add(
         &self,
         adapter: &'a str,
@@ -188,7 +189,7 @@ impl<'a> HookPoint for LinearPoint<'_, 'a> {
             let sum = states.iter().zip(weights).filter_map(|(state, weight)| Some(state.states.clone()? * *weight));
             return Adapted { states: sum.reduce(|sum, next| sum + next), effect, ..before.clone() };
         }
-        // Adapters of different kinds: the average of what each changes.
+        // For adapters of different kinds: the average of their changes.
         let plain = self.settle(before.clone()).output;
         let mut output = plain.clone();
         for (state, weight) in states.into_iter().zip(weights) {

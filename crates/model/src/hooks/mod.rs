@@ -21,11 +21,11 @@ use crate::{Adapter, AdapterBank, BankError, Observed, Setup};
 
 /// The hooks of a setup, borrowed from an [`AdapterBank`](crate::AdapterBank) for any number of passes.
 ///
-/// A [`BaseModel`](crate::BaseModel) is run with them by [`Forward`](crate::Forward). A forward pass of one's own calls
-/// them inside [`run`](Self::run).
+/// [`Forward`](crate::Forward) runs a [`BaseModel`](crate::BaseModel) with them. A custom forward pass calls them
+/// inside [`run`](Self::run).
 ///
-/// In training take new hooks for each backward pass: whatever all layers share (prefixes) is computed when hooks are
-/// made, and a graph can be traversed only once.
+/// In training, create new hooks for each backward pass: everything that layers share (prefixes) is computed when hooks
+/// are created, and a graph can be traversed only once.
 #[derive(Debug, Clone)]
 pub struct Hooks<'a> {
     active: ActiveHooks<'a>,
@@ -43,8 +43,8 @@ impl<'a> Hooks<'a> {
         Self { active: ActiveHooks::new(bank, active, setup) }
     }
 
-    /// Runs a forward pass that calls the hooks. This is the only way to call them, so that no result of a pass in which
-    /// an adapter did not fit can be used.
+    /// Runs a forward pass that calls the hooks. This is the only way to call them, so the result of a pass with an
+    /// adapter that does not fit cannot be used.
     ///
     /// ```
     /// use burn::nn::LinearConfig;
@@ -94,7 +94,7 @@ impl<'a> Hooks<'a> {
     }
 }
 
-/// A value left behind by a panic in another thread is a finished one: an observation or an error.
+/// If another thread panics, its values remain usable: each is a complete observation or error.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
 }

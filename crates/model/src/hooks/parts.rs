@@ -2,8 +2,8 @@
 
 use burn_adapters_composition::{Composition, Route};
 
-/// What a composition does to the positions of rows of these lengths, each a row of its own; none where it repeats or
-/// cuts them in another way.
+/// The composition for positions as rows, given the lengths of the original rows; `None` if it repeats or splits rows
+/// in a way that this cannot express.
 pub(super) fn by_position(composition: &Composition, lengths: &[usize]) -> Option<Composition> {
     let each =
         |children: &[Composition]| children.iter().map(|child| by_position(child, lengths)).collect::<Option<_>>();
@@ -35,7 +35,7 @@ pub(super) fn by_position(composition: &Composition, lengths: &[usize]) -> Optio
     })
 }
 
-/// Of adapters one after the other only the first has its invertible adapter used, as in the reference.
+/// Of several adapters in a `Stack`, only the first has its invertible adapter used, as in the reference.
 pub(super) fn only_first(composition: &Composition) -> Composition {
     let each = |children: &[Composition]| children.iter().map(only_first).collect::<Vec<_>>();
     match composition {

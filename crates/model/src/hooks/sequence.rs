@@ -39,7 +39,7 @@ impl State for Sequence {
     }
 }
 
-/// Puts parts of a batch together; shorter sequences get padding at their ends.
+/// Joins parts of a batch; shorter sequences are padded at their ends.
 fn join(parts: Vec<Sequence>) -> Sequence {
     let length = |part: &Sequence| part.hidden.dims()[1];
     let longest = parts.iter().map(length).max().unwrap_or(0);
@@ -105,7 +105,7 @@ impl HookPoint for PromptPoint<'_, '_> {
         join(parts)
     }
 
-    /// Prompts are not averaged: a setup that asks for it is refused before the pass.
+    /// Prompts are never averaged: such a setup is refused before the pass.
     fn average(&self, before: &Self::State, _states: Vec<Self::State>, _weights: &[f64]) -> Self::State {
         before.clone()
     }

@@ -14,7 +14,7 @@ use crate::BankError;
 /// A sublayer's end between its adapters.
 #[derive(Clone)]
 pub(super) struct Sublayer<'a> {
-    /// What the next adapter reads; settled, what goes back into the model.
+    /// The input of the next adapter; when settled, the output of the sublayer.
     pub(super) hidden: Tensor<3>,
     /// The sublayer's input.
     input: Tensor<3>,
@@ -90,7 +90,7 @@ impl<'a> SublayerPoint<'_, 'a> {
         })
     }
 
-    /// Whether the parts leave in the same way, so that they can be settled together.
+    /// Whether the parts return to the model in the same way, so that they can be settled together.
     fn leave_alike(parts: &[Sublayer<'a>]) -> bool {
         let way = |part: &Sublayer| {
             (part.settled, part.last.map(|last| (last.form.is_parallel, last.form.original_ln_after)))
@@ -161,7 +161,7 @@ impl<'a> HookPoint for SublayerPoint<'_, 'a> {
 
     fn fuse(&self, fusion: &str, children: &[Composition], state: Self::State) -> Self::State {
         let Some(layer) = self.hooks.fusion(fusion).and_then(|layers| layers.at(self.site)) else { return state };
-        // The last fused adapter that acts here decides on query and residual.
+        // The last fused adapter that acts here determines query and residual.
         let names: Vec<&str> = children.iter().flat_map(Composition::names).collect();
         let Some(last) = names.into_iter().rev().find_map(|name| self.bottleneck(name)) else { return state };
         let entry = last.enter(state.hidden.clone(), state.input.clone(), self.norm);

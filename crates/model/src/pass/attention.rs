@@ -36,13 +36,13 @@ impl Attention {
         Self { heads, key_value_heads: heads, scale: None, causal: false, window: None, dropout: 0.0, rotary: None }
     }
 
-    /// Sets the number of heads of keys and values, each of which serves several query heads.
+    /// Sets the number of key-value heads, each of which serves several query heads.
     pub fn with_key_value_heads(mut self, heads: usize) -> Self {
         self.key_value_heads = heads;
         self
     }
 
-    /// Sets the factor that scores are multiplied by.
+    /// Sets the factor on the scores.
     pub fn with_scale(mut self, scale: f64) -> Self {
         self.scale = Some(scale);
         self
@@ -54,8 +54,8 @@ impl Attention {
         self
     }
 
-    /// Lets each position of causal attention see only this many positions, its own included (Jiang et al., 2023). Prefixes
-    /// stay visible to all.
+    /// Lets each position of causal attention see only this many positions, including its own (Jiang et al., 2023).
+    /// Prefixes stay visible to all positions.
     pub fn with_window(mut self, window: usize) -> Self {
         self.window = Some(window);
         self
@@ -77,7 +77,7 @@ impl Attention {
         AttentionOptions { scale: self.scale, dropout }
     }
 
-    /// Whether the kernel for batches without padding computes it.
+    /// Whether the kernel for batches without padding supports it.
     fn is_plain(&self) -> bool {
         !self.causal && self.rotary.is_none() && self.key_value_heads == self.heads
     }
@@ -156,7 +156,7 @@ impl LayerPass<'_> {
         }
     }
 
-    /// The model's dropout on probabilities, with a seed drawn for it.
+    /// The model's dropout on attention probabilities, with a seed drawn for it.
     fn base_dropout(&self, kind: &Attention, input: &Tensor<3>) -> Option<Dropout> {
         let drops = self.hooks.has_base_dropout() && kind.dropout > 0.0;
         drops.then(|| Dropout { probability: kind.dropout, seed: draw_seed(&input.device()) })
@@ -175,7 +175,7 @@ impl Attention {
     }
 }
 
-/// True where either mask is.
+/// True where either mask is true.
 fn joined(padding: Option<Tensor<4, Bool>>, later: Tensor<4, Bool>, shape: [usize; 4]) -> Tensor<4, Bool> {
     match padding {
         Some(padding) => padding.expand(shape).bool_or(later.expand(shape)),
@@ -196,7 +196,7 @@ fn attend(
     if is_plain && !differentiated && !has_own_kernels(&query.device()) {
         // The backend's own attention, which keeps no scores for a backward pass.
         let ([batch, _, queries, _], keys_len) = (query.dims(), keys.dims()[2]);
-        // One mask for all heads: a backend that needs its rows then copies it once, not once a head.
+        // One mask for all heads: a backend that needs contiguous rows then copies it once, not once per head.
         let mask = mask.map(|mask| mask.expand([batch, 1, queries, keys_len]));
         return fused_attention(query, keys, values, mask, None, AttentionModuleOptions::default());
     }

@@ -10,8 +10,8 @@ use crate::ActiveHooks;
 
 /// A layer's view of the pass: the hooks of its sites, and attention.
 ///
-/// Hidden states are `[rows, positions, hidden]`, but what rows and positions are is the pass' business: in a batch
-/// without padding each position is a row of its own. A layer must not reshape them.
+/// Hidden states are `[rows, positions, hidden]`. The pass decides what rows and positions are: in a batch without
+/// padding, each position is a separate row. A layer must not reshape them.
 pub struct LayerPass<'l> {
     pub(super) hooks: &'l ActiveHooks<'l>,
     pub(super) packing: Option<&'l Packing<'l>>,
@@ -32,9 +32,9 @@ impl LayerPass<'_> {
         Site::new(self.stack, self.layer, place)
     }
 
-    /// The positions that the rest of the layer, from the queries on, has to compute: all of them, or only the first of
-    /// each row if nobody reads the others. Calling it is optional; it saves time in the last layer. Keys and values need
-    /// every position.
+    /// The positions that the rest of the layer must compute, from the queries on: all of them, or only the first of
+    /// each row if the others are not read. Calling it is optional; it saves time in the last layer. Keys and values
+    /// need every position.
     pub fn read_positions(&self, hidden: Tensor<3>) -> Tensor<3> {
         match self.packing {
             _ if !self.first_only => hidden,
@@ -66,8 +66,8 @@ impl LayerPass<'_> {
         self.hooks.dropout(probability, x)
     }
 
-    /// True where a key is padding: `[rows, 1, 1, keys]`; `None` if nothing is. For attention of the model's own; it must
-    /// then not run on a batch without padding, which only [`attention`](Self::attention) can read.
+    /// True where a key is padding: `[rows, 1, 1, keys]`; `None` without padding. For a model's own attention, which
+    /// must not run on a batch without padding: only [`attention`](Self::attention) supports that.
     pub fn padding_mask(&self) -> Option<Tensor<4, Bool>> {
         self.mask.tensor()
     }

@@ -1,4 +1,4 @@
-//! Padding, as attention needs it.
+//! Padding masks for attention.
 
 use burn::tensor::{Bool, Device, Tensor, TensorData};
 use burn_adapters_core::TokenSpan;

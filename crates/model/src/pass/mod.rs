@@ -1,8 +1,8 @@
 //! One pass of a batch through a base model.
 //!
-//! Everything that a pass may do differently is here, once: the rows of a routed batch are gathered, padding is left out
-//! of the computation, the batch is repeated for the branches of a `Parallel`, positions that nobody reads are skipped,
-//! and misfits are collected. A layer is written against a [`LayerPass`] and does not know which of these is happening.
+//! Everything that may happen to a batch during a pass is implemented here, once: gathering the rows of a routed batch,
+//! skipping padding, repeating the batch for the branches of a `Parallel`, skipping positions that are not read, and
+//! collecting misfits. A layer is written against a [`LayerPass`] and does not know which of these is happening.
 
 mod attention;
 mod layer;
@@ -20,8 +20,8 @@ use self::packing::Packing;
 use crate::hooks::row_indices;
 use crate::{ActiveHooks, BankError, BaseError, BaseModel, Hooks, Limits, TokenBatch};
 
-/// A pass, which [`Forward`](crate::Forward) begins, [`BaseModel::run`](crate::BaseModel::run) computes, and `Forward`
-/// finishes.
+/// A pass: [`Forward`](crate::Forward) begins it, [`BaseModel::run`](crate::BaseModel::run) computes it, and `Forward`
+/// finishes it.
 pub struct Pass<'p> {
     hooks: ActiveHooks<'p>,
     /// The batch in the order of the pass.
@@ -31,7 +31,7 @@ pub struct Pass<'p> {
     reads: Reads,
     row_position: RowPosition,
     observer: Option<&'p mut dyn FnMut(&Tensor<3>)>,
-    /// The rows of the batch as the caller gave them, if the pass has them in another order.
+    /// The original rows of the batch, if the pass has reordered them.
     restore: Option<Tensor<1, Int>>,
     order: Vec<usize>,
     states: Option<States<'p>>,
@@ -45,13 +45,13 @@ struct States<'p> {
     form: Form<'p>,
 }
 
-/// The positions that hidden states hold.
+/// The positions of the hidden states.
 enum Form<'p> {
-    /// All, padding included: `[rows, sequence, hidden]`.
+    /// All positions, including padding: `[rows, sequence, hidden]`.
     Padded,
-    /// All but padding: `[Σ lengths, 1, hidden]`.
+    /// All non-padding positions: `[Σ lengths, 1, hidden]`.
     Packed(Box<Packing<'p>>),
-    /// The first of each row: `[rows, 1, hidden]`.
+    /// The first position of each row: `[rows, 1, hidden]`.
     First,
 }
 
@@ -94,7 +94,7 @@ impl<'p> Pass<'p> {
         Some(self.ints(self.batch.token_types()?, 0))
     }
 
-    /// Values of tokens, given one row after the other, as a padded tensor on the model's device: `[rows, sequence]`.
+    /// Token values, concatenated over the rows, as a padded tensor on the model's device: `[rows, sequence]`.
     ///
     /// # Panics
     /// If there are fewer values than tokens.
@@ -118,7 +118,7 @@ impl<'p> Pass<'p> {
         self.hooks.dropout(probability, x)
     }
 
-    /// Hands over the embeddings. Adapters may transform them, and may insert prompts.
+    /// Passes on the embeddings. Adapters may transform them, and may insert prompts.
     ///
     /// # Shapes
     /// - embeddings: `[rows, sequence, embedding]`
@@ -139,8 +139,8 @@ impl<'p> Pass<'p> {
         self.states = states.map(|states| States { hidden: transform(states.hidden), ..states });
     }
 
-    /// Runs layers. `layers` holds the layer of the specification that each step runs: `0..n`, unless layers share their
-    /// weights. `layer` computes one from the hidden states, `[rows, positions, hidden]`.
+    /// Runs layers. `layers` has the layer of the specification for each step: `0..n`, unless layers share their
+    /// weights. `layer` computes one of them from the hidden states, `[rows, positions, hidden]`.
     pub fn layers(
         &mut self,
         stack: StackKind,
@@ -204,9 +204,9 @@ impl<'p> Pass<'p> {
         self.pooled = Some(pooler(states.first().squeeze_dim(1)));
     }
 
-    /// The packing of a batch that has padding, where it pays and every adapter allows it.
+    /// The packing of a batch with padding, if it is faster and every adapter allows it.
     fn packing(&self, tokens: &[TokenSpan], hidden: &Tensor<3>) -> Option<Packing<'p>> {
-        // A backend that compiles its kernels for shapes would compile a new one for each batch.
+        // A backend that compiles kernels per shape would compile a new one for each batch.
         let pays = self.reads != Reads::All && self.observer.is_none() && has_own_kernels(&self.device);
         pays.then(|| Packing::new(tokens, hidden.dims()[1], &self.hooks)).flatten()
     }
@@ -293,7 +293,7 @@ fn in_order<const D: usize>(tensor: Tensor<D>, rows: Option<&Tensor<1, Int>>) ->
     }
 }
 
-/// Refuses input on which a model would panic.
+/// Rejects input on which a model would panic.
 fn check(batch: &TokenBatch, limits: Limits) -> Result<(), BaseError> {
     if batch.is_empty() || batch.lengths().contains(&0) {
         return Err(BaseError::Empty { rows: batch.len() });

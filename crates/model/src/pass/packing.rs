@@ -6,8 +6,8 @@ use burn_adapters_ops::{Rows, take_rows};
 
 use crate::ActiveHooks;
 
-/// The positions of a batch that are not padding. Only these go through the layers, one after the other, each as a row
-/// of its own; attention alone sees sequences.
+/// The non-padding positions of a batch. Only these go through the layers, concatenated, each as a separate row; only
+/// attention sees sequences.
 #[derive(Debug)]
 pub(super) struct Packing<'a> {
     /// The number of positions of each row.
@@ -15,16 +15,17 @@ pub(super) struct Packing<'a> {
     /// The hooks for positions as rows.
     pub(super) hooks: ActiveHooks<'a>,
     sequence: usize,
-    /// The remaining positions, among those of the padded batch.
+    /// The indices of the remaining positions in the padded batch.
     places: Rows,
-    /// The padded batch, among the remaining positions.
+    /// The padded batch, as indices of the remaining positions.
     positions: Rows,
-    /// The first position of each row, among those that remain.
+    /// The first position of each row, as index of the remaining positions.
     firsts: Rows,
 }
 
 impl<'a> Packing<'a> {
-    /// `None` if nothing is padding, a row begins with padding, or an adapter does not treat each position independently.
+    /// `None` if there is no padding, a row begins with padding, or an adapter does not treat each position
+    /// independently.
     pub(super) fn new(tokens: &[TokenSpan], sequence: usize, hooks: &ActiveHooks<'a>) -> Option<Self> {
         let lengths: Vec<usize> = tokens.iter().map(TokenSpan::end).collect();
         let kept: usize = lengths.iter().sum();

@@ -1,4 +1,4 @@
-//! The shortcuts of a pass, repetition, and models with faults.
+//! Tests of the shortcuts of a pass, of repetition, and of faulty models.
 
 use burn::nn::{Embedding, EmbeddingConfig, LayerNorm, LayerNormConfig, Linear, LinearConfig};
 use burn::tensor::activation::relu;
@@ -12,7 +12,7 @@ use crate::{AdapterBank, BaseModel, Forward, Matrices, Setup};
 const WIDTH: usize = 8;
 const LENGTHS: [usize; 3] = [9, 4, 7];
 
-/// Feed-forward layers, each of which may be run several times.
+/// Feed-forward layers that may run several times.
 struct Model {
     spec: ModelSpec,
     embeddings: Embedding,
@@ -128,7 +128,7 @@ fn only_adapters_that_treat_positions_independently_allow_shortcuts() {
         ("loreft", false),
     ] {
         let bank = bank(&model, &[("a", config)]);
-        // A gate of a prefix is a mean over the whole sequence.
+        // A gate of a prefix averages over the whole sequence.
         let packed = positionwise && !config.contains("use_gating");
         assert_eq!(shortcuts(&bank, &Setup::adapter("a"), &LENGTHS), (positionwise, packed), "{config}");
     }
