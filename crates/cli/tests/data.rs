@@ -131,7 +131,7 @@ fn what_is_left_out_of_labels_is_told() {
     let place = place();
     place.write("case.csv", "text,label\ngood,pos\nfine,Pos \nbad,neg\n");
     let (_, err) = trains(&place, "case.csv", &["-q"]);
-    assert!(err.contains("`Pos` and `pos` differ by case") && err.contains("line 3"), "{err}");
+    assert!(err.contains("`Pos` and `pos` differ only by case") && err.contains("line 3"), "{err}");
 }
 
 #[test]

@@ -67,11 +67,11 @@ fn a_model_folder_that_is_none_is_an_error_that_says_what_it_should_hold() {
     let (code, out, err) = place.run(["inspect", "--model", "nowhere"]);
     assert_eq!((code, out.as_str()), (2, ""));
     assert!(err.contains("config.json") && err.contains("help:"), "{err}");
-    fs::create_dir(place.path("gpt")).unwrap();
-    place.write("gpt/config.json", r#"{"model_type": "gpt2"}"#);
-    let (code, _, err) = place.run(["inspect", "--model", "gpt"]);
+    fs::create_dir(place.path("mamba")).unwrap();
+    place.write("mamba/config.json", r#"{"model_type": "mamba"}"#);
+    let (code, _, err) = place.run(["inspect", "--model", "mamba"]);
     assert_eq!(code, 2);
-    assert!(err.contains("gpt2") && err.contains("bert"), "{err}");
+    assert!(err.contains("mamba") && err.contains("bert"), "{err}");
 }
 
 #[test]
