@@ -70,8 +70,8 @@ pub(super) fn by_length(tokens: &TokenData, mut indices: Vec<usize>, batch_size:
     Ok(indices.chunks(batch_size).map(<[usize]>::to_vec).collect())
 }
 
-/// A name that is not taken: two branches may have one head.
-pub(super) fn another(name: &str, taken: impl Fn(&str) -> bool) -> String {
+/// A unique name: two branches may have the same head.
+pub(super) fn distinct_name(name: &str, taken: impl Fn(&str) -> bool) -> String {
     let numbered = (2..).map(|number| format!("{name}:{number}"));
     std::iter::once(name.to_owned()).chain(numbered).find(|name| !taken(name)).unwrap_or_default()
 }

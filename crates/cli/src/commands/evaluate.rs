@@ -10,7 +10,7 @@ use clap::Args;
 use serde_json::{Map, Value, json};
 
 use super::DeviceArguments;
-use super::answers::{Answer, another, answers};
+use super::answers::{Answer, answers, distinct_name};
 use super::data::{LabeledArguments, data_error, parse_task, warn};
 use super::model::{max_length, tokenize_unlabeled, train_error};
 use super::report::{describe, evaluation_json, overall};
@@ -88,11 +88,11 @@ struct Part {
 
 impl Arguments {
     pub(super) fn run(self, style: Style) -> CliResult {
-        let asked = self.adapters.composition(self.route.is_some())?;
+        let setup_source = self.adapters.composition(self.route.is_some())?;
         let source = self.columns.source(&self.data, "--data")?;
         let device = self.device.open(style)?.device;
         let model = self.device.load(&self.model, &device, style)?;
-        let loaded = self.adapters.load(asked, &model, &device, style)?;
+        let loaded = self.adapters.load(setup_source, &model, &device, style)?;
         loaded.check_task(self.task)?;
         let routes = |column| {
             let text_column = self.columns.text_column(TRAIN_TASKS[0]);
@@ -165,7 +165,7 @@ fn parts(answers: Vec<Vec<Answer>>, routes: Option<&Routes>) -> Vec<Part> {
         let mut seen: Vec<String> = Vec::new();
         for Answer { head, prediction, .. } in answers {
             let adapter = routes.map(|routes| routes[row].clone().unwrap_or_else(|| "none".into()));
-            let name = adapter.unwrap_or_else(|| another(&head, |name| seen.iter().any(|other| other == name)));
+            let name = adapter.unwrap_or_else(|| distinct_name(&head, |name| seen.iter().any(|other| other == name)));
             seen.push(name.clone());
             let index = parts.iter().position(|part| part.name == name).unwrap_or_else(|| {
                 parts.push(Part { name, head, rows: Vec::new(), logits: Vec::new() });

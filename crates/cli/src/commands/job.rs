@@ -27,8 +27,8 @@ pub(super) struct Job<'a> {
     pub(super) train: TrainConfig,
 }
 
-/// What was trained.
-pub(super) struct Done {
+/// The result of training.
+pub(super) struct JobOutcome {
     pub(super) report: AddReport,
     pub(super) head_parameters: usize,
     pub(super) trained: Trained,
@@ -36,7 +36,7 @@ pub(super) struct Done {
     pub(super) seconds: f64,
 }
 
-/// What was written.
+/// The saved files.
 pub(super) struct Saved {
     pub(super) adapter: SaveReport,
     pub(super) head: SaveReport,
@@ -51,7 +51,7 @@ impl Job<'_> {
         evaluation: Option<&TokenData>,
         style: Style,
         json: bool,
-    ) -> CliResult<Done> {
+    ) -> CliResult<JobOutcome> {
         let seed = self.train.seed;
         let mut bank = AdapterBank::new(model.base.spec(), &device.clone().autodiff());
         let report = add_adapter(&mut bank, model, self.name, self.adapter.clone(), seed)?;
@@ -61,11 +61,11 @@ impl Job<'_> {
         let run = Run::new(&self.train, model, bank, &setup, train, evaluation, style)?;
         run.check_interrupted(json)?;
         let Run { trained, seconds, .. } = run;
-        Ok(Done { report, head_parameters, trained, setup, seconds })
+        Ok(JobOutcome { report, head_parameters, trained, setup, seconds })
     }
 
     /// Adds the adapter, its head, the history and the learning curve to a save.
-    pub(super) fn stage(&self, done: &Done, save: &mut FolderSave) -> CliResult<(Saved, Vec<String>)> {
+    pub(super) fn stage(&self, done: &JobOutcome, save: &mut FolderSave) -> CliResult<(Saved, Vec<String>)> {
         let options = SaveOptions::new(&self.model_name);
         let saved = Saved::stage(save, &done.trained.bank, self.name, &options)?;
         let title = format!("{}: {} on {}", self.name, self.adapter, self.model_name);
@@ -157,7 +157,7 @@ impl Run {
     }
 
     /// The evaluation of the parameters that were kept.
-    pub(super) fn chosen(&self) -> Option<&EvaluationRecord> {
+    pub(super) fn best_record(&self) -> Option<&EvaluationRecord> {
         let history = &self.trained.history;
         match history.best {
             Some(best) => history.evaluations.iter().find(|record| record.step == best.step),

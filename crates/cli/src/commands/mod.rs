@@ -18,12 +18,12 @@ mod plan;
 mod predict;
 mod predictions;
 mod quickstart;
-mod ready;
 mod report;
 mod routes;
 mod setup;
 mod train;
 mod train_options;
+mod training;
 
 use std::path::Path;
 

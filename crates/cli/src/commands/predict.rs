@@ -129,11 +129,11 @@ impl Arguments {
             let message = format!("{} texts with --text, but {} with --pair", self.text.len(), self.pair.len());
             return Err(CliError::mistake(message).with_help("each text needs its second one: give as many of both"));
         }
-        let asked = self.adapters.composition(self.route.is_some())?;
+        let setup_source = self.adapters.composition(self.route.is_some())?;
         let (mut texts, known) = self.texts()?;
         let device = self.device.open(style)?.device;
         let model = self.device.load(&self.model, &device, style)?;
-        let loaded = self.adapters.load(asked, &model, &device, style)?;
+        let loaded = self.adapters.load(setup_source, &model, &device, style)?;
         match (&self.route, known) {
             (None, _) => loaded.check_routes(None)?,
             (Some(_), Some(first)) => drop(self.routed(&loaded, first)?),

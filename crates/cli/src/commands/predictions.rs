@@ -7,7 +7,7 @@ use burn_adapters_train::{Dataset, Prediction, TextPieces, TokenData, train_task
 use serde::{Serialize, Serializer};
 use serde_json::{Value, json};
 
-use super::answers::{Answer, another};
+use super::answers::{Answer, distinct_name};
 use crate::error::CliResult;
 use crate::output::{self, Align, Table};
 
@@ -158,7 +158,8 @@ fn print_json(kind: Kind, block: &Block<'_>) -> CliResult {
         if kind == Kind::Several {
             let mut heads = BTreeMap::new();
             for answer in answers {
-                heads.insert(another(&answer.head, |name| heads.contains_key(name)), Members::of(answer, &pieces));
+                heads
+                    .insert(distinct_name(&answer.head, |name| heads.contains_key(name)), Members::of(answer, &pieces));
             }
             output::json_line(&Lines { text, pair, heads })?;
             continue;

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use super::DeviceArguments;
 use super::data::data_error;
-use super::job::{Done, Job, Saved, stage_json};
+use super::job::{Job, JobOutcome, Saved, stage_json};
 use super::model::{check_fits, max_length, tokenize, train_error};
 use super::output_folder::{Existing, Input, OutputFolder, QUICKSTART_CHECKPOINTS, is_quickstart, save_error};
 use super::predictions::table as predictions_table;
@@ -224,7 +224,7 @@ fn weights_size(dir: &Path) -> u64 {
 struct Outcome<'a> {
     arguments: &'a Arguments,
     job: &'a Job<'a>,
-    done: &'a Done,
+    done: &'a JobOutcome,
     saved: &'a Saved,
     warnings: &'a [String],
     found: &'a Found,

@@ -63,9 +63,9 @@ pub(super) struct SetupArguments {
 /// Adapters with their heads, ready to be used.
 pub(super) struct Loaded {
     pub(super) bank: AdapterBank,
-    /// What was asked for; without rows in an open `Route`.
+    /// The requested composition; without rows in an open `Route`.
     pub(super) composition: Composition,
-    /// The heads that were asked for, if they are not those of the adapters.
+    /// The requested heads, if they are not those of the adapters.
     pub(super) heads: Option<HeadSetup>,
     /// The layers without adapters.
     skip_layers: Vec<usize>,
@@ -90,31 +90,31 @@ impl Unread {
 
 impl SetupArguments {
     /// What --setup says, checked before anything is loaded; `routed` if rows are to name their adapters.
-    pub(super) fn composition(&self, routed: bool) -> CliResult<Asked> {
-        let asked = match &self.setup {
-            Some(text) if Path::new(text).is_dir() => return Ok(Asked::Folder(text.into())),
-            Some(text) => Asked::Composition(input::composition(text)?),
-            None if routed => Asked::Composition(Composition::open_route()),
-            None => Asked::Single,
+    pub(super) fn composition(&self, routed: bool) -> CliResult<SetupSource> {
+        let source = match &self.setup {
+            Some(text) if Path::new(text).is_dir() => return Ok(SetupSource::Folder(text.into())),
+            Some(text) => SetupSource::Composition(input::composition(text)?),
+            None if routed => SetupSource::Composition(Composition::open_route()),
+            None => SetupSource::Single,
         };
         match self.adapter.len() {
             0 => Err(CliError::mistake("no adapter is given, and a model alone has no prediction head")
                 .with_help("--adapter DIR names an adapter with its head; `burn-adapters train` makes one")),
-            2.. if matches!(asked, Asked::Single) => {
+            2.. if matches!(source, SetupSource::Single) => {
                 let message = format!("{} adapters are given, but no composition", self.adapter.len());
                 Err(CliError::mistake(message)
                     .with_help("--setup 'Stack(a, b)' composes them; --help lists the blocks"))
             }
-            _ => Ok(asked),
+            _ => Ok(source),
         }
     }
 
     /// Reads the folders.
-    pub(super) fn load(&self, asked: Asked, model: &Model, device: &Device, style: Style) -> CliResult<Loaded> {
+    pub(super) fn load(&self, source: SetupSource, model: &Model, device: &Device, style: Style) -> CliResult<Loaded> {
         let mut bank = AdapterBank::new(model.base.spec(), device);
         let mut folders = Vec::new();
         let mut setup = None;
-        if let Asked::Folder(dir) = &asked {
+        if let SetupSource::Folder(dir) = &source {
             let (read, reports) = load_setup(dir, &mut bank).map_err(|error| folder_error(&error))?;
             reports.iter().for_each(|report| report_loaded(report, style));
             setup = Some((read.adapters, read.heads));
@@ -140,7 +140,7 @@ impl SetupArguments {
         let mut given = Vec::new();
         for text in &self.head {
             let (name, dir) = named(text);
-            let only = matches!(asked, Asked::Single).then(|| folders.first()).flatten();
+            let only = matches!(source, SetupSource::Single).then(|| folders.first()).flatten();
             let name = name.map(str::to_owned).or_else(|| only.map(|(name, _)| name.clone()));
             let found = HeadFolder::read(dir).map_err(|error| head_folder_error(&error, dir))?;
             // A head that is given stands in the place of one that came with a setup or a fusion.
@@ -153,7 +153,7 @@ impl SetupArguments {
         for (name, dir) in &folders {
             if bank.head(name).is_err()
                 && HeadFolder::exists(dir)
-                && !matches!(&asked, Asked::Folder(whole) if whole == dir)
+                && !matches!(&source, SetupSource::Folder(whole) if whole == dir)
             {
                 match load_head(dir, &mut bank, Some(name)) {
                     Ok(report) => warn_notes(&report.name, &report.notes),
@@ -163,9 +163,9 @@ impl SetupArguments {
                 }
             }
         }
-        let (composition, heads) = match (setup, asked) {
+        let (composition, heads) = match (setup, source) {
             (Some((composition, heads)), _) => (composition, heads),
-            (None, Asked::Composition(composition)) => (composition, None),
+            (None, SetupSource::Composition(composition)) => (composition, None),
             (None, _) => match folders.first() {
                 Some((name, _)) => (Composition::adapter(name.as_str()), None),
                 None => return Err(CliError::mistake("no adapter is given")),
@@ -180,14 +180,14 @@ impl SetupArguments {
     }
 }
 
-/// What the command line says of the adapters together.
+/// How the command line combines the adapters.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) enum Asked {
-    /// The one adapter.
+pub(super) enum SetupSource {
+    /// The only adapter.
     Single,
-    /// These, so.
+    /// This composition.
     Composition(Composition),
-    /// What this folder says.
+    /// The setup in this folder.
     Folder(PathBuf),
 }
 

@@ -21,9 +21,9 @@ use super::model::{
 };
 use super::output_folder::{CHECKPOINTS, Existing, FINAL_CHECKPOINT, Input, OutputFolder, check_part_names};
 use super::plan::{Configs, Plan, Shape, fusion_config};
-use super::ready::{Labeled, Part, Ready, Written, add_fusions};
 use super::setup::{check_adapters, check_names, folder_error, named};
 use super::train_options::Options;
+use super::training::{Labeled, Part, Training, Written, add_fusions};
 use crate::error::{CliError, CliResult};
 use crate::output::{self, duration, shown};
 use crate::progress::Style;
@@ -181,22 +181,23 @@ impl Arguments {
 
         let device = self.device.open(style)?.device;
         let model = self.device.load(&self.model, &device, style)?;
-        let ready = self.prepare(&plan, &configs, fusion.as_ref(), &given, heads, &model, &device, style)?;
+        let training = self.prepare(&plan, &configs, fusion.as_ref(), &given, heads, &model, &device, style)?;
         let max_length = max_length(&model, self.options.max_length)?;
-        let train = ready.tokens(&model, &train, max_length)?;
-        let evaluation = evaluation.map(|data| ready.tokens(&model, &data, max_length)).transpose()?;
+        let train = training.tokens(&model, &train, max_length)?;
+        let evaluation = evaluation.map(|data| training.tokens(&model, &data, max_length)).transpose()?;
         if self.overwrite {
             output.drop_checkpoints()?;
         }
-        let run = Run::new(&config, &model, ready.bank.clone(), &ready.setup, &train, evaluation.as_ref(), style)?;
+        let run =
+            Run::new(&config, &model, training.bank.clone(), &training.setup, &train, evaluation.as_ref(), style)?;
         run.check_interrupted(self.json)?;
         if run.was_finished() {
-            return self.print_finished(&ready, &run);
+            return self.print_finished(&training, &run);
         }
-        let mut written = ready.save(&run, &output, &model.name)?;
+        let mut written = training.save(&run, &output, &model.name)?;
         written.warnings.extend(run.warnings(self.options.best));
         written.warnings.iter().for_each(|warning| draw::warning(warning));
-        if self.json { self.print_json(&ready, &run, &written) } else { self.print(&ready, &run, &written) }
+        if self.json { self.print_json(&training, &run, &written) } else { self.print(&training, &run, &written) }
     }
 
     /// The head that learns some data: that of the loaded adapter if it has these labels, or else a new one.
@@ -292,7 +293,7 @@ impl Arguments {
         model: &Model,
         device: &Device,
         style: Style,
-    ) -> CliResult<Ready> {
+    ) -> CliResult<Training> {
         let mut bank = AdapterBank::new(model.base.spec(), &device.clone().autodiff());
         for Given { name, dir, .. } in given {
             let report = load_adapter(dir, &mut bank, Some(name)).map_err(|error| folder_error(&error))?;
@@ -362,7 +363,7 @@ impl Arguments {
             bank.add_head_seeded(name, &head.config, seed).map_err(|error| bank_error(&error))?;
         }
         let heads = heads.into_iter().map(|head| head.config).collect();
-        Ok(Ready { plan: plan.clone(), bank, setup, parts, fusions, heads })
+        Ok(Training { plan: plan.clone(), bank, setup, parts, fusions, heads })
     }
 
     fn train_config(&self) -> TrainConfig {
@@ -412,7 +413,7 @@ impl Arguments {
     }
 
     /// There was nothing to do.
-    fn print_finished(&self, ready: &Ready, run: &Run) -> CliResult {
+    fn print_finished(&self, training: &Training, run: &Run) -> CliResult {
         let history = &run.trained.history;
         let epochs = history.steps.last().map_or(0, |step| step.epoch);
         if !self.json {
@@ -422,7 +423,7 @@ impl Arguments {
                 shown(self.output.display())
             ));
         }
-        let mut object = ready.json();
+        let mut object = training.json();
         let common = json!({
             "output": self.output, "already_finished": true, "epochs": history.evaluations, "best": history.best,
             "steps": history.steps.len(), "final_loss": history.steps.last().map(|step| step.loss),
@@ -432,10 +433,10 @@ impl Arguments {
         output::json(&object)
     }
 
-    fn print_json(&self, ready: &Ready, run: &Run, written: &Written) -> CliResult {
+    fn print_json(&self, training: &Training, run: &Run, written: &Written) -> CliResult {
         let history = &run.trained.history;
-        let mut object = ready.json();
-        let setup = self.setup.as_ref().filter(|_| ready.plan.shape != Shape::One);
+        let mut object = training.json();
+        let setup = self.setup.as_ref().filter(|_| training.plan.shape != Shape::One);
         object.extend(setup.map(|setup| ("setup".to_owned(), json!(setup))));
         let common = json!({
             "output": self.output, "epochs": history.evaluations, "best": history.best, "steps": history.steps.len(),
@@ -447,8 +448,8 @@ impl Arguments {
         output::json(&object)
     }
 
-    fn print(&self, ready: &Ready, run: &Run, written: &Written) -> CliResult {
-        if let Some(record) = run.chosen() {
+    fn print(&self, training: &Training, run: &Run, written: &Written) -> CliResult {
+        if let Some(record) = run.best_record() {
             let metrics = |metrics: &std::collections::BTreeMap<String, f64>| {
                 metrics.iter().map(|(name, value)| format!("{name} {value:.4}")).collect::<Vec<_>>().join(", ")
             };
@@ -466,7 +467,7 @@ impl Arguments {
         } else if let Some(step) = run.trained.history.steps.last() {
             output::line(format_args!("the last step's loss: {:.4}", step.loss))?;
         }
-        output::line(format_args!("trained {} in {}", shown(ready.told()), duration(run.seconds)))?;
+        output::line(format_args!("trained {} in {}", shown(training.told()), duration(run.seconds)))?;
         output::line(format_args!(
             "saved to {}: {}, {}",
             shown(self.output.display()),

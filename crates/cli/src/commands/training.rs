@@ -22,17 +22,17 @@ pub(super) type Labeled = Vec<(String, Dataset)>;
 /// An adapter that is trained with its head.
 pub(super) struct Part {
     pub(super) name: String,
-    /// Not new: it goes on from where it was.
+    /// It was loaded, and its training continues.
     pub(super) loaded: bool,
     pub(super) head_loaded: bool,
 }
 
-/// All that is trained, in its place.
-pub(super) struct Ready {
+/// Everything that is trained, in its bank.
+pub(super) struct Training {
     pub(super) plan: Plan,
     pub(super) bank: AdapterBank,
     pub(super) setup: Setup,
-    /// Empty where fusions are trained.
+    /// Empty if fusions are trained.
     pub(super) parts: Vec<Part>,
     /// The fusions that are trained, with the number of their parameters.
     pub(super) fusions: Vec<(String, usize)>,
@@ -40,18 +40,18 @@ pub(super) struct Ready {
     pub(super) heads: Vec<HeadConfig>,
 }
 
-/// What was written, for people and machines.
+/// The saved files, for display and for JSON.
 #[derive(Default)]
 pub(super) struct Written {
     pub(super) told: String,
     pub(super) bytes: Value,
-    /// What else was written.
+    /// Further files.
     pub(super) files: Vec<&'static str>,
-    /// What is not as it should be.
+    /// Warnings for the user.
     pub(super) warnings: Vec<String>,
 }
 
-impl Ready {
+impl Training {
     /// The texts as tokens, with the labels of each head.
     pub(super) fn tokens(&self, model: &Model, data: &Labeled, max_length: usize) -> CliResult<TokenData> {
         let mut all = data.iter().zip(&self.heads);
