@@ -1,3 +1,5 @@
+//! Words with tags in columns, and what is wrong with them.
+
 #![allow(clippy::unwrap_used)]
 
 use super::super::{Columns, Dataset, Format};
