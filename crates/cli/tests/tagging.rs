@@ -173,7 +173,7 @@ fn what_cannot_be_tagged_is_told() {
         (&["odd.jsonl", "--task", "tagging"], "2 tokens, but 1 tags"),
         (&["scheme.jsonl", "--task", "tagging"], "`U-X`"),
         (&["train.jsonl", "--task", "tagging", "--pair-column", "tags"], "without a second text"),
-        (&["dev.txt"], "the extension does not tell the format"),
+        (&["dev.txt"], "unknown extension"),
         (&["dev.txt", "--format", "conll"], "tagging"),
         (
             &["train.jsonl", "--adapter", "tagger", "--task", "classification"],

@@ -64,7 +64,8 @@ pub(super) struct LabeledArguments {
     #[command(flatten)]
     pub(super) header: HeaderArguments,
 
-    /// The format, where the file's extension (.csv, .tsv, .jsonl, each also with .gz) does not tell it.
+    /// Format, if the file's extension (.csv, .tsv, .jsonl or .conll, each also with .gz) does not tell it. For tagging, any
+    /// other extension stands for CoNLL columns.
     #[arg(long, value_name = "csv|tsv|jsonl|conll")]
     pub(super) format: Option<Format>,
 }

@@ -28,6 +28,8 @@ Examples:
   cat texts.txt | burn-adapters predict --model all-MiniLM-L6-v2 --adapter out --input - --json
   burn-adapters predict --model all-MiniLM-L6-v2 --adapter language=german --adapter reviews=out \\
     --setup 'Stack(language, reviews)' --input texts.txt
+  burn-adapters predict --model all-MiniLM-L6-v2 --adapter nli --text 'A man sleeps.' \\
+    --pair 'Nobody is awake.'
   burn-adapters predict --model all-MiniLM-L6-v2 --adapter films=a --adapter tweets=b \\
     --route kind --input mixed.csv";
 

@@ -35,6 +35,10 @@ Examples:
     --output reviews-adapter
   burn-adapters train --model all-MiniLM-L6-v2 --data train.tsv --eval dev.tsv --text-column sentence \\
     --config 'lora[r=16]' --epochs 5 --output out
+  burn-adapters train --model all-MiniLM-L6-v2 --data nli.csv --text-column premise --pair-column hypothesis \\
+    --output nli
+  burn-adapters train --model all-MiniLM-L6-v2 --data train.conll --eval dev.conll --task tagging \\
+    --best micro_f1 --output ner
   burn-adapters train --model all-MiniLM-L6-v2 --data reviews.csv --setup 'Stack(language, task)' \\
     --adapter language=german --name task --output task
   burn-adapters train --model all-MiniLM-L6-v2 --data reviews.csv --setup 'Parallel(stars, mood)' \\

@@ -53,8 +53,9 @@ pub(super) struct Options {
     #[arg(long)]
     pub(super) no_base_dropout: bool,
 
-    /// Keep the epoch that is best by this metric: loss, accuracy, macro_f1, micro_f1, mean_squared_error or pearson. Of
-    /// equal epochs, the latest is kept. The untrained state never is.
+    /// Keep the epoch that is best by this metric: loss, accuracy, macro_f1, micro_f1; for numbers mean_squared_error,
+    /// mean_absolute_error or pearson; for tags micro_, macro_ and weighted_ precision, recall and f1 (of spans), or
+    /// token_accuracy. Of equal epochs, the latest is kept. The untrained state never is.
     #[arg(long, value_name = "METRIC")]
     pub(super) best: Option<Metric>,
 
