@@ -28,7 +28,7 @@ pub enum DataError {
     },
     /// An unknown file extension.
     #[error(
-        "{}: unknown extension: expected .csv, .tsv or .jsonl (or one of them with .gz), or name the \
+        "{}: unknown extension: expected .csv, .tsv, .jsonl or .conll (or one of them with .gz), or name the \
          format",
         path.display()
     )]
