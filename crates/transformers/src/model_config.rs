@@ -21,7 +21,7 @@ use crate::plan::ModelPlan;
 ///         "num_attention_heads": 4, "intermediate_size": 64, "max_position_embeddings": 40}"#,
 /// )?;
 /// assert_eq!(config.spec().layers(), 2);
-/// assert!(ModelConfig::from_json_str(r#"{"model_type": "gpt2"}"#).is_err());
+/// assert!(ModelConfig::from_json_str(r#"{"model_type": "xlnet"}"#).is_err());
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug, Clone, PartialEq)]
