@@ -29,7 +29,7 @@ pub struct Case {
     pub heads: Option<String>,
     /// Layers that run without adapters.
     pub skip_layers: Vec<usize>,
-    /// What the reference trained for a step, if anything.
+    /// The parts that the reference trained for a step, if any.
     #[serde(default)]
     pub train: Option<String>,
     /// At this learning rate.
@@ -57,7 +57,7 @@ pub fn cases() -> Vec<Case> {
 }
 
 impl Case {
-    /// What the reference computed.
+    /// The reference's results.
     pub fn golden(&self) -> Golden {
         Golden::read(&folder().join("cases").join(&self.folder).join("golden.safetensors"))
     }

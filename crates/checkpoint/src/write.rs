@@ -1,4 +1,4 @@
-//! What is written into a folder.
+//! Writing the files of a folder.
 
 use std::path::Path;
 

@@ -25,7 +25,7 @@ const LOSS: RGBColor = RGBColor(0x1f, 0x6f, 0xb4);
 const ACCURACY: RGBColor = RGBColor(0xd1, 0x5b, 0x0f);
 const START: RGBColor = RGBColor(0x8a, 0x90, 0x99);
 
-/// What a training run looked like.
+/// The course of a training run.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub(crate) struct Curve {
     /// The line above the charts.

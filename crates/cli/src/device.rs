@@ -77,13 +77,13 @@ impl Backend {
     }
 }
 
-/// A device that can be asked for.
+/// A device that can be requested.
 #[derive(Debug, Clone)]
 pub(crate) struct Found {
     pub(crate) backend: Backend,
     pub(crate) index: usize,
     pub(crate) device: Device,
-    /// What the hardware calls itself.
+    /// The name of the hardware.
     pub(crate) hardware: Option<String>,
     /// Whether it is a graphics card, and no processor that stands in for one.
     pub(crate) is_gpu: bool,
@@ -190,7 +190,7 @@ impl fmt::Display for Choice {
     }
 }
 
-/// Finds the device that was asked for, and tries it.
+/// Finds the requested device, and tests it.
 pub(crate) fn open(choice: Choice) -> CliResult<Found> {
     match choice {
         Choice::Auto => {

@@ -10,7 +10,7 @@ use burn_adapters_files::FileError;
 /// Who has to act.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
-    /// The user asked for something that cannot be: exit code 2.
+    /// A mistake of the user: exit code 2.
     Mistake,
     /// Something failed under way: exit code 1.
     Failure,
@@ -35,7 +35,7 @@ pub(crate) struct CliError {
     pub(crate) help: Option<String>,
 }
 
-/// What a command gives.
+/// The result of a command.
 pub(crate) type CliResult<T = ()> = Result<T, CliError>;
 
 impl CliError {
@@ -53,7 +53,7 @@ impl CliError {
         Self::new(Kind::Failure, message)
     }
 
-    /// A signal asked for the end.
+    /// A signal requested the end.
     pub(crate) fn interrupted(code: u8, message: impl Into<String>) -> Self {
         Self::new(Kind::Interrupted(code), message)
     }
@@ -125,7 +125,7 @@ impl CliError {
     }
 }
 
-/// An error and its causes in one line; a cause that the text above it already tells is left out.
+/// An error and its causes in one line; causes that the text already contains are left out.
 pub(crate) fn chain(error: &(dyn Error + 'static)) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();

@@ -1,4 +1,4 @@
-//! What is fetched, as the program shows it and speaks of its errors.
+//! Fetching, with the program's progress bars and errors.
 
 use std::path::PathBuf;
 
@@ -23,7 +23,7 @@ pub(crate) fn reviews(style: Style) -> CliResult<PathBuf> {
     Ok(path)
 }
 
-/// `instead` is what the command offers in the place of fetching.
+/// `instead` is the command's alternative to fetching.
 fn fetch_error(error: &FetchError, instead: &str) -> CliError {
     if error.is_mistake() {
         CliError::mistake(error.problem()).with_help(error.help())

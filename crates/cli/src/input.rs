@@ -1,4 +1,4 @@
-//! What the user names on the command line: configurations and compositions, and how their errors are drawn.
+//! Configurations and compositions on the command line, and the drawing of their errors.
 
 use std::path::Path;
 

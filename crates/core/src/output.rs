@@ -47,7 +47,7 @@ impl Reads {
 #[derive(Debug, Clone)]
 pub struct Output {
     /// The hidden states of the last layer: `[rows, positions, hidden]`. The first position alone where that was all
-    /// that [`Reads`] asked for; more positions than the input has where an adapter inserted a prompt.
+    /// that [`Reads`] requests; more positions than the input has where an adapter inserted a prompt.
     pub hidden: Tensor<3>,
     /// The pooler's output: `[rows, hidden]`. `None` for models without a pooler.
     pub pooled: Option<Tensor<2>>,

@@ -286,7 +286,7 @@ impl<'de> serde::Deserialize<'de> for HeadConfig {
 const MAX_LABELS: usize = 1 << 24;
 /// Likewise for layers.
 const MAX_LAYERS: usize = 1 << 10;
-/// Labels beyond this get their names when asked for.
+/// Labels beyond this get their names on request.
 const MAX_DEFAULT_LABELS: usize = 1 << 16;
 
 fn default_label(id: usize) -> String {

@@ -33,7 +33,7 @@ pub enum HeadError {
         /// What is wrong.
         reason: String,
     },
-    /// JSON that is no head configuration.
+    /// JSON that is not a head configuration.
     #[error("not a head configuration: {reason}")]
     Json {
         /// What is wrong.

@@ -1,4 +1,4 @@
-//! What a bank holds, as a value that prints as a table.
+//! The contents of a bank, as a value that prints as a table.
 
 use std::fmt;
 

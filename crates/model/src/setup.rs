@@ -1,4 +1,4 @@
-//! What a pass uses: which adapters are active, whether it trains, what it observes.
+//! The setup of a pass: the active adapters, training or inference, and observed values.
 
 use burn_adapters_composition::{Composition, HeadSetup};
 use burn_adapters_core::Mode;

@@ -36,7 +36,7 @@ pub enum TensorFileError {
         /// The type of its elements.
         found: String,
     },
-    /// A tensor with elements that are NaN or infinite, or become so in the number format that was asked for.
+    /// A tensor with elements that are NaN or infinite, or become so in the requested number format.
     #[error("{}: the tensor `{tensor}` cannot be used: {found}", path.display())]
     NotFinite {
         /// The file.

@@ -7,7 +7,7 @@ use std::fmt;
 
 use crate::{Element, FloatType};
 
-/// Elements of a tensor that are NaN, infinite, or too large for the number format that was asked for.
+/// Elements of a tensor that are NaN, infinite, or too large for the requested number format.
 #[derive(Debug, Clone, PartialEq)]
 pub struct NotFinite {
     /// How many there are.
@@ -18,7 +18,7 @@ pub struct NotFinite {
     pub first: Vec<usize>,
     /// The first of them. It is finite if only its conversion is not.
     pub value: f64,
-    /// The number format that was asked for.
+    /// The requested number format.
     pub format: FloatType,
 }
 

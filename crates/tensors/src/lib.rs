@@ -2,7 +2,7 @@
 //!
 //! [`TensorFile`] is the only reader of tensors in the workspace; [`save_safetensors`], [`write_safetensors`] and
 //! [`encode_safetensors`] are one writer, to a file, a stream and memory. A file is
-//! read tensor by tensor, straight into the number format that is asked for; only its header is read when it is opened,
+//! read tensor by tensor, straight into the requested number format; only its header is read when it is opened,
 //! and checked against the size of the file. A tensor with NaN or infinite elements is an error that names the tensor,
 //! in reading as in writing.
 //!

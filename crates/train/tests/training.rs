@@ -268,7 +268,7 @@ fn what_cannot_be_trained_is_an_error_before_the_first_step() {
     assert!(matches!(fails(config(), good(), &set, &too_long, None), TrainError::Base(_)));
 }
 
-/// A model of one's own: each token's hidden state is its number, everywhere.
+/// A custom model: each token's hidden state is its number, everywhere.
 struct Toy(Device, ModelSpec);
 
 impl Toy {

@@ -1,4 +1,4 @@
-//! What can go wrong between a folder and a forward pass.
+//! Errors of loading, saving and running models.
 
 use std::path::PathBuf;
 
@@ -331,7 +331,7 @@ pub enum TokenizerError {
     /// A maximal length that leaves no room for text.
     #[error("a maximal length of {max_length} leaves no room for text beside the {special} special tokens")]
     MaxLength {
-        /// The length that was asked for.
+        /// The requested length.
         max_length: usize,
         /// The special tokens around each text.
         special: usize,

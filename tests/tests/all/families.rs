@@ -17,7 +17,7 @@ use serde::Deserialize;
 /// Absolute, on numbers of the order of one: 1e-4, less the rounding of the goldens.
 const TOLERANCE: f32 = 9.9e-5;
 
-/// What the reference saves of a configuration.
+/// The tensors that the reference saves for a configuration.
 #[derive(Deserialize)]
 struct Saved {
     /// The shapes of the tensors.

@@ -27,7 +27,7 @@ impl Sizes {
     }
 }
 
-/// What is done with a batch.
+/// The operation on a batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Work {
     /// Nothing with a batch.

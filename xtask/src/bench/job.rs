@@ -1,4 +1,4 @@
-//! What a job is: a model, what goes through it, and who does it.
+//! The description of a job: a model, its input, and the contestants.
 
 use clap::ValueEnum;
 use serde_json::{Value, json};
@@ -124,7 +124,7 @@ impl Input {
 /// One of those who do a job.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Contestant {
-    /// What the table calls it.
+    /// Its name in the table.
     pub(crate) label: String,
     /// Whether it is the Python side.
     pub(crate) python: bool,

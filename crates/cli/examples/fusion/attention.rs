@@ -1,4 +1,4 @@
-//! What a fusion attends to.
+//! The attention of a fusion.
 
 use std::collections::BTreeMap;
 use std::error::Error;

@@ -9,7 +9,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 /// Time between two plain lines.
 const LINE_EVERY: Duration = Duration::from_secs(10);
 
-/// What is being done, and how far it is.
+/// The current step, and its progress.
 pub(crate) struct Progress {
     bars: bool,
     bar: ProgressBar,

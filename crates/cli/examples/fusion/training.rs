@@ -43,7 +43,7 @@ impl Work<'_> {
         self.train(&format!("adapter {name}"), &Setup::adapter(name), ADAPTER_LEARNING_RATE, data)
     }
 
-    /// Trains a fusion over adapters, which stay as they are, with a head of its own; gives its setup.
+    /// Trains a fusion over adapters, which are frozen, with a head of its own; returns its setup.
     pub(crate) fn fusion(
         &mut self,
         name: &str,

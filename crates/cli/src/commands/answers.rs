@@ -1,4 +1,4 @@
-//! What the heads of a setup say of texts.
+//! The predictions of a setup's heads for texts.
 
 use burn::tensor::Tensor;
 use burn_adapters_files::Listed;
@@ -60,7 +60,7 @@ fn check_finite<'a>(head: &str, logits: impl Iterator<Item = (usize, &'a [f32])>
     ))
 }
 
-/// Which of these texts go through the model together: those of like length, the longest first, so that a lack of
+/// Which of these texts go through the model together: those of similar length, the longest first, so that a lack of
 /// memory shows at once.
 pub(super) fn by_length(tokens: &TokenData, mut indices: Vec<usize>, batch_size: usize) -> CliResult<Vec<Vec<usize>>> {
     if batch_size == 0 {

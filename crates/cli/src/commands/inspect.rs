@@ -40,7 +40,7 @@ pub(super) struct Arguments {
     json: bool,
 }
 
-/// What is known of an adapter.
+/// Information about an adapter.
 struct Inspected {
     config: String,
     report: AddReport,

@@ -117,7 +117,7 @@ impl Run {
         Ok(Self { trained, seconds: start.elapsed().as_secs_f64(), interrupted })
     }
 
-    /// An error that says how to go on, if a signal ended the training.
+    /// An error that says how to continue, if a signal ended the training.
     pub(super) fn check_interrupted(&self, json: bool) -> CliResult {
         let Some(code) = self.interrupted else { return Ok(()) };
         let (steps, checkpoint) = (self.trained.history.steps.len(), &self.trained.checkpoint);
@@ -150,7 +150,7 @@ impl Run {
         finished && trained.resumed_after == trained.history.steps.len() && self.interrupted.is_none()
     }
 
-    /// What is to be said of how the training went.
+    /// Notes on the course of training.
     pub(super) fn warnings(&self, metric: Option<Metric>) -> Vec<String> {
         let no_gain = metric.and_then(|metric| self.trained.history.no_gain(metric));
         no_gain.map(|no_gain| no_gain.to_string()).into_iter().collect()

@@ -71,7 +71,7 @@ enum Command {
 }
 
 impl Cli {
-    /// Does what was asked for.
+    /// Runs the requested command.
     pub(crate) fn run(self) -> CliResult {
         let style = Style::detect(self.quiet);
         match self.command {

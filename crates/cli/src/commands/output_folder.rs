@@ -51,7 +51,7 @@ pub(super) enum Existing {
     OwnQuickstart,
 }
 
-/// What the user gave, which must not be written over.
+/// The user's input files, which must not be overwritten.
 pub(super) struct Input<'a> {
     pub(super) option: &'a str,
     pub(super) path: &'a Path,
@@ -173,7 +173,7 @@ fn resolved(dir: &Path) -> Option<PathBuf> {
     Some(there.canonicalize().ok()?.join(rest))
 }
 
-/// What is in the folder already must be what the command may replace.
+/// Checks that the command may replace everything in the folder.
 fn check_existing(option: &str, dir: &Path, existing: Existing) -> CliResult {
     let names = contents(dir)?;
     let has_state = has_checkpoints(dir) || dir.join(FINAL_CHECKPOINT).is_dir();
@@ -209,7 +209,7 @@ fn check_existing(option: &str, dir: &Path, existing: Existing) -> CliResult {
         .with_help(format!("choose another {option}; --overwrite writes to it anyway")))
 }
 
-/// What a folder holds, without hidden files and without an empty folder of checkpoints.
+/// The contents of a folder, without hidden files and without an empty folder of checkpoints.
 fn contents(dir: &Path) -> CliResult<Vec<String>> {
     let entries = match fs::read_dir(dir) {
         Ok(entries) => entries,

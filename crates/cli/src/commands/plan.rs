@@ -14,7 +14,7 @@ const DEFAULT_NAME: &str = "adapter";
 /// How a new adapter is configured that is given nothing else.
 const DEFAULT_CONFIG: &str = "seq_bn";
 
-/// What is to be trained.
+/// The parts to train.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Plan {
     pub(super) shape: Shape,

@@ -131,7 +131,7 @@ struct Lines<'a> {
     heads: BTreeMap<String, Members>,
 }
 
-/// What the task of a head makes of its logits, in its order.
+/// The interpretation of a head's logits by its task.
 #[derive(Debug)]
 struct Members(Vec<(&'static str, Value)>);
 

@@ -30,7 +30,7 @@ const NAME: &str = "reviews";
 /// The labels, in the order of the head's logits.
 const LABELS: [&str; 2] = ["negative", "positive"];
 
-/// What is predicted in the end, unless asked for something else.
+/// The text that is predicted at the end by default.
 const SENTENCES: [&str; 3] = [
     "A warm, funny and quietly wise film that I could watch again tomorrow.",
     "Two hours of my life that I will never get back.",

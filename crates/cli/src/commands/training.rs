@@ -121,7 +121,7 @@ impl Training {
         }
     }
 
-    /// What is trained, in words.
+    /// The trained parts, in words.
     pub(super) fn told(&self) -> String {
         let names = self.plan.names();
         let first = names.first().copied().unwrap_or_default();
@@ -154,7 +154,7 @@ impl Training {
         }
     }
 
-    /// What is trained, for machines.
+    /// The trained parts, as JSON.
     pub(super) fn json(&self) -> Map<String, Value> {
         let names = self.plan.names();
         let first = names.first().copied().unwrap_or_default();

@@ -88,7 +88,7 @@ impl<'a> Hooks<'a> {
         self.active.mode()
     }
 
-    /// The values that passes with these hooks observed; empty unless the setup asked for them.
+    /// The values that passes with these hooks observed; empty unless the setup requested them.
     pub fn observed(&self) -> Observed {
         lock(&self.active.observed).clone()
     }

@@ -79,7 +79,7 @@ impl File {
     }
 }
 
-/// What the files say of how text becomes tokens.
+/// The tokenizer settings in the files.
 #[derive(Debug, Clone)]
 pub(super) struct Settings {
     pub(super) class: Class,

@@ -50,7 +50,7 @@ impl BertFamily {
         Self::ALL.into_iter().find(|family| family.model_type() == model_type)
     }
 
-    /// What the names of the base model's weights begin with in the checkpoint of a task model.
+    /// The prefix of the base model's weights in the checkpoint of a task model.
     pub(crate) fn prefix(self) -> &'static str {
         match self {
             Self::Bert => "bert.",

@@ -27,7 +27,7 @@ pub(super) const MISTRAL: Family = Family {
     plan: |fields| plan(fields, &Variant { model_type: "mistral", names: names("MistralAdapterModel"), mistral: true }),
 };
 
-/// What tells the families apart.
+/// The differences between the families.
 struct Variant {
     model_type: &'static str,
     names: SiteNames,
