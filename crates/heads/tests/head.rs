@@ -302,7 +302,7 @@ fn a_tagging_head_has_the_dictionary_and_the_layer_of_the_reference() {
     assert_eq!(serde_json::from_value::<HeadConfig>(value.clone()).unwrap(), config);
     let names: Vec<String> = reference_names(&config, "x").into_iter().map(|name| name.reference).collect();
     assert_eq!(names, ["heads.x.1.weight", "heads.x.1.bias"]);
-    assert_eq!((config.task().name(), head(&config).reads()), ("tagging", Reads::All));
+    assert_eq!((config.task().name(), head(&config).reads()), ("tagging", Reads::Tokens));
     assert_eq!(HeadConfig::tagging(1).task().name(), "tagging");
 
     let mut pooled = value;
