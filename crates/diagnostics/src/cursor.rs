@@ -1,6 +1,11 @@
-//! A left-to-right reader of small texts.
+//! A left-to-right reader of small texts, on nom's parsers.
 
 use std::ops::Range;
+
+use nom::Parser;
+use nom::bytes::complete::take_while;
+use nom::character::complete::{char, multispace0};
+use nom::error::Error;
 
 use crate::shortened;
 
@@ -59,12 +64,31 @@ impl<'a> Cursor<'a> {
 
     /// The next character that is not a space.
     pub fn peek_after_space(&self) -> Option<char> {
-        self.rest.trim_ascii_start().chars().next()
+        let mut ahead = *self;
+        ahead.skip_space();
+        ahead.peek()
+    }
+
+    /// Runs one of nom's parsers here. Where it fails, nothing is read.
+    ///
+    /// ```
+    /// use burn_adapters_diagnostics::Cursor;
+    /// use nom::bytes::complete::tag;
+    ///
+    /// let mut cursor = Cursor::new("0x1f", char::is_alphanumeric);
+    /// assert_eq!(cursor.read(tag("0X")), None);
+    /// assert_eq!(cursor.read(tag("0x")), Some("0x"));
+    /// assert_eq!(cursor.rest(), "1f");
+    /// ```
+    pub fn read<P: Parser<&'a str, Error = Error<&'a str>>>(&mut self, mut parser: P) -> Option<P::Output> {
+        let (rest, output) = parser.parse(self.rest).ok()?;
+        self.rest = rest;
+        Some(output)
     }
 
     /// Skips spaces, tabs and line breaks.
     pub fn skip_space(&mut self) {
-        self.rest = self.rest.trim_ascii_start();
+        self.read(multispace0);
     }
 
     /// Skips this many bytes, up to the next character boundary.
@@ -81,9 +105,7 @@ impl<'a> Cursor<'a> {
 
     /// Reads this character, if it is the next one.
     pub fn take(&mut self, wanted: char) -> bool {
-        let stripped = self.rest.strip_prefix(wanted);
-        self.rest = stripped.unwrap_or(self.rest);
-        stripped.is_some()
+        self.read(char(wanted)).is_some()
     }
 
     /// Reads the characters before the first unwanted one; possibly none.
@@ -96,7 +118,8 @@ impl<'a> Cursor<'a> {
 
     /// Reads a bare word; possibly an empty one.
     pub fn word(&mut self) -> &'a str {
-        self.take_while(self.in_word)
+        let in_word = self.in_word;
+        self.read(take_while(in_word)).unwrap_or_default()
     }
 
     /// Skips to the next of these characters outside brackets and quotes, or to the end. Parsing continues there after

@@ -3,6 +3,8 @@
 use std::ops::Range;
 
 use burn_adapters_diagnostics::{Cursor, shortened};
+use nom::branch::alt;
+use nom::bytes::complete::{tag, tag_no_case};
 
 use super::{DEPTH_LIMIT, in_word};
 use crate::error::Problem;
@@ -82,7 +84,8 @@ fn number(cursor: &mut Cursor<'_>) -> Read<Literal> {
     if !sign.is_empty() {
         cursor.skip_space();
     }
-    let hexadecimal = cursor.rest().starts_with("0x") || cursor.rest().starts_with("0X");
+    let mut ahead = *cursor;
+    let hexadecimal = ahead.read(tag_no_case("0x")).is_some();
     let mut before = ' ';
     let digits = cursor.take_while(|c| {
         let exponent_sign = "+-".contains(c) && "eE".contains(before) && !hexadecimal;
@@ -168,8 +171,7 @@ fn string(cursor: &mut Cursor<'_>) -> Read<String> {
     let raw = prefix.starts_with(['r', 'R']);
     let single = if cursor.peek() == Some('\'') { "'" } else { "\"" };
     let triple = single.repeat(3);
-    let quote = if cursor.rest().starts_with(&triple) { triple.as_str() } else { single };
-    cursor.skip(quote.len());
+    let quote = cursor.read(alt((tag(triple.as_str()), tag(single)))).unwrap_or(single);
     let mut whole = String::new();
     loop {
         whole.push_str(cursor.take_while(|c| c != '\\' && !single.contains(c)));
