@@ -6,7 +6,7 @@ use burn::module::Module;
 use burn::tensor::Device;
 
 use crate::skeleton::Skeleton;
-use crate::weights::{Expected, FromFiles, ModelLoadReport, WeightFormat, Weights};
+use crate::weights::{FromFiles, Listed, ModelLoadReport, WeightFormat, Weights};
 use crate::{AutoModel, LoadError, ModelConfig};
 
 /// Buffers that old files hold: not weights, the model computes them.
@@ -46,17 +46,17 @@ pub(crate) fn from_dir(
         plan.pooler = None;
     }
 
-    let mut expected = Expected::new(device);
-    Skeleton::build(&plan, &mut expected)?;
-    let unused =
-        weights.check(&expected.shapes, |name| is_buffer(name) || HEADS.iter().any(|head| name.starts_with(head)))?;
+    let mut listed = Listed::new(device);
+    Skeleton::build(&plan, &mut listed)?;
+    let expected = listed.parameters.iter().map(|one| (one.name.clone(), one.stored_shape())).collect();
+    let unused = weights.check(&expected, |name| is_buffer(name) || HEADS.iter().any(|head| name.starts_with(head)))?;
 
     let files = weights.files();
     let skeleton = Skeleton::build(&plan, &mut FromFiles { weights, device, format })?;
     let model = AutoModel { skeleton, config };
     let report = ModelLoadReport {
         files,
-        tensors: expected.shapes.len(),
+        tensors: expected.len(),
         parameters: Module::num_params(&model),
         unused,
         missing_pooler,

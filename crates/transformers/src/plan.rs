@@ -8,7 +8,7 @@ use burn_adapters_core::{Activation, ModelSpec, Place, RowPosition, SiteNames, S
 use burn_adapters_model::{Limits, Rotary};
 
 use crate::skeleton::Skeleton;
-use crate::weights::Counted;
+use crate::weights::Listed;
 
 /// A model.
 #[derive(Debug, Clone, PartialEq)]
@@ -159,10 +159,16 @@ impl Storage {
         self.part.map_or(1, |part| part.of)
     }
 
-    /// The shape of the stored weight.
-    pub(crate) fn shape(self, [input, output]: [usize; 2]) -> Vec<usize> {
-        let outputs = output.saturating_mul(self.parts());
-        if self.input_first { vec![input, outputs] } else { vec![outputs, input] }
+    /// The stored shape of a weight of `[input, output]`, or of a bias of `[output]`.
+    pub(crate) fn shape(self, shape: &[usize]) -> Vec<usize> {
+        let mut shape = shape.to_vec();
+        if let Some(outputs) = shape.last_mut() {
+            *outputs = outputs.saturating_mul(self.parts());
+        }
+        if !self.input_first {
+            shape.reverse();
+        }
+        shape
     }
 }
 
@@ -263,9 +269,9 @@ impl ModelPlan {
     /// The number of parameters: of everything that building the model asks for.
     fn parameters(&self) -> usize {
         let device = Device::default();
-        let mut counted = Counted::new(&device);
-        // Counting reads no file.
-        drop(Skeleton::build(self, &mut counted));
-        counted.parameters
+        let mut listed = Listed::new(&device);
+        // Listing reads no file.
+        drop(Skeleton::build(self, &mut listed));
+        listed.parameters.iter().fold(0, |sum, parameter| sum.saturating_add(parameter.elements()))
     }
 }

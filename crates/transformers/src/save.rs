@@ -3,15 +3,13 @@
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
-use burn::module::{Param, ParamId};
+use burn::module::ParamId;
 use burn::tensor::{Device, Tensor, TensorData};
-use burn_adapters_core::{Fill, Init};
 use burn_adapters_tensors::{FloatType, parameters, save_safetensors, transposed, values};
 
 use crate::load::is_buffer;
-use crate::plan::Storage;
 use crate::skeleton::Skeleton;
-use crate::weights::{Fresh, Source, Weights};
+use crate::weights::{Listed, ListedParameter, Weights};
 use crate::{AutoModel, LoadError, ModelSaveError, ModelSaveReport};
 
 impl AutoModel {
@@ -37,7 +35,8 @@ impl AutoModel {
     pub fn save(&self, like: &Path, file: &Path) -> Result<ModelSaveReport, ModelSaveError> {
         let own = self.names()?;
         let weights = Weights::open(like, self.config.plan.prefix)?;
-        let shapes = own.iter().filter_map(|(name, own)| Some((name.clone(), own.first()?.stored_shape()))).collect();
+        let shapes =
+            own.iter().filter_map(|(name, own)| Some((name.clone(), own.first()?.parameter.stored_shape()))).collect();
         weights.check(&shapes, |_| true)?;
         let names: BTreeMap<String, String> =
             weights.names().filter(|(weight, _)| !is_buffer(weight)).map(|(weight, name)| (name, weight)).collect();
@@ -52,10 +51,13 @@ impl AutoModel {
             let stored = weights.read(weight, FloatType::F32)?;
             report.widened += usize::from(weights.float_type(weight)? != FloatType::F32);
             let data = match own.get(weight) {
-                Some(own) => self.value(own)?,
-                None => stored.clone(),
+                Some(own) => {
+                    let data = self.value(own)?;
+                    report.changed += usize::from(data.as_bytes() != stored.as_bytes());
+                    data
+                }
+                None => stored,
             };
-            report.changed += usize::from(data.as_bytes() != stored.as_bytes());
             report.tensors += 1;
             report.parameters += data.num_elements();
             report.bytes += data.as_bytes().len() as u64;
@@ -68,18 +70,18 @@ impl AutoModel {
     fn names(&self) -> Result<BTreeMap<String, Vec<Own>>, LoadError> {
         // The names are known where a model is built; two of one configuration have their parameters at the same paths.
         let device = Device::default();
-        let mut named = Named { fresh: Fresh { init: Init::from_seed(0), device: &device }, names: HashMap::new() };
+        let mut listed = Listed::new(&device);
         let mut plan = self.config.plan.clone();
         plan.pooler = plan.pooler.filter(|_| self.skeleton.has_pooler());
-        let model = Skeleton::build(&plan, &mut named)?;
+        let model = Skeleton::build(&plan, &mut listed)?;
+        let mut paths: HashMap<ParamId, String> =
+            parameters(&model).into_iter().map(|parameter| (parameter.id, parameter.path)).collect();
         let mut own: BTreeMap<String, Vec<Own>> = BTreeMap::new();
-        for parameter in parameters(&model) {
-            let Some((name, storage)) = named.names.remove(&parameter.id) else { continue };
-            own.entry(name).or_default().push(Own { path: parameter.path, shape: parameter.shape, storage });
+        for parameter in listed.parameters {
+            let Some(path) = paths.remove(&parameter.id) else { continue };
+            own.entry(parameter.name.clone()).or_default().push(Own { path, parameter });
         }
-        own.values_mut().for_each(|parts| {
-            parts.sort_by_key(|own| own.storage.and_then(|storage| storage.part).map(|part| part.index))
-        });
+        own.values_mut().for_each(|parts| parts.sort_by_key(Own::index));
         Ok(own)
     }
 
@@ -90,12 +92,12 @@ impl AutoModel {
         })
         .map_err(|error| ModelSaveError::Device(error.to_string()))?;
         let mut parts = own.iter().map(|own| {
-            let data = found.remove(&own.path).unwrap_or_else(|| TensorData::zeros::<f32, _>(own.shape.clone()));
-            data.convert::<f32>()
+            let zeros = || TensorData::zeros::<f32, _>(own.parameter.shape.clone());
+            found.remove(&own.path).unwrap_or_else(zeros).convert::<f32>()
         });
         let data = match own {
             [_] | [] => parts.next().unwrap_or_else(|| TensorData::zeros::<f32, _>([0])),
-            [first, ..] if first.shape.len() == 2 => joined::<2>(parts),
+            [first, ..] if first.parameter.shape.len() == 2 => joined::<2>(parts),
             _ => joined::<1>(parts),
         };
         let is_transposed = own.first().is_some_and(Own::is_transposed);
@@ -113,64 +115,16 @@ fn joined<const D: usize>(parts: impl Iterator<Item = TensorData>) -> TensorData
 struct Own {
     /// Its path in the model.
     path: String,
-    /// Its shape in the model.
-    shape: Vec<usize>,
-    /// How files store it, if it is of a linear layer.
-    storage: Option<Storage>,
+    parameter: ListedParameter,
 }
 
 impl Own {
+    /// Its position among those that files store as one.
+    fn index(&self) -> usize {
+        self.parameter.storage.and_then(|storage| storage.part).map_or(0, |part| part.index)
+    }
+
     fn is_transposed(&self) -> bool {
-        self.shape.len() == 2 && self.storage.is_some_and(|storage| !storage.input_first)
-    }
-
-    /// The shape of the tensor in files.
-    fn stored_shape(&self) -> Vec<usize> {
-        match (self.shape.as_slice(), self.storage) {
-            (&[input, output], Some(storage)) => storage.shape([input, output]),
-            (&[outputs], Some(storage)) => vec![outputs * storage.parts()],
-            (shape, _) => shape.to_vec(),
-        }
-    }
-}
-
-/// Notes the name of each parameter, and how files store those of linear layers.
-struct Named<'a> {
-    fresh: Fresh<'a>,
-    names: HashMap<ParamId, (String, Option<Storage>)>,
-}
-
-impl Source for Named<'_> {
-    fn device(&self) -> &Device {
-        self.fresh.device()
-    }
-
-    fn param<const D: usize>(
-        &mut self,
-        name: &str,
-        shape: [usize; D],
-        fill: Fill,
-    ) -> Result<Param<Tensor<D>>, LoadError> {
-        let param = self.fresh.param(name, shape, fill)?;
-        self.names.insert(param.id, (name.to_owned(), None));
-        Ok(param)
-    }
-
-    fn matrix(
-        &mut self,
-        name: &str,
-        size: [usize; 2],
-        storage: Storage,
-        fill: Fill,
-    ) -> Result<Param<Tensor<2>>, LoadError> {
-        let param = self.fresh.matrix(name, size, storage, fill)?;
-        self.names.insert(param.id, (name.to_owned(), Some(storage)));
-        Ok(param)
-    }
-
-    fn bias(&mut self, name: &str, outputs: usize, storage: Storage) -> Result<Param<Tensor<1>>, LoadError> {
-        let param = self.fresh.bias(name, outputs, storage)?;
-        self.names.insert(param.id, (name.to_owned(), Some(storage)));
-        Ok(param)
+        self.parameter.shape.len() == 2 && self.parameter.storage.is_some_and(|storage| !storage.input_first)
     }
 }

@@ -7,4 +7,4 @@ mod source;
 pub(crate) use folder::Weights;
 pub use report::{ModelLoadReport, ModelSaveReport};
 pub use source::WeightFormat;
-pub(crate) use source::{Counted, Expected, Fresh, FromFiles, Source};
+pub(crate) use source::{Fresh, FromFiles, Listed, ListedParameter, Source};
