@@ -98,7 +98,8 @@ impl Head {
     }
 
     /// The logits of heads that read one vector a row: the hidden state of the position that stands for the row, or with
-    /// `use_pooler` the pooled output. The reference reads the first position also where prompt tuning has put the prompt there.
+    /// `use_pooler` the pooled output. The reference reads the first position also where prompt tuning has put the prompt
+    /// there.
     pub(crate) fn forward_first(&self, output: &Output, mode: Mode) -> Result<Logits, HeadError> {
         if self.config.use_pooler {
             let pooled = output.pooled.clone().ok_or(HeadError::NoPooledOutput)?;

@@ -11,7 +11,8 @@ const PIECE: usize = 1 << 16;
 /// A piece without any white space is cut at this size: no word is as long.
 const LONGEST_PIECE: usize = 1 << 20;
 
-/// The tokens of a text, without special ones, with their places in the text if `offsets` are requested; of a long one at least `room + 1` of them, if it has as many.
+/// The tokens of a text, without special ones, with their places in the text if `offsets` are requested; of a long text at
+/// least `room + 1` of them, if it has as many.
 pub(crate) fn encode(tokenizer: &Tokenizer, text: &str, room: usize, offsets: bool) -> tokenizers::Result<Encoding> {
     let encode = |text: &str| if offsets { tokenizer.encode(text, false) } else { tokenizer.encode_fast(text, false) };
     if text.len() <= PIECE {

@@ -4,6 +4,7 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use burn_adapters_model::{Text, Tokenize};
 use burn_adapters_transformers::{Tokenizer, TokenizerError};
 use serde_json::{Value, json};
 
@@ -219,5 +220,20 @@ fn no_change_of_a_file_makes_it_panic() {
             }
         }
         assert!(refused > found.len() / 2, "{name}: {refused} of {}", found.len());
+    }
+}
+
+#[test]
+fn an_error_names_the_text() {
+    let dir = folder();
+    // Without a token for unknown words there is nothing that they could become.
+    let json = with(&golden("xlmr_json"), |json| json["model"]["unk_id"] = Value::Null);
+    std::fs::write(dir.path().join("tokenizer.json"), json.to_string()).unwrap();
+    let tokenizer = Tokenizer::from_dir(dir.path()).unwrap();
+    let texts = ["film", "film", "\u{1F9FF}"];
+    let (encode, tokenize) =
+        (tokenizer.encode(&texts, 32).unwrap_err(), tokenizer.tokenize(&texts.map(Text::from), 32).unwrap_err());
+    for error in [encode.to_string(), tokenize.to_string()] {
+        assert!(error.starts_with("text 2 cannot be encoded"), "{error}");
     }
 }

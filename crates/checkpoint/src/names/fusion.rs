@@ -38,7 +38,7 @@ pub(crate) enum FusionTensor {
     Own,
     /// Another one, whose name starts with this one's: the library saves `a,b,c` along with `a,b`.
     Longer,
-    /// None that can be told.
+    /// No fusion: the tensor is not of one, or its name is of neither.
     Unknown,
 }
 

@@ -17,7 +17,8 @@ pub(super) struct Answer {
 }
 
 /// The answers to each text, in the order of the data: none where no head was asked, several where several were. The
-/// batches say which texts go through the model together, and how; so many texts came before these. Tells after each batch how many texts are done.
+/// batches say which texts go through the model together, and how; so many texts came before these. Tells after each batch
+/// how many texts are done.
 pub(super) fn answers(
     model: &Model,
     bank: &AdapterBank,

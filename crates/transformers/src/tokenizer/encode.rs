@@ -31,15 +31,30 @@ impl Tokenizer {
     /// If a text cannot be encoded, `max_length` leaves no room for it, or the tokenizer is of another model than the
     /// `config.json` beside it.
     pub fn encode_text(&self, text: Text<'_>, max_length: usize, pieces: bool) -> Result<Tokenized, TokenizerError> {
-        let max_length = max_length.min(self.model_limit());
-        let special = self.special_tokens(text.pair.is_some());
-        let Some(room) = max_length.checked_sub(special).filter(|room| *room > usize::from(text.pair.is_some())) else {
-            return Err(TokenizerError::MaxLength { max_length, special });
-        };
+        self.encode_one(0, text, max_length, pieces)
+    }
+
+    /// [`encode_text`](Self::encode_text) for one of several texts, whose number errors name.
+    pub(super) fn encode_one(
+        &self,
+        index: usize,
+        text: Text<'_>,
+        max_length: usize,
+        pieces: bool,
+    ) -> Result<Tokenized, TokenizerError> {
+        let room = self.room(max_length, text.pair.is_some())?;
         let encode = || self.encode_in(text, room, pieces).map_err(|error| error.to_string());
-        let encoded = guarded(encode).map_err(|message| TokenizerError::Encoding { index: 0, message })?;
+        let encoded = guarded(encode).map_err(|message| TokenizerError::Encoding { index, message })?;
         self.check(&encoded.row)?;
         Ok(encoded)
+    }
+
+    /// The number of tokens beside the special ones in a row of `max_length`; at least one for each text.
+    pub(super) fn room(&self, max_length: usize, pair: bool) -> Result<usize, TokenizerError> {
+        let max_length = max_length.min(self.model_limit());
+        let special = self.special_tokens(pair);
+        let room = max_length.checked_sub(special).filter(|room| *room > usize::from(pair));
+        room.ok_or(TokenizerError::MaxLength { max_length, special })
     }
 
     /// The number of special tokens around a text, or around and between two.
@@ -94,11 +109,8 @@ impl Tokenizer {
         max_length: usize,
         pieces: bool,
     ) -> Result<Vec<Tokenized>, Box<dyn Error + Send + Sync>> {
-        let mut tokenized = Vec::with_capacity(texts.len());
-        for text in texts {
-            tokenized.push(self.encode_text(*text, max_length, pieces)?);
-        }
-        Ok(tokenized)
+        let encode = |(index, text): (usize, &Text<'_>)| Ok(self.encode_one(index, *text, max_length, pieces)?);
+        texts.iter().enumerate().map(encode).collect()
     }
 }
 

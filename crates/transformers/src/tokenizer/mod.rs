@@ -99,16 +99,11 @@ impl Tokenizer {
     /// If a text cannot be encoded, `max_length` leaves no room for it, or the tokenizer is of another model than the
     /// `config.json` beside it.
     pub fn encode<T: AsRef<str> + Sync>(&self, texts: &[T], max_length: usize) -> Result<Encoded, TokenizerError> {
-        let max_length = max_length.min(self.model_limit());
-        let special = self.special_tokens(false);
-        let Some(room) = max_length.checked_sub(special).filter(|room| *room > 0) else {
-            return Err(TokenizerError::MaxLength { max_length, special });
-        };
+        // Also without any text.
+        self.room(max_length, false)?;
         let mut encoded = Encoded { rows: Vec::with_capacity(texts.len()), truncated: 0 };
         for (index, text) in texts.iter().enumerate() {
-            let encode = || self.encode_in(text.as_ref().into(), room, false).map_err(|error| error.to_string());
-            let text = guarded(encode).map_err(|message| TokenizerError::Encoding { index, message })?;
-            self.check(&text.row)?;
+            let text = self.encode_one(index, text.as_ref().into(), max_length, false)?;
             encoded.truncated += usize::from(text.truncated);
             encoded.rows.push(text.row);
         }
