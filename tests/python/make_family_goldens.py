@@ -24,12 +24,13 @@ from common import folder_size, make_deterministic, normal, write_golden, write_
 import adapters
 import torch
 import transformers
-from adapters import AdapterConfig, AutoAdapterModel
+from adapters import AdapterConfig
 from adapters.loading import AdapterLoader
 from torch import nn
 
 import reference
 from families import FAMILIES
+from static import write_static
 
 
 def randomize(model, salt, std=0.25):
@@ -87,31 +88,13 @@ def write_cases(family):
     return problems
 
 
-def write_static(name, family):
-    """An adapter and the head of Hugging Face's own class; the logits are those of a model with named heads."""
+def write_head_of_class(name, family):
+    """An adapter and the head of Hugging Face's own class."""
     model_class = getattr(transformers, f"{family.classes}ForSequenceClassification")
-    model = model_class.from_pretrained("models/with_head", attn_implementation="eager")
-    adapters.init(model)
-    model.add_adapter("static", config="seq_bn[reduction_factor=4]")
-    with torch.no_grad():
-        for parameter_name, parameter in model.named_parameters():
-            if ".adapters." in parameter_name:
-                parameter.copy_(normal(parameter.shape, name, "static", parameter_name, std=0.25))
-    model.set_active_adapters("static")
-    model.eval()
-    os.makedirs("static")
-    model.save_adapter("static/adapter", "static", with_head=True)
-    batch = family.batch()
-    with torch.no_grad():
-        logits = model(**batch).logits
-    named = AutoAdapterModel.from_pretrained("models/tiny", attn_implementation="eager")
-    loaded = named.load_adapter("static/adapter", set_active=True)
-    assert loaded in named.heads, f"{name}: the reference did not take the head"
-    named.eval()
-    with torch.no_grad():
-        read = named(**batch).logits
-    torch.testing.assert_close(read, logits, atol=1e-5, rtol=1e-5)
-    write_golden("static/golden.safetensors", dict(batch, logits=read))
+    options = dict(attn_implementation="eager")
+    model = model_class.from_pretrained("models/with_head", **options)
+    config = "seq_bn[reduction_factor=4]"
+    write_static(model, config, [".adapters."], [name, "static"], "static", "models/tiny", family.batch(), **options)
 
 
 def describe(family, config):
@@ -151,7 +134,7 @@ def main():
         write_models(name, family)
         problems += [f"{name}: {problem}" for problem in write_cases(family)]
         if family.static:
-            write_static(name, family)
+            write_head_of_class(name, family)
         write_names(family)
         os.chdir("..")
         print(f"{name}: {len(family.cases)} cases, {folder_size(name) / 1e6:.2f} MB")

@@ -14,14 +14,14 @@ import os
 import shutil
 import sys
 
-from common import folder_size, generator, make_deterministic, normal, write_golden
+from common import folder_size, generator, make_deterministic, normal
 
-import adapters
 import torch
 import transformers
 from adapters import AutoAdapterModel
 
 import models
+from static import draw, logits, write_read, write_static
 
 STATIC = {
     "static_bert": "Bert",
@@ -67,25 +67,14 @@ def base(name, family):
     return folder, {"input_ids": ids * mask + pad * (1 - mask), "attention_mask": mask}
 
 
-def write_static(name, family):
-    os.makedirs(f"folders/{name}")
+def write_head_of_class(name, family):
     folder, batch = base(name, family)
     model_class = getattr(transformers, f"{family}ForSequenceClassification")
     model = model_class.from_pretrained(
         folder, label2id=LABELS, id2label={index: label for label, index in LABELS.items()}
     )
-    adapters.init(model)
-    model.add_adapter("static", config="seq_bn[reduction_factor=4]")
-    with torch.no_grad():
-        for parameter_name, parameter in model.named_parameters():
-            if ".adapters." in parameter_name or parameter_name.startswith("classifier."):
-                parameter.copy_(normal(parameter.shape, name, parameter_name, std=0.25))
-    model.set_active_adapters("static")
-    model.eval()
-    model.save_adapter(f"folders/{name}/adapter", "static", with_head=True)
-    with torch.no_grad():
-        logits = model(**batch).logits
-    compare(name, folder, batch, logits)
+    config, parts = "seq_bn[reduction_factor=4]", [".adapters.", "classifier."]
+    write_static(model, config, parts, [name], f"folders/{name}", folder, batch)
 
 
 def write_v1(name):
@@ -94,14 +83,9 @@ def write_v1(name):
     model = AutoAdapterModel.from_pretrained(folder)
     model.add_adapter("task", config="seq_bn[reduction_factor=4]")
     model.add_classification_head("task", num_labels=3, id2label={index: label for label, index in LABELS.items()})
-    with torch.no_grad():
-        for parameter_name, parameter in model.named_parameters():
-            if ".adapters." in parameter_name or parameter_name.startswith("heads."):
-                parameter.copy_(normal(parameter.shape, name, parameter_name, std=0.25))
+    draw(model, [".adapters.", "heads."], name)
     model.set_active_adapters("task")
-    model.eval()
-    with torch.no_grad():
-        logits = model(**batch).logits
+    expected = logits(model, batch)
     target = f"folders/{name}/adapter"
     model.save_adapter(target, "task", with_head=True, use_safetensors=False)
     # What the library of 2020 called the module, and what it wrote of it.
@@ -134,19 +118,7 @@ def write_v1(name):
     }
     with open(f"{target}/adapter_config.json", "w", encoding="utf-8") as file:
         json.dump(config, file)
-    compare(name, folder, batch, logits)
-
-
-def compare(name, folder, batch, logits):
-    """Has the reference read the folder into a model with named heads; its logits are the golden."""
-    model = AutoAdapterModel.from_pretrained(folder)
-    loaded = model.load_adapter(f"folders/{name}/adapter", set_active=True)
-    assert loaded in model.heads, f"{name}: no head"
-    model.eval()
-    with torch.no_grad():
-        read = model(**batch).logits
-    torch.testing.assert_close(read, logits, atol=1e-5, rtol=1e-5)
-    write_golden(f"folders/{name}/golden.safetensors", dict(batch, logits=read))
+    write_read(f"folders/{name}", folder, batch, expected)
 
 
 def main():
@@ -157,7 +129,7 @@ def main():
     shutil.rmtree("folders", ignore_errors=True)
     make_deterministic()
     for name, family in STATIC.items():
-        write_static(name, family)
+        write_head_of_class(name, family)
     write_v1("v1_task")
     print(f"{len(STATIC) + 1} folders, {folder_size('folders') / 1e6:.2f} MB")
 

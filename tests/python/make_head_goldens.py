@@ -13,16 +13,14 @@ import os
 import shutil
 import sys
 
-from common import folder_size, make_deterministic, normal, write_golden, write_json
+from common import folder_size, make_deterministic, write_json
 
-import adapters
-import torch
-from adapters import AutoAdapterModel
 from transformers import BertForTokenClassification
 
 import models
 import reference
 from cases import Case
+from static import write_static
 
 LORA = "lora[r=2,attn_matrices=['v'],leave_out=[0]]"
 TAGS = {0: "B-LOC", 1: "B-PER", 2: "I-PER", 3: "O"}
@@ -41,33 +39,11 @@ CASES = [
 ]
 
 
-def write_static(name):
-    os.makedirs(f"heads/{name}")
-    batch = models.inputs("tiny-a")
-    labels = {index: label for index, label in TAGS.items()}
-    model = BertForTokenClassification.from_pretrained(
-        "models/tiny-a", label2id={label: index for index, label in labels.items()}, id2label=labels
-    )
-    adapters.init(model)
-    model.add_adapter("static", config="seq_bn[reduction_factor=8]")
-    with torch.no_grad():
-        for parameter_name, parameter in model.named_parameters():
-            if ".adapters." in parameter_name or parameter_name.startswith("classifier."):
-                parameter.copy_(normal(parameter.shape, name, parameter_name, std=0.25))
-    model.set_active_adapters("static")
-    model.eval()
-    model.save_adapter(f"heads/{name}/adapter", "static", with_head=True)
-    with torch.no_grad():
-        logits = model(**batch).logits
-    # Read into a model with named heads; its logits are the golden.
-    named = AutoAdapterModel.from_pretrained("models/tiny-a")
-    loaded = named.load_adapter(f"heads/{name}/adapter", set_active=True)
-    assert loaded in named.heads, f"{name}: no head"
-    named.eval()
-    with torch.no_grad():
-        read = named(**batch).logits
-    torch.testing.assert_close(read, logits, atol=1e-5, rtol=1e-5)
-    write_golden(f"heads/{name}/golden.safetensors", dict(batch, logits=read))
+def write_tokens(name):
+    labels = {label: index for index, label in TAGS.items()}
+    model = BertForTokenClassification.from_pretrained("models/tiny-a", label2id=labels, id2label=TAGS)
+    config, parts = "seq_bn[reduction_factor=8]", [".adapters.", "classifier."]
+    write_static(model, config, parts, [name], f"heads/{name}", "models/tiny-a", models.inputs("tiny-a"))
 
 
 def main():
@@ -85,7 +61,7 @@ def main():
             reference.run(model, case, os.path.join("heads", folder))
             index.append({"folder": folder, "method": case.method, "model": model, "config": case.config})
     write_json("heads/index.json", index)
-    write_static("static_bert_tokens")
+    write_tokens("static_bert_tokens")
     print(f"{len(index) + 1} cases, {folder_size('heads') / 1e6:.2f} MB")
 
 
