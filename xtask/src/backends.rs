@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use clap::ValueEnum;
 
 use crate::process::{Done, cargo, root, run};
+use crate::tidy::PARTS;
 
 /// A backend that the tests run on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -30,26 +31,13 @@ impl Backend {
     }
 }
 
-/// The packages whose tests use tensors.
-const PACKAGES: [&str; 17] = [
-    "core",
-    "bottleneck",
-    "compacter",
-    "invertible",
-    "prefix-tuning",
-    "prompt-tuning",
-    "lora",
-    "ia3",
-    "reft",
-    "fusion",
-    "heads",
-    "combination",
-    "model",
-    "reparameterize",
-    "checkpoint",
-    "transformers",
-    "train",
-];
+/// The packages whose tests use tensors, besides [`PARTS`].
+const PACKAGES: [&str; 7] = ["core", "combination", "model", "reparameterize", "checkpoint", "transformers", "train"];
+
+/// Every package whose tests use tensors.
+fn packages() -> impl Iterator<Item = &'static str> {
+    PARTS.into_iter().chain(PACKAGES)
+}
 
 /// The cargo arguments that enable every backend that this machine can run, and burn-train for its example. They are the
 /// same for all tests and examples, so that there is one build of Burn.
@@ -78,7 +66,7 @@ pub(crate) fn test_backends(backend: Option<Backend>) -> Done {
         }
         let mut command = cargo();
         command.arg("test").args(feature_arguments()).env("BURN_DEVICE", backend.name());
-        for package in PACKAGES {
+        for package in packages() {
             command.args(["-p", &format!("burn-adapters-{package}")]);
         }
         // The features belong to the packages of the program and of the facade, so these must be selected. The program's own
@@ -100,7 +88,7 @@ pub(crate) fn test_backends(backend: Option<Backend>) -> Done {
 
 /// The names of the test targets of the packages, and of the tests across crates: files, or folders with a `main.rs`.
 fn test_targets() -> Result<BTreeSet<String>, String> {
-    let own = PACKAGES.iter().map(|package| root().join("crates").join(package).join("tests"));
+    let own = packages().map(|package| root().join("crates").join(package).join("tests"));
     let mut targets = BTreeSet::new();
     for dir in own.chain([root().join("tests/tests")]).filter(|dir| dir.is_dir()) {
         let entries = std::fs::read_dir(&dir).map_err(|error| format!("cannot read {}: {error}", dir.display()))?;

@@ -7,23 +7,26 @@ use serde_json::Value;
 use super::Finding;
 use crate::process::cargo;
 
+/// The parts that adapters are combined from, and heads.
+pub(crate) const PARTS: [&str; 10] = [
+    "bottleneck",
+    "compacter",
+    "invertible",
+    "prefix-tuning",
+    "prompt-tuning",
+    "lora",
+    "ia3",
+    "reft",
+    "fusion",
+    "heads",
+];
+
 /// The crates of each floor, by folder; docs/ARCHITECTURE.md describes their contents. Those of the last floor are not
 /// libraries: nothing depends on them.
 const FLOORS: [&[&str]; 10] = [
     &["diagnostics", "config", "composition", "files", "goldens"],
     &["ops", "tensors", "core"],
-    &[
-        "bottleneck",
-        "compacter",
-        "invertible",
-        "prefix-tuning",
-        "prompt-tuning",
-        "lora",
-        "ia3",
-        "reft",
-        "fusion",
-        "heads",
-    ],
+    &PARTS,
     &["combination", "reparameterize"],
     &["model"],
     &["checkpoint", "transformers"],

@@ -9,6 +9,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use crate::process::{Done, root};
+pub(crate) use floors::PARTS;
 use sources::Source;
 
 /// A line that breaks a rule.

@@ -212,27 +212,22 @@ impl Arguments {
     fn reading(&self, path: &Path) -> CliResult<Reading> {
         let format =
             self.format.unwrap_or_else(|| Format::of_path(path).map_or(InputFormat::Lines, InputFormat::Table));
-        match (format, &self.route) {
-            (InputFormat::Lines, Some(_)) => {
-                let message = format!("{} holds a text a line, and no column that --route could name", self.source());
+        let named = [("--route", &self.route), ("--pair-column", &self.pair_column)];
+        match (format, named.iter().find(|(_, column)| column.is_some())) {
+            (InputFormat::Lines, Some((option, _))) => {
+                let message = format!("{} holds a text a line, and no column that {option} could name", self.source());
                 Err(CliError::mistake(message)
                     .with_help("--format csv, tsv or jsonl says what it is, if its name does not"))
             }
-            (InputFormat::Lines, None) if self.pair_column.is_some() => {
-                let message =
-                    format!("{} holds a text a line, and no column that --pair-column could name", self.source());
-                Err(CliError::mistake(message)
-                    .with_help("--format csv, tsv or jsonl says what it is, if its name does not"))
-            }
+            (InputFormat::Lines, None) => Ok(Reading::Lines),
             (InputFormat::Table(Format::Conll), _) => {
                 Err(CliError::mistake(format!("{}: CoNLL columns hold words with tags, not texts", self.source()))
                     .with_help("predict takes texts, a line each or in a column; evaluate scores tagged words"))
             }
-            (InputFormat::Lines, None) => Ok(Reading::Lines),
-            (InputFormat::Table(format), route) => {
+            (InputFormat::Table(format), _) => {
                 let text = self.text_column.as_str();
-                let columns =
-                    route.as_deref().map_or_else(|| Columns::unlabeled(text), |route| routes::columns(text, route));
+                let route = self.route.as_deref();
+                let columns = route.map_or_else(|| Columns::unlabeled(text), |route| routes::columns(text, route));
                 let columns = columns.with_header(self.header.header()).with_empty_texts(true);
                 let columns = match &self.pair_column {
                     Some(pair) => columns.with_pair(pair.as_str()),

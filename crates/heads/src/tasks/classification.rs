@@ -1,11 +1,10 @@
 //! Classification: one of several classes for each row.
 
 use burn::tensor::Tensor;
-use burn_adapters_core::{Mode, Output, Reads};
 
 use super::{Task, balanced, check_shape, check_weights, wrong_targets};
 use crate::loss::class_loss;
-use crate::{Head, HeadConfig, HeadError, HeadType, Logits, Targets};
+use crate::{HeadConfig, HeadError, HeadType, Logits, Targets};
 
 /// One of several classes for each row, by cross-entropy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,14 +32,6 @@ impl Task for Classification {
 
     fn is_task_of(&self, config: &HeadConfig) -> bool {
         config.num_labels != 1
-    }
-
-    fn reads(&self, _config: &HeadConfig) -> Reads {
-        Reads::First
-    }
-
-    fn logits(&self, head: &Head, output: &Output, mode: Mode) -> Result<Logits, HeadError> {
-        head.forward_first(output, mode)
     }
 
     fn targets(&self) -> &'static str {

@@ -44,14 +44,19 @@ pub trait Task: fmt::Debug + Send + Sync {
         true
     }
 
-    /// The positions that a head reads.
-    fn reads(&self, config: &HeadConfig) -> Reads;
+    /// The positions that a head reads: by default, of each row the one that stands for it.
+    fn reads(&self, config: &HeadConfig) -> Reads {
+        let _ = config;
+        Reads::First
+    }
 
-    /// Computes the logits of a base model's output.
+    /// Computes the logits of a base model's output: by default, a vector for each row.
     ///
     /// # Errors
     /// If the output is not of the width that the head was built for, or lacks what the head reads.
-    fn logits(&self, head: &Head, output: &Output, mode: Mode) -> Result<Logits, HeadError>;
+    fn logits(&self, head: &Head, output: &Output, mode: Mode) -> Result<Logits, HeadError> {
+        head.forward_first(output, mode)
+    }
 
     /// The targets that the task learns from, for messages: `one class a row`.
     fn targets(&self) -> &'static str;

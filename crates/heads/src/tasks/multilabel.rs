@@ -1,11 +1,10 @@
 //! Multilabel classification: any number of labels for each row.
 
 use burn::tensor::{Tensor, TensorData};
-use burn_adapters_core::{Mode, Output, Reads};
 
 use super::{Task, check_shape, check_weights, wrong_targets};
 use crate::loss::{binary_cross_entropy, positively_weighted};
-use crate::{Head, HeadConfig, HeadError, HeadType, Logits, Targets};
+use crate::{HeadConfig, HeadError, HeadType, Logits, Targets};
 
 /// Any number of labels for each row, by binary cross-entropy on each logit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,14 +27,6 @@ impl Task for Multilabel {
 
     fn head_type(&self) -> HeadType {
         HEAD_TYPE
-    }
-
-    fn reads(&self, _config: &HeadConfig) -> Reads {
-        Reads::First
-    }
-
-    fn logits(&self, head: &Head, output: &Output, mode: Mode) -> Result<Logits, HeadError> {
-        head.forward_first(output, mode)
     }
 
     fn targets(&self) -> &'static str {

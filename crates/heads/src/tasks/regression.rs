@@ -1,11 +1,10 @@
 //! Regression: a number for each row.
 
 use burn::tensor::{Tensor, TensorData};
-use burn_adapters_core::{Mode, Output, Reads};
 
 use super::{Task, check_shape, classification, wrong_targets};
 use crate::loss::mean_squared_error;
-use crate::{Head, HeadConfig, HeadError, HeadType, Logits, Targets};
+use crate::{HeadConfig, HeadError, HeadType, Logits, Targets};
 
 /// A number for each row, by mean squared error: the reference's classification head with one label.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,14 +28,6 @@ impl Task for Regression {
 
     fn is_task_of(&self, config: &HeadConfig) -> bool {
         config.num_labels == 1
-    }
-
-    fn reads(&self, _config: &HeadConfig) -> Reads {
-        Reads::First
-    }
-
-    fn logits(&self, head: &Head, output: &Output, mode: Mode) -> Result<Logits, HeadError> {
-        head.forward_first(output, mode)
     }
 
     fn targets(&self) -> &'static str {

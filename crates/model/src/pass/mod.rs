@@ -155,10 +155,10 @@ impl<'p> Pass<'p> {
             form = Form::Packed(Box::new(packing));
         }
         let mut mask = Mask::new(&tokens, sequence_of(&form, &hidden), &self.device);
+        let first_is_read = self.reads == Reads::First && self.row_position == RowPosition::First;
         for (step, &index) in layers.iter().enumerate() {
             let site = Site::new(stack, index, Place::Layer);
             let is_last = step + 1 == layers.len();
-            let first_is_read = self.reads == Reads::First && self.row_position == RowPosition::First;
             let packing = match &form {
                 Form::Packed(packing) => Some(packing.as_ref()),
                 _ => None,
@@ -252,17 +252,10 @@ impl States<'_> {
     fn last(&self) -> Tensor<3> {
         let [_, positions, _] = self.hidden.dims();
         let mut before = 0;
-        let index = |span: &TokenSpan| match &self.form {
-            Form::Packed(_) => {
-                let index = before + span.last();
-                before += span.end();
-                index
-            }
-            Form::Padded | Form::First => {
-                let index = before + span.last();
-                before += positions;
-                index
-            }
+        let index = |span: &TokenSpan| {
+            let index = before + span.last();
+            before += if matches!(self.form, Form::Packed(_)) { span.end() } else { positions };
+            index
         };
         let indices: Vec<usize> = self.tokens.iter().map(index).collect();
         let indices = row_indices(&indices, &self.hidden.device().without_autodiff());
