@@ -14,7 +14,7 @@ const LENGTHS: [usize; 3] = [9, 4, 7];
 
 fn batch() -> TokenBatch {
     let rows: Vec<Row> =
-        (0..3).map(|row| Row::new((0..LENGTHS[row]).map(|at| (row * 31 + at * 7) as u32 % 99).collect())).collect();
+        (0..3).map(|row| Row::new((0..LENGTHS[row]).map(|at| (row * 31 + at * 7) as u32 % 79).collect())).collect();
     TokenBatch::from_rows(&rows)
 }
 
@@ -135,6 +135,29 @@ fn the_states_at_tokens_are_those_of_all_positions() {
             let own = |hidden: &Tensor<3>| hidden.clone().narrow(0, row, 1).narrow(1, 0, span.end());
             let far = (own(&whole.hidden) - own(&read.hidden)).abs().max().into_scalar::<f32>();
             assert!(far < 1e-5, "{setup:?}: {far}");
+        }
+    }
+}
+
+#[test]
+fn a_decoder_reads_the_last_token_of_each_row() {
+    for family in ["gpt2", "llama", "mistral"] {
+        let folder = burn_adapters_goldens::folder().join("families").join(family).join("models/tiny");
+        let (model, _) = AutoModel::from_dir(&folder, &Device::default()).unwrap();
+        let mut bank = AdapterBank::new(model.spec(), &model.device());
+        let configs = ["seq_bn[reduction_factor=4]", "prefix_tuning[prefix_length=3]", "prompt_tuning", "seq_bn_inv"];
+        for (name, config) in ["a", "b", "c", "d"].into_iter().zip(configs) {
+            bank.add_seeded(name, config.parse().unwrap(), 5).unwrap();
+        }
+        let composed = ["a", "b", "c", "d", "Parallel(a, d)", "Route([c, none, a])"];
+        let setups = composed.map(|text| Setup::compose(text.parse().unwrap()));
+        for setup in setups.into_iter().chain([Setup::base()]) {
+            let whole = model.forward(&batch(), &bank.hooks(&setup).unwrap()).unwrap();
+            let last = model.forward_reading(&batch(), &bank.hooks(&setup).unwrap(), Reads::First).unwrap();
+            let [rows, _, width] = whole.hidden.dims();
+            assert_eq!(last.hidden.dims(), [rows, 1, width]);
+            let far = (whole.row_states() - last.row_states()).abs().max().into_scalar::<f32>();
+            assert!(far < 1e-5, "{family}, {setup:?}: {far}");
         }
     }
 }
