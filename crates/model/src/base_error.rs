@@ -44,6 +44,17 @@ pub enum BaseError {
         /// The number of token types.
         token_types: usize,
     },
+    /// A batch whose decoder has another number of rows.
+    #[error("the batch has {rows} rows, but {found} for the decoder")]
+    DecoderRows {
+        /// The number of rows.
+        rows: usize,
+        /// The number of rows for the decoder.
+        found: usize,
+    },
+    /// A batch with rows for a decoder, for a model of one stack.
+    #[error("the batch has rows for a decoder, but the model is no encoder-decoder")]
+    NoDecoder,
     /// A model without token embeddings.
     #[error("the model has no token embeddings that a prompt could start from")]
     NoTokenEmbeddings,

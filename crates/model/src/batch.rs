@@ -38,6 +38,17 @@ pub struct TokenBatch {
     lengths: Vec<usize>,
     /// The padding before each row; empty if there is none.
     starts: Vec<usize>,
+    /// The rows of the decoder of an encoder-decoder model.
+    decoder: Option<Box<TokenBatch>>,
+}
+
+/// How the input of a decoder begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DecoderStart {
+    /// With this token.
+    Token(u32),
+    /// With the last token of the row, which names a language.
+    LastToken,
 }
 
 impl TokenBatch {
@@ -94,6 +105,47 @@ impl TokenBatch {
         self
     }
 
+    /// Sets the rows of the decoder, for an encoder-decoder model: one for each row.
+    ///
+    /// ```
+    /// use burn_adapters_model::TokenBatch;
+    ///
+    /// let batch = TokenBatch::new([[5, 6, 7].as_slice()]).with_decoder(TokenBatch::new([[0, 9].as_slice()]));
+    /// assert_eq!(batch.decoder().map(TokenBatch::tokens), Some(2));
+    /// ```
+    pub fn with_decoder(mut self, decoder: TokenBatch) -> Self {
+        self.decoder = Some(Box::new(decoder));
+        self
+    }
+
+    /// The rows of the decoder.
+    pub fn decoder(&self) -> Option<&TokenBatch> {
+        self.decoder.as_deref()
+    }
+
+    /// The rows shifted to the right, behind a start token; the last token of each is dropped. This is what a decoder
+    /// reads to predict the tokens of the rows.
+    ///
+    /// ```
+    /// use burn_adapters_model::{DecoderStart, TokenBatch};
+    ///
+    /// let batch = TokenBatch::new([[5, 6, 7].as_slice(), &[8]]);
+    /// assert_eq!(batch.shifted(DecoderStart::Token(0)).ids(), [0, 5, 6, 0]);
+    /// assert_eq!(batch.shifted(DecoderStart::LastToken).ids(), [7, 5, 6, 8]);
+    /// ```
+    pub fn shifted(&self, start: DecoderStart) -> Self {
+        let mut ids = Vec::with_capacity(self.ids.len());
+        for row in 0..self.len() {
+            let Some((last, before)) = self.row(row).split_last() else { continue };
+            ids.push(match start {
+                DecoderStart::Token(id) => id,
+                DecoderStart::LastToken => *last,
+            });
+            ids.extend_from_slice(before);
+        }
+        Self { ids, lengths: self.lengths.clone(), starts: self.starts.clone(), ..Self::default() }
+    }
+
     /// The number of padding positions before a row's first token.
     pub fn start(&self, row: usize) -> usize {
         self.starts.get(row).copied().unwrap_or(0)
@@ -144,6 +196,7 @@ impl TokenBatch {
                 selected.starts.push(self.start(row));
             }
         }
+        selected.decoder = self.decoder.as_ref().map(|decoder| Box::new(decoder.select(order)));
         selected
     }
 }

@@ -36,7 +36,7 @@ mod rows;
 mod softmax;
 
 pub use allocator::keep_freed_memory;
-pub use attention::{AttentionOptions, Dropout, attention, packed_attention};
+pub use attention::{AttentionOptions, Dropout, ScoreChanges, attention, changed_attention, packed_attention};
 pub use dropout::dropout;
 pub use gelu::gelu;
 pub use layer_norm::layer_norm;

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use burn::tensor::{Device, Gradients, Tensor};
 use burn_adapters_checkpoint::{load_adapter, load_head};
+use burn_adapters_core::Mode;
 use burn_adapters_heads::Logits;
 use burn_adapters_model::{AdapterBank, BaseModel, Forward, Reads, Setup, TokenBatch};
 use burn_adapters_transformers::{AutoModel, WeightFormat};
@@ -67,8 +68,12 @@ pub(super) fn check(
     setup: &Setup,
     batch: &Batch,
 ) -> Result<(Check, Gradients), Failed> {
-    let logits = logits(model, bank, setup, &batch.tokens())?;
-    let loss = bank.head_of(setup)?.loss(&logits, &batch.labels)?;
+    // A setup at inference has no gradients.
+    let setup = &setup.clone().training().without_base_dropout();
+    let output = model.forward_reading(&batch.tokens(), &bank.hooks(setup)?, Reads::First)?;
+    let head = bank.head_of(setup)?;
+    let logits = head.forward(&output, Mode::Inference)?;
+    let loss = head.loss(&logits, &batch.labels)?;
     let check = Check {
         tokens: batch.count(),
         checksum: batch.checksum(),

@@ -4,7 +4,9 @@ use burn::tensor::module::attention as fused_attention;
 use burn::tensor::ops::AttentionModuleOptions;
 use burn::tensor::{Bool, Tensor};
 use burn_adapters_core::{Place, draw_seed, has_own_kernels};
-use burn_adapters_ops::{AttentionOptions, Dropout, Rotary, attention, packed_attention};
+use burn_adapters_ops::{
+    AttentionOptions, Dropout, Rotary, ScoreChanges, attention, changed_attention, packed_attention,
+};
 use burn_adapters_prefix_tuning::Attended;
 
 use super::LayerPass;
@@ -28,12 +30,26 @@ pub struct Attention {
     window: Option<usize>,
     dropout: f64,
     rotary: Option<Rotary>,
+    softcap: Option<f64>,
 }
+
+/// A bias on attention scores, given the number of prefixes in front of the keys: `[1 or rows, heads, queries, keys]`,
+/// with columns for the prefixes or without. The prefixes' bias is 0 in the latter case.
+pub type ScoreBias<'b> = dyn Fn(usize) -> Tensor<4> + 'b;
 
 impl Attention {
     /// Multi-head attention over all positions, with scores `q kᵀ / √head`.
     pub fn new(heads: usize) -> Self {
-        Self { heads, key_value_heads: heads, scale: None, causal: false, window: None, dropout: 0.0, rotary: None }
+        Self {
+            heads,
+            key_value_heads: heads,
+            scale: None,
+            causal: false,
+            window: None,
+            dropout: 0.0,
+            rotary: None,
+            softcap: None,
+        }
     }
 
     /// Sets the number of key-value heads, each of which serves several query heads.
@@ -73,31 +89,47 @@ impl Attention {
         self
     }
 
+    /// Keeps scores within `±softcap`: `softcap · tanh(score / softcap)`.
+    pub fn with_softcap(mut self, softcap: f64) -> Self {
+        self.softcap = Some(softcap);
+        self
+    }
+
     fn options(&self, dropout: Option<Dropout>) -> AttentionOptions {
         AttentionOptions { scale: self.scale, dropout }
     }
 
     /// Whether the kernel for batches without padding supports it.
     fn is_plain(&self) -> bool {
-        !self.causal && self.rotary.is_none() && self.key_value_heads == self.heads
+        !self.causal && self.rotary.is_none() && self.softcap.is_none() && self.key_value_heads == self.heads
     }
 }
 
 impl LayerPass<'_> {
-    /// `softmax(q kᵀ · scale) v`, with the adapters that extend keys and values.
+    /// `softmax(q kᵀ · scale) v`, with the adapters that extend keys and values. At [`Place::CrossAttention`], keys and
+    /// values are of the [encoder's states](Self::encoded).
     ///
     /// # Shapes
     /// - query: `[rows, positions, heads · head]`, of all positions or of the
     ///   [read ones](Self::read_positions)
     /// - key, value: `[rows, positions, key-value heads · head]`, of all positions
-    /// - input: the hidden states that keys and values were computed from, `[rows, positions, hidden]`
+    /// - input: the hidden states that the sublayer was called with, `[rows, positions, hidden]`
     /// - output: as query
-    pub fn attention(
+    pub fn attention(&self, place: Place, kind: &Attention, projected: [Tensor<3>; 3], input: &Tensor<3>) -> Tensor<3> {
+        self.biased_attention(place, kind, projected, input, None)
+    }
+
+    /// [`attention`](Self::attention) with a bias on the scores.
+    ///
+    /// # Shapes
+    /// As [`attention`](Self::attention).
+    pub fn biased_attention(
         &self,
         place: Place,
         kind: &Attention,
         [query, key, value]: [Tensor<3>; 3],
         input: &Tensor<3>,
+        bias: Option<&ScoreBias<'_>>,
     ) -> Tensor<3> {
         let site = self.site(place);
         let [rows, _, width] = query.dims();
@@ -105,6 +137,7 @@ impl LayerPass<'_> {
         let dropout = self.base_dropout(kind, input);
         if let Some(packing) = self.packing
             && kind.is_plain()
+            && bias.is_none()
             && !self.hooks.extends_attention(site)
         {
             let split = |x: Tensor<3>| {
@@ -135,7 +168,11 @@ impl LayerPass<'_> {
             (query, keys) = (rotary.rotate(query, 0), rotary.rotate(keys, 0));
         }
         let [_, _, own_keys, _] = keys.dims();
-        let attended = Attended { keys, values, mask: self.mask.tensor() };
+        let mask = match self.memory {
+            Some(memory) if place == Place::CrossAttention => memory.mask(),
+            _ => self.mask.tensor(),
+        };
+        let attended = Attended { keys, values, mask };
         let Attended { keys, values, mask } = self.hooks.attention(site, attended, &padded(input.clone()));
         let [batch, _, queries, _] = query.dims();
         let [_, _, all_keys, _] = keys.dims();
@@ -148,7 +185,12 @@ impl LayerPass<'_> {
             false => mask,
         };
         let (keys, values) = (kind.for_each_query_head(keys), kind.for_each_query_head(values));
-        let attended = attend(query, keys, values, mask, kind.options(dropout));
+        let bias = bias.map(|bias| over_prefixes(bias(all_keys - own_keys), all_keys));
+        let changes = ScoreChanges { softcap: kind.softcap, bias };
+        let attended = match changes.is_none() {
+            true => attend(query, keys, values, mask, kind.options(dropout)),
+            false => changed_attention(query, keys, values, mask, changes, kind.options(dropout)),
+        };
         let attended = attended.swap_dims(1, 2).reshape([batch, queries, width]);
         match self.packing {
             Some(packing) if !by_row => packing.pack(attended),
@@ -173,6 +215,15 @@ impl Attention {
         let each = self.heads / heads;
         x.unsqueeze_dim::<5>(2).expand([batch, heads, each, keys, width]).reshape([batch, self.heads, keys, width])
     }
+}
+
+/// A bias with columns for all keys: 0 for prefixes that it has none for.
+fn over_prefixes(bias: Tensor<4>, keys: usize) -> Tensor<4> {
+    let [rows, heads, queries, own] = bias.dims();
+    if own >= keys {
+        return bias;
+    }
+    Tensor::cat(vec![Tensor::zeros([rows, heads, queries, keys - own], &bias.device()), bias], 3)
 }
 
 /// True where either mask is true.

@@ -5,6 +5,7 @@ use burn::tensor::{Bool, Tensor};
 use burn_adapters_core::{Norm, Place, Site, StackKind};
 
 use super::mask::Mask;
+use super::memory::Memory;
 use super::packing::Packing;
 use crate::ActiveHooks;
 
@@ -16,6 +17,7 @@ pub struct LayerPass<'l> {
     pub(super) hooks: &'l ActiveHooks<'l>,
     pub(super) packing: Option<&'l Packing<'l>>,
     pub(super) mask: &'l Mask,
+    pub(super) memory: Option<&'l Memory>,
     pub(super) stack: StackKind,
     pub(super) layer: usize,
     pub(super) first_only: bool,
@@ -59,6 +61,12 @@ impl LayerPass<'_> {
     /// - hidden (the sublayer's output), residual (its input), output: `[rows, positions, hidden]`
     pub fn sublayer(&self, place: Place, hidden: Tensor<3>, residual: Tensor<3>, norm: Option<&dyn Norm>) -> Tensor<3> {
         self.hooks_of(&hidden).sublayer(self.site(place), hidden, residual, norm)
+    }
+
+    /// The states of the encoder, which cross-attention computes keys and values from: `[rows, positions, hidden]`.
+    /// `None` in a model of one stack, and in the encoder.
+    pub fn encoded(&self) -> Option<Tensor<3>> {
+        self.memory.map(|memory| memory.hidden.clone())
     }
 
     /// The model's own dropout: on in training, unless the setup turns it off.

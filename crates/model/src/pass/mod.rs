@@ -7,18 +7,20 @@
 mod attention;
 mod layer;
 mod mask;
+mod memory;
 mod packing;
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use burn_adapters_core::{Output, Place, Reads, RowPosition, Site, StackKind, TokenSpan, has_own_kernels};
 
-pub use self::attention::Attention;
+pub use self::attention::{Attention, ScoreBias};
 pub use self::layer::LayerPass;
 use self::mask::Mask;
 pub(crate) use self::mask::padding_of;
+use self::memory::Memory;
 use self::packing::Packing;
 use crate::hooks::row_indices;
-use crate::{ActiveHooks, BankError, BaseError, BaseModel, Hooks, Limits, TokenBatch};
+use crate::{ActiveHooks, BankError, BaseError, BaseModel, DecoderStart, Hooks, Limits, TokenBatch};
 
 /// A pass: [`Forward`](crate::Forward) begins it, [`BaseModel::run`](crate::BaseModel::run) computes it, and `Forward`
 /// finishes it.
@@ -35,6 +37,10 @@ pub struct Pass<'p> {
     restore: Option<Tensor<1, Int>>,
     order: Vec<usize>,
     states: Option<States<'p>>,
+    /// What the decoder of an encoder-decoder model attends to.
+    memory: Option<Memory>,
+    /// Whether a decoder follows the encoder.
+    has_decoder: bool,
     pooled: Option<Tensor<2>>,
 }
 
@@ -64,7 +70,12 @@ impl<'p> Pass<'p> {
         observer: Option<&'p mut dyn FnMut(&Tensor<3>)>,
     ) -> Result<Self, BaseError> {
         let (limits, device) = (model.limits(), model.device());
+        let has_decoder =
+            [StackKind::Encoder, StackKind::Decoder].iter().all(|kind| model.spec().stack(*kind).is_some());
         check(batch, limits)?;
+        if let Some(decoder) = batch.decoder() {
+            check_decoder(batch, decoder, limits, has_decoder)?;
+        }
         let hooks = hooks.pass();
         let gathered = hooks.gathered().filter(|gathered| gathered.order.len() == batch.len());
         let (hooks, batch, restore, order) = match gathered {
@@ -75,11 +86,25 @@ impl<'p> Pass<'p> {
             None => (hooks, batch.clone(), None, Vec::new()),
         };
         let row_position = model.spec().row_position;
-        let (states, pooled) = (None, None);
-        Ok(Self { hooks, batch, limits, device, reads, row_position, observer, restore, order, states, pooled })
+        Ok(Self {
+            hooks,
+            batch,
+            limits,
+            device,
+            reads,
+            row_position,
+            observer,
+            restore,
+            order,
+            states: None,
+            memory: None,
+            has_decoder,
+            pooled: None,
+        })
     }
 
-    /// The batch, in the order in which its rows go through the layers.
+    /// The batch, in the order in which its rows go through the layers; in the decoder of an encoder-decoder model, the
+    /// decoder's.
     pub fn batch(&self) -> &TokenBatch {
         &self.batch
     }
@@ -123,10 +148,33 @@ impl<'p> Pass<'p> {
     /// # Shapes
     /// - embeddings: `[rows, sequence, embedding]`
     pub fn embeddings(&mut self, embeddings: Tensor<3>) {
-        let rows = self.batch.lengths().iter().enumerate();
-        let tokens = rows.map(|(row, length)| TokenSpan::after(self.batch.start(row), *length)).collect();
-        let (hidden, tokens) = self.hooks.embeddings(embeddings, tokens);
+        let (hidden, tokens) = self.hooks.embeddings(embeddings, self.spans());
         self.states = Some(States { hidden, tokens, form: Form::Padded });
+    }
+
+    /// Ends the encoder of an encoder-decoder model and begins its decoder: the states become what cross-attention sees,
+    /// and the pass continues with the rows of the decoder, or, if the batch has none, with its own rows shifted behind
+    /// `start`. `embeddings` computes their embeddings, on which no adapter acts.
+    ///
+    /// # Shapes
+    /// - embeddings: `[rows, sequence, hidden]`
+    pub fn decode(&mut self, start: DecoderStart, embeddings: impl FnOnce(&Self) -> Tensor<3>) {
+        let Some(states) = self.states.take() else { return };
+        self.batch = self.batch.decoder().cloned().unwrap_or_else(|| self.batch.shifted(start));
+        let (hidden, tokens) = (embeddings(self), self.spans());
+        let memory = Memory::new(states.padded(), &states.tokens, &self.device);
+        // The encoder's adapters may have repeated the batch.
+        let copies = (states.tokens.len() / tokens.len().max(1)).max(1);
+        let repeated = tokens.iter().cycle().take(copies * tokens.len()).cloned().collect();
+        let hidden = if copies == 1 { hidden } else { hidden.repeat_dim(0, copies) };
+        self.memory = Some(memory);
+        self.states = Some(States { hidden, tokens: repeated, form: Form::Padded });
+    }
+
+    /// The positions of each row's tokens.
+    fn spans(&self) -> Vec<TokenSpan> {
+        let rows = self.batch.lengths().iter().enumerate();
+        rows.map(|(row, length)| TokenSpan::after(self.batch.start(row), *length)).collect()
     }
 
     /// Transforms the hidden states of each position independently: a projection after the embeddings, a norm after the
@@ -149,13 +197,15 @@ impl<'p> Pass<'p> {
     ) {
         let Some(States { mut hidden, mut tokens, mut form }) = self.states.take() else { return };
         let layers: Vec<usize> = layers.into_iter().collect();
+        let mut memory = self.memory.take();
+        let is_read = stack == StackKind::Decoder || !self.has_decoder;
         self.observe(&hidden);
         if let Some(packing) = self.packing(&tokens, &hidden) {
             hidden = packing.pack(hidden);
             form = Form::Packed(Box::new(packing));
         }
         let mut mask = Mask::new(&tokens, sequence_of(&form, &hidden), &self.device);
-        let first_is_read = self.reads == Reads::First && self.row_position == RowPosition::First;
+        let first_is_read = is_read && self.reads == Reads::First && self.row_position == RowPosition::First;
         for (step, &index) in layers.iter().enumerate() {
             let site = Site::new(stack, index, Place::Layer);
             let is_last = step + 1 == layers.len();
@@ -168,10 +218,19 @@ impl<'p> Pass<'p> {
                 (hidden, tokens) = self.hooks.enter_layer(site, hidden, tokens);
                 if tokens.len() != rows {
                     mask = Mask::new(&tokens, hidden.dims()[1], &self.device);
+                    memory = memory.map(|memory| memory.repeated(tokens.len() / rows.max(1)));
                 }
             }
             let first_only = is_last && first_is_read && (packing.is_some() || self.hooks.is_positionwise());
-            let pass = LayerPass { hooks: &self.hooks, packing, mask: &mask, stack, layer: index, first_only };
+            let pass = LayerPass {
+                hooks: &self.hooks,
+                packing,
+                mask: &mask,
+                memory: memory.as_ref(),
+                stack,
+                layer: index,
+                first_only,
+            };
             let [rows, positions, _] = hidden.dims();
             let computed = layer(&pass, hidden);
             let [found_rows, found_positions, _] = computed.dims();
@@ -194,6 +253,7 @@ impl<'p> Pass<'p> {
             }
             self.observe(&hidden);
         }
+        self.memory = memory;
         self.states = Some(States { hidden, tokens, form });
     }
 
@@ -207,7 +267,10 @@ impl<'p> Pass<'p> {
     /// The packing of a batch with padding, if it is faster and every adapter allows it.
     fn packing(&self, tokens: &[TokenSpan], hidden: &Tensor<3>) -> Option<Packing<'p>> {
         // A backend that compiles kernels per shape would compile a new one for each batch.
-        let pays = self.reads != Reads::All && self.observer.is_none() && has_own_kernels(&self.device);
+        let pays = self.reads != Reads::All
+            && self.observer.is_none()
+            && self.memory.is_none()
+            && has_own_kernels(&self.device);
         pays.then(|| Packing::new(tokens, hidden.dims()[1], &self.hooks)).flatten()
     }
 
@@ -304,6 +367,17 @@ fn check(batch: &TokenBatch, limits: Limits) -> Result<(), BaseError> {
         Some(&id) => Err(BaseError::UnknownTokenType { id, token_types }),
         None => Ok(()),
     }
+}
+
+fn check_decoder(batch: &TokenBatch, decoder: &TokenBatch, limits: Limits, has_decoder: bool) -> Result<(), BaseError> {
+    if !has_decoder {
+        return Err(BaseError::NoDecoder);
+    }
+    let (rows, found) = (batch.len(), decoder.len());
+    if rows != found {
+        return Err(BaseError::DecoderRows { rows, found });
+    }
+    check(decoder, limits)
 }
 
 #[cfg(test)]

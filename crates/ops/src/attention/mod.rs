@@ -25,6 +25,22 @@ pub struct AttentionOptions {
     pub dropout: Option<Dropout>,
 }
 
+/// Changes to attention scores that few models make.
+#[derive(Debug, Clone, Default)]
+pub struct ScoreChanges {
+    /// Keeps scores within `±softcap`: `softcap · tanh(q kᵀ · scale / softcap)`.
+    pub softcap: Option<f64>,
+    /// Added to the scores, after the cap: `[batch, heads, queries, keys]`, where any dimension may be 1.
+    pub bias: Option<Tensor<4>>,
+}
+
+impl ScoreChanges {
+    /// Whether scores are unchanged.
+    pub fn is_none(&self) -> bool {
+        self.softcap.is_none() && self.bias.is_none()
+    }
+}
+
 /// `dropout(softmax(q kᵀ · scale)) v`, where keys at which `mask` is true get no weight (Vaswani et al., 2017).
 ///
 /// A query whose keys are all masked attends to them evenly. For the backward pass, q, k and v are kept (shared, not
@@ -52,7 +68,30 @@ pub fn attention(
         drop((q, k, v));
         return own::attention(operands, plan);
     }
+    changed_attention(q, k, v, mask, ScoreChanges::default(), options)
+}
+
+/// [`attention`] with changed scores: `dropout(softmax(change(q kᵀ · scale))) v`.
+///
+/// # Shapes
+/// As [`attention`].
+pub fn changed_attention(
+    q: Tensor<4>,
+    k: Tensor<4>,
+    v: Tensor<4>,
+    mask: Option<Tensor<4, Bool>>,
+    changes: ScoreChanges,
+    options: AttentionOptions,
+) -> Tensor<4> {
+    let scale = options.scale.unwrap_or_else(|| 1.0 / (q.dims()[3] as f64).sqrt());
+    let thinned = options.dropout.filter(|dropout| dropout.probability > 0.0);
     let mut scores = (q * scale).matmul(k.swap_dims(2, 3));
+    if let Some(cap) = changes.softcap {
+        scores = (scores / cap).tanh() * cap;
+    }
+    if let Some(bias) = changes.bias {
+        scores = scores + bias;
+    }
     if let Some(mask) = mask {
         scores = scores + lowest_where(mask, &v);
     }

@@ -1,0 +1,35 @@
+//! The states of an encoder, which a decoder attends to.
+
+use burn::tensor::{Bool, Device, Tensor};
+use burn_adapters_core::TokenSpan;
+
+use super::mask::Mask;
+
+/// The encoder's states: `[rows, positions, hidden]`, and their padding.
+pub(super) struct Memory {
+    pub(super) hidden: Tensor<3>,
+    mask: Option<Tensor<4, Bool>>,
+}
+
+impl Memory {
+    pub(super) fn new(hidden: Tensor<3>, tokens: &[TokenSpan], device: &Device) -> Self {
+        let mask = Mask::new(tokens, hidden.dims()[1], device).tensor();
+        Self { hidden, mask }
+    }
+
+    /// True where a position is padding: `[rows, 1, 1, positions]`.
+    pub(super) fn mask(&self) -> Option<Tensor<4, Bool>> {
+        self.mask.clone()
+    }
+
+    /// The same for a batch that was repeated.
+    pub(super) fn repeated(self, copies: usize) -> Self {
+        Self {
+            hidden: self.hidden.repeat_dim(0, copies),
+            mask: self.mask.map(|mask| {
+                // Booleans are repeated by concatenation: not every backend repeats them.
+                Tensor::cat(vec![mask; copies.max(1)], 0)
+            }),
+        }
+    }
+}
