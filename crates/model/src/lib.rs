@@ -78,7 +78,7 @@ pub use hooks::{ActiveHooks, Hooks};
 pub use logits::HeadLogits;
 pub use merge::{Mergeable, MergedModel};
 pub use observed::{FusionAttention, GateScores, Observed};
-pub use pass::{Attention, LayerPass, Pass, ScoreBias};
+pub use pass::{Attention, LayerPass, Pass, ScoreBias, ScoreShape};
 pub use report::{Summary, SummaryRow};
 pub use setup::Setup;
 pub use text::{Piece, Text};

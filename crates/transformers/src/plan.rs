@@ -5,12 +5,13 @@
 
 use burn::tensor::Device;
 use burn_adapters_core::{Activation, ModelSpec, Place, RowPosition, SiteNames, StackKind, StackSpec};
-use burn_adapters_model::{Limits, Rotary};
+use burn_adapters_model::{DecoderStart, Limits, Rotary};
 
 use crate::skeleton::Skeleton;
 use crate::weights::Listed;
 
-/// A model.
+/// A model. Parts of plans have a constructor with the usual values, and families state what differs:
+/// `AttentionPlan { causal: true, ..AttentionPlan::new(…) }`.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct ModelPlan {
     /// The `model_type` of `config.json`.
@@ -25,6 +26,10 @@ pub(crate) struct ModelPlan {
     pub(crate) stack: StackPlan,
     /// The norm after the last layer.
     pub(crate) norm: Option<NormPlan>,
+    /// The decoder, if `stack` is the encoder of an encoder-decoder model.
+    pub(crate) decoder: Option<DecoderPlan>,
+    /// Other names under which files hold the table of word embeddings, alone or beside its own.
+    pub(crate) word_copies: &'static [&'static str],
     /// The layer of the pooler over the first position, `tanh` after it.
     pub(crate) pooler: Option<LinearPlan>,
     /// The standard deviation of new weights.
@@ -35,10 +40,23 @@ pub(crate) struct ModelPlan {
     pub(crate) row_position: RowPosition,
 }
 
+/// The decoder of an encoder-decoder model. Its word embeddings are the encoder's.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct DecoderPlan {
+    /// How its input begins, where it is the encoder's shifted to the right.
+    pub(crate) start: DecoderStart,
+    pub(crate) embeddings: EmbeddingsPlan,
+    pub(crate) stack: StackPlan,
+    /// The norm after the last layer.
+    pub(crate) norm: Option<NormPlan>,
+}
+
 /// Word, position and token-type embeddings, their norm, and a projection to the hidden size.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct EmbeddingsPlan {
     pub(crate) words: TablePlan,
+    /// The factor on word embeddings.
+    pub(crate) scale: Option<f64>,
     pub(crate) positions: Option<(TablePlan, Counting)>,
     pub(crate) token_types: Option<TablePlan>,
     pub(crate) norm: Option<NormPlan>,
@@ -51,6 +69,9 @@ pub(crate) struct EmbeddingsPlan {
 pub(crate) enum Counting {
     /// From 0.
     FromZero,
+    /// From this number.
+    #[allow(dead_code)]
+    From(usize),
     /// Padding tokens are all at their own number; the others are counted from there.
     FromPadding(u32),
 }
@@ -71,15 +92,33 @@ pub(crate) struct StackPlan {
     pub(crate) name: &'static str,
     pub(crate) layers: usize,
     pub(crate) layer: LayerPlan,
+    /// A bias on the scores of self-attention, shared by the layers.
+    pub(crate) relative: Option<RelativePlan>,
+    /// Dropout after the norm that follows the last layer.
+    pub(crate) dropout: f64,
 }
 
-/// A layer: self-attention and a feed-forward block.
+/// Biases of attention scores by the distance of two positions (Raffel et al., 2020).
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct RelativePlan {
+    /// Its table: `[buckets, heads]`.
+    pub(crate) table: TablePlan,
+    /// The distance from which on there is one bucket.
+    pub(crate) max_distance: usize,
+    /// Whether keys before and after a query have buckets of their own; otherwise all keys after it have that of
+    /// distance 0.
+    pub(crate) both_sides: bool,
+}
+
+/// A layer: self-attention, in some decoders cross-attention, and a feed-forward block.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct LayerPlan {
     pub(crate) hidden: usize,
     pub(crate) order: Order,
     pub(crate) attention: AttentionPlan,
     pub(crate) attention_norm: NormPlan,
+    /// Attention over the encoder's states, and its norm.
+    pub(crate) cross: Option<(AttentionPlan, NormPlan)>,
     pub(crate) feed_forward: FeedForwardPlan,
     pub(crate) feed_forward_norm: NormPlan,
 }
@@ -107,6 +146,8 @@ pub(crate) struct AttentionPlan {
     /// How many positions, its own included, each position sees at most.
     pub(crate) window: Option<usize>,
     pub(crate) rotary: Option<Rotary>,
+    /// The factor on scores; `None` is `1 / √head`.
+    pub(crate) scale: Option<f64>,
     /// Dropout on the probabilities.
     pub(crate) dropout: f64,
     /// Dropout after the output projection.
@@ -123,6 +164,8 @@ pub(crate) struct FeedForwardPlan {
     pub(crate) activation: Activation,
     /// The matrices that `intermediate_lora` and `output_lora` adapt.
     pub(crate) adapted: [Place; 2],
+    /// Dropout before the second layer.
+    pub(crate) inner_dropout: f64,
     /// Dropout after the second layer.
     pub(crate) dropout: f64,
 }
@@ -190,6 +233,81 @@ pub(crate) enum NormKind {
     Rms,
 }
 
+impl ModelPlan {
+    /// A model of one stack without a final norm and a pooler, whose heads read the first position.
+    pub(crate) fn new(model_type: &'static str, limits: Limits, embeddings: EmbeddingsPlan, stack: StackPlan) -> Self {
+        Self {
+            model_type,
+            prefix: "",
+            names: SiteNames::OWN,
+            limits,
+            embeddings,
+            stack,
+            norm: None,
+            decoder: None,
+            word_copies: &[],
+            pooler: None,
+            initializer_range: 0.02,
+            head_dropout: 0.0,
+            row_position: RowPosition::First,
+        }
+    }
+}
+
+impl EmbeddingsPlan {
+    /// Word embeddings alone.
+    pub(crate) fn new(words: TablePlan) -> Self {
+        Self { words, scale: None, positions: None, token_types: None, norm: None, projection: None, dropout: 0.0 }
+    }
+}
+
+impl StackPlan {
+    /// Layers `NAME.0`, `NAME.1`, ….
+    pub(crate) fn new(kind: StackKind, name: &'static str, layers: usize, layer: LayerPlan) -> Self {
+        Self { kind, name, layers, layer, relative: None, dropout: 0.0 }
+    }
+}
+
+impl LayerPlan {
+    /// Self-attention and a feed-forward block, each with its norm.
+    pub(crate) fn new(
+        order: Order,
+        (attention, attention_norm): (AttentionPlan, NormPlan),
+        (feed_forward, feed_forward_norm): (FeedForwardPlan, NormPlan),
+    ) -> Self {
+        let hidden = feed_forward.down.size[1];
+        Self { hidden, order, attention, attention_norm, cross: None, feed_forward, feed_forward_norm }
+    }
+}
+
+impl AttentionPlan {
+    /// Attention over all positions, with as many key-value heads as heads, without dropout.
+    pub(crate) fn new([query, key, value, output]: [LinearPlan; 4], heads: usize) -> Self {
+        Self {
+            query,
+            key,
+            value,
+            output,
+            heads,
+            key_value_heads: heads,
+            causal: false,
+            window: None,
+            rotary: None,
+            scale: None,
+            dropout: 0.0,
+            output_dropout: 0.0,
+        }
+    }
+}
+
+impl FeedForwardPlan {
+    /// Without a gate and dropout.
+    pub(crate) fn new(up: LinearPlan, down: LinearPlan, activation: Activation) -> Self {
+        let adapted = [Place::FeedForwardUp, Place::FeedForwardDown];
+        Self { gate: None, up, down, activation, adapted, inner_dropout: 0.0, dropout: 0.0 }
+    }
+}
+
 impl TablePlan {
     pub(crate) fn new(name: &'static str, rows: usize, width: usize) -> Self {
         Self { name, shape: [rows, width] }
@@ -225,10 +343,10 @@ impl NormPlan {
 
 impl StackPlan {
     fn spec(&self) -> StackSpec {
-        let LayerPlan { hidden, attention, feed_forward, .. } = &self.layer;
+        let LayerPlan { hidden, attention, cross, feed_forward, .. } = &self.layer;
         let heads = attention.key_value_heads.max(1);
         let [_, keys] = attention.key.size;
-        StackSpec {
+        let mut spec = StackSpec {
             kind: self.kind,
             layers: self.layers,
             hidden_size: *hidden,
@@ -246,7 +364,18 @@ impl StackPlan {
             attentions: vec![Place::Attention],
             intermediate: feed_forward.adapted[0],
             output: feed_forward.adapted[1],
+        };
+        if let Some((cross, _)) = cross {
+            let matrices = [
+                (Place::CrossQuery, cross.query.size),
+                (Place::CrossKey, cross.key.size),
+                (Place::CrossValue, cross.value.size),
+            ];
+            spec.matrices.splice(3..3, matrices);
+            spec.sublayers.insert(1, Place::CrossAttention);
+            spec.attentions.push(Place::CrossAttention);
         }
+        spec
     }
 }
 
@@ -261,6 +390,9 @@ impl ModelPlan {
             .with_head_dropout(self.head_dropout)
             .with_row_position(self.row_position)
             .with_attention_dropout(self.stack.layer.attention.dropout);
+        if let Some(decoder) = &self.decoder {
+            spec = spec.with_stack(decoder.stack.spec());
+        }
         spec.initializer_range = self.initializer_range;
         spec.embedding_size = self.embeddings.words.shape[1];
         spec

@@ -1,25 +1,32 @@
-//! The skeleton of encoders and decoders: embeddings, one stack of layers, a final norm, a pooler.
+//! The skeleton of encoders, decoders and encoder-decoders: embeddings, one stack of layers or two, a pooler.
 
 use burn::module::Module;
 use burn::nn::Linear;
 use burn::tensor::{Device, Tensor};
-use burn_adapters_core::{Norm, Site, StackKind, project};
-use burn_adapters_model::Pass;
+use burn_adapters_core::{Site, project};
+use burn_adapters_model::{DecoderStart, Pass};
 
 use crate::LoadError;
-use crate::blocks::{Embeddings, Layer, Normalization};
+use crate::blocks::{Added, Embeddings, Stack};
 use crate::plan::ModelPlan;
 use crate::weights::Source;
 
-/// A model of one stack.
+/// A model of one stack, or of an encoder and a decoder.
 #[derive(Module, Debug)]
 pub(crate) struct Skeleton {
     embeddings: Embeddings,
-    layers: Vec<Layer>,
-    norm: Option<Normalization>,
+    stack: Stack,
+    decoder: Option<Decoder>,
     pooler: Option<Linear>,
+}
+
+/// The decoder of an encoder-decoder model.
+#[derive(Module, Debug)]
+struct Decoder {
+    embeddings: Added,
+    stack: Stack,
     #[module(skip)]
-    kind: StackKind,
+    start: DecoderStart,
 }
 
 impl Skeleton {
@@ -28,15 +35,19 @@ impl Skeleton {
         let std = plan.initializer_range;
         let pooler = plan.pooler.as_ref();
         let pooler = pooler.map(|pooler| source.linear(pooler, "", std)).transpose()?;
-        let stack = &plan.stack;
+        let decoder = match &plan.decoder {
+            Some(decoder) => Some(Decoder {
+                embeddings: Added::build(&decoder.embeddings, std, source)?,
+                stack: Stack::build(&decoder.stack, decoder.norm.as_ref(), std, source)?,
+                start: decoder.start,
+            }),
+            None => None,
+        };
         Ok(Self {
             embeddings: Embeddings::build(&plan.embeddings, std, source)?,
-            layers: (0..stack.layers)
-                .map(|layer| Layer::build(&stack.layer, &format!("{}.{layer}.", stack.name), std, source))
-                .collect::<Result<_, _>>()?,
-            norm: plan.norm.as_ref().map(|norm| Normalization::build(norm, "", source)).transpose()?,
+            stack: Stack::build(&plan.stack, plan.norm.as_ref(), std, source)?,
+            decoder,
             pooler,
-            kind: stack.kind,
         })
     }
 
@@ -56,9 +67,10 @@ impl Skeleton {
     pub(crate) fn run(&self, pass: &mut Pass<'_>) {
         pass.embeddings(self.embeddings.forward(pass));
         pass.map(|embeddings| self.embeddings.project(embeddings));
-        pass.layers(self.kind, 0..self.layers.len(), |layer, hidden| self.layers[layer.index()].forward(layer, hidden));
-        if let Some(norm) = &self.norm {
-            pass.map(|hidden| norm.norm(hidden));
+        self.stack.run(pass);
+        if let Some(Decoder { embeddings, stack, start }) = &self.decoder {
+            pass.decode(*start, |pass| embeddings.forward(self.embeddings.words(), pass));
+            stack.run(pass);
         }
         if let Some(pooler) = &self.pooler {
             pass.pool(|first| project(pooler, first).tanh());
@@ -67,11 +79,14 @@ impl Skeleton {
 
     /// The matrix at a site.
     pub(crate) fn linear(&self, site: Site) -> Option<&Linear> {
-        self.layers.get(site.layer).filter(|_| site.stack == self.kind)?.linear(site.place)
+        self.stack.linear(site).or_else(|| self.decoder.as_ref()?.stack.linear(site))
     }
 
     /// The matrix at a site, to change.
     pub(crate) fn linear_mut(&mut self, site: Site) -> Option<&mut Linear> {
-        self.layers.get_mut(site.layer).filter(|_| site.stack == self.kind)?.linear_mut(site.place)
+        match self.stack.linear_mut(site) {
+            Some(linear) => Some(linear),
+            None => self.decoder.as_mut()?.stack.linear_mut(site),
+        }
     }
 }

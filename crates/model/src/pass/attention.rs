@@ -33,9 +33,20 @@ pub struct Attention {
     softcap: Option<f64>,
 }
 
-/// A bias on attention scores, given the number of prefixes in front of the keys: `[1 or rows, heads, queries, keys]`,
-/// with columns for the prefixes or without. The prefixes' bias is 0 in the latter case.
-pub type ScoreBias<'b> = dyn Fn(usize) -> Tensor<4> + 'b;
+/// A bias on attention scores: `[1 or rows, heads, queries, keys]`, where the keys are with the prefixes in front of them
+/// or without. In the latter case the bias of prefixes is 0.
+pub type ScoreBias<'b> = dyn Fn(ScoreShape) -> Tensor<4> + 'b;
+
+/// The scores that a bias is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct ScoreShape {
+    /// The number of queries. They are the last positions.
+    pub queries: usize,
+    /// The number of positions with a key.
+    pub keys: usize,
+    /// The number of prefixes in front of the keys.
+    pub prefixes: usize,
+}
 
 impl Attention {
     /// Multi-head attention over all positions, with scores `q kᵀ / √head`.
@@ -185,7 +196,10 @@ impl LayerPass<'_> {
             false => mask,
         };
         let (keys, values) = (kind.for_each_query_head(keys), kind.for_each_query_head(values));
-        let bias = bias.map(|bias| over_prefixes(bias(all_keys - own_keys), all_keys));
+        let bias = bias.map(|bias| {
+            let shape = ScoreShape { queries, keys: own_keys, prefixes: all_keys - own_keys };
+            over_prefixes(bias(shape), all_keys)
+        });
         let changes = ScoreChanges { softcap: kind.softcap, bias };
         let attended = match changes.is_none() {
             true => attend(query, keys, values, mask, kind.options(dropout)),

@@ -13,7 +13,7 @@ mod packing;
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use burn_adapters_core::{Output, Place, Reads, RowPosition, Site, StackKind, TokenSpan, has_own_kernels};
 
-pub use self::attention::{Attention, ScoreBias};
+pub use self::attention::{Attention, ScoreBias, ScoreShape};
 pub use self::layer::LayerPass;
 use self::mask::Mask;
 pub(crate) use self::mask::padding_of;
@@ -185,6 +185,12 @@ impl<'p> Pass<'p> {
     pub fn map(&mut self, transform: impl FnOnce(Tensor<3>) -> Tensor<3>) {
         let states = self.states.take();
         self.states = states.map(|states| States { hidden: transform(states.hidden), ..states });
+    }
+
+    /// The model's own [dropout](Self::dropout) on the hidden states.
+    pub fn dropout_states(&mut self, probability: f64) {
+        let states = self.states.take();
+        self.states = states.map(|states| States { hidden: self.dropout(probability, states.hidden), ..states });
     }
 
     /// Runs layers. `layers` has the layer of the specification for each step: `0..n`, unless layers share their

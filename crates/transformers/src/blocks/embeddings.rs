@@ -11,14 +11,21 @@ use crate::LoadError;
 use crate::plan::{Counting, EmbeddingsPlan};
 use crate::weights::Source;
 
-/// The sum of the embeddings, its norm, and a projection to the hidden size.
+/// The table of word embeddings, and what is added to them.
 #[derive(Module, Debug)]
 pub(crate) struct Embeddings {
     words: Embedding,
+    added: Added,
+}
+
+/// What becomes of word embeddings: their sum with the others, its norm, and a projection to the hidden size.
+#[derive(Module, Debug)]
+pub(crate) struct Added {
     positions: Option<Embedding>,
     token_types: Option<Embedding>,
     norm: Option<Normalization>,
     projection: Option<Linear>,
+    scale: Option<f64>,
     dropout: f64,
     #[module(skip)]
     counting: Counting,
@@ -26,25 +33,20 @@ pub(crate) struct Embeddings {
 
 impl Embeddings {
     pub(crate) fn build(plan: &EmbeddingsPlan, std: f64, source: &mut impl Source) -> Result<Self, LoadError> {
-        let projection = plan.projection.as_ref();
         Ok(Self {
-            projection: projection.map(|plan| source.linear(plan, "", std)).transpose()?,
             words: source.embedding(plan.words.name, plan.words.shape, std)?,
-            positions: (plan.positions.as_ref())
-                .map(|(table, _)| source.embedding(table.name, table.shape, std))
-                .transpose()?,
-            token_types: (plan.token_types.as_ref())
-                .map(|table| source.embedding(table.name, table.shape, std))
-                .transpose()?,
-            norm: plan.norm.as_ref().map(|norm| Normalization::build(norm, "", source)).transpose()?,
-            dropout: plan.dropout,
-            counting: plan.positions.as_ref().map_or(Counting::FromZero, |(_, counting)| *counting),
+            added: Added::build(plan, std, source)?,
         })
     }
 
     /// The device that the model is on.
     pub(crate) fn device(&self) -> Device {
         self.words.weight.lazy_device()
+    }
+
+    /// The table of word embeddings.
+    pub(crate) fn words(&self) -> &Embedding {
+        &self.words
     }
 
     /// The word embeddings of tokens, all of which must be in the vocabulary: `[tokens, embedding]`.
@@ -57,9 +59,46 @@ impl Embeddings {
     /// # Shapes
     /// - output: `[rows, sequence, embedding]`
     pub(crate) fn forward(&self, pass: &Pass<'_>) -> Tensor<3> {
+        self.added.forward(&self.words, pass)
+    }
+
+    /// From the width of the embeddings to that of the layers.
+    pub(crate) fn project(&self, embeddings: Tensor<3>) -> Tensor<3> {
+        match &self.added.projection {
+            Some(projection) => project(projection, embeddings),
+            None => embeddings,
+        }
+    }
+}
+
+impl Added {
+    pub(crate) fn build(plan: &EmbeddingsPlan, std: f64, source: &mut impl Source) -> Result<Self, LoadError> {
+        let projection = plan.projection.as_ref();
+        Ok(Self {
+            projection: projection.map(|plan| source.linear(plan, "", std)).transpose()?,
+            positions: (plan.positions.as_ref())
+                .map(|(table, _)| source.embedding(table.name, table.shape, std))
+                .transpose()?,
+            token_types: (plan.token_types.as_ref())
+                .map(|table| source.embedding(table.name, table.shape, std))
+                .transpose()?,
+            norm: plan.norm.as_ref().map(|norm| Normalization::build(norm, "", source)).transpose()?,
+            scale: plan.scale,
+            dropout: plan.dropout,
+            counting: plan.positions.as_ref().map_or(Counting::FromZero, |(_, counting)| *counting),
+        })
+    }
+
+    /// # Shapes
+    /// - output: `[rows, sequence, embedding]`
+    pub(crate) fn forward(&self, words: &Embedding, pass: &Pass<'_>) -> Tensor<3> {
         // Positions and types may both be one row for the whole batch: added first, they cost one sum over the batch.
         let added = [self.positions(pass), self.types(pass)].into_iter().flatten().reduce(|sum, next| sum + next);
-        let words = self.words.forward(pass.ids());
+        let words = words.forward(pass.ids());
+        let words = match self.scale {
+            Some(scale) => words * scale,
+            None => words,
+        };
         let sum = match added {
             Some(added) => words + added,
             None => words,
@@ -71,19 +110,13 @@ impl Embeddings {
         pass.dropout(self.dropout, normed)
     }
 
-    /// From the width of the embeddings to that of the layers.
-    pub(crate) fn project(&self, embeddings: Tensor<3>) -> Tensor<3> {
-        match &self.projection {
-            Some(projection) => project(projection, embeddings),
-            None => embeddings,
-        }
-    }
-
     /// `[rows or 1, sequence, embedding]`.
     fn positions(&self, pass: &Pass<'_>) -> Option<Tensor<3>> {
         let positions = self.positions.as_ref()?;
+        let from = |first| positions.weight.val().narrow(0, first, pass.batch().sequence()).unsqueeze();
         Some(match self.counting {
-            Counting::FromZero => positions.weight.val().narrow(0, 0, pass.batch().sequence()).unsqueeze(),
+            Counting::FromZero => from(0),
+            Counting::From(first) => from(first),
             Counting::FromPadding(pad_id) => {
                 let batch = pass.batch();
                 let counted = (0..batch.len()).flat_map(|row| {

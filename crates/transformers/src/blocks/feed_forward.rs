@@ -16,6 +16,7 @@ pub(crate) struct FeedForward {
     gate: Option<Linear>,
     pub(crate) up: Linear,
     pub(crate) down: Linear,
+    inner_dropout: f64,
     dropout: f64,
     #[module(skip)]
     activation: Activation,
@@ -32,6 +33,7 @@ impl FeedForward {
             gate: plan.gate.as_ref().map(|gate| source.linear(gate, scope, std)).transpose()?,
             up: source.linear(&plan.up, scope, std)?,
             down: source.linear(&plan.down, scope, std)?,
+            inner_dropout: plan.inner_dropout,
             dropout: plan.dropout,
             activation: plan.activation,
         })
@@ -46,6 +48,7 @@ impl FeedForward {
             Some(gate) => gate * up,
             None => activate(self.activation, up),
         };
+        let inner = layer.dropout(self.inner_dropout, inner);
         let down = layer.linear(Place::FeedForwardDown, &self.down, inner);
         layer.dropout(self.dropout, down)
     }

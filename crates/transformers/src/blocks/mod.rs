@@ -5,7 +5,9 @@ mod embeddings;
 mod feed_forward;
 mod layer;
 mod norm;
+mod relative;
+mod stack;
 
-pub(crate) use embeddings::Embeddings;
-pub(crate) use layer::Layer;
+pub(crate) use embeddings::{Added, Embeddings};
 pub(crate) use norm::Normalization;
+pub(crate) use stack::Stack;

@@ -1,6 +1,6 @@
 //! The configuration of BERT and the families that share its code, as Hugging Face's `config.json` holds it.
 
-use burn_adapters_core::{Activation, ModelSpec, Place, RowPosition, StackKind};
+use burn_adapters_core::{Activation, ModelSpec, StackKind};
 use burn_adapters_files::deserialize_unique;
 use burn_adapters_model::Limits;
 use serde::de::Error as _;
@@ -233,63 +233,52 @@ impl BertConfig {
             true => Counting::FromPadding(self.pad_token_id as u32),
             false => Counting::FromZero,
         };
+        let attention = AttentionPlan {
+            dropout: self.attention_probs_dropout_prob,
+            output_dropout: self.hidden_dropout_prob,
+            ..AttentionPlan::new(
+                ["attention.self.query", "attention.self.key", "attention.self.value", "attention.output.dense"]
+                    .map(square),
+                self.num_attention_heads,
+            )
+        };
+        let feed_forward = FeedForwardPlan {
+            dropout: self.hidden_dropout_prob,
+            ..FeedForwardPlan::new(
+                LinearPlan::new("intermediate.dense", hidden, intermediate),
+                LinearPlan::new("output.dense", intermediate, hidden),
+                self.hidden_act,
+            )
+        };
+        let layer = LayerPlan::new(
+            Order::PostNorm,
+            (attention, NormPlan::new("attention.output.LayerNorm", hidden, epsilon)),
+            (feed_forward, NormPlan::new("output.LayerNorm", hidden, epsilon)),
+        );
+        let embeddings = EmbeddingsPlan {
+            positions: Some((embedding("embeddings.position_embeddings", self.max_position_embeddings), counting)),
+            token_types: Some(embedding("embeddings.token_type_embeddings", self.type_vocab_size)),
+            norm: Some(NormPlan::new("embeddings.LayerNorm", self.embedding_size, epsilon)),
+            projection: self
+                .projects_embeddings()
+                .then(|| LinearPlan::new("embeddings_project", self.embedding_size, hidden)),
+            dropout: self.hidden_dropout_prob,
+            ..EmbeddingsPlan::new(embedding("embeddings.word_embeddings", self.vocab_size))
+        };
+        let limits = Limits {
+            vocabulary: self.vocab_size,
+            token_types: self.type_vocab_size,
+            sequence: self.max_sequence_length(),
+            pad_id: self.pad_token_id as u32,
+        };
+        let stack = StackPlan::new(StackKind::Encoder, "encoder.layer", self.num_hidden_layers, layer);
         ModelPlan {
-            model_type: self.family.model_type(),
             prefix: self.family.prefix(),
             names: self.family.names(),
-            limits: Limits {
-                vocabulary: self.vocab_size,
-                token_types: self.type_vocab_size,
-                sequence: self.max_sequence_length(),
-                pad_id: self.pad_token_id as u32,
-            },
-            embeddings: EmbeddingsPlan {
-                words: embedding("embeddings.word_embeddings", self.vocab_size),
-                positions: Some((embedding("embeddings.position_embeddings", self.max_position_embeddings), counting)),
-                token_types: Some(embedding("embeddings.token_type_embeddings", self.type_vocab_size)),
-                norm: Some(NormPlan::new("embeddings.LayerNorm", self.embedding_size, epsilon)),
-                projection: self
-                    .projects_embeddings()
-                    .then(|| LinearPlan::new("embeddings_project", self.embedding_size, hidden)),
-                dropout: self.hidden_dropout_prob,
-            },
-            stack: StackPlan {
-                kind: StackKind::Encoder,
-                name: "encoder.layer",
-                layers: self.num_hidden_layers,
-                layer: LayerPlan {
-                    hidden,
-                    order: Order::PostNorm,
-                    attention: AttentionPlan {
-                        query: square("attention.self.query"),
-                        key: square("attention.self.key"),
-                        value: square("attention.self.value"),
-                        output: square("attention.output.dense"),
-                        heads: self.num_attention_heads,
-                        key_value_heads: self.num_attention_heads,
-                        causal: false,
-                        window: None,
-                        rotary: None,
-                        dropout: self.attention_probs_dropout_prob,
-                        output_dropout: self.hidden_dropout_prob,
-                    },
-                    attention_norm: NormPlan::new("attention.output.LayerNorm", hidden, epsilon),
-                    feed_forward: FeedForwardPlan {
-                        gate: None,
-                        adapted: [Place::FeedForwardUp, Place::FeedForwardDown],
-                        up: LinearPlan::new("intermediate.dense", hidden, intermediate),
-                        down: LinearPlan::new("output.dense", intermediate, hidden),
-                        activation: self.hidden_act,
-                        dropout: self.hidden_dropout_prob,
-                    },
-                    feed_forward_norm: NormPlan::new("output.LayerNorm", hidden, epsilon),
-                },
-            },
-            norm: None,
             pooler: self.family.has_pooler().then(|| square("pooler.dense")),
             initializer_range: self.initializer_range,
             head_dropout: self.classifier_dropout.unwrap_or(self.hidden_dropout_prob),
-            row_position: RowPosition::First,
+            ..ModelPlan::new(self.family.model_type(), limits, embeddings, stack)
         }
     }
 }

@@ -1,7 +1,7 @@
 //! DistilBERT (Sanh et al., 2019, <https://arxiv.org/abs/1910.01108>): BERT without token types and pooler.
 
 use burn_adapters_core::SiteName::Whole;
-use burn_adapters_core::{AttentionNames, Place, RowPosition, SiteNames, StackKind, StackNames};
+use burn_adapters_core::{AttentionNames, Place, SiteNames, StackKind, StackNames};
 use burn_adapters_model::Limits;
 
 use super::Family;
@@ -57,55 +57,31 @@ fn plan(fields: &Fields<'_>) -> Result<ModelPlan, ModelConfigError> {
     fields.check_padding(pad_id, vocabulary)?;
     let square = |name| LinearPlan::new(name, hidden, hidden);
     let norm = |name| NormPlan::new(name, hidden, EPSILON);
+    let attention = AttentionPlan {
+        dropout: fields.probability("attention_dropout", 0.1)?,
+        ..AttentionPlan::new(
+            ["attention.q_lin", "attention.k_lin", "attention.v_lin", "attention.out_lin"].map(square),
+            heads,
+        )
+    };
+    let (up, down) =
+        (LinearPlan::new("ffn.lin1", hidden, intermediate), LinearPlan::new("ffn.lin2", intermediate, hidden));
+    let feed_forward = FeedForwardPlan { dropout, ..FeedForwardPlan::new(up, down, fields.activation("activation")?) };
+    let layer =
+        LayerPlan::new(Order::PostNorm, (attention, norm("sa_layer_norm")), (feed_forward, norm("output_layer_norm")));
+    let embeddings = EmbeddingsPlan {
+        positions: Some((TablePlan::new("embeddings.position_embeddings", sequence, hidden), Counting::FromZero)),
+        norm: Some(norm("embeddings.LayerNorm")),
+        dropout,
+        ..EmbeddingsPlan::new(TablePlan::new("embeddings.word_embeddings", vocabulary, hidden))
+    };
+    let limits = Limits { vocabulary, token_types: 1, sequence, pad_id: pad_id as u32 };
+    let stack = StackPlan::new(StackKind::Encoder, "transformer.layer", layers, layer);
     Ok(ModelPlan {
-        model_type: "distilbert",
         prefix: "distilbert.",
         names: NAMES,
-        limits: Limits { vocabulary, token_types: 1, sequence, pad_id: pad_id as u32 },
-        embeddings: EmbeddingsPlan {
-            words: TablePlan::new("embeddings.word_embeddings", vocabulary, hidden),
-            positions: Some((TablePlan::new("embeddings.position_embeddings", sequence, hidden), Counting::FromZero)),
-            token_types: None,
-            norm: Some(norm("embeddings.LayerNorm")),
-            projection: None,
-            dropout,
-        },
-        stack: StackPlan {
-            kind: StackKind::Encoder,
-            name: "transformer.layer",
-            layers,
-            layer: LayerPlan {
-                hidden,
-                order: Order::PostNorm,
-                attention: AttentionPlan {
-                    query: square("attention.q_lin"),
-                    key: square("attention.k_lin"),
-                    value: square("attention.v_lin"),
-                    output: square("attention.out_lin"),
-                    heads,
-                    key_value_heads: heads,
-                    causal: false,
-                    window: None,
-                    rotary: None,
-                    dropout: fields.probability("attention_dropout", 0.1)?,
-                    output_dropout: 0.0,
-                },
-                attention_norm: norm("sa_layer_norm"),
-                feed_forward: FeedForwardPlan {
-                    gate: None,
-                    adapted: [Place::FeedForwardUp, Place::FeedForwardDown],
-                    up: LinearPlan::new("ffn.lin1", hidden, intermediate),
-                    down: LinearPlan::new("ffn.lin2", intermediate, hidden),
-                    activation: fields.activation("activation")?,
-                    dropout,
-                },
-                feed_forward_norm: norm("output_layer_norm"),
-            },
-        },
-        norm: None,
-        pooler: None,
         initializer_range: fields.positive("initializer_range", 0.02)?,
         head_dropout: fields.probability("seq_classif_dropout", 0.2)?,
-        row_position: RowPosition::First,
+        ..ModelPlan::new("distilbert", limits, embeddings, stack)
     })
 }

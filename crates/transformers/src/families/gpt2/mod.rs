@@ -68,55 +68,32 @@ fn plan(fields: &Fields<'_>) -> Result<ModelPlan, ModelConfigError> {
     let linear = |name, input, output| LinearPlan::new(name, input, output).stored(stored(None));
     let part = |index| LinearPlan::new("attn.c_attn", hidden, hidden).stored(stored(Some(Part { index, of: 3 })));
     let norm = |name| NormPlan::new(name, hidden, epsilon);
+    let attention = AttentionPlan {
+        causal: true,
+        dropout: fields.probability("attn_pdrop", 0.1)?,
+        output_dropout: dropout,
+        ..AttentionPlan::new([part(0), part(1), part(2), linear("attn.c_proj", hidden, hidden)], heads)
+    };
+    let activation = fields.activation_or("activation_function", Activation::GeluNew)?;
+    let feed_forward = FeedForwardPlan {
+        dropout,
+        ..FeedForwardPlan::new(linear("mlp.c_fc", hidden, inner), linear("mlp.c_proj", inner, hidden), activation)
+    };
+    let layer = LayerPlan::new(Order::PreNorm, (attention, norm("ln_1")), (feed_forward, norm("ln_2")));
+    let embeddings = EmbeddingsPlan {
+        positions: Some((TablePlan::new("wpe", sequence, hidden), Counting::FromZero)),
+        dropout: fields.probability("embd_pdrop", 0.1)?,
+        ..EmbeddingsPlan::new(TablePlan::new("wte", vocabulary, hidden))
+    };
+    let limits = Limits { vocabulary, token_types: 1, sequence, pad_id: pad_id as u32 };
+    let stack = StackPlan::new(StackKind::Decoder, "h", layers, layer);
     Ok(ModelPlan {
-        model_type: "gpt2",
         prefix: "transformer.",
         names: NAMES,
-        limits: Limits { vocabulary, token_types: 1, sequence, pad_id: pad_id as u32 },
-        embeddings: EmbeddingsPlan {
-            words: TablePlan::new("wte", vocabulary, hidden),
-            positions: Some((TablePlan::new("wpe", sequence, hidden), Counting::FromZero)),
-            token_types: None,
-            norm: None,
-            projection: None,
-            dropout: fields.probability("embd_pdrop", 0.1)?,
-        },
-        stack: StackPlan {
-            kind: StackKind::Decoder,
-            name: "h",
-            layers,
-            layer: LayerPlan {
-                hidden,
-                order: Order::PreNorm,
-                attention: AttentionPlan {
-                    query: part(0),
-                    key: part(1),
-                    value: part(2),
-                    output: linear("attn.c_proj", hidden, hidden),
-                    heads,
-                    key_value_heads: heads,
-                    causal: true,
-                    window: None,
-                    rotary: None,
-                    dropout: fields.probability("attn_pdrop", 0.1)?,
-                    output_dropout: dropout,
-                },
-                attention_norm: norm("ln_1"),
-                feed_forward: FeedForwardPlan {
-                    gate: None,
-                    up: linear("mlp.c_fc", hidden, inner),
-                    down: linear("mlp.c_proj", inner, hidden),
-                    activation: fields.activation_or("activation_function", Activation::GeluNew)?,
-                    adapted: [Place::FeedForwardUp, Place::FeedForwardDown],
-                    dropout,
-                },
-                feed_forward_norm: norm("ln_2"),
-            },
-        },
         norm: Some(norm("ln_f")),
-        pooler: None,
         initializer_range: fields.positive("initializer_range", 0.02)?,
         head_dropout: dropout,
         row_position: RowPosition::LastToken,
+        ..ModelPlan::new("gpt2", limits, embeddings, stack)
     })
 }

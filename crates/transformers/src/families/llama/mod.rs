@@ -94,56 +94,46 @@ fn plan(fields: &Fields<'_>, variant: &Variant) -> Result<ModelPlan, ModelConfig
     let feed_forward = |name, input, output| LinearPlan::new(name, input, output).with_bias(mlp_bias);
     let norm = |name| NormPlan::rms(name, hidden, epsilon);
     let (queries, keys) = (heads * head_dim, key_value_heads * head_dim);
+    let attention = AttentionPlan {
+        key_value_heads,
+        causal: true,
+        window,
+        rotary: Some(fields.rotary(head_dim)?),
+        dropout: fields.probability("attention_dropout", 0.0)?,
+        ..AttentionPlan::new(
+            [
+                projection("self_attn.q_proj", hidden, queries),
+                projection("self_attn.k_proj", hidden, keys),
+                projection("self_attn.v_proj", hidden, keys),
+                projection("self_attn.o_proj", queries, hidden),
+            ],
+            heads,
+        )
+    };
+    let feed_forward = FeedForwardPlan {
+        gate: Some(feed_forward("mlp.gate_proj", hidden, intermediate)),
+        // The reference swaps them here, and names their tensors by the module.
+        adapted: [Place::FeedForwardDown, Place::FeedForwardUp],
+        ..FeedForwardPlan::new(
+            feed_forward("mlp.up_proj", hidden, intermediate),
+            feed_forward("mlp.down_proj", intermediate, hidden),
+            fields.activation_or("hidden_act", Activation::Silu)?,
+        )
+    };
+    let layer = LayerPlan::new(
+        Order::PreNorm,
+        (attention, norm("input_layernorm")),
+        (feed_forward, norm("post_attention_layernorm")),
+    );
+    let embeddings = EmbeddingsPlan::new(TablePlan::new("embed_tokens", vocabulary, hidden));
+    let limits = Limits { vocabulary, token_types: 1, sequence, pad_id: pad_id as u32 };
+    let stack = StackPlan::new(StackKind::Decoder, "layers", layers, layer);
     Ok(ModelPlan {
-        model_type: variant.model_type,
         prefix: "model.",
         names: variant.names,
-        limits: Limits { vocabulary, token_types: 1, sequence, pad_id: pad_id as u32 },
-        embeddings: EmbeddingsPlan {
-            words: TablePlan::new("embed_tokens", vocabulary, hidden),
-            positions: None,
-            token_types: None,
-            norm: None,
-            projection: None,
-            dropout: 0.0,
-        },
-        stack: StackPlan {
-            kind: StackKind::Decoder,
-            name: "layers",
-            layers,
-            layer: LayerPlan {
-                hidden,
-                order: Order::PreNorm,
-                attention: AttentionPlan {
-                    query: projection("self_attn.q_proj", hidden, queries),
-                    key: projection("self_attn.k_proj", hidden, keys),
-                    value: projection("self_attn.v_proj", hidden, keys),
-                    output: projection("self_attn.o_proj", queries, hidden),
-                    heads,
-                    key_value_heads,
-                    causal: true,
-                    window,
-                    rotary: Some(fields.rotary(head_dim)?),
-                    dropout: fields.probability("attention_dropout", 0.0)?,
-                    output_dropout: 0.0,
-                },
-                attention_norm: norm("input_layernorm"),
-                feed_forward: FeedForwardPlan {
-                    gate: Some(feed_forward("mlp.gate_proj", hidden, intermediate)),
-                    up: feed_forward("mlp.up_proj", hidden, intermediate),
-                    down: feed_forward("mlp.down_proj", intermediate, hidden),
-                    activation: fields.activation_or("hidden_act", Activation::Silu)?,
-                    // The reference swaps them here, and names their tensors by the module.
-                    adapted: [Place::FeedForwardDown, Place::FeedForwardUp],
-                    dropout: 0.0,
-                },
-                feed_forward_norm: norm("post_attention_layernorm"),
-            },
-        },
         norm: Some(norm("norm")),
-        pooler: None,
         initializer_range: fields.positive("initializer_range", 0.02)?,
-        head_dropout: 0.0,
         row_position: RowPosition::LastToken,
+        ..ModelPlan::new(variant.model_type, limits, embeddings, stack)
     })
 }

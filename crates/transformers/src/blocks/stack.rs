@@ -1,0 +1,68 @@
+//! A stack of layers.
+
+use burn::module::Module;
+use burn::nn::Linear;
+use burn_adapters_core::{Norm, Site, StackKind};
+use burn_adapters_model::{Pass, ScoreBias};
+
+use super::Normalization;
+use super::layer::Layer;
+use super::relative::RelativeBias;
+use crate::LoadError;
+use crate::plan::{NormPlan, StackPlan};
+use crate::weights::Source;
+
+/// Layers, and the norm after them.
+#[derive(Module, Debug)]
+pub(crate) struct Stack {
+    layers: Vec<Layer>,
+    relative: Option<RelativeBias>,
+    norm: Option<Normalization>,
+    dropout: f64,
+    #[module(skip)]
+    kind: StackKind,
+}
+
+impl Stack {
+    pub(crate) fn build(
+        plan: &StackPlan,
+        norm: Option<&NormPlan>,
+        std: f64,
+        source: &mut impl Source,
+    ) -> Result<Self, LoadError> {
+        Ok(Self {
+            layers: (0..plan.layers)
+                .map(|layer| Layer::build(&plan.layer, &format!("{}.{layer}.", plan.name), std, source))
+                .collect::<Result<_, _>>()?,
+            relative: (plan.relative.as_ref()).map(|plan| RelativeBias::build(plan, std, source)).transpose()?,
+            norm: norm.map(|norm| Normalization::build(norm, "", source)).transpose()?,
+            dropout: plan.dropout,
+            kind: plan.kind,
+        })
+    }
+
+    /// Runs the layers and the norm on the states of the pass.
+    pub(crate) fn run(&self, pass: &mut Pass<'_>) {
+        let bias = self.relative.as_ref().map(|relative| relative.shared());
+        pass.layers(self.kind, 0..self.layers.len(), |layer, hidden| {
+            let bias = bias.as_ref().map(|bias| bias as &ScoreBias<'_>);
+            self.layers[layer.index()].forward(layer, hidden, bias)
+        });
+        if let Some(norm) = &self.norm {
+            pass.map(|hidden| norm.norm(hidden));
+        }
+        if self.dropout > 0.0 {
+            pass.dropout_states(self.dropout);
+        }
+    }
+
+    /// The matrix at a site.
+    pub(crate) fn linear(&self, site: Site) -> Option<&Linear> {
+        self.layers.get(site.layer).filter(|_| site.stack == self.kind)?.linear(site.place)
+    }
+
+    /// The matrix at a site, to change.
+    pub(crate) fn linear_mut(&mut self, site: Site) -> Option<&mut Linear> {
+        self.layers.get_mut(site.layer).filter(|_| site.stack == self.kind)?.linear_mut(site.place)
+    }
+}
