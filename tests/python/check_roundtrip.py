@@ -28,6 +28,8 @@ from transformers.utils import logging as transformers_logging
 from adapters import AutoAdapterModel
 from adapters.loading import AdapterLoader, PredictionHeadLoader
 
+import families  # noqa: F401 - it adds heads to classes that list none
+
 TOLERANCE = 1e-4
 #: An adapter that changes the outputs by less than this may as well not be there.
 SMALLEST_EFFECT = 1e-3

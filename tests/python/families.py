@@ -5,11 +5,15 @@ BERT has the full matrix of methods (`cases.py`). Here a family has one case for
 
 from dataclasses import dataclass, field
 
+import adapters
 import torch
 import transformers
 
 from cases import Case
 from common import generator
+
+# It lists heads of language models alone, but every head works on its outputs.
+adapters.BertGenerationAdapterModel.head_types = adapters.BertAdapterModel.head_types
 
 #: One case for each place that an adapter acts at in an encoder.
 ENCODER_CASES = (
@@ -69,6 +73,18 @@ NAMED = (
 )
 
 
+#: A few of them, for families that name their modules as another.
+FEW_NAMED = (
+    "double_seq_bn[cross_adapter=True]",
+    "seq_bn_inv",
+    "compacter",
+    "lora[attn_matrices=['q','k','v'],intermediate_lora=True,output_lora=True]",
+    "prefix_tuning_flat[prefix_length=5,use_gating=True]",
+    "prompt_tuning[prompt_length=4]",
+    "loreft",
+)
+
+
 #: The same for decoders, in which the reference has no prompt tuning. With grouped heads it fails to run VeRA.
 DECODER_CASES = tuple(case for case in ENCODER_CASES if case.method not in ("prompt_tuning", "vera"))
 
@@ -89,6 +105,8 @@ class Family:
     cases: tuple
     #: Dropouts, to be zero.
     dropouts: tuple
+    #: The class of the base model, if it is not the usual one.
+    base_class: str = ""
     #: The class with a head whose checkpoint is saved.
     with_head: str = "ForSequenceClassification"
     #: Whether an adapter is saved with the head of that class.
@@ -97,6 +115,10 @@ class Family:
     named: tuple = NAMED
     #: The labels of the static head, with their numbers.
     labels: dict = field(default_factory=lambda: {"bad": 0, "fine": 1, "good": 2})
+
+    def base(self):
+        """The class of the base model."""
+        return getattr(transformers, self.base_class or f"{self.classes}Model")
 
     def config(self, **sizes):
         """A configuration without dropout."""
@@ -139,6 +161,30 @@ WIDE_DECODER_SIZES = dict(
     max_position_embeddings=64,
     pad_token_id=0,
 )
+
+#: A few of them, for families whose code is another's: each for files that are easily confused.
+FEW_CASES = tuple(case for case in ENCODER_CASES if case.name in ("double_seq_bn", "seq_bn_inv", "prefix_tuning", "lora_all"))
+
+#: The sizes of encoders.
+ENCODER_SIZES = dict(
+    hidden_size=24,
+    intermediate_size=32,
+    num_hidden_layers=2,
+    num_attention_heads=4,
+    vocab_size=64,
+    max_position_embeddings=24,
+    pad_token_id=0,
+)
+WIDE_ENCODER_SIZES = dict(
+    hidden_size=128,
+    intermediate_size=192,
+    num_hidden_layers=2,
+    num_attention_heads=4,
+    vocab_size=97,
+    max_position_embeddings=64,
+    pad_token_id=0,
+)
+HIDDEN_DROPOUTS = ("hidden_dropout_prob", "attention_probs_dropout_prob")
 
 FAMILIES = {
     "distilbert": Family(
@@ -197,5 +243,16 @@ FAMILIES = {
         with_head="ForCausalLM",
         static=False,
         named=("seq_bn", "lora", "ia3"),
+    ),
+    "bert_generation": Family(
+        classes="BertGeneration",
+        tiny=ENCODER_SIZES,
+        wide=WIDE_ENCODER_SIZES,
+        cases=FEW_CASES,
+        dropouts=HIDDEN_DROPOUTS,
+        base_class="BertGenerationEncoder",
+        with_head="Decoder",
+        static=False,
+        named=FEW_NAMED,
     ),
 }

@@ -51,7 +51,7 @@ def randomize(model, salt, std=0.25):
 def write_models(name, family):
     """The base model alone and with a head, and what it computes."""
     config = family.config(**family.tiny)
-    model = getattr(transformers, f"{family.classes}Model")(config)
+    model = family.base()(config)
     randomize(model, name)
     model.save_pretrained("models/tiny")
     labels = dict(label2id=family.labels, id2label={index: label for label, index in family.labels.items()})
@@ -61,8 +61,7 @@ def write_models(name, family):
     randomize(with_head, name)
     with_head.save_pretrained("models/with_head")
 
-    model_class = getattr(transformers, f"{family.classes}Model")
-    model = model_class.from_pretrained("models/tiny", attn_implementation="eager").eval()
+    model = family.base().from_pretrained("models/tiny", attn_implementation="eager").eval()
     tensors = {}
     for prefix, padding in (("", True), ("full.", False)):
         batch = family.batch(padding)
@@ -121,14 +120,17 @@ def write_names(family):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--output", required=True, help="the folder of goldens; its `families/` is replaced")
-    root = os.path.join(parser.parse_args().output, "families")
+    parser.add_argument("--only", nargs="+", metavar="FAMILY", choices=FAMILIES, help="only these families")
+    arguments = parser.parse_args()
+    root = os.path.join(arguments.output, "families")
     shutil.rmtree(root, ignore_errors=True)
     os.makedirs(root)
     # The reference writes the base model's path into its files: a relative one is the same everywhere.
     os.chdir(root)
     make_deterministic()
     problems = []
-    for name, family in FAMILIES.items():
+    for name in arguments.only or FAMILIES:
+        family = FAMILIES[name]
         os.makedirs(name)
         os.chdir(name)
         write_models(name, family)

@@ -1,6 +1,7 @@
 """Packs the goldens: each folder into one archive that the tests unpack.
 
     python tests/python/pack.py target/goldens tests/goldens
+    python tests/python/pack.py target/goldens tests/goldens distilbert     # this family alone
     python tests/python/pack.py --file goldens.json     # becomes goldens.json.xz
 
 Two runs over the same files write the same bytes.
@@ -50,16 +51,18 @@ def pack_file(path):
 
 
 def main():
-    source, target = sys.argv[1:]
+    source, target, *only = sys.argv[1:]
     if source == "--file":
         return pack_file(target)
-    families = [f"{FAMILIES}/{family}" for family in sorted(os.listdir(os.path.join(source, FAMILIES)))]
-    for folder in (*FOLDERS, *families):
+    families = [f"{FAMILIES}/{family}" for family in only or sorted(os.listdir(os.path.join(source, FAMILIES)))]
+    for folder in families if only else (*FOLDERS, *families):
         data = pack(source, folder)
         name = f"{os.path.basename(folder)}.tar.xz"
         with open(os.path.join(target, name), "wb") as file:
             file.write(data)
         print(f"{name}: {len(data) / 1e6:.2f} MB")
+    if only:
+        return
     for name, copy in NOTES.items():
         shutil.copyfile(os.path.join(source, name), os.path.join(target, copy))
 

@@ -180,9 +180,11 @@ def _attempt(model, case, batch, salt, std, strict):
     if effect < 1e-2:
         return None
 
-    other, _ = build(model, case, attention="sdpa")
-    other.load_state_dict(bert.state_dict())
-    fused, _ = evaluate(other, batch, labels)
+    fused = logits
+    if bert._supports_sdpa:
+        other, _ = build(model, case, attention="sdpa")
+        other.load_state_dict(bert.state_dict())
+        fused, _ = evaluate(other, batch, labels)
     return {
         "bert": bert,
         "head": head,

@@ -92,10 +92,21 @@ pub(crate) struct StackPlan {
     pub(crate) name: &'static str,
     pub(crate) layers: usize,
     pub(crate) layer: LayerPlan,
+    /// Where layers are computed more than once.
+    pub(crate) sharing: Option<Sharing>,
     /// A bias on the scores of self-attention, shared by the layers.
     pub(crate) relative: Option<RelativePlan>,
     /// Dropout after the norm that follows the last layer.
     pub(crate) dropout: f64,
+}
+
+/// Layers in groups, which a pass repeats.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Sharing {
+    /// The number of layers in a group: in the layers' name, `{}` stands for the number of the group.
+    pub(crate) layers_per_group: usize,
+    /// The layer of each step of a pass.
+    pub(crate) steps: Vec<usize>,
 }
 
 /// Biases of attention scores by the distance of two positions (Raffel et al., 2020).
@@ -264,7 +275,7 @@ impl EmbeddingsPlan {
 impl StackPlan {
     /// Layers `NAME.0`, `NAME.1`, ….
     pub(crate) fn new(kind: StackKind, name: &'static str, layers: usize, layer: LayerPlan) -> Self {
-        Self { kind, name, layers, layer, relative: None, dropout: 0.0 }
+        Self { kind, name, layers, layer, sharing: None, relative: None, dropout: 0.0 }
     }
 }
 
@@ -342,6 +353,25 @@ impl NormPlan {
 }
 
 impl StackPlan {
+    /// The name of a layer, with a dot after it.
+    pub(crate) fn scope(&self, layer: usize) -> String {
+        match &self.sharing {
+            None => format!("{}.{layer}.", self.name),
+            Some(Sharing { layers_per_group, .. }) => {
+                let group = layer / layers_per_group.max(&1);
+                format!("{}.{}.", self.name.replace("{}", &group.to_string()), layer % layers_per_group.max(&1))
+            }
+        }
+    }
+
+    /// The layer of each step of a pass.
+    pub(crate) fn steps(&self) -> Vec<usize> {
+        match &self.sharing {
+            None => (0..self.layers).collect(),
+            Some(sharing) => sharing.steps.clone(),
+        }
+    }
+
     fn spec(&self) -> StackSpec {
         let LayerPlan { hidden, attention, cross, feed_forward, .. } = &self.layer;
         let heads = attention.key_value_heads.max(1);

@@ -7,11 +7,12 @@ use super::sources::Source;
 
 /// The `model_type`s of Hugging Face's `config.json` that are looked for. Others may be added; what they must not do is
 /// stand in code outside [`HOME`].
-const MODEL_TYPES: [&str; 19] = [
+const MODEL_TYPES: &[&str] = &[
     "albert",
     "bart",
     "beit",
     "bert",
+    "bert-generation",
     "clip",
     "deberta",
     "deberta-v2",
@@ -27,6 +28,7 @@ const MODEL_TYPES: [&str; 19] = [
     "vit",
     "whisper",
     "xlm-roberta",
+    "xmod",
 ];
 
 /// Where families are.

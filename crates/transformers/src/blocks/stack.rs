@@ -21,6 +21,9 @@ pub(crate) struct Stack {
     dropout: f64,
     #[module(skip)]
     kind: StackKind,
+    /// The layer of each step.
+    #[module(skip)]
+    steps: Vec<usize>,
 }
 
 impl Stack {
@@ -32,19 +35,20 @@ impl Stack {
     ) -> Result<Self, LoadError> {
         Ok(Self {
             layers: (0..plan.layers)
-                .map(|layer| Layer::build(&plan.layer, &format!("{}.{layer}.", plan.name), std, source))
+                .map(|layer| Layer::build(&plan.layer, &plan.scope(layer), std, source))
                 .collect::<Result<_, _>>()?,
             relative: (plan.relative.as_ref()).map(|plan| RelativeBias::build(plan, std, source)).transpose()?,
             norm: norm.map(|norm| Normalization::build(norm, "", source)).transpose()?,
             dropout: plan.dropout,
             kind: plan.kind,
+            steps: plan.steps(),
         })
     }
 
     /// Runs the layers and the norm on the states of the pass.
     pub(crate) fn run(&self, pass: &mut Pass<'_>) {
         let bias = self.relative.as_ref().map(|relative| relative.shared());
-        pass.layers(self.kind, 0..self.layers.len(), |layer, hidden| {
+        pass.layers(self.kind, self.steps.iter().copied(), |layer, hidden| {
             let bias = bias.as_ref().map(|bias| bias as &ScoreBias<'_>);
             self.layers[layer.index()].forward(layer, hidden, bias)
         });

@@ -1,6 +1,7 @@
 //! The model families: each is data, in a folder of its own.
 
 mod bert;
+mod bert_generation;
 mod distilbert;
 mod gpt2;
 mod llama;
@@ -23,7 +24,8 @@ pub(crate) struct Family {
 }
 
 /// Every family.
-pub(crate) const FAMILIES: &[Family] = &[bert::BERT, distilbert::DISTILBERT, gpt2::GPT2, llama::LLAMA, llama::MISTRAL];
+pub(crate) const FAMILIES: &[Family] =
+    &[bert::BERT, bert_generation::BERT_GENERATION, distilbert::DISTILBERT, gpt2::GPT2, llama::LLAMA, llama::MISTRAL];
 
 /// The family of a `model_type`.
 pub(crate) fn family(model_type: &str) -> Option<&'static Family> {

@@ -1,17 +1,15 @@
 //! The configuration of BERT and the families that share its code, as Hugging Face's `config.json` holds it.
 
-use burn_adapters_core::{Activation, ModelSpec, StackKind};
+use burn_adapters_core::{Activation, ModelSpec};
 use burn_adapters_files::deserialize_unique;
 use burn_adapters_model::Limits;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
+use super::layers::{BertLayers, check_supported};
 use crate::fields::{Fields, parse};
-use crate::plan::{
-    AttentionPlan, Counting, EmbeddingsPlan, FeedForwardPlan, LayerPlan, LinearPlan, ModelPlan, NormPlan, Order,
-    StackPlan, TablePlan,
-};
+use crate::plan::{Counting, EmbeddingsPlan, LinearPlan, ModelPlan, NormPlan, TablePlan};
 use crate::{ModelConfig, ModelConfigError};
 
 /// The families that share BERT's code.
@@ -226,39 +224,26 @@ impl BertConfig {
 
     /// The plan of the model.
     pub(crate) fn plan(&self) -> ModelPlan {
-        let (hidden, intermediate, epsilon) = (self.hidden_size, self.intermediate_size, self.layer_norm_eps);
-        let square = |name| LinearPlan::new(name, hidden, hidden);
+        let hidden = self.hidden_size;
         let embedding = |name, rows| TablePlan::new(name, rows, self.embedding_size);
         let counting = match self.family.counts_positions() {
             true => Counting::FromPadding(self.pad_token_id as u32),
             false => Counting::FromZero,
         };
-        let attention = AttentionPlan {
-            dropout: self.attention_probs_dropout_prob,
-            output_dropout: self.hidden_dropout_prob,
-            ..AttentionPlan::new(
-                ["attention.self.query", "attention.self.key", "attention.self.value", "attention.output.dense"]
-                    .map(square),
-                self.num_attention_heads,
-            )
-        };
-        let feed_forward = FeedForwardPlan {
+        let layers = BertLayers {
+            layers: self.num_hidden_layers,
+            hidden,
+            heads: self.num_attention_heads,
+            intermediate: self.intermediate_size,
+            activation: self.hidden_act,
             dropout: self.hidden_dropout_prob,
-            ..FeedForwardPlan::new(
-                LinearPlan::new("intermediate.dense", hidden, intermediate),
-                LinearPlan::new("output.dense", intermediate, hidden),
-                self.hidden_act,
-            )
+            attention_dropout: self.attention_probs_dropout_prob,
+            epsilon: self.layer_norm_eps,
         };
-        let layer = LayerPlan::new(
-            Order::PostNorm,
-            (attention, NormPlan::new("attention.output.LayerNorm", hidden, epsilon)),
-            (feed_forward, NormPlan::new("output.LayerNorm", hidden, epsilon)),
-        );
         let embeddings = EmbeddingsPlan {
             positions: Some((embedding("embeddings.position_embeddings", self.max_position_embeddings), counting)),
             token_types: Some(embedding("embeddings.token_type_embeddings", self.type_vocab_size)),
-            norm: Some(NormPlan::new("embeddings.LayerNorm", self.embedding_size, epsilon)),
+            norm: Some(NormPlan::new("embeddings.LayerNorm", self.embedding_size, self.layer_norm_eps)),
             projection: self
                 .projects_embeddings()
                 .then(|| LinearPlan::new("embeddings_project", self.embedding_size, hidden)),
@@ -271,14 +256,13 @@ impl BertConfig {
             sequence: self.max_sequence_length(),
             pad_id: self.pad_token_id as u32,
         };
-        let stack = StackPlan::new(StackKind::Encoder, "encoder.layer", self.num_hidden_layers, layer);
         ModelPlan {
             prefix: self.family.prefix(),
             names: self.family.names(),
-            pooler: self.family.has_pooler().then(|| square("pooler.dense")),
+            pooler: self.family.has_pooler().then(|| LinearPlan::new("pooler.dense", hidden, hidden)),
             initializer_range: self.initializer_range,
             head_dropout: self.classifier_dropout.unwrap_or(self.hidden_dropout_prob),
-            ..ModelPlan::new(self.family.model_type(), limits, embeddings, stack)
+            ..ModelPlan::new(self.family.model_type(), limits, embeddings, layers.stack())
         }
     }
 }
@@ -301,15 +285,4 @@ impl TryFrom<Value> for BertConfig {
     fn try_from(value: Value) -> Result<Self, Self::Error> {
         Self::from_fields(&Fields::new(&value, "config.json")?)
     }
-}
-
-/// Keys that change what the model computes, in ways that this crate does not know.
-fn check_supported(fields: &Fields) -> Result<(), ModelConfigError> {
-    if let Some(kind) = fields.string("position_embedding_type")?.filter(|kind| *kind != "absolute") {
-        return Err(fields.unsupported("position_embedding_type", format!("\"{kind}\""), "\"absolute\""));
-    }
-    for key in ["is_decoder", "add_cross_attention", "pruned_heads", "quantization_config"] {
-        fields.absent(key)?;
-    }
-    Ok(())
 }

@@ -1,9 +1,12 @@
 //! BERT, and the families that share its code: RoBERTa, XLM-RoBERTa and ELECTRA.
 
 mod config;
+mod layers;
 mod names;
 
 pub use config::{BertConfig, BertFamily};
+pub(super) use layers::{BertLayers, check_supported};
+pub(super) use names::NAMES;
 
 use super::Family;
 use crate::tokenizer::Class;

@@ -19,7 +19,8 @@ impl BertFamily {
     }
 }
 
-const NAMES: SiteNames = SiteNames {
+/// BERT's, without class and prefix.
+pub(in crate::families) const NAMES: SiteNames = SiteNames {
     stacks: &[StackNames {
         kind: StackKind::Encoder,
         root: "",
