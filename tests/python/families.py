@@ -186,6 +186,8 @@ WIDE_ENCODER_SIZES = dict(
 )
 HIDDEN_DROPOUTS = ("hidden_dropout_prob", "attention_probs_dropout_prob")
 
+ALBERT_CASES = ("double_seq_bn", "seq_bn_inv", "prefix_tuning", "lora_all", "loreft")
+
 FAMILIES = {
     "distilbert": Family(
         classes="DistilBert",
@@ -254,5 +256,19 @@ FAMILIES = {
         with_head="Decoder",
         static=False,
         named=FEW_NAMED,
+    ),
+    "albert": Family(
+        classes="Albert",
+        # Four steps over the layers of two groups.
+        tiny=dict(ENCODER_SIZES, embedding_size=16, num_hidden_layers=4, num_hidden_groups=2),
+        wide=dict(WIDE_ENCODER_SIZES, embedding_size=64, num_hidden_layers=4, num_hidden_groups=2, inner_group_num=2),
+        cases=(
+            *(case for case in ENCODER_CASES if case.name in ALBERT_CASES),
+            Case("prompt_tuning", "prompt_tuning", "prompt_tuning[prompt_length=4]", stepped=False),
+            Case("compacter", "compacter", "compacter[reduction_factor=6]", stepped=False),
+            # The reference swaps the adapter's input and residual after the attention.
+            Case("par_bn_mh", "bottleneck", "par_bn[reduction_factor=4,mh_adapter=True]", stepped=False),
+        ),
+        dropouts=(*HIDDEN_DROPOUTS, "classifier_dropout_prob"),
     ),
 }

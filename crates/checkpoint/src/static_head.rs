@@ -41,12 +41,18 @@ impl Class {
     }
 }
 
-const CLASSES: [Class; 10] = [
+const CLASSES: &[Class] = &[
     Class {
         activation: None,
         use_pooler: Some(true),
         layers: ONE_LAYER,
         ..Class::of_texts("BertForSequenceClassification", Activation::Tanh)
+    },
+    Class {
+        activation: None,
+        use_pooler: Some(true),
+        layers: ONE_LAYER,
+        ..Class::of_texts("AlbertForSequenceClassification", Activation::Tanh)
     },
     Class::of_texts("RobertaForSequenceClassification", Activation::Tanh),
     Class::of_texts("XLMRobertaForSequenceClassification", Activation::Tanh),
@@ -56,6 +62,7 @@ const CLASSES: [Class; 10] = [
         ..Class::of_texts("DistilBertForSequenceClassification", Activation::Relu)
     },
     Class::of_tokens("BertForTokenClassification"),
+    Class::of_tokens("AlbertForTokenClassification"),
     Class::of_tokens("RobertaForTokenClassification"),
     Class::of_tokens("XLMRobertaForTokenClassification"),
     Class::of_tokens("ElectraForTokenClassification"),

@@ -16,12 +16,14 @@ const BUFFERS: [&str; 2] = ["embeddings.position_ids", "embeddings.token_type_id
 const MASKS: [&str; 2] = [".attn.bias", ".attn.masked_bias"];
 
 /// The prefixes of the heads of task models.
-const HEADS: [&str; 13] = [
+const HEADS: &[&str] = &[
     "pre_classifier.",
     "vocab_transform.",
     "vocab_layer_norm.",
     "vocab_projector.",
     "cls.",
+    "predictions.",
+    "sop_classifier.",
     "classifier.",
     "qa_outputs.",
     "lm_head.",

@@ -139,6 +139,9 @@ pub(crate) struct LayerPlan {
 pub(crate) enum Order {
     /// After each residual: `norm(sublayer(x) + x)`.
     PostNorm,
+    /// As [`PostNorm`](Self::PostNorm), but an adapter after the attention takes the attention's input for its output, and
+    /// the output for the residual.
+    PostNormSwapped,
     /// Before each sublayer: `sublayer(norm(x)) + x`.
     PreNorm,
 }

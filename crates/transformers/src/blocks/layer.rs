@@ -53,10 +53,14 @@ impl Layer {
     /// - output: as hidden, or its [read positions](LayerPass::read_positions)
     pub(crate) fn forward(&self, layer: &LayerPass<'_>, hidden: Tensor<3>, bias: Option<&ScoreBias<'_>>) -> Tensor<3> {
         match self.order {
-            Order::PostNorm => {
+            Order::PostNorm | Order::PostNormSwapped => {
                 let queries = layer.read_positions(hidden.clone());
                 let attended = self.attention.forward(layer, queries.clone(), hidden, bias);
-                let hidden = layer.sublayer(Place::Attention, attended, queries, Some(&self.attention_norm));
+                let (output, residual) = match self.order {
+                    Order::PostNormSwapped => (queries, attended),
+                    _ => (attended, queries),
+                };
+                let hidden = layer.sublayer(Place::Attention, output, residual, Some(&self.attention_norm));
                 let hidden = match &self.cross {
                     Some((cross, norm)) => {
                         let attended = cross.forward(layer, hidden.clone(), hidden.clone(), None);

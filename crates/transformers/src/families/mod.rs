@@ -1,5 +1,6 @@
 //! The model families: each is data, in a folder of its own.
 
+mod albert;
 mod bert;
 mod bert_generation;
 mod distilbert;
@@ -24,8 +25,15 @@ pub(crate) struct Family {
 }
 
 /// Every family.
-pub(crate) const FAMILIES: &[Family] =
-    &[bert::BERT, bert_generation::BERT_GENERATION, distilbert::DISTILBERT, gpt2::GPT2, llama::LLAMA, llama::MISTRAL];
+pub(crate) const FAMILIES: &[Family] = &[
+    albert::ALBERT,
+    bert::BERT,
+    bert_generation::BERT_GENERATION,
+    distilbert::DISTILBERT,
+    gpt2::GPT2,
+    llama::LLAMA,
+    llama::MISTRAL,
+];
 
 /// The family of a `model_type`.
 pub(crate) fn family(model_type: &str) -> Option<&'static Family> {
