@@ -3,6 +3,7 @@
 
 mod composed_training;
 mod compositions;
+mod counts;
 mod families;
 mod folders;
 mod inference;
