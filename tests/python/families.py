@@ -113,6 +113,8 @@ class Family:
     static: bool = True
     #: The configurations of which the names and shapes of the saved tensors are kept.
     named: tuple = NAMED
+    #: The token at the end of each row, which stands for the row in encoder-decoders.
+    end: int | None = None
     #: The labels of the static head, with their numbers.
     labels: dict = field(default_factory=lambda: {"bad": 0, "fine": 1, "good": 2})
 
@@ -137,6 +139,13 @@ class Family:
             ]
         )
         mask = mask if padding else torch.ones_like(mask)
+        if self.end is not None:
+            # The reference asks for as many of them in each row.
+            ids[ids == self.end] = self.end + 1
+            ids[torch.arange(len(ids)), mask.sum(1) - 1] = self.end
+            pad_id = self.config(**self.tiny).pad_token_id
+            ids[ids == pad_id] = self.end + 1
+            return {"input_ids": ids * mask + pad_id * (1 - mask), "attention_mask": mask}
         return {"input_ids": ids * mask, "attention_mask": mask}
 
 
@@ -188,7 +197,107 @@ HIDDEN_DROPOUTS = ("hidden_dropout_prob", "attention_probs_dropout_prob")
 
 ALBERT_CASES = ("double_seq_bn", "seq_bn_inv", "prefix_tuning", "lora_all", "loreft")
 
+#: The same for encoder-decoders, in which the reference has no prompt tuning.
+TWO_STACK_CASES = (
+    Case("double_seq_bn", "bottleneck", "double_seq_bn[reduction_factor=4,cross_adapter=True]", flagship=True),
+    *(case for case in ENCODER_CASES if case.name not in ("double_seq_bn", "vera")),
+    Case("vera", "vera", "vera[r=4]", stepped=False),
+)
+
+#: Those that differ between encoder-decoders of one kind.
+FEW_TWO_STACK_CASES = tuple(
+    case for case in TWO_STACK_CASES if case.name in ("double_seq_bn", "seq_bn_inv", "prefix_tuning_flat", "lora_all")
+)
+
+#: As `NAMED`, for encoder-decoders.
+TWO_STACK_NAMED = tuple(config for config in NAMED if not config.startswith("prompt_tuning"))
+
+BART_SIZES = dict(
+    d_model=16,
+    encoder_layers=2,
+    decoder_layers=2,
+    encoder_attention_heads=4,
+    decoder_attention_heads=4,
+    encoder_ffn_dim=24,
+    decoder_ffn_dim=24,
+    vocab_size=60,
+    max_position_embeddings=24,
+)
+WIDE_BART_SIZES = dict(
+    d_model=128,
+    encoder_layers=2,
+    decoder_layers=3,
+    encoder_attention_heads=4,
+    decoder_attention_heads=4,
+    encoder_ffn_dim=192,
+    decoder_ffn_dim=192,
+    vocab_size=97,
+    max_position_embeddings=64,
+)
+T5_SIZES = dict(d_model=16, d_kv=6, d_ff=24, num_layers=2, num_decoder_layers=2, num_heads=4, vocab_size=60)
+#: Few buckets, so that the longest rows have distances of all kinds.
+T5_BUCKETS = dict(relative_attention_num_buckets=8, relative_attention_max_distance=8)
+WIDE_T5_SIZES = dict(d_model=128, d_kv=24, d_ff=192, num_layers=2, num_decoder_layers=3, num_heads=4, vocab_size=97)
+BART_DROPOUTS = ("dropout", "attention_dropout", "activation_dropout", "classifier_dropout")
+T5_DROPOUTS = ("dropout_rate", "classifier_dropout")
+
 FAMILIES = {
+    "bart": Family(
+        classes="Bart",
+        tiny=BART_SIZES,
+        wide=WIDE_BART_SIZES,
+        cases=TWO_STACK_CASES,
+        dropouts=BART_DROPOUTS,
+        with_head="ForConditionalGeneration",
+        static=False,
+        named=TWO_STACK_NAMED,
+        end=2,
+    ),
+    "plbart": Family(
+        classes="PLBart",
+        tiny=BART_SIZES,
+        wide=WIDE_BART_SIZES,
+        # It differs by the scale of the embeddings alone.
+        cases=tuple(case for case in FEW_TWO_STACK_CASES if case.name == "double_seq_bn"),
+        dropouts=BART_DROPOUTS,
+        with_head="ForConditionalGeneration",
+        static=False,
+        named=("seq_bn", "lora"),
+        end=2,
+    ),
+    "mbart": Family(
+        classes="MBart",
+        tiny=BART_SIZES,
+        wide=WIDE_BART_SIZES,
+        cases=FEW_TWO_STACK_CASES,
+        dropouts=BART_DROPOUTS,
+        with_head="ForConditionalGeneration",
+        static=False,
+        named=("seq_bn", "double_seq_bn[cross_adapter=True]", "lora"),
+        end=2,
+    ),
+    "t5": Family(
+        classes="T5",
+        tiny=dict(**T5_SIZES, **T5_BUCKETS, decoder_start_token_id=0),
+        wide=dict(**WIDE_T5_SIZES, decoder_start_token_id=0),
+        cases=TWO_STACK_CASES,
+        dropouts=T5_DROPOUTS,
+        with_head="ForConditionalGeneration",
+        static=False,
+        named=TWO_STACK_NAMED,
+        end=1,
+    ),
+    "mt5": Family(
+        classes="MT5",
+        tiny=dict(**T5_SIZES, **T5_BUCKETS, feed_forward_proj="gated-gelu", decoder_start_token_id=0),
+        wide=dict(**WIDE_T5_SIZES, feed_forward_proj="gated-gelu", decoder_start_token_id=0),
+        cases=FEW_TWO_STACK_CASES,
+        dropouts=T5_DROPOUTS,
+        with_head="ForConditionalGeneration",
+        static=False,
+        named=("seq_bn", "ia3", "lora[attn_matrices=['q','k','v'],intermediate_lora=True,output_lora=True]"),
+        end=1,
+    ),
     "distilbert": Family(
         classes="DistilBert",
         tiny=dict(dim=32, n_layers=2, n_heads=4, hidden_dim=64, vocab_size=80, max_position_embeddings=40),

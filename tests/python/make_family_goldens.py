@@ -1,6 +1,6 @@
 """Generates the goldens of the model families beside BERT: `families/` beside the other goldens.
 
-    python tests/python/make_family_goldens.py --output target/goldens
+    python tests/python/make_family_goldens.py --output target/goldens [--only t5]
 
 Each family has a folder with
 
@@ -48,6 +48,16 @@ def randomize(model, salt, std=0.25):
                 module.weight[module.padding_idx].zero_()
 
 
+def shifted(config, batch):
+    """The input of a decoder: that of the encoder, shifted to the right."""
+    ids = batch["input_ids"]
+    if config.model_type in ("mbart", "plbart"):
+        start = ids.gather(1, batch["attention_mask"].sum(1, keepdim=True) - 1)
+    else:
+        start = torch.full_like(ids[:, :1], config.decoder_start_token_id)
+    return torch.cat([start, ids[:, :-1]], 1)
+
+
 def write_models(name, family):
     """The base model alone and with a head, and what it computes."""
     config = family.config(**family.tiny)
@@ -65,11 +75,13 @@ def write_models(name, family):
     tensors = {}
     for prefix, padding in (("", True), ("full.", False)):
         batch = family.batch(padding)
+        decoder = {"decoder_input_ids": shifted(model.config, batch)} if model.config.is_encoder_decoder else {}
         with torch.no_grad():
-            result = model(**batch, output_hidden_states=True)
+            result = model(**batch, **decoder, output_hidden_states=True)
         tensors |= {f"{prefix}{key}": value for key, value in batch.items()}
         tensors[f"{prefix}last_hidden_state"] = result.last_hidden_state
-        for index, hidden in enumerate(result.hidden_states):
+        states = result.hidden_states if not decoder else result.encoder_hidden_states + result.decoder_hidden_states
+        for index, hidden in enumerate(states):
             tensors[f"{prefix}hidden_states.{index}"] = hidden
     write_golden("models/tiny/hidden.safetensors", tensors)
 

@@ -133,14 +133,13 @@ pub trait Forward: BaseModel {
     }
 
     /// Runs the model and returns the hidden states at every depth: after the embeddings, and after each layer (after
-    /// the last one with the final norm).
+    /// the last one with the final norm). Those of an encoder-decoder model are its encoder's, then its decoder's.
     ///
     /// # Errors
     /// As [`forward`](Self::forward).
     fn hidden_states(&self, batch: &TokenBatch, hooks: &Hooks<'_>) -> Result<Vec<Tensor<3>>, BaseError> {
         let mut states = Vec::new();
-        let mut observe = |state: &Tensor<3>| states.push(state.clone());
-        let mut pass = Pass::begin(batch, hooks, Reads::All, self, Some(&mut observe))?;
+        let mut pass = Pass::begin(batch, hooks, Reads::All, self, Some(&mut states))?;
         self.run(&mut pass)?;
         let output = pass.finish()?;
         if let Some(last) = states.last_mut() {

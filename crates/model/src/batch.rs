@@ -123,27 +123,31 @@ impl TokenBatch {
         self.decoder.as_deref()
     }
 
-    /// The rows shifted to the right, behind a start token; the last token of each is dropped. This is what a decoder
-    /// reads to predict the tokens of the rows.
+    /// The rows shifted to the right, behind a start token. This is what a decoder reads to predict the tokens of the
+    /// rows. The longest rows lose their last token; for the others it is a token beyond those that count.
     ///
     /// ```
     /// use burn_adapters_model::{DecoderStart, TokenBatch};
     ///
     /// let batch = TokenBatch::new([[5, 6, 7].as_slice(), &[8]]);
-    /// assert_eq!(batch.shifted(DecoderStart::Token(0)).ids(), [0, 5, 6, 0]);
-    /// assert_eq!(batch.shifted(DecoderStart::LastToken).ids(), [7, 5, 6, 8]);
+    /// assert_eq!(batch.shifted(DecoderStart::Token(0)).ids(), [0, 5, 6, 0, 8]);
+    /// assert_eq!(batch.shifted(DecoderStart::LastToken).ids(), [7, 5, 6, 8, 8]);
     /// ```
     pub fn shifted(&self, start: DecoderStart) -> Self {
-        let mut ids = Vec::with_capacity(self.ids.len());
-        for row in 0..self.len() {
-            let Some((last, before)) = self.row(row).split_last() else { continue };
-            ids.push(match start {
+        let longest = self.sequence();
+        let mut shifted = Self { starts: self.starts.clone(), ..Self::default() };
+        for index in 0..self.len() {
+            let row = self.row(index);
+            let Some(last) = row.last() else { continue };
+            let kept = row.len().min(longest - self.start(index) - 1);
+            shifted.ids.push(match start {
                 DecoderStart::Token(id) => id,
                 DecoderStart::LastToken => *last,
             });
-            ids.extend_from_slice(before);
+            shifted.ids.extend_from_slice(&row[..kept]);
+            shifted.lengths.push(1 + kept);
         }
-        Self { ids, lengths: self.lengths.clone(), starts: self.starts.clone(), ..Self::default() }
+        shifted
     }
 
     /// The number of padding positions before a row's first token.

@@ -16,7 +16,13 @@ const BUFFERS: [&str; 2] = ["embeddings.position_ids", "embeddings.token_type_id
 const MASKS: [&str; 2] = [".attn.bias", ".attn.masked_bias"];
 
 /// The prefixes of the heads of task models.
+<<<<<<< HEAD
 const HEADS: &[&str] = &[
+=======
+const HEADS: [&str; 15] = [
+    "final_logits_bias",
+    "classification_head.",
+>>>>>>> 2475b7f (BART, mBART, PLBART, T5 and mT5 are families, equal to the reference in every case)
     "pre_classifier.",
     "vocab_transform.",
     "vocab_layer_norm.",
@@ -42,7 +48,8 @@ pub(crate) fn from_dir(
     format.check(device)?;
     let config = ModelConfig::from_dir(dir)?;
     let mut plan = config.plan.clone();
-    let weights = Weights::open(dir, plan.prefix)?;
+    let mut weights = Weights::open(dir, plan.prefix)?;
+    weights.take_copy(&plan);
     let missing_pooler = plan.pooler.as_ref().is_some_and(|pooler| !weights.any(&format!("{}.", pooler.name)));
     if missing_pooler {
         plan.pooler = None;
@@ -51,7 +58,11 @@ pub(crate) fn from_dir(
     let mut listed = Listed::new(device);
     Skeleton::build(&plan, &mut listed)?;
     let expected = listed.parameters.iter().map(|one| (one.name.clone(), one.stored_shape())).collect();
-    let unused = weights.check(&expected, |name| is_buffer(name) || HEADS.iter().any(|head| name.starts_with(head)))?;
+    let unused = weights.check(&expected, |name| {
+        is_buffer(name)
+            || plan.word_copies().any(|copy| copy == name)
+            || HEADS.iter().any(|head| name.starts_with(head))
+    })?;
 
     let files = weights.files();
     let skeleton = Skeleton::build(&plan, &mut FromFiles { weights, device, format })?;

@@ -70,7 +70,6 @@ pub(crate) enum Counting {
     /// From 0.
     FromZero,
     /// From this number.
-    #[allow(dead_code)]
     From(usize),
     /// Padding tokens are all at their own number; the others are counted from there.
     FromPadding(u32),
@@ -429,6 +428,11 @@ impl ModelPlan {
         spec.initializer_range = self.initializer_range;
         spec.embedding_size = self.embeddings.words.shape[1];
         spec
+    }
+
+    /// The names of the copies of the table of word embeddings in files.
+    pub(crate) fn word_copies(&self) -> impl Iterator<Item = String> {
+        self.word_copies.iter().map(|name| format!("{name}.weight"))
     }
 
     /// The number of parameters: of everything that building the model asks for.

@@ -34,7 +34,8 @@ impl AutoModel {
     /// If the files of `like` cannot be read or belong to another model, or the file cannot be written.
     pub fn save(&self, like: &Path, file: &Path) -> Result<ModelSaveReport, ModelSaveError> {
         let own = self.names()?;
-        let weights = Weights::open(like, self.config.plan.prefix)?;
+        let mut weights = Weights::open(like, self.config.plan.prefix)?;
+        weights.take_copy(&self.config.plan);
         let shapes =
             own.iter().filter_map(|(name, own)| Some((name.clone(), own.first()?.parameter.stored_shape()))).collect();
         weights.check(&shapes, |_| true)?;

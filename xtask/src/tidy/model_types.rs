@@ -23,6 +23,8 @@ const MODEL_TYPES: &[&str] = &[
     "llama",
     "mbart",
     "mistral",
+    "mt5",
+    "plbart",
     "roberta",
     "t5",
     "vit",

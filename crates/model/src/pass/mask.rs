@@ -7,7 +7,12 @@ use burn_adapters_core::TokenSpan;
 pub(super) struct Mask(Option<Tensor<4, Bool>>);
 
 impl Mask {
-    pub(super) fn new(tokens: &[TokenSpan], sequence: usize, device: &Device) -> Self {
+    /// A decoder of two stacks has no mask over the padding after its tokens (`is_decoding`): they do not see it, and the
+    /// reference has none, which shows in gates, the means over all positions.
+    pub(super) fn new(tokens: &[TokenSpan], sequence: usize, is_decoding: bool, device: &Device) -> Self {
+        if is_decoding && tokens.iter().all(|span| span.start == 0) {
+            return Self(None);
+        }
         let is_padded = tokens.iter().any(|span| span.start > 0 || span.end() < sequence);
         Self(is_padded.then(|| {
             let rows = tokens.len();

@@ -13,7 +13,7 @@ pub(super) struct Memory {
 
 impl Memory {
     pub(super) fn new(hidden: Tensor<3>, tokens: &[TokenSpan], device: &Device) -> Self {
-        let mask = Mask::new(tokens, hidden.dims()[1], device).tensor();
+        let mask = Mask::new(tokens, hidden.dims()[1], false, device).tensor();
         Self { hidden, mask }
     }
 

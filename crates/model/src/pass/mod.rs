@@ -32,7 +32,8 @@ pub struct Pass<'p> {
     device: Device,
     reads: Reads,
     row_position: RowPosition,
-    observer: Option<&'p mut dyn FnMut(&Tensor<3>)>,
+    /// The states at every depth, where they are requested.
+    observed: Option<&'p mut Vec<Tensor<3>>>,
     /// The original rows of the batch, if the pass has reordered them.
     restore: Option<Tensor<1, Int>>,
     order: Vec<usize>,
@@ -67,7 +68,7 @@ impl<'p> Pass<'p> {
         hooks: &Hooks<'p>,
         reads: Reads,
         model: &(impl BaseModel + ?Sized),
-        observer: Option<&'p mut dyn FnMut(&Tensor<3>)>,
+        observed: Option<&'p mut Vec<Tensor<3>>>,
     ) -> Result<Self, BaseError> {
         let (limits, device) = (model.limits(), model.device());
         let has_decoder =
@@ -93,7 +94,7 @@ impl<'p> Pass<'p> {
             device,
             reads,
             row_position,
-            observer,
+            observed,
             restore,
             order,
             states: None,
@@ -148,7 +149,7 @@ impl<'p> Pass<'p> {
     /// # Shapes
     /// - embeddings: `[rows, sequence, embedding]`
     pub fn embeddings(&mut self, embeddings: Tensor<3>) {
-        let (hidden, tokens) = self.hooks.embeddings(embeddings, self.spans());
+        let (hidden, tokens) = self.hooks.embeddings(embeddings, spans(&self.batch));
         self.states = Some(States { hidden, tokens, form: Form::Padded });
     }
 
@@ -160,8 +161,17 @@ impl<'p> Pass<'p> {
     /// - embeddings: `[rows, sequence, hidden]`
     pub fn decode(&mut self, start: DecoderStart, embeddings: impl FnOnce(&Self) -> Tensor<3>) {
         let Some(states) = self.states.take() else { return };
-        self.batch = self.batch.decoder().cloned().unwrap_or_else(|| self.batch.shifted(start));
-        let (hidden, tokens) = (embeddings(self), self.spans());
+        let (batch, tokens) = match self.batch.decoder() {
+            Some(decoder) => (decoder.clone(), spans(decoder)),
+            // A row has as many tokens as before.
+            None => (self.batch.shifted(start), spans(&self.batch)),
+        };
+        self.batch = batch;
+        let hidden = embeddings(self);
+        if let Some(last) = self.observed.as_mut().and_then(|observed| observed.last_mut()) {
+            // With the norm after the last layer.
+            *last = in_order(states.padded(), self.restore.as_ref());
+        }
         let memory = Memory::new(states.padded(), &states.tokens, &self.device);
         // The encoder's adapters may have repeated the batch.
         let copies = (states.tokens.len() / tokens.len().max(1)).max(1);
@@ -169,12 +179,6 @@ impl<'p> Pass<'p> {
         let hidden = if copies == 1 { hidden } else { hidden.repeat_dim(0, copies) };
         self.memory = Some(memory);
         self.states = Some(States { hidden, tokens: repeated, form: Form::Padded });
-    }
-
-    /// The positions of each row's tokens.
-    fn spans(&self) -> Vec<TokenSpan> {
-        let rows = self.batch.lengths().iter().enumerate();
-        rows.map(|(row, length)| TokenSpan::after(self.batch.start(row), *length)).collect()
     }
 
     /// Transforms the hidden states of each position independently: a projection after the embeddings, a norm after the
@@ -210,7 +214,8 @@ impl<'p> Pass<'p> {
             hidden = packing.pack(hidden);
             form = Form::Packed(Box::new(packing));
         }
-        let mut mask = Mask::new(&tokens, sequence_of(&form, &hidden), &self.device);
+        let is_decoding = memory.is_some();
+        let mut mask = Mask::new(&tokens, sequence_of(&form, &hidden), is_decoding, &self.device);
         let first_is_read = is_read && self.reads == Reads::First && self.row_position == RowPosition::First;
         for (step, &index) in layers.iter().enumerate() {
             let site = Site::new(stack, index, Place::Layer);
@@ -223,7 +228,7 @@ impl<'p> Pass<'p> {
                 let rows = tokens.len();
                 (hidden, tokens) = self.hooks.enter_layer(site, hidden, tokens);
                 if tokens.len() != rows {
-                    mask = Mask::new(&tokens, hidden.dims()[1], &self.device);
+                    mask = Mask::new(&tokens, hidden.dims()[1], is_decoding, &self.device);
                     memory = memory.map(|memory| memory.repeated(tokens.len() / rows.max(1)));
                 }
             }
@@ -274,15 +279,15 @@ impl<'p> Pass<'p> {
     fn packing(&self, tokens: &[TokenSpan], hidden: &Tensor<3>) -> Option<Packing<'p>> {
         // A backend that compiles kernels per shape would compile a new one for each batch.
         let pays = self.reads != Reads::All
-            && self.observer.is_none()
+            && self.observed.is_none()
             && self.memory.is_none()
             && has_own_kernels(&self.device);
         pays.then(|| Packing::new(tokens, hidden.dims()[1], &self.hooks)).flatten()
     }
 
     fn observe(&mut self, hidden: &Tensor<3>) {
-        if let Some(observer) = &mut self.observer {
-            observer(&in_order(hidden.clone(), self.restore.as_ref()));
+        if let Some(observed) = &mut self.observed {
+            observed.push(in_order(hidden.clone(), self.restore.as_ref()));
         }
     }
 
@@ -338,6 +343,12 @@ impl States<'_> {
             Form::Padded | Form::First => self.hidden.clone(),
         }
     }
+}
+
+/// The positions of each row's tokens.
+fn spans(batch: &TokenBatch) -> Vec<TokenSpan> {
+    let rows = batch.lengths().iter().enumerate();
+    rows.map(|(row, length)| TokenSpan::after(batch.start(row), *length)).collect()
 }
 
 /// The length of the padded sequences.

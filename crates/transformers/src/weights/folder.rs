@@ -8,6 +8,7 @@ use burn_adapters_files::is_there;
 use burn_adapters_tensors::{FloatType, Mismatch, TensorFile, TensorShape, shards};
 
 use crate::LoadError;
+use crate::plan::ModelPlan;
 
 /// Where weights are looked for, in this order.
 const FILES: [&str; 4] =
@@ -57,6 +58,16 @@ impl Weights {
             tensors.insert(weight, tensor);
         }
         Ok(Self { dir: dir.to_owned(), files, tensors })
+    }
+
+    /// Takes a copy of the table of word embeddings for the table itself where files hold copies alone.
+    pub(crate) fn take_copy(&mut self, plan: &ModelPlan) {
+        let name = format!("{}.weight", plan.embeddings.words.name);
+        if !self.tensors.contains_key(&name)
+            && let Some(copy) = plan.word_copies().find_map(|copy| self.tensors.remove(&copy))
+        {
+            self.tensors.insert(name, copy);
+        }
     }
 
     /// The files.
