@@ -16,13 +16,9 @@ const BUFFERS: [&str; 2] = ["embeddings.position_ids", "embeddings.token_type_id
 const MASKS: [&str; 2] = [".attn.bias", ".attn.masked_bias"];
 
 /// The prefixes of the heads of task models.
-<<<<<<< HEAD
 const HEADS: &[&str] = &[
-=======
-const HEADS: [&str; 15] = [
     "final_logits_bias",
     "classification_head.",
->>>>>>> 2475b7f (BART, mBART, PLBART, T5 and mT5 are families, equal to the reference in every case)
     "pre_classifier.",
     "vocab_transform.",
     "vocab_layer_norm.",

@@ -1,10 +1,7 @@
 //! The model families: each is data, in a folder of its own.
 
-<<<<<<< HEAD
 mod albert;
-=======
 mod bart;
->>>>>>> 2475b7f (BART, mBART, PLBART, T5 and mT5 are families, equal to the reference in every case)
 mod bert;
 mod bert_generation;
 mod distilbert;
@@ -31,24 +28,18 @@ pub(crate) struct Family {
 
 /// Every family.
 pub(crate) const FAMILIES: &[Family] = &[
-<<<<<<< HEAD
     albert::ALBERT,
-=======
->>>>>>> 2475b7f (BART, mBART, PLBART, T5 and mT5 are families, equal to the reference in every case)
+    bart::BART,
+    bart::MBART,
+    bart::PLBART,
     bert::BERT,
     bert_generation::BERT_GENERATION,
     distilbert::DISTILBERT,
     gpt2::GPT2,
     llama::LLAMA,
     llama::MISTRAL,
-<<<<<<< HEAD
-=======
-    bart::BART,
-    bart::PLBART,
-    bart::MBART,
     t5::T5,
     t5::MT5,
->>>>>>> 2475b7f (BART, mBART, PLBART, T5 and mT5 are families, equal to the reference in every case)
 ];
 
 /// The family of a `model_type`.
