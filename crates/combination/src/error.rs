@@ -78,6 +78,15 @@ pub enum BuildError {
         /// The cause.
         source: BottleneckError,
     },
+    /// A bottleneck without the model's residual, in a model that adds it in any case.
+    #[error(
+        "original_ln_after=False leaves out the residual after the adapter, but at {site} this model adds it itself: set \
+         original_ln_after=True"
+    )]
+    ResidualOfModel {
+        /// The site.
+        site: Site,
+    },
     /// A LoRA module that cannot be built.
     #[error("at {site}: {source}")]
     Lora {

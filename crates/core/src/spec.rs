@@ -2,7 +2,18 @@
 
 use crate::{Place, RowPosition, Site, SiteNames, StackKind};
 
-/// A stack of identical layers.
+/// Where bottlenecks act in a sublayer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum SublayerEnd {
+    /// At the residual: adapters take part in it, and in the norm that may follow.
+    #[default]
+    AfterResidual,
+    /// At the output of the sublayer's last matrix. The model adds its residual itself, so an adapter cannot leave it out:
+    /// configurations with `original_ln_after=False` are refused.
+    AtProjection,
+}
+
+/// A stack of layers of the same sizes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StackSpec {
     /// Encoder or decoder.
@@ -20,6 +31,8 @@ pub struct StackSpec {
     /// The sublayers of a layer after which a bottleneck can act: [`Place::Attention`], [`Place::CrossAttention`],
     /// [`Place::FeedForward`].
     pub sublayers: Vec<Place>,
+    /// Where bottlenecks act in a sublayer.
+    pub sublayer_end: SublayerEnd,
     /// The attention blocks of a layer whose keys and values can be extended: [`Place::Attention`],
     /// [`Place::CrossAttention`].
     pub attentions: Vec<Place>,
@@ -48,6 +61,7 @@ impl StackSpec {
                 (Place::FeedForwardDown, [intermediate_size, hidden_size]),
             ],
             sublayers: vec![Place::Attention, Place::FeedForward],
+            sublayer_end: SublayerEnd::AfterResidual,
             attentions: vec![Place::Attention],
             intermediate: Place::FeedForwardUp,
             output: Place::FeedForwardDown,
@@ -70,6 +84,7 @@ impl StackSpec {
             head_dim,
             matrices: matrices.collect(),
             sublayers: encoder.sublayers,
+            sublayer_end: encoder.sublayer_end,
             attentions: encoder.attentions,
             intermediate: Place::FeedForwardUp,
             output: Place::FeedForwardDown,

@@ -74,7 +74,7 @@ pub use burn_adapters_ops::{Rotary, RotaryScaling, ScoreChanges};
 pub use burn_adapters_prefix_tuning::Attended;
 pub use error::{BankError, MergeFailure};
 pub use fusions::FusionLayers;
-pub use hooks::{ActiveHooks, Hooks};
+pub use hooks::{ActiveHooks, AroundProjection, Hooks};
 pub use logits::HeadLogits;
 pub use merge::{Mergeable, MergedModel};
 pub use observed::{FusionAttention, GateScores, Observed};

@@ -2,8 +2,8 @@
 
 use burn::tensor::{Device, Tensor, TensorData};
 
-/// Rotary position embeddings (Su et al., 2021, <https://arxiv.org/abs/2104.09864>), with the pairing that Llama uses:
-/// element `i` of a head is rotated together with element `i + dims / 2`.
+/// Rotary position embeddings (Su et al., 2021, <https://arxiv.org/abs/2104.09864>). Element `i` of a head is rotated
+/// together with element `i + dims / 2`, as in Llama, or with its [neighbor](Self::interleaved).
 ///
 /// ```
 /// use burn::tensor::{Device, Tensor};
@@ -21,6 +21,8 @@ use burn::tensor::{Device, Tensor, TensorData};
 pub struct Rotary {
     /// The angle by which each pair rotates per position.
     frequencies: Vec<f32>,
+    /// Whether neighbors are pairs.
+    is_interleaved: bool,
 }
 
 /// Ways to stretch rotary positions, as `rope_scaling` of Hugging Face's `config.json` names them.
@@ -69,12 +71,18 @@ impl Rotary {
     /// Rotates the first `dims` elements of each head; `theta` is the base of the frequencies, `theta^(-2i / dims)`.
     pub fn new(dims: usize, theta: f64) -> Self {
         let frequency = |pair: usize| (theta as f32).powf(2.0 * pair as f32 / dims as f32).recip();
-        Self { frequencies: (0..dims / 2).map(frequency).collect() }
+        Self { frequencies: (0..dims / 2).map(frequency).collect(), is_interleaved: false }
     }
 
     /// Stretches the positions, for sequences longer than those that a model was trained on.
     pub fn scaled(mut self, scaling: RotaryScaling) -> Self {
         self.frequencies.iter_mut().for_each(|frequency| *frequency = scaling.of(*frequency));
+        self
+    }
+
+    /// Rotates neighbors together, elements `2i` and `2i + 1`, as the paper has it.
+    pub fn interleaved(mut self) -> Self {
+        self.is_interleaved = true;
         self
     }
 
@@ -94,12 +102,29 @@ impl Rotary {
         let [_, _, positions, head] = x.dims();
         let half = self.frequencies.len();
         let (cos, sin) = self.table(first, positions, &x.device().without_autodiff());
-        let (low, high) = (x.clone().narrow(3, 0, half), x.clone().narrow(3, half, half));
-        let mut parts = vec![low.clone() * cos.clone() - high.clone() * sin.clone(), high * cos + low * sin];
+        let turned = x.clone().narrow(3, 0, 2 * half);
+        let (low, high) = self.pairs(turned);
+        let (low, high) = (low.clone() * cos.clone() - high.clone() * sin.clone(), high * cos + low * sin);
+        let mut parts = match self.is_interleaved {
+            true => vec![Tensor::stack::<5>(vec![low, high], 4).flatten(3, 4)],
+            false => vec![low, high],
+        };
         if head > 2 * half {
             parts.push(x.narrow(3, 2 * half, head - 2 * half));
         }
         Tensor::cat(parts, 3)
+    }
+
+    /// The first and the second elements of all pairs: `[batch, heads, positions, dims / 2]` each.
+    fn pairs(&self, x: Tensor<4>) -> (Tensor<4>, Tensor<4>) {
+        let [batch, heads, positions, _] = x.dims();
+        let half = self.frequencies.len();
+        if !self.is_interleaved {
+            return (x.clone().narrow(3, 0, half), x.narrow(3, half, half));
+        }
+        let pairs = x.reshape([batch, heads, positions, half, 2]);
+        let element = |index| pairs.clone().narrow(4, index, 1).squeeze_dim(4);
+        (element(0), element(1))
     }
 
     /// Cosines and sines: `[1, 1, positions, dims / 2]` each.
@@ -117,8 +142,21 @@ impl Rotary {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn interleaved_pairs_are_neighbors() {
+        let rotary = |x: [f32; 6], rotary: Rotary| {
+            let x = Tensor::<1>::from_floats(x, &Device::default()).reshape([1, 1, 1, 6]);
+            rotary.rotate(x, 3).into_data().try_to_vec::<f32>().unwrap()
+        };
+        // Two pairs of four elements; the last two are not rotated.
+        let halves = rotary([1.0, 2.0, 3.0, 4.0, 5.0, 6.0], Rotary::new(4, 100.0));
+        let neighbors = rotary([1.0, 3.0, 2.0, 4.0, 5.0, 6.0], Rotary::new(4, 100.0).interleaved());
+        assert_eq!([halves[0], halves[2], halves[1], halves[3], 5.0, 6.0], neighbors[..]);
+    }
 
     #[test]
     fn scores_depend_on_the_distance_of_positions_alone() {

@@ -29,6 +29,7 @@ const HEADS: &[&str] = &[
     "classifier.",
     "qa_outputs.",
     "lm_head.",
+    "score.",
     "discriminator_predictions.",
     "generator_predictions.",
     "generator_lm_head.",
@@ -57,7 +58,7 @@ pub(crate) fn from_dir(
     let unused = weights.check(&expected, |name| {
         is_buffer(name)
             || plan.word_copies().any(|copy| copy == name)
-            || HEADS.iter().any(|head| name.starts_with(head))
+            || HEADS.iter().chain(plan.heads).any(|head| name.starts_with(head))
     })?;
 
     let files = weights.files();

@@ -3,8 +3,10 @@
 //! A family turns its `config.json` into a plan. The specification for adapters, the number of parameters and the model
 //! itself all follow from the plan.
 
+use std::collections::BTreeMap;
+
 use burn::tensor::Device;
-use burn_adapters_core::{Activation, ModelSpec, Place, RowPosition, SiteNames, StackKind, StackSpec};
+use burn_adapters_core::{Activation, ModelSpec, Place, RowPosition, SiteNames, StackKind, StackSpec, SublayerEnd};
 use burn_adapters_model::{DecoderStart, Limits, Rotary};
 
 use crate::skeleton::Skeleton;
@@ -30,6 +32,8 @@ pub(crate) struct ModelPlan {
     pub(crate) decoder: Option<DecoderPlan>,
     /// Other names under which files hold the table of word embeddings, alone or beside its own.
     pub(crate) word_copies: &'static [&'static str],
+    /// The prefixes of the family's own heads in checkpoints of task models, beside the usual ones.
+    pub(crate) heads: &'static [&'static str],
     /// The layer of the pooler over the first position, `tanh` after it.
     pub(crate) pooler: Option<LinearPlan>,
     /// The standard deviation of new weights.
@@ -57,6 +61,8 @@ pub(crate) struct EmbeddingsPlan {
     pub(crate) words: TablePlan,
     /// The factor on word embeddings.
     pub(crate) scale: Option<f64>,
+    /// The factor on embeddings after the adapters that act on them.
+    pub(crate) late_scale: Option<f64>,
     pub(crate) positions: Option<(TablePlan, Counting)>,
     pub(crate) token_types: Option<TablePlan>,
     pub(crate) norm: Option<NormPlan>,
@@ -83,7 +89,7 @@ pub(crate) struct TablePlan {
     pub(crate) shape: [usize; 2],
 }
 
-/// A stack of equal layers.
+/// A stack of layers.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct StackPlan {
     pub(crate) kind: StackKind,
@@ -91,6 +97,8 @@ pub(crate) struct StackPlan {
     pub(crate) name: &'static str,
     pub(crate) layers: usize,
     pub(crate) layer: LayerPlan,
+    /// The layers that differ from it: in what their attention sees, in their norms, never in sizes.
+    pub(crate) different: BTreeMap<usize, LayerPlan>,
     /// Where layers are computed more than once.
     pub(crate) sharing: Option<Sharing>,
     /// A bias on the scores of self-attention, shared by the layers.
@@ -126,15 +134,18 @@ pub(crate) struct LayerPlan {
     pub(crate) hidden: usize,
     pub(crate) order: Order,
     pub(crate) attention: AttentionPlan,
-    pub(crate) attention_norm: NormPlan,
+    pub(crate) attention_norm: Option<NormPlan>,
     /// Attention over the encoder's states, and its norm.
     pub(crate) cross: Option<(AttentionPlan, NormPlan)>,
     pub(crate) feed_forward: FeedForwardPlan,
-    pub(crate) feed_forward_norm: NormPlan,
+    pub(crate) feed_forward_norm: Option<NormPlan>,
+    /// The norms of the outputs of attention and the feed-forward block ([`Order::Sandwich`]).
+    pub(crate) output_norms: Option<[NormPlan; 2]>,
 }
 
 /// Where the norms of a layer are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(dead_code)]
 pub(crate) enum Order {
     /// After each residual: `norm(sublayer(x) + x)`.
     PostNorm,
@@ -143,6 +154,24 @@ pub(crate) enum Order {
     PostNormSwapped,
     /// Before each sublayer: `sublayer(norm(x)) + x`.
     PreNorm,
+    /// Before both sublayers, which read the same states: `attention(norm(x)) + feed_forward(norm(x)) + x`.
+    Parallel,
+    /// As [`Parallel`](Self::Parallel), with bottlenecks at the projections ([`SublayerEnd::AtProjection`]). That of the
+    /// feed-forward block has no residual.
+    ParallelProjected,
+    /// As [`PreNorm`](Self::PreNorm), with bottlenecks at the projections. Their residual is the normed state.
+    PreNormProjected,
+    /// Before and after each sublayer: `norm(sublayer(norm(x))) + x`, with bottlenecks at the projections.
+    Sandwich,
+}
+
+impl Order {
+    fn sublayer_end(self) -> SublayerEnd {
+        match self {
+            Self::PostNorm | Self::PostNormSwapped | Self::PreNorm | Self::Parallel => SublayerEnd::AfterResidual,
+            Self::ParallelProjected | Self::PreNormProjected | Self::Sandwich => SublayerEnd::AtProjection,
+        }
+    }
 }
 
 /// Self-attention with its output projection.
@@ -158,9 +187,15 @@ pub(crate) struct AttentionPlan {
     pub(crate) causal: bool,
     /// How many positions, its own included, each position sees at most.
     pub(crate) window: Option<usize>,
+    /// The greatest distance to positions that each position sees.
+    pub(crate) reach: Option<usize>,
     pub(crate) rotary: Option<Rotary>,
+    /// The norms of each head's queries and keys, before they are rotated.
+    pub(crate) head_norms: Option<[NormPlan; 2]>,
     /// The factor on scores; `None` is `1 / √head`.
     pub(crate) scale: Option<f64>,
+    /// The bound that scores are kept within.
+    pub(crate) softcap: Option<f64>,
     /// Dropout on the probabilities.
     pub(crate) dropout: f64,
     /// Dropout after the output projection.
@@ -174,6 +209,8 @@ pub(crate) struct FeedForwardPlan {
     pub(crate) gate: Option<LinearPlan>,
     pub(crate) up: LinearPlan,
     pub(crate) down: LinearPlan,
+    /// Whether `up` gives the gate as well, as the first half of its outputs.
+    pub(crate) is_up_gated: bool,
     pub(crate) activation: Activation,
     /// The matrices that `intermediate_lora` and `output_lora` adapt.
     pub(crate) adapted: [Place; 2],
@@ -239,11 +276,16 @@ pub(crate) struct NormPlan {
 
 /// The kinds of norms.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(dead_code)]
 pub(crate) enum NormKind {
     /// Layer norm (Ba et al., 2016), with a bias.
     Layer,
+    /// Layer norm without a bias.
+    LayerWithoutBias,
     /// RMS norm (Zhang and Sennrich, 2019).
     Rms,
+    /// RMS norm whose weights are added to 1.
+    RmsFromOne,
 }
 
 impl ModelPlan {
@@ -259,6 +301,7 @@ impl ModelPlan {
             norm: None,
             decoder: None,
             word_copies: &[],
+            heads: &[],
             pooler: None,
             initializer_range: 0.02,
             head_dropout: 0.0,
@@ -270,14 +313,23 @@ impl ModelPlan {
 impl EmbeddingsPlan {
     /// Word embeddings alone.
     pub(crate) fn new(words: TablePlan) -> Self {
-        Self { words, scale: None, positions: None, token_types: None, norm: None, projection: None, dropout: 0.0 }
+        Self {
+            words,
+            scale: None,
+            late_scale: None,
+            positions: None,
+            token_types: None,
+            norm: None,
+            projection: None,
+            dropout: 0.0,
+        }
     }
 }
 
 impl StackPlan {
     /// Layers `NAME.0`, `NAME.1`, ….
     pub(crate) fn new(kind: StackKind, name: &'static str, layers: usize, layer: LayerPlan) -> Self {
-        Self { kind, name, layers, layer, sharing: None, relative: None, dropout: 0.0 }
+        Self { kind, name, layers, layer, different: BTreeMap::new(), sharing: None, relative: None, dropout: 0.0 }
     }
 }
 
@@ -289,7 +341,16 @@ impl LayerPlan {
         (feed_forward, feed_forward_norm): (FeedForwardPlan, NormPlan),
     ) -> Self {
         let hidden = feed_forward.down.size[1];
-        Self { hidden, order, attention, attention_norm, cross: None, feed_forward, feed_forward_norm }
+        Self {
+            hidden,
+            order,
+            attention,
+            attention_norm: Some(attention_norm),
+            cross: None,
+            feed_forward,
+            feed_forward_norm: Some(feed_forward_norm),
+            output_norms: None,
+        }
     }
 }
 
@@ -305,8 +366,11 @@ impl AttentionPlan {
             key_value_heads: heads,
             causal: false,
             window: None,
+            reach: None,
             rotary: None,
+            head_norms: None,
             scale: None,
+            softcap: None,
             dropout: 0.0,
             output_dropout: 0.0,
         }
@@ -317,7 +381,7 @@ impl FeedForwardPlan {
     /// Without a gate and dropout.
     pub(crate) fn new(up: LinearPlan, down: LinearPlan, activation: Activation) -> Self {
         let adapted = [Place::FeedForwardUp, Place::FeedForwardDown];
-        Self { gate: None, up, down, activation, adapted, inner_dropout: 0.0, dropout: 0.0 }
+        Self { gate: None, up, down, is_up_gated: false, activation, adapted, inner_dropout: 0.0, dropout: 0.0 }
     }
 }
 
@@ -355,6 +419,11 @@ impl NormPlan {
 }
 
 impl StackPlan {
+    /// The plan of a layer.
+    pub(crate) fn layer(&self, layer: usize) -> &LayerPlan {
+        self.different.get(&layer).unwrap_or(&self.layer)
+    }
+
     /// The name of a layer, with a dot after it.
     pub(crate) fn scope(&self, layer: usize) -> String {
         match &self.sharing {
@@ -393,6 +462,7 @@ impl StackPlan {
                 (Place::FeedForwardDown, feed_forward.down.size),
             ],
             sublayers: vec![Place::Attention, Place::FeedForward],
+            sublayer_end: self.layer.order.sublayer_end(),
             attentions: vec![Place::Attention],
             intermediate: feed_forward.adapted[0],
             output: feed_forward.adapted[1],

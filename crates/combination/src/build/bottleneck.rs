@@ -2,7 +2,7 @@
 
 use burn_adapters_bottleneck::{Bottleneck, shared_phm};
 use burn_adapters_config::{BottleneckConfig, ReductionFactor};
-use burn_adapters_core::{Place, Site};
+use burn_adapters_core::{Place, Site, SublayerEnd};
 use burn_adapters_invertible::Invertible;
 
 use super::Builder;
@@ -50,6 +50,11 @@ impl Builder<'_> {
             }
             if config.phm_layer {
                 self.shared_phm(config, site, hidden_size, adapter)?;
+            }
+            let at_projection =
+                self.spec.stack_at(site).is_some_and(|stack| stack.sublayer_end == SublayerEnd::AtProjection);
+            if at_projection && !config.original_ln_after {
+                return Err(BuildError::ResidualOfModel { site });
             }
             let module = Bottleneck::new(config, hidden_size, layer, self.init, self.device)
                 .map_err(|source| BuildError::Bottleneck { site, source })?;

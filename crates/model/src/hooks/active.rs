@@ -16,7 +16,7 @@ use super::linear::{Adapted, LinearPoint};
 use super::lock;
 use super::parts::{by_position, only_first};
 use super::sequence::{InvertiblePoint, LayerPoint, PromptPoint, Sequence};
-use super::sublayer::{Sublayer, SublayerPoint};
+use super::sublayer::{AroundProjection, End, Sublayer, SublayerPoint};
 use super::walk::{HookPoint, run};
 use crate::{Adapter, AdapterBank, BankError, FusionLayers, Observed, Setup, merge};
 
@@ -216,7 +216,7 @@ impl<'a> ActiveHooks<'a> {
         if !self.fits_sublayer(site, &hidden, norm) {
             return hidden + residual;
         }
-        let point = SublayerPoint { hooks: self, site, norm };
+        let point = SublayerPoint { hooks: self, site, norm, end: End::Residual };
         if let Some(composition) = self.composition_at(site, &point) {
             return run(&point, composition, Sublayer::new(hidden, residual)).hidden;
         }
@@ -224,6 +224,24 @@ impl<'a> ActiveHooks<'a> {
         match norm {
             Some(norm) => norm.norm(added),
             None => added,
+        }
+    }
+
+    /// Adapts the output of a sublayer's last matrix, in models that add their residual themselves
+    /// ([`SublayerEnd::AtProjection`](burn_adapters_core::SublayerEnd::AtProjection)).
+    ///
+    /// # Shapes
+    /// - hidden (the output of the matrix), output: `[batch, sequence, hidden]`
+    pub fn projected(&self, site: Site, hidden: Tensor<3>, around: AroundProjection<'_>) -> Tensor<3> {
+        let AroundProjection { input, adds_input, norm } = around;
+        let (found, expected) = (input.dims(), hidden.dims());
+        if !self.equal(&site, "an input of the sublayer", expected, found) || !self.fits_sublayer(site, &hidden, norm) {
+            return hidden;
+        }
+        let point = SublayerPoint { hooks: self, site, norm, end: End::Projection { adds_input } };
+        match self.composition_at(site, &point) {
+            Some(composition) => run(&point, composition, Sublayer::new(hidden, input)).hidden,
+            None => hidden,
         }
     }
 

@@ -16,6 +16,7 @@ use std::sync::{Mutex, MutexGuard};
 use burn_adapters_core::Mode;
 
 pub use self::active::ActiveHooks;
+pub use self::sublayer::AroundProjection;
 pub(crate) use self::walk::row_indices;
 use crate::{Adapter, AdapterBank, BankError, Observed, Setup};
 

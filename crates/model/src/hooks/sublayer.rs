@@ -1,15 +1,44 @@
-//! The end of a sublayer: bottlenecks and AdapterFusion.
+//! The end of a sublayer, or of its last matrix: bottlenecks and AdapterFusion.
 
 use std::ops::Range;
 
 use burn::tensor::{Device, Tensor};
-use burn_adapters_bottleneck::Bottleneck;
+use burn_adapters_bottleneck::{Bottleneck, Entry};
 use burn_adapters_composition::Composition;
 use burn_adapters_core::{Norm, Site};
 
 use super::ActiveHooks;
 use super::walk::{HookPoint, Rows, State, block, enter_first};
 use crate::BankError;
+
+/// The states around the output of a sublayer's last matrix, where adapters act on that output in place.
+pub struct AroundProjection<'n> {
+    /// The sublayer's input, which parallel adapters read: `[batch, sequence, hidden]`.
+    pub input: Tensor<3>,
+    /// Whether adapters that read the model's residual (`original_ln_before`) add the input to the output.
+    pub adds_input: bool,
+    /// The norm that these adapters apply to that sum.
+    pub norm: Option<&'n dyn Norm>,
+}
+
+impl AroundProjection<'_> {
+    /// Adapters read the sum of output and input, without a norm.
+    pub fn new(input: Tensor<3>) -> Self {
+        Self { input, adds_input: true, norm: None }
+    }
+}
+
+/// How a sublayer ends after its adapters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum End {
+    /// With the residual and the norm.
+    Residual,
+    /// With the output of its last matrix: the model adds its residual itself.
+    Projection {
+        /// Whether adapters that read the residual find the input in it.
+        adds_input: bool,
+    },
+}
 
 /// A sublayer's end between its adapters.
 #[derive(Clone)]
@@ -69,11 +98,19 @@ pub(super) struct SublayerPoint<'h, 'a> {
     pub(super) hooks: &'h ActiveHooks<'a>,
     pub(super) site: Site,
     pub(super) norm: Option<&'h dyn Norm>,
+    pub(super) end: End,
 }
 
 impl<'a> SublayerPoint<'_, 'a> {
     fn bottleneck(&self, adapter: &str) -> Option<&'a Bottleneck> {
         self.hooks.active.get(adapter)?.bottleneck.get(&self.site)
+    }
+
+    /// The input of the adapter and the residual around it.
+    fn entry(&self, bottleneck: &Bottleneck, state: &Sublayer<'a>) -> Entry {
+        let (hidden, input) = (state.hidden.clone(), state.input.clone());
+        let is_alone = self.end == End::Projection { adds_input: false } && !bottleneck.form.is_parallel;
+        bottleneck.enter(hidden, if is_alone { input.zeros_like() } else { input }, self.norm)
     }
 
     fn cat(&self, parts: &[Sublayer<'a>], dimension: usize) -> Option<Sublayer<'a>> {
@@ -112,7 +149,7 @@ impl<'a> HookPoint for SublayerPoint<'_, 'a> {
 
     fn enter(&self, adapter: &str, state: Self::State) -> Self::State {
         let Some(bottleneck) = self.bottleneck(adapter) else { return state };
-        let entry = bottleneck.enter(state.hidden.clone(), state.input.clone(), self.norm);
+        let entry = self.entry(bottleneck, &state);
         Sublayer { hidden: entry.hidden, residual: entry.residual, ..state }
     }
 
@@ -130,9 +167,16 @@ impl<'a> HookPoint for SublayerPoint<'_, 'a> {
         if state.settled {
             return state;
         }
-        let hidden = match state.last {
-            Some(last) => last.leave(state.hidden.clone(), state.output.clone(), state.input.clone(), self.norm),
-            None => {
+        let hidden = match (state.last, self.end) {
+            (Some(last), End::Projection { .. }) if last.form.is_parallel => {
+                state.output.clone() + state.hidden.clone()
+            }
+            (Some(_), End::Projection { .. }) => state.hidden.clone(),
+            (None, End::Projection { .. }) => state.output.clone(),
+            (Some(last), End::Residual) => {
+                last.leave(state.hidden.clone(), state.output.clone(), state.input.clone(), self.norm)
+            }
+            (None, End::Residual) => {
                 let added = state.output.clone() + state.input.clone();
                 self.norm.map_or_else(|| added.clone(), |norm| norm.norm(added.clone()))
             }
@@ -164,7 +208,7 @@ impl<'a> HookPoint for SublayerPoint<'_, 'a> {
         // The last fused adapter that acts here determines query and residual.
         let names: Vec<&str> = children.iter().flat_map(Composition::names).collect();
         let Some(last) = names.into_iter().rev().find_map(|name| self.bottleneck(name)) else { return state };
-        let entry = last.enter(state.hidden.clone(), state.input.clone(), self.norm);
+        let entry = self.entry(last, &state);
         let query = match (last.form.is_parallel, layer.query_before_ln()) {
             (true, _) => state.input.clone(),
             (false, true) => state.hidden.clone(),

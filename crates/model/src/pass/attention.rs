@@ -10,7 +10,7 @@ use burn_adapters_ops::{
 use burn_adapters_prefix_tuning::Attended;
 
 use super::LayerPass;
-use super::mask::causal;
+use super::mask::{Sight, out_of_sight};
 
 /// The kind of attention of a layer.
 ///
@@ -28,6 +28,7 @@ pub struct Attention {
     scale: Option<f64>,
     causal: bool,
     window: Option<usize>,
+    reach: Option<usize>,
     dropout: f64,
     rotary: Option<Rotary>,
     softcap: Option<f64>,
@@ -57,6 +58,7 @@ impl Attention {
             scale: None,
             causal: false,
             window: None,
+            reach: None,
             dropout: 0.0,
             rotary: None,
             softcap: None,
@@ -88,6 +90,13 @@ impl Attention {
         self
     }
 
+    /// Lets each position see only positions at most this far away, on both sides (Beltagy et al., 2020). Prefixes stay
+    /// visible to all positions.
+    pub fn with_reach(mut self, reach: usize) -> Self {
+        self.reach = Some(reach);
+        self
+    }
+
     /// Sets the dropout on attention probabilities.
     pub fn with_dropout(mut self, dropout: f64) -> Self {
         self.dropout = dropout;
@@ -112,7 +121,8 @@ impl Attention {
 
     /// Whether the kernel for batches without padding supports it.
     fn is_plain(&self) -> bool {
-        !self.causal && self.rotary.is_none() && self.softcap.is_none() && self.key_value_heads == self.heads
+        let sees_all = !self.causal && self.reach.is_none();
+        sees_all && self.rotary.is_none() && self.softcap.is_none() && self.key_value_heads == self.heads
     }
 }
 
@@ -187,10 +197,11 @@ impl LayerPass<'_> {
         let Attended { keys, values, mask } = self.hooks.attention(site, attended, &padded(input.clone()));
         let [batch, _, queries, _] = query.dims();
         let [_, _, all_keys, _] = keys.dims();
-        let mask = match kind.causal {
+        let mask = match kind.causal || kind.reach.is_some() {
             true => {
                 let device = keys.device().without_autodiff();
-                let hidden = causal([queries, all_keys], all_keys - own_keys, kind.window, &device);
+                let sight = Sight { causal: kind.causal, window: kind.window, reach: kind.reach };
+                let hidden = out_of_sight([queries, all_keys], all_keys - own_keys, sight, &device);
                 Some(joined(mask, hidden, [batch, 1, queries, all_keys]))
             }
             false => mask,

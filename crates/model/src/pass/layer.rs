@@ -7,7 +7,7 @@ use burn_adapters_core::{Norm, Place, Site, StackKind};
 use super::mask::Mask;
 use super::memory::Memory;
 use super::packing::Packing;
-use crate::ActiveHooks;
+use crate::{ActiveHooks, AroundProjection};
 
 /// A layer's view of the pass: the hooks of its sites, and attention.
 ///
@@ -61,6 +61,14 @@ impl LayerPass<'_> {
     /// - hidden (the sublayer's output), residual (its input), output: `[rows, positions, hidden]`
     pub fn sublayer(&self, place: Place, hidden: Tensor<3>, residual: Tensor<3>, norm: Option<&dyn Norm>) -> Tensor<3> {
         self.hooks_of(&hidden).sublayer(self.site(place), hidden, residual, norm)
+    }
+
+    /// Adapts the output of a sublayer's last matrix, in models that add their residual themselves.
+    ///
+    /// # Shapes
+    /// - hidden (the output of the matrix), output: `[rows, positions, hidden]`
+    pub fn projected(&self, place: Place, hidden: Tensor<3>, around: AroundProjection<'_>) -> Tensor<3> {
+        self.hooks_of(&hidden).projected(self.site(place), hidden, around)
     }
 
     /// The states of the encoder, which cross-attention computes keys and values from: `[rows, positions, hidden]`.

@@ -33,16 +33,31 @@ pub(crate) fn padding_of(tokens: &[TokenSpan], sequence: usize, device: &Device)
     Tensor::from_data(TensorData::new(values, [tokens.len(), sequence]), device)
 }
 
-/// True where a causal query must not see a key: `[1, 1, queries, keys]`. Such keys come after the query, or before its
-/// window. The first `before` keys are prefixes, which all queries see.
-pub(super) fn causal(
+/// Which keys a query sees.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Sight {
+    /// None that come after it.
+    pub(super) causal: bool,
+    /// Of those before it, so many, its own included.
+    pub(super) window: Option<usize>,
+    /// None that are further away.
+    pub(super) reach: Option<usize>,
+}
+
+/// True where a query must not see a key: `[1, 1, queries, keys]`. The first `before` keys are prefixes, which all queries
+/// see.
+pub(super) fn out_of_sight(
     [queries, keys]: [usize; 2],
     before: usize,
-    window: Option<usize>,
+    sight: Sight,
     device: &Device,
 ) -> Tensor<4, Bool> {
     let is_hidden = |query: usize, key: usize| match key.checked_sub(before) {
-        Some(key) => key > query || window.is_some_and(|window| key + window <= query),
+        Some(key) => {
+            (sight.causal && key > query)
+                || sight.window.is_some_and(|window| key + window <= query)
+                || sight.reach.is_some_and(|reach| key.abs_diff(query) > reach)
+        }
         None => false,
     };
     let values: Vec<bool> =

@@ -3,9 +3,10 @@
 use burn::module::Module;
 use burn::nn::Linear;
 use burn::tensor::Tensor;
-use burn_adapters_core::{Place, project};
+use burn_adapters_core::{Norm, Place, project};
 use burn_adapters_model::{Attention, LayerPass, ScoreBias};
 
+use super::Normalization;
 use crate::LoadError;
 use crate::plan::{AttentionPlan, LinearPlan};
 use crate::weights::Source;
@@ -17,6 +18,8 @@ pub(crate) struct MultiHeadAttention {
     pub(crate) key: Linear,
     pub(crate) value: Linear,
     pub(crate) output: Linear,
+    query_norm: Option<Normalization>,
+    key_norm: Option<Normalization>,
     output_dropout: f64,
     #[module(skip)]
     kind: Attention,
@@ -33,7 +36,6 @@ impl MultiHeadAttention {
         std: f64,
         source: &mut impl Source,
     ) -> Result<Self, LoadError> {
-        let mut linear = |plan: &LinearPlan| source.linear(plan, scope, std);
         let mut kind = Attention::new(plan.heads).with_key_value_heads(plan.key_value_heads).with_dropout(plan.dropout);
         if plan.causal {
             kind = kind.causal();
@@ -47,11 +49,25 @@ impl MultiHeadAttention {
         if let Some(scale) = plan.scale {
             kind = kind.with_scale(scale);
         }
+        if let Some(reach) = plan.reach {
+            kind = kind.with_reach(reach);
+        }
+        if let Some(softcap) = plan.softcap {
+            kind = kind.with_softcap(softcap);
+        }
+        let mut norm = |index: usize| {
+            let plan = plan.head_norms.as_ref().and_then(|plans| plans.get(index));
+            plan.map(|plan| Normalization::build(plan, scope, source)).transpose()
+        };
+        let (query_norm, key_norm) = (norm(0)?, norm(1)?);
+        let mut linear = |plan: &LinearPlan| source.linear(plan, scope, std);
         Ok(Self {
             query: linear(&plan.query)?,
             key: linear(&plan.key)?,
             value: linear(&plan.value)?,
             output: linear(&plan.output)?,
+            query_norm,
+            key_norm,
             output_dropout: plan.output_dropout,
             kind,
             place,
@@ -69,6 +85,22 @@ impl MultiHeadAttention {
         hidden: Tensor<3>,
         bias: Option<&ScoreBias<'_>>,
     ) -> Tensor<3> {
+        self.drop(layer, self.project(layer, queries, hidden, bias))
+    }
+
+    /// The dropout after the output projection.
+    pub(crate) fn drop(&self, layer: &LayerPass<'_>, output: Tensor<3>) -> Tensor<3> {
+        layer.dropout(self.output_dropout, output)
+    }
+
+    /// As [`forward`](Self::forward), without the dropout after the output projection.
+    pub(crate) fn project(
+        &self,
+        layer: &LayerPass<'_>,
+        queries: Tensor<3>,
+        hidden: Tensor<3>,
+        bias: Option<&ScoreBias<'_>>,
+    ) -> Tensor<3> {
         let (places, source) = match self.place {
             Place::CrossAttention => (
                 [Place::CrossQuery, Place::CrossKey, Place::CrossValue],
@@ -77,10 +109,17 @@ impl MultiHeadAttention {
             ),
             _ => ([Place::Query, Place::Key, Place::Value], hidden.clone()),
         };
-        let query = layer.linear(places[0], &self.query, queries);
-        let key = layer.linear(places[1], &self.key, source.clone());
+        let query = of_heads(self.query_norm.as_ref(), layer.linear(places[0], &self.query, queries));
+        let key = of_heads(self.key_norm.as_ref(), layer.linear(places[1], &self.key, source.clone()));
         let value = layer.linear(places[2], &self.value, source);
         let attended = layer.biased_attention(self.place, &self.kind, [query, key, value], &hidden, bias);
-        layer.dropout(self.output_dropout, project(&self.output, attended))
+        project(&self.output, attended)
     }
+}
+
+/// The norm of each head: `[rows, positions, heads · head]`.
+fn of_heads(norm: Option<&Normalization>, x: Tensor<3>) -> Tensor<3> {
+    let (Some(norm), [rows, positions, width]) = (norm, x.dims()) else { return x };
+    let head = norm.width().unwrap_or(width).max(1);
+    norm.norm(x.reshape([rows, positions * (width / head), head])).reshape([rows, positions, width])
 }

@@ -26,6 +26,7 @@ pub(crate) struct Added {
     norm: Option<Normalization>,
     projection: Option<Linear>,
     scale: Option<f64>,
+    late_scale: Option<f64>,
     dropout: f64,
     #[module(skip)]
     counting: Counting,
@@ -62,8 +63,12 @@ impl Embeddings {
         self.added.forward(&self.words, pass)
     }
 
-    /// From the width of the embeddings to that of the layers.
+    /// From the embeddings, after the adapters that act on them, to the states of the layers.
     pub(crate) fn project(&self, embeddings: Tensor<3>) -> Tensor<3> {
+        let embeddings = match self.added.late_scale {
+            Some(scale) => embeddings * scale,
+            None => embeddings,
+        };
         match &self.added.projection {
             Some(projection) => project(projection, embeddings),
             None => embeddings,
@@ -84,6 +89,7 @@ impl Added {
                 .transpose()?,
             norm: plan.norm.as_ref().map(|norm| Normalization::build(norm, "", source)).transpose()?,
             scale: plan.scale,
+            late_scale: plan.late_scale,
             dropout: plan.dropout,
             counting: plan.positions.as_ref().map_or(Counting::FromZero, |(_, counting)| *counting),
         })

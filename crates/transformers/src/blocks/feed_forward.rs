@@ -18,6 +18,7 @@ pub(crate) struct FeedForward {
     pub(crate) down: Linear,
     inner_dropout: f64,
     dropout: f64,
+    is_up_gated: bool,
     #[module(skip)]
     activation: Activation,
 }
@@ -35,6 +36,7 @@ impl FeedForward {
             down: source.linear(&plan.down, scope, std)?,
             inner_dropout: plan.inner_dropout,
             dropout: plan.dropout,
+            is_up_gated: plan.is_up_gated,
             activation: plan.activation,
         })
     }
@@ -42,14 +44,28 @@ impl FeedForward {
     /// # Shapes
     /// - hidden, output: `[rows, positions, hidden]`
     pub(crate) fn forward(&self, layer: &LayerPass<'_>, hidden: Tensor<3>) -> Tensor<3> {
+        self.drop(layer, self.project(layer, hidden))
+    }
+
+    /// The dropout after the block.
+    pub(crate) fn drop(&self, layer: &LayerPass<'_>, output: Tensor<3>) -> Tensor<3> {
+        layer.dropout(self.dropout, output)
+    }
+
+    /// As [`forward`](Self::forward), without the dropout after the block.
+    pub(crate) fn project(&self, layer: &LayerPass<'_>, hidden: Tensor<3>) -> Tensor<3> {
         let gate = self.gate.as_ref().map(|gate| activate(self.activation, project(gate, hidden.clone())));
         let up = layer.linear(Place::FeedForwardUp, &self.up, hidden);
         let inner = match gate {
             Some(gate) => gate * up,
+            None if self.is_up_gated => {
+                let half = up.dims()[2] / 2;
+                let gate = activate(self.activation, up.clone().narrow(2, 0, half));
+                gate * up.narrow(2, half, half)
+            }
             None => activate(self.activation, up),
         };
         let inner = layer.dropout(self.inner_dropout, inner);
-        let down = layer.linear(Place::FeedForwardDown, &self.down, inner);
-        layer.dropout(self.dropout, down)
+        layer.linear(Place::FeedForwardDown, &self.down, inner)
     }
 }

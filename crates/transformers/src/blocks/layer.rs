@@ -1,5 +1,5 @@
-//! One layer: self-attention, in some decoders cross-attention, and a feed-forward block, each with a residual and a
-//! norm.
+//! One layer: self-attention, in some decoders cross-attention, and a feed-forward block, each with a residual and mostly
+//! a norm.
 
 use burn::module::Module;
 use burn::nn::Linear;
@@ -11,17 +11,18 @@ use super::Normalization;
 use super::attention::MultiHeadAttention;
 use super::feed_forward::FeedForward;
 use crate::LoadError;
-use crate::plan::{LayerPlan, Order};
+use crate::plan::{LayerPlan, NormPlan, Order};
 use crate::weights::Source;
 
 /// A layer.
 #[derive(Module, Debug)]
 pub(crate) struct Layer {
-    attention: MultiHeadAttention,
-    attention_norm: Normalization,
+    pub(super) attention: MultiHeadAttention,
+    pub(super) attention_norm: Option<Normalization>,
     cross: Option<(MultiHeadAttention, Normalization)>,
-    feed_forward: FeedForward,
-    feed_forward_norm: Normalization,
+    pub(super) feed_forward: FeedForward,
+    pub(super) feed_forward_norm: Option<Normalization>,
+    pub(super) output_norms: Option<(Normalization, Normalization)>,
     #[module(skip)]
     order: Order,
 }
@@ -36,22 +37,39 @@ impl Layer {
             )),
             None => None,
         };
+        let norm = |plan: Option<&NormPlan>, source: &mut _| {
+            plan.map(|plan| Normalization::build(plan, scope, source)).transpose()
+        };
+        let output_norms = match &plan.output_norms {
+            Some([attention, feed_forward]) => Some((
+                Normalization::build(attention, scope, source)?,
+                Normalization::build(feed_forward, scope, source)?,
+            )),
+            None => None,
+        };
         Ok(Self {
             cross,
             attention: MultiHeadAttention::build(&plan.attention, Place::Attention, scope, std, source)?,
-            attention_norm: Normalization::build(&plan.attention_norm, scope, source)?,
+            attention_norm: norm(plan.attention_norm.as_ref(), source)?,
             feed_forward: FeedForward::build(&plan.feed_forward, scope, std, source)?,
-            feed_forward_norm: Normalization::build(&plan.feed_forward_norm, scope, source)?,
+            feed_forward_norm: norm(plan.feed_forward_norm.as_ref(), source)?,
+            output_norms,
             order: plan.order,
         })
     }
 
-    /// `bias` is on the scores of self-attention.
+    /// `bias` is on the scores of self-attention. `last` is the last layer of the stack.
     ///
     /// # Shapes
     /// - hidden: `[rows, positions, hidden]`
     /// - output: as hidden, or its [read positions](LayerPass::read_positions)
-    pub(crate) fn forward(&self, layer: &LayerPass<'_>, hidden: Tensor<3>, bias: Option<&ScoreBias<'_>>) -> Tensor<3> {
+    pub(crate) fn forward(
+        &self,
+        layer: &LayerPass<'_>,
+        hidden: Tensor<3>,
+        bias: Option<&ScoreBias<'_>>,
+        last: Option<&Layer>,
+    ) -> Tensor<3> {
         match self.order {
             Order::PostNorm | Order::PostNormSwapped => {
                 let queries = layer.read_positions(hidden.clone());
@@ -60,7 +78,7 @@ impl Layer {
                     Order::PostNormSwapped => (queries, attended),
                     _ => (attended, queries),
                 };
-                let hidden = layer.sublayer(Place::Attention, output, residual, Some(&self.attention_norm));
+                let hidden = layer.sublayer(Place::Attention, output, residual, as_norm(&self.attention_norm));
                 let hidden = match &self.cross {
                     Some((cross, norm)) => {
                         let attended = cross.forward(layer, hidden.clone(), hidden.clone(), None);
@@ -69,10 +87,10 @@ impl Layer {
                     None => hidden,
                 };
                 let output = self.feed_forward.forward(layer, hidden.clone());
-                layer.sublayer(Place::FeedForward, output, hidden, Some(&self.feed_forward_norm))
+                layer.sublayer(Place::FeedForward, output, hidden, as_norm(&self.feed_forward_norm))
             }
             Order::PreNorm => {
-                let normed = self.attention_norm.norm(hidden.clone());
+                let normed = after_norm(&self.attention_norm, hidden.clone());
                 let attended = self.attention.forward(layer, layer.read_positions(normed.clone()), normed, bias);
                 let hidden = layer.sublayer(Place::Attention, attended, layer.read_positions(hidden), None);
                 let hidden = match &self.cross {
@@ -83,9 +101,19 @@ impl Layer {
                     }
                     None => hidden,
                 };
-                let output = self.feed_forward.forward(layer, self.feed_forward_norm.norm(hidden.clone()));
+                let output = self.feed_forward.forward(layer, after_norm(&self.feed_forward_norm, hidden.clone()));
                 layer.sublayer(Place::FeedForward, output, hidden, None)
             }
+            Order::Parallel => {
+                let normed = after_norm(&self.attention_norm, hidden.clone());
+                let queries = layer.read_positions(normed.clone());
+                let attended = self.attention.forward(layer, queries.clone(), normed, bias);
+                let hidden = layer.sublayer(Place::Attention, attended, layer.read_positions(hidden), None);
+                layer.sublayer(Place::FeedForward, self.feed_forward.forward(layer, queries), hidden, None)
+            }
+            Order::ParallelProjected => self.parallel_projected(layer, hidden, bias),
+            Order::PreNormProjected => self.pre_norm_projected(layer, hidden, bias, last),
+            Order::Sandwich => self.sandwich(layer, hidden, bias, last),
         }
     }
 
@@ -122,4 +150,16 @@ impl Layer {
             _ => None,
         }
     }
+}
+
+/// A norm, if there is one.
+pub(super) fn after_norm(norm: &Option<Normalization>, hidden: Tensor<3>) -> Tensor<3> {
+    match norm {
+        Some(norm) => norm.norm(hidden),
+        None => hidden,
+    }
+}
+
+pub(super) fn as_norm(norm: &Option<Normalization>) -> Option<&dyn Norm> {
+    norm.as_ref().map(|norm| norm as &dyn Norm)
 }

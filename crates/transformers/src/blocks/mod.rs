@@ -5,6 +5,7 @@ mod embeddings;
 mod feed_forward;
 mod layer;
 mod norm;
+mod projected;
 mod relative;
 mod stack;
 

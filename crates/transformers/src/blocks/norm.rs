@@ -3,7 +3,7 @@
 use burn::module::Module;
 use burn::nn::{LayerNorm, RmsNorm};
 use burn::tensor::Tensor;
-use burn_adapters_core::{Norm, NormWithEpsilon};
+use burn_adapters_core::{Fill, Norm, NormWithEpsilon};
 
 use crate::LoadError;
 use crate::plan::{NormKind, NormPlan};
@@ -14,17 +14,22 @@ use crate::weights::Source;
 pub(crate) enum Normalization {
     Layer(EpsilonNorm),
     Rms(RmsNorm),
+    RmsFromOne(RmsFromOne),
 }
 
 impl Normalization {
     pub(crate) fn build(plan: &NormPlan, scope: &str, source: &mut impl Source) -> Result<Self, LoadError> {
         let name = format!("{scope}{}", plan.name);
         Ok(match plan.kind {
-            NormKind::Layer => {
-                let norm = source.layer_norm(&name, plan.width, plan.epsilon)?;
+            NormKind::Layer | NormKind::LayerWithoutBias => {
+                let has_bias = plan.kind == NormKind::Layer;
+                let norm = source.layer_norm(&name, plan.width, plan.epsilon, has_bias)?;
                 Self::Layer(EpsilonNorm { norm, epsilon: plan.epsilon })
             }
-            NormKind::Rms => Self::Rms(source.rms_norm(&name, plan.width, plan.epsilon)?),
+            NormKind::Rms => Self::Rms(source.rms_norm(&name, plan.width, plan.epsilon, Fill::ONES)?),
+            NormKind::RmsFromOne => {
+                Self::RmsFromOne(RmsFromOne { norm: source.rms_norm(&name, plan.width, plan.epsilon, Fill::ZEROS)? })
+            }
         })
     }
 
@@ -32,6 +37,7 @@ impl Normalization {
         match self {
             Self::Layer(norm) => norm,
             Self::Rms(norm) => norm,
+            Self::RmsFromOne(norm) => norm,
         }
     }
 }
@@ -66,5 +72,22 @@ impl Norm for EpsilonNorm {
 
     fn width(&self) -> Option<usize> {
         self.with_epsilon().width()
+    }
+}
+
+/// An RMS norm whose weights are added to 1, so that weights of 0 change nothing.
+#[derive(Module, Debug)]
+pub(crate) struct RmsFromOne {
+    norm: RmsNorm,
+}
+
+impl Norm for RmsFromOne {
+    fn norm(&self, hidden: Tensor<3>) -> Tensor<3> {
+        let square = hidden.clone().square().mean_dim(2);
+        hidden * (square + self.norm.epsilon).sqrt().recip() * (self.norm.gamma.val() + 1.0).unsqueeze()
+    }
+
+    fn width(&self) -> Option<usize> {
+        self.norm.width()
     }
 }

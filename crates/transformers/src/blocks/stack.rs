@@ -35,7 +35,7 @@ impl Stack {
     ) -> Result<Self, LoadError> {
         Ok(Self {
             layers: (0..plan.layers)
-                .map(|layer| Layer::build(&plan.layer, &plan.scope(layer), std, source))
+                .map(|layer| Layer::build(plan.layer(layer), &plan.scope(layer), std, source))
                 .collect::<Result<_, _>>()?,
             relative: (plan.relative.as_ref()).map(|plan| RelativeBias::build(plan, std, source)).transpose()?,
             norm: norm.map(|norm| Normalization::build(norm, "", source)).transpose()?,
@@ -50,7 +50,7 @@ impl Stack {
         let bias = self.relative.as_ref().map(|relative| relative.shared());
         pass.layers(self.kind, self.steps.iter().copied(), |layer, hidden| {
             let bias = bias.as_ref().map(|bias| bias as &ScoreBias<'_>);
-            self.layers[layer.index()].forward(layer, hidden, bias)
+            self.layers[layer.index()].forward(layer, hidden, bias, self.layers.last())
         });
         if let Some(norm) = &self.norm {
             pass.map(|hidden| norm.norm(hidden));

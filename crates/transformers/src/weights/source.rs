@@ -38,18 +38,19 @@ pub(crate) trait Source {
         Ok(Linear { weight, bias })
     }
 
-    /// An RMS norm.
-    fn rms_norm(&mut self, name: &str, size: usize, epsilon: f64) -> Result<RmsNorm, LoadError> {
+    /// An RMS norm, with the weights of a new one.
+    fn rms_norm(&mut self, name: &str, size: usize, epsilon: f64, fill: Fill) -> Result<RmsNorm, LoadError> {
         let mut norm = RmsNormConfig::new(size).with_epsilon(epsilon).init(self.device());
-        norm.gamma = self.param(&format!("{name}.weight"), [size], None, Fill::ONES)?;
+        norm.gamma = self.param(&format!("{name}.weight"), [size], None, fill)?;
         Ok(norm)
     }
 
     /// A layer norm.
-    fn layer_norm(&mut self, name: &str, size: usize, epsilon: f64) -> Result<LayerNorm, LoadError> {
+    fn layer_norm(&mut self, name: &str, size: usize, epsilon: f64, has_bias: bool) -> Result<LayerNorm, LoadError> {
         let mut norm = LayerNormConfig::new(size).with_epsilon(epsilon).init(self.device());
         norm.gamma = self.param(&format!("{name}.weight"), [size], None, Fill::ONES)?;
-        norm.beta = Some(self.param(&format!("{name}.bias"), [size], None, Fill::ZEROS)?);
+        let mut bias = || self.param(&format!("{name}.bias"), [size], None, Fill::ZEROS);
+        norm.beta = has_bias.then(&mut bias).transpose()?;
         Ok(norm)
     }
 
