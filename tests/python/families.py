@@ -105,6 +105,10 @@ class Family:
     cases: tuple
     #: Dropouts, to be zero.
     dropouts: tuple
+    #: Further tiny models, by their folders, and what differs in their configurations.
+    variants: dict = field(default_factory=dict)
+    #: Whether the base model is that of the class with adapters: `Transformers` has language modules in it.
+    languages: bool = False
     #: The class of the base model, if it is not the usual one.
     base_class: str = ""
     #: The class with a head whose checkpoint is saved.
@@ -129,7 +133,9 @@ class Family:
 
     def batch(self, padding=True):
         """Four sentences of at most eleven tokens, padded on the right; or all of them full."""
-        ids = torch.from_numpy(generator(self.classes, "input_ids").integers(1, self.tiny["vocab_size"], size=(4, 11)))
+        pad = self.tiny.get("pad_token_id", 0)
+        draw = generator(self.classes, "input_ids")
+        ids = torch.from_numpy(draw.integers(pad + 1, self.tiny["vocab_size"], size=(4, 11)))
         mask = torch.tensor(
             [
                 [1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1],
@@ -146,7 +152,7 @@ class Family:
             pad_id = self.config(**self.tiny).pad_token_id
             ids[ids == pad_id] = self.end + 1
             return {"input_ids": ids * mask + pad_id * (1 - mask), "attention_mask": mask}
-        return {"input_ids": ids * mask, "attention_mask": mask}
+        return {"input_ids": torch.where(mask == 1, ids, pad), "attention_mask": mask}
 
 
 #: The reference finds the last token of a row by `pad_token_id`.
@@ -240,6 +246,9 @@ T5_BUCKETS = dict(relative_attention_num_buckets=8, relative_attention_max_dista
 WIDE_T5_SIZES = dict(d_model=128, d_kv=24, d_ff=192, num_layers=2, num_decoder_layers=3, num_heads=4, vocab_size=97)
 BART_DROPOUTS = ("dropout", "attention_dropout", "activation_dropout", "classifier_dropout")
 T5_DROPOUTS = ("dropout_rate", "classifier_dropout")
+
+#: The ends of its sublayers are not BERT's.
+XMOD_CASES = ("double_seq_bn", "seq_bn", "par_bn", "seq_bn_inv")
 
 FAMILIES = {
     "bart": Family(
@@ -379,5 +388,28 @@ FAMILIES = {
             Case("par_bn_mh", "bottleneck", "par_bn[reduction_factor=4,mh_adapter=True]", stepped=False),
         ),
         dropouts=(*HIDDEN_DROPOUTS, "classifier_dropout_prob"),
+    ),
+    "xmod": Family(
+        classes="Xmod",
+        tiny=dict(ENCODER_SIZES, pad_token_id=1, type_vocab_size=1, languages=["en_XX", "de_DE"]),
+        variants={
+            "pre_norm": dict(
+                num_hidden_layers=1, pre_norm=True, adapter_layer_norm=True, ln_before_adapter=False, adapter_reduction_factor=3
+            )
+        },
+        wide=WIDE_ENCODER_SIZES,
+        cases=(
+            *(case for case in ENCODER_CASES if case.name in XMOD_CASES),
+            # A module for a language is such an adapter.
+            Case(
+                "language",
+                "bottleneck",
+                "seq_bn[reduction_factor=3,non_linearity='gelu',original_ln_before=True,original_ln_after=False,"
+                "residual_before_ln=False]",
+            ),
+        ),
+        dropouts=HIDDEN_DROPOUTS,
+        languages=True,
+        named=FEW_NAMED,
     ),
 }

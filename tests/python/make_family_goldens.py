@@ -5,6 +5,7 @@
 Each family has a folder with
 
     models/tiny/        a base model, and in hidden.safetensors its hidden states of a batch with padding and one without
+    models/VARIANT/     the same for other models of some families; in languages.safetensors rows with language modules
     models/with_head/   the same base model as a class of Hugging Face's with a head saves it
     cases/              one adapter and head each, as in the folder `cases` of BERT
     static/             an adapter of that class (`adapters.init`), saved with its head, and the logits; not of all
@@ -59,11 +60,10 @@ def shifted(config, batch):
 
 
 def write_models(name, family):
-    """The base model alone and with a head, and what it computes."""
-    config = family.config(**family.tiny)
-    model = family.base()(config)
-    randomize(model, name)
-    model.save_pretrained("models/tiny")
+    """The base models alone and one with a head, and what they compute."""
+    write_model("tiny", name, family)
+    for variant, sizes in family.variants.items():
+        write_model(variant, name, family, **sizes)
     labels = dict(label2id=family.labels, id2label={index: label for label, index in family.labels.items()})
     with_head = getattr(transformers, f"{family.classes}{family.with_head}")(
         family.config(**family.tiny, **labels)
@@ -71,7 +71,19 @@ def write_models(name, family):
     randomize(with_head, name)
     with_head.save_pretrained("models/with_head")
 
-    model = family.base().from_pretrained("models/tiny", attn_implementation="eager").eval()
+
+def write_model(folder, name, family, **sizes):
+    """A base model, and its hidden states with and without padding."""
+    folder = f"models/{folder}"
+    model = family.base()(family.config(**(family.tiny | sizes)))
+    randomize(model, name)
+    model.save_pretrained(folder)
+    if family.languages:
+        write_languages(folder, family)
+        model_class = getattr(adapters, f"{family.classes}AdapterModel")
+    else:
+        model_class = family.base()
+    model = model_class.from_pretrained(folder, attn_implementation="eager").eval()
     tensors = {}
     for prefix, padding in (("", True), ("full.", False)):
         batch = family.batch(padding)
@@ -83,7 +95,17 @@ def write_models(name, family):
         states = result.hidden_states if not decoder else result.encoder_hidden_states + result.decoder_hidden_states
         for index, hidden in enumerate(states):
             tensors[f"{prefix}hidden_states.{index}"] = hidden
-    write_golden("models/tiny/hidden.safetensors", tensors)
+    write_golden(f"{folder}/hidden.safetensors", tensors)
+
+
+def write_languages(folder, family):
+    """The hidden states of rows in different languages."""
+    model = family.base().from_pretrained(folder, attn_implementation="eager").eval()
+    languages = torch.tensor([0, 1, 1, 0])
+    batch = family.batch()
+    with torch.no_grad():
+        hidden = model(**batch, lang_ids=languages).last_hidden_state
+    write_golden(f"{folder}/languages.safetensors", dict(batch, languages=languages, last_hidden_state=hidden))
 
 
 def write_cases(family):

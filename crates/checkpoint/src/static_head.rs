@@ -56,6 +56,7 @@ const CLASSES: &[Class] = &[
     },
     Class::of_texts("RobertaForSequenceClassification", Activation::Tanh),
     Class::of_texts("XLMRobertaForSequenceClassification", Activation::Tanh),
+    Class::of_texts("XmodForSequenceClassification", Activation::Tanh),
     Class::of_texts("ElectraForSequenceClassification", Activation::Gelu),
     Class {
         layers: &["pre_classifier", "classifier"],
@@ -65,6 +66,7 @@ const CLASSES: &[Class] = &[
     Class::of_tokens("AlbertForTokenClassification"),
     Class::of_tokens("RobertaForTokenClassification"),
     Class::of_tokens("XLMRobertaForTokenClassification"),
+    Class::of_tokens("XmodForTokenClassification"),
     Class::of_tokens("ElectraForTokenClassification"),
     Class::of_tokens("DistilBertForTokenClassification"),
 ];

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use burn_adapters_core::Bf16Error;
 use burn_adapters_files::{FileError, FolderKind, SaveError};
+use burn_adapters_model::BankError;
 use burn_adapters_tensors::{Mismatch, NotFinite, TensorFileError};
 use thiserror::Error;
 
@@ -183,6 +184,17 @@ pub enum LoadError {
         /// Another tensor's name.
         second: String,
     },
+    /// A folder of a model that has no modules for languages.
+    #[error("{} holds no modules for languages: a model of type \"{model_type}\" has none", dir.display())]
+    NoLanguages {
+        /// The folder.
+        dir: PathBuf,
+        /// The `model_type`.
+        model_type: &'static str,
+    },
+    /// A module for a language that cannot be added to a bank.
+    #[error(transparent)]
+    Language(#[from] Box<BankError>),
     /// The weights do not match the model that `config.json` describes.
     #[error("the weights in {} do not match its config.json: {mismatch}", dir.display())]
     Mismatch {

@@ -102,6 +102,14 @@ impl<'a> Fields<'a> {
         self.string(key)?.ok_or_else(|| self.missing(key))
     }
 
+    /// A list of strings, where the key may be absent.
+    pub(crate) fn strings(&self, key: &'static str) -> Result<Option<Vec<String>>, ModelConfigError> {
+        let Some(value) = self.get(key) else { return Ok(None) };
+        let strings = |list: &Vec<Value>| list.iter().map(|one| one.as_str().map(str::to_owned)).collect();
+        let strings: Option<Vec<String>> = value.as_array().and_then(strings);
+        strings.map(Some).ok_or_else(|| self.wrong(key, "a list of strings", value))
+    }
+
     /// An error if the key is there and says anything but nothing: absent, null, false, empty are nothing.
     pub(crate) fn absent(&self, key: &'static str) -> Result<(), ModelConfigError> {
         match self.get(key) {

@@ -29,6 +29,7 @@ mod blocks;
 mod error;
 mod families;
 mod fields;
+mod languages;
 mod load;
 mod long_text;
 mod model_config;

@@ -57,6 +57,7 @@ pub(crate) fn from_dir(
     let expected = listed.parameters.iter().map(|one| (one.name.clone(), one.stored_shape())).collect();
     let unused = weights.check(&expected, |name| {
         is_buffer(name)
+            || plan.languages.as_ref().is_some_and(|languages| languages.has(name))
             || plan.word_copies().any(|copy| copy == name)
             || HEADS.iter().chain(plan.heads).any(|head| name.starts_with(head))
     })?;

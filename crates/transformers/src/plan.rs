@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 
 use burn::tensor::Device;
+use burn_adapters_config::BottleneckConfig;
 use burn_adapters_core::{Activation, ModelSpec, Place, RowPosition, SiteNames, StackKind, StackSpec, SublayerEnd};
 use burn_adapters_model::{DecoderStart, Limits, Rotary};
 
@@ -34,6 +35,8 @@ pub(crate) struct ModelPlan {
     pub(crate) word_copies: &'static [&'static str],
     /// The prefixes of the family's own heads in checkpoints of task models, beside the usual ones.
     pub(crate) heads: &'static [&'static str],
+    /// The modules for languages that files hold beside the base model.
+    pub(crate) languages: Option<LanguagesPlan>,
     /// The layer of the pooler over the first position, `tanh` after it.
     pub(crate) pooler: Option<LinearPlan>,
     /// The standard deviation of new weights.
@@ -53,6 +56,18 @@ pub(crate) struct DecoderPlan {
     pub(crate) stack: StackPlan,
     /// The norm after the last layer.
     pub(crate) norm: Option<NormPlan>,
+}
+
+/// Adapters for languages that a model's files hold in each layer: `LAYER.MODULE.LANGUAGE.PROJECTION`.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct LanguagesPlan {
+    /// The languages.
+    pub(crate) names: Vec<String>,
+    /// The module of a layer that holds those of the languages.
+    pub(crate) module: &'static str,
+    /// The down- and the up-projection.
+    pub(crate) projections: [&'static str; 2],
+    pub(crate) config: BottleneckConfig,
 }
 
 /// Word, position and token-type embeddings, their norm, and a projection to the hidden size.
@@ -141,6 +156,8 @@ pub(crate) struct LayerPlan {
     pub(crate) feed_forward_norm: Option<NormPlan>,
     /// The norms of the outputs of attention and the feed-forward block ([`Order::Sandwich`]).
     pub(crate) output_norms: Option<[NormPlan; 2]>,
+    /// The norm of adapters for languages after the feed-forward block, if it is not the block's own.
+    pub(crate) language_norm: Option<NormPlan>,
 }
 
 /// Where the norms of a layer are.
@@ -154,6 +171,11 @@ pub(crate) enum Order {
     PostNormSwapped,
     /// Before each sublayer: `sublayer(norm(x)) + x`.
     PreNorm,
+    /// As [`PostNorm`](Self::PostNorm), but adapters after the attention are before the norm; and the feed-forward block
+    /// has a norm for adapters, after which its own follows.
+    PostNormLanguages,
+    /// As [`PreNorm`](Self::PreNorm), but the feed-forward block ends with the norm for adapters.
+    PreNormLanguages,
     /// Before both sublayers, which read the same states: `attention(norm(x)) + feed_forward(norm(x)) + x`.
     Parallel,
     /// As [`Parallel`](Self::Parallel), with bottlenecks at the projections ([`SublayerEnd::AtProjection`]). That of the
@@ -168,7 +190,12 @@ pub(crate) enum Order {
 impl Order {
     fn sublayer_end(self) -> SublayerEnd {
         match self {
-            Self::PostNorm | Self::PostNormSwapped | Self::PreNorm | Self::Parallel => SublayerEnd::AfterResidual,
+            Self::PostNorm
+            | Self::PostNormSwapped
+            | Self::PreNorm
+            | Self::Parallel
+            | Self::PostNormLanguages
+            | Self::PreNormLanguages => SublayerEnd::AfterResidual,
             Self::ParallelProjected | Self::PreNormProjected | Self::Sandwich => SublayerEnd::AtProjection,
         }
     }
@@ -302,6 +329,7 @@ impl ModelPlan {
             decoder: None,
             word_copies: &[],
             heads: &[],
+            languages: None,
             pooler: None,
             initializer_range: 0.02,
             head_dropout: 0.0,
@@ -350,6 +378,7 @@ impl LayerPlan {
             feed_forward,
             feed_forward_norm: Some(feed_forward_norm),
             output_norms: None,
+            language_norm: None,
         }
     }
 }

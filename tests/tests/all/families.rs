@@ -8,6 +8,7 @@ use std::path::Path;
 
 use burn::tensor::Device;
 use burn_adapters_checkpoint::{SaveOptions, load_adapter, load_head, save_adapter};
+use burn_adapters_composition::{Composition, Route};
 use burn_adapters_core::ModelSpec;
 use burn_adapters_model::{AdapterBank, BaseModel, Forward, Hooks, Setup};
 use burn_adapters_tests::{Golden, families, largest_difference, logits, read_json, values};
@@ -27,21 +28,17 @@ struct Saved {
 }
 
 /// The hidden states of a family's tiny model in this folder, after the embeddings and after each layer.
-fn check_hidden_states(family: &Path, model: &str, device: &Device) {
-    let (model, _) = AutoModel::from_dir(&family.join("models").join(model), device).unwrap();
-    let goldens = Golden::read(&family.join("models/tiny/hidden.safetensors"));
+fn check_hidden_states(family: &Path, model_name: &str, device: &Device) {
+    let (model, _) = AutoModel::from_dir(&family.join("models").join(model_name), device).unwrap();
+    let of = if model_name == "with_head" { "tiny" } else { model_name };
+    let goldens = Golden::read(&family.join("models").join(of).join("hidden.safetensors"));
     for prefix in ["", "full."] {
         let of_batch = goldens.0.iter().filter_map(|(name, tensor)| Some((name.strip_prefix(prefix)?, tensor.clone())));
         let golden = Golden(of_batch.map(|(name, tensor)| (name.to_owned(), tensor)).collect());
         let states = model.hidden_states(&golden.batch(), &Hooks::none()).unwrap();
         assert!(states.len() > 1 && !golden.0.contains_key(&format!("hidden_states.{}", states.len())));
-        let attended = golden.values("attention_mask");
         for (depth, found) in states.into_iter().enumerate() {
-            let (shape, expected) = &golden.0[&format!("hidden_states.{depth}")];
-            let found = values(found);
-            let rows = found.chunks(shape[2]).zip(expected.chunks(shape[2])).zip(attended);
-            let rows = rows.filter(|(_, attended)| **attended == 1.0);
-            let difference = rows.map(|((found, expected), _)| largest_difference(found, expected)).fold(0.0, f32::max);
+            let difference = difference_of_tokens(&golden, &format!("hidden_states.{depth}"), &values(found));
             assert!(difference <= TOLERANCE, "{}: {prefix}{depth} differs by {difference:e}", family.display());
         }
     }
@@ -51,9 +48,50 @@ fn check_hidden_states(family: &Path, model: &str, device: &Device) {
 fn hidden_states_are_those_of_the_reference() {
     for family in families() {
         let device = Device::default();
-        check_hidden_states(&family, "tiny", &device);
-        check_hidden_states(&family, "tiny", &device.autodiff());
+        for model in base_models(&family) {
+            check_hidden_states(&family, &model, &device);
+            check_hidden_states(&family, &model, &device.clone().autodiff());
+        }
     }
+}
+
+/// The folders of a family's base models.
+fn base_models(family: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(family.join("models")).unwrap();
+    let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    names.filter(|name| family.join("models").join(name).join("hidden.safetensors").is_file()).collect()
+}
+
+#[test]
+fn rows_with_the_adapters_of_their_languages_are_those_of_a_base_model_with_language_modules() {
+    let folders = families().into_iter().flat_map(|family| {
+        let names = base_models(&family);
+        names.into_iter().map(move |name| family.join("models").join(name))
+    });
+    let folders: Vec<_> = folders.filter(|folder| folder.join("languages.safetensors").is_file()).collect();
+    assert!(!folders.is_empty());
+    for folder in folders {
+        let device = Device::default();
+        let (model, _) = AutoModel::from_dir(&folder, &device).unwrap();
+        let mut bank = AdapterBank::new(model.spec(), &device);
+        let names = AutoModel::add_languages(&folder, &mut bank).unwrap();
+        let golden = Golden::read(&folder.join("languages.safetensors"));
+        let rows = golden.values("languages").iter().map(|index| Some(names[*index as usize].as_str()));
+        let setup = Setup::compose(Composition::Route(Route::new(rows)));
+        let found = model.forward(&golden.batch(), &bank.hooks(&setup).unwrap()).unwrap().hidden;
+        let difference = difference_of_tokens(&golden, "last_hidden_state", &values(found));
+        assert!(difference <= TOLERANCE, "{} differs by {difference:e}", folder.display());
+        // A second time the names are taken, and the bank is unchanged.
+        assert!(AutoModel::add_languages(&folder, &mut bank).is_err() && bank.names().count() == names.len());
+    }
+}
+
+/// The largest difference of the states of tokens.
+fn difference_of_tokens(golden: &Golden, name: &str, found: &[f32]) -> f32 {
+    let (shape, expected) = &golden.0[name];
+    let rows = found.chunks(shape[2]).zip(expected.chunks(shape[2])).zip(golden.values("attention_mask"));
+    let rows = rows.filter(|(_, attended)| **attended == 1.0);
+    rows.map(|((found, expected), _)| largest_difference(found, expected)).fold(0.0, f32::max)
 }
 
 #[test]
@@ -61,8 +99,9 @@ fn the_checkpoint_of_a_class_with_a_head_holds_the_same_base_model() {
     for family in families() {
         check_hidden_states(&family, "with_head", &Device::default());
         let (_, report) = AutoModel::from_dir(&family.join("models/with_head"), &Device::default()).unwrap();
-        let is_head =
-            |name: &String| ["classifier", "lm_head", "final_logits_bias"].iter().any(|head| name.contains(head));
+        let is_head = |name: &String| {
+            ["classifier", "lm_head", "final_logits_bias", "adapter_modules"].iter().any(|head| name.contains(head))
+        };
         assert!(report.unused.iter().all(is_head), "{:?}", report.unused);
     }
 }

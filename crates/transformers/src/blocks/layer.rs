@@ -23,6 +23,7 @@ pub(crate) struct Layer {
     pub(super) feed_forward: FeedForward,
     pub(super) feed_forward_norm: Option<Normalization>,
     pub(super) output_norms: Option<(Normalization, Normalization)>,
+    pub(super) language_norm: Option<Normalization>,
     #[module(skip)]
     order: Order,
 }
@@ -54,6 +55,7 @@ impl Layer {
             feed_forward: FeedForward::build(&plan.feed_forward, scope, std, source)?,
             feed_forward_norm: norm(plan.feed_forward_norm.as_ref(), source)?,
             output_norms,
+            language_norm: norm(plan.language_norm.as_ref(), source)?,
             order: plan.order,
         })
     }
@@ -114,6 +116,8 @@ impl Layer {
             Order::ParallelProjected => self.parallel_projected(layer, hidden, bias),
             Order::PreNormProjected => self.pre_norm_projected(layer, hidden, bias, last),
             Order::Sandwich => self.sandwich(layer, hidden, bias, last),
+            Order::PostNormLanguages => self.post_norm_languages(layer, hidden, bias),
+            Order::PreNormLanguages => self.pre_norm_languages(layer, hidden, bias),
         }
     }
 

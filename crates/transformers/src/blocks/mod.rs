@@ -3,6 +3,7 @@
 mod attention;
 mod embeddings;
 mod feed_forward;
+mod languages;
 mod layer;
 mod norm;
 mod projected;

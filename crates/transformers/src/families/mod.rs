@@ -8,6 +8,7 @@ mod distilbert;
 mod gpt2;
 mod llama;
 mod t5;
+mod xmod;
 
 pub use bert::{BertConfig, BertFamily};
 
@@ -40,6 +41,7 @@ pub(crate) const FAMILIES: &[Family] = &[
     llama::MISTRAL,
     t5::T5,
     t5::MT5,
+    xmod::XMOD,
 ];
 
 /// The family of a `model_type`.
