@@ -1,0 +1,175 @@
+//! The plan of a model: everything that its blocks are built from.
+//!
+//! A family turns its `config.json` into a plan. The specification for adapters, the number of parameters and the model
+//! itself all follow from the plan.
+
+mod layer;
+mod stack;
+mod weights;
+
+use burn::tensor::Device;
+use burn_adapters_config::BottleneckConfig;
+use burn_adapters_core::{ModelSpec, RowPosition, SiteNames};
+use burn_adapters_model::{DecoderStart, Limits};
+
+pub(crate) use self::layer::{AttentionPlan, FeedForwardPlan, LayerPlan, Order};
+pub(crate) use self::stack::{RelativePlan, Sharing, StackPlan};
+pub(crate) use self::weights::{LinearPlan, NormKind, NormPlan, Part, Storage, TablePlan};
+use crate::skeleton::Skeleton;
+use crate::weights::Listed;
+
+/// A model. Parts of plans have a constructor with the usual values, and families state what differs:
+/// `AttentionPlan { causal: true, ..AttentionPlan::new(…) }`.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct ModelPlan {
+    /// The `model_type` of `config.json`.
+    pub(crate) model_type: &'static str,
+    /// The prefix of the base model's weights in the checkpoint of a task model: `bert.`.
+    pub(crate) prefix: &'static str,
+    /// AdapterHub's names of its modules.
+    pub(crate) names: SiteNames,
+    /// The inputs that it takes.
+    pub(crate) limits: Limits,
+    pub(crate) embeddings: EmbeddingsPlan,
+    pub(crate) stack: StackPlan,
+    /// The norm after the last layer.
+    pub(crate) norm: Option<NormPlan>,
+    /// The decoder, if `stack` is the encoder of an encoder-decoder model.
+    pub(crate) decoder: Option<DecoderPlan>,
+    /// Other names under which files hold the table of word embeddings, alone or beside its own.
+    pub(crate) word_copies: &'static [&'static str],
+    /// The prefixes of the family's own heads in checkpoints of task models, beside the usual ones.
+    pub(crate) heads: &'static [&'static str],
+    /// The modules for languages that files hold beside the base model.
+    pub(crate) languages: Option<LanguagesPlan>,
+    /// The layer of the pooler over the first position, `tanh` after it.
+    pub(crate) pooler: Option<LinearPlan>,
+    /// The standard deviation of new weights.
+    pub(crate) initializer_range: f64,
+    /// The dropout of a prediction head that leaves it to the model.
+    pub(crate) head_dropout: f64,
+    /// The position that stands for a row, for heads that read only one.
+    pub(crate) row_position: RowPosition,
+}
+
+/// The decoder of an encoder-decoder model. Its word embeddings are the encoder's.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct DecoderPlan {
+    /// How its input begins, where it is the encoder's shifted to the right.
+    pub(crate) start: DecoderStart,
+    pub(crate) embeddings: EmbeddingsPlan,
+    pub(crate) stack: StackPlan,
+    /// The norm after the last layer.
+    pub(crate) norm: Option<NormPlan>,
+}
+
+/// Adapters for languages that a model's files hold in each layer: `LAYER.MODULE.LANGUAGE.PROJECTION`.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct LanguagesPlan {
+    /// The languages.
+    pub(crate) names: Vec<String>,
+    /// The module of a layer that holds those of the languages.
+    pub(crate) module: &'static str,
+    /// The down- and the up-projection.
+    pub(crate) projections: [&'static str; 2],
+    pub(crate) config: BottleneckConfig,
+}
+
+/// Word, position and token-type embeddings, their norm, and a projection to the hidden size.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct EmbeddingsPlan {
+    pub(crate) words: TablePlan,
+    /// The factor on word embeddings.
+    pub(crate) scale: Option<f64>,
+    /// The factor on embeddings after the adapters that act on them.
+    pub(crate) late_scale: Option<f64>,
+    pub(crate) positions: Option<(TablePlan, Counting)>,
+    pub(crate) token_types: Option<TablePlan>,
+    pub(crate) norm: Option<NormPlan>,
+    pub(crate) projection: Option<LinearPlan>,
+    pub(crate) dropout: f64,
+}
+
+/// How positions are counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Counting {
+    /// From 0.
+    FromZero,
+    /// From this number.
+    From(usize),
+    /// Padding tokens are all at their own number; the others are counted from there.
+    FromPadding(u32),
+}
+
+impl ModelPlan {
+    /// A model of one stack without a final norm and a pooler, whose heads read the first position.
+    pub(crate) fn new(model_type: &'static str, limits: Limits, embeddings: EmbeddingsPlan, stack: StackPlan) -> Self {
+        Self {
+            model_type,
+            prefix: "",
+            names: SiteNames::OWN,
+            limits,
+            embeddings,
+            stack,
+            norm: None,
+            decoder: None,
+            word_copies: &[],
+            heads: &[],
+            languages: None,
+            pooler: None,
+            initializer_range: 0.02,
+            head_dropout: 0.0,
+            row_position: RowPosition::First,
+        }
+    }
+}
+
+impl EmbeddingsPlan {
+    /// Word embeddings alone.
+    pub(crate) fn new(words: TablePlan) -> Self {
+        Self {
+            words,
+            scale: None,
+            late_scale: None,
+            positions: None,
+            token_types: None,
+            norm: None,
+            projection: None,
+            dropout: 0.0,
+        }
+    }
+}
+
+impl ModelPlan {
+    /// The specification that adapters are built by. Its parameters are those of the base model with its pooler.
+    pub(crate) fn spec(&self) -> ModelSpec {
+        let hidden = self.stack.layer.hidden;
+        let mut spec = ModelSpec::new(self.model_type, hidden)
+            .with_stack(self.stack.spec())
+            .with_names(self.names)
+            .with_parameters(self.parameters())
+            .with_head_dropout(self.head_dropout)
+            .with_row_position(self.row_position)
+            .with_attention_dropout(self.stack.layer.attention.dropout);
+        if let Some(decoder) = &self.decoder {
+            spec = spec.with_stack(decoder.stack.spec());
+        }
+        spec.initializer_range = self.initializer_range;
+        spec.embedding_size = self.embeddings.words.shape[1];
+        spec
+    }
+
+    /// The names of the copies of the table of word embeddings in files.
+    pub(crate) fn word_copies(&self) -> impl Iterator<Item = String> {
+        self.word_copies.iter().map(|name| format!("{name}.weight"))
+    }
+
+    /// The number of parameters: of everything that building the model asks for.
+    fn parameters(&self) -> usize {
+        let device = Device::default();
+        let mut listed = Listed::new(&device);
+        // Listing reads no file.
+        drop(Skeleton::build(self, &mut listed));
+        listed.parameters.iter().fold(0, |sum, parameter| sum.saturating_add(parameter.elements()))
+    }
+}

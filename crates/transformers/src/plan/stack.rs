@@ -1,0 +1,117 @@
+//! Plans of stacks of layers.
+
+use std::collections::BTreeMap;
+
+use burn_adapters_core::{Place, StackKind, StackSpec};
+
+use super::{LayerPlan, TablePlan};
+
+/// A stack of layers.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct StackPlan {
+    pub(crate) kind: StackKind,
+    /// The layers' name: layer 0 is `NAME.0`.
+    pub(crate) name: &'static str,
+    pub(crate) layers: usize,
+    pub(crate) layer: LayerPlan,
+    /// The layers that differ from it: in what their attention sees, in their norms, never in sizes.
+    pub(crate) different: BTreeMap<usize, LayerPlan>,
+    /// Where layers are computed more than once.
+    pub(crate) sharing: Option<Sharing>,
+    /// A bias on the scores of self-attention, shared by the layers.
+    pub(crate) relative: Option<RelativePlan>,
+    /// Dropout after the norm that follows the last layer.
+    pub(crate) dropout: f64,
+}
+
+/// Layers in groups, which a pass repeats.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Sharing {
+    /// The number of layers in a group: in the layers' name, `{}` stands for the number of the group.
+    pub(crate) layers_per_group: usize,
+    /// The layer of each step of a pass.
+    pub(crate) steps: Vec<usize>,
+}
+
+/// Biases of attention scores by the distance of two positions (Raffel et al., 2020).
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct RelativePlan {
+    /// Its table: `[buckets, heads]`.
+    pub(crate) table: TablePlan,
+    /// The distance from which on there is one bucket.
+    pub(crate) max_distance: usize,
+    /// Whether keys before and after a query have buckets of their own; otherwise all keys after it have that of
+    /// distance 0.
+    pub(crate) both_sides: bool,
+}
+
+impl StackPlan {
+    /// Layers `NAME.0`, `NAME.1`, ….
+    pub(crate) fn new(kind: StackKind, name: &'static str, layers: usize, layer: LayerPlan) -> Self {
+        Self { kind, name, layers, layer, different: BTreeMap::new(), sharing: None, relative: None, dropout: 0.0 }
+    }
+}
+
+impl StackPlan {
+    /// The plan of a layer.
+    pub(crate) fn layer(&self, layer: usize) -> &LayerPlan {
+        self.different.get(&layer).unwrap_or(&self.layer)
+    }
+
+    /// The name of a layer, with a dot after it.
+    pub(crate) fn scope(&self, layer: usize) -> String {
+        match &self.sharing {
+            None => format!("{}.{layer}.", self.name),
+            Some(Sharing { layers_per_group, .. }) => {
+                let group = layer / layers_per_group.max(&1);
+                format!("{}.{}.", self.name.replace("{}", &group.to_string()), layer % layers_per_group.max(&1))
+            }
+        }
+    }
+
+    /// The layer of each step of a pass.
+    pub(crate) fn steps(&self) -> Vec<usize> {
+        match &self.sharing {
+            None => (0..self.layers).collect(),
+            Some(sharing) => sharing.steps.clone(),
+        }
+    }
+
+    /// The stack in the specification for adapters.
+    pub(super) fn spec(&self) -> StackSpec {
+        let LayerPlan { hidden, attention, cross, feed_forward, .. } = &self.layer;
+        let heads = attention.key_value_heads.max(1);
+        let [_, keys] = attention.key.size;
+        let mut spec = StackSpec {
+            kind: self.kind,
+            layers: self.layers,
+            hidden_size: *hidden,
+            key_value_heads: heads,
+            head_dim: keys / heads,
+            // The reference adapts no output projection of attention: the specification has no such site.
+            matrices: vec![
+                (Place::Query, attention.query.size),
+                (Place::Key, attention.key.size),
+                (Place::Value, attention.value.size),
+                (Place::FeedForwardUp, feed_forward.up.size),
+                (Place::FeedForwardDown, feed_forward.down.size),
+            ],
+            sublayers: vec![Place::Attention, Place::FeedForward],
+            sublayer_end: self.layer.order.sublayer_end(),
+            attentions: vec![Place::Attention],
+            intermediate: feed_forward.adapted[0],
+            output: feed_forward.adapted[1],
+        };
+        if let Some((cross, _)) = cross {
+            let matrices = [
+                (Place::CrossQuery, cross.query.size),
+                (Place::CrossKey, cross.key.size),
+                (Place::CrossValue, cross.value.size),
+            ];
+            spec.matrices.splice(3..3, matrices);
+            spec.sublayers.insert(1, Place::CrossAttention);
+            spec.attentions.push(Place::CrossAttention);
+        }
+        spec
+    }
+}
