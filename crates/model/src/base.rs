@@ -3,7 +3,7 @@
 use burn::tensor::{Device, Tensor};
 use burn_adapters_core::{ModelSpec, Output, Reads};
 
-use crate::{BaseError, Hooks, Matrices, Pass, TokenBatch};
+use crate::{BaseError, Hooks, KvCache, Matrices, Pass, TokenBatch};
 
 /// The inputs that a base model takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -130,6 +130,30 @@ pub trait Forward: BaseModel {
         let mut pass = Pass::begin(batch, hooks, reads, self, None)?;
         self.run(&mut pass)?;
         pass.finish()
+    }
+
+    /// Runs a decoder on the tokens that follow those of a cache, and adds them to it. With an empty cache, this is
+    /// [`forward_reading`](Self::forward_reading). The batch of an encoder-decoder model holds the encoder's rows every
+    /// time, but the encoder runs in the first pass alone.
+    ///
+    /// Prompts are inserted, and ReFT intervenes, in the first pass alone. Gates, which are means over a sequence, are
+    /// computed of the tokens of each pass.
+    ///
+    /// # Errors
+    /// As [`forward`](Self::forward); if the model is no decoder, or the cache is of another number of rows, or a pass with
+    /// it failed.
+    fn forward_cached(
+        &self,
+        batch: &TokenBatch,
+        hooks: &Hooks<'_>,
+        reads: Reads,
+        cache: &mut KvCache,
+    ) -> Result<Output, BaseError> {
+        let mut pass = Pass::begin_cached(batch, hooks, reads, self, cache)?;
+        self.run(&mut pass)?;
+        let (output, read) = pass.finish_cached()?;
+        *cache = read;
+        Ok(output)
     }
 
     /// Runs the model and returns the hidden states at every depth: after the embeddings, and after each layer (after

@@ -50,6 +50,7 @@ mod bank;
 mod base;
 mod base_error;
 mod batch;
+mod cache;
 mod error;
 mod fusions;
 mod held;
@@ -72,6 +73,7 @@ pub use burn_adapters_combination::{Adapter, AddReport, BuildError, Matrices, Re
 pub use burn_adapters_core::{Output, Reads, TokenSpan};
 pub use burn_adapters_ops::{Rotary, RotaryScaling, ScoreChanges};
 pub use burn_adapters_prefix_tuning::Attended;
+pub use cache::KvCache;
 pub use error::{BankError, MergeFailure};
 pub use fusions::FusionLayers;
 pub use hooks::{ActiveHooks, AroundProjection, Hooks};

@@ -99,6 +99,17 @@ impl Rotary {
     /// # Panics
     /// If a head is narrower than [`dims`](Self::dims).
     pub fn rotate(&self, x: Tensor<4>, first: usize) -> Tensor<4> {
+        self.rotate_rows(x, &[first])
+    }
+
+    /// [`rotate`](Self::rotate) with a first position for each row, or one for all.
+    ///
+    /// # Shapes
+    /// - x, output: `[batch, heads, positions, head]`
+    ///
+    /// # Panics
+    /// If a head is narrower than [`dims`](Self::dims).
+    pub fn rotate_rows(&self, x: Tensor<4>, first: &[usize]) -> Tensor<4> {
         let [_, _, positions, head] = x.dims();
         let half = self.frequencies.len();
         let (cos, sin) = self.table(first, positions, &x.device().without_autodiff());
@@ -127,15 +138,15 @@ impl Rotary {
         (element(0), element(1))
     }
 
-    /// Cosines and sines: `[1, 1, positions, dims / 2]` each.
-    fn table(&self, first: usize, positions: usize, device: &Device) -> (Tensor<4>, Tensor<4>) {
+    /// Cosines and sines: `[rows, 1, positions, dims / 2]` each.
+    fn table(&self, first: &[usize], positions: usize, device: &Device) -> (Tensor<4>, Tensor<4>) {
         let half = self.frequencies.len();
         let angle = |position: usize, pair: usize| position as f32 * self.frequencies[pair];
         let fill = |function: fn(f32) -> f32| {
-            let rows = first..first + positions;
+            let rows = first.iter().flat_map(|first| *first..first + positions);
             let values: Vec<f32> =
                 rows.flat_map(|position| (0..half).map(move |pair| function(angle(position, pair)))).collect();
-            Tensor::from_data(TensorData::new(values, [1, 1, positions, half]), device)
+            Tensor::from_data(TensorData::new(values, [first.len(), 1, positions, half]), device)
         };
         (fill(f32::cos), fill(f32::sin))
     }

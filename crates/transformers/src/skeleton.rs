@@ -65,9 +65,11 @@ impl Skeleton {
     }
 
     pub(crate) fn run(&self, pass: &mut Pass<'_>) {
-        pass.embeddings(self.embeddings.forward(pass));
-        pass.map(|embeddings| self.embeddings.project(embeddings));
-        self.stack.run(pass);
+        if self.decoder.is_none() || !pass.continues() {
+            pass.embeddings(self.embeddings.forward(pass));
+            pass.map(|embeddings| self.embeddings.project(embeddings));
+            self.stack.run(pass);
+        }
         if let Some(Decoder { embeddings, stack, start }) = &self.decoder {
             pass.decode(*start, |pass| embeddings.forward(self.embeddings.words(), pass));
             stack.run(pass);

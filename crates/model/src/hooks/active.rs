@@ -266,6 +266,15 @@ impl<'a> ActiveHooks<'a> {
     /// - embeddings: `[batch, sequence, embedding]`
     /// - tokens: the positions of each row's tokens, one entry per row; the positions after them are padding
     pub fn embeddings(&self, embeddings: Tensor<3>, tokens: Vec<TokenSpan>) -> (Tensor<3>, Vec<TokenSpan>) {
+        self.adapted_embeddings(embeddings, tokens, false)
+    }
+
+    fn adapted_embeddings(
+        &self,
+        embeddings: Tensor<3>,
+        tokens: Vec<TokenSpan>,
+        continues: bool,
+    ) -> (Tensor<3>, Vec<TokenSpan>) {
         let Some(composition) = &self.composition else {
             return (embeddings, tokens);
         };
@@ -281,10 +290,24 @@ impl<'a> ActiveHooks<'a> {
             let point = InvertiblePoint { hooks: self, inverse: false };
             state = run(&point, &only_first(composition), state);
         }
-        if self.active.values().any(|adapter| adapter.prompt.is_some()) {
+        if !continues && self.active.values().any(|adapter| adapter.prompt.is_some()) {
             state = run(&PromptPoint(self), composition, state);
         }
         (state.hidden, state.tokens)
+    }
+
+    /// [`embeddings`](Self::embeddings) of tokens that follow others: prompts were inserted before those.
+    pub(crate) fn continued_embeddings(
+        &self,
+        embeddings: Tensor<3>,
+        tokens: Vec<TokenSpan>,
+    ) -> (Tensor<3>, Vec<TokenSpan>) {
+        self.adapted_embeddings(embeddings, tokens, true)
+    }
+
+    /// Records that the batch was repeated by an earlier pass.
+    pub(crate) fn was_repeated(&self) {
+        self.repeated.store(true, Ordering::Relaxed);
     }
 
     /// At a layer's start: where the branches of a `Parallel` begin, the batch is repeated for each branch, once per

@@ -10,7 +10,8 @@ use burn_adapters_ops::{
 use burn_adapters_prefix_tuning::Attended;
 
 use super::LayerPass;
-use super::mask::{Sight, out_of_sight};
+use super::mask::{Sight, continued_out_of_sight, out_of_sight};
+use crate::cache::Continued;
 
 /// The kind of attention of a layer.
 ///
@@ -36,17 +37,39 @@ pub struct Attention {
 
 /// A bias on attention scores: `[1 or rows, heads, queries, keys]`, where the keys are with the prefixes in front of them
 /// or without. In the latter case the bias of prefixes is 0.
-pub type ScoreBias<'b> = dyn Fn(ScoreShape) -> Tensor<4> + 'b;
+pub type ScoreBias<'b> = dyn Fn(ScoreShape<'_>) -> Tensor<4> + 'b;
 
 /// The scores that a bias is for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct ScoreShape {
+#[derive(Debug, Clone, Copy)]
+pub struct ScoreShape<'s> {
+    /// The number of rows.
+    pub rows: usize,
     /// The number of queries. They are the last positions.
     pub queries: usize,
     /// The number of positions with a key.
     pub keys: usize,
     /// The number of prefixes in front of the keys.
     pub prefixes: usize,
+    continued: Option<&'s Continued>,
+}
+
+impl ScoreShape<'_> {
+    /// Whether rows have their keys at other positions than others: they continue from a cache after tokens of different
+    /// number.
+    pub fn is_ragged(&self) -> bool {
+        self.continued.is_some_and(|continued| continued.keys.iter().flatten().any(Option::is_none))
+    }
+
+    /// The position of a key of a row, without prefixes.
+    pub fn key_position(&self, row: usize, key: usize) -> usize {
+        // A key of padding has no weight.
+        self.continued.and_then(|continued| continued.keys_of(row).get(key).copied().flatten()).unwrap_or(key)
+    }
+
+    /// The position of a query of a row.
+    pub fn query_position(&self, row: usize, query: usize) -> usize {
+        self.key_position(row, self.keys.saturating_sub(self.queries) + query)
+    }
 }
 
 impl Attention {
@@ -184,9 +207,14 @@ impl LayerPass<'_> {
         };
         let mut query = split(padded(query), kind.heads);
         let mut keys = split(padded(key), kind.key_value_heads);
-        let values = split(padded(value), kind.key_value_heads);
+        let mut values = split(padded(value), kind.key_value_heads);
+        let cached = self.cached.filter(|_| place == Place::Attention);
         if let Some(rotary) = &kind.rotary {
-            (query, keys) = (rotary.rotate(query, 0), rotary.rotate(keys, 0));
+            let first = cached.map_or_else(|| vec![0], |cached| cached.continued.firsts(query.dims()[0]));
+            (query, keys) = (rotary.rotate_rows(query, &first), rotary.rotate_rows(keys, &first));
+        }
+        if let Some(cached) = cached {
+            [keys, values] = cached.extend(self.step, [keys, values]);
         }
         let [_, _, own_keys, _] = keys.dims();
         let mask = match self.memory {
@@ -201,14 +229,22 @@ impl LayerPass<'_> {
             true => {
                 let device = keys.device().without_autodiff();
                 let sight = Sight { causal: kind.causal, window: kind.window, reach: kind.reach };
-                let hidden = out_of_sight([queries, all_keys], all_keys - own_keys, sight, &device);
-                Some(joined(mask, hidden, [batch, 1, queries, all_keys]))
+                let prefixes = all_keys - own_keys;
+                let hidden = match cached {
+                    Some(cached) => continued_out_of_sight(&cached.continued, batch, prefixes, sight, &device),
+                    None => Some(out_of_sight([queries, all_keys], prefixes, sight, &device)),
+                };
+                match hidden {
+                    Some(hidden) => Some(joined(mask, hidden, [batch, 1, queries, all_keys])),
+                    None => mask,
+                }
             }
             false => mask,
         };
         let (keys, values) = (kind.for_each_query_head(keys), kind.for_each_query_head(values));
         let bias = bias.map(|bias| {
-            let shape = ScoreShape { queries, keys: own_keys, prefixes: all_keys - own_keys };
+            let continued = cached.map(|cached| &cached.continued);
+            let shape = ScoreShape { rows: batch, queries, keys: own_keys, prefixes: all_keys - own_keys, continued };
             over_prefixes(bias(shape), all_keys)
         });
         let changes = ScoreChanges { softcap: kind.softcap, bias };

@@ -4,6 +4,7 @@ use burn::nn::Linear;
 use burn::tensor::{Bool, Tensor};
 use burn_adapters_core::{Norm, Place, Site, StackKind};
 
+use super::cached::Cached;
 use super::mask::Mask;
 use super::memory::Memory;
 use super::packing::Packing;
@@ -18,6 +19,9 @@ pub struct LayerPass<'l> {
     pub(super) packing: Option<&'l Packing<'l>>,
     pub(super) mask: &'l Mask,
     pub(super) memory: Option<&'l Memory>,
+    pub(super) cached: Option<&'l Cached>,
+    /// The step of the stack; several may run the same layer.
+    pub(super) step: usize,
     pub(super) stack: StackKind,
     pub(super) layer: usize,
     pub(super) first_only: bool,

@@ -3,6 +3,8 @@
 use burn::tensor::{Bool, Device, Tensor, TensorData};
 use burn_adapters_core::TokenSpan;
 
+use crate::cache::Continued;
+
 /// The padding of a batch: `None` if there is none.
 pub(super) struct Mask(Option<Tensor<4, Bool>>);
 
@@ -17,6 +19,17 @@ impl Mask {
         Self(is_padded.then(|| {
             let rows = tokens.len();
             padding_of(tokens, sequence, &device.clone().without_autodiff()).reshape([rows, 1, 1, sequence])
+        }))
+    }
+
+    /// The padding of the keys of a pass that continues from a cache.
+    pub(super) fn continued(continued: &Continued, rows: usize, device: &Device) -> Self {
+        let is_padded = continued.keys.iter().flatten().any(Option::is_none);
+        Self(is_padded.then(|| {
+            let columns = continued.keys.first().map_or(0, Vec::len);
+            let keys = (0..rows).flat_map(|row| continued.keys_of(row).iter().map(Option::is_none));
+            let values: Vec<bool> = keys.collect();
+            Tensor::from_data(TensorData::new(values, [rows, 1, 1, columns]), &device.clone().without_autodiff())
         }))
     }
 
@@ -44,6 +57,14 @@ pub(super) struct Sight {
     pub(super) reach: Option<usize>,
 }
 
+impl Sight {
+    fn hides(self, query: usize, key: usize) -> bool {
+        (self.causal && key > query)
+            || self.window.is_some_and(|window| key + window <= query)
+            || self.reach.is_some_and(|reach| key.abs_diff(query) > reach)
+    }
+}
+
 /// True where a query must not see a key: `[1, 1, queries, keys]`. The first `before` keys are prefixes, which all queries
 /// see.
 pub(super) fn out_of_sight(
@@ -53,14 +74,37 @@ pub(super) fn out_of_sight(
     device: &Device,
 ) -> Tensor<4, Bool> {
     let is_hidden = |query: usize, key: usize| match key.checked_sub(before) {
-        Some(key) => {
-            (sight.causal && key > query)
-                || sight.window.is_some_and(|window| key + window <= query)
-                || sight.reach.is_some_and(|reach| key.abs_diff(query) > reach)
-        }
+        Some(key) => sight.hides(query, key),
         None => false,
     };
     let values: Vec<bool> =
         (0..queries).flat_map(|query| (0..keys).map(move |key| (query, key))).map(|(q, k)| is_hidden(q, k)).collect();
     Tensor::from_data(TensorData::new(values, [1, 1, queries, keys]), device)
+}
+
+/// [`out_of_sight`] of a pass that continues from a cache: `[rows, 1, queries, prefixes + keys]`; `None` if every query sees
+/// all keys that are no padding.
+pub(super) fn continued_out_of_sight(
+    continued: &Continued,
+    rows: usize,
+    prefixes: usize,
+    sight: Sight,
+    device: &Device,
+) -> Option<Tensor<4, Bool>> {
+    let columns = continued.keys.first().map_or(0, Vec::len);
+    if continued.new == 1 && sight.window.is_none_or(|window| columns <= window) {
+        return None;
+    }
+    let mut values = Vec::with_capacity(rows * continued.new * (prefixes + columns));
+    for row in 0..rows {
+        let keys = continued.keys_of(row);
+        for query in &keys[columns - continued.new..] {
+            values.resize(values.len() + prefixes, false);
+            // What a position of padding sees is not read.
+            let hides = |key: &Option<usize>| query.zip(*key).is_some_and(|(query, key)| sight.hides(query, key));
+            values.extend(keys.iter().map(hides));
+        }
+    }
+    let shape = [rows, 1, continued.new, prefixes + columns];
+    Some(Tensor::from_data(TensorData::new(values, shape), device))
 }

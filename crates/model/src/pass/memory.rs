@@ -4,9 +4,11 @@ use burn::tensor::{Bool, Device, Tensor};
 use burn_adapters_core::TokenSpan;
 
 use super::mask::Mask;
+use crate::hooks::row_indices;
 
 /// The encoder's states: `[rows, positions, hidden]`, and their padding.
-pub(super) struct Memory {
+#[derive(Debug, Clone)]
+pub(crate) struct Memory {
     pub(super) hidden: Tensor<3>,
     mask: Option<Tensor<4, Bool>>,
 }
@@ -20,6 +22,23 @@ impl Memory {
     /// True where a position is padding: `[rows, 1, 1, positions]`.
     pub(super) fn mask(&self) -> Option<Tensor<4, Bool>> {
         self.mask.clone()
+    }
+
+    /// That of these rows of a batch of `rows`, which may have been repeated.
+    pub(crate) fn selected(&self, order: &[usize], rows: usize) -> Self {
+        let [held, ..] = self.hidden.dims();
+        let copies = held / rows.max(1);
+        let indices: Vec<usize> = (0..copies).flat_map(|copy| order.iter().map(move |row| copy * rows + row)).collect();
+        let indices = row_indices(&indices, &self.hidden.device());
+        Self {
+            hidden: self.hidden.clone().select(0, indices.clone()),
+            mask: self.mask.clone().map(|mask| mask.select(0, indices)),
+        }
+    }
+
+    /// The number of rows.
+    pub(super) fn rows(&self) -> usize {
+        self.hidden.dims()[0]
     }
 
     /// The same for a batch that was repeated.

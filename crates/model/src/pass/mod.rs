@@ -5,6 +5,7 @@
 //! collecting misfits. A layer is written against a [`LayerPass`] and does not know which of these is happening.
 
 mod attention;
+mod cached;
 mod layer;
 mod mask;
 mod memory;
@@ -14,13 +15,14 @@ use burn::tensor::{Device, Int, Tensor, TensorData};
 use burn_adapters_core::{Output, Place, Reads, RowPosition, Site, StackKind, TokenSpan, has_own_kernels};
 
 pub use self::attention::{Attention, ScoreBias, ScoreShape};
+use self::cached::Cached;
 pub use self::layer::LayerPass;
 use self::mask::Mask;
 pub(crate) use self::mask::padding_of;
-use self::memory::Memory;
+pub(crate) use self::memory::Memory;
 use self::packing::Packing;
 use crate::hooks::row_indices;
-use crate::{ActiveHooks, BankError, BaseError, BaseModel, DecoderStart, Hooks, Limits, TokenBatch};
+use crate::{ActiveHooks, BankError, BaseError, BaseModel, DecoderStart, Hooks, KvCache, Limits, TokenBatch};
 
 /// A pass: [`Forward`](crate::Forward) begins it, [`BaseModel::run`](crate::BaseModel::run) computes it, and `Forward`
 /// finishes it.
@@ -40,6 +42,9 @@ pub struct Pass<'p> {
     states: Option<States<'p>>,
     /// What the decoder of an encoder-decoder model attends to.
     memory: Option<Memory>,
+    /// The tokens that earlier passes read, and the contents of the cache until the decoder begins.
+    cache: Option<KvCache>,
+    cached: Option<Cached>,
     /// Whether a decoder follows the encoder.
     has_decoder: bool,
     pooled: Option<Tensor<2>>,
@@ -70,38 +75,75 @@ impl<'p> Pass<'p> {
         model: &(impl BaseModel + ?Sized),
         observed: Option<&'p mut Vec<Tensor<3>>>,
     ) -> Result<Self, BaseError> {
-        let (limits, device) = (model.limits(), model.device());
-        let has_decoder =
-            [StackKind::Encoder, StackKind::Decoder].iter().all(|kind| model.spec().stack(*kind).is_some());
+        let pass = Self::begin_in_order(batch, hooks.pass(), reads, model)?;
+        let gathered = pass.hooks.gathered().filter(|gathered| gathered.order.len() == batch.len());
+        Ok(match gathered {
+            Some(gathered) => Self {
+                restore: Some(row_indices(&gathered.restore, &pass.device)),
+                order: gathered.restore,
+                batch: batch.select(&gathered.order),
+                hooks: gathered.hooks,
+                observed,
+                ..pass
+            },
+            None => Self { observed, ..pass },
+        })
+    }
+
+    /// Begins a pass whose rows stay in their order.
+    fn begin_in_order(
+        batch: &TokenBatch,
+        hooks: ActiveHooks<'p>,
+        reads: Reads,
+        model: &(impl BaseModel + ?Sized),
+    ) -> Result<Self, BaseError> {
+        let (limits, device, spec) = (model.limits(), model.device(), model.spec());
+        let has_decoder = [StackKind::Encoder, StackKind::Decoder].iter().all(|kind| spec.stack(*kind).is_some());
         check(batch, limits)?;
         if let Some(decoder) = batch.decoder() {
             check_decoder(batch, decoder, limits, has_decoder)?;
         }
-        let hooks = hooks.pass();
-        let gathered = hooks.gathered().filter(|gathered| gathered.order.len() == batch.len());
-        let (hooks, batch, restore, order) = match gathered {
-            Some(gathered) => {
-                let restore = row_indices(&gathered.restore, &device);
-                (gathered.hooks, batch.select(&gathered.order), Some(restore), gathered.restore)
-            }
-            None => (hooks, batch.clone(), None, Vec::new()),
-        };
-        let row_position = model.spec().row_position;
         Ok(Self {
             hooks,
-            batch,
+            batch: batch.clone(),
             limits,
             device,
             reads,
-            row_position,
-            observed,
-            restore,
-            order,
+            row_position: spec.row_position,
+            observed: None,
+            restore: None,
+            order: Vec::new(),
             states: None,
             memory: None,
+            cache: None,
+            cached: None,
             has_decoder,
             pooled: None,
         })
+    }
+
+    /// Begins a pass that continues after the tokens of a cache.
+    pub(crate) fn begin_cached(
+        batch: &TokenBatch,
+        hooks: &Hooks<'p>,
+        reads: Reads,
+        model: &(impl BaseModel + ?Sized),
+        cache: &mut KvCache,
+    ) -> Result<Self, BaseError> {
+        if model.spec().stack(StackKind::Decoder).is_none() {
+            return Err(BaseError::NoCache);
+        }
+        let max = model.limits().sequence;
+        let decoded = if batch.decoder().is_some() { batch.decoder() } else { Some(batch) };
+        for (row, length) in decoded.map(TokenBatch::lengths).unwrap_or_default().iter().enumerate() {
+            let length = length.saturating_add(cache.tokens(row));
+            if length > max {
+                return Err(BaseError::TooLong { length, max });
+            }
+        }
+        let mut pass = Self::begin_in_order(batch, hooks.pass(), reads, model)?;
+        pass.cache = Some(cache.begin(batch.len())?);
+        Ok(pass)
     }
 
     /// The batch, in the order in which its rows go through the layers; in the decoder of an encoder-decoder model, the
@@ -149,7 +191,15 @@ impl<'p> Pass<'p> {
     /// # Shapes
     /// - embeddings: `[rows, sequence, embedding]`
     pub fn embeddings(&mut self, embeddings: Tensor<3>) {
-        let (hidden, tokens) = self.hooks.embeddings(embeddings, spans(&self.batch));
+        let tokens = spans(&self.batch);
+        let continues = self.continues();
+        let (hidden, tokens) = match continues {
+            true => self.hooks.continued_embeddings(embeddings, tokens),
+            false => self.hooks.embeddings(embeddings, tokens),
+        };
+        if !self.has_decoder {
+            self.open_cache(&tokens, hidden.dims()[1]);
+        }
         self.states = Some(States { hidden, tokens, form: Form::Padded });
     }
 
@@ -160,7 +210,6 @@ impl<'p> Pass<'p> {
     /// # Shapes
     /// - embeddings: `[rows, sequence, hidden]`
     pub fn decode(&mut self, start: DecoderStart, embeddings: impl FnOnce(&Self) -> Tensor<3>) {
-        let Some(states) = self.states.take() else { return };
         let (batch, tokens) = match self.batch.decoder() {
             Some(decoder) => (decoder.clone(), spans(decoder)),
             // A row has as many tokens as before.
@@ -168,17 +217,50 @@ impl<'p> Pass<'p> {
         };
         self.batch = batch;
         let hidden = embeddings(self);
-        if let Some(last) = self.observed.as_mut().and_then(|observed| observed.last_mut()) {
-            // With the norm after the last layer.
-            *last = in_order(states.padded(), self.restore.as_ref());
+        let memory = match (self.states.take(), self.cache.as_mut().and_then(|cache| cache.memory.take())) {
+            (_, Some(memory)) => memory,
+            (Some(states), None) => {
+                if let Some(last) = self.observed.as_mut().and_then(|observed| observed.last_mut()) {
+                    // With the norm after the last layer.
+                    *last = in_order(states.padded(), self.restore.as_ref());
+                }
+                Memory::new(states.padded(), &states.tokens, &self.device)
+            }
+            (None, None) => return,
+        };
+        if let Some(cache) = &mut self.cache {
+            cache.memory = Some(memory.clone());
         }
-        let memory = Memory::new(states.padded(), &states.tokens, &self.device);
+        self.open_cache(&tokens, hidden.dims()[1]);
         // The encoder's adapters may have repeated the batch.
-        let copies = (states.tokens.len() / tokens.len().max(1)).max(1);
+        let copies = (memory.rows() / tokens.len().max(1)).max(1);
         let repeated = tokens.iter().cycle().take(copies * tokens.len()).cloned().collect();
         let hidden = if copies == 1 { hidden } else { hidden.repeat_dim(0, copies) };
+        if copies > 1 {
+            self.hooks.was_repeated();
+        }
         self.memory = Some(memory);
         self.states = Some(States { hidden, tokens: repeated, form: Form::Padded });
+    }
+
+    /// Whether the pass continues after tokens that earlier passes read. The encoder of an encoder-decoder model is not run
+    /// again then.
+    pub fn continues(&self) -> bool {
+        let opened = self.cached.as_ref().is_some_and(|cached| cached.is_filled);
+        opened || self.cache.as_ref().is_some_and(|cache| (0..cache.rows()).any(|row| cache.tokens(row) > 0))
+    }
+
+    /// The number of tokens that earlier passes read of a row.
+    pub fn tokens_before(&self, row: usize) -> usize {
+        self.cache.as_ref().map_or(0, |cache| cache.tokens(row))
+    }
+
+    /// Lets layers use the cache, for new columns of these tokens.
+    fn open_cache(&mut self, tokens: &[TokenSpan], columns: usize) {
+        let rows = self.batch.len();
+        let Some(cache) = self.cache.take() else { return };
+        let continued = cache.continued(&tokens[..rows.min(tokens.len())], columns);
+        self.cached = Some(Cached::new(cache, continued));
     }
 
     /// Transforms the hidden states of each position independently: a projection after the embeddings, a norm after the
@@ -210,12 +292,20 @@ impl<'p> Pass<'p> {
         let mut memory = self.memory.take();
         let is_read = stack == StackKind::Decoder || !self.has_decoder;
         self.observe(&hidden);
-        if let Some(packing) = self.packing(&tokens, &hidden) {
+        let packs = memory.is_none() && self.cached.is_none();
+        if let Some(packing) = self.packing(&tokens, &hidden).filter(|_| packs) {
             hidden = packing.pack(hidden);
             form = Form::Packed(Box::new(packing));
         }
         let is_decoding = memory.is_some();
-        let mut mask = Mask::new(&tokens, sequence_of(&form, &hidden), is_decoding, &self.device);
+        let kept = self.cached.take();
+        let cached = kept.as_ref().filter(|_| stack == StackKind::Decoder);
+        let device = self.device.clone();
+        let mask_of = |tokens: &[TokenSpan], sequence: usize| match cached {
+            Some(cached) => Mask::continued(&cached.continued, tokens.len(), &device),
+            None => Mask::new(tokens, sequence, is_decoding, &device),
+        };
+        let mut mask = mask_of(&tokens, sequence_of(&form, &hidden));
         let first_is_read = is_read && self.reads == Reads::First && self.row_position == RowPosition::First;
         for (step, &index) in layers.iter().enumerate() {
             let site = Site::new(stack, index, Place::Layer);
@@ -228,7 +318,7 @@ impl<'p> Pass<'p> {
                 let rows = tokens.len();
                 (hidden, tokens) = self.hooks.enter_layer(site, hidden, tokens);
                 if tokens.len() != rows {
-                    mask = Mask::new(&tokens, hidden.dims()[1], is_decoding, &self.device);
+                    mask = mask_of(&tokens, hidden.dims()[1]);
                     memory = memory.map(|memory| memory.repeated(tokens.len() / rows.max(1)));
                 }
             }
@@ -238,6 +328,8 @@ impl<'p> Pass<'p> {
                 packing,
                 mask: &mask,
                 memory: memory.as_ref(),
+                cached,
+                step,
                 stack,
                 layer: index,
                 first_only,
@@ -259,12 +351,13 @@ impl<'p> Pass<'p> {
             hidden = computed;
             if cut {
                 form = Form::First;
-            } else if matches!(form, Form::Padded) {
+            } else if matches!(form, Form::Padded) && !cached.is_some_and(|cached| cached.is_filled) {
+                // Interventions are at positions of the first pass.
                 hidden = self.hooks.layer(site, hidden, &tokens);
             }
             self.observe(&hidden);
         }
-        self.memory = memory;
+        (self.memory, self.cached) = (memory, kept);
         self.states = Some(States { hidden, tokens, form });
     }
 
@@ -278,10 +371,7 @@ impl<'p> Pass<'p> {
     /// The packing of a batch with padding, if it is faster and every adapter allows it.
     fn packing(&self, tokens: &[TokenSpan], hidden: &Tensor<3>) -> Option<Packing<'p>> {
         // A backend that compiles kernels per shape would compile a new one for each batch.
-        let pays = self.reads != Reads::All
-            && self.observed.is_none()
-            && self.memory.is_none()
-            && has_own_kernels(&self.device);
+        let pays = self.reads != Reads::All && self.observed.is_none() && has_own_kernels(&self.device);
         pays.then(|| Packing::new(tokens, hidden.dims()[1], &self.hooks)).flatten()
     }
 
@@ -289,6 +379,14 @@ impl<'p> Pass<'p> {
         if let Some(observed) = &mut self.observed {
             observed.push(in_order(hidden.clone(), self.restore.as_ref()));
         }
+    }
+
+    /// The output, and the cache with the tokens of the batch.
+    pub(crate) fn finish_cached(mut self) -> Result<(Output, KvCache), BaseError> {
+        let (cached, lengths) = (self.cached.take(), self.batch.lengths().to_vec());
+        let output = self.finish()?;
+        let cached = cached.ok_or(BaseError::NothingComputed)?;
+        Ok((output, cached.finished(&lengths)))
     }
 
     /// The output, in the order of the caller's rows.

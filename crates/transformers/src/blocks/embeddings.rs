@@ -119,7 +119,17 @@ impl Added {
     /// `[rows or 1, sequence, embedding]`.
     fn positions(&self, pass: &Pass<'_>) -> Option<Tensor<3>> {
         let positions = self.positions.as_ref()?;
-        let from = |first| positions.weight.val().narrow(0, first, pass.batch().sequence()).unsqueeze();
+        let from = |first: usize| {
+            let batch = pass.batch();
+            if !pass.continues() {
+                return positions.weight.val().narrow(0, first, batch.sequence()).unsqueeze();
+            }
+            let counted = batch.lengths().iter().enumerate().flat_map(|(row, length)| {
+                let first = first + pass.tokens_before(row);
+                (first..first + length).map(|position| position as u32)
+            });
+            positions.forward(pass.ints(&counted.collect::<Vec<_>>(), first as u32))
+        };
         Some(match self.counting {
             Counting::FromZero => from(0),
             Counting::From(first) => from(first),

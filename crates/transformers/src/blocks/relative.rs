@@ -34,28 +34,38 @@ impl RelativeBias {
         Ok(Self { table: source.embedding(table.name, table.shape, std)?, buckets })
     }
 
-    /// `[1, heads, queries, prefixes + keys]`. Prefixes count as the first positions, as if queries began there too:
-    /// files of adapters were trained so.
-    fn forward(&self, shape: ScoreShape) -> Tensor<4> {
+    /// `[1 or rows, heads, queries, prefixes + keys]`. Prefixes count as the first positions, as if queries began there
+    /// too: files of adapters were trained so.
+    fn forward(&self, shape: ScoreShape<'_>) -> Tensor<4> {
         let (queries, keys) = (shape.queries, shape.prefixes + shape.keys);
-        let first = shape.keys.saturating_sub(queries);
-        let bucket = |query: usize, key: usize| self.buckets.of(key as i64 - (first + query) as i64) as i32;
-        let indices: Vec<i32> = (0..queries).flat_map(|query| (0..keys).map(move |key| bucket(query, key))).collect();
+        let rows = if shape.is_ragged() { shape.rows } else { 1 };
+        let mut indices = Vec::with_capacity(rows * queries * keys);
+        for row in 0..rows {
+            let positions: Vec<usize> = (0..shape.keys).map(|key| shape.key_position(row, key)).collect();
+            for query in 0..queries {
+                let query = shape.query_position(row, query) as i64;
+                let keys = (0..shape.prefixes).chain(positions.iter().map(|key| shape.prefixes + key));
+                indices.extend(keys.map(|key| self.buckets.of(key as i64 - query) as i32));
+            }
+        }
         let device = self.table.weight.lazy_device().without_autodiff();
-        let indices = Tensor::<2, Int>::from_data(TensorData::new(indices, [queries, keys]), &device);
-        self.table.forward(indices).permute([2, 0, 1]).unsqueeze()
+        let indices = Tensor::<2, Int>::from_data(TensorData::new(indices, [rows, queries * keys]), &device);
+        let bias = self.table.forward(indices);
+        let [_, _, heads] = bias.dims();
+        bias.reshape([rows, queries, keys, heads]).permute([0, 3, 1, 2])
     }
 
     /// The bias for the layers of a pass, computed once for those with scores of the same shape.
-    pub(crate) fn shared(&self) -> impl Fn(ScoreShape) -> Tensor<4> {
-        let computed: RefCell<Option<(ScoreShape, Tensor<4>)>> = RefCell::new(None);
+    pub(crate) fn shared(&self) -> impl Fn(ScoreShape<'_>) -> Tensor<4> {
+        let computed: RefCell<Option<([usize; 4], Tensor<4>)>> = RefCell::new(None);
         move |shape| {
+            let sizes = [shape.rows, shape.queries, shape.keys, shape.prefixes];
             let mut computed = computed.borrow_mut();
             match computed.as_ref() {
-                Some((of, bias)) if *of == shape => bias.clone(),
+                Some((of, bias)) if *of == sizes => bias.clone(),
                 _ => {
                     let bias = self.forward(shape);
-                    *computed = Some((shape, bias.clone()));
+                    *computed = Some((sizes, bias.clone()));
                     bias
                 }
             }

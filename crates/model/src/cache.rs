@@ -1,0 +1,175 @@
+//! What a decoder remembers of the tokens that it has read.
+
+use std::collections::BTreeMap;
+
+use burn::tensor::Tensor;
+use burn_adapters_core::TokenSpan;
+
+use crate::BaseError;
+use crate::hooks::row_indices;
+use crate::pass::Memory;
+
+/// The keys and values of the tokens that a decoder has read, so that a pass computes only the tokens that follow.
+///
+/// Keys and values are the model's own, without the prefixes of adapters. The rows of a cache are those of the first
+/// batch. All passes with a cache must have hooks of the same setup.
+///
+/// ```
+/// # use burn_adapters_model::{BaseError, BaseModel, Forward, Hooks, KvCache, Reads, TokenBatch};
+/// # fn run(model: &dyn BaseModel) -> Result<(), BaseError> {
+/// let mut cache = KvCache::new();
+/// let hooks = Hooks::none();
+/// model.forward_cached(&TokenBatch::new([[5, 6, 7].as_slice()]), &hooks, Reads::First, &mut cache)?;
+/// let next = model.forward_cached(&TokenBatch::new([[8].as_slice()]), &hooks, Reads::First, &mut cache)?;
+/// assert_eq!(next.hidden.dims()[1], 1);
+/// assert_eq!(cache.tokens(0), 4);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug, Clone, Default)]
+pub struct KvCache {
+    rows: Vec<CachedRow>,
+    /// By the steps of the decoder, which may share layers.
+    layers: BTreeMap<usize, [Tensor<4>; 2]>,
+    pub(crate) memory: Option<Memory>,
+    /// Whether a pass with the cache failed, so that it holds a part of the tokens.
+    is_broken: bool,
+}
+
+#[derive(Debug, Clone, Default)]
+struct CachedRow {
+    /// The number of tokens, without those of prompts.
+    tokens: usize,
+    /// Whether each column of the keys is a position of the row; otherwise it is padding.
+    columns: Vec<bool>,
+}
+
+impl KvCache {
+    /// An empty cache.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Whether no token has been read.
+    pub fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+
+    /// The number of rows.
+    pub fn rows(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// The number of tokens that a row has read; 0 for a row that does not exist.
+    pub fn tokens(&self, row: usize) -> usize {
+        self.rows.get(row).map_or(0, |row| row.tokens)
+    }
+
+    /// The cache of these rows, in this order; a row may occur several times.
+    ///
+    /// # Panics
+    /// If a row does not exist.
+    pub fn select(&self, order: &[usize]) -> Self {
+        let rows = self.rows.len();
+        let select = |tensor: &Tensor<4>| {
+            let [held, ..] = tensor.dims();
+            // The batch was repeated for the branches of a `Parallel` below this layer.
+            let indices: Vec<usize> =
+                (0..held / rows.max(1)).flat_map(|copy| order.iter().map(move |row| copy * rows + row)).collect();
+            tensor.clone().select(0, row_indices(&indices, &tensor.device()))
+        };
+        Self {
+            rows: order.iter().map(|row| self.rows[*row].clone()).collect(),
+            layers: self.layers.iter().map(|(step, [keys, values])| (*step, [select(keys), select(values)])).collect(),
+            memory: self.memory.as_ref().map(|memory| memory.selected(order, rows)),
+            is_broken: self.is_broken,
+        }
+    }
+
+    /// Takes the contents for a pass; without [`finished`](Self::finished) after it, the cache is broken.
+    pub(crate) fn begin(&mut self, rows: usize) -> Result<Self, BaseError> {
+        if self.is_broken {
+            return Err(BaseError::BrokenCache);
+        }
+        let held = self.rows.len();
+        if held != 0 && held != rows {
+            return Err(BaseError::CacheRows { rows: held, found: rows });
+        }
+        let taken = std::mem::replace(self, Self { is_broken: true, ..Self::default() });
+        Ok(match taken.is_empty() {
+            true => Self { rows: vec![CachedRow::default(); rows], ..taken },
+            false => taken,
+        })
+    }
+
+    /// The positions of a pass with these new columns.
+    pub(crate) fn continued(&self, tokens: &[TokenSpan], columns: usize) -> Continued {
+        let row = |(index, row): (usize, &CachedRow)| {
+            let new = (0..columns).map(|column| tokens.get(index).is_some_and(|span| !span.is_padding(column)));
+            let mut next = 0;
+            let position = |is_token: bool| {
+                is_token.then(|| {
+                    next += 1;
+                    next - 1
+                })
+            };
+            row.columns.iter().copied().chain(new).map(position).collect::<Vec<_>>()
+        };
+        let first = |row: &CachedRow| row.columns.iter().filter(|is_token| **is_token).count();
+        Continued {
+            first: self.rows.iter().map(first).collect(),
+            keys: self.rows.iter().enumerate().map(row).collect(),
+            new: columns,
+        }
+    }
+
+    /// Adds the keys and values of a layer's new columns; gives all of them.
+    pub(crate) fn extend(&mut self, step: usize, new: [Tensor<4>; 2]) -> [Tensor<4>; 2] {
+        let all = match self.layers.remove(&step) {
+            Some(held) => {
+                let mut pairs = held.into_iter().zip(new).map(|(held, new)| Tensor::cat(vec![held, new], 2));
+                match (pairs.next(), pairs.next()) {
+                    (Some(keys), Some(values)) => [keys, values],
+                    _ => unreachable!("there are two of them"),
+                }
+            }
+            None => new,
+        };
+        self.layers.insert(step, all.clone());
+        all
+    }
+
+    /// Records that the new columns were read: the batch's tokens, and all positions.
+    pub(crate) fn finished(&mut self, lengths: &[usize], continued: &Continued) {
+        for ((row, length), keys) in self.rows.iter_mut().zip(lengths).zip(&continued.keys) {
+            row.tokens += length;
+            row.columns = keys.iter().map(Option::is_some).collect();
+        }
+    }
+}
+
+/// The positions of a pass that continues from a cache.
+#[derive(Debug)]
+pub(crate) struct Continued {
+    /// The position of the first new token of each row.
+    pub(crate) first: Vec<usize>,
+    /// The position of each key of each row, cached ones first; `None` is padding.
+    pub(crate) keys: Vec<Vec<Option<usize>>>,
+    /// The number of new columns.
+    pub(crate) new: usize,
+}
+
+impl Continued {
+    /// The positions of the keys of a row of the batch, which may have been repeated.
+    pub(crate) fn keys_of(&self, row: usize) -> &[Option<usize>] {
+        &self.keys[row % self.keys.len()]
+    }
+
+    /// The position of the first new token of each row; one for all if they are equal.
+    pub(crate) fn firsts(&self, rows: usize) -> Vec<usize> {
+        match self.first.as_slice() {
+            [one, others @ ..] if others.iter().all(|other| other == one) => vec![*one],
+            first => first.iter().copied().cycle().take(rows).collect(),
+        }
+    }
+}
