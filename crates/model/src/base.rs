@@ -103,6 +103,13 @@ pub trait BaseModel: Matrices + Send + Sync {
     /// If the model cannot compute it.
     fn run(&self, pass: &mut Pass<'_>) -> Result<(), BaseError>;
 
+    /// The logits of the model's language-model head, before any softmax: `[positions, vocabulary]`, from hidden states
+    /// after the last layer, `[positions, hidden]`. `None` for models without such a head. Callers use
+    /// [`Forward::token_logits`].
+    fn output_embeddings(&self, _hidden: Tensor<2>) -> Option<Tensor<2>> {
+        None
+    }
+
     /// The plain embeddings of tokens, without position, type or norm, from which a prompt can start:
     /// `[tokens, embedding]`. `None` for models without such embeddings. Callers use
     /// [`Forward::word_embeddings`], which checks the tokens.
@@ -170,6 +177,21 @@ pub trait Forward: BaseModel {
             *last = output.hidden;
         }
         Ok(states)
+    }
+
+    /// The logits of the model's own language-model head: `[positions, vocabulary]`, from hidden states after the last
+    /// layer, `[positions, hidden]`. Of an encoder they are for the token at each position, of a decoder for the token
+    /// after it.
+    ///
+    /// # Errors
+    /// If the states have another width, or the model has no such head: it is in the checkpoint of a language model, and
+    /// may be missing in that of a base model.
+    fn token_logits(&self, hidden: Tensor<2>) -> Result<Tensor<2>, BaseError> {
+        let ([_, found], expected) = (hidden.dims(), self.spec().hidden_size);
+        if found != expected {
+            return Err(BaseError::HiddenSize { expected, found });
+        }
+        self.output_embeddings(hidden).ok_or(BaseError::NoOutputEmbeddings)
     }
 
     /// The plain embeddings of tokens, from which a prompt can start: `[tokens, embedding]`.

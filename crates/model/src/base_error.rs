@@ -69,6 +69,20 @@ pub enum BaseError {
     /// A cache that a failed pass has left incomplete.
     #[error("the cache is incomplete: a pass with it failed; start again with an empty cache")]
     BrokenCache,
+    /// A model without a language-model head.
+    #[error(
+        "the model has no language-model head: its files hold the base model alone; use those of a model that was saved \
+         with its head"
+    )]
+    NoOutputEmbeddings,
+    /// Hidden states of another width.
+    #[error("the hidden states are {found} wide, but the model's are {expected}")]
+    HiddenSize {
+        /// The width of the model's.
+        expected: usize,
+        /// The width found.
+        found: usize,
+    },
     /// A model without token embeddings.
     #[error("the model has no token embeddings that a prompt could start from")]
     NoTokenEmbeddings,

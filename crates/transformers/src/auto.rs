@@ -46,7 +46,9 @@ impl AutoModel {
     }
 
     fn fresh(config: ModelConfig, init: Init, device: &Device) -> Self {
-        match Skeleton::build(&config.plan, &mut Fresh { init, device }) {
+        let mut plan = config.plan.clone();
+        plan.output = plan.output.and_then(|output| output.in_files(|_| false));
+        match Skeleton::build(&plan, &mut Fresh { init, device }) {
             Ok(skeleton) => Self { skeleton, config },
             Err(error) => unreachable!("drawing weights reads no file, yet failed: {error}"),
         }
@@ -109,6 +111,10 @@ impl BaseModel for AutoModel {
     fn run(&self, pass: &mut Pass<'_>) -> Result<(), BaseError> {
         self.skeleton.run(pass);
         Ok(())
+    }
+
+    fn output_embeddings(&self, hidden: Tensor<2>) -> Option<Tensor<2>> {
+        self.skeleton.logits(hidden)
     }
 
     fn embed_tokens(&self, ids: &[u32]) -> Option<Tensor<2>> {

@@ -52,6 +52,8 @@ pub(crate) fn from_dir(
         plan.pooler = None;
     }
 
+    plan.output = plan.output.and_then(|output| output.in_files(|name| weights.has(name)));
+
     let mut listed = Listed::new(device);
     Skeleton::build(&plan, &mut listed)?;
     let expected = listed.parameters.iter().map(|one| (one.name.clone(), one.stored_shape())).collect();

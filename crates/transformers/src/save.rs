@@ -33,8 +33,8 @@ impl AutoModel {
     /// # Errors
     /// If the files of `like` cannot be read or belong to another model, or the file cannot be written.
     pub fn save(&self, like: &Path, file: &Path) -> Result<ModelSaveReport, ModelSaveError> {
-        let own = self.names()?;
         let mut weights = Weights::open(like, self.config.plan.prefix)?;
+        let own = self.names(|name| weights.has(name))?;
         weights.take_copy(&self.config.plan);
         let shapes =
             own.iter().filter_map(|(name, own)| Some((name.clone(), own.first()?.parameter.stored_shape()))).collect();
@@ -67,13 +67,16 @@ impl AutoModel {
         Ok(report)
     }
 
-    /// The parameters by their names in files; several where files store them as one.
-    fn names(&self) -> Result<BTreeMap<String, Vec<Own>>, LoadError> {
+    /// The parameters by their names in files; several where files store them as one. `has` is whether the files to be
+    /// written hold a weight.
+    fn names(&self, has: impl Fn(&str) -> bool) -> Result<BTreeMap<String, Vec<Own>>, LoadError> {
         // The names are known where a model is built; two of one configuration have their parameters at the same paths.
         let device = Device::default();
         let mut listed = Listed::new(&device);
         let mut plan = self.config.plan.clone();
         plan.pooler = plan.pooler.filter(|_| self.skeleton.has_pooler());
+        plan.output =
+            plan.output.filter(|_| self.skeleton.has_output()).and_then(|output| output.trained().in_files(has));
         let model = Skeleton::build(&plan, &mut listed)?;
         let mut paths: HashMap<ParamId, String> =
             parameters(&model).into_iter().map(|parameter| (parameter.id, parameter.path)).collect();

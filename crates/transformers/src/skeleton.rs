@@ -7,7 +7,7 @@ use burn_adapters_core::{Site, project};
 use burn_adapters_model::{DecoderStart, Pass};
 
 use crate::LoadError;
-use crate::blocks::{Added, Embeddings, Stack};
+use crate::blocks::{Added, Embeddings, Output, Stack};
 use crate::plan::ModelPlan;
 use crate::weights::Source;
 
@@ -18,6 +18,7 @@ pub(crate) struct Skeleton {
     stack: Stack,
     decoder: Option<Decoder>,
     pooler: Option<Linear>,
+    output: Option<Output>,
 }
 
 /// The decoder of an encoder-decoder model.
@@ -35,6 +36,9 @@ impl Skeleton {
         let std = plan.initializer_range;
         let pooler = plan.pooler.as_ref();
         let pooler = pooler.map(|pooler| source.linear(pooler, "", std)).transpose()?;
+        let [vocabulary, _] = plan.embeddings.words.shape;
+        let output = plan.output.as_ref();
+        let output = output.map(|output| Output::build(output, vocabulary, std, source)).transpose()?;
         let decoder = match &plan.decoder {
             Some(decoder) => Some(Decoder {
                 embeddings: Added::build(&decoder.embeddings, std, source)?,
@@ -48,6 +52,7 @@ impl Skeleton {
             stack: Stack::build(&plan.stack, plan.norm.as_ref(), std, source)?,
             decoder,
             pooler,
+            output,
         })
     }
 
@@ -57,6 +62,15 @@ impl Skeleton {
 
     pub(crate) fn has_pooler(&self) -> bool {
         self.pooler.is_some()
+    }
+
+    pub(crate) fn has_output(&self) -> bool {
+        self.output.is_some()
+    }
+
+    /// The logits of the output layer: `[positions, vocabulary]`.
+    pub(crate) fn logits(&self, hidden: Tensor<2>) -> Option<Tensor<2>> {
+        Some(self.output.as_ref()?.forward(self.embeddings.words(), hidden))
     }
 
     /// The word embeddings of tokens: `[tokens, embedding]`.

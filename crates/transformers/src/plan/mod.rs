@@ -4,6 +4,7 @@
 //! itself all follow from the plan.
 
 mod layer;
+mod output;
 mod stack;
 mod weights;
 
@@ -13,6 +14,7 @@ use burn_adapters_core::{ModelSpec, RowPosition, SiteNames};
 use burn_adapters_model::{DecoderStart, Limits};
 
 pub(crate) use self::layer::{AttentionPlan, FeedForwardPlan, LayerPlan, Order};
+pub(crate) use self::output::{BiasPlan, OutputPlan, TransformPlan};
 pub(crate) use self::stack::{RelativePlan, Sharing, StackPlan};
 pub(crate) use self::weights::{LinearPlan, NormKind, NormPlan, Part, Storage, TablePlan};
 use crate::skeleton::Skeleton;
@@ -44,6 +46,8 @@ pub(crate) struct ModelPlan {
     pub(crate) languages: Option<LanguagesPlan>,
     /// The layer of the pooler over the first position, `tanh` after it.
     pub(crate) pooler: Option<LinearPlan>,
+    /// The output layer of the family's language models, where it is in files or the table of word embeddings.
+    pub(crate) output: Option<OutputPlan>,
     /// The standard deviation of new weights.
     pub(crate) initializer_range: f64,
     /// The dropout of a prediction head that leaves it to the model.
@@ -117,6 +121,7 @@ impl ModelPlan {
             heads: &[],
             languages: None,
             pooler: None,
+            output: None,
             initializer_range: 0.02,
             head_dropout: 0.0,
             row_position: RowPosition::First,
@@ -164,12 +169,12 @@ impl ModelPlan {
         self.word_copies.iter().map(|name| format!("{name}.weight"))
     }
 
-    /// The number of parameters: of everything that building the model asks for.
+    /// The number of parameters: of everything that building the model asks for, but for the output layer.
     fn parameters(&self) -> usize {
         let device = Device::default();
         let mut listed = Listed::new(&device);
         // Listing reads no file.
-        drop(Skeleton::build(self, &mut listed));
+        drop(Skeleton::build(&Self { output: None, ..self.clone() }, &mut listed));
         listed.parameters.iter().fold(0, |sum, parameter| sum.saturating_add(parameter.elements()))
     }
 }

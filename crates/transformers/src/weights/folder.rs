@@ -80,6 +80,11 @@ impl Weights {
         self.tensors.keys().any(|name| name.starts_with(prefix))
     }
 
+    /// Whether the files hold a weight.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.tensors.contains_key(name)
+    }
+
     /// Every tensor: its name in the base model, and that in its file.
     pub(crate) fn names(&self) -> impl Iterator<Item = (String, String)> {
         self.tensors.iter().map(|(weight, stored)| (weight.clone(), stored.name.clone()))

@@ -6,7 +6,7 @@ use burn_adapters_core::{Activation, AttentionNames, Place, SiteNames, StackKind
 use burn_adapters_model::Limits;
 
 use super::Family;
-use super::bert::check_supported;
+use super::bert::{MaskedHead, check_supported};
 use crate::ModelConfigError;
 use crate::fields::Fields;
 use crate::plan::{
@@ -39,6 +39,13 @@ const NAMES: SiteNames = SiteNames {
     ..SiteNames::OWN
 };
 
+const HEAD: MaskedHead = MaskedHead {
+    dense: "predictions.dense",
+    norm: "predictions.LayerNorm",
+    decoder: "predictions.decoder",
+    bias: &["predictions.bias", "predictions.decoder.bias"],
+};
+
 fn plan(fields: &Fields<'_>) -> Result<ModelPlan, ModelConfigError> {
     check_supported(fields)?;
     let vocabulary = fields.optional_size("vocab_size")?.unwrap_or(30_000);
@@ -69,7 +76,8 @@ fn plan(fields: &Fields<'_>) -> Result<ModelPlan, ModelConfigError> {
     };
     let (up, down) =
         (LinearPlan::new("ffn", hidden, intermediate), LinearPlan::new("ffn_output", intermediate, hidden));
-    let feed_forward = FeedForwardPlan::new(up, down, fields.activation_or("hidden_act", Activation::GeluNew)?);
+    let activation = fields.activation_or("hidden_act", Activation::GeluNew)?;
+    let feed_forward = FeedForwardPlan::new(up, down, activation);
     let layer = LayerPlan::new(
         Order::PostNormSwapped,
         (attention, norm("attention.LayerNorm")),
@@ -94,7 +102,9 @@ fn plan(fields: &Fields<'_>) -> Result<ModelPlan, ModelConfigError> {
             layer,
         )
     };
+    let is_tied = fields.flag_or("tie_word_embeddings", true)?;
     Ok(ModelPlan {
+        output: Some(HEAD.plan([vocabulary, hidden, embedding], activation, epsilon, is_tied)),
         prefix: "albert.",
         names: SiteNames { layers_per_group, ..NAMES },
         pooler: Some(square("pooler")),

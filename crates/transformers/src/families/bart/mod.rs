@@ -8,8 +8,8 @@ use super::Family;
 use crate::ModelConfigError;
 use crate::fields::Fields;
 use crate::plan::{
-    AttentionPlan, Counting, DecoderPlan, EmbeddingsPlan, FeedForwardPlan, LayerPlan, LinearPlan, ModelPlan, NormPlan,
-    Order, StackPlan, TablePlan,
+    AttentionPlan, BiasPlan, Counting, DecoderPlan, EmbeddingsPlan, FeedForwardPlan, LayerPlan, LinearPlan, ModelPlan,
+    NormPlan, Order, OutputPlan, StackPlan, TablePlan,
 };
 use crate::tokenizer::Class;
 
@@ -142,7 +142,10 @@ fn plan(fields: &Fields<'_>, variant: &Variant) -> Result<ModelPlan, ModelConfig
         stack(StackKind::Decoder, "decoder.layers", ["decoder_layers", "decoder_attention_heads", "decoder_ffn_dim"])?;
     let last = |name| (variant.order == Order::PreNorm).then(|| norm(name));
     let limits = Limits { vocabulary, token_types: 1, sequence, pad_id: pad_id as u32 };
+    let is_tied = fields.flag_or("tie_word_embeddings", true)?;
+    let output = OutputPlan::new("lm_head", [vocabulary, hidden], is_tied);
     Ok(ModelPlan {
+        output: Some(OutputPlan { bias: BiasPlan::Constant("final_logits_bias"), ..output }),
         prefix: "model.",
         names: variant.names,
         norm: last("encoder.layer_norm"),

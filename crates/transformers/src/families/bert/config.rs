@@ -116,6 +116,8 @@ pub struct BertConfig {
     pub layer_norm_eps: f64,
     /// The token that fills up rows.
     pub pad_token_id: usize,
+    /// Whether the matrix of the language model's output layer is the table of word embeddings.
+    pub tie_word_embeddings: bool,
 }
 
 impl BertConfig {
@@ -144,6 +146,7 @@ impl BertConfig {
             initializer_range: 0.02,
             layer_norm_eps: 1e-12,
             pad_token_id: 0,
+            tie_word_embeddings: true,
         }
     }
 
@@ -183,6 +186,7 @@ impl BertConfig {
             initializer_range: fields.positive("initializer_range", 0.02)?,
             layer_norm_eps: fields.positive("layer_norm_eps", 1e-12)?,
             pad_token_id: fields.index("pad_token_id", family.default_pad_token_id())?,
+            tie_word_embeddings: fields.flag_or("tie_word_embeddings", true)?,
         };
         config.check(fields)?;
         Ok(config)
@@ -256,7 +260,11 @@ impl BertConfig {
             sequence: self.max_sequence_length(),
             pad_id: self.pad_token_id as u32,
         };
+        let (head, activation) = self.family.masked_head();
+        let sizes = [self.vocab_size, hidden, self.embedding_size];
+        let activation = activation.unwrap_or(self.hidden_act);
         ModelPlan {
+            output: Some(head.plan(sizes, activation, self.layer_norm_eps, self.tie_word_embeddings)),
             prefix: self.family.prefix(),
             names: self.family.names(),
             pooler: self.family.has_pooler().then(|| LinearPlan::new("pooler.dense", hidden, hidden)),

@@ -3,10 +3,12 @@
 mod config;
 mod layers;
 mod names;
+mod output;
 
 pub use config::{BertConfig, BertFamily};
 pub(super) use layers::{BertLayers, check_supported};
 pub(super) use names::NAMES;
+pub(super) use output::{MaskedHead, ROBERTA_HEAD};
 
 use super::Family;
 use crate::tokenizer::Class;

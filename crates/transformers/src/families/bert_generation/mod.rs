@@ -8,7 +8,7 @@ use super::Family;
 use super::bert::{self, BertLayers, check_supported};
 use crate::ModelConfigError;
 use crate::fields::Fields;
-use crate::plan::{Counting, EmbeddingsPlan, ModelPlan, TablePlan};
+use crate::plan::{BiasPlan, Counting, EmbeddingsPlan, ModelPlan, OutputPlan, TablePlan};
 use crate::tokenizer::Class;
 
 pub(super) const BERT_GENERATION: Family =
@@ -32,7 +32,10 @@ fn plan(fields: &Fields<'_>) -> Result<ModelPlan, ModelConfigError> {
         ..EmbeddingsPlan::new(embedding("embeddings.word_embeddings", vocabulary))
     };
     let limits = Limits { vocabulary, token_types: 1, sequence, pad_id: pad_id as u32 };
+    let is_tied = fields.flag_or("tie_word_embeddings", true)?;
+    let output = OutputPlan::new("lm_head.decoder", [vocabulary, layers.hidden], is_tied);
     Ok(ModelPlan {
+        output: Some(OutputPlan { bias: BiasPlan::Required(&["lm_head.bias", "lm_head.decoder.bias"]), ..output }),
         prefix: "bert.",
         names: NAMES,
         initializer_range: fields.positive("initializer_range", 0.02)?,

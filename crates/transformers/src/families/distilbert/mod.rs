@@ -5,6 +5,7 @@ use burn_adapters_core::{AttentionNames, Place, SiteNames, StackKind, StackNames
 use burn_adapters_model::Limits;
 
 use super::Family;
+use super::bert::MaskedHead;
 use crate::ModelConfigError;
 use crate::fields::Fields;
 use crate::plan::{
@@ -40,6 +41,13 @@ const NAMES: SiteNames = SiteNames {
 /// The epsilon of every norm, which no key changes.
 const EPSILON: f64 = 1e-12;
 
+const HEAD: MaskedHead = MaskedHead {
+    dense: "vocab_transform",
+    norm: "vocab_layer_norm",
+    decoder: "vocab_projector",
+    bias: &["vocab_projector.bias"],
+};
+
 fn plan(fields: &Fields<'_>) -> Result<ModelPlan, ModelConfigError> {
     for key in ["pruned_heads", "quantization_config"] {
         fields.absent(key)?;
@@ -66,7 +74,8 @@ fn plan(fields: &Fields<'_>) -> Result<ModelPlan, ModelConfigError> {
     };
     let (up, down) =
         (LinearPlan::new("ffn.lin1", hidden, intermediate), LinearPlan::new("ffn.lin2", intermediate, hidden));
-    let feed_forward = FeedForwardPlan { dropout, ..FeedForwardPlan::new(up, down, fields.activation("activation")?) };
+    let activation = fields.activation("activation")?;
+    let feed_forward = FeedForwardPlan { dropout, ..FeedForwardPlan::new(up, down, activation) };
     let layer =
         LayerPlan::new(Order::PostNorm, (attention, norm("sa_layer_norm")), (feed_forward, norm("output_layer_norm")));
     let embeddings = EmbeddingsPlan {
@@ -77,7 +86,9 @@ fn plan(fields: &Fields<'_>) -> Result<ModelPlan, ModelConfigError> {
     };
     let limits = Limits { vocabulary, token_types: 1, sequence, pad_id: pad_id as u32 };
     let stack = StackPlan::new(StackKind::Encoder, "transformer.layer", layers, layer);
+    let is_tied = fields.flag_or("tie_word_embeddings", true)?;
     Ok(ModelPlan {
+        output: Some(HEAD.plan([vocabulary, hidden, hidden], activation, EPSILON, is_tied)),
         prefix: "distilbert.",
         names: NAMES,
         initializer_range: fields.positive("initializer_range", 0.02)?,

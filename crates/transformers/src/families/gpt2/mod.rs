@@ -9,8 +9,8 @@ use super::Family;
 use crate::ModelConfigError;
 use crate::fields::Fields;
 use crate::plan::{
-    AttentionPlan, Counting, EmbeddingsPlan, FeedForwardPlan, LayerPlan, LinearPlan, ModelPlan, NormPlan, Order, Part,
-    StackPlan, Storage, TablePlan,
+    AttentionPlan, Counting, EmbeddingsPlan, FeedForwardPlan, LayerPlan, LinearPlan, ModelPlan, NormPlan, Order,
+    OutputPlan, Part, StackPlan, Storage, TablePlan,
 };
 use crate::tokenizer::Class;
 
@@ -91,6 +91,7 @@ fn plan(fields: &Fields<'_>) -> Result<ModelPlan, ModelConfigError> {
         prefix: "transformer.",
         names: NAMES,
         norm: Some(norm("ln_f")),
+        output: Some(OutputPlan::new("lm_head", [vocabulary, hidden], fields.flag_or("tie_word_embeddings", true)?)),
         initializer_range: fields.positive("initializer_range", 0.02)?,
         head_dropout: dropout,
         row_position: RowPosition::LastToken,

@@ -10,8 +10,8 @@ use super::Family;
 use crate::ModelConfigError;
 use crate::fields::Fields;
 use crate::plan::{
-    AttentionPlan, EmbeddingsPlan, FeedForwardPlan, LayerPlan, LinearPlan, ModelPlan, NormPlan, Order, StackPlan,
-    TablePlan,
+    AttentionPlan, EmbeddingsPlan, FeedForwardPlan, LayerPlan, LinearPlan, ModelPlan, NormPlan, Order, OutputPlan,
+    StackPlan, TablePlan,
 };
 use crate::tokenizer::Class;
 
@@ -132,6 +132,7 @@ fn plan(fields: &Fields<'_>, variant: &Variant) -> Result<ModelPlan, ModelConfig
         prefix: "model.",
         names: variant.names,
         norm: Some(norm("norm")),
+        output: Some(OutputPlan::new("lm_head", [vocabulary, hidden], fields.flag("tie_word_embeddings")?)),
         initializer_range: fields.positive("initializer_range", 0.02)?,
         row_position: RowPosition::LastToken,
         ..ModelPlan::new(variant.model_type, limits, embeddings, stack)

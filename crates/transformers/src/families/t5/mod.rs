@@ -9,7 +9,7 @@ use crate::ModelConfigError;
 use crate::fields::Fields;
 use crate::plan::{
     AttentionPlan, DecoderPlan, EmbeddingsPlan, FeedForwardPlan, LayerPlan, LinearPlan, ModelPlan, NormPlan, Order,
-    RelativePlan, StackPlan, TablePlan,
+    OutputPlan, RelativePlan, StackPlan, TablePlan,
 };
 use crate::tokenizer::Class;
 
@@ -26,6 +26,7 @@ pub(super) const T5: Family = Family {
                 model_class: "T5AdapterModel",
                 sizes: [32_128, 2048, 6, 8],
                 activation: "relu",
+                is_tied: true,
             },
         )
     },
@@ -42,6 +43,7 @@ pub(super) const MT5: Family = Family {
                 model_class: "MT5AdapterModel",
                 sizes: [250_112, 1024, 8, 6],
                 activation: "gated-gelu",
+                is_tied: false,
             },
         )
     },
@@ -54,6 +56,8 @@ struct Variant {
     /// The vocabulary, the width of the feed-forward block, layers and heads.
     sizes: [usize; 4],
     activation: &'static str,
+    /// Whether the output layer's matrix is the table of word embeddings.
+    is_tied: bool,
 }
 
 /// The longest sequence: there is no table of positions that ends.
@@ -140,7 +144,10 @@ fn plan(fields: &Fields<'_>, variant: &Variant) -> Result<ModelPlan, ModelConfig
         dropout,
         ..StackPlan::new(StackKind::Encoder, "encoder.block", layers, encoder)
     };
+    let is_tied = fields.flag_or("tie_word_embeddings", variant.is_tied)?;
+    let output = OutputPlan::new("lm_head", [vocabulary, hidden], is_tied);
     Ok(ModelPlan {
+        output: Some(OutputPlan { scale: is_tied.then(|| (hidden as f64).powf(-0.5)), ..output }),
         // The class with heads has it in AdapterHub's files; Hugging Face's have none but for one class.
         prefix: "transformer.",
         names: names::names(variant.model_class, is_gated),

@@ -4,11 +4,11 @@
 //! reads them.
 
 use burn_adapters_config::{BottleneckConfig, ResidualBeforeLn};
-use burn_adapters_core::SiteNames;
+use burn_adapters_core::{Activation, SiteNames};
 use burn_adapters_model::Limits;
 
 use super::Family;
-use super::bert::{self, BertLayers, check_supported};
+use super::bert::{self, BertLayers, ROBERTA_HEAD, check_supported};
 use crate::ModelConfigError;
 use crate::fields::Fields;
 use crate::plan::{Counting, EmbeddingsPlan, LanguagesPlan, LinearPlan, ModelPlan, Order, TablePlan};
@@ -64,7 +64,10 @@ fn plan(fields: &Fields<'_>) -> Result<ModelPlan, ModelConfigError> {
     let mut stack = layers.stack();
     stack.layer.order = if pre_norm { Order::PreNormLanguages } else { Order::PostNormLanguages };
     stack.layer.language_norm = own_norm.then(|| layers.norm("output.adapter_layer_norm"));
+    let is_tied = fields.flag_or("tie_word_embeddings", true)?;
+    let output = ROBERTA_HEAD.plan([vocabulary, hidden, hidden], Activation::Gelu, layers.epsilon, is_tied);
     Ok(ModelPlan {
+        output: Some(output),
         prefix: "roberta.",
         names: NAMES,
         norm: pre_norm.then(|| layers.norm("encoder.LayerNorm")),
