@@ -32,7 +32,8 @@ impl Backend {
 }
 
 /// The packages whose tests use tensors, besides [`PARTS`].
-const PACKAGES: [&str; 7] = ["core", "combination", "model", "reparameterize", "checkpoint", "transformers", "train"];
+const PACKAGES: [&str; 8] =
+    ["core", "combination", "model", "reparameterize", "checkpoint", "transformers", "train", "generate"];
 
 /// Every package whose tests use tensors.
 fn packages() -> impl Iterator<Item = &'static str> {

@@ -25,6 +25,7 @@ pub use burn_adapters_composition as composition;
 pub use burn_adapters_config as config;
 pub use burn_adapters_core as core;
 pub use burn_adapters_fusion as fusion;
+pub use burn_adapters_generate as generate;
 pub use burn_adapters_heads as heads;
 pub use burn_adapters_ia3 as ia3;
 pub use burn_adapters_invertible as invertible;

@@ -3,7 +3,7 @@
 use burn::tensor::{Device, Tensor};
 use burn_adapters_core::{ModelSpec, Output, Reads};
 
-use crate::{BaseError, Hooks, KvCache, Matrices, Pass, TokenBatch};
+use crate::{BaseError, DecoderStart, Hooks, KvCache, Matrices, Pass, TokenBatch};
 
 /// The inputs that a base model takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -107,6 +107,11 @@ pub trait BaseModel: Matrices + Send + Sync {
     /// after the last layer, `[positions, hidden]`. `None` for models without such a head. Callers use
     /// [`Forward::token_logits`].
     fn output_embeddings(&self, _hidden: Tensor<2>) -> Option<Tensor<2>> {
+        None
+    }
+
+    /// How the decoder's input begins, in an encoder-decoder model.
+    fn decoder_start(&self) -> Option<DecoderStart> {
         None
     }
 

@@ -65,6 +65,15 @@ impl KvCache {
         self.rows.get(row).map_or(0, |row| row.tokens)
     }
 
+    /// Forgets the last token of a row: a row that must not continue while others do.
+    pub fn forget_last(&mut self, row: usize) {
+        let Some(row) = self.rows.get_mut(row) else { return };
+        if let Some(last) = row.columns.iter_mut().rev().find(|is_token| **is_token) {
+            *last = false;
+            row.tokens = row.tokens.saturating_sub(1);
+        }
+    }
+
     /// The cache of these rows, in this order; a row may occur several times.
     ///
     /// # Panics

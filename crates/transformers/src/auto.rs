@@ -6,7 +6,7 @@ use burn::module::Module;
 use burn::nn::Linear;
 use burn::tensor::{Device, Tensor};
 use burn_adapters_core::{Bf16Error, Init, ModelSpec, Site, linear_weights_in_bf16};
-use burn_adapters_model::{BaseError, BaseModel, Limits, Matrices, Mergeable, Pass};
+use burn_adapters_model::{BaseError, BaseModel, DecoderStart, Limits, Matrices, Mergeable, Pass};
 
 use crate::skeleton::Skeleton;
 use crate::weights::{Fresh, ModelLoadReport};
@@ -115,6 +115,10 @@ impl BaseModel for AutoModel {
 
     fn output_embeddings(&self, hidden: Tensor<2>) -> Option<Tensor<2>> {
         self.skeleton.logits(hidden)
+    }
+
+    fn decoder_start(&self) -> Option<DecoderStart> {
+        self.config.plan.decoder.as_ref().map(|decoder| decoder.start)
     }
 
     fn embed_tokens(&self, ids: &[u32]) -> Option<Tensor<2>> {

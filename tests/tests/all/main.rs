@@ -7,6 +7,7 @@ mod compositions;
 mod counts;
 mod families;
 mod folders;
+mod generation;
 mod inference;
 mod merging;
 mod optimizers;

@@ -30,7 +30,7 @@ const FLOORS: [&[&str]; 10] = [
     &["combination", "reparameterize"],
     &["model"],
     &["checkpoint", "transformers"],
-    &["merging", "train", "fetch"],
+    &["merging", "train", "fetch", "generate"],
     &["cli"],
     &["burn-adapters"],
     &["bench", "tests", "xtask"],

@@ -250,13 +250,27 @@ impl<'a> ActiveHooks<'a> {
     /// # Shapes
     /// - input: the hidden states that the block was called with, `[batch, sequence, hidden]`
     pub fn attention(&self, site: Site, attended: Attended, input: &Tensor<3>) -> Attended {
+        self.counted_attention(site, attended, input).0
+    }
+
+    /// [`attention`](Self::attention), and the number of each row's own prefixes; empty if no row has any.
+    pub(crate) fn counted_attention(
+        &self,
+        site: Site,
+        attended: Attended,
+        input: &Tensor<3>,
+    ) -> (Attended, Vec<usize>) {
         let point = AttentionPoint { hooks: self, site };
         if !self.fits_attention(site, &attended, input) {
-            return attended;
+            return (attended, Vec::new());
         }
         match self.composition_at(site, &point) {
-            Some(composition) => run(&point, composition, Attending::new(attended, input.clone())).attended,
-            None => attended,
+            Some(composition) => {
+                let Attending { attended, prefixes, .. } =
+                    run(&point, composition, Attending::new(attended, input.clone()));
+                (attended, prefixes)
+            }
+            None => (attended, Vec::new()),
         }
     }
 

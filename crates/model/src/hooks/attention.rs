@@ -14,17 +14,20 @@ use super::walk::{HookPoint, Rows, State, select_mask};
 pub(super) struct Attending {
     pub(super) attended: Attended,
     input: Tensor<3>,
+    /// The number of prefixes of each row.
+    pub(super) prefixes: Vec<usize>,
 }
 
 impl Attending {
     pub(super) fn new(attended: Attended, input: Tensor<3>) -> Self {
         // A mask for all rows is expanded to one per row: rows may be split and joined.
         let [batch, _, _, _] = attended.keys.dims();
+        let prefixes = vec![0; batch];
         let mask = attended.mask.map(|mask| {
             let [rows, heads, queries, keys] = mask.dims();
             if rows == batch { mask } else { mask.expand([batch, heads, queries, keys]) }
         });
-        Self { attended: Attended { mask, ..attended }, input }
+        Self { attended: Attended { mask, ..attended }, input, prefixes }
     }
 }
 
@@ -47,6 +50,7 @@ impl State for Attending {
                 mask: self.attended.mask.clone().map(|mask| mask.narrow(0, start, count)),
             },
             input: self.input.clone().narrow(0, start, count),
+            prefixes: self.prefixes[range].to_vec(),
         }
     }
 
@@ -58,6 +62,7 @@ impl State for Attending {
                 mask: self.attended.mask.clone().map(|mask| select_mask(&mask, rows)),
             },
             input: self.input.clone().select(0, rows.indices.clone()),
+            prefixes: rows.order.iter().map(|row| self.prefixes[*row]).collect(),
         }
     }
 }
@@ -90,7 +95,10 @@ impl HookPoint for AttentionPoint<'_, '_> {
         match prefixes.extend(self.site, state.attended.clone(), Some(&state.input)) {
             Ok(extended) => {
                 self.hooks.observe_gate(adapter, self.site, extended.gate);
-                Attending { attended: extended.attended, ..state }
+                let [_, _, before, _] = state.attended.keys.dims();
+                let more = extended.attended.keys.dims()[2].saturating_sub(before);
+                let prefixes = state.prefixes.iter().map(|count| count + more).collect();
+                Attending { attended: extended.attended, prefixes, ..state }
             }
             Err(error) => {
                 self.hooks.fail(error.into());
@@ -137,6 +145,7 @@ impl HookPoint for AttentionPoint<'_, '_> {
             }
         }
         Attending {
+            prefixes: parts.iter().flat_map(|part| part.prefixes.iter().copied()).collect(),
             attended: Attended {
                 keys: Tensor::cat(keys, 0),
                 values: Tensor::cat(values, 0),

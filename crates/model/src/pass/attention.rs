@@ -50,14 +50,22 @@ pub struct ScoreShape<'s> {
     pub keys: usize,
     /// The number of prefixes in front of the keys.
     pub prefixes: usize,
+    /// The number of each row's own prefixes, which are the last ones; the others of the row are masked.
+    own_prefixes: &'s [usize],
     continued: Option<&'s Continued>,
 }
 
 impl ScoreShape<'_> {
-    /// Whether rows have their keys at other positions than others: they continue from a cache after tokens of different
-    /// number.
+    /// Whether rows have their keys at other positions than others: they have other prefixes, or continue from a cache
+    /// after tokens of different number.
     pub fn is_ragged(&self) -> bool {
-        self.continued.is_some_and(|continued| continued.keys.iter().flatten().any(Option::is_none))
+        let uneven = self.own_prefixes.iter().any(|count| *count != self.prefixes);
+        uneven || self.continued.is_some_and(|continued| continued.keys.iter().flatten().any(Option::is_none))
+    }
+
+    /// The number of a row's own prefixes, which are the last ones; the others are masked.
+    pub fn prefixes_of(&self, row: usize) -> usize {
+        self.own_prefixes.get(row).copied().unwrap_or(self.prefixes)
     }
 
     /// The position of a key of a row, without prefixes.
@@ -222,7 +230,8 @@ impl LayerPass<'_> {
             _ => self.mask.tensor(),
         };
         let attended = Attended { keys, values, mask };
-        let Attended { keys, values, mask } = self.hooks.attention(site, attended, &padded(input.clone()));
+        let (attended, own_prefixes) = self.hooks.counted_attention(site, attended, &padded(input.clone()));
+        let Attended { keys, values, mask } = attended;
         let [batch, _, queries, _] = query.dims();
         let [_, _, all_keys, _] = keys.dims();
         let mask = match kind.causal || kind.reach.is_some() {
@@ -244,7 +253,14 @@ impl LayerPass<'_> {
         let (keys, values) = (kind.for_each_query_head(keys), kind.for_each_query_head(values));
         let bias = bias.map(|bias| {
             let continued = cached.map(|cached| &cached.continued);
-            let shape = ScoreShape { rows: batch, queries, keys: own_keys, prefixes: all_keys - own_keys, continued };
+            let shape = ScoreShape {
+                rows: batch,
+                queries,
+                keys: own_keys,
+                prefixes: all_keys - own_keys,
+                own_prefixes: &own_prefixes,
+                continued,
+            };
             over_prefixes(bias(shape), all_keys)
         });
         let changes = ScoreChanges { softcap: kind.softcap, bias };

@@ -44,7 +44,10 @@ impl RelativeBias {
             let positions: Vec<usize> = (0..shape.keys).map(|key| shape.key_position(row, key)).collect();
             for query in 0..queries {
                 let query = shape.query_position(row, query) as i64;
-                let keys = (0..shape.prefixes).chain(positions.iter().map(|key| shape.prefixes + key));
+                // Prefixes that are another row's are masked.
+                let own = shape.prefixes_of(row);
+                let prefixes = (0..shape.prefixes).map(|prefix| (prefix + own).saturating_sub(shape.prefixes));
+                let keys = prefixes.chain(positions.iter().map(|key| own + key));
                 indices.extend(keys.map(|key| self.buckets.of(key as i64 - query) as i32));
             }
         }

@@ -1,0 +1,87 @@
+//! Generation of text with decoders and encoder-decoders, and the adapters of a setup.
+//!
+//! [`generate`] continues each row of a batch, token by token, with a cache of keys and values: by the most probable token,
+//! by [sampling](Sampling), or by [beam search](Strategy::Beams). Every adapter method works with it, and so does a
+//! routed batch, in which each row has its own adapter. Tokens can be streamed as they are chosen.
+//!
+//! The tokens of a row do not depend on the other rows of its batch.
+//!
+//! ```
+//! use burn::tensor::Device;
+//! use burn_adapters_generate::{GenerationOptions, StopReason, generate};
+//! use burn_adapters_model::{BaseModel, Hooks, TokenBatch};
+//! use burn_adapters_transformers::{AutoModel, ModelConfig};
+//!
+//! let config = ModelConfig::from_json_str(
+//!     r#"{"model_type": "gpt2", "vocab_size": 50, "n_embd": 16, "n_layer": 1, "n_head": 2, "n_positions": 32}"#,
+//! )?;
+//! let model = AutoModel::new_seeded(&config, 7, &Device::default());
+//! let words = model.embed_tokens(&(0..50).collect::<Vec<_>>()).ok_or("it has word embeddings")?;
+//! // The output layer of this model is its table of word embeddings.
+//! let logits = |states: burn::tensor::Tensor<2>| Ok(states.matmul(words.clone().transpose()));
+//!
+//! let prompts = TokenBatch::new([[5, 6, 7].as_slice(), &[8]]);
+//! let options = GenerationOptions::greedy().with_max_new_tokens(4);
+//! let texts = generate(&model, &Hooks::none(), &prompts, &logits, &options)?;
+//! assert_eq!(texts[0].ids.len(), 4);
+//! assert_eq!(texts[0].stopped, StopReason::MaxNewTokens);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+mod beams;
+mod choose;
+mod decoder;
+mod error;
+mod options;
+mod rows;
+
+use burn::tensor::Tensor;
+use burn_adapters_model::{BaseModel, Hooks, TokenBatch};
+
+pub use error::{GenerateError, LogitsError};
+pub use options::{GenerationOptions, Sampling, Strategy};
+pub use rows::{Flow, Generated, StopReason};
+
+use crate::decoder::Decoder;
+
+/// The logits of the next token, `[rows, vocabulary]`, of the states of the last tokens, `[rows, hidden]`.
+pub type Logits<'l> = dyn Fn(Tensor<2>) -> Result<Tensor<2>, LogitsError> + 'l;
+
+/// Continues every row of a batch.
+///
+/// For an encoder-decoder model the rows are the encoder's, and the decoder begins with the model's
+/// [start](BaseModel::decoder_start), or with the rows that the batch brings.
+///
+/// # Errors
+/// If an option has a value that it cannot have, the model or an adapter fails, or logits are NaN or infinite.
+pub fn generate(
+    model: &dyn BaseModel,
+    hooks: &Hooks<'_>,
+    prompts: &TokenBatch,
+    logits: &Logits<'_>,
+    options: &GenerationOptions,
+) -> Result<Vec<Generated>, GenerateError> {
+    generate_with(model, hooks, prompts, logits, options, &mut |_, _| Flow::Continue)
+}
+
+/// [`generate`], which calls `on_token` with the row and each new token. Returning [`Flow::Stop`] ends the row with this
+/// token. Beam search calls it when a row is finished, with all of its tokens.
+///
+/// # Errors
+/// As [`generate`].
+pub fn generate_with(
+    model: &dyn BaseModel,
+    hooks: &Hooks<'_>,
+    prompts: &TokenBatch,
+    logits: &Logits<'_>,
+    options: &GenerationOptions,
+    on_token: &mut dyn FnMut(usize, u32) -> Flow,
+) -> Result<Vec<Generated>, GenerateError> {
+    options.check()?;
+    let decoder = Decoder::new(model, hooks, prompts, logits)?;
+    match options.strategy {
+        Strategy::Beams { count, length_penalty } => beams::generate(decoder, options, count, length_penalty, on_token),
+        Strategy::Greedy => rows::generate(decoder, options, None, on_token),
+        Strategy::Sample(sampling) => rows::generate(decoder, options, Some(sampling), on_token),
+    }
+}

@@ -1,0 +1,87 @@
+//! Generation of one sequence for each row.
+
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+
+use crate::choose::{greatest, penalize, sample};
+use crate::decoder::Decoder;
+use crate::{GenerateError, GenerationOptions, Sampling};
+
+/// The new tokens of a row.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Generated {
+    /// The new tokens, without the prompt.
+    pub ids: Vec<u32>,
+    /// Why the row ended.
+    pub stopped: StopReason,
+}
+
+/// Why a row ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StopReason {
+    /// By a token of [`end_ids`](GenerationOptions::end_ids).
+    End,
+    /// By the caller, with [`Flow::Stop`].
+    Caller,
+    /// By [`max_new_tokens`](GenerationOptions::max_new_tokens).
+    MaxNewTokens,
+    /// By the longest sequence that the model takes.
+    MaxLength,
+}
+
+/// Whether a row continues.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Flow {
+    /// It continues.
+    Continue,
+    /// It ends with this token.
+    Stop,
+}
+
+pub(crate) fn generate(
+    mut decoder: Decoder<'_>,
+    options: &GenerationOptions,
+    sampling: Option<Sampling>,
+    on_token: &mut dyn FnMut(usize, u32) -> Flow,
+) -> Result<Vec<Generated>, GenerateError> {
+    let rows = decoder.rows.len();
+    let seed = sampling.map_or(0, |sampling| sampling.seed);
+    let mut random: Vec<StdRng> = (0..rows as u64).map(|row| StdRng::seed_from_u64(row_seed(seed, row))).collect();
+    let mut ids: Vec<Vec<u32>> = vec![Vec::new(); rows];
+    let mut stopped: Vec<Option<StopReason>> = vec![None; rows];
+    while stopped.iter().any(Option::is_none) {
+        let mut next = vec![None; rows];
+        for (row, mut logits) in decoder.next()?.into_iter().enumerate() {
+            if stopped[row].is_some() {
+                continue;
+            }
+            penalize(&mut logits, &decoder.rows[row], options.repetition_penalty);
+            let token = match (options.first_id.filter(|_| ids[row].is_empty()), sampling) {
+                (Some(first), _) => first,
+                (None, Some(sampling)) => sample(&logits, &sampling, &mut random[row]),
+                (None, None) => greatest(&logits),
+            };
+            ids[row].push(token);
+            let flow = on_token(row, token);
+            stopped[row] = match () {
+                () if options.end_ids.contains(&token) => Some(StopReason::End),
+                () if flow == Flow::Stop => Some(StopReason::Caller),
+                () if ids[row].len() >= options.max_new_tokens => Some(StopReason::MaxNewTokens),
+                () => None,
+            };
+            next[row] = stopped[row].is_none().then_some(token);
+        }
+        let is_full = |row: &usize| next[*row].is_some() && decoder.is_full(*row);
+        for row in (0..rows).filter(is_full).collect::<Vec<_>>() {
+            (next[row], stopped[row]) = (None, Some(StopReason::MaxLength));
+        }
+        decoder.push(&next);
+    }
+    let stopped = stopped.into_iter().map(|stopped| stopped.unwrap_or(StopReason::MaxLength));
+    Ok(ids.into_iter().zip(stopped).map(|(ids, stopped)| Generated { ids, stopped }).collect())
+}
+
+/// The seed of a row.
+fn row_seed(seed: u64, row: u64) -> u64 {
+    seed.wrapping_add(row.wrapping_mul(0x9E37_79B9_7F4A_7C15))
+}

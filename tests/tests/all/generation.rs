@@ -1,0 +1,172 @@
+//! Generated tokens: those of Transformers, the same with other rows in the batch, and the ways that a row ends.
+
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use std::path::Path;
+
+use burn::tensor::{Device, Tensor};
+use burn_adapters_composition::Composition;
+use burn_adapters_core::StackKind;
+use burn_adapters_generate::{
+    Flow, GenerateError, Generated, GenerationOptions, Sampling, StopReason, generate, generate_with,
+};
+use burn_adapters_model::{AdapterBank, BaseModel, Hooks, Setup, TokenBatch};
+use burn_adapters_tests::families;
+use burn_adapters_transformers::AutoModel;
+
+const ROWS: [&[u32]; 3] = [&[5, 9, 3, 7], &[8, 6], &[12, 4, 7, 5, 3]];
+
+fn decoders() -> Vec<(String, AutoModel)> {
+    let load = |family: &Path| {
+        let (model, _) = AutoModel::from_dir(&family.join("models/tiny"), &Device::default()).unwrap();
+        (family.file_name().unwrap().to_string_lossy().into_owned(), model)
+    };
+    let models = families().into_iter().map(|family| load(&family));
+    models.filter(|(_, model)| model.spec().stack(StackKind::Decoder).is_some()).collect()
+}
+
+/// An output layer for models that have none here: their word embeddings.
+fn tied(model: &AutoModel) -> impl Fn(Tensor<2>) -> Result<Tensor<2>, Box<dyn std::error::Error + Send + Sync>> {
+    let ids: Vec<u32> = (0..model.limits().vocabulary as u32).collect();
+    let words = model.embed_tokens(&ids).unwrap().transpose();
+    move |states| Ok(states.matmul(words.clone()))
+}
+
+fn ids(generated: &[Generated]) -> Vec<Vec<u32>> {
+    generated.iter().map(|one| one.ids.clone()).collect()
+}
+
+#[test]
+fn a_row_is_generated_alone_as_in_a_batch() {
+    for (name, model) in decoders() {
+        let logits = tied(&model);
+        for options in [GenerationOptions::greedy(), GenerationOptions::beams(3)] {
+            let options = options.with_max_new_tokens(5).with_end_ids([1, 2, 3, 4]);
+            let run = |rows: &[&[u32]]| {
+                ids(&generate(&model, &Hooks::none(), &TokenBatch::new(rows.iter().copied()), &logits, &options)
+                    .unwrap())
+            };
+            let alone: Vec<_> = ROWS.iter().flat_map(|row| run(&[row])).collect();
+            assert_eq!(run(&ROWS), alone, "{name} {options:?}");
+        }
+    }
+}
+
+#[test]
+fn each_row_of_a_routed_batch_is_generated_with_its_adapter() {
+    for (name, model) in decoders() {
+        let logits = tied(&model);
+        let mut bank = AdapterBank::new(model.spec(), &Device::default());
+        bank.add_seeded("a", "lora[r=2,init_weights='bert']".parse().unwrap(), 7).unwrap();
+        bank.add_seeded("b", "prefix_tuning_flat[prefix_length=3]".parse().unwrap(), 8).unwrap();
+        let options = GenerationOptions::greedy().with_max_new_tokens(6).with_end_ids([1, 2, 3]);
+        let run = |setup: &Setup, rows: &[&[u32]]| {
+            let hooks = bank.hooks(setup).unwrap();
+            ids(&generate(&model, &hooks, &TokenBatch::new(rows.iter().copied()), &logits, &options).unwrap())
+        };
+        let routed: Composition = "Route([a, b, none])".parse().unwrap();
+        let alone = [
+            run(&Setup::adapter("a"), &ROWS[..1]),
+            run(&Setup::adapter("b"), &ROWS[1..2]),
+            run(&Setup::base(), &ROWS[2..]),
+        ];
+        assert_eq!(run(&Setup::compose(routed), &ROWS), alone.concat(), "{name}");
+    }
+}
+
+#[test]
+fn one_beam_is_greedy() {
+    for (name, model) in decoders() {
+        let logits = tied(&model);
+        let run = |options: GenerationOptions| {
+            let options = options.with_max_new_tokens(5);
+            ids(&generate(&model, &Hooks::none(), &TokenBatch::new(ROWS), &logits, &options).unwrap())
+        };
+        assert_eq!(run(GenerationOptions::beams(1)), run(GenerationOptions::greedy()), "{name}");
+    }
+}
+
+/// A GPT-2 and its output layer.
+fn gpt2() -> AutoModel {
+    decoders().into_iter().find(|(name, _)| name == "gpt2").unwrap().1
+}
+
+#[test]
+fn samples_depend_on_the_seed() {
+    let model = gpt2();
+    let logits = tied(&model);
+    let run = |seed: u64, rows: &[&[u32]]| {
+        let options = GenerationOptions::sample(Sampling { seed, temperature: 3.0, ..Sampling::default() });
+        let rows = TokenBatch::new(rows.iter().copied());
+        ids(&generate(&model, &Hooks::none(), &rows, &logits, &options.with_max_new_tokens(8)).unwrap())
+    };
+    assert_eq!(run(5, &ROWS), run(5, &ROWS));
+    assert_eq!(run(5, &ROWS)[..1], run(5, &ROWS[..1])[..]);
+    assert_ne!(run(5, &ROWS), run(6, &ROWS));
+    let twice = run(5, &[ROWS[0], ROWS[0]]);
+    assert_ne!(twice[0], twice[1], "rows have random numbers of their own");
+}
+
+#[test]
+fn a_row_ends_by_its_end_token_the_caller_or_a_limit() {
+    let model = gpt2();
+    let logits = tied(&model);
+    let prompts = TokenBatch::new(ROWS);
+    let options = GenerationOptions::greedy().with_max_new_tokens(6);
+    let plain = generate(&model, &Hooks::none(), &prompts, &logits, &options).unwrap();
+    assert!(plain.iter().all(|one| one.ids.len() == 6 && one.stopped == StopReason::MaxNewTokens));
+
+    let end = plain[0].ids[2];
+    let ended = generate(&model, &Hooks::none(), &prompts, &logits, &options.clone().with_end_ids([end])).unwrap();
+    for (ended, plain) in ended.iter().zip(&plain) {
+        let at = plain.ids.iter().position(|id| *id == end);
+        assert_eq!(ended.ids, plain.ids[..at.map_or(6, |at| at + 1)]);
+        assert_eq!(ended.stopped, if at.is_some() { StopReason::End } else { StopReason::MaxNewTokens });
+    }
+
+    let mut streamed = vec![Vec::new(); 3];
+    let stopped = generate_with(&model, &Hooks::none(), &prompts, &logits, &options, &mut |row, token| {
+        streamed[row].push(token);
+        if row == 1 && streamed[row].len() == 2 { Flow::Stop } else { Flow::Continue }
+    });
+    let stopped = stopped.unwrap();
+    assert_eq!(ids(&stopped), streamed);
+    assert_eq!((stopped[1].ids.len(), stopped[1].stopped), (2, StopReason::Caller));
+    assert_eq!(stopped[2], plain[2]);
+
+    // 40 positions: the longest row ends first, and the others go on as if it were not there.
+    let most = model.limits().sequence;
+    let long: Vec<u32> = (0..most as u32 - 2).map(|id| 5 + id % 30).collect();
+    let rows = TokenBatch::new([long.as_slice(), ROWS[0]]);
+    let found = generate(&model, &Hooks::none(), &rows, &logits, &options).unwrap();
+    assert_eq!((found[0].ids.len(), found[0].stopped), (2, StopReason::MaxLength));
+    assert_eq!(found[1], plain[0]);
+}
+
+#[test]
+fn what_cannot_be_generated_is_an_error() {
+    let model = gpt2();
+    let logits = tied(&model);
+    let prompts = TokenBatch::new(ROWS);
+    let options = GenerationOptions::greedy();
+    let error = |prompts: &TokenBatch, options: &GenerationOptions| {
+        generate(&model, &Hooks::none(), prompts, &logits, options).unwrap_err()
+    };
+    let bad = GenerationOptions::sample(Sampling { temperature: 0.0, ..Sampling::default() });
+    assert!(matches!(error(&prompts, &bad), GenerateError::BadOption { option: "temperature", .. }));
+    let long: Vec<u32> = vec![5; model.limits().sequence];
+    assert!(matches!(error(&TokenBatch::new([long.as_slice()]), &options), GenerateError::NoRoom { row: 0, .. }));
+    assert!(matches!(error(&TokenBatch::new([[9999].as_slice()]), &options), GenerateError::Model(_)));
+
+    let broken = |states: Tensor<2>| Ok(logits(states)? * f32::NAN);
+    let found = generate(&model, &Hooks::none(), &prompts, &broken, &options).unwrap_err();
+    assert!(matches!(found, GenerateError::NotFinite { row: 0 }), "{found}");
+
+    let mut bank = AdapterBank::new(model.spec(), &Device::default());
+    bank.add("a", "lora".parse().unwrap()).unwrap();
+    bank.add("b", "lora".parse().unwrap()).unwrap();
+    let parallel: Composition = "Parallel(a, b)".parse().unwrap();
+    let hooks = bank.hooks(&Setup::compose(parallel)).unwrap();
+    let found = generate(&model, &hooks, &prompts, &logits, &options).unwrap_err();
+    assert!(matches!(found, GenerateError::Branches { rows: 3, found: 6 }), "{found}");
+}
