@@ -9,17 +9,14 @@
 //! ```
 //! use burn::tensor::Device;
 //! use burn_adapters_generate::{GenerationOptions, StopReason, generate};
-//! use burn_adapters_model::{BaseModel, Hooks, TokenBatch};
+//! use burn_adapters_model::{Forward, Hooks, TokenBatch};
 //! use burn_adapters_transformers::{AutoModel, ModelConfig};
 //!
 //! let config = ModelConfig::from_json_str(
 //!     r#"{"model_type": "gpt2", "vocab_size": 50, "n_embd": 16, "n_layer": 1, "n_head": 2, "n_positions": 32}"#,
 //! )?;
 //! let model = AutoModel::new_seeded(&config, 7, &Device::default());
-//! let words = model.embed_tokens(&(0..50).collect::<Vec<_>>()).ok_or("it has word embeddings")?;
-//! // The output layer of this model is its table of word embeddings.
-//! let logits = |states: burn::tensor::Tensor<2>| Ok(states.matmul(words.clone().transpose()));
-//!
+//! let logits = |states| Ok(model.token_logits(states)?);
 //! let prompts = TokenBatch::new([[5, 6, 7].as_slice(), &[8]]);
 //! let options = GenerationOptions::greedy().with_max_new_tokens(4);
 //! let texts = generate(&model, &Hooks::none(), &prompts, &logits, &options)?;
