@@ -1,4 +1,4 @@
-//! The README's first program, run on a tiny model.
+//! The README's first program, run on a tiny model: a program of its own, because it changes the working directory.
 
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used)]
 
@@ -23,7 +23,7 @@ fn the_first_program_of_the_readme_runs() {
 
     let place = Workplace::new();
     place.model("all-MiniLM-L6-v2", 2);
-    // The only test of this process.
+    // This is the only test of the process.
     std::env::set_current_dir(place.dir.path()).unwrap();
     program::run().unwrap();
 }

@@ -1,0 +1,25 @@
+//! The integration tests of this crate, in one program: a file of its own for each would be linked for itself.
+//! It is not named `all`, because `cargo xtask test-backends` runs the programs of that name on every backend, and the
+//! program is tested on the CPU alone.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod command_line;
+#[path = "../common/mod.rs"]
+mod common;
+mod compositions;
+mod data;
+mod fusion_example;
+mod inspect;
+mod pairs;
+mod predicting;
+mod python_reader;
+mod quickstart;
+mod read;
+mod resume;
+mod save;
+mod several;
+mod sizes;
+mod tagging;
+mod tok;
+mod training;
+mod trust;

@@ -1,0 +1,8 @@
+//! The integration tests of this crate, in one program: a file of its own for each would be linked for itself.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod checkpoints;
+mod finite;
+mod several;
+mod support;
+mod training;
