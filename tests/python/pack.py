@@ -1,7 +1,7 @@
 """Packs the goldens: each folder into one archive that the tests unpack.
 
     python tests/python/pack.py target/goldens tests/goldens
-    python tests/python/pack.py target/goldens tests/goldens distilbert     # this family alone
+    python tests/python/pack.py target/goldens tests/goldens distilbert     # this family or folder alone
     python tests/python/pack.py --file goldens.json     # becomes goldens.json.xz
 
 Two runs over the same files write the same bytes.
@@ -17,7 +17,7 @@ import tarfile
 #: 32-bit numbers: of four bytes in a row, each is like the one four bytes before.
 FILTERS = [{"id": lzma.FILTER_LZMA2, "preset": 9 | lzma.PRESET_EXTREME, "lc": 0, "lp": 2, "pb": 2}]
 
-FOLDERS = ("models", "cases", "compositions", "folders", "heads")
+FOLDERS = ("models", "cases", "compositions", "folders", "heads", "outputs")
 
 #: The folder of the families beside BERT, each of which is an archive.
 FAMILIES = "families"
@@ -54,8 +54,8 @@ def main():
     source, target, *only = sys.argv[1:]
     if source == "--file":
         return pack_file(target)
-    families = [f"{FAMILIES}/{family}" for family in only or sorted(os.listdir(os.path.join(source, FAMILIES)))]
-    for folder in families if only else (*FOLDERS, *families):
+    names = only or [*FOLDERS, *sorted(os.listdir(os.path.join(source, FAMILIES)))]
+    for folder in (name if name in FOLDERS else f"{FAMILIES}/{name}" for name in names):
         data = pack(source, folder)
         name = f"{os.path.basename(folder)}.tar.xz"
         with open(os.path.join(target, name), "wb") as file:

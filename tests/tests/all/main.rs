@@ -11,6 +11,7 @@ mod generation;
 mod inference;
 mod merging;
 mod optimizers;
+mod outputs;
 mod own_decoder;
 mod parity;
 mod roundtrip;

@@ -1,0 +1,117 @@
+"""Generates the goldens of language models' own heads: `outputs/` beside the other goldens.
+
+    python tests/python/make_output_goldens.py --output target/goldens
+
+Each model is as small as can be: `config.json` and `model.safetensors` as Hugging Face's class saves them, and in
+`golden.safetensors` a batch and the logits. Everything is computed on the CPU in float32 with every dropout at zero. Two
+runs write the same bytes.
+"""
+
+import argparse
+import os
+import shutil
+
+from common import folder_size, generator, make_deterministic, write_golden
+
+import torch
+import transformers
+
+from make_family_goldens import randomize
+
+ENCODER = dict(
+    hidden_size=8,
+    num_hidden_layers=1,
+    num_attention_heads=2,
+    intermediate_size=12,
+    vocab_size=24,
+    max_position_embeddings=12,
+)
+DECODER = dict(ENCODER, num_key_value_heads=1, pad_token_id=0)
+T5 = dict(d_model=8, d_kv=3, d_ff=12, num_layers=1, num_decoder_layers=1, num_heads=2, vocab_size=24)
+BART = dict(
+    d_model=8,
+    encoder_layers=1,
+    decoder_layers=1,
+    encoder_attention_heads=2,
+    decoder_attention_heads=2,
+    encoder_ffn_dim=12,
+    decoder_ffn_dim=12,
+    vocab_size=24,
+    max_position_embeddings=12,
+)
+DROPOUTS = (
+    "hidden_dropout_prob",
+    "attention_probs_dropout_prob",
+    "dropout",
+    "attention_dropout",
+    "dropout_rate",
+    "attn_pdrop",
+    "embd_pdrop",
+    "resid_pdrop",
+)
+
+#: The classes of configurations and models, and the sizes, by folder.
+MODELS = {
+    "bert": ("Bert", "ForMaskedLM", dict(ENCODER, hidden_act="relu")),
+    "bert_untied": ("Bert", "ForMaskedLM", dict(ENCODER, tie_word_embeddings=False)),
+    "roberta": ("Roberta", "ForMaskedLM", dict(ENCODER, hidden_act="relu")),
+    "electra": ("Electra", "ForMaskedLM", dict(ENCODER, hidden_act="relu", embedding_size=6)),
+    "distilbert": (
+        "DistilBert",
+        "ForMaskedLM",
+        dict(dim=8, n_layers=1, n_heads=2, hidden_dim=12, vocab_size=24, max_position_embeddings=12, activation="relu"),
+    ),
+    "albert": ("Albert", "ForMaskedLM", dict(ENCODER, embedding_size=6)),
+    "bert_generation": ("BertGeneration", "Decoder", ENCODER),
+    "gpt2": ("GPT2", "LMHeadModel", dict(n_embd=8, n_layer=1, n_head=2, vocab_size=24, n_positions=12, pad_token_id=0)),
+    "llama": ("Llama", "ForCausalLM", DECODER),
+    "llama_tied": ("Llama", "ForCausalLM", dict(DECODER, tie_word_embeddings=True)),
+    "mistral": ("Mistral", "ForCausalLM", DECODER),
+    "t5": ("T5", "ForConditionalGeneration", dict(T5, decoder_start_token_id=0)),
+    "t5_untied": ("T5", "ForConditionalGeneration", dict(T5, decoder_start_token_id=0, tie_word_embeddings=False)),
+    "mt5": ("MT5", "ForConditionalGeneration", dict(T5, decoder_start_token_id=0)),
+    "bart": ("Bart", "ForConditionalGeneration", BART),
+    "mbart": ("MBart", "ForConditionalGeneration", BART),
+    "plbart": ("PLBart", "ForConditionalGeneration", BART),
+}
+
+
+def write(name):
+    classes, suffix, sizes = MODELS[name]
+    config_class = getattr(transformers, f"{classes}Config")
+    dropouts = [key for key in DROPOUTS if hasattr(config_class(), key)]
+    config = config_class(**dict.fromkeys(dropouts, 0.0), **sizes)
+    model = getattr(transformers, f"{classes}{suffix}")(config)
+    randomize(model, name, std=0.5)
+    if hasattr(model, "final_logits_bias"):
+        model.final_logits_bias.copy_(torch.arange(config.vocab_size) / 16)
+    os.makedirs(name)
+    model.save_pretrained(name)
+    generation = f"{name}/generation_config.json"
+    if os.path.exists(generation):
+        os.remove(generation)
+    # The files are what is read.
+    model = type(model).from_pretrained(name, attn_implementation="eager").eval()
+    draw = lambda what: torch.from_numpy(generator(name, what).integers(3, config.vocab_size, size=(1, 5)))
+    batch = dict(input_ids=draw("input_ids"), attention_mask=torch.ones(1, 5, dtype=torch.long))
+    decoder = {"decoder_input_ids": draw("decoder_input_ids")[:, :4]} if config.is_encoder_decoder else {}
+    with torch.no_grad():
+        logits = model(**batch, **decoder).logits
+    write_golden(f"{name}/golden.safetensors", batch | decoder | {"logits": logits})
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--output", required=True, help="the folder of goldens; its `outputs/` is replaced")
+    root = os.path.join(parser.parse_args().output, "outputs")
+    shutil.rmtree(root, ignore_errors=True)
+    os.makedirs(root)
+    os.chdir(root)
+    make_deterministic()
+    for name in MODELS:
+        write(name)
+    print(f"{len(MODELS)} models, {folder_size('.') / 1e6:.2f} MB")
+
+
+if __name__ == "__main__":
+    main()
