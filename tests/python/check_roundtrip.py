@@ -23,12 +23,14 @@ from common import make_deterministic  # first: it sets what the libraries read 
 
 import torch
 from safetensors.torch import load_file
+from transformers import AutoConfig
 from transformers.utils import logging as transformers_logging
 
 from adapters import AutoAdapterModel
 from adapters.loading import AdapterLoader, PredictionHeadLoader
 
-import families  # noqa: F401 - it adds heads to classes that list none
+import interface
+from families import FAMILIES  # it adds heads to classes that list none
 
 TOLERANCE = 1e-4
 #: An adapter that changes the outputs by less than this may as well not be there.
@@ -104,18 +106,26 @@ def check(folder):
     if head_folder != adapter_folder and not has_head:
         raise Failure("head/: no weights")
 
-    model = AutoAdapterModel.from_pretrained(base, attn_implementation=read_line(folder, "attention.txt", "eager")).eval()
+    attention = read_line(folder, "attention.txt", "eager")
+    family = FAMILIES.get(AutoConfig.from_pretrained(base).model_type)
+    has_named_heads = family is None or not family.interface
+    if has_named_heads:
+        model = AutoAdapterModel.from_pretrained(base, attn_implementation=attention).eval()
+    else:
+        model = interface.load(family.builder(), base, attention)
     info = {}
-    together = has_head and head_folder == adapter_folder
+    together = has_head and head_folder == adapter_folder and has_named_heads
     name = model.load_adapter(adapter_folder, with_head=together, use_safetensors=True, loading_info=info)
     head_name = name
-    if has_head and not together:
+    if has_head and not has_named_heads:
+        interface.load_head(model, head_weights)
+    elif has_head and not together:
         _, head_name = model.load_head(head_folder, use_safetensors=True, loading_info=info)
     for kind in ("missing_keys", "unexpected_keys"):
         if keys := [key for key in info.get(kind) or [] if POOL not in key]:
             raise Failure(f"the reference reports {kind.replace('_', ' ')}, such as {keys[0]}")
     compare_weights("adapter", adapter_weights, model, AdapterLoader(model).filter_func(name))
-    if has_head:
+    if has_head and has_named_heads:
         if head_name not in model.heads:
             raise Failure("the reference did not take the head")
         compare_weights("head", head_weights, model, PredictionHeadLoader(model).filter_func(head_name))

@@ -111,6 +111,10 @@ class Family:
     languages: bool = False
     #: The class of the base model, if it is not the usual one.
     base_class: str = ""
+    #: Whether the reference supports it through its interface alone (`interface.py`).
+    interface: bool = False
+    #: The start of the names of its classes with heads for texts, if it is another.
+    text_classes: str = ""
     #: The class with a head whose checkpoint is saved.
     with_head: str = "ForSequenceClassification"
     #: Whether an adapter is saved with the head of that class.
@@ -126,9 +130,13 @@ class Family:
         """The class of the base model."""
         return getattr(transformers, self.base_class or f"{self.classes}Model")
 
+    def builder(self):
+        """The classes that cases are built from, if the reference has no class with named heads."""
+        return (self.text_classes or self.classes) if self.interface else None
+
     def config(self, **sizes):
         """A configuration without dropout."""
-        config_class = getattr(transformers, f"{self.classes}Config")
+        config_class = getattr(transformers, f"{self.text_classes or self.classes}Config")
         return config_class(**dict.fromkeys(self.dropouts, 0.0), **sizes)
 
     def batch(self, padding=True):
@@ -249,6 +257,42 @@ T5_DROPOUTS = ("dropout_rate", "classifier_dropout")
 
 #: The ends of its sublayers are not BERT's.
 XMOD_CASES = ("double_seq_bn", "seq_bn", "par_bn", "seq_bn_inv")
+
+#: The sizes of decoders that it supports through its interface.
+INTERFACE_SIZES = dict(
+    hidden_size=16,
+    intermediate_size=24,
+    num_hidden_layers=2,
+    num_attention_heads=4,
+    num_key_value_heads=2,
+    vocab_size=60,
+    max_position_embeddings=24,
+    pad_token_id=0,
+)
+
+#: One case for each hook of the reference's interface.
+INTERFACE_CASES = tuple(
+    case
+    for case in ENCODER_CASES
+    if case.name in ("double_seq_bn", "seq_bn", "par_bn", "seq_bn_inv", "lora_all", "ia3", "loreft", "compacter")
+)
+FEW_INTERFACE_CASES = tuple(case for case in INTERFACE_CASES if case.name in ("seq_bn", "double_seq_bn", "lora_all", "seq_bn_inv"))
+
+#: As `NAMED`, for those families. The reference refuses prefixes, prompts and MTL-LoRA there.
+INTERFACE_NAMED = (
+    "seq_bn",
+    "double_seq_bn",
+    "par_bn",
+    "seq_bn_inv",
+    "compacter",
+    "compacter++",
+    "lora",
+    "lora[attn_matrices=['q','k','v'],intermediate_lora=True,output_lora=True]",
+    "lora[r=4,use_gating=True]",
+    "ia3",
+    "loreft",
+    "dora",
+)
 
 FAMILIES = {
     "bart": Family(
@@ -411,5 +455,117 @@ FAMILIES = {
         dropouts=HIDDEN_DROPOUTS,
         languages=True,
         named=FEW_NAMED,
+    ),
+    "gptj": Family(
+        classes="GPTJ",
+        tiny=dict(n_embd=16, n_inner=24, n_layer=2, n_head=2, vocab_size=60, n_positions=24, rotary_dim=4, pad_token_id=0),
+        wide=dict(n_embd=128, n_inner=192, n_layer=2, n_head=4, vocab_size=97, n_positions=64, rotary_dim=16, pad_token_id=0),
+        cases=tuple(
+            case
+            for case in DECODER_CASES
+            if case.name in ("double_seq_bn", "seq_bn", "par_bn", "seq_bn_inv", "lora_all", "prefix_tuning", "loreft")
+        ),
+        dropouts=("attn_pdrop", "embd_pdrop", "resid_pdrop"),
+        with_head="ForCausalLM",
+        static=False,
+        named=DECODER_NAMED,
+    ),
+    "qwen2": Family(
+        classes="Qwen2",
+        # The second layer has a window.
+        tiny=dict(**INTERFACE_SIZES, rope_theta=100.0, use_sliding_window=True, sliding_window=4, max_window_layers=1),
+        wide=WIDE_DECODER_SIZES,
+        cases=INTERFACE_CASES,
+        dropouts=("attention_dropout",),
+        interface=True,
+        with_head="ForCausalLM",
+        named=INTERFACE_NAMED,
+    ),
+    "qwen3": Family(
+        classes="Qwen3",
+        tiny=dict(**INTERFACE_SIZES, rope_theta=100.0, head_dim=6),
+        wide=dict(**WIDE_DECODER_SIZES, head_dim=48),
+        cases=FEW_INTERFACE_CASES,
+        dropouts=("attention_dropout",),
+        interface=True,
+        with_head="ForCausalLM",
+        static=False,
+        named=INTERFACE_NAMED,
+    ),
+    "phi": Family(
+        classes="Phi",
+        tiny=dict(INTERFACE_SIZES, rope_theta=100.0, qk_layernorm=True, num_attention_heads=2, num_key_value_heads=1),
+        wide=WIDE_DECODER_SIZES,
+        # The reference fails to run parallel adapters there.
+        cases=(
+            *(case for case in INTERFACE_CASES if case.name != "par_bn"),
+            Case("seq_bn_mh", "bottleneck", "seq_bn[reduction_factor=4,mh_adapter=True]", stepped=False),
+            Case("par_bn_mh", "bottleneck", "par_bn[reduction_factor=4,mh_adapter=True,output_adapter=False]", stepped=False),
+        ),
+        dropouts=("attention_dropout", "resid_pdrop", "embd_pdrop"),
+        interface=True,
+        with_head="ForCausalLM",
+        static=False,
+        named=INTERFACE_NAMED,
+    ),
+    "gemma2": Family(
+        classes="Gemma2",
+        tiny=dict(
+            **INTERFACE_SIZES,
+            rope_theta=100.0,
+            head_dim=6,
+            query_pre_attn_scalar=10,
+            sliding_window=4,
+            attn_logit_softcapping=5.0,
+        ),
+        wide=dict(**WIDE_DECODER_SIZES, head_dim=48),
+        cases=INTERFACE_CASES,
+        dropouts=("attention_dropout",),
+        interface=True,
+        with_head="ForCausalLM",
+        static=False,
+        named=INTERFACE_NAMED,
+    ),
+    "gemma3_text": Family(
+        classes="Gemma3",
+        text_classes="Gemma3Text",
+        base_class="Gemma3TextModel",
+        tiny=dict(
+            **INTERFACE_SIZES,
+            rope_theta=100.0,
+            rope_local_base_freq=50.0,
+            rope_scaling=dict(rope_type="linear", factor=8.0),
+            head_dim=6,
+            query_pre_attn_scalar=10,
+            sliding_window=4,
+            layer_types=["sliding_attention", "full_attention"],
+        ),
+        wide=dict(**WIDE_DECODER_SIZES, head_dim=48),
+        cases=FEW_INTERFACE_CASES,
+        dropouts=("attention_dropout",),
+        interface=True,
+        with_head="ForCausalLM",
+        static=False,
+        named=INTERFACE_NAMED,
+    ),
+    "modernbert": Family(
+        classes="ModernBert",
+        # The second layer sees positions at a distance of two alone.
+        tiny=dict(
+            **dict(ENCODER_SIZES, hidden_size=16, intermediate_size=24, num_hidden_layers=3),
+            global_attn_every_n_layers=2,
+            local_attention=4,
+            global_rope_theta=100.0,
+            local_rope_theta=50.0,
+            reference_compile=False,
+        ),
+        wide=dict(**WIDE_ENCODER_SIZES, reference_compile=False),
+        cases=INTERFACE_CASES,
+        dropouts=(),
+        interface=True,
+        with_head="ForMaskedLM",
+        static=False,
+        # It fails to add DoRA to a fused matrix.
+        named=tuple(config for config in INTERFACE_NAMED if config != "dora"),
     ),
 }

@@ -29,6 +29,7 @@ from adapters import AdapterConfig
 from adapters.loading import AdapterLoader
 from torch import nn
 
+import interface
 import reference
 from families import FAMILIES
 from static import write_static
@@ -37,8 +38,10 @@ from static import write_static
 def randomize(model, salt, std=0.25):
     """Fills every parameter that is not an adapter's, the same for each name in each class."""
     is_norm = lambda module: isinstance(module, nn.LayerNorm) or type(module).__name__.endswith("RMSNorm")
-    scales = {f"{name}.weight" for name, module in model.named_modules() if is_norm(module)}
-    base = model.base_model_prefix + "."
+    norms = {f"{name}.weight": module for name, module in model.named_modules() if is_norm(module)}
+    # The weights of Gemma's norms are added to 1.
+    scales = {name for name, module in norms.items() if not type(module).__name__.startswith("Gemma")}
+    base = interface.base_prefix(model)
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             mean = 1.0 if name in scales else 0.0
@@ -92,7 +95,10 @@ def write_model(folder, name, family, **sizes):
             result = model(**batch, **decoder, output_hidden_states=True)
         tensors |= {f"{prefix}{key}": value for key, value in batch.items()}
         tensors[f"{prefix}last_hidden_state"] = result.last_hidden_state
-        states = result.hidden_states if not decoder else result.encoder_hidden_states + result.decoder_hidden_states
+        # ModernBERT's last one lacks the norm that follows.
+        states = (*(result.hidden_states or ())[:-1], result.last_hidden_state)
+        if decoder:
+            states = result.encoder_hidden_states + result.decoder_hidden_states
         for index, hidden in enumerate(states):
             tensors[f"{prefix}hidden_states.{index}"] = hidden
     write_golden(f"{folder}/hidden.safetensors", tensors)
@@ -113,7 +119,7 @@ def write_cases(family):
     os.makedirs("cases")
     for case in family.cases:
         batch = family.batch(case.padding)
-        facts = reference.run("tiny", case, os.path.join("cases", case.name), batch)
+        facts = reference.run("tiny", case, os.path.join("cases", case.name), batch, family.builder())
         if facts["reload"] > 1e-6:
             problems.append(f"{case.name}: comes back changed by {facts['reload']:.1e}")
         index.append({"folder": case.name, "model": "tiny", "method": case.method, "config": case.config})
@@ -125,6 +131,8 @@ def write_head_of_class(name, family):
     """An adapter and the head of Hugging Face's own class."""
     model_class = getattr(transformers, f"{family.classes}ForSequenceClassification")
     options = dict(attn_implementation="eager")
+    if family.interface:
+        return interface.write_static(name, family)
     model = model_class.from_pretrained("models/with_head", **options)
     config = "seq_bn[reduction_factor=4]"
     write_static(model, config, [".adapters."], [name, "static"], "static", "models/tiny", family.batch(), **options)
@@ -132,7 +140,11 @@ def write_head_of_class(name, family):
 
 def describe(family, config):
     """The tensors that the reference saves of a configuration, and the number of its parameters, each once."""
-    model = getattr(adapters, f"{family.classes}AdapterModel")(family.config(**family.wide))
+    if family.interface:
+        model = getattr(transformers, f"{family.classes}{family.with_head}")(family.config(**family.wide))
+        adapters.init(model)
+    else:
+        model = getattr(adapters, f"{family.classes}AdapterModel")(family.config(**family.wide))
     model.add_adapter("x", AdapterConfig.load(config))
     with tempfile.TemporaryDirectory() as folder:
         model.save_adapter(folder, "x", use_safetensors=False)

@@ -1,4 +1,7 @@
-"""One case run with the reference: build, randomize, save, evaluate, one step of SGD."""
+"""One case run with the reference: build, randomize, save, evaluate, one step of SGD.
+
+`classes` names the classes of a family that the reference supports through its interface (`interface.py`).
+"""
 
 import copy
 import logging
@@ -6,6 +9,7 @@ import os
 import warnings
 
 import torch
+from safetensors.torch import load_file
 from torch import nn
 from transformers.utils import logging as transformers_logging
 
@@ -15,6 +19,7 @@ from adapters.loading import AdapterLoader, PredictionHeadLoader
 
 from common import generator, normal, seed, write_golden, write_json
 from models import inputs
+import interface
 
 transformers_logging.set_verbosity_error()
 warnings.filterwarnings("ignore")
@@ -29,8 +34,10 @@ LARGEST_GRADIENT = 30.0
 PRECISION = 2e-5
 
 
-def build(model, case, attention):
+def build(model, case, attention, classes=None):
     """The reference's model with the case's adapter and head, in its own initialization."""
+    if classes:
+        return interface.build(classes, f"models/{model}", case, attention)
     # A relative path: it is written into the saved configurations as `model_name`.
     bert = AutoAdapterModel.from_pretrained(f"models/{model}", attn_implementation=attention).eval()
     bert.add_adapter(NAME, AdapterConfig.load(case.config))
@@ -50,6 +57,8 @@ def build(model, case, attention):
 
 def is_adapter_or_head(bert):
     """Which names of the state dict belong to the adapter or the head."""
+    if not hasattr(bert, "heads"):
+        return interface.belongs(bert)
     adapter = AdapterLoader(bert).filter_func(NAME)
     head = PredictionHeadLoader(bert).filter_func(NAME)
     return lambda name: adapter(name) or head(name)
@@ -134,9 +143,9 @@ def train_step(bert, batch, labels):
     return loss.detach(), parameters, largest, still, frozen
 
 
-def in_double_precision(bert, batch, labels):
+def in_double_precision(double, batch, labels):
     """Logits and trained parameters as float64 gives them."""
-    double = copy.deepcopy(bert).double()
+    double = double.double()
     if labels.is_floating_point():
         labels = labels.double()
     # The reference makes some tensors in the default type.
@@ -149,23 +158,26 @@ def in_double_precision(bert, batch, labels):
     return logits, after
 
 
-def _attempt(model, case, batch, salt, std, strict):
+def _attempt(model, case, batch, salt, std, strict, classes):
     """Runs the case with one draw of weights; `None` where the numbers would make a poor golden."""
     # The reference draws, too (LoReFT completes its basis at random): that must not depend on the cases before.
     torch.manual_seed(seed(model, case.name, *salt))
-    bert, head = build(model, case, case.attention)
+    bert, head = build(model, case, case.attention, classes)
     randomize(bert, (model, case.method, case.name, *salt), std)
     labels = labels_for(model, case, head["num_labels"])
     logits, loss = evaluate(bert, batch, labels)
 
-    stepped = copy.deepcopy(bert)
+    def another():
+        return interface.duplicate(bert, classes, f"models/{model}", case) if classes else copy.deepcopy(bert)
+
+    stepped = another()
     train_loss, after, largest, still, frozen = train_step(stepped, batch, labels)
     if logits.abs().max() > LARGEST_LOGIT or largest > LARGEST_GRADIENT or (strict and still):
         return None
     assert torch.equal(train_loss, loss), "training mode differs from evaluation mode"
 
     # The same in double precision: what differs would be noise in a golden.
-    wide_logits, wide_after = in_double_precision(bert, batch, labels)
+    wide_logits, wide_after = in_double_precision(another(), batch, labels)
     noise = (wide_logits - logits).abs().max().item()
     noise = max([noise] + [(wide_after[n] - after[n]).abs().max().item() for n in after])
     if noise > PRECISION:
@@ -182,9 +194,10 @@ def _attempt(model, case, batch, salt, std, strict):
 
     fused = logits
     if bert._supports_sdpa:
-        other, _ = build(model, case, attention="sdpa")
+        other, _ = build(model, case, "sdpa", classes)
         other.load_state_dict(bert.state_dict())
         fused, _ = evaluate(other, batch, labels)
+    names = interface.head_names(bert) if classes else {}
     return {
         "bert": bert,
         "head": head,
@@ -194,7 +207,7 @@ def _attempt(model, case, batch, salt, std, strict):
             labels=labels,
             loss=loss,
             **({"logits_without_adapter": plain} if case.head.get("tagging") else {}),
-            **{f"after.{name}": value for name, value in after.items() if case.stepped},
+            **{f"after.{names.get(name, name)}": value for name, value in after.items() if case.stepped},
         ),
         "facts": {
             "largest_logit": logits.abs().max().item(),
@@ -219,24 +232,33 @@ def save(bert, folder):
             os.remove(leftover)
         bert.save_adapter(folder, NAME, with_head=False, use_safetensors=False)
         written = "bin", f"{type(error).__name__}: {str(error).strip().splitlines()[0]}"
-    bert.save_head(folder, NAME, use_safetensors=True)
+    if hasattr(bert, "heads"):
+        bert.save_head(folder, NAME, use_safetensors=True)
+    else:
+        interface.save_head(bert, folder)
     return written
 
 
-def reload(model, case, folder, batch, labels):
+def reload(model, case, folder, batch, labels, classes=None):
     """Logits of the saved files loaded into a fresh model of the reference."""
+    if classes:
+        bert = interface.load(classes, f"models/{model}", case.attention)
+        bert.load_adapter(folder, with_head=False, use_safetensors=True, set_active=True)
+        interface.without_new_biases(bert)
+        interface.load_head(bert, load_file(os.path.join(folder, "model_head.safetensors")))
+        return evaluate(bert.eval(), batch, labels)[0]
     bert = AutoAdapterModel.from_pretrained(f"models/{model}", attn_implementation=case.attention).eval()
     bert.load_adapter(folder, use_safetensors=True, set_active=True)
     return evaluate(bert.eval(), batch, labels)[0]
 
 
-def run(model, case, folder, batch=None):
+def run(model, case, folder, batch=None, classes=None):
     """Generates one case's folder, with the model's batch or another. Raises what the reference raises."""
     batch = inputs(model) if batch is None else batch
     # At first every parameter has to get a gradient; some never do (see `still` in the facts).
     draws = [(0.25, True)] * 4 + [(0.25, False)] * 4 + [(0.125, False)] * 4
     for index, (std, strict) in enumerate(draws):
-        result = _attempt(model, case, batch, (index % 4,), std, strict)
+        result = _attempt(model, case, batch, (index % 4,), std, strict, classes)
         if result is not None:
             break
     else:
@@ -267,7 +289,7 @@ def run(model, case, folder, batch=None):
             "frozen": result["facts"]["frozen"],
         },
     )
-    loaded = reload(model, case, folder, batch, golden["labels"])
+    loaded = reload(model, case, folder, batch, golden["labels"], classes)
     facts = dict(result["facts"], std=std, draw=index, format=file_format, reason=reason)
     facts["reload"] = (loaded - golden["logits"]).abs().max().item()
     return facts

@@ -12,7 +12,9 @@ use burn_adapters_reft::Projection;
 use crate::files::ADAPTER;
 use crate::names::{Context, adapter_entries, full_where_needed};
 use crate::write::{is_ours, save_alone, stage};
-use crate::{CheckpointError, FolderMeta, LoadReport, SaveOptions, SaveReport, Tensors, legacy, meta, python, strict};
+use crate::{
+    CheckpointError, FolderMeta, LoadReport, SaveOptions, SaveReport, Tensors, interface, legacy, meta, python, strict,
+};
 
 /// The contents of an adapter's folder, independent of a model.
 #[derive(Debug, Clone)]
@@ -248,7 +250,12 @@ pub(crate) fn stage_adapter_in(
     let tensors = strict::to_tensors(&whole, &entries, |name| spec.names.prefixed(name))?;
     let meta = meta_for(spec, spec.hidden_size, name, options);
     let config = meta::format(&meta, python::config_value(adapter.config()));
-    let report = stage(save, part, ADAPTER, &config, &tensors, adapter.parameters())?;
+    let mut report = stage(save, part, ADAPTER, &config, &tensors, adapter.parameters())?;
+    if !spec.names.interface.is_empty() {
+        let file = part.join(interface::FILE);
+        save.write(&file, interface::format(spec).as_bytes())?;
+        report.files.push(save.dir().join(file));
+    }
     Ok(SaveReport { notes: python::notes(adapter.config()), ..report })
 }
 

@@ -58,6 +58,7 @@ mod error;
 mod files;
 mod fusion;
 mod head;
+mod interface;
 mod layout;
 mod legacy;
 mod meta;

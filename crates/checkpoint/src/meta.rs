@@ -138,8 +138,13 @@ pub(crate) fn format_with(meta: &FolderMeta, config: Value, mut object: Map<Stri
     object.insert("model_type".into(), meta.model_type.clone().into());
     object.insert("name".into(), meta.name.clone().into());
     object.insert("version".into(), meta.version.clone().into());
-    // Its alternate form is indented by two spaces, and cannot fail.
-    format!("{:#}", sorted(Value::Object(object)))
+    pretty(Value::Object(object))
+}
+
+/// JSON text with sorted keys, indented by two spaces.
+pub(crate) fn pretty(value: Value) -> String {
+    // The alternate form of a value cannot fail.
+    format!("{:#}", sorted(value))
 }
 
 /// The same value with the keys of all objects sorted, whatever order the map keeps.

@@ -18,6 +18,8 @@ struct Class {
     activation: Option<Activation>,
     /// Whether the head reads the pooled output; `None` for types of heads that never do.
     use_pooler: Option<bool>,
+    /// Whether its layers have biases.
+    bias: bool,
     /// The modules of its linear layers.
     layers: &'static [&'static str],
 }
@@ -32,12 +34,19 @@ impl Class {
             head_type: "classification",
             activation: Some(activation),
             use_pooler: Some(false),
+            bias: true,
             layers: TWO_LAYERS,
         }
     }
 
     const fn of_tokens(name: &'static str) -> Self {
-        Self { name, head_type: "tagging", activation: None, use_pooler: None, layers: ONE_LAYER }
+        Self { name, head_type: "tagging", activation: None, use_pooler: None, bias: true, layers: ONE_LAYER }
+    }
+
+    /// Of decoders.
+    const fn of_last_token(name: &'static str) -> Self {
+        let use_pooler = Some(false);
+        Self { name, head_type: "classification", activation: None, use_pooler, bias: false, layers: &["score"] }
     }
 }
 
@@ -62,6 +71,15 @@ const CLASSES: &[Class] = &[
         layers: &["pre_classifier", "classifier"],
         ..Class::of_texts("DistilBertForSequenceClassification", Activation::Relu)
     },
+    Class::of_last_token("GPT2ForSequenceClassification"),
+    Class::of_last_token("GPTJForSequenceClassification"),
+    Class::of_last_token("LlamaForSequenceClassification"),
+    Class::of_last_token("MistralForSequenceClassification"),
+    Class::of_last_token("Qwen2ForSequenceClassification"),
+    Class::of_last_token("Qwen3ForSequenceClassification"),
+    Class::of_last_token("PhiForSequenceClassification"),
+    Class::of_last_token("Gemma2ForSequenceClassification"),
+    Class::of_last_token("Gemma3TextForSequenceClassification"),
     Class::of_tokens("BertForTokenClassification"),
     Class::of_tokens("AlbertForTokenClassification"),
     Class::of_tokens("RobertaForTokenClassification"),
@@ -97,6 +115,7 @@ pub(crate) fn config(class: Option<&str>, file: &Map<String, Value>) -> Result<H
     });
     if let (Some(use_pooler), Some(object)) = (known.use_pooler, config.as_object_mut()) {
         object.insert("use_pooler".into(), use_pooler.into());
+        object.insert("bias".into(), known.bias.into());
     }
     HeadConfig::from_json_value(&config)
 }

@@ -101,6 +101,9 @@ pub struct SiteNames {
     /// The models that hold the invertible adapter, within the base model; empty for the base model itself. With more
     /// than one, files hold it under each.
     pub invertible: &'static [&'static str],
+    /// The entries of the reference's plug-in interface (`adapter_interface.json`), which it saves with an adapter; empty for
+    /// families with code of their own there.
+    pub interface: &'static [(&'static str, &'static str)],
     /// The models that hold the parameters that the modules of an adapter share (Compacter, VeRA), like `invertible`.
     pub shared_parameters: &'static [&'static str],
 }
@@ -113,6 +116,7 @@ impl SiteNames {
         stacks: &[own(StackKind::Encoder, "encoder.layer.{}"), own(StackKind::Decoder, "decoder.layer.{}")],
         layers_per_group: 1,
         invertible: &[""],
+        interface: &[],
         shared_parameters: &[""],
     };
 

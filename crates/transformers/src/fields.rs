@@ -91,6 +91,40 @@ impl<'a> Fields<'a> {
         }
     }
 
+    /// As [`positive`](Self::positive), where the key may be absent.
+    pub(crate) fn optional_positive(&self, key: &'static str) -> Result<Option<f64>, ModelConfigError> {
+        self.get(key).map(|_| self.positive(key, 1.0)).transpose()
+    }
+
+    /// Whether the key is there and says null, where that differs from an absent key.
+    pub(crate) fn is_null(&self, key: &str) -> bool {
+        self.map.get(key).is_some_and(Value::is_null)
+    }
+
+    /// The layers whose attention has a window: those that `layer_types` names, or else the usual ones.
+    pub(crate) fn sliding_layers(
+        &self,
+        layers: usize,
+        is_usual: impl Fn(usize) -> bool,
+    ) -> Result<Vec<usize>, ModelConfigError> {
+        const KEY: &str = "layer_types";
+        let Some(value) = self.get(KEY) else { return Ok((0..layers).filter(|layer| is_usual(*layer)).collect()) };
+        let types = value.as_array().ok_or_else(|| self.wrong(KEY, "a list", value))?;
+        if types.len() != layers {
+            let reason = format!("{KEY} has {} entries for num_hidden_layers ({layers})", types.len());
+            return Err(self.inconsistent(reason));
+        }
+        let mut sliding = Vec::new();
+        for (layer, kind) in types.iter().enumerate() {
+            match kind.as_str() {
+                Some("sliding_attention") => sliding.push(layer),
+                Some("full_attention") => {}
+                _ => return Err(self.unsupported(KEY, shown(kind), "\"full_attention\", \"sliding_attention\"")),
+            }
+        }
+        Ok(sliding)
+    }
+
     /// A string, where the key may be absent.
     pub(crate) fn string(&self, key: &'static str) -> Result<Option<&'a str>, ModelConfigError> {
         let Some(value) = self.get(key) else { return Ok(None) };

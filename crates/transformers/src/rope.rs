@@ -7,16 +7,26 @@ use crate::ModelConfigError;
 use crate::fields::Fields;
 
 impl Fields<'_> {
-    /// The rotary positions of heads of this width, by `rope_theta` and `rope_scaling`.
-    pub(crate) fn rotary(&self, head_dim: usize) -> Result<Rotary, ModelConfigError> {
-        if !head_dim.is_multiple_of(2) {
-            return Err(self.inconsistent(format!("heads of {head_dim} cannot be rotated: the width must be even")));
-        }
-        let rotary = Rotary::new(head_dim, self.positive("rope_theta", 10_000.0)?);
+    /// The rotary positions of this width, by `rope_theta` (with its default) and `rope_scaling`.
+    pub(crate) fn rotary(&self, dims: usize, theta: f64) -> Result<Rotary, ModelConfigError> {
+        let rotary = self.plain_rotary(dims, "rope_theta", theta)?;
         Ok(match self.rotary_scaling()? {
             Some(scaling) => rotary.scaled(scaling),
             None => rotary,
         })
+    }
+
+    /// The rotary positions of this width, by a key (with its default) alone.
+    pub(crate) fn plain_rotary(
+        &self,
+        head_dim: usize,
+        key: &'static str,
+        theta: f64,
+    ) -> Result<Rotary, ModelConfigError> {
+        if !head_dim.is_multiple_of(2) {
+            return Err(self.inconsistent(format!("heads of {head_dim} cannot be rotated: the width must be even")));
+        }
+        Ok(Rotary::new(head_dim, self.positive(key, theta)?))
     }
 
     fn rotary_scaling(&self) -> Result<Option<RotaryScaling>, ModelConfigError> {

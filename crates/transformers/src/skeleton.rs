@@ -82,6 +82,9 @@ impl Skeleton {
         if self.decoder.is_none() || !pass.continues() {
             pass.embeddings(self.embeddings.forward(pass));
             pass.map(|embeddings| self.embeddings.project(embeddings));
+            if self.embeddings.late_dropout() > 0.0 {
+                pass.dropout_states(self.embeddings.late_dropout());
+            }
             self.stack.run(pass);
         }
         if let Some(Decoder { embeddings, stack, start }) = &self.decoder {

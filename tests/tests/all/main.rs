@@ -9,6 +9,7 @@ mod families;
 mod folders;
 mod generation;
 mod inference;
+mod interface;
 mod merging;
 mod optimizers;
 mod outputs;

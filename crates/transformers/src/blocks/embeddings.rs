@@ -28,6 +28,7 @@ pub(crate) struct Added {
     scale: Option<f64>,
     late_scale: Option<f64>,
     dropout: f64,
+    late_dropout: f64,
     #[module(skip)]
     counting: Counting,
 }
@@ -63,6 +64,11 @@ impl Embeddings {
         self.added.forward(&self.words, pass)
     }
 
+    /// The dropout on the states of the layers.
+    pub(crate) fn late_dropout(&self) -> f64 {
+        self.added.late_dropout
+    }
+
     /// From the embeddings, after the adapters that act on them, to the states of the layers.
     pub(crate) fn project(&self, embeddings: Tensor<3>) -> Tensor<3> {
         let embeddings = match self.added.late_scale {
@@ -91,6 +97,7 @@ impl Added {
             scale: plan.scale,
             late_scale: plan.late_scale,
             dropout: plan.dropout,
+            late_dropout: plan.late_dropout,
             counting: plan.positions.as_ref().map_or(Counting::FromZero, |(_, counting)| *counting),
         })
     }

@@ -5,8 +5,14 @@ mod bart;
 mod bert;
 mod bert_generation;
 mod distilbert;
+mod gemma;
 mod gpt2;
+mod gptj;
+mod interface;
 mod llama;
+mod modernbert;
+mod phi;
+mod qwen;
 mod t5;
 mod xmod;
 
@@ -36,9 +42,16 @@ pub(crate) const FAMILIES: &[Family] = &[
     bert::BERT,
     bert_generation::BERT_GENERATION,
     distilbert::DISTILBERT,
+    gemma::GEMMA2,
+    gemma::GEMMA3,
     gpt2::GPT2,
+    gptj::GPTJ,
     llama::LLAMA,
     llama::MISTRAL,
+    modernbert::MODERNBERT,
+    phi::PHI,
+    qwen::QWEN2,
+    qwen::QWEN3,
     t5::T5,
     t5::MT5,
     xmod::XMOD,

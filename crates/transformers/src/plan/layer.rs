@@ -24,7 +24,6 @@ pub(crate) struct LayerPlan {
 
 /// Where the norms of a layer are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[allow(dead_code)]
 pub(crate) enum Order {
     /// After each residual: `norm(sublayer(x) + x)`.
     PostNorm,
@@ -128,6 +127,14 @@ impl LayerPlan {
             output_norms: None,
             language_norm: None,
         }
+    }
+}
+
+impl LayerPlan {
+    /// Self-attention and a feed-forward block over the same normed states.
+    pub(crate) fn parallel(order: Order, attention: (AttentionPlan, NormPlan), feed_forward: FeedForwardPlan) -> Self {
+        let norm = attention.1.clone();
+        Self { feed_forward_norm: None, ..Self::new(order, attention, (feed_forward, norm)) }
     }
 }
 

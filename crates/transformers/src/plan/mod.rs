@@ -92,6 +92,8 @@ pub(crate) struct EmbeddingsPlan {
     pub(crate) norm: Option<NormPlan>,
     pub(crate) projection: Option<LinearPlan>,
     pub(crate) dropout: f64,
+    /// Dropout after the adapters that act on embeddings.
+    pub(crate) late_dropout: f64,
 }
 
 /// How positions are counted.
@@ -141,6 +143,7 @@ impl EmbeddingsPlan {
             norm: None,
             projection: None,
             dropout: 0.0,
+            late_dropout: 0.0,
         }
     }
 }

@@ -53,6 +53,13 @@ impl StackPlan {
 }
 
 impl StackPlan {
+    /// Changes some of the layers.
+    pub(crate) fn change(&mut self, layers: impl IntoIterator<Item = usize>, change: impl Fn(&mut LayerPlan)) {
+        for layer in layers {
+            change(self.different.entry(layer).or_insert_with(|| self.layer.clone()));
+        }
+    }
+
     /// The plan of a layer.
     pub(crate) fn layer(&self, layer: usize) -> &LayerPlan {
         self.different.get(&layer).unwrap_or(&self.layer)

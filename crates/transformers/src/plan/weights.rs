@@ -64,7 +64,6 @@ pub(crate) struct NormPlan {
 
 /// The kinds of norms.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[allow(dead_code)]
 pub(crate) enum NormKind {
     /// Layer norm (Ba et al., 2016), with a bias.
     Layer,
