@@ -9,6 +9,7 @@ Each family has a folder with
     models/with_head/   the same base model as a class of Hugging Face's with a head saves it
     cases/              one adapter and head each, as in the folder `cases` of BERT
     static/             an adapter of that class (`adapters.init`), saved with its head, and the logits; not of all
+    generation.json     the tokens that language models generate
     names.json          the names, shapes and numbers of what the reference saves of each configuration, for a wider model
 
 Everything is computed on the CPU in float32 with every dropout at zero. Two runs write the same bytes.
@@ -32,6 +33,7 @@ from torch import nn
 import interface
 import reference
 from families import FAMILIES
+from generation import write_generation
 from static import write_static
 
 
@@ -181,6 +183,7 @@ def main():
         os.chdir(name)
         write_models(name, family)
         problems += [f"{name}: {problem}" for problem in write_cases(family)]
+        write_generation(name, family)
         if family.static:
             write_head_of_class(name, family)
         write_names(family)

@@ -2,17 +2,20 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-use std::path::Path;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 
 use burn::tensor::{Device, Tensor};
+use burn_adapters_checkpoint::load_adapter;
 use burn_adapters_composition::Composition;
 use burn_adapters_core::StackKind;
 use burn_adapters_generate::{
     Flow, GenerateError, Generated, GenerationOptions, Sampling, StopReason, generate, generate_with,
 };
-use burn_adapters_model::{AdapterBank, BaseModel, Hooks, Setup, TokenBatch};
-use burn_adapters_tests::families;
+use burn_adapters_model::{AdapterBank, BaseModel, Forward, Hooks, Setup, TokenBatch};
+use burn_adapters_tests::{families, read_json};
 use burn_adapters_transformers::AutoModel;
+use serde::Deserialize;
 
 const ROWS: [&[u32]; 3] = [&[5, 9, 3, 7], &[8, 6], &[12, 4, 7, 5, 3]];
 
@@ -34,6 +37,45 @@ fn tied(model: &AutoModel) -> impl Fn(Tensor<2>) -> Result<Tensor<2>, Box<dyn st
 
 fn ids(generated: &[Generated]) -> Vec<Vec<u32>> {
     generated.iter().map(|one| one.ids.clone()).collect()
+}
+
+/// What Transformers generates with the class that has a language model's head.
+#[derive(Deserialize)]
+struct Reference {
+    prompts: Vec<Vec<u32>>,
+    greedy: Vec<Vec<u32>>,
+    beams: Vec<Vec<u32>>,
+    penalized: Vec<Vec<u32>>,
+    /// By the name of a case.
+    adapters: BTreeMap<String, Vec<Vec<u32>>>,
+}
+
+#[test]
+fn tokens_are_those_of_transformers() {
+    let with_generation = |family: &PathBuf| family.join("generation.json").is_file();
+    let (mut checked, mut adapters) = (0, 0);
+    for family in families().into_iter().filter(with_generation) {
+        let reference: Reference = read_json(&family.join("generation.json"));
+        let (model, _) = AutoModel::from_dir(&family.join("models/with_head"), &Device::default()).unwrap();
+        let logits = |states| Ok(model.token_logits(states)?);
+        let prompts = TokenBatch::new(reference.prompts.iter().map(Vec::as_slice));
+        let run = |hooks: &Hooks<'_>, options: GenerationOptions| {
+            ids(&generate(&model, hooks, &prompts, &logits, &options.with_max_new_tokens(8)).unwrap())
+        };
+        let (plain, name) = (Hooks::none(), family.display());
+        let greedy = GenerationOptions::greedy;
+        assert_eq!(run(&plain, greedy()), reference.greedy, "{name}");
+        assert_eq!(run(&plain, greedy().with_repetition_penalty(1.5)), reference.penalized, "{name}, penalized");
+        assert_eq!(run(&plain, GenerationOptions::beams(3)), reference.beams, "{name}, beams");
+        for (case, expected) in &reference.adapters {
+            let mut bank = AdapterBank::new(model.spec(), &Device::default());
+            load_adapter(&family.join("cases").join(case), &mut bank, Some("a")).unwrap();
+            assert_eq!(&run(&bank.hooks(&Setup::adapter("a")).unwrap(), greedy()), expected, "{name}, {case}");
+            adapters += 1;
+        }
+        checked += 1;
+    }
+    assert!(checked >= 8 && adapters >= 20, "{checked} families, {adapters} adapters");
 }
 
 #[test]
