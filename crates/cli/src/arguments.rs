@@ -1,7 +1,7 @@
 //! Values that begin with a hyphen, such as `--text '-5 stars'` or `--learning-rate -1`.
 //!
-//! Clap takes `-5 stars` for an option that does not exist, or, where hyphens are allowed in values, `--json` for a text.
-//! Here such values are joined to their option (`--text=-5 stars`), unless they look like an option of ours.
+//! Clap reads `-5 stars` as an unknown option or, where values may begin with a hyphen, `--json` as a text. So such
+//! values are joined to their option (`--text=-5 stars`) beforehand, unless they look like one of our options.
 
 use std::ffi::OsString;
 

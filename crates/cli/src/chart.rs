@@ -25,7 +25,7 @@ const LOSS: RGBColor = RGBColor(0x1f, 0x6f, 0xb4);
 const ACCURACY: RGBColor = RGBColor(0xd1, 0x5b, 0x0f);
 const START: RGBColor = RGBColor(0x8a, 0x90, 0x99);
 
-/// The course of a training run.
+/// The data of the charts.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub(crate) struct Curve {
     /// The line above the charts.
@@ -34,12 +34,12 @@ pub(crate) struct Curve {
     pub(crate) losses: Vec<f32>,
     /// The name of the metric.
     pub(crate) metric: &'static str,
-    /// Its held-out value after so many steps; at step 0 before training.
+    /// The held-out value after each number of steps; step 0 is before training.
     pub(crate) scores: Vec<(usize, f64)>,
 }
 
 impl Curve {
-    /// An exponential mean of the losses, free of the pull of its start (as Adam's means are).
+    /// The exponential moving average of the losses, with the bias of its start corrected as in Adam.
     fn smoothed(&self) -> Vec<f64> {
         // A twentieth of the run, within bounds that suit very short and very long ones.
         let window = (self.losses.len() as f64 / 20.0).clamp(1.0, 50.0);
@@ -77,7 +77,7 @@ pub(crate) fn draw_png(curve: &Curve, path: &Path) -> Result<(), String> {
     Drawing { curve, scale: BITMAP_SCALE }.draw(&area)
 }
 
-/// The font travels with the program: a server has none.
+/// The font is compiled into the program, because servers often have none.
 fn register_fonts() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
@@ -90,7 +90,7 @@ fn register_fonts() {
 type Drawn<DB> = Result<(), DrawingAreaErrorKind<<DB as DrawingBackend>::ErrorType>>;
 type Axes = Cartesian2d<RangedCoordf64, RangedCoordf64>;
 
-/// One picture: the accuracy, where there is one, above the losses, with the steps in common.
+/// The metric, if there is one, above the losses, with a common axis of steps.
 struct Drawing<'c> {
     curve: &'c Curve,
     /// Pixels per unit.

@@ -1,4 +1,4 @@
-//! Which device computes: only the backends that were compiled in, and only hardware that is there.
+//! Selection of the device, from the compiled-in backends and the available hardware.
 
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -38,12 +38,12 @@ impl Backend {
         }
     }
 
-    /// Whether it computes on the processor, and so has one device only.
+    /// Whether it computes on the CPU, and so has only one device.
     pub(crate) fn is_cpu(self) -> bool {
         matches!(self, Backend::Flex | Backend::NdArray)
     }
 
-    /// How burn calls it; none where it was not compiled in.
+    /// Burn's device; `None` if the backend is not compiled in.
     fn device_type(self) -> Option<DeviceType> {
         match self {
             #[cfg(feature = "cuda")]
@@ -85,12 +85,12 @@ pub(crate) struct Found {
     pub(crate) device: Device,
     /// The name of the hardware.
     pub(crate) hardware: Option<String>,
-    /// Whether it is a graphics card, and no processor that stands in for one.
+    /// Whether it is a graphics card, not a CPU that emulates one.
     pub(crate) is_gpu: bool,
 }
 
 impl Found {
-    /// The value of `--device` that picks it.
+    /// The value of `--device` that selects it.
     pub(crate) fn name(&self) -> String {
         if self.backend.is_cpu() {
             self.backend.name().into()
@@ -139,12 +139,12 @@ fn identity(_device: &Device) -> (Option<String>, bool) {
     (None, false)
 }
 
-/// What `--device` says.
+/// The value of `--device`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Choice {
-    /// The best there is.
+    /// The best available device.
     Auto,
-    /// The processor.
+    /// The CPU.
     Cpu,
     /// A backend, and which of its devices.
     Of(Backend, Option<usize>),
@@ -239,7 +239,7 @@ fn not_compiled(backend: Backend) -> CliError {
     let name = backend.name();
     let compiled: Vec<&str> =
         Backend::ALL.into_iter().filter(|backend| backend.is_compiled()).map(Backend::name).collect();
-    let known = if compiled.is_empty() { "no backend at all".into() } else { compiled.join(", ") };
+    let known = if compiled.is_empty() { "no backends".into() } else { compiled.join(", ") };
     CliError::mistake(format!("this build has no {name}: it was compiled with {known}"))
         .with_help(format!("build it in with `cargo build --release --features {name}`"))
 }
@@ -254,7 +254,7 @@ fn works(device: &Device) -> bool {
     matches!(sum, Some(Ok(values)) if values == [12.0])
 }
 
-/// Runs what may panic where a driver is missing, without the panic's message.
+/// Runs code that may panic if a driver is missing, without printing the panic's message.
 fn quietly<T>(work: impl FnOnce() -> T) -> Option<T> {
     let hook = std::panic::take_hook();
     std::panic::set_hook(Box::new(|_| {}));

@@ -1,4 +1,4 @@
-//! Draws errors: the message, the text it is about with carets under the place, and what to do.
+//! Drawing of errors: the message, the text with the place marked, and the advice.
 
 use std::io::{IsTerminal, Write};
 
@@ -24,12 +24,12 @@ pub(crate) fn warning(message: &str) {
     let _ = writeln!(stderr.lock(), "{} {}", colors.yellow("warning:"), indented(message));
 }
 
-/// Prints a line of what is being done to standard error.
+/// Prints a progress line to standard error.
 pub(crate) fn say(text: &str) {
     let _ = writeln!(std::io::stderr().lock(), "{}", indented(text));
 }
 
-/// Text that may quote files: harmless for a terminal, and its further lines do not begin where ours do.
+/// Makes text that may quote files harmless for a terminal, and indents its further lines.
 fn indented(text: &str) -> String {
     let text = printable(text);
     let mut lines = text.split('\n');
@@ -41,7 +41,7 @@ fn indented(text: &str) -> String {
     result
 }
 
-/// Whether the environment lets us use colors (<https://no-color.org>).
+/// Whether the environment allows colors (<https://no-color.org>).
 fn colors_wanted() -> bool {
     let set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
     !set("NO_COLOR") && std::env::var_os("TERM").is_none_or(|term| term != "dumb")

@@ -1,4 +1,4 @@
-//! What went wrong, whose turn it is, and how it is shown.
+//! Errors of the program.
 
 use std::error::Error;
 use std::io;
@@ -10,24 +10,24 @@ use burn_adapters_files::FileError;
 /// Who has to act.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
-    /// A mistake of the user: exit code 2.
+    /// A user error: exit code 2.
     Mistake,
-    /// Something failed under way: exit code 1.
+    /// A failure at run time: exit code 1.
     Failure,
     /// A signal ended a training: this exit code.
     Interrupted(u8),
-    /// The reader of standard output has seen enough (`burn-adapters methods | head -1`): exit code 0.
+    /// The reader of standard output closed it (`burn-adapters methods | head -1`): exit code 0.
     Closed,
 }
 
-/// One thing that is wrong.
+/// One problem.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Problem {
     pub(crate) message: String,
     pub(crate) snippet: Option<Snippet>,
 }
 
-/// An error of the program: one problem or several, and what to do.
+/// An error of the program: one or several problems, and advice.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct CliError {
     pub(crate) kind: Kind,
@@ -43,17 +43,17 @@ impl CliError {
         Self { kind, problems: vec![Problem { message: message.into(), snippet: None }], help: None }
     }
 
-    /// The user's to mend.
+    /// A user error.
     pub(crate) fn mistake(message: impl Into<String>) -> Self {
         Self::new(Kind::Mistake, message)
     }
 
-    /// Nobody's fault that we know of.
+    /// A failure at run time.
     pub(crate) fn failure(message: impl Into<String>) -> Self {
         Self::new(Kind::Failure, message)
     }
 
-    /// A signal requested the end.
+    /// A signal ended the training.
     pub(crate) fn interrupted(code: u8, message: impl Into<String>) -> Self {
         Self::new(Kind::Interrupted(code), message)
     }
@@ -64,7 +64,7 @@ impl CliError {
         Self::new(kind, format!("cannot write to standard output: {error}"))
     }
 
-    /// A file or folder that cannot be read or written. That it is not there is the user's mistake.
+    /// A file or folder that cannot be read or written. If it does not exist, this is a user error.
     pub(crate) fn io(action: &str, path: &Path, error: &io::Error) -> Self {
         match error.kind() {
             io::ErrorKind::NotFound => {
@@ -88,14 +88,13 @@ impl CliError {
         }
     }
 
-    /// A file that cannot be read. What it is, and that it is not there, is the user's to mend.
+    /// A file that cannot be read. A missing file, or one of the wrong kind, is a user error.
     pub(crate) fn file(error: FileError) -> Self {
         let path = error.path.clone();
         Self::io("read", &path, &error.into_io())
     }
 
-    /// Everything that is wrong with a text, each at its place. `origin` is the file that it comes from; `None` for an
-    /// argument.
+    /// All problems of a text, with their positions. `origin` is the file of the text; `None` for an argument.
     pub(crate) fn text<K: Explain>(error: &TextError<K>, origin: Option<&str>) -> Self {
         let (mut problems, mut help): (_, Vec<String>) = (Vec::new(), Vec::new());
         for problem in error.problems() {
@@ -108,7 +107,7 @@ impl CliError {
         Self { kind: Kind::Mistake, problems, help }
     }
 
-    /// Adds what to do.
+    /// Adds advice.
     pub(crate) fn with_help(mut self, help: impl Into<String>) -> Self {
         self.help = Some(help.into());
         self

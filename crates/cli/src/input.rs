@@ -19,14 +19,15 @@ pub(crate) fn adapter_config(text: &str) -> CliResult<AdapterConfig> {
     if let Some(peft) = parse_json(&json).ok().and_then(|value| FolderKind::of_adapter_config(&value)) {
         let message = format!("{} is the configuration of {peft}", path.display());
         return Err(CliError::mistake(message).with_help(
-            "configurations of PEFT are not read; `lora[r=8,alpha=16]` and the like say the same, `burn-adapters methods` \
+            "configurations of PEFT cannot be read; write it as in `lora[r=8,alpha=16]`; `burn-adapters methods` \
              lists all methods",
         ));
     }
     AdapterConfig::from_json_str(&json).map_err(|error| CliError::text(&error, Some(&path.display().to_string())))
 }
 
-/// A configuration string may hold a slash within quotes only, where no path has its first bracket.
+/// A configuration string contains a slash only within quotes, after its first bracket; a path has no bracket before
+/// its first slash.
 fn names_a_file(text: &str) -> bool {
     let head = text.split(['[', '|']).next().unwrap_or(text);
     head.ends_with(".json") || text.ends_with(".json") || head.contains(['/', '\\'])

@@ -1,4 +1,4 @@
-//! Ctrl-C and SIGTERM during a training: the first asks for an end after the current step, the second ends the program.
+//! Ctrl-C and SIGTERM during training: the first ends it after the current step, the second ends the program.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
 
-/// Signals that have been taken over from the system, which would end the program at once.
+/// The signals that are handled here instead of ending the program at once.
 #[derive(Debug, Default)]
 pub(crate) struct Interrupt {
     received: Arc<AtomicUsize>,
@@ -15,7 +15,7 @@ pub(crate) struct Interrupt {
 }
 
 impl Interrupt {
-    /// Takes the signals over. Where the system does not allow it they end the program, as before.
+    /// Handles the signals. If the system does not allow this, they end the program as before.
     pub(crate) fn install() -> Self {
         let this = Self::default();
         for signal in [SIGINT, SIGTERM] {
@@ -27,7 +27,7 @@ impl Interrupt {
         this
     }
 
-    /// The exit code of a program that was ended by the signal that came, if one came.
+    /// The exit code for the received signal, if there was one.
     pub(crate) fn code(&self) -> Option<u8> {
         match self.received.load(Ordering::SeqCst) {
             0 => None,

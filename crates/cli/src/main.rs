@@ -1,4 +1,4 @@
-//! The `burn-adapters` program: adapters for pre-trained models, trained, used and looked at from the command line.
+//! The `burn-adapters` program: trains, uses and inspects adapters for pre-trained models from the command line.
 
 mod arguments;
 mod chart;
@@ -35,7 +35,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// What clap has to say: the help, or an error, which quotes the arguments.
+/// Prints clap's output: help, or an error that quotes the arguments.
 fn refuse(error: &clap::Error) -> ExitCode {
     let mut text = error.to_string();
     let mut deceptive = false;

@@ -1,6 +1,6 @@
-//! How much memory the program has held.
+//! The memory of the program.
 
-/// The most memory the process has held at once, in bytes; none where the system does not tell.
+/// The peak memory of the process in bytes; `None` if the system does not report it.
 pub(crate) fn peak() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;

@@ -1,7 +1,7 @@
-//! Standard output: results only, and a reader that goes away is not a failure.
+//! Standard output: results only. If its reader closes it, this is not a failure.
 //!
-//! Everything passes through here or, on standard error, through `draw`, so that text of files never reaches the terminal
-//! as it is.
+//! All output passes through here or, on standard error, through `draw`, so that text from files never reaches the
+//! terminal unescaped.
 
 use std::fmt;
 use std::io::Write;
@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use crate::error::{CliError, CliResult};
 
-/// Writes one line of a result, or several.
+/// Writes one or several lines of a result.
 pub(crate) fn line(text: impl fmt::Display) -> CliResult {
     write(&printable(&text.to_string()))
 }
@@ -51,7 +51,7 @@ pub(crate) enum Align {
 pub(crate) struct Table {
     align: Vec<Align>,
     rows: Vec<Vec<String>>,
-    /// The least width of each column.
+    /// The minimum width of each column.
     widths: Vec<usize>,
 }
 
@@ -79,7 +79,7 @@ impl Table {
         }
     }
 
-    /// The rows so far, which the table then no longer holds; those that follow are at least as wide.
+    /// Takes out the rows so far; columns of later rows are at least as wide.
     pub(crate) fn take(&mut self) -> String {
         self.widths = self.widths();
         let text = self.to_string();
@@ -114,7 +114,7 @@ impl fmt::Display for Table {
     }
 }
 
-/// A number with its thousands apart: `1,234,567`.
+/// A number with thousands separators: `1,234,567`.
 pub(crate) fn thousands(number: usize) -> String {
     let digits = number.to_string();
     let mut text = String::new();
@@ -127,7 +127,7 @@ pub(crate) fn thousands(number: usize) -> String {
     text
 }
 
-/// A size in bytes for people: `1.2 MB` (millions of bytes).
+/// A size in bytes for display: `1.2 MB` (millions of bytes).
 pub(crate) fn bytes(number: u64) -> String {
     match number {
         0..1_000 => format!("{number} B"),
@@ -137,7 +137,7 @@ pub(crate) fn bytes(number: u64) -> String {
     }
 }
 
-/// A time in seconds for people: `8.4 s`, `3 min 12 s`.
+/// A time in seconds for display: `8.4 s`, `3 min 12 s`.
 pub(crate) fn duration(seconds: f64) -> String {
     if seconds < 60.0 {
         format!("{seconds:.1} s")

@@ -1,4 +1,4 @@
-//! Progress on standard error: bars where it is a terminal, plain lines where it is not.
+//! Progress on standard error: bars on a terminal, plain lines elsewhere.
 
 use std::io::IsTerminal;
 use std::time::{Duration, Instant};
@@ -13,7 +13,7 @@ use crate::output::shown;
 pub(crate) enum Style {
     /// Bars that are redrawn.
     Bars,
-    /// A line now and then.
+    /// A line at intervals.
     Lines,
     /// Nothing.
     Quiet,
@@ -23,7 +23,7 @@ pub(crate) enum Style {
 const LINE_EVERY: Duration = Duration::from_secs(10);
 
 impl Style {
-    /// Bars for a terminal, lines for a file, nothing where it was asked for.
+    /// Bars for a terminal, lines for a file, nothing with --quiet.
     pub(crate) fn detect(quiet: bool) -> Self {
         match (quiet, std::io::stderr().is_terminal()) {
             (true, _) => Style::Quiet,
@@ -32,7 +32,7 @@ impl Style {
         }
     }
 
-    /// Says what is being done.
+    /// Prints the current activity.
     pub(crate) fn say(self, text: impl std::fmt::Display) {
         if self != Style::Quiet {
             draw::say(&text.to_string());
@@ -80,7 +80,7 @@ impl Task {
         Self { style, name, unit, total, bar, last_line: Instant::now() }
     }
 
-    /// Tells how far it is.
+    /// Updates the position.
     pub(crate) fn set(&mut self, position: u64, message: impl std::fmt::Display) {
         match (&self.bar, self.style) {
             (Some(bar), _) => {
@@ -101,7 +101,7 @@ impl Task {
         }
     }
 
-    /// Says something beside the bar.
+    /// Shows a message beside the bar.
     pub(crate) fn say(&self, text: impl std::fmt::Display) {
         match &self.bar {
             Some(bar) => bar.suspend(|| self.style.say(text)),

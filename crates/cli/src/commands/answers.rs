@@ -9,7 +9,7 @@ use burn_adapters_train::{Prediction, TokenData, run_batch};
 use super::model::{Model, bank_error, train_error};
 use crate::error::{CliError, CliResult};
 
-/// What one head says of one text.
+/// The prediction of one head for one text.
 pub(super) struct Answer {
     pub(super) head: String,
     pub(super) config: HeadConfig,

@@ -1,11 +1,11 @@
-//! `config`: what a configuration means.
+//! `config`: explains a configuration.
 
 use clap::Args;
 
 use crate::error::CliResult;
 use crate::{input, output};
 
-/// Explain a configuration: its shortest form, and every attribute by the name that AdapterHub's library uses.
+/// Explain a configuration: its shortest form, and every attribute under its name in AdapterHub's library.
 #[derive(Debug, Args)]
 #[command(
     after_help = "Examples:\n  burn-adapters config 'seq_bn[reduction_factor=8]'\n  burn-adapters config 'lora[r=16]|par_bn' \

@@ -1,4 +1,4 @@
-//! Labeled data on the command line: where it is, how it is read, and what is wrong with it.
+//! Labeled data on the command line: its options, reading it, and its errors.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -15,12 +15,12 @@ use crate::error::{CliError, CliResult, chain};
 /// Whether the first line of a table names the columns.
 #[derive(Debug, Clone, Copy, Args)]
 pub(super) struct HeaderArguments {
-    /// The first line of a .csv or .tsv file names the columns. It is taken for a header anyway where a column is
-    /// given by name.
+    /// The first line of a .csv or .tsv file is a header that names the columns. This is assumed if a column is given
+    /// by name.
     #[arg(long, conflicts_with = "no_header")]
     header: bool,
 
-    /// The first line of a .csv or .tsv file is an example: it has no header, and columns are given by number.
+    /// A .csv or .tsv file has no header: its first line is an example, and columns are given by number.
     #[arg(long)]
     no_header: bool,
 }
@@ -41,31 +41,31 @@ impl HeaderArguments {
 /// How a file of labeled texts is read.
 #[derive(Debug, Clone, Args)]
 pub(super) struct LabeledArguments {
-    /// Column of the text: its name, or its number counted from 0 [default: text; for tagging: tokens, which are a list in
-    /// JSON Lines and the first column of CoNLL].
+    /// Column of the text: its name, or its number, counted from 0 [default: text; for tagging: tokens, a list in JSON
+    /// Lines or the first column of CoNLL].
     #[arg(long, value_name = "COLUMN")]
     text_column: Option<String>,
 
-    /// Column of the second text, for pairs of texts such as premise and hypothesis: its name, or its number counted from
-    /// 0. Both go through the model together; if they are too long, the longer one is truncated first.
+    /// Column of the second text, for pairs of texts such as premise and hypothesis: its name, or its number, counted
+    /// from 0. The model reads both texts together; if they are too long, the longer one is truncated first.
     #[arg(long, value_name = "COLUMN")]
     pair_column: Option<String>,
 
-    /// The column of the label: its name, or its number from 0. Where there are several heads, NAME=COLUMN gives the
-    /// head NAME labels of its own; may be given several times.
+    /// Column of the label: its name, or its number, counted from 0. With several heads, NAME=COLUMN sets the column
+    /// for the head NAME; repeat the option for each head.
     #[arg(long, value_name = "[NAME=]COLUMN")]
     label_column: Vec<String>,
 
-    /// The names of the classes, in their order, separated by commas: for labels that are numbers from 0, or vectors such
-    /// as [0, 1, 1]. NAME=a,b,c is for the head NAME; may be given several times.
+    /// Names of the classes in order, separated by commas, for labels that are numbers from 0 or vectors such as [0, 1,
+    /// 1]. With several heads, NAME=a,b,c sets them for the head NAME; repeat the option for each head.
     #[arg(long, value_name = "[NAME=]a,b,c")]
     label_names: Vec<String>,
 
     #[command(flatten)]
     pub(super) header: HeaderArguments,
 
-    /// Format, if the file's extension (.csv, .tsv, .jsonl or .conll, each also with .gz) does not tell it. For tagging, any
-    /// other extension stands for CoNLL columns.
+    /// Format [default: determined by the file's extension: .csv, .tsv, .jsonl or .conll, each optionally followed by
+    /// .gz]. For tagging, any other extension means CoNLL columns.
     #[arg(long, value_name = "csv|tsv|jsonl|conll")]
     pub(super) format: Option<Format>,
 }
@@ -76,7 +76,7 @@ impl LabeledArguments {
         self.text_column.as_deref().unwrap_or(task.columns()[0])
     }
 
-    /// Labels may be named for these heads only; `what` they are.
+    /// Checks that labels are named for these heads only; errors call the heads `what`.
     pub(super) fn check_names(&self, heads: &[&str], what: &str) -> CliResult {
         for text in &self.label_column {
             let Some((name, column)) = text.split_once('=') else { continue };
@@ -137,7 +137,7 @@ impl LabeledArguments {
     }
 }
 
-/// What is given for a head, as NAME=VALUE or for all.
+/// A value for one head (NAME=VALUE) or for all.
 fn of_head<'a>(texts: &'a [String], head: &str) -> Option<&'a str> {
     let own = texts.iter().rev().find_map(|text| text.strip_prefix(head)?.strip_prefix('='));
     let common = || texts.iter().rev().find(|text| !text.contains('='));
@@ -158,14 +158,14 @@ pub(super) fn parse_task(text: &str) -> Result<&'static dyn TrainTask, String> {
     })
 }
 
-/// What the user should know of how labels are read, each once.
+/// Notes for the user on how labels were read, each printed once.
 pub(super) fn warn<'a>(data: impl IntoIterator<Item = (&'a Dataset, &'a HeadConfig)>) {
     let mut notes = BTreeSet::new();
     for (data, head) in data {
         notes.extend(data.notes());
         if data.numbers_the_labels_of(head) {
             notes.insert(format!(
-                "{}: the labels are whole numbers, taken for the numbers of the head's labels: 0 is `{}`",
+                "{}: the labels are whole numbers and are read as numbers of the head's labels: 0 is `{}`",
                 data.source(),
                 head.label_of(0)
             ));

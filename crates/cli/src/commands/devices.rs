@@ -1,4 +1,4 @@
-//! `devices`: what there is to compute on.
+//! `devices`: the devices to compute on.
 
 use clap::Args;
 use serde_json::json;

@@ -1,4 +1,4 @@
-//! `evaluate`: how good adapters are on labeled data.
+//! `evaluate`: scores of adapters on labeled data.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -77,9 +77,9 @@ pub(super) struct Arguments {
     json: bool,
 }
 
-/// What one head says of some rows.
+/// The scores of one head.
 struct Part {
-    /// What it is called: the head, or with --route the adapter.
+    /// The name of the head, or with --route of the adapter.
     name: String,
     head: String,
     rows: Vec<usize>,
@@ -135,7 +135,7 @@ impl Arguments {
         }
     }
 
-    /// The data, with the labels that each head is to be scored by.
+    /// The data, with the labels for each head.
     fn labeled(&self, source: &Source, loaded: &Loaded, heads: &HeadSetup) -> CliResult<BTreeMap<String, Dataset>> {
         let mut labeled: BTreeMap<String, Dataset> = BTreeMap::new();
         for head in heads.names() {
@@ -158,7 +158,7 @@ fn no_rows(data: &str) -> CliError {
         .with_help("--route names the column with the adapters' names; --head DIR scores rows without one, too")
 }
 
-/// The answers by head, or with `routes` by adapter, in the order in which they come up.
+/// The answers by head, or with `routes` by adapter, in the order of their first occurrence.
 fn parts(answers: Vec<Vec<Answer>>, routes: Option<&Routes>) -> Vec<Part> {
     let mut parts: Vec<Part> = Vec::new();
     for (row, answers) in answers.into_iter().enumerate() {
@@ -209,7 +209,7 @@ fn json(scored: &[(String, Evaluation)], one_each: bool, unscored: usize) -> Val
     json!({"heads": heads, "overall": all})
 }
 
-/// A table for each head, and what holds for all rows.
+/// A table for each head, and the scores of all rows together.
 fn tell(scored: &[(String, Evaluation)], what: &str, one_each: bool, unscored: usize) -> CliResult {
     for (index, (name, evaluation)) in scored.iter().enumerate() {
         let gap = if index == 0 { "" } else { "\n" };

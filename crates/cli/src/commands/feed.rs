@@ -20,13 +20,13 @@ const MAX_RECORD: usize = 16 << 20;
 /// The most bytes that are parsed together.
 const MAX_BLOCK: usize = 64 << 20;
 
-/// How long a stream may pause before what has come of it is predicted.
+/// The pause of a stream after which the texts that have arrived are predicted.
 const PAUSE: Duration = Duration::from_millis(50);
 
 /// How the records are read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Reading {
-    /// A text a line; an empty line is an empty text, so that the output has as many lines as the input.
+    /// One text per line; an empty line is an empty text, so that the output has as many lines as the input.
     Lines,
     /// Tables.
     Table(Format, Columns),
@@ -41,17 +41,17 @@ struct Record {
 
 /// Where records come from.
 enum Records {
-    /// As fast as they are asked for.
+    /// A file: records are available at once.
     File(Splitter<BufReader<Box<dyn Read>>>),
-    /// As they arrive.
+    /// A stream: records arrive over time.
     Stream(Receiver<CliResult<Record>>),
 }
 
-/// What every block is parsed behind.
+/// The first record, which is put before every block.
 struct Head {
     bytes: Vec<u8>,
     lines: usize,
-    /// Whether it is an example itself, rather than a header.
+    /// Whether it is an example, not a header.
     is_example: bool,
 }
 
@@ -68,7 +68,7 @@ pub(super) struct Feed {
 }
 
 impl Feed {
-    /// The texts of a file, which is unpacked as it is read if it is compressed with gzip.
+    /// The texts of a file, decompressed while it is read if it is a gzip file.
     pub(super) fn file(name: &str, reading: &Reading, mut file: File) -> std::io::Result<Self> {
         let mut start = Vec::with_capacity(2);
         Read::by_ref(&mut file).take(2).read_to_end(&mut start)?;
@@ -215,7 +215,7 @@ impl Feed {
         }
     }
 
-    /// The first block, which tells whether its first record is a header.
+    /// The first block, which determines whether its first record is a header.
     fn parse_first(
         &mut self,
         block: Vec<Record>,
@@ -243,7 +243,7 @@ impl Feed {
     }
 }
 
-/// Why texts cannot be read: bad rows are collected over a whole file.
+/// Why texts cannot be read; bad rows are collected over the whole file.
 pub(super) enum FeedError {
     Data(DataError),
     Other(CliError),

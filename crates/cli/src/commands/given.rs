@@ -1,4 +1,5 @@
-//! The adapters that `train --adapter` loads: those that are trained further, and those that others are trained among.
+//! The adapters that `train --adapter` loads: those whose training continues, and those beside which others are
+//! trained.
 
 use std::path::PathBuf;
 
@@ -12,21 +13,21 @@ use crate::error::{CliError, CliResult};
 
 /// An adapter that is loaded.
 pub(super) struct Given {
-    /// What it is called here.
+    /// Its name here.
     pub(super) name: String,
     pub(super) dir: PathBuf,
-    /// The head beside it, where it is trained further.
+    /// The head beside it, if its training continues.
     pub(super) head: Option<HeadConfig>,
 }
 
 impl Given {
-    /// Reads what --adapter names. Without --setup it is one adapter, which is trained further, maybe under another
-    /// `name`.
+    /// Reads the adapters of --adapter. Without --setup, it is a single adapter whose training continues, possibly
+    /// under another `name`.
     pub(super) fn read(texts: &[String], setup: bool, name: Option<&str>) -> CliResult<Vec<Self>> {
         if !setup && texts.len() > 1 {
             let message = format!("{} adapters are given, but no composition", texts.len());
             return Err(CliError::mistake(message).with_help(
-                "one --adapter alone is trained further; --setup 'Stack(a, b)' or 'Parallel(a, b)' names several",
+                "a single --adapter continues training; --setup 'Stack(a, b)' or 'Parallel(a, b)' composes several",
             ));
         }
         let read = |text: &String| {
@@ -44,7 +45,7 @@ impl Given {
         texts.iter().map(read).collect()
     }
 
-    /// Reads the head of an adapter that is trained further.
+    /// Reads the head of an adapter whose training continues.
     pub(super) fn read_head(&mut self) -> CliResult {
         if HeadFolder::exists(&self.dir) {
             self.head = match HeadFolder::read(&self.dir) {
@@ -57,7 +58,7 @@ impl Given {
         Ok(())
     }
 
-    /// An adapter that is trained further has a configuration already.
+    /// An adapter whose training continues already has a configuration.
     pub(super) fn check_config(&self, shape: Shape, configs: &Configs) -> CliResult {
         let name = &self.name;
         if configs.names(name) {
@@ -65,8 +66,10 @@ impl Given {
             return Err(CliError::mistake(message).with_help("leave out either --config or --adapter"));
         }
         if shape == Shape::One && !configs.is_empty() {
-            let message =
-                format!("--config, but the adapter `{name}` is loaded and trained further, as it is configured");
+            let message = format!(
+                "--config, but the adapter `{name}` is loaded: its training continues with its own \
+                    configuration"
+            );
             return Err(CliError::mistake(message).with_help("leave out either --config or --adapter"));
         }
         Ok(())

@@ -1,4 +1,4 @@
-//! `inspect`: what an adapter would add to a model, site by site.
+//! `inspect`: the parameters that an adapter adds to a model, site by site.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -44,7 +44,7 @@ pub(super) struct Arguments {
 struct Inspected {
     config: String,
     report: AddReport,
-    /// Bytes on disk, and whether they were counted rather than reckoned.
+    /// Bytes on disk, and whether they were counted or estimated.
     bytes: (u64, bool),
 }
 

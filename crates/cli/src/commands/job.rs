@@ -1,4 +1,4 @@
-//! A training: run, watched and written down.
+//! Runs a training, shows its progress and saves its result.
 
 use std::time::Instant;
 
@@ -18,7 +18,7 @@ use crate::error::{CliError, CliResult};
 use crate::output::{self, shown};
 use crate::progress::Style;
 
-/// One new adapter with its head, to be trained by itself.
+/// One new adapter with its head, trained alone.
 pub(super) struct Job<'a> {
     pub(super) name: &'a str,
     pub(super) adapter: AdapterConfig,
@@ -89,7 +89,7 @@ impl Saved {
     }
 }
 
-/// A training that came to its end.
+/// A completed training.
 pub(super) struct Run {
     pub(super) trained: Trained,
     pub(super) seconds: f64,
@@ -98,7 +98,7 @@ pub(super) struct Run {
 }
 
 impl Run {
-    /// Trains what a setup names, on the first of the data sets, and evaluates on the second.
+    /// Trains the parts that a setup names on the first data set, and evaluates on the second.
     pub(super) fn new(
         config: &TrainConfig,
         model: &Model,
@@ -117,7 +117,7 @@ impl Run {
         Ok(Self { trained, seconds: start.elapsed().as_secs_f64(), interrupted })
     }
 
-    /// An error that says how to continue, if a signal ended the training.
+    /// An error that explains how to continue, if a signal ended the training.
     pub(super) fn check_interrupted(&self, json: bool) -> CliResult {
         let Some(code) = self.interrupted else { return Ok(()) };
         let (steps, checkpoint) = (self.trained.history.steps.len(), &self.trained.checkpoint);
@@ -143,14 +143,14 @@ impl Run {
         })
     }
 
-    /// Whether there was nothing to do, because the training had been finished and saved.
+    /// Whether there was nothing to do because the training was already finished and saved.
     pub(super) fn was_finished(&self) -> bool {
         let trained = &self.trained;
         let finished = trained.checkpoint.as_ref().is_some_and(|path| path.ends_with(FINAL_CHECKPOINT));
         finished && trained.resumed_after == trained.history.steps.len() && self.interrupted.is_none()
     }
 
-    /// Notes on the course of training.
+    /// Notes on the training.
     pub(super) fn warnings(&self, metric: Option<Metric>) -> Vec<String> {
         let no_gain = metric.and_then(|metric| self.trained.history.no_gain(metric));
         no_gain.map(|no_gain| no_gain.to_string()).into_iter().collect()
@@ -166,8 +166,8 @@ impl Run {
     }
 }
 
-/// Adds history.json and the learning curve to a save; gives the names of the files. A curve that cannot be drawn is a
-/// warning: the adapter counts.
+/// Adds history.json and the learning curve to a save and returns the names of the files. If the curve cannot be drawn,
+/// this is only a warning.
 pub(super) fn stage_history(
     save: &mut FolderSave,
     trained: &Trained,
@@ -199,7 +199,7 @@ pub(super) fn stage_history(
     Ok((files, warnings))
 }
 
-/// Why a curve is not there.
+/// Why the curve is missing.
 struct NotDrawn(String);
 
 impl From<SaveError> for NotDrawn {

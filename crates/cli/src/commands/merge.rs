@@ -1,4 +1,4 @@
-//! `merge`: several adapters made into one, of their files alone.
+//! `merge`: merges several adapters into one, from their files alone.
 
 use std::path::{Path, PathBuf};
 
@@ -36,7 +36,7 @@ Examples:
     --rank 16 --output better
   burn-adapters merge a b c --strategy ties --density 0.3 --weights 1,1,1 --output merged";
 
-/// Merge adapters into one. Needs only their files, not the model.
+/// Merge several adapters into one. Needs only their files, not the model.
 ///
 /// The adapters must belong to the same base model and have the same configuration. The result costs as much to run as one
 /// of them. Prediction heads are averaged with the same weights, if every adapter has one with the same labels.
@@ -160,7 +160,7 @@ impl Arguments {
         output::line(format_args!("saved to {}", shown(self.output.display())))
     }
 
-    /// An option that the strategy does not use would be ignored without a word.
+    /// Rejects options that the strategy does not use: they would be ignored silently.
     fn check_options(&self) -> CliResult {
         use How::{DareLinear, DareTies, LoraDeltaWSvd, Ties};
         let options: [(&str, bool, &[How], &str); 4] = [
@@ -194,7 +194,7 @@ impl Arguments {
         })
     }
 
-    /// The average of the heads, if all adapters have one and they are alike.
+    /// The average of the heads, if all adapters have one and their configurations are equal.
     fn head(&self, weights: &[f64]) -> CliResult<Option<HeadFolder>> {
         if self.no_head || !self.adapters.iter().all(HeadFolder::exists) {
             return Ok(None);
@@ -234,7 +234,7 @@ fn rank(folders: &[AdapterFolder]) -> CliResult<usize> {
     rank.ok_or_else(|| CliError::mistake("lora_delta_w_svd merges only LoRA, but the first adapter is not one"))
 }
 
-/// Adapters that cannot be merged: the user's to mend.
+/// Adapters that cannot be merged: a user error.
 fn merge_error(error: &MergeError) -> CliError {
     let mistake = CliError::mistake(chain(error));
     match error {

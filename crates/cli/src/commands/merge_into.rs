@@ -1,4 +1,4 @@
-//! `merge-into`: adapters merged into the weights of a model, as a model's folder.
+//! `merge-into`: merges adapters into the weights of a model and writes a model folder.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -29,7 +29,7 @@ Examples:
   burn-adapters merge-into --model all-MiniLM-L6-v2 --adapter reviews --output merged
   burn-adapters merge-into --model all-MiniLM-L6-v2 --adapter german --adapter reviews --output merged --overwrite";
 
-/// The files of a model's folder that are copied: configurations, and whatever its tokenizer reads.
+/// The files of a model folder that are copied: the configuration, and the files of its tokenizer.
 const COPIED: [&str; 11] = [
     "tokenizer.json",
     "tokenizer_config.json",
@@ -165,7 +165,8 @@ impl From<SaveError> for CliError {
     }
 }
 
-/// Leaves out of a save the model that the folder holds: no old shard, tokenizer or head may pass for one of the new.
+/// Removes the model that the folder holds from a save: an old shard, tokenizer or head must not be taken for a new
+/// one.
 fn remove_model(save: &mut FolderSave) {
     let entries = fs::read_dir(save.dir()).into_iter().flatten().flatten();
     let weights = entries.map(|entry| entry.file_name()).filter(|name| {
@@ -194,7 +195,7 @@ fn with_f32(config: &str) -> String {
     if changed { format!("{:#}\n", Value::Object(map)) } else { config.to_owned() }
 }
 
-/// Copies the adapters' prediction heads, and tells where they are.
+/// Copies the adapters' prediction heads and returns their folders.
 fn copy_heads(names: &[(String, &Path)], save: &mut FolderSave) -> CliResult<Vec<PathBuf>> {
     let mut copied = Vec::new();
     for (name, dir) in names.iter().filter(|(_, dir)| HeadFolder::exists(dir)) {

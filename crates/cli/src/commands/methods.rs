@@ -1,4 +1,4 @@
-//! `methods`: every method by name.
+//! `methods`: lists the methods.
 
 use burn_adapters_config::AdapterConfig;
 use clap::Args;
@@ -45,7 +45,7 @@ impl Arguments {
     }
 }
 
-/// The keys that people change, as far as a method has them.
+/// The keys that are most often changed; a method may lack some.
 const SHOWN: [&str; 11] = [
     "reduction_factor",
     "non_linearity",

@@ -1,4 +1,4 @@
-//! The commands: a file each, with its arguments and what it does.
+//! The commands, one file each.
 
 mod answers;
 mod config;
@@ -89,16 +89,17 @@ impl Cli {
     }
 }
 
-/// Where to compute, and in which numbers.
+/// The device and the number format.
 #[derive(Debug, Clone, Args)]
 struct DeviceArguments {
-    /// Device: auto, cpu, flex, ndarray, wgpu, vulkan, metal, cuda or rocm, as far as it is compiled in; `wgpu:1` selects
-    /// the device with that number. `burn-adapters devices` lists all.
+    /// Device: auto, cpu, flex, ndarray, wgpu, vulkan, metal, cuda or rocm, if compiled in; `wgpu:1` selects the second
+    /// device of wgpu. `burn-adapters devices` lists all.
     #[arg(long, value_name = "DEVICE", default_value = "auto")]
     device: Choice,
 
-    /// Keep the frozen weights of linear layers in bf16. They take half the memory, and CPUs with AVX-512 BF16 multiply them
-    /// twice as fast. Results differ by rounding; adapters stay in f32. Pass it again when you resume a training.
+    /// Keep the frozen weights of linear layers in bf16. They take half the memory, and CPUs with AVX-512 BF16 multiply
+    /// them about twice as fast. Results differ by rounding; adapters stay in f32. Pass it again when you resume a
+    /// training.
     #[arg(long)]
     bf16: bool,
 }

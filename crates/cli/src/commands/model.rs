@@ -1,4 +1,4 @@
-//! What several commands need of a model, an adapter and data.
+//! Models, adapters and data, as several commands use them.
 
 use std::path::Path;
 
@@ -19,21 +19,21 @@ use crate::error::{CliError, CliResult, chain};
 use crate::output::shown;
 use crate::progress::Style;
 
-/// The model, as far as it can be told without its weights.
+/// The model without its weights.
 pub(super) fn read_spec(dir: &Path) -> CliResult<ModelSpec> {
     Ok(ModelConfig::from_dir(dir).map_err(|error| model_config_error(dir, &error))?.spec().clone())
 }
 
-/// Checks that a configuration fits a model before its weights are read.
+/// Checks that a configuration fits a model, before the weights are read.
 pub(super) fn check_fits(config: &AdapterConfig, dir: &Path) -> CliResult {
     let bank = AdapterBank::new(read_spec(dir)?, &Device::default());
     bank.plan("planned", config.clone()).map(|_| ()).map_err(|error| bank_error(&error))
 }
 
-/// A new adapter's name, as [`AdapterBank`] takes it.
+/// Checks a new adapter's name as [`AdapterBank`] does.
 pub(super) fn parse_name(text: &str) -> Result<String, String> {
     if text.is_empty() || text.contains('.') || text.chars().any(char::is_control) {
-        return Err("a name must not be empty or hold a dot or a control character".into());
+        return Err("a name must not be empty, or contain a dot or a control character".into());
     }
     Ok(text.to_owned())
 }
@@ -72,7 +72,7 @@ pub(super) fn add_adapter(
 pub(super) struct Model {
     pub(super) base: AutoModel,
     pub(super) tokenizer: Tokenizer,
-    /// The name of its folder, for people.
+    /// The name of its folder, for display.
     pub(super) name: String,
 }
 
@@ -106,25 +106,25 @@ pub(super) fn model_config_error(dir: &Path, error: &ModelConfigError) -> CliErr
     }
 }
 
-/// What people call the model in this folder.
+/// The display name of the model in this folder.
 pub(super) fn folder_name(dir: &Path) -> String {
     let absolute = std::path::absolute(dir).unwrap_or_else(|_| dir.to_owned());
     absolute.file_name().map_or_else(|| dir.display().to_string(), |name| name.to_string_lossy().into_owned())
 }
 
-/// Reports what was loaded. What was changed or ignored on the way changes what the adapter means, so it is a warning,
+/// Reports what was loaded. Anything that was changed or ignored affects the adapter's meaning, so it is a warning,
 /// which --quiet does not hide.
 pub(super) fn report_loaded(report: &LoadReport, style: Style) {
     style.say(LoadReport { notes: Vec::new(), ..report.clone() });
     warn_notes(&report.name, &report.notes);
 }
 
-/// Warnings about what is called `name`.
+/// Warnings about the adapter, head or fusion `name`.
 pub(super) fn warn_notes(name: &str, notes: &[String]) {
     notes.iter().for_each(|note| draw::warning(&format!("`{}`: {note}", shown(name))));
 }
 
-/// An adapter's folder that cannot be used: the user's to mend, unless the system refuses.
+/// An adapter folder that cannot be used: a user error, unless it is an error of the system.
 pub(super) fn checkpoint_error(error: &CheckpointError) -> CliError {
     match error {
         // What is drawn is the dictionary in the file, not the file itself.
@@ -144,20 +144,21 @@ pub(super) fn checkpoint_error(error: &CheckpointError) -> CliError {
     }
 }
 
-/// A configuration or a composition that does not fit the model, or names what is not there.
+/// A configuration or composition that does not fit the model, or names something that does not exist.
 pub(super) fn bank_error(error: &BankError) -> CliError {
     match error {
         BankError::Config(error) => CliError::text(error, None),
         BankError::Composition(error) => CliError::text(error, None),
         BankError::UnknownFusion { .. } => CliError::mistake(chain(error)).with_help(
-            "--fusion DIR loads a fusion; without a name of its own it is called as its adapters with commas between \
+            "--fusion DIR loads a fusion; without a name of its own it is named after its adapters, with commas \
+             between \
              them, and `Fuse(a, b, name=…)` uses one of another name",
         ),
         error => CliError::mistake(chain(error)),
     }
 }
 
-/// A training, evaluation or prediction that could not be done.
+/// A failed training, evaluation or prediction.
 pub(super) fn train_error(error: &TrainError) -> CliError {
     match error {
         TrainError::Data(error) => data_error(error),
@@ -179,7 +180,7 @@ pub(super) fn train_error(error: &TrainError) -> CliError {
     }
 }
 
-/// A pass that failed: the user's to mend if the adapters do not fit the batch.
+/// A failed pass: a user error if the adapters do not fit the batch.
 pub(super) fn base_error(error: &BaseError) -> CliError {
     match error {
         BaseError::Adapter(error) => bank_error(error),
@@ -187,14 +188,14 @@ pub(super) fn base_error(error: &BaseError) -> CliError {
     }
 }
 
-/// Turns texts into tokens, and their labels into numbers; says once if texts had to be cut.
+/// Turns texts into tokens and their labels into numbers. Warns once if texts were truncated.
 pub(super) fn tokenize(model: &Model, data: &Dataset, head: &HeadConfig, max_length: usize) -> CliResult<TokenData> {
     let tokens = TokenData::tokenize(data, head, &model.tokenizer, max_length).map_err(|error| train_error(&error))?;
     warn_tokens(&tokens);
     Ok(tokens)
 }
 
-/// As [`tokenize`], without labels; with the pieces of texts that tokens stand for, where heads give words a label.
+/// As [`tokenize`], without labels; with the piece of text of each token if a head labels words.
 pub(super) fn tokenize_unlabeled(
     model: &Model,
     data: &Dataset,
@@ -212,7 +213,7 @@ fn warn_tokens(tokens: &TokenData) {
     tokens.lost_words().into_iter().for_each(|lost| draw::warning(&lost.to_string()));
 }
 
-/// The length of texts, in tokens, that `--max-length` stands for.
+/// The maximum length of texts in tokens, by `--max-length`.
 pub(super) fn max_length(model: &Model, asked: Option<usize>) -> CliResult<usize> {
     let (least, most) = (model.tokenizer.min_length(), model.tokenizer.model_limit());
     match asked {
@@ -223,7 +224,7 @@ pub(super) fn max_length(model: &Model, asked: Option<usize>) -> CliResult<usize
             least - 1
         ))),
         Some(asked) if asked > most => Err(CliError::mistake(format!(
-            "--max-length is {asked}, but the model {} takes {most} tokens at most",
+            "--max-length is {asked}, but the model {} takes at most {most} tokens",
             model.name
         ))),
         asked => Ok(asked.unwrap_or(model.tokenizer.max_length())),

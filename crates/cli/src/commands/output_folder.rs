@@ -1,4 +1,4 @@
-//! The folder that a command writes to: claimed before any work, saved as one, and never written over by accident.
+//! The folder that a command writes to: claimed before any work, saved atomically, and never overwritten by accident.
 
 use std::fs;
 use std::io;
@@ -10,12 +10,12 @@ use crate::error::{CliError, CliResult};
 
 /// The folder of the checkpoints of a training that is not finished.
 pub(super) const CHECKPOINTS: &str = "checkpoints";
-/// The same, of a quickstart.
+/// The same for a quickstart.
 pub(super) const QUICKSTART_CHECKPOINTS: &str = "quickstart-checkpoints";
 /// The last checkpoint of a training that is finished.
 pub(super) const FINAL_CHECKPOINT: &str = "final-checkpoint";
 
-/// The files of a finished run. A new one replaces all of them: none of the old may pass for one of the new.
+/// The files of a finished run. A new run replaces all of them, so that no old file is taken for a new one.
 const RUN_FILES: [&str; 14] = [
     "adapter_config.json",
     "adapter.safetensors",
@@ -38,7 +38,7 @@ const RUN_FOLDERS: [&str; 3] = [CHECKPOINTS, QUICKSTART_CHECKPOINTS, FINAL_CHECK
 pub(super) const CURVE_SVG: &str = "curve.svg";
 pub(super) const CURVE_PNG: &str = "curve.png";
 
-/// What may be in the folder already.
+/// What the folder may already contain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Existing {
     /// Nothing.
@@ -57,7 +57,7 @@ pub(super) struct Input<'a> {
     pub(super) path: &'a Path,
 }
 
-/// The folder, which nobody else writes to meanwhile.
+/// The folder, which no other process may write to meanwhile.
 pub(super) struct OutputFolder {
     claim: FolderClaim,
     dir: PathBuf,
@@ -73,7 +73,7 @@ impl OutputFolder {
         for name in RUN_FILES.iter().filter(|name| ![CURVE_SVG, CURVE_PNG].contains(name)) {
             let path = dir.join(name);
             if path.is_dir() {
-                let message = format!("{} is a folder, in place of the file that is to be written", path.display());
+                let message = format!("{} is a folder, but a file is to be written there", path.display());
                 return Err(CliError::mistake(message).with_help(format!("delete it, or choose another {option}")));
             }
         }
@@ -84,7 +84,7 @@ impl OutputFolder {
         Ok(Self { claim, dir: dir.to_owned() })
     }
 
-    /// Forgets the checkpoints of a training that is not going to be resumed.
+    /// Deletes the checkpoints of a training that will not be resumed.
     pub(super) fn drop_checkpoints(&self) -> CliResult {
         for name in [CHECKPOINTS, QUICKSTART_CHECKPOINTS] {
             let checkpoints = self.dir.join(name);
@@ -95,7 +95,7 @@ impl OutputFolder {
         Ok(())
     }
 
-    /// Begins to save the results of a run, which replace those of an earlier one.
+    /// Begins a save of a run's results, which replace those of an earlier run.
     pub(super) fn save(&self) -> CliResult<FolderSave> {
         let mut save = self.claim.save().map_err(|error| save_error(&error))?;
         for name in RUN_FILES.iter().filter(|name| !self.dir.join(name).is_dir()) {
@@ -120,7 +120,7 @@ pub(super) fn keep_state(save: &mut FolderSave, checkpoint: Option<&Path>) -> Cl
     Ok(())
 }
 
-/// A part of a setup gets a folder of its name, which must not be one of a run's own.
+/// A part of a setup gets a folder with its name, which must not be a name that the run itself uses.
 pub(super) fn check_part_names<'a>(option: &str, dir: &Path, names: impl IntoIterator<Item = &'a str>) -> CliResult {
     for name in names {
         let taken = RUN_FILES.contains(&name) || RUN_FOLDERS.contains(&name);
@@ -137,11 +137,11 @@ pub(super) fn check_part_names<'a>(option: &str, dir: &Path, names: impl IntoIte
     Ok(())
 }
 
-/// The output must not be one of the inputs, hold one, or lie in the folder of an adapter.
+/// The output must not be an input, contain one, or be inside the folder of an adapter.
 fn check_input(option: &str, dir: &Path, input: &Input<'_>) -> CliResult {
     let (Some(output), Ok(found)) = (resolved(dir), input.path.canonicalize()) else { return Ok(()) };
     let refuse = |what: String| {
-        let help = format!("choose another folder for {option}; inputs are never written over");
+        let help = format!("choose another folder for {option}; inputs are never overwritten");
         Err(CliError::mistake(what).with_help(help))
     };
     let (shown, source) = (dir.display(), format!("{} {}", input.option, input.path.display()));
@@ -233,7 +233,7 @@ fn has_checkpoints(dir: &Path) -> bool {
     entries.any(|entry| !entry.file_name().to_string_lossy().starts_with('.'))
 }
 
-/// Whether a folder holds what `quickstart` writes, and is thus its own to replace.
+/// Whether a folder holds only what `quickstart` writes, so that a quickstart may replace it.
 pub(super) fn is_quickstart(dir: &Path) -> bool {
     let text = burn_adapters_files::read_text(&dir.join("result.json"), burn_adapters_files::MAX_TEXT);
     let result = text.ok().and_then(|text| serde_json::from_str::<serde_json::Value>(&text).ok());

@@ -9,18 +9,18 @@ use burn_adapters_files::{MAX_CONFIG, read_text};
 use crate::error::{CliError, CliResult};
 use crate::input;
 
-/// The name of a new adapter that is given none.
+/// The default name of a new adapter.
 const DEFAULT_NAME: &str = "adapter";
-/// How a new adapter is configured that is given nothing else.
+/// The default configuration of a new adapter.
 const DEFAULT_CONFIG: &str = "seq_bn";
 
 /// The parts to train.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Plan {
     pub(super) shape: Shape,
-    /// How it works together with others; none for one adapter by itself.
+    /// The composition; `None` for a single adapter.
     pub(super) composition: Option<Composition>,
-    /// The heads, all of which are trained.
+    /// The heads; all of them are trained.
     pub(super) heads: HeadSetup,
 }
 
@@ -28,14 +28,14 @@ pub(super) struct Plan {
 pub(super) enum Shape {
     /// One new adapter; all others are frozen.
     One,
-    /// The adapter that each branch of a Parallel ends in, with its own head.
+    /// The last adapter of each branch of a Parallel, with its own head.
     Branches,
     /// The fusions, over frozen adapters.
     Fusion,
 }
 
 impl Plan {
-    /// Tells from --setup and --name, as far as that can be told without the adapters.
+    /// Determines the plan from --setup and --name, before the adapters are loaded.
     pub(super) fn new(setup: Option<&str>, name: Option<&str>) -> CliResult<Self> {
         let one = name.unwrap_or(DEFAULT_NAME);
         let Some(text) = setup else {
@@ -65,7 +65,7 @@ impl Plan {
             if let Some(name) = name {
                 let message = format!("{composition} has no use for --name {name}: it trains `{}`", heads.join("`, `"));
                 return Err(CliError::mistake(message).with_help(format!(
-                    "each branch of a Parallel trains the adapter that it ends in, under its own name, with its own head; \
+                    "each branch of a Parallel trains its last adapter, under its own name, with its own head; \
                      to train `{name}` among frozen adapters, put it last, as in `Stack(language, {name})`"
                 )));
             }
@@ -85,7 +85,8 @@ impl Plan {
         if by_rows || branches > 1 || !last.is_some_and(|last| last.contains(one)) {
             let error = CliError::mistake(format!("{composition} does not end in `{one}`, the adapter to be trained"));
             return Err(error.with_help(format!(
-                "--name is the adapter's name; it is the last of the setup, as in `Stack(language, {one})`. The adapters of a \
+                "--name is the adapter's name; it is the last adapter of the setup, as in `Stack(language, {one})`. \
+                 The adapters of a \
                  BatchSplit or Route are trained one by one, each with its own texts, or on the same texts as \
                  `Parallel(a, b)`"
             )));
@@ -93,7 +94,7 @@ impl Plan {
         Ok(Self { shape: Shape::One, composition: Some(composition), heads: one.into() })
     }
 
-    /// The names of the heads that are trained, each once; those of the adapters, too, unless a fusion is trained.
+    /// The names of the heads that are trained, each once; and those of the adapters, unless a fusion is trained.
     pub(super) fn names(&self) -> Vec<&str> {
         self.heads.names()
     }
@@ -119,7 +120,7 @@ impl Configs {
             };
             if twice {
                 return Err(CliError::mistake(format!(
-                    "--config {text} configures adapters that an earlier --config configures"
+                    "--config {text} configures adapters that an earlier --config already configures"
                 ))
                 .with_help("--config NAME=CONFIG configures one adapter, --config CONFIG all others"));
             }
@@ -131,12 +132,12 @@ impl Configs {
         Ok(configs)
     }
 
-    /// Whether none was given.
+    /// Whether no configuration was given.
     pub(super) fn is_empty(&self) -> bool {
         self.common.is_none() && self.named.is_empty()
     }
 
-    /// Names must be those of adapters that are trained.
+    /// Checks that every named adapter is trained.
     pub(super) fn check_names(&self, trained: &[&str]) -> CliResult {
         let Some((name, _)) = self.named.iter().find(|(name, _)| !trained.contains(&name.as_str())) else {
             return Ok(());
@@ -154,7 +155,7 @@ impl Configs {
         }
     }
 
-    /// Whether an adapter has one that is for it alone.
+    /// Whether an adapter has a configuration of its own.
     pub(super) fn names(&self, name: &str) -> bool {
         self.named.iter().any(|(other, _)| other == name)
     }

@@ -45,8 +45,8 @@ pub(super) struct Arguments {
     adapters: SetupArguments,
 
     /// Column that names the adapter of each text. Texts whose cell is empty or `none` use no adapter and get no label
-    /// (unless a single --head is given). Adapters of different methods share a batch. With --setup, the column fills its
-    /// `Route()`.
+    /// (unless a single --head is given). Adapters of different methods share a batch. With --setup, the column fills
+    /// its `Route()`.
     #[arg(long, value_name = "COLUMN")]
     route: Option<String>,
 
@@ -54,7 +54,7 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "TEXT", num_args = 1.., required_unless_present = "input")]
     text: Vec<String>,
 
-    /// Second text of each --text, for pairs of texts. Give as many as with --text, in their order.
+    /// Second text of each --text, for pairs of texts. Give one for each --text, in the same order.
     #[arg(long, value_name = "TEXT", num_args = 1.., requires = "text", conflicts_with = "input")]
     pair: Vec<String>,
 
@@ -63,7 +63,7 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "FILE|-", conflicts_with = "text")]
     input: Option<PathBuf>,
 
-    /// Column of the text in a .csv, .tsv or .jsonl file: its name, or its number counted from 0.
+    /// Column of the text in a .csv, .tsv or .jsonl file: its name, or its number, counted from 0.
     #[arg(long, value_name = "COLUMN", default_value = "text")]
     text_column: String,
 
@@ -112,7 +112,7 @@ fn parse_format(text: &str) -> Result<InputFormat, String> {
     if text == "lines" { Ok(InputFormat::Lines) } else { text.parse().map(InputFormat::Table) }
 }
 
-/// Where the texts come from.
+/// The source of the texts.
 enum Texts {
     Given(Option<Vec<Example>>),
     Feed(Box<Feed>),
@@ -128,8 +128,8 @@ impl Arguments {
             return Err(CliError::mistake("--batch-size must be at least 1, found 0"));
         }
         if !self.pair.is_empty() && self.pair.len() != self.text.len() {
-            let message = format!("{} texts with --text, but {} with --pair", self.text.len(), self.pair.len());
-            return Err(CliError::mistake(message).with_help("each text needs its second one: give as many of both"));
+            let message = format!("{} texts in --text, but {} in --pair", self.text.len(), self.pair.len());
+            return Err(CliError::mistake(message).with_help("each --text needs a --pair: give as many of both"));
         }
         let setup_source = self.adapters.composition(self.route.is_some())?;
         let (mut texts, known) = self.texts()?;
@@ -175,8 +175,8 @@ impl Arguments {
         Ok(())
     }
 
-    /// The texts. Of a file all rows are checked first, so that nothing is predicted of a bad one; the first rows that
-    /// name each adapter come with it.
+    /// The texts. All rows of a file are checked first, so that nothing is predicted from a file with bad rows; the
+    /// first row that names each adapter is returned as well.
     fn texts(&self) -> CliResult<(Texts, Option<Vec<Example>>)> {
         let Some(path) = &self.input else {
             let mut examples = Dataset::from_texts("--text", self.text.iter().cloned()).examples().to_vec();
@@ -215,14 +215,14 @@ impl Arguments {
         let named = [("--route", &self.route), ("--pair-column", &self.pair_column)];
         match (format, named.iter().find(|(_, column)| column.is_some())) {
             (InputFormat::Lines, Some((option, _))) => {
-                let message = format!("{} holds a text a line, and no column that {option} could name", self.source());
+                let message = format!("{} holds one text per line, so it has no column for {option}", self.source());
                 Err(CliError::mistake(message)
-                    .with_help("--format csv, tsv or jsonl says what it is, if its name does not"))
+                    .with_help("--format csv, tsv or jsonl sets the format if the file's name does not"))
             }
             (InputFormat::Lines, None) => Ok(Reading::Lines),
             (InputFormat::Table(Format::Conll), _) => {
                 Err(CliError::mistake(format!("{}: CoNLL columns hold words with tags, not texts", self.source()))
-                    .with_help("predict takes texts, a line each or in a column; evaluate scores tagged words"))
+                    .with_help("predict takes one text per line, or a column of texts; evaluate scores tagged words"))
             }
             (InputFormat::Table(format), _) => {
                 let text = self.text_column.as_str();
@@ -245,7 +245,7 @@ impl Arguments {
 
     /// Reads a file to its end: its bad rows, or the first row of each adapter.
     fn check(&self, mut feed: Feed) -> CliResult<Vec<Example>> {
-        /// More adapters than anybody loads: those behind them are checked when their turn comes.
+        /// A bound on the adapters that are checked in advance; further ones are checked when they are used.
         const MOST: usize = 10_000;
         const ROWS: usize = 4096;
         let (mut first, mut names) = (Vec::new(), BTreeSet::new());
@@ -313,7 +313,7 @@ impl Arguments {
 
 /// The labels of all heads.
 fn labels(loaded: &Loaded) -> Vec<String> {
-    /// Beyond them a column may become wider on the way.
+    /// With more labels, a column may become wider later.
     const MOST: usize = 1000;
     let heads = loaded.bank.head_names().filter_map(|name| loaded.bank.head(name).ok());
     let labels =
@@ -321,7 +321,7 @@ fn labels(loaded: &Loaded) -> Vec<String> {
     labels.take(MOST).collect()
 }
 
-/// The texts that were cut, over all blocks.
+/// The truncated texts of all blocks.
 #[derive(Default)]
 struct Cut {
     found: Option<Truncation>,

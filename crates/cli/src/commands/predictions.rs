@@ -11,7 +11,7 @@ use super::answers::{Answer, distinct_name};
 use crate::error::CliResult;
 use crate::output::{self, Align, Table};
 
-/// Where the heads of the answers come from.
+/// The heads of the predictions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
     /// One head.
@@ -27,7 +27,7 @@ pub(super) struct Block<'a> {
     pub(super) data: &'a Dataset,
     pub(super) tokens: &'a TokenData,
     pub(super) answers: &'a [Vec<Answer>],
-    /// The adapter of each text, where texts have their own.
+    /// The adapter of each text, if texts have their own.
     pub(super) adapters: &'a [Option<String>],
 }
 
@@ -51,8 +51,8 @@ impl Printer {
         Self { json, kind, table: None }
     }
 
-    /// Prints a block. Where it is not known to be the last, `labels` are those that may still come: the first block
-    /// leaves room for them.
+    /// Prints a block. If it may not be the last, `labels` are those that may still occur: the first block leaves room
+    /// for them.
     pub(super) fn print(&mut self, block: &Block<'_>, labels: Option<&[String]>) -> CliResult {
         if self.json {
             return print_json(self.kind, block);
@@ -140,7 +140,7 @@ impl Members {
         Self(train_task(&answer.config).json(&answer.config, &answer.prediction, text))
     }
 
-    /// Of a text that no head was asked about.
+    /// For a text without a head.
     fn none() -> Self {
         Self(vec![("label", Value::Null), ("logits", json!([])), ("probabilities", json!([]))])
     }
@@ -171,7 +171,7 @@ fn print_json(kind: Kind, block: &Block<'_>) -> CliResult {
     Ok(())
 }
 
-/// Predictions of one head for people.
+/// Predictions of one head for display.
 pub(super) fn table<'a>(predictions: impl Iterator<Item = (&'a str, &'a Prediction)>, head: &HeadConfig) -> Table {
     let mut table = if !head.task().has_classes() {
         Table::new(&VALUES)

@@ -1,4 +1,4 @@
-//! `quickstart`: a real model learns a real task, from nothing.
+//! `quickstart`: trains an adapter for a real model on real data.
 
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -39,8 +39,9 @@ const SENTENCES: [&str; 3] = [
 
 /// Fetch a small model and real data, train an adapter in minutes, and show what it learned.
 ///
-/// The model is all-MiniLM-L6-v2 (22.7 million parameters). The data are 10,605 sentences of movie reviews, rated by people;
-/// every tenth is held out. Both are fetched once, checked, and kept in $BURN_ADAPTERS_CACHE or your cache folder.
+/// The model is all-MiniLM-L6-v2 (22.7 million parameters). The data is 10,605 sentences from movie reviews with human
+/// ratings; every tenth sentence is held out. Both are fetched once, checked, and kept in $BURN_ADAPTERS_CACHE or your
+/// cache folder.
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
     /// Output folder for the adapter, the learning curve and the results. Results of an earlier quickstart there are
@@ -96,7 +97,7 @@ pub(super) struct Arguments {
     json: bool,
 }
 
-/// The longest text in tokens: the sentences are far shorter.
+/// The maximum length in tokens; the sentences are far shorter.
 const MAX_LENGTH: usize = 128;
 
 impl Arguments {
@@ -179,7 +180,7 @@ impl Arguments {
         OutputFolder::open("--dir", &self.dir, existing, &inputs)
     }
 
-    /// There was nothing to resume.
+    /// Reports that there was nothing to resume.
     fn print_finished(&self) -> CliResult {
         let path = self.dir.join("result.json");
         if self.json {
@@ -193,7 +194,7 @@ impl Arguments {
         ))
     }
 
-    /// The sentences: those to train on, and every tenth.
+    /// The sentences to train on, and every tenth sentence to hold out.
     fn data(&self, style: Style) -> CliResult<(Dataset, Dataset)> {
         let path = match &self.data {
             Some(path) => path.clone(),
@@ -220,7 +221,7 @@ fn weights_size(dir: &Path) -> u64 {
         .sum()
 }
 
-/// All that there is to tell.
+/// The results.
 struct Outcome<'a> {
     arguments: &'a Arguments,
     job: &'a Job<'a>,

@@ -1,4 +1,4 @@
-//! How trainings and evaluations are watched and told.
+//! Reports of training and evaluation.
 
 use std::time::Instant;
 
@@ -126,7 +126,7 @@ impl Observer for Watch {
     }
 }
 
-/// Loss and the most telling metric, in a few words.
+/// The loss and the most informative metric, in one line.
 pub(super) fn headline(evaluation: &Evaluation) -> String {
     let metric = train_task_named(&evaluation.scores.task).and_then(|task| {
         let metric = *task.metrics().first()?;
@@ -135,7 +135,7 @@ pub(super) fn headline(evaluation: &Evaluation) -> String {
     format!("loss {:.4}{}", evaluation.loss, metric.unwrap_or_default())
 }
 
-/// An evaluation for people.
+/// An evaluation for display.
 pub(super) fn describe(evaluation: &Evaluation) -> String {
     let Scores { task, metrics, classes, confusion } = &evaluation.scores;
     let task = train_task_named(task);
@@ -163,7 +163,7 @@ pub(super) fn describe(evaluation: &Evaluation) -> String {
 /// The most classes that tables have.
 const SHOWN: usize = 20;
 
-/// The scores of each class; of many classes those with the most examples.
+/// The scores of each class; if there are many classes, of those with the most examples.
 fn class_table(classes: &[burn_adapters_train::ClassScore]) -> String {
     let mut shown: Vec<usize> = (0..classes.len()).collect();
     shown.sort_by_key(|index| std::cmp::Reverse(classes[*index].support));
@@ -202,7 +202,7 @@ pub(super) fn confusion_table(labels: &[&str], confusion: &[Vec<usize>]) -> Stri
     table.to_string()
 }
 
-/// An evaluation as JSON: every metric by name, and what is known of each class.
+/// An evaluation as JSON: every metric by name, and the scores of each class.
 pub(super) fn evaluation_json(evaluation: &Evaluation) -> Map<String, Value> {
     let mut object = Map::new();
     object.insert("examples".into(), evaluation.examples.into());
@@ -220,7 +220,7 @@ pub(super) fn evaluation_json(evaluation: &Evaluation) -> Map<String, Value> {
     object
 }
 
-/// What holds for the rows of several evaluations together: the metrics that are means over rows, where all have them.
+/// The scores of several evaluations together: the metrics that are means over rows, if all have them.
 pub(super) fn overall<'a>(evaluations: impl Iterator<Item = &'a Evaluation> + Clone) -> Map<String, Value> {
     let examples: usize = evaluations.clone().map(|evaluation| evaluation.examples).sum();
     let mut object = Map::new();

@@ -42,7 +42,8 @@ pub(super) fn adapter_of(example: &Example) -> Option<String> {
 }
 
 impl Loaded {
-    /// Every adapter that a row names must be there, with a head; where an open `Route` waits, rows must name adapters.
+    /// Checks that every adapter that a row names is loaded and has a head, and that rows name adapters if the setup
+    /// has an open `Route`.
     pub(super) fn check_routes(&self, routed: Option<(&Dataset, &Routes)>) -> CliResult {
         let Some((data, routes)) = routed else {
             if self.is_open() {
@@ -57,7 +58,8 @@ impl Loaded {
                 self.composition
             ));
             return Err(error.with_help(
-                "without --setup each row goes through its adapter alone; `Stack(a, Route())` puts it after a",
+                "without --setup each row goes through its own adapter only; `Stack(a, Route())` stacks that adapter \
+                 on `a`",
             ));
         }
         let mut known = BTreeSet::new();

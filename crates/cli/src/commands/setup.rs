@@ -71,14 +71,15 @@ pub(super) struct Loaded {
     skip_layers: Vec<usize>,
     /// Where the adapters came from, by their names.
     folders: Vec<(String, PathBuf)>,
-    /// The heads beside adapters that cannot be read, by the adapters' names. Only who asks for one is told.
+    /// The heads beside adapters that cannot be read, by the adapters' names. This is an error only if such a head is
+    /// needed.
     unread: BTreeMap<String, Unread>,
 }
 
 /// A head that cannot be read.
 struct Unread {
     error: CliError,
-    /// Whether it may be whole, but of a kind that there is not here.
+    /// Whether the file may be intact, but of a type that is not supported.
     unknown: bool,
 }
 
@@ -89,7 +90,7 @@ impl Unread {
 }
 
 impl SetupArguments {
-    /// What --setup says, checked before anything is loaded; `routed` if rows are to name their adapters.
+    /// Reads --setup, before anything is loaded; `routed` is whether rows name their adapters.
     pub(super) fn composition(&self, routed: bool) -> CliResult<SetupSource> {
         let source = match &self.setup {
             Some(text) if Path::new(text).is_dir() => return Ok(SetupSource::Folder(text.into())),
@@ -192,7 +193,7 @@ pub(super) enum SetupSource {
 }
 
 impl Loaded {
-    /// Heads that were given take the place of those that follow from the adapters, where one decides.
+    /// Given heads replace the adapters' own heads.
     fn choose_heads(&mut self, given: &[String], fused: Option<CliResult<String>>) -> CliResult {
         let own = self.heads.clone().or_else(|| HeadSetup::of_adapters(&self.composition));
         let mut routed = false;
@@ -217,7 +218,7 @@ impl Loaded {
         Ok(())
     }
 
-    /// Says which heads are left aside, where that is known before the rows are.
+    /// Warns about unused heads, if they are known before the rows.
     fn note_unread(&self, style: Style) {
         let Some(heads) = self.setup(None).heads() else { return };
         for (name, unread) in self.unread.iter().filter(|(name, _)| !heads.names().contains(&name.as_str())) {
@@ -242,7 +243,7 @@ impl Loaded {
             let known: Vec<String> = self.bank.head_names().map(str::to_owned).collect();
             let [one] = known.as_slice() else {
                 let error = CliError::mistake(format!(
-                    "no adapter decides alone on the output of {}, so it has no prediction head of its own",
+                    "no single adapter determines the output of {}, so it has no prediction head of its own",
                     self.composition
                 ));
                 return Err(
@@ -256,7 +257,7 @@ impl Loaded {
         if branches > 1 && !matches!(&heads, HeadSetup::Several(names) if names.len() == branches) {
             let message = format!("{} has {branches} branches, but not a head for each", self.composition);
             return Err(CliError::mistake(message)
-                .with_help("in a Parallel, which must be the last block, each branch predicts with its own head"));
+                .with_help("each branch of a Parallel, which must be the last block, predicts with its own head"));
         }
         Ok(heads)
     }
@@ -266,30 +267,29 @@ impl Loaded {
         self.bank.head_names().filter_map(|name| Some((name, self.bank.head(name).ok()?.config())))
     }
 
-    /// Whether a head gives words a label.
+    /// Whether a head labels words.
     pub(super) fn reads_words(&self) -> bool {
         self.head_configs().any(|(_, head)| train_task(head).reads_words())
     }
 
-    /// Refuses heads of another task than the one that was named.
+    /// Refuses heads of another task than the requested one.
     pub(super) fn check_task(&self, task: Option<&'static dyn TrainTask>) -> CliResult {
         let Some(task) = task.map(TrainTask::task) else { return Ok(()) };
         match self.head_configs().find(|(_, head)| head.task() != task) {
             None => Ok(()),
             Some((name, head)) => {
-                let message = format!("--task {task}, but the head `{name}` does {}", head.task());
-                Err(CliError::mistake(message)
-                    .with_help("leave out --task, or name a head that does this task with --head"))
+                let message = format!("--task {task}, but the head `{name}` is for {}", head.task());
+                Err(CliError::mistake(message).with_help("leave out --task, or name a head for this task with --head"))
             }
         }
     }
 
-    /// Refuses pairs of texts where a head gives each word of a single text a label.
+    /// Refuses pairs of texts for a head that labels the words of a single text.
     pub(super) fn check_pairs(&self, option: &str) -> CliResult {
         match self.head_configs().find(|(_, head)| train_task(head).reads_words()) {
             None => Ok(()),
             Some((name, head)) => Err(CliError::mistake(format!(
-                "{option} gives a second text, but the head `{name}` does {}, which reads single texts",
+                "{option} gives a second text, but the head `{name}` is for {}, which reads single texts",
                 head.task()
             ))
             .with_help(format!("leave out {option}"))),
@@ -307,7 +307,7 @@ impl Loaded {
         let folder = self.folders.iter().find(|(adapter, _)| adapter == name);
         let message = match folder {
             Some((_, dir)) => {
-                format!("{} holds no prediction head: an adapter alone predicts no labels", dir.display())
+                format!("{} holds no prediction head, and an adapter alone predicts no labels", dir.display())
             }
             None => format!("there is no prediction head `{name}`"),
         };
@@ -317,7 +317,7 @@ impl Loaded {
         ))
     }
 
-    /// Whether sizes in the setup fit one batch only, so that all texts must go through the model together.
+    /// Whether the setup has sizes that fit one batch only, so that all texts must be one batch.
     pub(super) fn is_sized(&self) -> bool {
         let mut sized = matches!(self.heads, Some(HeadSetup::BatchSplit { .. } | HeadSetup::Route(_)));
         self.composition.visit(&mut |part| {
@@ -330,7 +330,7 @@ impl Loaded {
         sized
     }
 
-    /// Whether an open `Route` waits for rows.
+    /// Whether the setup has an open `Route`, which rows fill.
     pub(super) fn is_open(&self) -> bool {
         let mut open = false;
         self.composition.visit(&mut |part| open |= matches!(part, Composition::Route(route) if route.is_open()));
@@ -349,14 +349,14 @@ impl Loaded {
     }
 }
 
-/// All adapters of a composition must be there, and their methods must have a meaning in their blocks; `text` is what
-/// the composition was read from.
+/// Checks that all adapters of a composition are loaded and that their blocks support their methods; `text` is the
+/// source of the composition.
 pub(super) fn check_names(bank: &AdapterBank, composition: &Composition, text: Option<&str>) -> CliResult {
     check_adapters(bank, composition, text)?;
     bank.hooks(&Setup::compose(composition.clone())).map(drop).map_err(|error| bank_error(&error))
 }
 
-/// All adapters of a composition must be there.
+/// Checks that all adapters of a composition are loaded.
 pub(super) fn check_adapters(bank: &AdapterBank, composition: &Composition, text: Option<&str>) -> CliResult {
     for name in composition.names() {
         let Err(error) = bank.adapter(name) else { continue };
@@ -369,11 +369,11 @@ pub(super) fn check_adapters(bank: &AdapterBank, composition: &Composition, text
     Ok(())
 }
 
-/// What to do about an adapter that is not there.
+/// Advice on an adapter that is not loaded.
 pub(super) const UNKNOWN_ADAPTER: &str =
     "--adapter DIR loads an adapter under the name in its adapter_config.json, and --adapter NAME=DIR under another";
 
-/// A folder, and the name that what it holds is to be called by.
+/// A folder, and a name for its contents.
 pub(super) fn named(text: &str) -> (Option<&str>, &Path) {
     match text.split_once('=') {
         Some((name, dir)) if !name.is_empty() && !Path::new(text).exists() => (Some(name), Path::new(dir)),
@@ -381,7 +381,7 @@ pub(super) fn named(text: &str) -> (Option<&str>, &Path) {
     }
 }
 
-/// Where a name stands in the text of a composition, quoted or not.
+/// The position of a name, quoted or not, in the text of a composition.
 fn find_name(text: &str, name: &str) -> Option<std::ops::Range<usize>> {
     let part = |c: char| c.is_alphanumeric() || "_-+/.@".contains(c);
     let whole = |start: &usize| {
@@ -392,7 +392,7 @@ fn find_name(text: &str, name: &str) -> Option<std::ops::Range<usize>> {
     Some(start..start + name.len())
 }
 
-/// A folder that cannot be loaded; a name that is taken can be another.
+/// A folder that cannot be loaded; if its name is taken, another name can be given.
 pub(super) fn folder_error(error: &CheckpointError) -> CliError {
     match error {
         CheckpointError::Bank(BankError::Duplicate { name }) => {

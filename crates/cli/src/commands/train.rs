@@ -58,7 +58,7 @@ What --setup trains:
   Fuse(a, b)              a new AdapterFusion and a head, over frozen adapters
                           loaded by --adapter. predict --fusion reads OUTPUT";
 
-/// Train an adapter and its prediction head on labeled text; or several at once, or a fusion of several.
+/// Train an adapter and its prediction head on labeled text, several adapters at once, or a fusion of adapters.
 ///
 /// The model itself is never changed. OUTPUT receives the adapter and its head in AdapterHub's format, history.json, and the
 /// learning curve as curve.svg and curve.png.
@@ -89,8 +89,8 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "TEXT")]
     setup: Option<String>,
 
-    /// Folder of an adapter to continue training, with its head; or of an adapter of --setup, where the option may be
-    /// repeated. The adapter's name is the one in its adapter_config.json, or NAME.
+    /// Folder of an adapter to continue training, with its head. With --setup, folder of one of its adapters; repeat
+    /// the option for each. The adapter's name is the one in its adapter_config.json, or NAME.
     #[arg(long, value_name = "[NAME=]DIR")]
     adapter: Vec<String>,
 
@@ -99,8 +99,8 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "STRING|FILE", requires = "setup")]
     fusion_config: Option<String>,
 
-    /// Layers to run without adapters (AdapterDrop), counted from 0: `0,1`. The adapter keeps its parameters there; the
-    /// configuration's `leave_out` saves them too.
+    /// Layers to run without adapters (AdapterDrop), counted from 0: `0,1`. The adapter still has parameters in these
+    /// layers; the configuration's `leave_out` also leaves those out.
     #[arg(long, value_name = "LAYERS", value_delimiter = ',')]
     skip_layers: Vec<usize>,
 
@@ -204,7 +204,7 @@ impl Arguments {
         if self.json { self.print_json(&training, &run, &written) } else { self.print(&training, &run, &written) }
     }
 
-    /// The head that learns some data: that of the loaded adapter if it has these labels, or else a new one.
+    /// The head that learns the data: the head of the loaded adapter if it has the same labels, otherwise a new one.
     fn head(&self, data: &Dataset, given: Option<&Given>) -> CliResult<ChosenHead> {
         if let Some(head) = given.and_then(|given| given.head.as_ref())
             && data.labels(head).is_ok()
@@ -230,19 +230,19 @@ impl Arguments {
         self.task.or(self.labels)
     }
 
-    /// A head that gives words a label is not trained further on texts with one, nor the other way round.
+    /// Refuses to continue training a head that labels words on labeled texts, and the reverse.
     fn check_task(&self, given: &[Given]) -> CliResult {
         let Some(task) = self.task() else { return Ok(()) };
         let heads = given.iter().filter_map(|given| Some((given, given.head.as_ref()?)));
         let of_others = |(_, head): &(&Given, &HeadConfig)| train_task(head).reads_words() != task.reads_words();
         let Some((Given { name, .. }, head)) = heads.clone().find(of_others) else { return Ok(()) };
-        let message = format!("--task {}, but the head of the adapter `{name}` does {}", task.task(), head.task());
+        let message = format!("--task {}, but the head of the adapter `{name}` is for {}", task.task(), head.task());
         Err(CliError::mistake(message).with_help(format!(
-            "leave --task out to train `{name}` further; an adapter for another task is a new one, without --adapter"
+            "leave out --task to continue training `{name}`; for another task, train a new adapter without --adapter"
         )))
     }
 
-    /// Claims OUTPUT, before any work: it must not hold what is not to be replaced.
+    /// Claims OUTPUT before any work: it must not contain anything that may not be replaced.
     fn claim_output(&self, plan: &Plan) -> CliResult<OutputFolder> {
         let existing = match (self.overwrite, self.resume) {
             (true, _) => Existing::Replace,
@@ -262,7 +262,7 @@ impl Arguments {
         OutputFolder::open("--output", &self.output, existing, &inputs)
     }
 
-    /// The configuration of fusions, if any are trained; and what else was given must make sense with that.
+    /// The configuration of fusions, if any are trained; checks that the other options fit.
     fn fusion(&self, plan: &Plan, configs: &Configs) -> CliResult<Option<FusionConfig>> {
         let setup = self.setup.as_deref().unwrap_or_default();
         if plan.shape != Shape::Fusion {
@@ -285,7 +285,7 @@ impl Arguments {
         fusion_config(self.fusion_config.as_deref().unwrap_or("dynamic")).map(Some)
     }
 
-    /// Everything in its place, and checked to fit together, before time is spent on texts and training.
+    /// Loads all parts and checks that they fit together, before texts are read and training begins.
     #[allow(clippy::too_many_arguments)]
     fn prepare(
         &self,
@@ -324,9 +324,7 @@ impl Arguments {
             Some(config) => {
                 let Some(composition) = &plan.composition else { return Err(CliError::mistake("no setup is given")) };
                 check_adapters(&bank, composition, self.setup.as_deref()).map_err(|error| {
-                    error.with_help(
-                        "a fusion is trained over adapters that are there: --adapter DIR or NAME=DIR loads each",
-                    )
+                    error.with_help("a fusion is trained over loaded adapters: --adapter DIR or NAME=DIR loads each")
                 })?;
                 fusions = add_fusions(&mut bank, composition, config, seed)?;
             }
@@ -358,9 +356,9 @@ impl Arguments {
                 let dir = given.dir.display();
                 draw::warning(&match given.head {
                     Some(_) => {
-                        format!("the head in {dir} was made for other labels than the data's: `{name}` gets a new head")
+                        format!("the head in {dir} has other labels than the data: `{name}` gets a new head")
                     }
-                    None => format!("{dir} holds no head to train further: `{name}` gets a new head"),
+                    None => format!("{dir} holds no head: `{name}` gets a new one"),
                 });
             }
             let seed = seed.wrapping_add(index as u64);
@@ -384,7 +382,7 @@ impl Arguments {
         self.output.join(CHECKPOINTS)
     }
 
-    /// What to train on and what to evaluate on, with the labels of each head; `task` is what a loaded head learns.
+    /// The data for training and for evaluation, with the labels of each head; `task` is that of a loaded head.
     fn data(
         &self,
         plan: &Plan,
@@ -416,7 +414,7 @@ impl Arguments {
         }
     }
 
-    /// There was nothing to do.
+    /// Reports that there was nothing to do.
     fn print_finished(&self, training: &Training, run: &Run) -> CliResult {
         let history = &run.trained.history;
         let epochs = history.steps.last().map_or(0, |step| step.epoch);

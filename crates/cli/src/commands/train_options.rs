@@ -1,11 +1,11 @@
-//! The options of `train` that say how to train.
+//! The training options of `train`.
 
 use std::str::FromStr;
 
 use burn_adapters_train::{AdamWOptions, ClassWeights, Metric, Schedule, TrainConfig, Warmup};
 use clap::Args;
 
-/// How to train.
+/// Training options.
 #[derive(Debug, Clone, Args)]
 pub(super) struct Options {
     /// Number of passes over the data.
@@ -53,9 +53,10 @@ pub(super) struct Options {
     #[arg(long)]
     pub(super) no_base_dropout: bool,
 
-    /// Keep the epoch that is best by this metric: loss, accuracy, macro_f1, micro_f1; for numbers mean_squared_error,
-    /// mean_absolute_error or pearson; for tags micro_, macro_ and weighted_ precision, recall and f1 (of spans), or
-    /// token_accuracy. Of equal epochs, the latest is kept. The untrained state never is.
+    /// Keep the epoch that is best by this metric: loss, accuracy, macro_f1, micro_f1; for regression
+    /// mean_squared_error, mean_absolute_error or pearson; for tagging micro_, macro_ and weighted_ precision, recall
+    /// and f1 (of spans), or token_accuracy. Of equally good epochs, the latest is kept. The untrained state is never
+    /// kept.
     #[arg(long, value_name = "METRIC")]
     pub(super) best: Option<Metric>,
 
@@ -69,7 +70,7 @@ pub(super) struct Options {
 }
 
 impl Options {
-    /// The configuration of a training, without where it starts and what it keeps.
+    /// The configuration of the training, without checkpoints and the choice of the best epoch.
     pub(super) fn config(&self) -> TrainConfig {
         let mut config = TrainConfig::new()
             .with_epochs(self.epochs)
@@ -104,7 +105,7 @@ fn parse_warmup(text: &str) -> Result<Warmup, String> {
     }
     match text.parse() {
         Ok(part) if (0.0..=1.0).contains(&part) => Ok(Warmup::Ratio(part)),
-        _ => Err("expected a number of steps, or a part of them from 0.0 to 1.0".into()),
+        _ => Err("expected a number of steps, or a fraction of all steps from 0.0 to 1.0".into()),
     }
 }
 

@@ -1,4 +1,4 @@
-//! All that a training trains, in its place: with the texts' tokens, and how it is written and told.
+//! The parts that are trained, with their data, how they are saved, and how they are reported.
 
 use burn_adapters_checkpoint::{SaveOptions, SaveReport, stage_fusion, stage_head, stage_setup};
 use burn_adapters_composition::{Composition, HeadSetup};
@@ -22,7 +22,7 @@ pub(super) type Labeled = Vec<(String, Dataset)>;
 /// An adapter that is trained with its head.
 pub(super) struct Part {
     pub(super) name: String,
-    /// It was loaded, and its training continues.
+    /// Whether it was loaded, so that its training continues.
     pub(super) loaded: bool,
     pub(super) head_loaded: bool,
 }
@@ -73,7 +73,7 @@ impl Training {
         self.bank.head(name).map_or(0, |head| head.parameters())
     }
 
-    /// Writes what was trained, the history, the learning curve and the last checkpoint, as one.
+    /// Saves the trained parts, the history, the learning curve and the last checkpoint atomically.
     pub(super) fn save(&self, run: &Run, output: &OutputFolder, model: &str) -> CliResult<Written> {
         let mut save = output.save()?;
         let (bank, options) = (&run.trained.bank, SaveOptions::new(model));
@@ -84,7 +84,7 @@ impl Training {
         let mut whole = |composition: &Composition, heads: &HeadSetup| -> CliResult<Written> {
             let reports = stage_setup(&mut save, bank, composition, Some(heads), &options).map_err(failed)?;
             reports.iter().flat_map(|report| &report.notes).for_each(|note| draw::warning(note));
-            let told = format!("the whole setup {composition} ({}), which predict --setup takes", bytes(sum(&reports)));
+            let told = format!("the whole setup {composition} ({}), for predict --setup", bytes(sum(&reports)));
             Ok(Written { told, bytes: json!({"setup": sum(&reports)}), ..Written::default() })
         };
         let mut written = match (self.plan.shape, &self.plan.composition) {
@@ -184,7 +184,7 @@ impl Training {
     }
 }
 
-/// Adds the fusions of a composition, whose adapters are there: their names and parameters.
+/// Adds the fusions of a composition, whose adapters are loaded; returns their names and parameters.
 pub(super) fn add_fusions(
     bank: &mut AdapterBank,
     composition: &Composition,

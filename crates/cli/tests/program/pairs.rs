@@ -102,8 +102,8 @@ fn pairs_that_cannot_be_are_told() {
     place.adapter(&place.path("model"), "seq_bn");
     let predict = ["predict", "--model", "model", "--adapter", "adapter"];
     for (arguments, expected) in [
-        (&["--text", "a", "b", "--pair", "c"][..], "2 texts with --text, but 1 with --pair"),
-        (&["--input", "lines.txt", "--pair-column", "pair"], "no column that --pair-column could name"),
+        (&["--text", "a", "b", "--pair", "c"][..], "2 texts in --text, but 1 in --pair"),
+        (&["--input", "lines.txt", "--pair-column", "pair"], "so it has no column for --pair-column"),
         (&["--input", "pairs.csv", "--text-column", "premise", "--pair-column", "premise"], "the two texts of a pair"),
         (&["--input", "pairs.csv", "--text-column", "premise", "--pair-column", "nothing"], "no column `nothing`"),
     ] {

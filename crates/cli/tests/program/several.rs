@@ -181,7 +181,7 @@ fn a_fusion_is_trained_over_adapters_that_stay_as_they_are() {
     trained(&place, "l", "lora[r=2]");
     let arguments = [&COMMON, ["--data", "data.csv", "--output", "out"].as_slice()].concat();
     for (extra, told) in [
-        (vec!["--setup", "Fuse(a, b)", "--adapter", "a"], "a fusion is trained over adapters that are there"),
+        (vec!["--setup", "Fuse(a, b)", "--adapter", "a"], "a fusion is trained over loaded adapters"),
         (vec!["--setup", "Fuse(a, b)"], "no adapter named `a`"),
         (vec!["--setup", "Fuse(a, b)", "--config", "lora", "--adapter", "a", "--adapter", "b"], "--fusion-config"),
         (vec!["--setup", "Fuse(a, b)", "--fusion-config", "dynamc", "--adapter", "a", "--adapter", "b"], "`dynamic`"),

@@ -173,7 +173,7 @@ fn what_cannot_be_tagged_is_told() {
         (&["dev.txt", "--format", "conll"], "tagging"),
         (
             &["train.jsonl", "--adapter", "tagger", "--task", "classification"],
-            "the head of the adapter `tagger` does tagging",
+            "the head of the adapter `tagger` is for tagging",
         ),
         (&["train.jsonl", "--task", "taggin"], "expected one of classification, multilabel, regression, tagging"),
     ];
@@ -183,8 +183,8 @@ fn what_cannot_be_tagged_is_told() {
         assert!(code == 2 && flat.contains(expected), "{arguments:?}: {err}");
     }
     for (arguments, expected) in [
-        (&["--text", "a", "--pair", "b"][..], "--pair gives a second text, but the head `tagger` does tagging"),
-        (&["--text", "a", "--task", "classification"], "--task classification, but the head `tagger` does tagging"),
+        (&["--text", "a", "--pair", "b"][..], "--pair gives a second text, but the head `tagger` is for tagging"),
+        (&["--text", "a", "--task", "classification"], "--task classification, but the head `tagger` is for tagging"),
         (&["--input", "x.conll"], "not texts"),
     ] {
         let (code, _, err) = predict(&place, arguments);
