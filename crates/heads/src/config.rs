@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 
 use crate::{HeadError, TASKS, Task};
 
-/// The type of a head, as the reference names it, with what its dictionary holds.
+/// The type of a head, under the reference's name, with the keys of its dictionary.
 ///
 /// Types are the tasks' own: see [`Task::head_type`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,15 +68,15 @@ pub struct HeadConfig {
     pub num_labels: usize,
     /// The number of linear layers, at least 1; all but the last keep the hidden size.
     pub layers: usize,
-    /// The activation between layers; none for no activation.
+    /// The activation between layers, if any.
     pub activation_function: Option<Activation>,
-    /// The labels' names with their numbers. Labels without a name are called `LABEL_0`, `LABEL_1`, ….
+    /// The names of the labels, with their numbers. Labels without a name are called `LABEL_0`, `LABEL_1`, ….
     pub label2id: Option<BTreeMap<String, usize>>,
     /// Read the model's pooled output instead of the first token's hidden state.
     pub use_pooler: bool,
     /// Whether the last layer has a bias.
     pub bias: bool,
-    /// Dropout before each layer; none for the model's own.
+    /// Dropout before each layer; `None` uses the model's.
     pub dropout_prob: Option<f64>,
 }
 
@@ -131,7 +131,7 @@ impl HeadConfig {
         self
     }
 
-    /// What the head does.
+    /// The head's task.
     pub fn task(&self) -> &'static dyn Task {
         let mut tasks = TASKS.iter().copied();
         tasks.find(|task| task.head_type() == self.head_type && task.is_task_of(self)).unwrap_or(TASKS[0])
@@ -165,10 +165,10 @@ impl HeadConfig {
         labels.into_iter().enumerate().map(named).collect()
     }
 
-    /// Whether a head can be built from this.
+    /// Checks that a head can be built from this configuration.
     ///
     /// # Errors
-    /// If a value is out of its range, or the labels' names do not fit their number.
+    /// If a value is out of range, or the label names do not match the number of labels.
     pub fn check(&self) -> Result<(), HeadError> {
         let bad = |key, expected, found: String| Err(HeadError::BadValue { key, expected, found });
         if self.num_labels == 0 || self.num_labels > MAX_LABELS {
@@ -216,8 +216,8 @@ impl HeadConfig {
         value
     }
 
-    /// Reads the reference's dictionary. Keys that older versions did not write get the reference's defaults; an
-    /// `id2label` goes before `label2id`.
+    /// Reads the reference's dictionary. Keys that older versions did not write get the reference's defaults;
+    /// `id2label` takes precedence over `label2id`.
     ///
     /// # Errors
     /// If a key is unknown or has a value of the wrong type, the head type is not one of ours, or

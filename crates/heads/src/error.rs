@@ -7,14 +7,14 @@ use thiserror::Error;
 #[derive(Debug, Clone, PartialEq, Error)]
 #[non_exhaustive]
 pub enum HeadError {
-    /// A value out of its range.
+    /// A value out of range.
     #[error("{key} of a head must be {expected}, found {found}")]
     BadValue {
         /// The key of the configuration.
         key: &'static str,
-        /// What it may be.
+        /// The allowed values.
         expected: &'static str,
-        /// What it is.
+        /// The value.
         found: String,
     },
     /// A head type that this version does not have.
@@ -39,13 +39,13 @@ pub enum HeadError {
         /// What is wrong.
         reason: String,
     },
-    /// The head reads the pooled output, and there was none.
-    #[error("this head reads the model's pooled output (use_pooler), and the model gave none")]
+    /// The head reads the pooled output, but there is none.
+    #[error("this head reads the model's pooled output (use_pooler), but the model has none")]
     NoPooledOutput,
-    /// More parameters than there is memory for.
+    /// More parameters than fit into memory.
     #[error(transparent)]
     TooLarge(#[from] Box<TooLarge>),
-    /// Hidden states that are not what the head was built for.
+    /// Hidden states of the wrong shape.
     #[error("the head was built for {expected}, found {found}")]
     Shape {
         /// The expected shape.
@@ -56,19 +56,19 @@ pub enum HeadError {
     /// Labels of the wrong kind.
     #[error("this is a {task} head, which learns from {expected}, found {found}")]
     WrongLabels {
-        /// What the head does.
+        /// The head's task.
         task: &'static str,
-        /// What it learns from.
+        /// The targets that it learns from.
         expected: &'static str,
-        /// What it was given.
+        /// The targets that it was given.
         found: &'static str,
     },
-    /// Not one label a row.
+    /// The number of labels differs from the number of rows.
     #[error("there are {rows} rows of logits and {labels} labels")]
     LabelCount {
-        /// Rows.
+        /// The number of rows.
         rows: usize,
-        /// Labels.
+        /// The number of labels.
         labels: usize,
     },
     /// A label that the head does not have.
@@ -78,7 +78,7 @@ pub enum HeadError {
         row: usize,
         /// The label.
         label: usize,
-        /// How many labels there are.
+        /// The number of labels.
         labels: usize,
     },
 }

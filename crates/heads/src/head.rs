@@ -23,8 +23,8 @@ pub struct Head {
 }
 
 impl Head {
-    /// A new head for a model with hidden states of `hidden_size`, its weights drawn as BERT's are: normal with standard
-    /// deviation 0.02, biases 0.
+    /// A new head for a model with hidden states of `hidden_size`. Weights are drawn as in BERT: normal with standard
+    /// deviation 0.02; biases are 0.
     ///
     /// Where the configuration leaves the dropout to the model, it is 0 until
     /// [`with_model_dropout`](Self::with_model_dropout).
@@ -35,7 +35,7 @@ impl Head {
         Self::with_initializer_range(config, hidden_size, 0.02, init, device)
     }
 
-    /// As [`new`](Self::new), for a model whose `initializer_range` is another.
+    /// As [`new`](Self::new), for a model with another `initializer_range`.
     pub fn with_initializer_range(
         config: &HeadConfig,
         hidden_size: usize,
@@ -149,7 +149,7 @@ impl Head {
         project(&self.output, mode.dropout(self.dropout, states))
     }
 
-    /// The mean loss of a batch: `[1]`. Which loss it is, the head's [task](HeadConfig::task) says.
+    /// The mean loss of a batch: `[1]`. The head's [task](HeadConfig::task) determines the loss.
     ///
     /// # Errors
     /// If the targets are of another kind, number or range than the head's.
@@ -157,9 +157,9 @@ impl Head {
         self.config.task().loss(&self.config, logits, targets, None)
     }
 
-    /// As [`loss`](Self::loss), with a weight for each label, as PyTorch has it. In a classification each text (in
-    /// tagging, each token) weighs as much as its class, and the loss is the weighted mean
-    /// (`CrossEntropyLoss(weight=…)`); with any number of labels, a label's weight is that of its positive texts
+    /// As [`loss`](Self::loss), with a weight for each label, as PyTorch has it. In classification, each text (in
+    /// tagging, each token) has the weight of its class, and the loss is the weighted mean
+    /// (`CrossEntropyLoss(weight=…)`); in multilabel classification, a label's weight applies to its positive texts
     /// (`BCEWithLogitsLoss(pos_weight=…)`). A regression has no labels.
     ///
     /// # Errors

@@ -1,6 +1,6 @@
-//! Prediction heads: what turns an encoder's hidden states into logits, and logits into a loss.
+//! Prediction heads: from a model's hidden states to logits, and from logits to a loss.
 //!
-//! A head is a Burn module of its own beside the model, as an adapter is. Its layers, names and losses are those of the
+//! Like an adapter, a head is a separate Burn module beside the model. Its layers, names and losses are those of the
 //! reference's heads; [`HeadConfig`] is the reference's dictionary, key for key. What a head reads, computes and learns
 //! from is its [`Task`]: classification, multilabel classification, regression, or tagging.
 //!

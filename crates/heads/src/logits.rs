@@ -4,8 +4,8 @@ use burn::tensor::Tensor;
 
 use crate::HeadError;
 
-/// The output of a head. A head that classifies texts has one vector of logits a row; one that reads every position has
-/// one for each token, without padding.
+/// The output of a head: one vector of logits per row or, for a head that reads every position, one per token without
+/// padding.
 ///
 /// ```
 /// use burn::tensor::{Device, Tensor};

@@ -3,7 +3,7 @@
 use burn::tensor::activation::{log_sigmoid, log_softmax};
 use burn::tensor::{Int, Tensor, TensorData};
 
-/// The mean cross-entropy of these classes; with weights, the mean weighted by those of the classes.
+/// The mean cross-entropy of these classes; with weights, the mean weighted by class.
 ///
 /// # Shapes
 /// - logits: `[classes.len(), num_labels]`
@@ -50,7 +50,7 @@ pub fn binary_cross_entropy(logits: Tensor<2>, targets: Tensor<2>) -> Tensor<1> 
     (logits.clone() * (targets * -1.0 + 1.0) - log_sigmoid(logits)).mean()
 }
 
-/// As [`binary_cross_entropy`], with the part of the positive targets multiplied by `weights`, `[1, num_labels]`.
+/// As [`binary_cross_entropy`], with the term of the positive targets multiplied by `weights`, `[1, num_labels]`.
 pub(crate) fn positively_weighted(logits: Tensor<2>, targets: Tensor<2>, weights: Tensor<2>) -> Tensor<1> {
     let factor = targets.clone() * (weights - 1.0) + 1.0;
     (logits.clone() * (targets * -1.0 + 1.0) - factor * log_sigmoid(logits)).mean()

@@ -1,11 +1,11 @@
-//! The targets of a batch: what its logits should have been.
+//! The targets of a batch.
 
 /// The targets of some rows, on the host, where they can be checked without waiting for the device.
 ///
 /// These are forms of targets, not tasks: several tasks may share one.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Targets {
-    /// The number of the one right class, for each row.
+    /// The number of the correct class, for each row.
     Classes(Vec<usize>),
     /// A target from 0 (no) to 1 (yes) for each label, for each row.
     Sets(Vec<Vec<f32>>),

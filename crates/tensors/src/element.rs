@@ -86,7 +86,7 @@ impl FloatType {
         }
     }
 
-    /// The elements in these bytes as f64, which holds all of every format.
+    /// The elements in these bytes as f64, which can represent the values of every format.
     pub(crate) fn decode_exactly(self, bytes: &[u8]) -> Vec<f64> {
         let mut values = Vec::with_capacity(bytes.len() / self.size());
         self.decode(bytes, &mut values);

@@ -17,12 +17,12 @@ pub enum TensorFileError {
     /// The file cannot be written.
     #[error(transparent)]
     Save(#[from] SaveError),
-    /// The file is cut short, damaged, or of another kind.
+    /// The file is truncated, damaged, or of another kind.
     #[error("{}: {reason}", path.display())]
     Damaged {
         /// The file.
         path: PathBuf,
-        /// What is wrong.
+        /// The problem.
         reason: String,
     },
     /// A tensor whose elements are not floating point numbers.
@@ -43,7 +43,7 @@ pub enum TensorFileError {
         path: PathBuf,
         /// The tensor.
         tensor: String,
-        /// What was found.
+        /// The elements that were found.
         found: NotFinite,
     },
 }

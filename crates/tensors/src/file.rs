@@ -17,7 +17,8 @@ pub enum TensorFile {
 }
 
 impl TensorFile {
-    /// Opens a file of at most `limit` bytes: as safetensors if its name ends so, otherwise as PyTorch's.
+    /// Opens a file of at most `limit` bytes: as safetensors if its name ends with `.safetensors`, otherwise as a
+    /// PyTorch file.
     ///
     /// # Errors
     /// As [`Safetensors::open`] and [`Pytorch::open`].

@@ -10,9 +10,9 @@ use crate::{Element, FloatType};
 /// Elements of a tensor that are NaN, infinite, or too large for the requested number format.
 #[derive(Debug, Clone, PartialEq)]
 pub struct NotFinite {
-    /// How many there are.
+    /// The number of such elements.
     pub count: usize,
-    /// How many elements the tensor has.
+    /// The number of elements of the tensor.
     pub elements: usize,
     /// The position of the first of them.
     pub first: Vec<usize>,
@@ -42,7 +42,7 @@ impl std::error::Error for NotFinite {}
 /// Checks that no element is NaN or infinite.
 ///
 /// # Errors
-/// If one is; its position is given in a tensor of this shape.
+/// If one is; the error gives its position in a tensor of this shape.
 pub fn check_finite<E: Element>(values: &[E], shape: &[usize]) -> Result<(), NotFinite> {
     if all_finite(values) {
         return Ok(());
@@ -55,7 +55,7 @@ pub(crate) fn all_finite<E: Element>(values: &[E]) -> bool {
     values.chunks(4096).all(|chunk| chunk.iter().fold(0, |any, value| any | u32::from(value.is_special())) == 0)
 }
 
-/// What is not finite among these elements, of which at least one is not, if they are converted to a number format.
+/// The elements that are not finite after conversion to a number format; there must be at least one.
 pub(crate) fn found(values: impl IntoIterator<Item = f64>, shape: &[usize], format: FloatType) -> NotFinite {
     let (mut count, mut elements, mut first) = (0, 0, (0, f64::NAN));
     for (index, value) in values.into_iter().enumerate() {

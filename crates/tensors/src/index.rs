@@ -1,4 +1,4 @@
-//! Models in several files: Hugging Face's index of which tensor is in which.
+//! Models in several files: Hugging Face's index of the file of each tensor.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -11,7 +11,7 @@ use crate::TensorFileError;
 /// The files that an index (`model.safetensors.index.json`) names. Each is the plain name of a file beside the index.
 ///
 /// # Errors
-/// If the index cannot be read, is not one, or names a file elsewhere or of another kind.
+/// If the index cannot be read, is not an index, or names a file in another folder or of another kind.
 pub fn shards(index: &Path) -> Result<Vec<PathBuf>, TensorFileError> {
     let damaged = |reason: String| TensorFileError::damaged(index, reason);
     let text = read_text(index, MAX_TEXT)?;

@@ -1,10 +1,9 @@
 //! Named tensors in files: safetensors and PyTorch's `.bin`.
 //!
-//! [`TensorFile`] is the only reader of tensors in the workspace; [`save_safetensors`], [`write_safetensors`] and
-//! [`encode_safetensors`] are one writer, to a file, a stream and memory. A file is
-//! read tensor by tensor, straight into the requested number format; only its header is read when it is opened,
-//! and checked against the size of the file. A tensor with NaN or infinite elements is an error that names the tensor,
-//! in reading as in writing.
+//! [`TensorFile`] is the only reader of tensors in the workspace. [`save_safetensors`], [`write_safetensors`] and
+//! [`encode_safetensors`] write to a file, a stream and memory. Opening a file reads only its header, which is checked
+//! against the size of the file; tensors are then read one by one, directly into the requested number format. A tensor
+//! with NaN or infinite elements is an error that names the tensor, in reading and in writing.
 //!
 //! ```
 //! use std::collections::BTreeMap;

@@ -14,7 +14,7 @@ pub struct TensorShape {
     pub shape: Vec<usize>,
 }
 
-/// A tensor of another shape than expected.
+/// A tensor with an unexpected shape.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reshaped {
     /// The tensor's name.
@@ -25,7 +25,7 @@ pub struct Reshaped {
     pub found: Vec<usize>,
 }
 
-/// The tensors of a file that do not fit what is needed. It prints as a list of several lines:
+/// The tensors of a file that do not match those that are needed. It prints as a list of several lines:
 ///
 /// ```
 /// use std::collections::BTreeMap;

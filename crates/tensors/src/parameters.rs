@@ -6,7 +6,7 @@ use std::fmt;
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId};
 use burn::tensor::{Device, ExecutionError, Tensor, TensorData};
 
-/// Where a traversal of a module is. Its `Display` is the path, joined by dots.
+/// The position of a traversal of a module. Its `Display` is the path, joined by dots.
 #[derive(Debug, Clone, Default)]
 pub struct ModulePath {
     names: Vec<String>,
@@ -26,12 +26,12 @@ impl ModulePath {
         self.containers.pop();
     }
 
-    /// What the innermost name is a part of, as Burn calls it: `Struct:Linear`, `Enum:Projection`, `Vec`.
+    /// The type that the innermost name is a part of, in Burn's notation: `Struct:Linear`, `Enum:Projection`, `Vec`.
     pub fn container(&self) -> &str {
         self.containers.last().map_or("", String::as_str)
     }
 
-    /// The names from the outside in, each with what it is a part of.
+    /// The names from the outside in, each with the type that it is a part of.
     pub fn levels(&self) -> impl Iterator<Item = (&str, &str)> {
         self.names.iter().map(String::as_str).zip(self.containers.iter().map(String::as_str))
     }
@@ -46,7 +46,7 @@ impl fmt::Display for ModulePath {
     }
 }
 
-/// What there is to know of a parameter without drawing it.
+/// Information on a parameter that is available without drawing it.
 #[derive(Debug, Clone)]
 pub struct Parameter {
     /// Its path.
@@ -55,7 +55,7 @@ pub struct Parameter {
     pub id: ParamId,
     /// Its shape.
     pub shape: Vec<usize>,
-    /// Where it is, or will be.
+    /// The device that it is on, or will be.
     pub device: Device,
 }
 
@@ -64,13 +64,13 @@ impl Parameter {
         Self { path, id: param.id, shape: param.lazy_shape().to_vec(), device: param.lazy_device() }
     }
 
-    /// The number of its elements; of a shape that no memory holds, the greatest number.
+    /// The number of its elements; the largest number if it overflows.
     pub fn elements(&self) -> usize {
         self.shape.iter().fold(1, |product, extent| product.saturating_mul(*extent))
     }
 }
 
-/// Lists the float parameters of a module in its order, and draws none of them.
+/// Lists the float parameters of a module in its order, without drawing them.
 ///
 /// ```
 /// use burn::nn::LinearConfig;
@@ -92,7 +92,7 @@ pub fn parameters<M: Module>(module: &M) -> Vec<Parameter> {
     list.0
 }
 
-/// Lists the float parameters with `wanted` paths that an optimizer changes. Burn has to draw them to tell.
+/// Lists the float parameters with `wanted` paths that an optimizer changes. Burn must draw them to know.
 pub fn trained_parameters<M: Module>(module: &M, wanted: impl FnMut(&str) -> bool) -> Vec<Parameter> {
     struct List<F>(F, Vec<Parameter>);
     impl<F: FnMut(&str) -> bool> ParameterVisitor for List<F> {
@@ -108,7 +108,7 @@ pub fn trained_parameters<M: Module>(module: &M, wanted: impl FnMut(&str) -> boo
     list.1
 }
 
-/// Reads float parameters in their own number format: those that `name` gives a name, which is often the path itself.
+/// Reads the float parameters for which `name` returns a name (often the path itself), in their own number format.
 ///
 /// # Errors
 /// If the device fails.
@@ -135,7 +135,8 @@ pub fn values<M: Module>(
     read.values
 }
 
-/// Replaces, as loading does, the float parameters that `value` gives a value of their shape; the others are unchanged.
+/// Replaces the float parameters for which `value` returns a value, as loading does; the value must have the
+/// parameter's shape. The others are unchanged.
 ///
 /// ```
 /// use burn::nn::LinearConfig;

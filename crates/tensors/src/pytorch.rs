@@ -1,5 +1,5 @@
-//! Files of PyTorch. Their pickle is interpreted, never executed: anything but tensors in plain containers is data that
-//! is skipped or refused.
+//! PyTorch files. Their pickle is interpreted, never executed: anything but tensors in plain containers is skipped or
+//! refused.
 
 use std::collections::BTreeMap;
 use std::io::{Read, Seek, SeekFrom};
@@ -11,8 +11,8 @@ use burn_adapters_files::{FileError, FileErrorKind, Opened, check_memory, open, 
 use crate::finite::{all_finite, found};
 use crate::{Element, FloatType, TensorFileError};
 
-/// How many times larger than the file its tensors may be: parameters that are stored once and named twice are, but a
-/// small file that unfolds into gigabytes is an attack.
+/// How many times larger than the file its tensors may be. A parameter that is stored once and named twice makes them
+/// larger, but a small file that unfolds into gigabytes is an attack.
 const MAX_UNFOLDING: u64 = 16;
 
 /// A file that `torch.save` wrote of a dictionary of tensors.
@@ -31,8 +31,9 @@ impl Pytorch {
     /// Opens a file of at most `limit` bytes. Entries that are not tensors are skipped.
     ///
     /// # Errors
-    /// If it is not a regular file, is larger, is not one of PyTorch's, or claims to hold far more than its size can. If
-    /// it is an archive of the first PyTorch versions, which are read into memory whole, and has more than 1 GiB.
+    /// If it is not a regular file, is larger than `limit`, is not a PyTorch file, or claims to hold far more than its
+    /// size allows; if it is an archive of the first PyTorch versions, which is read into memory as a whole, of more
+    /// than 1 GiB.
     pub fn open(path: &Path, limit: u64) -> Result<Self, TensorFileError> {
         let size = check_size(path, limit)?;
         let reader = PytorchReader::new(path).map_err(|error| TensorFileError::damaged(path, error))?;
@@ -129,7 +130,7 @@ impl Pytorch {
     }
 }
 
-/// Without overflow, whatever shape a file claims.
+/// Cannot overflow, whatever shape a file claims.
 fn bytes(tensor: &Tensor) -> u64 {
     let elements = tensor.shape().iter().fold(1u64, |product, &extent| product.saturating_mul(extent as u64));
     elements.saturating_mul(tensor.dtype().size() as u64)

@@ -17,8 +17,8 @@ pub struct RawTensor {
 /// The tensors of a file, by name.
 pub type Tensors = BTreeMap<String, RawTensor>;
 
-/// A matrix `[rows, columns]` of f32 or bf16 as `[columns, rows]`. It is rearranged on the host: a view transposed on the
-/// device would be copied at each use by some backends.
+/// A matrix `[rows, columns]` of f32 or bf16 as `[columns, rows]`. It is transposed on the host, because some backends
+/// would copy a transposed view on the device at each use.
 ///
 /// ```
 /// use burn::tensor::TensorData;

@@ -1,11 +1,11 @@
 //! Safetensors files, read tensor by tensor.
 //!
-//! Only the header is read at first, and checked against the size of the file, so that no length or shape that a file
-//! claims is believed before memory is allocated for it.
+//! Only the header is read at first, and checked against the size of the file, so that no memory is allocated for a
+//! length or shape that the file cannot hold.
 //!
-//! Tensors are read at their positions, a chunk at a time, and not mapped into memory. A mapping would end the process
-//! (`SIGBUS`) when another one truncates the file, and the elements could change after they were checked. It would save
-//! nothing either: elements are converted, and matrices transposed, on their way to the model in any case.
+//! Tensors are read at their positions, a chunk at a time, and not mapped into memory. With a mapping, the process
+//! would be killed (`SIGBUS`) if another process truncated the file, and elements could change after the check. Nor
+//! would it save anything: elements are converted and matrices transposed on the way to the model in any case.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
@@ -19,7 +19,7 @@ use safetensors::tensor::{Metadata, TensorInfo};
 use crate::finite::{all_finite, found};
 use crate::{Element, FloatType, TensorFileError};
 
-/// The size of the number that a file begins with: the length of the header.
+/// The size of the number at the start of the file, which is the length of the header.
 const LENGTH: u64 = 8;
 /// The longest header that the format allows.
 const LONGEST_HEADER: u64 = 100_000_000;
@@ -40,8 +40,8 @@ impl Safetensors {
     /// Opens a file of at most `limit` bytes and reads its header.
     ///
     /// # Errors
-    /// If it is not a regular file or is larger; if its header is not one of safetensors, names a tensor twice, or
-    /// describes another number of bytes than follow it.
+    /// If it is not a regular file or is larger than `limit`; if its header is not a safetensors header, names a tensor
+    /// twice, or describes another number of bytes than follow it.
     pub fn open(path: &Path, limit: u64) -> Result<Self, TensorFileError> {
         let Opened { mut file, size } = open(path)?;
         if size > limit {
@@ -87,7 +87,7 @@ impl Safetensors {
         self.tensors.iter().map(|(name, info)| (name.as_str(), info.shape.as_slice()))
     }
 
-    /// A text that the header holds beside the tensors.
+    /// A text in the header's metadata.
     pub fn metadata(&self, key: &str) -> Option<&str> {
         self.metadata.as_ref()?.get(key).map(String::as_str)
     }
@@ -160,7 +160,7 @@ impl Safetensors {
     }
 }
 
-/// Reads at a position without moving the file's own, so that several threads can.
+/// Reads at a position without moving the file's own position, so that several threads can read.
 #[cfg(unix)]
 fn read_exact_at(file: &File, bytes: &mut [u8], position: u64) -> io::Result<()> {
     std::os::unix::fs::FileExt::read_exact_at(file, bytes, position)

@@ -1,8 +1,8 @@
 //! Writing safetensors files, tensor by tensor.
 //!
 //! The layout is that of the library `safetensors`: the tensors with the largest elements first, then by name, and the
-//! header padded to 8 bytes. The same tensors always give the same bytes, which that library does not promise for a
-//! header of several keys.
+//! header padded to 8 bytes. The same tensors always give the same bytes, which that library does not guarantee for a
+//! header with several keys.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -16,12 +16,12 @@ use half::{bf16, f16};
 
 use crate::{FloatType, NotFinite, TensorFileError, Tensors, check_finite};
 
-/// Writes tensors, and text beside them, to `out`. `tensors` gives the number format and shape of each; `data` is then
-/// asked for one after the other, so that only one is in memory. `path` is named in errors. Returns the bytes written.
+/// Writes tensors and text metadata to `out`. `tensors` gives the number format and shape of each; `data` is then
+/// called for one tensor after the other, so that only one is in memory. Errors name `path`. Returns the number of
+/// bytes written.
 ///
 /// # Errors
-/// Whatever `data` returns; if a tensor has NaN or infinite elements, or is not of the number format and shape that were
-/// given; if `out` fails.
+/// If `data` fails; if a tensor has NaN or infinite elements, or not the given number format and shape; if `out` fails.
 pub fn write_safetensors<E: From<TensorFileError>>(
     mut out: impl Write,
     path: &Path,
@@ -56,7 +56,8 @@ pub fn write_safetensors<E: From<TensorFileError>>(
     Ok(written)
 }
 
-/// As [`write_safetensors`], to a file: it is saved whole, and a failed save leaves the old one, which `data` may read.
+/// As [`write_safetensors`], to a file. The save is atomic: if it fails, the old file is unchanged, and `data` may read
+/// from it.
 ///
 /// # Errors
 /// As [`write_safetensors`], and if the file system refuses.
@@ -70,7 +71,7 @@ pub fn save_safetensors<E: From<TensorFileError>>(
     save_file_with(path, save).map_err(|Failed(error)| error)
 }
 
-/// An error of a save or of what is saved.
+/// An error of the save or of the saved data.
 struct Failed<E>(E);
 
 impl<E: From<TensorFileError>> From<SaveError> for Failed<E> {

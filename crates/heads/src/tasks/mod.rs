@@ -1,4 +1,4 @@
-//! Tasks: what a head reads, what it computes and by which loss it learns. One file a task.
+//! Tasks: which positions a head reads, its logits, and its loss. One file per task.
 //!
 //! To add a task, write its file and add one line to [`TASKS`]. Nothing outside that file names the task.
 
@@ -18,7 +18,7 @@ pub use self::regression::Regression;
 pub use self::tagging::Tagging;
 use crate::{Head, HeadConfig, HeadError, HeadType, Logits, Targets};
 
-/// Every task. The first of them stands for head types that no task claims.
+/// Every task. The first one is used for head types that no task claims.
 pub static TASKS: [&dyn Task; 4] = [&Classification, &Multilabel, &Regression, &Tagging];
 
 /// What a head does: the positions it reads, its logits, its loss.
@@ -35,10 +35,10 @@ pub trait Task: fmt::Debug + Send + Sync {
     /// The task's name: `classification`.
     fn name(&self) -> &'static str;
 
-    /// The reference's type of the heads that do this task.
+    /// The reference's head type for this task.
     fn head_type(&self) -> HeadType;
 
-    /// Whether a head of this type does this task, where several tasks share a head type.
+    /// Whether a head of this type has this task, if several tasks share a head type.
     fn is_task_of(&self, config: &HeadConfig) -> bool {
         let _ = config;
         true
@@ -85,8 +85,8 @@ pub trait Task: fmt::Debug + Send + Sync {
         targets.len() as f64
     }
 
-    /// Weights for `classes` classes by which each counts as much as the others, as rare as it may be; `None` for a task
-    /// without classes.
+    /// Weights for `classes` classes that give rare and frequent classes the same influence; `None` for a task without
+    /// classes.
     fn balanced_weights(&self, targets: &Targets, classes: usize) -> Option<Vec<f32>>;
 }
 
