@@ -316,6 +316,12 @@ pub enum TokenizerError {
         /// The tokenizer's message.
         message: String,
     },
+    /// Tokens could not be decoded.
+    #[error("tokens cannot be decoded: {message}; the files of the model's tokenizer may be broken")]
+    Decoding {
+        /// The tokenizer's message.
+        message: String,
+    },
     /// A token that the model does not have.
     #[error(
         "the tokenizer gives the token {id} (`{token}`), but the model knows {vocab_size} tokens only: the tokenizer \

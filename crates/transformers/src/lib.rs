@@ -46,5 +46,5 @@ pub use burn_adapters_tensors::Mismatch;
 pub use error::{LoadError, ModelConfigError, ModelSaveError, TokenizerError};
 pub use families::{BertConfig, BertFamily};
 pub use model_config::ModelConfig;
-pub use tokenizer::{Encoded, Tokenizer};
+pub use tokenizer::{DecodeStream, Encoded, SpecialIds, Tokenizer};
 pub use weights::{ModelLoadReport, ModelSaveReport, WeightFormat};

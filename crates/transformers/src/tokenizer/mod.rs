@@ -1,6 +1,8 @@
-//! From text to rows of tokens.
+//! From text to rows of tokens, and back.
 
 mod class;
+mod clean;
+mod decode;
 mod encode;
 mod guard;
 mod json;
@@ -18,6 +20,7 @@ use tokenizers::processors::roberta::RobertaProcessing;
 use tokenizers::{Model, PostProcessorWrapper, TruncationDirection};
 
 pub(crate) use self::class::Class;
+pub use self::decode::{DecodeStream, SpecialIds};
 use self::guard::guarded;
 use self::settings::Settings;
 use crate::{ModelConfig, TokenizerError};
@@ -39,6 +42,9 @@ pub struct Tokenizer {
     /// The longest row that the tokenizer is meant for.
     max_length: Option<usize>,
     truncation: TruncationDirection,
+    /// Decoded text is without spaces before punctuation.
+    clean_up_spaces: bool,
+    special_ids: SpecialIds,
 }
 
 impl Tokenizer {
@@ -65,7 +71,18 @@ impl Tokenizer {
         inner.with_truncation(None).map_err(|error| unusable(&json, error))?;
         inner.set_encode_special_tokens(settings.split_special);
         let truncation = truncation.unwrap_or(TruncationDirection::Right);
-        let tokenizer = Self { inner, limits, max_length: settings.max_length, truncation };
+        let special = |attribute| settings.tokens.special(attribute).and_then(|token| inner.token_to_id(token));
+        let special_ids = SpecialIds {
+            bos: special("bos_token"),
+            eos: special("eos_token"),
+            unk: special("unk_token"),
+            sep: special("sep_token"),
+            pad: special("pad_token"),
+            cls: special("cls_token"),
+            mask: special("mask_token"),
+        };
+        let (max_length, clean_up_spaces) = (settings.max_length, settings.clean_up_spaces);
+        let tokenizer = Self { inner, limits, max_length, truncation, clean_up_spaces, special_ids };
         // What is around every text is used once here, so that a file which is broken there is one when it is read.
         let alone = || tokenizer.encode_in("".into(), usize::MAX, false).map_err(|error| error.to_string());
         guarded(alone).map_err(|message| unusable(&json, message))?;

@@ -83,11 +83,9 @@ pub(super) fn unigram(dir: &Path) -> Result<tokenizers::Tokenizer, TokenizerErro
     normalizers.push(Strip::new(false, true).into());
     let spaces = Replace::new(ReplacePattern::Regex(" {2,}".into()), "▁").map_err(|error| failed(error.to_string()))?;
     normalizers.push(spaces.into());
-    tokenizer.with_normalizer(Some(Sequence::new(normalizers))).with_pre_tokenizer(Some(Metaspace::new(
-        '▁',
-        PrependScheme::Always,
-        true,
-    )));
+    let spaces = Metaspace::new('▁', PrependScheme::Always, true);
+    tokenizer.with_normalizer(Some(Sequence::new(normalizers))).with_pre_tokenizer(Some(spaces.clone()));
+    tokenizer.with_decoder(Some(spaces));
     Ok(tokenizer)
 }
 

@@ -91,6 +91,8 @@ pub(super) struct Settings {
     pub(super) add_prefix_space: bool,
     /// Special tokens in a text are split like any other.
     pub(super) split_special: bool,
+    /// Decoded text is without spaces before punctuation.
+    pub(super) clean_up_spaces: bool,
     pub(super) truncation: Option<TruncationDirection>,
     /// The longest row that the tokenizer is meant for.
     pub(super) max_length: Option<usize>,
@@ -129,6 +131,8 @@ impl Settings {
         let (class, class_name) = class(&files)?;
         let tokens = Tokens::read(class, &files, json)?;
         let config = files.config.as_ref();
+        // The default of the slow tokenizer, which is converted where there is no `tokenizer.json`.
+        let cleans = json.is_none() && class == Class::Bert;
         let flag = |key| config.map_or(Ok(None), |config| config.flag(key));
         Ok(Self {
             class,
@@ -138,6 +142,7 @@ impl Settings {
             strip_accents: flag("strip_accents")?,
             add_prefix_space: flag("add_prefix_space")?.unwrap_or(false),
             split_special: flag("split_special_tokens")?.unwrap_or(false),
+            clean_up_spaces: flag("clean_up_tokenization_spaces")?.unwrap_or(cleans),
             truncation: config.map_or(Ok(None), truncation)?,
             max_length: config.map_or(Ok(None), max_length)?,
             tokens,

@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use std::path::Path;
 
 use burn_adapters_files::{MAX_TEXT, read_text};
+use tokenizers::decoders::wordpiece::WordPiece as WordPieceDecoder;
 use tokenizers::models::bpe::{BPE, Vocab};
 use tokenizers::models::wordpiece::WordPiece;
 use tokenizers::normalizers::BertNormalizer;
@@ -33,6 +34,7 @@ pub(super) fn word_pieces(dir: &Path, settings: &Settings) -> Result<tokenizers:
     let model = model.map_err(|error| unusable(&path, error))?;
     let mut tokenizer = tokenizers::Tokenizer::new(model);
     tokenizer.with_normalizer(Some(bert_normalizer(settings))).with_pre_tokenizer(Some(BertPreTokenizer));
+    tokenizer.with_decoder(Some(WordPieceDecoder::new("##".into(), true)));
     Ok(tokenizer)
 }
 
@@ -65,6 +67,7 @@ pub(super) fn byte_pairs(dir: &Path, settings: &Settings) -> Result<tokenizers::
     let model = BPE::builder().vocab_and_merges(tokens, pairs).build().map_err(|error| unusable(&merges, error))?;
     let mut tokenizer = tokenizers::Tokenizer::new(model);
     tokenizer.with_pre_tokenizer(Some(ByteLevel::new(settings.add_prefix_space, true, true)));
+    tokenizer.with_decoder(Some(ByteLevel::default()));
     Ok(tokenizer)
 }
 

@@ -56,12 +56,58 @@ fn tokens_are_those_of_the_reference() {
                 }
             }
         }
+        failures.extend(decoded(&tokenizer, golden).map(|failure| format!("{name}, {failure}")));
         let longest = golden["max_length"].as_u64().unwrap() as usize;
         assert_eq!(tokenizer.max_length(), tokenizer.model_limit().min(longest), "{name}");
         names.push(name);
     }
     assert!(failures.is_empty(), "{}", failures.join("\n"));
     assert!(names.len() >= 40, "{names:?}");
+}
+
+/// What differs from the reference in the decoded texts, whole and token by token, and in the special tokens.
+fn decoded<'a>(tokenizer: &'a Tokenizer, golden: &'a Value) -> impl Iterator<Item = String> + 'a {
+    let special = tokenizer.special_ids();
+    let special = json!({
+        "bos": special.bos, "eos": special.eos, "unk": special.unk, "sep": special.sep, "pad": special.pad,
+        "cls": special.cls, "mask": special.mask
+    });
+    let special = (special != golden["special"]).then(|| format!("{special}, but {}", golden["special"]));
+    let rows = ids(&golden["ids"]);
+    let texts = [false, true].into_iter().flat_map(move |skip| {
+        let expected = golden["decoded"][usize::from(skip)].as_array().unwrap();
+        let check = move |(row, expected): (&Vec<u32>, &Value)| {
+            let mut stream = tokenizer.decode_stream(skip);
+            let mut streamed: String = row.iter().map(|id| stream.push(*id).unwrap()).collect();
+            streamed.push_str(&stream.finish().unwrap());
+            let whole = tokenizer.decode(row, skip).unwrap();
+            (whole != *expected || streamed != whole).then(|| format!("{whole:?}, {streamed:?}, but {expected}"))
+        };
+        rows.iter().zip(expected).filter_map(check).collect::<Vec<_>>()
+    });
+    special.into_iter().chain(texts)
+}
+
+#[test]
+fn a_stream_gives_whole_characters_and_ends_with_what_is_left() {
+    let (_dir, tokenizer) = folder("roberta_plain");
+    let ids = tokenizer.encode(&["x🙂y"], 512).unwrap().rows[0].ids.clone();
+    let mut stream = tokenizer.decode_stream(true);
+    let parts: Vec<String> = ids.iter().map(|id| stream.push(*id).unwrap()).collect();
+    assert!(ids.len() > 5 && parts.iter().all(|part| !part.contains('\u{fffd}')), "{parts:?}");
+    assert_eq!(parts.concat() + &stream.finish().unwrap(), "x🙂y");
+    // Only the first bytes of the emoji: what `decode` shows, at the end or when no character can follow any more.
+    let cut = &ids[..ids.len() - 3];
+    let mut stream = tokenizer.decode_stream(true);
+    let given: String = cut.iter().map(|id| stream.push(*id).unwrap()).collect();
+    assert_eq!(given, "x");
+    assert_eq!(given + &stream.finish().unwrap(), tokenizer.decode(cut, true).unwrap());
+    let mut stream = tokenizer.decode_stream(true);
+    let given: String = [cut[2]; 20].iter().map(|id| stream.push(*id).unwrap()).collect();
+    assert!(given.chars().count() >= 8 && tokenizer.decode(&[cut[2]; 20], true).unwrap().starts_with(&given));
+    // The model may have rows for which there is no token.
+    assert_eq!(tokenizer.decode(&[4999, cut[1], 4998], false).unwrap(), "x");
+    assert_eq!(tokenizer.decode_stream(false).push(4999).unwrap(), "");
 }
 
 fn tokenizers() -> Value {

@@ -3,7 +3,8 @@
     python make_tokenizer_goldens.py
 
 Needs `sentencepiece` and `protobuf` beside the packages of tests/python/requirements.txt. ../goldens/tokenizers.json holds
-texts, and of each case the files of the folder and the ids that `AutoTokenizer` gives.
+texts, and of each case the files of the folder, the ids that `AutoTokenizer` gives, what it decodes them to, and the ids
+of its special tokens.
 """
 
 import base64
@@ -118,6 +119,7 @@ def bert_cases():
     yield "electra_class", bert({"do_lower_case": False}, {"model_type": "electra"})
     yield "class_of_config", bert({"do_lower_case": False}, {"tokenizer_class": "DistilBertTokenizer"})
     yield "bert_truncation_left", bert({"truncation_side": "left", "model_max_length": 12})
+    yield "bert_cleaned", bert({"clean_up_tokenization_spaces": True})
     yield "bert_crlf", {**bert(), "vocab.txt": "\r\n".join(VOCABULARY) + "\r\n"}
     yield "bert_repeated_line", {**bert(), "vocab.txt": "\n".join([*VOCABULARY, "film", "paris"])}
 
@@ -182,6 +184,7 @@ def roberta_cases():
     size = len(files["vocab.json"])
     yield "roberta_plain", files
     yield "roberta_prefix_space", files | {"tokenizer_config.json": {"add_prefix_space": True, "trim_offsets": False}}
+    yield "roberta_cleaned", files | {"tokenizer_config.json": {"clean_up_tokenization_spaces": True}}
     yield "roberta_merges_cut", files | {"merges.txt": files["merges.txt"].rstrip("\n")}
     added = {str(i): token(t, normalized=True, special=True) for t, i in files["vocab.json"].items() if i < 4}
     added["4"] = token("<mask>", lstrip=True, special=True)
@@ -261,9 +264,13 @@ def golden(files):
     with tempfile.TemporaryDirectory() as folder:
         write(folder, files)
         tokenizer = AutoTokenizer.from_pretrained(folder)
+        ids = [tokenizer(text)["input_ids"] for text in TEXTS]
+        special = {name: getattr(tokenizer, f"{name}_token_id") for name in ["bos", "eos", "unk", "sep", "pad", "cls", "mask"]}
         return {
             "files": {n: {"base64": base64.b64encode(c).decode()} if isinstance(c, bytes) else c for n, c in files.items()},
-            "ids": [tokenizer(text)["input_ids"] for text in TEXTS],
+            "ids": ids,
+            "decoded": [[tokenizer.decode(row, skip_special_tokens=skip) for row in ids] for skip in [False, True]],
+            "special": special,
             "cut": [tokenizer(text, truncation=True, max_length=6)["input_ids"] for text in TEXTS],
             "max_length": min(tokenizer.model_max_length, 1 << 20),
         }

@@ -1,0 +1,156 @@
+//! From tokens back to text: of whole rows, and of tokens as they are generated.
+
+use super::Tokenizer;
+use super::clean::{clean, settled};
+use super::guard::guarded;
+use crate::TokenizerError;
+
+/// The ids of special tokens, as far as a tokenizer has them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SpecialIds {
+    /// Begins a text (`bos_token`).
+    pub bos: Option<u32>,
+    /// Ends a text (`eos_token`).
+    pub eos: Option<u32>,
+    /// Stands for what the vocabulary lacks (`unk_token`).
+    pub unk: Option<u32>,
+    /// Separates texts (`sep_token`).
+    pub sep: Option<u32>,
+    /// Fills up rows (`pad_token`).
+    pub pad: Option<u32>,
+    /// Begins a text that is classified (`cls_token`).
+    pub cls: Option<u32>,
+    /// Stands for a token that the model predicts (`mask_token`).
+    pub mask: Option<u32>,
+}
+
+impl Tokenizer {
+    /// The ids of the special tokens that the files name.
+    pub fn special_ids(&self) -> SpecialIds {
+        self.special_ids
+    }
+
+    /// The text of tokens, as the reference's `decode` gives it; without special tokens, if `skip_special_tokens` is set.
+    /// An id without a token gives no text: models may have more rows than their tokenizer has tokens.
+    ///
+    /// ```no_run
+    /// use burn_adapters_transformers::Tokenizer;
+    ///
+    /// let tokenizer = Tokenizer::from_dir("gpt2".as_ref())?;
+    /// let row = &tokenizer.encode(&["A fine film."], 128)?.rows[0];
+    /// assert_eq!(tokenizer.decode(&row.ids, true)?, "A fine film.");
+    /// # Ok::<(), burn_adapters_transformers::TokenizerError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// If the tokenizer's files are broken in what only decoding uses.
+    pub fn decode(&self, ids: &[u32], skip_special_tokens: bool) -> Result<String, TokenizerError> {
+        let text = self.decode_raw(ids, skip_special_tokens)?;
+        Ok(if self.clean_up_spaces { clean(&text) } else { text })
+    }
+
+    /// Decodes tokens one by one, for text that is shown while it is generated.
+    ///
+    /// ```no_run
+    /// use burn_adapters_transformers::Tokenizer;
+    ///
+    /// let tokenizer = Tokenizer::from_dir("gpt2".as_ref())?;
+    /// let mut stream = tokenizer.decode_stream(true);
+    /// for id in [8491, 1078, 0] {
+    ///     print!("{}", stream.push(id)?);
+    /// }
+    /// println!("{}", stream.finish()?);
+    /// # Ok::<(), burn_adapters_transformers::TokenizerError>(())
+    /// ```
+    pub fn decode_stream(&self, skip_special_tokens: bool) -> DecodeStream<'_> {
+        DecodeStream {
+            tokenizer: self,
+            skip_special_tokens,
+            context: Vec::new(),
+            context_text: String::new(),
+            pending: Vec::new(),
+            unsettled: String::new(),
+        }
+    }
+
+    fn decode_raw(&self, ids: &[u32], skip_special_tokens: bool) -> Result<String, TokenizerError> {
+        let decode = || self.inner.decode(ids, skip_special_tokens).map_err(|error| error.to_string());
+        guarded(decode).map_err(|message| TokenizerError::Decoding { message })
+    }
+
+    /// Whether a token gives no text, whatever stands around it.
+    fn is_silent(&self, id: u32, skip_special_tokens: bool) -> bool {
+        let token = self.inner.id_to_token(id);
+        token.is_none_or(|token| skip_special_tokens && self.inner.get_added_vocabulary().is_special_token(&token))
+    }
+}
+
+/// After so many tokens without a whole character there is none to come: a character has at most four bytes.
+const MOST_PENDING: usize = 8;
+
+/// A text that grows token by token; see [`Tokenizer::decode_stream`].
+///
+/// A character whose bytes are in several tokens is held back until it is whole. The texts that [`push`](Self::push) and
+/// [`finish`](Self::finish) give are together what [`Tokenizer::decode`] gives for all tokens (except where tokens hold
+/// bytes that are not UTF-8).
+#[derive(Debug, Clone)]
+pub struct DecodeStream<'a> {
+    tokenizer: &'a Tokenizer,
+    skip_special_tokens: bool,
+    /// The last tokens whose text was given, because the text of a token depends on whether one stands before it.
+    context: Vec<u32>,
+    context_text: String,
+    /// Tokens whose text is not given yet.
+    pending: Vec<u32>,
+    /// Text that the next token may change, where spaces are cleaned up.
+    unsettled: String,
+}
+
+impl DecodeStream<'_> {
+    /// Adds a token, and returns the text that is certain now; it may be empty.
+    ///
+    /// # Errors
+    /// As [`Tokenizer::decode`].
+    pub fn push(&mut self, id: u32) -> Result<String, TokenizerError> {
+        if self.tokenizer.is_silent(id, self.skip_special_tokens) {
+            return Ok(String::new());
+        }
+        self.pending.push(id);
+        let text = self.pending_text()?;
+        if text.is_empty() || (text.ends_with('\u{fffd}') && self.pending.len() < MOST_PENDING) {
+            return Ok(String::new());
+        }
+        self.context = std::mem::take(&mut self.pending);
+        self.context_text = self.tokenizer.decode_raw(&self.context, self.skip_special_tokens)?;
+        if !self.tokenizer.clean_up_spaces {
+            return Ok(text);
+        }
+        self.unsettled.push_str(&text);
+        let rest = self.unsettled.split_off(settled(&self.unsettled));
+        Ok(clean(&std::mem::replace(&mut self.unsettled, rest)))
+    }
+
+    /// Ends the text, and returns what was held back; an incomplete character is `�`, as in [`Tokenizer::decode`].
+    ///
+    /// # Errors
+    /// As [`Tokenizer::decode`].
+    pub fn finish(mut self) -> Result<String, TokenizerError> {
+        let text = self.pending_text()?;
+        self.unsettled.push_str(&text);
+        Ok(if self.tokenizer.clean_up_spaces { clean(&self.unsettled) } else { self.unsettled })
+    }
+
+    /// The text that the pending tokens add to that of their context.
+    fn pending_text(&self) -> Result<String, TokenizerError> {
+        if self.pending.is_empty() {
+            return Ok(String::new());
+        }
+        let ids = [&*self.context, &*self.pending].concat();
+        let text = self.tokenizer.decode_raw(&ids, self.skip_special_tokens)?;
+        // Bytes that are not UTF-8 can change how the bytes before them are shown, which is given already.
+        let given = self.context_text.chars().zip(text.chars()).take_while(|(given, new)| given == new);
+        let given: usize = given.map(|(character, _)| character.len_utf8()).sum();
+        Ok(text[given..].to_owned())
+    }
+}
