@@ -6,16 +6,16 @@ use thiserror::Error;
 /// An error of the function that computes logits.
 pub type LogitsError = Box<dyn std::error::Error + Send + Sync>;
 
-/// Text that could not be generated.
+/// A failed generation.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum GenerateError {
-    /// An option with a value that it cannot have.
+    /// An option that is out of range.
     #[error("{option} is {found}, but must be {expected}")]
     BadOption {
         /// The option.
         option: &'static str,
-        /// The values that it can have.
+        /// The allowed values.
         expected: &'static str,
         /// The value.
         found: String,
@@ -34,7 +34,7 @@ pub enum GenerateError {
         /// The shape of the logits.
         found: [usize; 2],
     },
-    /// A logit that is no finite number.
+    /// A logit that is NaN or infinite.
     #[error("a logit of row {row} is NaN or infinite: the weights or the adapter are broken")]
     NotFinite {
         /// The row.
@@ -64,7 +64,7 @@ pub enum GenerateError {
         /// The longest sequence.
         max: usize,
     },
-    /// An encoder-decoder model that does not say how its decoder begins.
+    /// An encoder-decoder model without a known first token of the decoder.
     #[error("the decoder needs a first token: give it the rows of the batch (TokenBatch::with_decoder)")]
     NoStart,
 }

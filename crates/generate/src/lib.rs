@@ -1,8 +1,8 @@
-//! Generation of text with decoders and encoder-decoders, and the adapters of a setup.
+//! Generation of text by decoders and encoder-decoders with adapters.
 //!
-//! [`generate`] continues each row of a batch, token by token, with a cache of keys and values: by the most probable token,
-//! by [sampling](Sampling), or by [beam search](Strategy::Beams). Every adapter method works with it, and so does a
-//! routed batch, in which each row has its own adapter. Tokens can be streamed as they are chosen.
+//! [`generate`] continues each row of a batch token by token, with a cache of keys and values. It chooses the most
+//! probable token, [samples](Sampling), or runs a [beam search](Strategy::Beams). Every adapter method works, and so
+//! does a routed batch, in which each row has its own adapter. Tokens can be streamed as they are chosen.
 //!
 //! The tokens of a row do not depend on the other rows of its batch.
 //!
@@ -41,16 +41,16 @@ pub use rows::{Flow, Generated, StopReason};
 
 use crate::decoder::Decoder;
 
-/// The logits of the next token, `[rows, vocabulary]`, of the states of the last tokens, `[rows, hidden]`.
+/// Computes the logits of the next token, `[rows, vocabulary]`, from the states of the last tokens, `[rows, hidden]`.
 pub type Logits<'l> = dyn Fn(Tensor<2>) -> Result<Tensor<2>, LogitsError> + 'l;
 
 /// Continues every row of a batch.
 ///
-/// For an encoder-decoder model the rows are the encoder's, and the decoder begins with the model's
-/// [start](BaseModel::decoder_start), or with the rows that the batch brings.
+/// For an encoder-decoder model, the rows are the encoder's. The decoder begins with the decoder rows of the batch or,
+/// if it has none, with the model's [start](BaseModel::decoder_start).
 ///
 /// # Errors
-/// If an option has a value that it cannot have, the model or an adapter fails, or logits are NaN or infinite.
+/// If an option is out of range, the model or an adapter fails, or logits are NaN or infinite.
 pub fn generate(
     model: &dyn BaseModel,
     hooks: &Hooks<'_>,
@@ -61,8 +61,8 @@ pub fn generate(
     generate_with(model, hooks, prompts, logits, options, &mut |_, _| Flow::Continue)
 }
 
-/// [`generate`], which calls `on_token` with the row and each new token. Returning [`Flow::Stop`] ends the row with this
-/// token. Beam search calls it when a row is finished, with all of its tokens.
+/// [`generate`] with a callback that receives the row and each new token. If it returns [`Flow::Stop`], the row ends
+/// with this token. Beam search calls it for all tokens of a row when the row is finished.
 ///
 /// # Errors
 /// As [`generate`].

@@ -2,20 +2,20 @@
 
 use crate::GenerateError;
 
-/// How text is generated.
+/// Options of generation.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct GenerationOptions {
     /// How tokens are chosen.
     pub strategy: Strategy,
-    /// The largest number of new tokens of a row.
+    /// The maximum number of new tokens per row.
     pub max_new_tokens: usize,
     /// Tokens that end a row. They are part of its tokens.
     pub end_ids: Vec<u32>,
-    /// The token that the first one is forced to be: a language, in some translation models.
+    /// Forces the first token: in some translation models, it is the language.
     pub first_id: Option<u32>,
-    /// Divides the logits of tokens that the row already has, or multiplies them if they are negative (Keskar et al.,
-    /// 2019); 1 changes nothing.
+    /// Repetition penalty (Keskar et al., 2019): divides the logits of tokens that already occur in the row, or
+    /// multiplies them if they are negative; 1 has no effect.
     pub repetition_penalty: f64,
 }
 
@@ -26,39 +26,40 @@ pub enum Strategy {
     Greedy,
     /// A random token.
     Sample(Sampling),
-    /// The most probable of several sequences that are continued at once.
+    /// Beam search: the most probable of several sequences that are continued at once.
     Beams {
         /// The number of sequences of each row.
         count: usize,
-        /// Sequences are compared by their log-probability, divided by their length to this power.
+        /// Length penalty: sequences are compared by their log-probability divided by their length to this power.
         length_penalty: f64,
     },
 }
 
-/// A random choice by probability. The limits apply in this order.
+/// Random choice by probability. The limits apply in this order.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Sampling {
-    /// Divides the logits: below 1, probable tokens become more probable.
+    /// Temperature: divides the logits. Below 1, probable tokens become more probable.
     pub temperature: f64,
-    /// Only so many of the most probable tokens; 0 is all.
+    /// Top-k: only this many of the most probable tokens; 0 disables the limit.
     pub top_k: usize,
-    /// Only the most probable tokens whose probabilities add up to this (Holtzman et al., 2020); 1 is all.
+    /// Top-p: only the most probable tokens, until their probabilities add up to this (Holtzman et al., 2020); 1
+    /// disables the limit.
     pub top_p: f64,
-    /// Only tokens with at least this fraction of the largest probability; 0 is all.
+    /// Min-p: only tokens with at least this fraction of the largest probability; 0 disables the limit.
     pub min_p: f64,
-    /// The seed of the random numbers. Each row has its own sequence of them.
+    /// Random seed. Each row has its own sequence of random numbers.
     pub seed: u64,
 }
 
 impl Default for Sampling {
-    /// By the model's own probabilities.
+    /// Sampling from the model's own probabilities, without limits.
     fn default() -> Self {
         Self { temperature: 1.0, top_k: 0, top_p: 1.0, min_p: 0.0, seed: 0 }
     }
 }
 
 impl GenerationOptions {
-    /// The most probable token each time; 128 tokens at most.
+    /// The most probable token at each step; at most 128 tokens.
     pub fn greedy() -> Self {
         Self {
             strategy: Strategy::Greedy,
@@ -79,7 +80,7 @@ impl GenerationOptions {
         Self { strategy: Strategy::Beams { count, length_penalty: 1.0 }, ..Self::greedy() }
     }
 
-    /// Sets the largest number of new tokens.
+    /// Sets the maximum number of new tokens.
     pub fn with_max_new_tokens(mut self, max_new_tokens: usize) -> Self {
         self.max_new_tokens = max_new_tokens;
         self
@@ -91,19 +92,19 @@ impl GenerationOptions {
         self
     }
 
-    /// Sets the token that the first one is forced to be.
+    /// Sets the forced first token.
     pub fn with_first_id(mut self, first_id: Option<u32>) -> Self {
         self.first_id = first_id;
         self
     }
 
-    /// Sets the penalty of repetitions.
+    /// Sets the repetition penalty.
     pub fn with_repetition_penalty(mut self, repetition_penalty: f64) -> Self {
         self.repetition_penalty = repetition_penalty;
         self
     }
 
-    /// Checks the values.
+    /// Checks that the options are in range.
     pub(crate) fn check(&self) -> Result<(), GenerateError> {
         let bad = |option, expected, found: String| Err(GenerateError::BadOption { option, expected, found });
         let positive = |value: f64| value > 0.0 && value.is_finite();

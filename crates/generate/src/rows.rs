@@ -12,20 +12,20 @@ use crate::{GenerateError, GenerationOptions, Sampling};
 pub struct Generated {
     /// The new tokens, without the prompt.
     pub ids: Vec<u32>,
-    /// Why the row ended.
+    /// The reason why it ended.
     pub stopped: StopReason,
 }
 
-/// Why a row ended.
+/// The reason why a row ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StopReason {
-    /// By a token of [`end_ids`](GenerationOptions::end_ids).
+    /// A token of [`end_ids`](GenerationOptions::end_ids).
     End,
-    /// By the caller, with [`Flow::Stop`].
+    /// The caller, with [`Flow::Stop`].
     Caller,
-    /// By [`max_new_tokens`](GenerationOptions::max_new_tokens).
+    /// [`max_new_tokens`](GenerationOptions::max_new_tokens) was reached.
     MaxNewTokens,
-    /// By the longest sequence that the model takes.
+    /// The longest sequence that the model takes was reached.
     MaxLength,
 }
 

@@ -145,15 +145,15 @@ pub trait Forward: BaseModel {
     }
 
     /// Runs a decoder on the tokens that follow those of a cache, and adds them to it. With an empty cache, this is
-    /// [`forward_reading`](Self::forward_reading). The batch of an encoder-decoder model holds the encoder's rows every
-    /// time, but the encoder runs in the first pass alone.
+    /// [`forward_reading`](Self::forward_reading). The batch of an encoder-decoder model holds the encoder's rows each
+    /// time, but only the first pass runs the encoder.
     ///
-    /// Prompts are inserted, and ReFT intervenes, in the first pass alone. Gates, which are means over a sequence, are
-    /// computed of the tokens of each pass.
+    /// Only the first pass inserts prompts, and only there does ReFT intervene. Gates, which are means over a sequence,
+    /// are computed from the tokens of each pass.
     ///
     /// # Errors
-    /// As [`forward`](Self::forward); if the model is no decoder, or the cache is of another number of rows, or a pass with
-    /// it failed.
+    /// As [`forward`](Self::forward); if the model is not a decoder, the cache has another number of rows, or a pass
+    /// with it failed.
     fn forward_cached(
         &self,
         batch: &TokenBatch,
@@ -185,8 +185,7 @@ pub trait Forward: BaseModel {
     }
 
     /// The logits of the model's own language-model head: `[positions, vocabulary]`, from hidden states after the last
-    /// layer, `[positions, hidden]`. Of an encoder they are for the token at each position, of a decoder for the token
-    /// after it.
+    /// layer, `[positions, hidden]`. An encoder predicts the token at each position, a decoder the token after it.
     ///
     /// # Errors
     /// If the states have another width, or the model has no such head: it is in the checkpoint of a language model, and

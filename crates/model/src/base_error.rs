@@ -53,20 +53,20 @@ pub enum BaseError {
         found: usize,
     },
     /// A batch with rows for a decoder, for a model of one stack.
-    #[error("the batch has rows for a decoder, but the model is no encoder-decoder")]
+    #[error("the batch has rows for a decoder, but the model is not an encoder-decoder")]
     NoDecoder,
     /// A cache for a model without a decoder.
     #[error("the model has no decoder, whose keys and values a cache could hold")]
     NoCache,
-    /// A cache of another number of rows.
-    #[error("the cache is of {rows} rows, but the batch has {found}")]
+    /// A cache with another number of rows.
+    #[error("the cache has {rows} rows, but the batch has {found}")]
     CacheRows {
         /// The rows of the cache.
         rows: usize,
         /// The rows of the batch.
         found: usize,
     },
-    /// A cache that a failed pass has left incomplete.
+    /// A cache that a failed pass left incomplete.
     #[error("the cache is incomplete: a pass with it failed; start again with an empty cache")]
     BrokenCache,
     /// A model without a language-model head.

@@ -1,4 +1,4 @@
-//! What a decoder remembers of the tokens that it has read.
+//! The cache of keys and values of a decoder.
 
 use std::collections::BTreeMap;
 
@@ -32,7 +32,7 @@ pub struct KvCache {
     /// By the steps of the decoder, which may share layers.
     layers: BTreeMap<usize, [Tensor<4>; 2]>,
     pub(crate) memory: Option<Memory>,
-    /// Whether a pass with the cache failed, so that it holds a part of the tokens.
+    /// Whether a pass with the cache failed, so that the cache is incomplete.
     is_broken: bool,
 }
 
@@ -50,7 +50,7 @@ impl KvCache {
         Self::default()
     }
 
-    /// Whether no token has been read.
+    /// Whether the cache is empty.
     pub fn is_empty(&self) -> bool {
         self.rows.is_empty()
     }
@@ -65,7 +65,7 @@ impl KvCache {
         self.rows.get(row).map_or(0, |row| row.tokens)
     }
 
-    /// Forgets the last token of a row: a row that must not continue while others do.
+    /// Removes the last token of a row, for a row that must not continue while others do.
     pub fn forget_last(&mut self, row: usize) {
         let Some(row) = self.rows.get_mut(row) else { return };
         if let Some(last) = row.columns.iter_mut().rev().find(|is_token| **is_token) {
@@ -132,7 +132,7 @@ impl KvCache {
         }
     }
 
-    /// Adds the keys and values of a layer's new columns; gives all of them.
+    /// Adds the keys and values of a layer's new columns, and returns all of them.
     pub(crate) fn extend(&mut self, step: usize, new: [Tensor<4>; 2]) -> [Tensor<4>; 2] {
         let all = match self.layers.remove(&step) {
             Some(held) => {

@@ -12,10 +12,10 @@ use crate::skeleton::Skeleton;
 use crate::weights::{Fresh, ModelLoadReport};
 use crate::{LoadError, ModelConfig, WeightFormat, load};
 
-/// A model of any family that this crate knows, read from a Hugging Face folder.
+/// A model of any supported family, read from a Hugging Face folder.
 ///
-/// Put it on a plain device where adapters are trained: adapters on an autodiff device mix with it freely, and nothing of
-/// the base is kept for the backward pass. On an autodiff device all of it is trained.
+/// To train adapters, keep the model on a plain device: it works with adapters on an autodiff device, and the graph
+/// holds nothing of the base. A model on an autodiff device is itself trained.
 ///
 /// ```
 /// use burn::tensor::Device;
@@ -35,7 +35,7 @@ pub struct AutoModel {
 }
 
 impl AutoModel {
-    /// A model with freshly drawn weights (drawn when they are first read).
+    /// A model with random weights, which are drawn when they are first read.
     pub fn new(config: impl Into<ModelConfig>, device: &Device) -> Self {
         Self::fresh(config.into(), Init::from_entropy(), device)
     }
@@ -55,20 +55,20 @@ impl AutoModel {
     }
 
     /// Loads a Hugging Face folder: `config.json`, and `model.safetensors` or `pytorch_model.bin`, either also in
-    /// several files with an index. All weights become f32. A `.bin` is interpreted; nothing in it is executed.
+    /// several files with an index. All weights are converted to f32. Reading a `.bin` never executes anything in it.
     ///
-    /// Checkpoints of task models are fine: their heads are left out and listed in the report. So are those without a
-    /// pooler.
+    /// Checkpoints of task models can be read too: their heads are left out and listed in the report. So can
+    /// checkpoints without a pooler.
     ///
     /// # Errors
-    /// If the configuration cannot be used, a file is absent or broken, or the weights are not exactly those that the
-    /// configuration describes.
+    /// If the configuration is not supported, a file is missing or damaged, or the weights are not exactly those that
+    /// the configuration describes.
     pub fn from_dir(dir: &Path, device: &Device) -> Result<(Self, ModelLoadReport), LoadError> {
         Self::from_dir_as(dir, WeightFormat::F32, device)
     }
 
-    /// As [`from_dir`](Self::from_dir), with the weights of linear layers in a number format. They are converted one by
-    /// one as they are read, so that the model is never in memory in another format.
+    /// As [`from_dir`](Self::from_dir), with the weights of linear layers in the given number format. Each weight is
+    /// converted as it is read, so that the whole model is never in memory in another format.
     ///
     /// # Errors
     /// As [`from_dir`](Self::from_dir); if the device does not have the format, or trains weights.
@@ -80,8 +80,9 @@ impl AutoModel {
         load::from_dir(dir, format, device)
     }
 
-    /// The model with the weights of its linear layers in bf16: half the memory for them, twice the rate on CPUs with
-    /// AVX-512 BF16, and results that differ by the rounding. Adapters stay f32. See [`linear_weights_in_bf16`].
+    /// The model with the weights of its linear layers in bf16. They take half the memory, and CPUs with AVX-512 BF16
+    /// multiply them about twice as fast; results differ by rounding. Adapters stay in f32. See
+    /// [`linear_weights_in_bf16`].
     ///
     /// # Errors
     /// If the model is on an autodiff device, or on one that has no bf16.

@@ -22,7 +22,7 @@ pub enum ModelConfigError {
         /// The system's message.
         message: String,
     },
-    /// A folder that is not a model's.
+    /// A folder that does not hold a model.
     #[error(
         "{file} is not there: {} holds {found}, not a model; give the folder of its base model as the model{}",
         dir.display(),
@@ -49,7 +49,7 @@ pub enum ModelConfigError {
     NotAnObject {
         /// The file.
         file: String,
-        /// What was found.
+        /// The value that was found.
         found: &'static str,
     },
     /// A required key is missing.
@@ -72,7 +72,7 @@ pub enum ModelConfigError {
         /// The value.
         found: String,
     },
-    /// A valid value that this crate does not support.
+    /// A valid value that is not supported.
     #[error("{file}: `{key}` is {found}, which is not supported; supported: {supported}")]
     Unsupported {
         /// The file.
@@ -84,7 +84,7 @@ pub enum ModelConfigError {
         /// The supported values.
         supported: String,
     },
-    /// A family of models that this crate does not support.
+    /// A family of models that is not supported.
     #[error("{file}: model_type \"{found}\" is not supported; supported: {}", supported_types())]
     UnknownModelType {
         /// The file.
@@ -151,7 +151,7 @@ pub enum LoadError {
         /// The problem.
         message: String,
     },
-    /// A tensor of another type than floats.
+    /// A tensor that does not hold floating point numbers.
     #[error("{}: the tensor `{tensor}` holds {found}; expected f32, f16, bf16 or f64", file.display())]
     ElementType {
         /// The file.
@@ -169,7 +169,7 @@ pub enum LoadError {
         file: PathBuf,
         /// The tensor.
         tensor: String,
-        /// What was found.
+        /// The elements that were found.
         found: NotFinite,
     },
     /// Two tensors for the same weight.
@@ -270,7 +270,7 @@ pub enum TokenizerError {
         /// The expected files.
         expected: String,
     },
-    /// A tokenizer class of the reference that this crate does not support.
+    /// A tokenizer class that is not supported.
     #[error(
         "{}: the tokenizer class {class} is not supported; supported: {supported}. If the folder's tokenizer.json holds \
          all of it, PreTrainedTokenizerFast reads that alone",
@@ -324,8 +324,8 @@ pub enum TokenizerError {
     },
     /// A token that the model does not have.
     #[error(
-        "the tokenizer gives the token {id} (`{token}`), but the model knows {vocab_size} tokens only: the tokenizer \
-         is another model's"
+        "the tokenizer returned the token {id} (`{token}`), but the model has only {vocab_size} tokens: the tokenizer \
+         belongs to another model"
     )]
     UnknownToken {
         /// The token's id.
@@ -335,19 +335,19 @@ pub enum TokenizerError {
         /// The size of the model's vocabulary.
         vocab_size: usize,
     },
-    /// The tokenizer marks segments that the model does not have.
+    /// A token type (segment) that the model does not have.
     #[error(
-        "the tokenizer gives the token type {token_type}, but the model knows {type_vocab_size} only: the tokenizer is \
-         another model's"
+        "the tokenizer returned the token type {token_type}, but the model has only {type_vocab_size}: the tokenizer \
+         belongs to another model"
     )]
     UnknownTokenType {
         /// The type.
         token_type: u32,
-        /// The number of types that the model knows.
+        /// The number of types that the model has.
         type_vocab_size: usize,
     },
-    /// A maximal length that leaves no room for text.
-    #[error("a maximal length of {max_length} leaves no room for text beside the {special} special tokens")]
+    /// A maximum length that leaves no room for text.
+    #[error("a maximum length of {max_length} leaves no room for text beside the {special} special tokens")]
     MaxLength {
         /// The requested length.
         max_length: usize,

@@ -13,11 +13,11 @@ use crate::weights::Weights;
 use crate::{AutoModel, LoadError, ModelConfig};
 
 impl AutoModel {
-    /// Adds the language modules of a folder of X-MOD (Pfeiffer et al., 2022) to a bank, each as a bottleneck adapter with
-    /// the language's name. Returns the names, in the order of `languages` in `config.json`.
+    /// Adds the language modules of an X-MOD folder (Pfeiffer et al., 2022) to a bank, each as a bottleneck adapter
+    /// with the name of its language. Returns the names, in the order of `languages` in `config.json`.
     ///
-    /// A base model of X-MOD has none of them, as in the Python library. With the adapter of a language it computes what
-    /// `transformers` computes for this language; task adapters are stacked on it.
+    /// As in the Python library, the base model has none of these modules. With the adapter of a language, it computes
+    /// what `transformers` computes for this language. Task adapters are stacked on that adapter.
     ///
     /// ```no_run
     /// # use std::path::Path;
@@ -37,8 +37,8 @@ impl AutoModel {
     /// ```
     ///
     /// # Errors
-    /// If the folder's model has no such modules, a module is missing or of another shape, or the bank is of another model or
-    /// has an adapter of the same name. The bank is then unchanged.
+    /// If the folder's model has no such modules, a module is missing or of another shape, or the bank is for another
+    /// model or already has an adapter of that name. The bank is then unchanged.
     pub fn add_languages(dir: &Path, bank: &mut AdapterBank) -> Result<Vec<String>, LoadError> {
         let config = ModelConfig::from_dir(dir)?;
         let plan = &config.plan;

@@ -1,9 +1,9 @@
 //! Transformer base models for Burn, with adapter hooks, read from Hugging Face folders.
 //!
-//! [`AutoModel`] is a model of any of the families: BERT, RoBERTa, XLM-RoBERTa, ELECTRA and DistilBERT. It is an ordinary
-//! Burn module that stores no adapter; its forward pass calls the [`Hooks`](burn_adapters_model::Hooks) that it is handed.
-//! The folder is read strictly: a configuration that asks for something this crate does not compute, and weights that are
-//! missing, left over or of another shape, are errors that name them.
+//! [`AutoModel`] is a model of any supported family: encoders such as BERT, decoders such as Llama, and
+//! encoder-decoders such as T5. It is an ordinary Burn module that stores no adapter; its forward pass calls the
+//! [`Hooks`](burn_adapters_model::Hooks) that are passed to it. Folders are read strictly: a configuration with an
+//! unsupported setting, and weights that are missing, left over or of another shape, are errors that name them.
 //!
 //! ```no_run
 //! use std::path::Path;

@@ -1,4 +1,4 @@
-//! The configuration of any model that this crate can build.
+//! The configuration of any supported model.
 
 use std::path::Path;
 
@@ -11,7 +11,7 @@ use crate::families::{FAMILIES, family};
 use crate::fields::{Fields, parse};
 use crate::plan::ModelPlan;
 
-/// The configuration of any model that this crate can build.
+/// The configuration of any supported model.
 ///
 /// ```
 /// use burn_adapters_transformers::ModelConfig;
@@ -35,7 +35,7 @@ impl ModelConfig {
         Self { spec: plan.spec(), plan }
     }
 
-    /// The `model_type`s that this crate can build.
+    /// The supported values of `model_type`.
     pub fn supported() -> impl Iterator<Item = &'static str> {
         FAMILIES.iter().flat_map(|family| family.model_types).copied()
     }
@@ -43,7 +43,7 @@ impl ModelConfig {
     /// Reads the `config.json` of a Hugging Face folder.
     ///
     /// # Errors
-    /// If it cannot be read, or is no configuration of a model that this crate can build.
+    /// If it cannot be read, or does not describe a supported model.
     pub fn from_dir(dir: &Path) -> Result<Self, ModelConfigError> {
         let path = dir.join("config.json");
         let file = path.display().to_string();
@@ -70,7 +70,7 @@ impl ModelConfig {
         (family.plan)(&fields).map(Self::new)
     }
 
-    /// The specification that adapters are built by.
+    /// The specification that adapters are built from.
     pub fn spec(&self) -> &ModelSpec {
         &self.spec
     }

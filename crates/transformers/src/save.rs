@@ -13,9 +13,9 @@ use crate::weights::{Listed, ListedParameter, Weights};
 use crate::{AutoModel, LoadError, ModelSaveError, ModelSaveReport};
 
 impl AutoModel {
-    /// Writes the weights as a safetensors file, under the names that they have in the folder `like`, which the model was
-    /// read from. Tensors there that a base model does not use (the heads of task models) are copied; buffers are left
-    /// out. All tensors are written as f32.
+    /// Writes the weights to a safetensors file, under their names in the folder `like`, from which the model was read.
+    /// Tensors there that a base model does not use (the heads of task models) are copied; buffers are left out. All
+    /// tensors are written as f32.
     ///
     /// Merging an adapter and saving the resulting model:
     ///

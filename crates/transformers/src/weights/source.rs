@@ -151,10 +151,10 @@ pub(crate) struct FromFiles<'a> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum WeightFormat {
-    /// Single precision, whatever format the files have.
+    /// Single precision, whatever the format of the files.
     #[default]
     F32,
-    /// The upper half of an f32: half the memory; see [`linear_weights_in_bf16`](burn_adapters_core::linear_weights_in_bf16).
+    /// Half the memory of f32; see [`linear_weights_in_bf16`](burn_adapters_core::linear_weights_in_bf16).
     Bf16,
 }
 

@@ -88,7 +88,7 @@ pub struct BertConfig {
     pub family: BertFamily,
     /// The number of tokens.
     pub vocab_size: usize,
-    /// The width of the embeddings; the hidden size but for ELECTRA.
+    /// The width of the embeddings: the hidden size, except for ELECTRA.
     pub embedding_size: usize,
     /// The width of the hidden states.
     pub hidden_size: usize,
@@ -104,7 +104,7 @@ pub struct BertConfig {
     pub hidden_dropout_prob: f64,
     /// Dropout on the attention probabilities.
     pub attention_probs_dropout_prob: f64,
-    /// Dropout of a prediction head; without it, the hidden states' is taken.
+    /// Dropout of a prediction head; `None` uses that of the hidden states.
     pub classifier_dropout: Option<f64>,
     /// The number of position embeddings.
     pub max_position_embeddings: usize,
@@ -114,14 +114,14 @@ pub struct BertConfig {
     pub initializer_range: f64,
     /// The epsilon of the layer norms.
     pub layer_norm_eps: f64,
-    /// The token that fills up rows.
+    /// The padding token.
     pub pad_token_id: usize,
     /// Whether the matrix of the language model's output layer is the table of word embeddings.
     pub tie_word_embeddings: bool,
 }
 
 impl BertConfig {
-    /// A BERT of these sizes, the rest as in bert-base-uncased.
+    /// A BERT of these sizes, with the other settings of bert-base-uncased.
     pub fn new(
         vocab_size: usize,
         hidden_size: usize,
@@ -153,7 +153,7 @@ impl BertConfig {
     /// Reads the text of a `config.json`.
     ///
     /// # Errors
-    /// If it is no JSON object, a key is absent or of the wrong type, or it asks for what this crate does not compute.
+    /// If it is not a JSON object, a key is missing or of the wrong type, or a setting is not supported.
     pub fn from_json_str(text: &str) -> Result<Self, ModelConfigError> {
         Self::from_fields(&Fields::new(&parse(text, "config.json")?, "config.json")?)
     }
@@ -221,7 +221,8 @@ impl BertConfig {
         self.embedding_size != self.hidden_size
     }
 
-    /// The specification that adapters are built by; its parameters are those of the base model with its pooler.
+    /// The specification that adapters are built from. Its number of parameters is that of the base model with its
+    /// pooler.
     pub fn spec(&self) -> ModelSpec {
         ModelConfig::from(self).spec().clone()
     }
