@@ -4,6 +4,7 @@
 mod bf16;
 mod common;
 mod config;
+mod encoder_decoders;
 mod first_position;
 mod hidden_states;
 mod loading;
