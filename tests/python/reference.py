@@ -19,6 +19,7 @@ from adapters.loading import AdapterLoader, PredictionHeadLoader
 
 from common import generator, normal, seed, write_golden, write_json
 from models import inputs
+from static import logits_of
 import interface
 
 transformers_logging.set_verbosity_error()
@@ -42,17 +43,27 @@ def build(model, case, attention, classes=None):
     bert = AutoAdapterModel.from_pretrained(f"models/{model}", attn_implementation=attention).eval()
     bert.add_adapter(NAME, AdapterConfig.load(case.config))
     arguments = dict(case.head)
-    arguments.setdefault("num_labels", 3)
+    if not case.head.get("multiple_choice"):
+        arguments.setdefault("num_labels", 3)
     if not case.flagship and case.method != "head":
         arguments.setdefault("layers", 1)
     if arguments.pop("tagging", False):
         bert.add_tagging_head(NAME, **arguments)
+    elif arguments.pop("question_answering", False):
+        bert.add_qa_head(NAME, **arguments)
+    elif arguments.pop("multiple_choice", False):
+        bert.add_multiple_choice_head(NAME, **arguments)
     elif "bias" in arguments:
         bert.add_prediction_head(ClassificationHead(bert, NAME, **arguments))
     else:
         bert.add_classification_head(NAME, **arguments)
     bert.set_active_adapters(NAME)
     return bert.eval(), arguments
+
+
+def reads_tokens(case):
+    """Whether the head has logits for every position."""
+    return bool(case.head.get("tagging") or case.head.get("question_answering"))
 
 
 def is_adapter_or_head(bert):
@@ -112,17 +123,30 @@ def labels_for(model, case, count):
         learned[:, 0] = False
         classes = torch.from_numpy(random.integers(0, count, size=mask.shape))
         return torch.where(learned, classes, -100)
+    if case.head.get("question_answering"):
+        # Where an answer begins and ends; the last row's lies outside, which the reference does not learn.
+        starts = torch.from_numpy(random.integers(0, 3, size=4))
+        return torch.stack([starts, starts + 1], dim=1) + torch.tensor([[0], [2], [3], [11]])
     if case.head.get("multilabel"):
         return torch.from_numpy(random.integers(0, 2, size=(4, count))).float()
     if count == 1:
         return normal((4,), model, case.name, "labels")
-    return torch.from_numpy(random.integers(0, count, size=4))
+    rows = 4 // count if case.head.get("multiple_choice") else 4
+    return torch.from_numpy(random.integers(0, count, size=rows))
+
+
+def keywords(bert, labels):
+    """The labels as the head's forward takes them."""
+    if bert.heads[NAME].config["head_type"] == "question_answering":
+        # The head clamps its positions in place.
+        return {"start_positions": labels[:, 0].clone(), "end_positions": labels[:, 1].clone()}
+    return {"labels": labels}
 
 
 def evaluate(bert, batch, labels):
     with torch.no_grad():
-        result = bert(**batch, labels=labels)
-    return result.logits, result.loss
+        result = bert(**batch, **keywords(bert, labels))
+    return logits_of(result), result.loss
 
 
 def train_step(bert, batch, labels):
@@ -131,7 +155,7 @@ def train_step(bert, batch, labels):
     bert.train()
     parameters = {name: p for name, p in bert.named_parameters() if p.requires_grad}
     optimizer = torch.optim.SGD(parameters.values(), lr=LEARNING_RATE)
-    loss = bert(**batch, labels=labels).loss
+    loss = bert(**batch, **keywords(bert, labels)).loss
     loss.backward()
     largest = max(p.grad.abs().max().item() for p in parameters.values() if p.grad is not None)
     still = sorted(name for name, p in parameters.items() if p.grad is None or not p.grad.any())
@@ -164,7 +188,7 @@ def _attempt(model, case, batch, salt, std, strict, classes):
     torch.manual_seed(seed(model, case.name, *salt))
     bert, head = build(model, case, case.attention, classes)
     randomize(bert, (model, case.method, case.name, *salt), std)
-    labels = labels_for(model, case, head["num_labels"])
+    labels = labels_for(model, case, head.get("num_labels", head.get("num_choices")))
     logits, loss = evaluate(bert, batch, labels)
 
     def another():
@@ -206,7 +230,7 @@ def _attempt(model, case, batch, salt, std, strict, classes):
             logits=logits,
             labels=labels,
             loss=loss,
-            **({"logits_without_adapter": plain} if case.head.get("tagging") else {}),
+            **({"logits_without_adapter": plain} if reads_tokens(case) else {}),
             **{f"after.{names.get(name, name)}": value for name, value in after.items() if case.stepped},
         ),
         "facts": {
@@ -282,7 +306,7 @@ def run(model, case, folder, batch=None, classes=None):
             "config": case.config,
             "config_json": AdapterConfig.load(case.config).to_dict(),
             "head": head,
-            "num_labels": result["head"]["num_labels"],
+            "num_labels": result["head"].get("num_labels", result["head"].get("num_choices")),
             "learning_rate": LEARNING_RATE,
             "std": std,
             "adapter_file": "adapter.safetensors" if file_format == "safetensors" else "pytorch_adapter.bin",

@@ -17,10 +17,20 @@ def draw(model, parts, *names):
                 parameter.copy_(normal(parameter.shape, *names, parameter_name, std=0.25))
 
 
+def logits_of(result):
+    """The logits of a head; those of question answering as two for each position."""
+    if "start_logits" in result:
+        return torch.stack([result.start_logits, result.end_logits], dim=-1)
+    return result.logits
+
+
 def logits(model, batch):
+    if type(model).__name__.endswith("ForMultipleChoice"):
+        # Hugging Face's own class takes the choices of a question as one row.
+        batch = {name: tensor.unflatten(0, (-1, 2)) for name, tensor in batch.items()}
     model.eval()
     with torch.no_grad():
-        return model(**batch).logits
+        return logits_of(model(**batch))
 
 
 def write_static(model, config, parts, names, folder, base, batch, **options):

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 use burn::tensor::{Device, Tensor};
 use burn_adapters_checkpoint::{load_adapter, load_head};
-use burn_adapters_heads::{Head, Logits, Targets};
+use burn_adapters_heads::{ChoiceTarget, Head, Logits, SpanTarget, Targets};
 use burn_adapters_model::{AdapterBank, BaseModel, Forward, Hooks, Row, Setup, TokenBatch};
 use burn_adapters_transformers::AutoModel;
 use serde::Deserialize;
@@ -213,6 +213,20 @@ impl Golden {
                 // The reference's -100 is a token without a target.
                 let class = |value: &f32| (*value >= 0.0).then_some(*value as usize);
                 Targets::Tokens(values.chunks(shape[1]).map(|row| row.iter().map(class).collect()).collect())
+            }
+            "question-answering" => {
+                let span = |ends: &[f32]| {
+                    let [start, end] = [ends[0], ends[1]].map(|token| Some(token as usize));
+                    SpanTarget { start, end, ..SpanTarget::default() }
+                };
+                Targets::Spans(values.chunks(2).map(span).collect())
+            }
+            "multiple-choice" => {
+                let choices = head.config().num_labels;
+                let rows = values.iter().enumerate().flat_map(|(question, right)| {
+                    (0..choices).map(move |choice| ChoiceTarget { question, right: choice == *right as usize })
+                });
+                Targets::Choices(rows.collect())
             }
             other => panic!("no labels for {other}"),
         }

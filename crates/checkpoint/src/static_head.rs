@@ -48,6 +48,15 @@ impl Class {
         let use_pooler = Some(false);
         Self { name, head_type: "classification", activation: None, use_pooler, bias: false, layers: &["score"] }
     }
+
+    const fn of_answers(name: &'static str) -> Self {
+        Self { head_type: "question_answering", layers: &["qa_outputs"], ..Self::of_tokens(name) }
+    }
+
+    /// A layer on the pooled output.
+    const fn of_choices(name: &'static str) -> Self {
+        Self { head_type: "multiple_choice", use_pooler: Some(true), ..Self::of_tokens(name) }
+    }
 }
 
 const CLASSES: &[Class] = &[
@@ -87,6 +96,40 @@ const CLASSES: &[Class] = &[
     Class::of_tokens("XmodForTokenClassification"),
     Class::of_tokens("ElectraForTokenClassification"),
     Class::of_tokens("DistilBertForTokenClassification"),
+    Class::of_answers("BertForQuestionAnswering"),
+    Class::of_answers("AlbertForQuestionAnswering"),
+    Class::of_answers("RobertaForQuestionAnswering"),
+    Class::of_answers("XLMRobertaForQuestionAnswering"),
+    Class::of_answers("XmodForQuestionAnswering"),
+    Class::of_answers("ElectraForQuestionAnswering"),
+    Class::of_answers("DistilBertForQuestionAnswering"),
+    Class::of_answers("DebertaForQuestionAnswering"),
+    Class::of_answers("DebertaV2ForQuestionAnswering"),
+    Class::of_answers("BartForQuestionAnswering"),
+    Class::of_answers("MBartForQuestionAnswering"),
+    Class::of_answers("T5ForQuestionAnswering"),
+    Class::of_answers("MT5ForQuestionAnswering"),
+    Class::of_answers("GPT2ForQuestionAnswering"),
+    Class::of_answers("GPTJForQuestionAnswering"),
+    Class::of_answers("LlamaForQuestionAnswering"),
+    Class::of_answers("MistralForQuestionAnswering"),
+    Class::of_choices("BertForMultipleChoice"),
+    Class::of_choices("AlbertForMultipleChoice"),
+    Class::of_choices("RobertaForMultipleChoice"),
+    Class::of_choices("XLMRobertaForMultipleChoice"),
+    Class::of_choices("XmodForMultipleChoice"),
+    Class {
+        activation: Some(Activation::Gelu),
+        use_pooler: Some(false),
+        layers: &["sequence_summary.summary", "classifier"],
+        ..Class::of_choices("ElectraForMultipleChoice")
+    },
+    Class {
+        activation: Some(Activation::Relu),
+        use_pooler: Some(false),
+        layers: &["pre_classifier", "classifier"],
+        ..Class::of_choices("DistilBertForMultipleChoice")
+    },
 ];
 
 /// The configuration of the head of a class, from the other keys of the file.
@@ -107,15 +150,19 @@ pub(crate) fn config(class: Option<&str>, file: &Map<String, Value>) -> Result<H
     };
     let mut config = json!({
         "head_type": known.head_type,
-        "num_labels": num_labels,
         "layers": known.layers.len(),
         "activation_function": known.activation.map(Activation::name),
-        "label2id": label2id,
-        "id2label": id2label,
     });
-    if let (Some(use_pooler), Some(object)) = (known.use_pooler, config.as_object_mut()) {
-        object.insert("use_pooler".into(), use_pooler.into());
-        object.insert("bias".into(), known.bias.into());
+    if let Some(object) = config.as_object_mut() {
+        object.extend(known.use_pooler.map(|use_pooler| ("use_pooler".into(), use_pooler.into())));
+        // The choices of a question have no names; the file's labels are those of Hugging Face's defaults.
+        if known.head_type != "multiple_choice" {
+            let labels = [("num_labels", num_labels), ("label2id", label2id), ("id2label", id2label)];
+            object.extend(labels.map(|(key, value)| (key.to_owned(), value)));
+        }
+        if known.head_type == "classification" {
+            object.insert("bias".into(), known.bias.into());
+        }
     }
     HeadConfig::from_json_value(&config)
 }
@@ -124,8 +171,8 @@ pub(crate) fn config(class: Option<&str>, file: &Map<String, Value>) -> Result<H
 pub(crate) fn note(class: Option<&str>, config: &HeadConfig) -> String {
     let class = class.unwrap_or_default();
     let read = format!("the head of {class} is read as a {} head, as in the Python library", config.task());
-    let of_tokens = CLASSES.iter().any(|known| known.name == class && known.use_pooler.is_none());
-    if of_tokens {
+    let of_texts = CLASSES.iter().any(|known| known.name == class && known.head_type == "classification");
+    if !of_texts {
         return read;
     }
     format!("{read}; if it was trained for several labels at once (`problem_type`), its folder does not say so")

@@ -17,12 +17,21 @@ pub struct HeadType {
     name: &'static str,
     layers: usize,
     keys: &'static [&'static str],
+    /// The key of the number of labels or choices.
+    count: &'static str,
+    /// The width of the last layer, where it is not that number.
+    outputs: Option<usize>,
 }
 
 impl HeadType {
     /// A type: its name, the default number of layers, and those of `use_pooler` and `bias` that its dictionary has.
     pub(crate) const fn new(name: &'static str, layers: usize, keys: &'static [&'static str]) -> Self {
-        Self { name, layers, keys }
+        Self { name, layers, keys, count: "num_labels", outputs: None }
+    }
+
+    /// This type with another key of the number of labels, and a last layer of `outputs` whatever that number is.
+    pub(crate) const fn with_outputs(self, count: &'static str, outputs: usize) -> Self {
+        Self { count, outputs: Some(outputs), ..self }
     }
 
     /// The type of this name.
@@ -64,7 +73,7 @@ impl HeadType {
 pub struct HeadConfig {
     /// The kind of head.
     pub head_type: HeadType,
-    /// The number of logits.
+    /// The number of labels; in multiple choice, that of choices (`num_choices`).
     pub num_labels: usize,
     /// The number of linear layers, at least 1; all but the last keep the hidden size.
     pub layers: usize,
@@ -131,6 +140,18 @@ impl HeadConfig {
         self
     }
 
+    /// The number of logits of each vector: the width of the last layer.
+    ///
+    /// ```
+    /// use burn_adapters_heads::HeadConfig;
+    ///
+    /// assert_eq!(HeadConfig::classification(3).outputs(), 3);
+    /// assert_eq!(HeadConfig::multiple_choice(4).outputs(), 1); // one for each choice, which is a row of its own
+    /// ```
+    pub fn outputs(&self) -> usize {
+        self.head_type.outputs.unwrap_or(self.num_labels)
+    }
+
     /// The head's task.
     pub fn task(&self) -> &'static dyn Task {
         let mut tasks = TASKS.iter().copied();
@@ -172,7 +193,10 @@ impl HeadConfig {
     pub fn check(&self) -> Result<(), HeadError> {
         let bad = |key, expected, found: String| Err(HeadError::BadValue { key, expected, found });
         if self.num_labels == 0 || self.num_labels > MAX_LABELS {
-            return bad("num_labels", "from 1 to 16777216", self.num_labels.to_string());
+            return bad(self.head_type.count, "from 1 to 16777216", self.num_labels.to_string());
+        }
+        if self.head_type.count == "num_labels" && self.outputs() != self.num_labels {
+            return bad("num_labels", "2 (where an answer starts and where it ends)", self.num_labels.to_string());
         }
         if self.layers == 0 || self.layers > MAX_LAYERS {
             return bad("layers", "from 1 to 1024", self.layers.to_string());
@@ -202,7 +226,7 @@ impl HeadConfig {
     pub fn to_json_value(&self) -> Value {
         let mut value = json!({
             "head_type": self.head_type.name(),
-            "num_labels": self.num_labels,
+            (self.head_type.count): self.num_labels,
             "layers": self.layers,
             "activation_function": self.activation_function.map(Activation::name),
             "label2id": self.label2id,
@@ -237,7 +261,7 @@ impl HeadConfig {
         let count = |v: &Value| v.as_u64().and_then(|n| usize::try_from(n).ok());
         let mut config = Self {
             head_type,
-            num_labels: read.optional("num_labels", count, "a count")?.unwrap_or(2),
+            num_labels: read.optional(head_type.count, count, "a count")?.unwrap_or(2),
             layers: read.optional("layers", count, "a count")?.unwrap_or(head_type.layers),
             activation_function: Some(Activation::Tanh),
             label2id: read.optional("label2id", label2id, "an object from names to numbers")?,

@@ -14,7 +14,7 @@ use crate::{HeadConfig, HeadError, Logits, Targets};
 pub struct Head {
     /// The layers before the last: `[hidden] → [hidden]` each.
     pub hidden_layers: Vec<Linear>,
-    /// The last layer: `[hidden] → [num_labels]`.
+    /// The last layer: `[hidden] → [outputs]`, where [`HeadConfig::outputs`] is the number of labels of most heads.
     pub output: Linear,
     /// Dropout before each layer.
     pub dropout: f64,
@@ -46,7 +46,7 @@ impl Head {
         config.check()?;
         let mut demand = Demand::default();
         demand.add_times(&[hidden_size, hidden_size.saturating_add(1)], config.layers - 1);
-        demand.add(&[hidden_size, config.num_labels]);
+        demand.add(&[hidden_size, config.outputs()]);
         demand.check("lower the number of labels (`num_labels`) or of `layers`").map_err(Box::new)?;
         let weight = Fill::Normal { std };
         let square = [hidden_size, hidden_size];
@@ -55,7 +55,7 @@ impl Head {
         let bias = config.bias.then_some(Fill::ZEROS);
         Ok(Self {
             hidden_layers,
-            output: init.linear([hidden_size, config.num_labels], weight, bias, device),
+            output: init.linear([hidden_size, config.outputs()], weight, bias, device),
             dropout: config.dropout_prob.unwrap_or(0.0),
             config: config.clone(),
         })
@@ -120,7 +120,7 @@ impl Head {
     ///
     /// # Shapes
     /// - states: `[vectors, hidden]`
-    /// - output: `[vectors, num_labels]`
+    /// - output: `[vectors, outputs]`
     ///
     /// # Errors
     /// If the hidden states have another width.

@@ -2,7 +2,8 @@
 //!
 //! Like an adapter, a head is a separate Burn module beside the model. Its layers, names and losses are those of the
 //! reference's heads; [`HeadConfig`] is the reference's dictionary, key for key. What a head reads, computes and learns
-//! from is its [`Task`]: classification, multilabel classification, regression, or tagging.
+//! from is its [`Task`]: classification, multilabel classification, regression, tagging, question answering, or multiple
+//! choice.
 //!
 //! ```
 //! use burn::tensor::{Device, Tensor};
@@ -37,5 +38,7 @@ pub use head::Head;
 pub use logits::Logits;
 pub use loss::{binary_cross_entropy, cross_entropy, mean_squared_error};
 pub use names::{HeadParameter, reference_names};
-pub use targets::Targets;
-pub use tasks::{Classification, Multilabel, Regression, TASKS, Tagging, Task, task_named};
+pub use targets::{AnswerRules, ChoiceTarget, Question, SpanTarget, Targets};
+pub use tasks::{
+    Classification, Multilabel, MultipleChoice, QuestionAnswering, Regression, TASKS, Tagging, Task, task_named,
+};

@@ -41,6 +41,33 @@ fn picked(logits: Tensor<2>, labels: Tensor<1, Int>) -> Tensor<2> {
     log_softmax(logits, 1).gather(1, labels.reshape([batch, 1]))
 }
 
+/// The mean cross-entropy of the right member of each group, whose sizes may differ.
+///
+/// # Shapes
+/// - logits: `[n]`; a group names some of them, and which of its members is the right one
+/// - output: `[1]`; 0 if there is no group
+pub(crate) fn group_loss(logits: Tensor<1>, groups: &[(Vec<usize>, usize)]) -> Tensor<1> {
+    /// Below every logit, and finite: its exponential is 0.
+    const ABSENT: f32 = -1e30;
+    let longest = groups.iter().map(|(members, _)| members.len()).max().unwrap_or(0);
+    if longest == 0 {
+        return logits.sum() * 0.0;
+    }
+    let device = logits.device().without_autodiff();
+    let (mut members, mut absent) = (Vec::new(), Vec::new());
+    for (group, _) in groups {
+        members.extend(group.iter().map(|member| *member as i32));
+        absent.extend(std::iter::repeat_n(0.0, group.len()));
+        members.resize(members.len() + longest - group.len(), 0);
+        absent.resize(members.len(), ABSENT);
+    }
+    let shape = [groups.len(), longest];
+    let members = Tensor::<1, Int>::from_data(TensorData::new(members, [shape[0] * longest]), &device);
+    let absent = Tensor::<2>::from_data(TensorData::new(absent, shape), &device);
+    let right: Vec<usize> = groups.iter().map(|(_, right)| *right).collect();
+    class_loss(logits.select(0, members).reshape(shape) + absent, &right, None)
+}
+
 /// The mean binary cross-entropy of logits: `x (1 - y) - ln(sigmoid(x))`.
 ///
 /// # Shapes

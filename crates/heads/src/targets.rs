@@ -1,5 +1,9 @@
 //! The targets of a batch.
 
+use std::collections::BTreeSet;
+use std::ops::Range;
+use std::sync::Arc;
+
 /// The targets of some rows, on the host, where they can be checked without waiting for the device.
 ///
 /// These are forms of targets, not tasks: several tasks may share one.
@@ -14,6 +18,61 @@ pub enum Targets {
     /// For each token of each row the number of its class; `None` for tokens that are not learned (the reference's
     /// −100): special tokens, and all pieces of a word but its first.
     Tokens(Vec<Vec<Option<usize>>>),
+    /// For each row the tokens that begin and end an answer.
+    Spans(Vec<SpanTarget>),
+    /// For each row, which is one of several choices, whether it is the right one.
+    Choices(Vec<ChoiceTarget>),
+}
+
+/// The answer in a row: in a question with a context, or with a window of a long context.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct SpanTarget {
+    /// The token that begins the answer. As in the reference, one outside of the row is not learned; nor is none.
+    pub start: Option<usize>,
+    /// The token that ends the answer, itself a part of it.
+    pub end: Option<usize>,
+    /// For each token, the bytes of the context that it stands for; none for special tokens and the question. Needed for
+    /// scores, not for the loss.
+    pub pieces: Vec<Option<Range<usize>>>,
+    /// The question, which all windows of its context share.
+    pub question: Arc<Question>,
+}
+
+/// A question's context, and the answers that are right.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Question {
+    /// The text that the answer is a part of.
+    pub context: String,
+    /// The answers that are right; none if the context does not answer the question.
+    pub answers: Vec<String>,
+    /// Which spans are considered.
+    pub rules: AnswerRules,
+}
+
+/// Which spans of a context may be predicted as an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AnswerRules {
+    /// The most tokens of an answer.
+    pub max_tokens: usize,
+    /// Whether a question may have no answer. Then none is predicted where the first token of a row (`[CLS]`) begins and
+    /// ends the best span.
+    pub none: bool,
+}
+
+impl Default for AnswerRules {
+    /// At most 30 tokens, and always an answer.
+    fn default() -> Self {
+        Self { max_tokens: 30, none: false }
+    }
+}
+
+/// One of the choices of a question.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct ChoiceTarget {
+    /// The number of the question: rows with the same one are its choices, in their order.
+    pub question: usize,
+    /// Whether it is the right one.
+    pub right: bool,
 }
 
 impl Targets {
@@ -24,6 +83,17 @@ impl Targets {
             Targets::Sets(rows) => rows.len(),
             Targets::Values(rows) => rows.len(),
             Targets::Tokens(rows) => rows.len(),
+            Targets::Spans(rows) => rows.len(),
+            Targets::Choices(rows) => rows.len(),
+        }
+    }
+
+    /// The number of examples, each of which may be several rows: the windows of a context, or the choices of a question.
+    pub fn examples(&self) -> usize {
+        match self {
+            Targets::Spans(rows) => rows.iter().map(|row| Arc::as_ptr(&row.question)).collect::<BTreeSet<_>>().len(),
+            Targets::Choices(rows) => rows.iter().map(|row| row.question).collect::<BTreeSet<_>>().len(),
+            _ => self.len(),
         }
     }
 
@@ -39,6 +109,8 @@ impl Targets {
             Targets::Sets(_) => "a set of labels a row",
             Targets::Values(_) => "a number a row",
             Targets::Tokens(_) => "a class for each token of a row",
+            Targets::Spans(_) => "the tokens that begin and end the answer in a row",
+            Targets::Choices(_) => "whether a row is the right choice",
         }
     }
 
@@ -56,6 +128,8 @@ impl Targets {
             Targets::Sets(all) => Targets::Sets(of(all, rows)),
             Targets::Values(all) => Targets::Values(of(all, rows)),
             Targets::Tokens(all) => Targets::Tokens(of(all, rows)),
+            Targets::Spans(all) => Targets::Spans(of(all, rows)),
+            Targets::Choices(all) => Targets::Choices(of(all, rows)),
         }
     }
 
@@ -74,6 +148,11 @@ impl Targets {
             Targets::Tokens(rows) => {
                 rows.iter().flatten().for_each(|class| each(class.map_or(u64::MAX, |class| class as u64)));
             }
+            Targets::Spans(rows) => {
+                let ends = rows.iter().flat_map(|row| [row.start, row.end]);
+                ends.for_each(|token| each(token.map_or(u64::MAX, |token| token as u64)));
+            }
+            Targets::Choices(rows) => rows.iter().for_each(|row| each(2 * row.question as u64 + u64::from(row.right))),
         }
     }
 }

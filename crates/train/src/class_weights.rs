@@ -41,7 +41,7 @@ impl ClassWeights {
     /// If the head is a regression.
     pub fn of(&self, head: &HeadConfig, labels: &Targets) -> Result<Option<Vec<f32>>, TrainError> {
         let bad = |found: String| {
-            let expected = "left out where numbers are predicted: they have no classes";
+            let expected = "left out: the head has no classes";
             Err(TrainError::BadConfig { option: "class_weights", expected, found })
         };
         if !head.task().has_classes() {

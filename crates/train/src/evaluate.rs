@@ -42,7 +42,7 @@ impl Evaluation {
     /// finite.
     pub fn new(head: &Head, logits: Vec<Vec<f32>>, labels: &Targets) -> Result<Self, TrainError> {
         let device = head.devices().into_iter().next().unwrap_or_default().without_autodiff();
-        let width = head.config().num_labels;
+        let width = head.config().outputs();
         let values: Vec<f32> = logits.iter().flatten().copied().collect();
         if logits.iter().any(|row| !row.len().is_multiple_of(width)) || labels.len() != logits.len() {
             let source_name = "the logits".to_owned();

@@ -4,6 +4,8 @@
 
 mod classification;
 mod multilabel;
+mod multiple_choice;
+mod question_answering;
 mod regression;
 mod tagging;
 
@@ -14,12 +16,15 @@ use burn_adapters_core::{Mode, Output, Reads};
 
 pub use self::classification::Classification;
 pub use self::multilabel::Multilabel;
+pub use self::multiple_choice::MultipleChoice;
+pub use self::question_answering::QuestionAnswering;
 pub use self::regression::Regression;
 pub use self::tagging::Tagging;
 use crate::{Head, HeadConfig, HeadError, HeadType, Logits, Targets};
 
 /// Every task. The first one is used for head types that no task claims.
-pub static TASKS: [&dyn Task; 4] = [&Classification, &Multilabel, &Regression, &Tagging];
+pub static TASKS: [&dyn Task; 6] =
+    [&Classification, &Multilabel, &Regression, &Tagging, &QuestionAnswering, &MultipleChoice];
 
 /// What a head does: the positions it reads, its logits, its loss.
 ///
@@ -112,8 +117,8 @@ pub fn task_named(name: &str) -> Option<&'static dyn Task> {
 /// Checks that there are as many targets as rows, and at least one, and that the logits have the head's width.
 fn check_shape(config: &HeadConfig, logits: &Logits, targets: &Targets) -> Result<(), HeadError> {
     let [vectors, width] = logits.values().dims();
-    if width != config.num_labels {
-        let expected = format!("logits of [.., {}]", config.num_labels);
+    if width != config.outputs() {
+        let expected = format!("logits of [.., {}]", config.outputs());
         return Err(HeadError::Shape { expected, found: format!("[{vectors}, {width}]") });
     }
     if logits.rows() != targets.len() || targets.is_empty() {
@@ -125,6 +130,13 @@ fn check_shape(config: &HeadConfig, logits: &Logits, targets: &Targets) -> Resul
 /// The targets are of another kind than the task's.
 fn wrong_targets(task: &dyn Task, targets: &Targets) -> HeadError {
     HeadError::WrongLabels { task: task.name(), expected: task.targets(), found: targets.kind() }
+}
+
+/// Refuses weights of classes where there are no classes.
+fn no_weights(weights: Option<&[f32]>) -> Result<(), HeadError> {
+    let Some(weights) = weights else { return Ok(()) };
+    let (expected, found) = ("left out: this task has no classes", format!("{} weights", weights.len()));
+    Err(HeadError::BadValue { key: "class weights", expected, found })
 }
 
 /// Checks the weights of classes: a positive number for each.

@@ -2,7 +2,7 @@
 
 use burn::tensor::{Tensor, TensorData};
 
-use super::{Task, check_shape, classification, wrong_targets};
+use super::{Task, check_shape, classification, no_weights, wrong_targets};
 use crate::loss::mean_squared_error;
 use crate::{HeadConfig, HeadError, HeadType, Logits, Targets};
 
@@ -45,10 +45,7 @@ impl Task for Regression {
         targets: &Targets,
         weights: Option<&[f32]>,
     ) -> Result<Tensor<1>, HeadError> {
-        if let Some(weights) = weights {
-            let (expected, found) = ("left out: a regression has no classes", format!("{} weights", weights.len()));
-            return Err(HeadError::BadValue { key: "class weights", expected, found });
-        }
+        no_weights(weights)?;
         check_shape(config, logits, targets)?;
         let Targets::Values(values) = targets else { return Err(wrong_targets(self, targets)) };
         let device = logits.values().device().without_autodiff();

@@ -94,7 +94,7 @@ impl Task for Tagging {
 }
 
 /// The hidden states of all tokens, row by row (`[Σ lengths, hidden]`), and the number of tokens of each row.
-fn token_states(output: &Output) -> Result<(Tensor<2>, Vec<usize>), HeadError> {
+pub(super) fn token_states(output: &Output) -> Result<(Tensor<2>, Vec<usize>), HeadError> {
     let [rows, positions, width] = output.hidden.dims();
     if output.tokens.len() != rows {
         let expected = format!("the positions of the tokens of {rows} rows");
