@@ -21,6 +21,13 @@ pub(crate) fn shown(value: impl fmt::Display) -> String {
     printable_line(&value.to_string()).into_owned()
 }
 
+/// Writes a part of a text that grows, at once.
+pub(crate) fn piece(text: &str) -> CliResult {
+    let mut stdout = std::io::stdout().lock();
+    let written = write!(stdout, "{}", printable(text)).and_then(|()| stdout.flush());
+    written.map_err(|error| CliError::output(&error))
+}
+
 fn write(text: &str) -> CliResult {
     writeln!(std::io::stdout().lock(), "{text}").map_err(|error| CliError::output(&error))
 }

@@ -6,7 +6,7 @@ use burn::nn::Linear;
 use burn::tensor::activation::sigmoid;
 use burn::tensor::{Device, Tensor};
 
-use crate::{Fill, Init, project};
+use crate::{Fill, Init, KeptGates, project};
 
 /// `g = mean over positions of σ(x Wᵍ + bᵍ)`: one number per sequence (and output) in `(0, 1)`.
 #[derive(Module, Debug)]
@@ -22,12 +22,14 @@ impl Gate {
         Self { projection: init.linear([hidden_size, outputs], weight, Some(bias), device) }
     }
 
-    /// Computes the gate.
+    /// Computes the gate; within [`KeptGates::during`], gives the one that is kept.
     ///
     /// # Shapes
     /// - hidden: `[batch, sequence, hidden]`
     /// - output: `[batch, 1, outputs]`
     pub fn forward(&self, hidden: Tensor<3>) -> Tensor<3> {
-        sigmoid(project(&self.projection, hidden)).mean_dim(1)
+        KeptGates::of(self.projection.weight.id, hidden, |hidden| {
+            sigmoid(project(&self.projection, hidden)).mean_dim(1)
+        })
     }
 }

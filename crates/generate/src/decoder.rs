@@ -28,6 +28,9 @@ impl<'d> Decoder<'d> {
         prompts: &TokenBatch,
         logits: &'d Logits<'d>,
     ) -> Result<Self, GenerateError> {
+        if model.spec().stack(StackKind::Decoder).is_none() {
+            return Err(GenerateError::NoDecoder);
+        }
         let rows_of = |batch: &TokenBatch| (0..batch.len()).map(|row| batch.row(row).to_vec()).collect::<Vec<_>>();
         let has_encoder = model.spec().stack(StackKind::Encoder).is_some();
         let encoded = has_encoder.then(|| TokenBatch::new(rows_of(prompts).iter().map(Vec::as_slice)));

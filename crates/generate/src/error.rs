@@ -64,6 +64,9 @@ pub enum GenerateError {
         /// The longest sequence.
         max: usize,
     },
+    /// A model without a decoder.
+    #[error("the model has no decoder: only decoders and encoder-decoders generate text")]
+    NoDecoder,
     /// An encoder-decoder model without a known first token of the decoder.
     #[error("the decoder needs a first token: give it the rows of the batch (TokenBatch::with_decoder)")]
     NoStart,

@@ -148,8 +148,8 @@ pub trait Forward: BaseModel {
     /// [`forward_reading`](Self::forward_reading). The batch of an encoder-decoder model holds the encoder's rows each
     /// time, but only the first pass runs the encoder.
     ///
-    /// Only the first pass inserts prompts, and only there does ReFT intervene. Gates, which are means over a sequence,
-    /// are computed from the tokens of each pass.
+    /// Only the first pass inserts prompts and computes gates, which are means over a sequence, and only there does ReFT
+    /// intervene.
     ///
     /// # Errors
     /// As [`forward`](Self::forward); if the model is not a decoder, the cache has another number of rows, or a pass
@@ -162,9 +162,10 @@ pub trait Forward: BaseModel {
         cache: &mut KvCache,
     ) -> Result<Output, BaseError> {
         let mut pass = Pass::begin_cached(batch, hooks, reads, self, cache)?;
-        self.run(&mut pass)?;
+        let mut gates = pass.take_gates();
+        gates.during(|| self.run(&mut pass))?;
         let (output, read) = pass.finish_cached()?;
-        *cache = read;
+        *cache = read.with_gates(gates);
         Ok(output)
     }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use burn::tensor::Tensor;
-use burn_adapters_core::TokenSpan;
+use burn_adapters_core::{KeptGates, TokenSpan};
 
 use crate::BaseError;
 use crate::hooks::row_indices;
@@ -32,6 +32,8 @@ pub struct KvCache {
     /// By the steps of the decoder, which may share layers.
     layers: BTreeMap<usize, [Tensor<4>; 2]>,
     pub(crate) memory: Option<Memory>,
+    /// The gates that the first pass computed.
+    pub(crate) gates: KeptGates,
     /// Whether a pass with the cache failed, so that the cache is incomplete.
     is_broken: bool,
 }
@@ -91,6 +93,7 @@ impl KvCache {
             rows: order.iter().map(|row| self.rows[*row].clone()).collect(),
             layers: self.layers.iter().map(|(step, [keys, values])| (*step, [select(keys), select(values)])).collect(),
             memory: self.memory.as_ref().map(|memory| memory.selected(order, rows)),
+            gates: self.gates.select(order, rows),
             is_broken: self.is_broken,
         }
     }
@@ -109,6 +112,11 @@ impl KvCache {
             true => Self { rows: vec![CachedRow::default(); rows], ..taken },
             false => taken,
         })
+    }
+
+    /// Keeps the gates of the first pass.
+    pub(crate) fn with_gates(self, gates: KeptGates) -> Self {
+        Self { gates, ..self }
     }
 
     /// The positions of a pass with these new columns.

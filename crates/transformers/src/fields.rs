@@ -91,11 +91,6 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// As [`positive`](Self::positive), where the key may be absent.
-    pub(crate) fn optional_positive(&self, key: &'static str) -> Result<Option<f64>, ModelConfigError> {
-        self.get(key).map(|_| self.positive(key, 1.0)).transpose()
-    }
-
     /// Whether the key is there and says null, where that differs from an absent key.
     pub(crate) fn is_null(&self, key: &str) -> bool {
         self.map.get(key).is_some_and(Value::is_null)
@@ -123,6 +118,27 @@ impl<'a> Fields<'a> {
             }
         }
         Ok(sliding)
+    }
+
+    /// As [`positive`](Self::positive), where the key may be absent.
+    pub(crate) fn optional_positive(&self, key: &'static str) -> Result<Option<f64>, ModelConfigError> {
+        self.get(key).map(|_| self.positive(key, 1.0)).transpose()
+    }
+
+    /// True or false, where the key may be absent.
+    pub(crate) fn optional_flag(&self, key: &'static str) -> Result<Option<bool>, ModelConfigError> {
+        self.get(key).map(|_| self.flag(key)).transpose()
+    }
+
+    /// A token, or a list of tokens; none where the key is absent.
+    pub(crate) fn ids(&self, key: &'static str) -> Result<Vec<u32>, ModelConfigError> {
+        let Some(value) = self.get(key) else { return Ok(Vec::new()) };
+        let id = |value: &Value| value.as_u64().filter(|id| *id <= LARGEST).map(|id| id as u32);
+        let ids: Option<Vec<u32>> = match value {
+            Value::Array(values) => values.iter().map(id).collect(),
+            value => id(value).map(|id| vec![id]),
+        };
+        ids.ok_or_else(|| self.wrong(key, "a token's number, or a list of them", value))
     }
 
     /// A string, where the key may be absent.

@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use burn::tensor::{Device, Tensor};
-use burn_adapters_core::StackKind;
+use burn_adapters_core::{KeptGates, StackKind};
 use burn_adapters_model::{AdapterBank, BaseError, BaseModel, Forward, Hooks, KvCache, Reads, Setup, TokenBatch};
 use burn_adapters_tests::{families, family_cases, largest_difference, values};
 use burn_adapters_transformers::AutoModel;
@@ -34,7 +34,7 @@ fn last(model: &dyn BaseModel, rows: &[&[u32]], hidden: Tensor<3>, tokens: &[usi
 }
 
 fn check(what: &str, model: &dyn BaseModel, hooks: &Hooks<'_>) {
-    let mut cache = KvCache::new();
+    let (mut cache, mut gates) = (KvCache::new(), KeptGates::default());
     for step in 0..=STEPS {
         let read = |row: usize| FIRST[row] + step;
         let new: Vec<&[u32]> = (0..ROWS.len())
@@ -44,7 +44,9 @@ fn check(what: &str, model: &dyn BaseModel, hooks: &Hooks<'_>) {
         let output = model.forward_cached(&batch(model, &new), hooks, Reads::All, &mut cache).unwrap();
         let positions: Vec<usize> = output.tokens.iter().map(|span| span.last()).collect();
         let found = last(model, &new, output.hidden, &positions);
-        let output = model.forward(&batch(model, &whole), hooks).unwrap();
+        // Gates are those of the first tokens.
+        let output =
+            gates.during(|| model.forward(&batch(model, if step == 0 { &new } else { &whole }), hooks)).unwrap();
         let positions: Vec<usize> = output.tokens.iter().map(|span| span.last()).collect();
         let expected = last(model, &whole, output.hidden, &positions);
         assert_eq!(found.len(), expected.len());
@@ -78,8 +80,8 @@ fn every_method_continues() {
     let mut methods = std::collections::BTreeSet::new();
     for case in family_cases() {
         let (model, bank) = case.load(&Device::default());
-        // Gates are means over the sequence, and ReFT intervenes at positions of the whole sequence.
-        let is_local = !case.config.contains("gating") && !case.config.contains("reft");
+        // ReFT intervenes at positions of the whole sequence.
+        let is_local = !case.config.contains("reft");
         if model.spec().stack(StackKind::Decoder).is_some() && is_local {
             methods.insert(case.method.clone());
             check(&case.folder, &model, &bank.hooks(&case.setup()).unwrap());

@@ -6,6 +6,7 @@ mod data;
 mod devices;
 mod evaluate;
 mod feed;
+mod generate;
 mod given;
 mod inspect;
 mod job;
@@ -21,6 +22,7 @@ mod quickstart;
 mod report;
 mod routes;
 mod setup;
+mod stops;
 mod train;
 mod train_options;
 mod training;
@@ -62,6 +64,7 @@ enum Command {
     Train(Box<train::Arguments>),
     Evaluate(evaluate::Arguments),
     Predict(predict::Arguments),
+    Generate(generate::Arguments),
     Merge(merge::Arguments),
     MergeInto(merge_into::Arguments),
     Inspect(inspect::Arguments),
@@ -79,6 +82,7 @@ impl Cli {
             Command::Train(arguments) => arguments.run(style),
             Command::Evaluate(arguments) => arguments.run(style),
             Command::Predict(arguments) => arguments.run(style),
+            Command::Generate(arguments) => arguments.run(style),
             Command::Merge(arguments) => arguments.run(style),
             Command::MergeInto(arguments) => arguments.run(style),
             Command::Inspect(arguments) => arguments.run(),

@@ -9,6 +9,7 @@ mod common;
 mod compositions;
 mod data;
 mod fusion_example;
+mod generate;
 mod inspect;
 mod pairs;
 mod predicting;

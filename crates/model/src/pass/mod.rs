@@ -12,7 +12,7 @@ mod memory;
 mod packing;
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
-use burn_adapters_core::{Output, Place, Reads, RowPosition, Site, StackKind, TokenSpan, has_own_kernels};
+use burn_adapters_core::{KeptGates, Output, Place, Reads, RowPosition, Site, StackKind, TokenSpan, has_own_kernels};
 
 pub use self::attention::{Attention, ScoreBias, ScoreShape};
 use self::cached::Cached;
@@ -241,6 +241,11 @@ impl<'p> Pass<'p> {
         }
         self.memory = Some(memory);
         self.states = Some(States { hidden, tokens: repeated, form: Form::Padded });
+    }
+
+    /// The gates that the first pass of the cache computed.
+    pub(crate) fn take_gates(&mut self) -> KeptGates {
+        self.cache.as_mut().map(|cache| std::mem::take(&mut cache.gates)).unwrap_or_default()
     }
 
     /// Whether the pass continues after tokens that earlier passes read. The encoder of an encoder-decoder model is not run

@@ -30,8 +30,8 @@ pub(super) fn settled(text: &str) -> usize {
     if !REPLACEMENTS.iter().any(|(from, _)| from.starts_with(end) && *from != end) {
         return text.len();
     }
-    let spaces = text.match_indices(' ').map(|(index, _)| index);
-    spaces.filter(|index| !text[..*index].ends_with([' ', '\''])).last().unwrap_or(0)
+    let mut spaces = text.match_indices(' ').map(|(index, _)| index);
+    spaces.rfind(|index| !text[..*index].ends_with([' ', '\''])).unwrap_or(0)
 }
 
 #[cfg(test)]

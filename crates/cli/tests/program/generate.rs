@@ -1,0 +1,175 @@
+//! `generate` from outside: texts, JSON, streaming, stops, adapters.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::PathBuf;
+
+use safetensors::tensor::{Dtype, TensorView};
+use serde_json::{Value, json};
+
+use crate::common::{Workplace, json_of};
+
+const WORDS: [&str; 12] = ["<end>", "<unk>", "the", "sea", "is", "deep", "and", "blue", "a", "ship", "sails", "home"];
+const WIDTH: usize = 8;
+
+/// The folder of a small GPT-2 whose tokens are words.
+fn decoder(place: &Workplace) -> PathBuf {
+    let dir = place.path("decoder");
+    fs::create_dir_all(&dir).unwrap();
+    let config = json!({
+        "model_type": "gpt2", "vocab_size": WORDS.len(), "n_embd": WIDTH, "n_layer": 1, "n_head": 2, "n_positions": 24,
+        "bos_token_id": 0, "eos_token_id": 0,
+    });
+    fs::write(dir.join("config.json"), config.to_string()).unwrap();
+    let vocabulary: BTreeMap<&str, usize> = WORDS.iter().enumerate().map(|(id, word)| (*word, id)).collect();
+    let special = json!({"id": 0, "content": WORDS[0], "single_word": false, "lstrip": false, "rstrip": false,
+                         "normalized": false, "special": true});
+    let tokenizer = json!({
+        "version": "1.0", "truncation": null, "padding": null, "added_tokens": [special], "normalizer": null,
+        "pre_tokenizer": {"type": "Whitespace"}, "post_processor": null, "decoder": null,
+        "model": {"type": "WordLevel", "vocab": vocabulary, "unk_token": "<unk>"},
+    });
+    fs::write(dir.join("tokenizer.json"), tokenizer.to_string()).unwrap();
+    let class = json!({"tokenizer_class": "PreTrainedTokenizerFast", "eos_token": "<end>", "unk_token": "<unk>"});
+    fs::write(dir.join("tokenizer_config.json"), class.to_string()).unwrap();
+
+    let shapes: [(&str, Vec<usize>); 16] = [
+        ("wte.weight", vec![WORDS.len(), WIDTH]),
+        ("wpe.weight", vec![24, WIDTH]),
+        ("h.0.ln_1.weight", vec![WIDTH]),
+        ("h.0.ln_1.bias", vec![WIDTH]),
+        ("h.0.attn.c_attn.weight", vec![WIDTH, 3 * WIDTH]),
+        ("h.0.attn.c_attn.bias", vec![3 * WIDTH]),
+        ("h.0.attn.c_proj.weight", vec![WIDTH, WIDTH]),
+        ("h.0.attn.c_proj.bias", vec![WIDTH]),
+        ("h.0.ln_2.weight", vec![WIDTH]),
+        ("h.0.ln_2.bias", vec![WIDTH]),
+        ("h.0.mlp.c_fc.weight", vec![WIDTH, 4 * WIDTH]),
+        ("h.0.mlp.c_fc.bias", vec![4 * WIDTH]),
+        ("h.0.mlp.c_proj.weight", vec![4 * WIDTH, WIDTH]),
+        ("h.0.mlp.c_proj.bias", vec![WIDTH]),
+        ("ln_f.weight", vec![WIDTH]),
+        ("ln_f.bias", vec![WIDTH]),
+    ];
+    let mut state = 5_u64;
+    let mut draw = move || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        ((state >> 40) as f32 / (1_u64 << 24) as f32 - 0.5) * 2.0
+    };
+    let bytes: Vec<Vec<u8>> = shapes
+        .iter()
+        .map(|(name, shape)| {
+            let offset = if name.contains("ln_") && name.ends_with("weight") { 1.0 } else { 0.0 };
+            (0..shape.iter().product()).flat_map(|_: usize| (draw() + offset).to_le_bytes()).collect()
+        })
+        .collect();
+    let views = shapes.iter().zip(&bytes);
+    let views = views.map(|((name, shape), bytes)| (name, TensorView::new(Dtype::F32, shape.clone(), bytes).unwrap()));
+    fs::write(dir.join("model.safetensors"), safetensors::serialize(views, None).unwrap()).unwrap();
+    dir
+}
+
+const GREEDY: [&str; 8] =
+    ["generate", "--model", "decoder", "--greedy", "--ignore-eos", "--max-new-tokens", "6", "--quiet"];
+
+fn lines(text: &str) -> Vec<Value> {
+    text.lines().map(json_of).collect()
+}
+
+#[test]
+fn json_has_the_new_text_and_its_tokens() {
+    let place = Workplace::new();
+    decoder(&place);
+    let texts = ["--json", "--text", "the sea is", "a ship"];
+    let (code, stdout, stderr) = place.run(GREEDY.iter().chain(&texts));
+    assert_eq!((code, stderr.as_str()), (0, ""));
+    let found = lines(&stdout);
+    assert_eq!(found.len(), 2);
+    for (line, text) in found.iter().zip(["the sea is", "a ship"]) {
+        assert_eq!(line["text"], text);
+        let ids: Vec<usize> = serde_json::from_value(line["ids"].clone()).unwrap();
+        assert_eq!(ids.len(), 6);
+        let words: Vec<&str> = ids.iter().filter(|id| **id != 0).map(|id| WORDS[*id]).collect();
+        assert_eq!(line["generated"].as_str().unwrap().split_whitespace().collect::<Vec<_>>(), words);
+    }
+    // Alone, without --json, the text is streamed.
+    let (code, stdout, _) = place.run(GREEDY.iter().chain(&["--text", "a ship"]));
+    assert_eq!((code, stdout.trim_end()), (0, found[1]["generated"].as_str().unwrap().trim_end()));
+}
+
+#[test]
+fn a_seed_gives_the_same_text_and_none_says_which_it_took() {
+    let place = Workplace::new();
+    decoder(&place);
+    let run = |seed: &[&str]| {
+        let arguments = ["generate", "--model", "decoder", "--text", "the sea", "--json", "--temperature", "2"];
+        let (code, stdout, stderr) = place.run(arguments.iter().chain(seed));
+        assert_eq!(code, 0, "{stderr}");
+        (stdout, stderr)
+    };
+    assert_eq!(run(&["--seed", "7"]).0, run(&["--seed", "7"]).0);
+    let (text, said) = run(&[]);
+    let seed = said.lines().find_map(|line| line.trim().strip_prefix("--seed ")).unwrap_or_else(|| panic!("{said}"));
+    assert_eq!(run(&["--seed", seed]).0, text);
+}
+
+#[test]
+fn a_text_ends_before_a_stop_string() {
+    let place = Workplace::new();
+    decoder(&place);
+    let (_, whole, _) = place.run(GREEDY.iter().chain(&["--text", "the sea is"]));
+    let words: Vec<&str> = whole.split_whitespace().collect();
+    let stop = words[2];
+    let (code, found, _) = place.run(GREEDY.iter().chain(&["--text", "the sea is", "--stop", stop]));
+    assert_eq!(code, 0);
+    assert_eq!(found.trim(), whole[..whole.find(stop).unwrap()].trim());
+}
+
+#[test]
+fn adapters_and_routes_change_the_text() {
+    let place = Workplace::new();
+    let model = decoder(&place);
+    // An adapter of a classifier serves here: what counts is that it acts.
+    for (name, seed) in [("one", "1"), ("two", "2")] {
+        let data =
+            place.write("data.csv", "text,label\nthe sea is deep,x\na ship sails,y\nthe sea is blue,x\na ship,y\n");
+        let arguments = ["train", "--epochs", "20", "--learning-rate", "0.1", "--config", "lora[r=2]", "--quiet"];
+        let mut command = place.program();
+        command.args(arguments).args(["--name", name, "--seed", seed, "--output", name]);
+        command.arg("--model").arg(&model).arg("--data").arg(data).assert().success();
+    }
+    let run = |arguments: &[&str]| {
+        let (code, stdout, stderr) = place.run(GREEDY.iter().chain(&["--json"]).chain(arguments));
+        assert_eq!(code, 0, "{stderr}");
+        lines(&stdout).into_iter().map(|line| line["ids"].clone()).collect::<Vec<_>>()
+    };
+    let plain = run(&["--text", "the sea is"]);
+    let one = run(&["--adapter", "one", "--text", "the sea is"]);
+    let two = run(&["--adapter", "two", "--text", "the sea is"]);
+    assert!(plain != one && plain != two, "{plain:?} {one:?} {two:?}");
+    let both = ["--adapter", "one", "--adapter", "two", "--setup", "Route([one, two, none])"];
+    let routed = run(&[both.as_slice(), &["--text", "the sea is", "the sea is", "the sea is"]].concat());
+    assert_eq!(routed, [one, two, plain].concat());
+}
+
+#[test]
+fn mistakes_are_told() {
+    let place = Workplace::new();
+    decoder(&place);
+    place.model("encoder", 1);
+    let cases: [(&[&str], &str); 6] = [
+        (&["--model", "decoder", "--temperature", "0"], "--temperature is 0"),
+        (&["--model", "decoder", "--greedy", "--seed", "3"], "cannot be used with"),
+        (&["--model", "decoder", "--stop", ""], "--stop is empty"),
+        (&["--model", "decoder", "--beams", "0"], "--beams is 0"),
+        (&["--model", "encoder", "--greedy"], "no decoder"),
+        (&["--model", "decoder", "--adapter", "none-there"], "none-there"),
+    ];
+    for (arguments, expected) in cases {
+        let (code, stdout, stderr) = place.run(["generate", "--text", "the sea"].iter().chain(arguments));
+        assert!(code == 2 && stdout.is_empty(), "{arguments:?}: {code} {stdout}");
+        assert!(stderr.contains(expected), "{arguments:?}: {stderr}");
+    }
+    let (code, _, stderr) = place.run(["generate", "--model", "decoder", "--greedy", "--text", ""]);
+    assert!(code == 2 && stderr.contains("no tokens"), "{stderr}");
+}

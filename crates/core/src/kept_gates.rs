@@ -1,0 +1,143 @@
+//! Gates of a text's beginning, kept while the text grows.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+
+use burn::module::ParamId;
+use burn::tensor::{Int, Tensor, TensorData};
+
+/// The gates of a pass, for passes that continue it. A gate is a mean over a sequence: computed of each new token alone, it
+/// would be another one.
+///
+/// Gates stand deep within the modules of several methods, so the passes of a thread share them without being handed them.
+///
+/// ```
+/// use burn::tensor::{Device, Tensor};
+/// use burn_adapters_core::{Fill, Gate, Init, KeptGates};
+///
+/// let device = Device::default();
+/// let gate = Gate::new(2, 1, Fill::ONES, Fill::ZEROS, &mut Init::from_seed(1), &device);
+/// let mut kept = KeptGates::default();
+/// let prompt = kept.during(|| gate.forward(Tensor::ones([1, 3, 2], &device)));
+/// let next = kept.during(|| gate.forward(Tensor::zeros([1, 1, 2], &device)));
+/// assert_eq!(next.into_data(), prompt.into_data());
+/// ```
+#[derive(Debug, Clone, Default)]
+pub struct KeptGates {
+    /// By the weight of the gate, in the order in which a pass computes them: rows of a batch may do so in turn.
+    values: HashMap<ParamId, Vec<Tensor<3>>>,
+}
+
+/// The gates of the pass that runs.
+struct Running {
+    kept: KeptGates,
+    /// How many of a gate's values the pass has used.
+    used: HashMap<ParamId, usize>,
+}
+
+thread_local! {
+    static RUNNING: RefCell<Option<Running>> = const { RefCell::new(None) };
+}
+
+/// Puts back what ran before, even if a pass panics.
+struct Restore(Option<Running>);
+
+impl Drop for Restore {
+    fn drop(&mut self) {
+        RUNNING.with(|running| running.replace(self.0.take()));
+    }
+}
+
+impl KeptGates {
+    /// Runs a pass. Gates that are kept are used; the others are computed, and kept.
+    pub fn during<T>(&mut self, pass: impl FnOnce() -> T) -> T {
+        let running = Running { kept: std::mem::take(self), used: HashMap::new() };
+        let restore = Restore(RUNNING.with(|slot| slot.replace(Some(running))));
+        let result = pass();
+        if let Some(running) = RUNNING.with(RefCell::take) {
+            *self = running.kept;
+        }
+        drop(restore);
+        result
+    }
+
+    /// The gates of these rows of a batch of `rows`, which may have been repeated.
+    pub fn select(&self, order: &[usize], rows: usize) -> Self {
+        let select = |value: &Tensor<3>| {
+            let [held, _, _] = value.dims();
+            if rows == 0 || !held.is_multiple_of(rows) {
+                return value.clone();
+            }
+            let indices = (0..held / rows).flat_map(|copy| order.iter().map(move |row| (copy * rows + row) as i32));
+            let indices: Vec<i32> = indices.collect();
+            let count = indices.len();
+            let device = value.device().without_autodiff();
+            value.clone().select(0, Tensor::<1, Int>::from_data(TensorData::new(indices, [count]), &device))
+        };
+        let values = self.values.iter().map(|(id, values)| (*id, values.iter().map(select).collect()));
+        Self { values: values.collect() }
+    }
+
+    /// The next value of a gate in the pass that runs, computed if it is not kept.
+    pub(crate) fn of(id: ParamId, hidden: Tensor<3>, compute: impl FnOnce(Tensor<3>) -> Tensor<3>) -> Tensor<3> {
+        let kept = RUNNING.with(|running| {
+            let mut running = running.borrow_mut();
+            let Running { kept, used } = running.as_mut()?;
+            let used = used.entry(id).or_insert(0);
+            let value = kept.values.get(&id)?.get(*used)?.clone();
+            *used += 1;
+            Some(value)
+        });
+        if let Some(kept) = kept {
+            return kept;
+        }
+        let value = compute(hidden);
+        RUNNING.with(|running| {
+            if let Some(Running { kept, used }) = running.borrow_mut().as_mut() {
+                kept.values.entry(id).or_default().push(value.clone());
+                *used.entry(id).or_insert(0) += 1;
+            }
+        });
+        value
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use burn::tensor::Device;
+
+    use super::*;
+    use crate::{Fill, Gate, Init};
+
+    fn gate() -> (Gate, impl Fn(f32, usize) -> Tensor<3>) {
+        let device = Device::default();
+        let gate = Gate::new(2, 1, Fill::ONES, Fill::ZEROS, &mut Init::from_seed(1), &device);
+        (gate, move |value, rows| Tensor::full([rows, 1, 2], value, &device))
+    }
+
+    fn value(gate: Tensor<3>) -> Vec<f32> {
+        gate.into_data().try_to_vec().unwrap()
+    }
+
+    #[test]
+    fn rows_that_take_turns_keep_their_own_gates() {
+        let (gate, hidden) = gate();
+        let mut kept = KeptGates::default();
+        let first = kept.during(|| [gate.forward(hidden(1.0, 2)), gate.forward(hidden(2.0, 1))].map(value));
+        let later = kept.during(|| [gate.forward(hidden(0.0, 2)), gate.forward(hidden(0.0, 1))].map(value));
+        assert_eq!(first, later);
+        assert_ne!(value(gate.forward(hidden(0.0, 2))), first[0], "outside of a pass nothing is kept");
+    }
+
+    #[test]
+    fn rows_are_selected() {
+        let (gate, hidden) = gate();
+        let mut kept = KeptGates::default();
+        let rows = Tensor::cat(vec![hidden(1.0, 1), hidden(2.0, 1)], 0);
+        let first = kept.during(|| value(gate.forward(rows.clone())));
+        let mut selected = kept.select(&[1, 0, 1], 2);
+        let later = selected.during(|| value(gate.forward(hidden(0.0, 3))));
+        assert_eq!(later, [first[1], first[0], first[1]]);
+    }
+}

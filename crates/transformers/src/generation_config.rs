@@ -1,0 +1,102 @@
+//! How a model's folder says that text is generated with it.
+
+use std::path::Path;
+
+use burn_adapters_files::{MAX_CONFIG, is_there, read_text};
+
+use crate::ModelConfigError;
+use crate::fields::{Fields, parse};
+
+/// The defaults of generation that a Hugging Face folder gives: of `generation_config.json`, or else of `config.json`.
+///
+/// ```no_run
+/// use std::path::Path;
+///
+/// use burn_adapters_transformers::GenerationConfig;
+///
+/// let config = GenerationConfig::from_dir(Path::new("SmolLM2-135M-Instruct"))?;
+/// println!("a text ends with one of {:?}", config.end_ids);
+/// # Ok::<(), burn_adapters_transformers::ModelConfigError>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Default)]
+#[non_exhaustive]
+pub struct GenerationConfig {
+    /// The tokens that end a text.
+    pub end_ids: Vec<u32>,
+    /// The token that the first new one is forced to be.
+    pub first_id: Option<u32>,
+    /// Whether tokens are sampled; `None` if the folder does not say.
+    pub is_sampled: Option<bool>,
+    /// Divides the logits.
+    pub temperature: Option<f64>,
+    /// The number of the most probable tokens that may be chosen.
+    pub top_k: Option<usize>,
+    /// The probability that the tokens which may be chosen add up to.
+    pub top_p: Option<f64>,
+    /// The penalty of repeated tokens.
+    pub repetition_penalty: Option<f64>,
+}
+
+impl GenerationConfig {
+    /// Reads the files of a folder.
+    ///
+    /// # Errors
+    /// If a file cannot be read, or a value is of the wrong type.
+    pub fn from_dir(dir: &Path) -> Result<Self, ModelConfigError> {
+        for name in ["generation_config.json", "config.json"] {
+            let path = dir.join(name);
+            if !is_there(&path) {
+                continue;
+            }
+            let file = path.display().to_string();
+            let text = read_text(&path, MAX_CONFIG).map_err(|error| ModelConfigError::Unreadable {
+                file: file.clone(),
+                message: error.kind.to_string(),
+            })?;
+            return Self::from_fields(&Fields::new(&parse(&text, &file)?, &file)?);
+        }
+        Ok(Self::default())
+    }
+
+    fn from_fields(fields: &Fields<'_>) -> Result<Self, ModelConfigError> {
+        Ok(Self {
+            end_ids: fields.ids("eos_token_id")?,
+            first_id: fields.ids("forced_bos_token_id")?.first().copied(),
+            is_sampled: fields.optional_flag("do_sample")?,
+            temperature: fields.optional_positive("temperature")?,
+            top_k: fields.optional_size("top_k")?,
+            top_p: fields.optional_positive("top_p")?,
+            repetition_penalty: fields.optional_positive("repetition_penalty")?,
+        })
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn read(files: &[(&str, &str)]) -> Result<GenerationConfig, ModelConfigError> {
+        let dir = tempfile::tempdir().unwrap();
+        files.iter().for_each(|(name, text)| std::fs::write(dir.path().join(name), text).unwrap());
+        GenerationConfig::from_dir(dir.path())
+    }
+
+    #[test]
+    fn the_file_of_generation_goes_before_that_of_the_model() {
+        let model = ("config.json", r#"{"eos_token_id": 2}"#);
+        assert_eq!(read(&[model]).unwrap().end_ids, [2]);
+        let own = ("generation_config.json", r#"{"eos_token_id": [5, 7], "do_sample": true, "top_p": 0.9}"#);
+        let config = read(&[model, own]).unwrap();
+        assert_eq!((config.end_ids, config.is_sampled, config.top_p), (vec![5, 7], Some(true), Some(0.9)));
+        assert_eq!(read(&[]).unwrap(), GenerationConfig::default());
+    }
+
+    #[test]
+    fn values_of_another_type_are_errors_that_name_the_key() {
+        for text in [r#"{"eos_token_id": "</s>"}"#, r#"{"eos_token_id": [1, -2]}"#, r#"{"temperature": 0}"#] {
+            let error = read(&[("generation_config.json", text)]).unwrap_err().to_string();
+            assert!(error.contains("eos_token_id") || error.contains("temperature"), "{error}");
+        }
+    }
+}
