@@ -69,7 +69,7 @@ fn tokens_are_those_of_transformers() {
         assert_eq!(run(&plain, GenerationOptions::beams(3)), reference.beams, "{name}, beams");
         for (case, expected) in &reference.adapters {
             let mut bank = AdapterBank::new(model.spec(), &Device::default());
-            load_adapter(&family.join("cases").join(case), &mut bank, Some("a")).unwrap();
+            load_adapter(family.join("cases").join(case), &mut bank, Some("a")).unwrap();
             assert_eq!(&run(&bank.hooks(&Setup::adapter("a")).unwrap(), greedy()), expected, "{name}, {case}");
             adapters += 1;
         }
