@@ -8,13 +8,13 @@ use burn_adapters_tensors::{Safetensors, TensorFileError, Tensors, encode_safete
 use crate::files::{ADAPTER, FUSION, HEAD, Kind};
 use crate::{CheckpointError, SaveReport};
 
-/// All that a folder of its own can hold.
+/// All kinds of contents of a folder.
 const KINDS: [Kind; 3] = [ADAPTER, HEAD, FUSION];
 
-/// The key under which our files say that they are ours, and its value.
+/// The key that marks files of this crate, and its value.
 const WRITER: (&str, &str) = ("writer", "burn-adapters");
 
-/// What stands beside the tensors: where they come from, as in the Python library's own files, and who wrote them.
+/// The metadata beside the tensors: their format, as in the Python library's own files, and the writer.
 const METADATA: [(&str, &str); 2] = [("format", "pt"), WRITER];
 
 /// Whether a file of weights was written by this crate.
@@ -33,7 +33,7 @@ fn not_written(error: TensorFileError) -> CheckpointError {
     }
 }
 
-/// Adds configuration and weights of one kind to a save; `part` is the folder in the folder, or empty.
+/// Adds the configuration and weights of one kind to a save; `part` is the subfolder, or empty.
 pub(crate) fn stage(
     save: &mut FolderSave,
     part: &Path,
@@ -60,8 +60,7 @@ pub(crate) fn stage(
     })
 }
 
-/// Leaves out of a save what its folder holds of kinds other than these: a reader would take an old head for the new
-/// adapter's.
+/// Removes files of kinds other than these from a save: a reader would take an old head for the new adapter's.
 pub(crate) fn keep_only(save: &mut FolderSave, part: &Path, kinds: &[Kind]) {
     for kind in KINDS.iter().filter(|kind| kinds.iter().all(|kept| kept.what != kind.what)) {
         for name in [kind.config, kind.safetensors, kind.pytorch] {
@@ -70,7 +69,7 @@ pub(crate) fn keep_only(save: &mut FolderSave, part: &Path, kinds: &[Kind]) {
     }
 }
 
-/// Saves one thing as a whole folder.
+/// Saves one adapter, head or fusion as a folder.
 pub(crate) fn save_alone<T>(
     dir: &Path,
     stage: impl FnOnce(&mut FolderSave) -> Result<T, CheckpointError>,

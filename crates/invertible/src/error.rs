@@ -6,7 +6,7 @@ use thiserror::Error;
 #[derive(Debug, Clone, PartialEq, Error)]
 #[non_exhaustive]
 pub enum InvertibleError {
-    /// The configuration does not ask for an invertible adapter.
+    /// The configuration has no invertible adapter.
     #[error("the configuration has no invertible adapter: set inv_adapter to 'nice' or 'glow'")]
     NotConfigured,
     /// A reduction factor is missing.

@@ -42,7 +42,7 @@ pub struct TokenBatch {
     decoder: Option<Box<TokenBatch>>,
 }
 
-/// How the input of a decoder begins.
+/// The start of a decoder's input.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DecoderStart {
     /// With this token.
@@ -242,14 +242,14 @@ pub trait Tokenize {
     /// If a text cannot be tokenized, or the tokenizer does not know the pieces.
     fn tokenize_pieces(&self, texts: &[Text<'_>], max_length: usize) -> TokenizeResult {
         let _ = (texts, max_length);
-        Err("this tokenizer does not tell which piece of a text a token stands for".into())
+        Err("this tokenizer does not report the pieces of text that tokens represent".into())
     }
 }
 
 impl<F: Fn(&str, usize) -> Tokenized> Tokenize for F {
     fn tokenize(&self, texts: &[Text<'_>], max_length: usize) -> TokenizeResult {
         if texts.iter().any(|text| text.pair.is_some()) {
-            return Err("this tokenizer takes single texts, not pairs".into());
+            return Err("this tokenizer supports single texts only, not pairs".into());
         }
         Ok(texts.iter().map(|text| self(text.text, max_length)).collect())
     }

@@ -1,11 +1,11 @@
-//! Whether training could change an adapter at all.
+//! Checks that training can change an adapter.
 
 use burn_adapters_config::{LoraConfig, MethodConfig, Scaling};
 use burn_adapters_core::ModelSpec;
 
 use crate::{Adapter, BankError, Setup};
 
-/// Refuses an adapter that no gradient can reach: all of its layers are skipped, or all that it makes is multiplied by 0.
+/// Refuses an adapter that no gradient can reach: all of its layers are skipped, or its output is multiplied by 0.
 pub(crate) fn check(adapter: &Adapter, setup: &Setup, spec: &ModelSpec) -> Result<(), BankError> {
     let beside_layers = adapter.prompt.is_some() || adapter.invertible.is_some();
     let skipped = adapter.sites().all(|site| setup.skip_layers.contains(&spec.layer_number(site)));
@@ -16,14 +16,14 @@ pub(crate) fn check(adapter: &Adapter, setup: &Setup, spec: &ModelSpec) -> Resul
     let reasons: Option<Vec<&str>> = adapter.config().methods().iter().map(zeroed).collect();
     match reasons.as_deref() {
         Some([reason, ..]) => {
-            let reason = format!("{reason}, so that whatever it computes is multiplied by 0: choose another value");
+            let reason = format!("{reason}, so that its output is multiplied by 0: choose another value");
             Err(BankError::CannotLearn { name: adapter.name().to_owned(), reason })
         }
         _ => Ok(()),
     }
 }
 
-/// The attribute by which all that a method makes is multiplied by 0.
+/// The attribute that multiplies a method's output by 0.
 fn zeroed(method: &MethodConfig) -> Option<&'static str> {
     match method {
         MethodConfig::Lora(LoraConfig { use_gating: true, .. } | LoraConfig { use_dora: true, .. }) => None,

@@ -22,12 +22,12 @@ enum Undo {
     Ia3(MergedIa3),
 }
 
-/// The upper half of the ids of merged weights. An id that Burn draws has it once in four billion, and is then compared
-/// as a whole.
+/// The upper half of the ids of merged weights. One in four billion of the ids that Burn draws has it too; ids are
+/// therefore compared as a whole.
 const MERGED: u64 = 0xada9_7e4d_0000_0000;
 
-/// The id of weights that hold an adapter: from it a pass with the same adapter knows that it would act twice. The
-/// adapter is known by its name and configuration, so that one that was read again is the same.
+/// The id of weights that hold an adapter, by which a pass with the same adapter detects that it would act twice. It
+/// depends on the adapter's name and configuration, so that an adapter that was loaded again has the same id.
 pub(crate) fn merged_id(adapter: &Adapter) -> ParamId {
     // FNV-1a.
     let bytes = adapter.name().bytes().chain([0]).chain(adapter.config().to_string().into_bytes());

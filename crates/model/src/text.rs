@@ -1,4 +1,4 @@
-//! Texts, and the pieces of them that tokens stand for.
+//! Texts, and the pieces that their tokens represent.
 
 use std::ops::Range;
 
@@ -17,20 +17,20 @@ impl<'a> From<&'a str> for Text<'a> {
     }
 }
 
-/// The piece of a text that a token stands for.
+/// The piece of a text that a token represents.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Piece {
     /// Where it begins, in bytes of the text.
     pub start: usize,
     /// Where it ends.
     pub end: usize,
-    /// The number of the word that it belongs to, by the tokenizer's own notion of words.
+    /// The number of the word that it belongs to, by the tokenizer's own division into words.
     pub word: u32,
 }
 
 impl Piece {
-    /// The bytes of the text without white space around them: some tokenizers count the space before a word to it. Empty
-    /// where nothing else is left, or the text is another.
+    /// The bytes of the piece without surrounding white space, which some tokenizers include. Empty if nothing else is
+    /// left, or if the text is another one.
     ///
     /// ```
     /// use burn_adapters_model::Piece;

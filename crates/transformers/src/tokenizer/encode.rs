@@ -13,8 +13,8 @@ use crate::{TokenizerError, long_text};
 
 impl Tokenizer {
     /// Encodes a text or a pair, cut to `max_length` tokens with the special ones (or to the model's own limit, where that
-    /// is shorter). Of a pair the longer text is cut first, as Hugging Face's `longest_first` does. With `pieces`, tells the
-    /// piece of the text that each token stands for.
+    /// is shorter). If a pair is too long, the longer text is truncated first, as with Hugging Face's `longest_first`.
+    /// With `pieces`, tells the piece of the text that each token stands for.
     ///
     /// ```no_run
     /// use burn_adapters_model::Text;
