@@ -56,6 +56,8 @@ class Case:
     attention: str = "eager"
     #: Whether the parameters after a step of SGD are kept.
     stepped: bool = True
+    #: The folder of the base model, in families with several.
+    variant: str = "tiny"
     #: Whether the batch has padding, where the reference is right without alone.
     padding: bool = True
 

@@ -294,6 +294,9 @@ INTERFACE_NAMED = (
     "dora",
 )
 
+DEBERTA_CASES = ("double_seq_bn", "seq_bn_inv", "prefix_tuning", "lora_all")
+DEBERTA = dict(relative_attention=True, pos_att_type="p2c|c2p", position_biased_input=False, type_vocab_size=0)
+
 FAMILIES = {
     "bart": Family(
         classes="Bart",
@@ -567,5 +570,48 @@ FAMILIES = {
         static=False,
         # It fails to add DoRA to a fused matrix.
         named=tuple(config for config in INTERFACE_NAMED if config != "dora"),
+    ),
+    "deberta_v2": Family(
+        classes="DebertaV2",
+        # Few buckets, so that the longest rows have distances of all kinds.
+        tiny=dict(
+            **ENCODER_SIZES,
+            **DEBERTA,
+            share_att_key=True,
+            norm_rel_ebd="layer_norm",
+            position_buckets=4,
+            max_relative_positions=8,
+        ),
+        variants={
+            "convolution": dict(
+                share_att_key=False,
+                norm_rel_ebd="none",
+                position_buckets=-1,
+                max_relative_positions=6,
+                conv_kernel_size=3,
+                conv_act="gelu",
+            ),
+            "absolute": dict(
+                num_hidden_layers=1, relative_attention=False, position_biased_input=True, type_vocab_size=2
+            ),
+        },
+        wide=dict(**WIDE_ENCODER_SIZES, **DEBERTA, share_att_key=True),
+        cases=(
+            *(case for case in ENCODER_CASES if case.name in DEBERTA_CASES),
+            # With padding, the positions of a prompt see it.
+            Case("prompt_tuning", "prompt_tuning", "prompt_tuning[prompt_length=4]", stepped=False, padding=False),
+            # An intervention comes before the convolution.
+            Case(
+                "loreft",
+                "reft",
+                "loreft[r=2,dropout=0.0,prefix_positions=2,suffix_positions=1]",
+                variant="convolution",
+                stepped=False,
+            ),
+            # Gates see what padding sees. They are computed for the table, too.
+            Case("gates", "union", "seq_bn[reduction_factor=8,use_gating=True]|lora[r=2,use_gating=True]", stepped=False),
+        ),
+        dropouts=HIDDEN_DROPOUTS,
+        named=FEW_NAMED,
     ),
 }

@@ -39,7 +39,7 @@ from static import write_static
 
 def randomize(model, salt, std=0.25):
     """Fills every parameter that is not an adapter's, the same for each name in each class."""
-    is_norm = lambda module: isinstance(module, nn.LayerNorm) or type(module).__name__.endswith("RMSNorm")
+    is_norm = lambda module: isinstance(module, nn.LayerNorm) or type(module).__name__.endswith(("RMSNorm", "DebertaLayerNorm"))
     norms = {f"{name}.weight": module for name, module in model.named_modules() if is_norm(module)}
     # The weights of Gemma's norms are added to 1.
     scales = {name for name, module in norms.items() if not type(module).__name__.startswith("Gemma")}
@@ -121,10 +121,10 @@ def write_cases(family):
     os.makedirs("cases")
     for case in family.cases:
         batch = family.batch(case.padding)
-        facts = reference.run("tiny", case, os.path.join("cases", case.name), batch, family.builder())
+        facts = reference.run(case.variant, case, os.path.join("cases", case.name), batch, family.builder())
         if facts["reload"] > 1e-6:
             problems.append(f"{case.name}: comes back changed by {facts['reload']:.1e}")
-        index.append({"folder": case.name, "model": "tiny", "method": case.method, "config": case.config})
+        index.append({"folder": case.name, "model": case.variant, "method": case.method, "config": case.config})
     write_json(os.path.join("cases", "index.json"), index)
     return problems
 

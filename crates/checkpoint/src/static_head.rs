@@ -89,11 +89,16 @@ const CLASSES: &[Class] = &[
     Class::of_last_token("PhiForSequenceClassification"),
     Class::of_last_token("Gemma2ForSequenceClassification"),
     Class::of_last_token("Gemma3TextForSequenceClassification"),
+    Class {
+        layers: &["pooler.dense", "classifier"],
+        ..Class::of_texts("DebertaV2ForSequenceClassification", Activation::Gelu)
+    },
     Class::of_tokens("BertForTokenClassification"),
     Class::of_tokens("AlbertForTokenClassification"),
     Class::of_tokens("RobertaForTokenClassification"),
     Class::of_tokens("XLMRobertaForTokenClassification"),
     Class::of_tokens("XmodForTokenClassification"),
+    Class::of_tokens("DebertaV2ForTokenClassification"),
     Class::of_tokens("ElectraForTokenClassification"),
     Class::of_tokens("DistilBertForTokenClassification"),
     Class::of_answers("BertForQuestionAnswering"),

@@ -68,6 +68,14 @@ impl<'a> Fields<'a> {
         }
     }
 
+    /// A whole number of at least 1; `None` where the key is absent, 0 or negative.
+    pub(crate) fn bound(&self, key: &'static str) -> Result<Option<usize>, ModelConfigError> {
+        match self.get(key) {
+            Some(value) if value.as_i64().is_some_and(|number| number < 1) => Ok(None),
+            _ => self.optional_size(key),
+        }
+    }
+
     /// A probability, in `[0, 1]`.
     pub(crate) fn probability(&self, key: &'static str, default: f64) -> Result<f64, ModelConfigError> {
         let Some(value) = self.get(key) else { return Ok(default) };
@@ -158,6 +166,14 @@ impl<'a> Fields<'a> {
         let strings = |list: &Vec<Value>| list.iter().map(|one| one.as_str().map(str::to_owned)).collect();
         let strings: Option<Vec<String>> = value.as_array().and_then(strings);
         strings.map(Some).ok_or_else(|| self.wrong(key, "a list of strings", value))
+    }
+
+    /// A list of strings, or one string with `|` between them; none where the key is absent.
+    pub(crate) fn alternatives(&self, key: &'static str) -> Result<Vec<String>, ModelConfigError> {
+        match self.get(key) {
+            Some(Value::String(text)) => Ok(text.to_lowercase().split('|').map(|one| one.trim().to_owned()).collect()),
+            _ => Ok(self.strings(key)?.unwrap_or_default()),
+        }
     }
 
     /// An error if the key is there and says anything but nothing: absent, null, false, empty are nothing.

@@ -100,7 +100,7 @@ fn the_checkpoint_of_a_class_with_a_head_holds_the_same_base_model() {
         check_hidden_states(&family, "with_head", &Device::default());
         let (_, report) = AutoModel::from_dir(&family.join("models/with_head"), &Device::default()).unwrap();
         let is_head = |name: &String| {
-            ["classifier", "lm_head", "final_logits_bias", "adapter_modules", "head.", "decoder."]
+            ["classifier", "lm_head", "final_logits_bias", "adapter_modules", "pooler", "head.", "decoder."]
                 .iter()
                 .any(|head| name.contains(head))
         };

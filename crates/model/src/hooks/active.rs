@@ -204,6 +204,24 @@ impl<'a> ActiveHooks<'a> {
         }
     }
 
+    /// [`linear`](Self::linear) of states that all rows share: those of each row where the adapters of rows differ.
+    ///
+    /// # Shapes
+    /// - states: `[1, sequence, d_input]`
+    /// - output: `[1 or rows, sequence, d_output]`
+    pub(crate) fn shared_linear(&self, site: Site, linear: &Linear, states: Tensor<3>, rows: usize) -> Tensor<3> {
+        let mut differ = false;
+        if let Some(composition) = self.composition_at(site, &LinearPoint { hooks: self, site, linear }) {
+            composition.visit(&mut |part| {
+                differ |=
+                    matches!(part, Composition::BatchSplit { .. } | Composition::Parallel(_) | Composition::Route(_));
+            });
+        }
+        let states = if differ { states.repeat_dim(0, rows) } else { states };
+        // The gates of a site are those of the rows' own states.
+        Self { observe_gates: false, ..self.clone() }.linear(site, linear, states)
+    }
+
     /// Replaces `norm(hidden + residual)` at the end of a sublayer.
     ///
     /// # Shapes

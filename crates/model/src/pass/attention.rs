@@ -33,6 +33,7 @@ pub struct Attention {
     dropout: f64,
     rotary: Option<Rotary>,
     softcap: Option<f64>,
+    isolates_padding: bool,
 }
 
 /// A bias on attention scores: `[1 or rows, heads, queries, keys]`, where the keys are with the prefixes in front of them
@@ -93,6 +94,7 @@ impl Attention {
             dropout: 0.0,
             rotary: None,
             softcap: None,
+            isolates_padding: false,
         }
     }
 
@@ -143,6 +145,13 @@ impl Attention {
     /// Keeps scores within `±softcap`: `softcap · tanh(score / softcap)`.
     pub fn with_softcap(mut self, softcap: f64) -> Self {
         self.softcap = Some(softcap);
+        self
+    }
+
+    /// Lets padding see nothing: its attention is even over all positions, or over the prefixes. The states of padding
+    /// show in gates, the means over all positions.
+    pub fn with_isolated_padding(mut self) -> Self {
+        self.isolates_padding = true;
         self
     }
 
@@ -227,6 +236,7 @@ impl LayerPass<'_> {
         let [_, _, own_keys, _] = keys.dims();
         let mask = match self.memory {
             Some(memory) if place == Place::CrossAttention => memory.mask(),
+            _ if kind.isolates_padding => self.mask.of_pairs(query.dims()[2]),
             _ => self.mask.tensor(),
         };
         let attended = Attended { keys, values, mask };

@@ -1,8 +1,10 @@
 //! One layer of a pass.
 
+use std::cell::Cell;
+
 use burn::nn::Linear;
 use burn::tensor::{Bool, Tensor};
-use burn_adapters_core::{Norm, Place, Site, StackKind};
+use burn_adapters_core::{Norm, Place, Site, StackKind, TokenSpan};
 
 use super::cached::Cached;
 use super::mask::Mask;
@@ -25,6 +27,9 @@ pub struct LayerPass<'l> {
     pub(super) stack: StackKind,
     pub(super) layer: usize,
     pub(super) first_only: bool,
+    pub(super) tokens: &'l [TokenSpan],
+    /// Whether the layer's interventions have been applied.
+    pub(super) intervened: Cell<bool>,
 }
 
 impl LayerPass<'_> {
@@ -59,6 +64,16 @@ impl LayerPass<'_> {
         self.hooks_of(&input).linear(self.site(place), linear, input)
     }
 
+    /// Applies a matrix to states that all rows share, with the adapters at its site. Its output is one for each row where
+    /// the adapters of rows differ.
+    ///
+    /// # Shapes
+    /// - states: `[1, positions, d_input]`
+    /// - output: `[1 or rows, positions, d_output]`
+    pub fn shared_linear(&self, place: Place, linear: &Linear, states: Tensor<3>, rows: usize) -> Tensor<3> {
+        self.hooks.shared_linear(self.site(place), linear, states, rows)
+    }
+
     /// Ends a sublayer: `norm(hidden + residual)`, with the adapters there.
     ///
     /// # Shapes
@@ -90,6 +105,51 @@ impl LayerPass<'_> {
     /// must not run on a batch without padding: only [`attention`](Self::attention) supports that.
     pub fn padding_mask(&self) -> Option<Tensor<4, Bool>> {
         self.mask.tensor()
+    }
+
+    /// Whether every adapter treats each position independently, once keys and values are computed.
+    pub fn is_positionwise(&self) -> bool {
+        self.hooks.is_positionwise()
+    }
+
+    /// Hidden states with padding, of a batch from which it was taken; others are unchanged.
+    ///
+    /// # Shapes
+    /// - output: `[rows, sequence, hidden]`, with zeros for padding; or `[rows, read positions, hidden]`
+    pub fn padded(&self, hidden: Tensor<3>) -> Tensor<3> {
+        match self.packing {
+            Some(packing) if !packing.is_by_row(&hidden) => packing.unpack(hidden),
+            _ => hidden,
+        }
+    }
+
+    /// The reverse of [`padded`](Self::padded), for states of all positions.
+    pub fn packed(&self, padded: Tensor<3>) -> Tensor<3> {
+        match self.packing {
+            Some(packing) => packing.pack(padded),
+            None => padded,
+        }
+    }
+
+    /// Sets the states of padding to 0, in [padded](Self::padded) states of all positions.
+    pub fn without_padding(&self, hidden: Tensor<3>) -> Tensor<3> {
+        let [rows, positions, _] = hidden.dims();
+        match self.mask.tensor() {
+            Some(mask) if mask.dims() == [rows, 1, 1, positions] => {
+                hidden * mask.bool_not().float().reshape([rows, positions, 1])
+            }
+            _ => hidden,
+        }
+    }
+
+    /// Applies the layer's interventions (ReFT) to its output. They follow the layer anyway; a model calls this where
+    /// it changes the output further.
+    pub fn intervene(&self, hidden: Tensor<3>) -> Tensor<3> {
+        let [_, positions, _] = hidden.dims();
+        if self.packing.is_some() || (self.first_only && positions == 1) || self.intervened.replace(true) {
+            return hidden;
+        }
+        self.hooks.layer(self.site(Place::Layer), hidden, self.tokens)
     }
 
     /// The hooks for hidden states: by row of the batch, or by position.

@@ -37,6 +37,15 @@ impl Mask {
     pub(super) fn tensor(&self) -> Option<Tensor<4, Bool>> {
         self.0.clone()
     }
+
+    /// True where a key or a query is padding, for the first of the queries: `[rows, 1, queries, keys]`.
+    pub(super) fn of_pairs(&self, queries: usize) -> Option<Tensor<4, Bool>> {
+        let keys = self.tensor()?;
+        let [rows, _, _, count] = keys.dims();
+        let of_queries = keys.clone().swap_dims(2, 3).narrow(2, 0, queries);
+        let shape = [rows, 1, queries, count];
+        Some(keys.expand(shape).bool_or(of_queries.expand(shape)))
+    }
 }
 
 /// True where a position is padding: `[rows, sequence]`.

@@ -11,6 +11,8 @@ mod mask;
 mod memory;
 mod packing;
 
+use std::cell::Cell;
+
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use burn_adapters_core::{KeptGates, Output, Place, Reads, RowPosition, Site, StackKind, TokenSpan, has_own_kernels};
 
@@ -338,6 +340,9 @@ impl<'p> Pass<'p> {
                 stack,
                 layer: index,
                 first_only,
+                tokens: &tokens,
+                // Interventions are at positions of the first pass.
+                intervened: Cell::new(cached.is_some_and(|cached| cached.is_filled)),
             };
             let [rows, positions, _] = hidden.dims();
             let computed = layer(&pass, hidden);
@@ -356,8 +361,7 @@ impl<'p> Pass<'p> {
             hidden = computed;
             if cut {
                 form = Form::First;
-            } else if matches!(form, Form::Padded) && !cached.is_some_and(|cached| cached.is_filled) {
-                // Interventions are at positions of the first pass.
+            } else if matches!(form, Form::Padded) && !pass.intervened.get() {
                 hidden = self.hooks.layer(site, hidden, &tokens);
             }
             self.observe(&hidden);

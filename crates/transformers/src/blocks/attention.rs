@@ -4,12 +4,22 @@ use burn::module::Module;
 use burn::nn::Linear;
 use burn::tensor::Tensor;
 use burn_adapters_core::{Norm, Place, project};
-use burn_adapters_model::{Attention, LayerPass, ScoreBias};
+use burn_adapters_model::{Attention, LayerPass, ScoreBias, ScoreShape};
 
 use super::Normalization;
+use super::disentangled::{Distances, Positions};
 use crate::LoadError;
 use crate::plan::{AttentionPlan, LinearPlan};
 use crate::weights::Source;
+
+/// A bias on the scores of self-attention.
+#[derive(Clone, Copy)]
+pub(crate) enum Bias<'b> {
+    /// The same for all layers.
+    Shared(&'b ScoreBias<'b>),
+    /// From the layer's queries and keys, and distances of positions.
+    Disentangled(&'b Distances<'b>),
+}
 
 /// Multi-head attention with its projections.
 #[derive(Module, Debug)]
@@ -20,6 +30,7 @@ pub(crate) struct MultiHeadAttention {
     pub(crate) output: Linear,
     query_norm: Option<Normalization>,
     key_norm: Option<Normalization>,
+    positions: Option<Positions>,
     output_dropout: f64,
     #[module(skip)]
     kind: Attention,
@@ -60,6 +71,14 @@ impl MultiHeadAttention {
             plan.map(|plan| Normalization::build(plan, scope, source)).transpose()
         };
         let (query_norm, key_norm) = (norm(0)?, norm(1)?);
+        if plan.isolates_padding {
+            kind = kind.with_isolated_padding();
+        }
+        let head = plan.query.size[1] / plan.heads.max(1);
+        let scale = plan.scale.unwrap_or_else(|| 1.0 / (head as f64).sqrt());
+        let positions = (plan.positions.as_ref())
+            .map(|positions| Positions::build(positions, (plan.heads, scale), scope, std, source))
+            .transpose()?;
         let mut linear = |plan: &LinearPlan| source.linear(plan, scope, std);
         Ok(Self {
             query: linear(&plan.query)?,
@@ -68,6 +87,7 @@ impl MultiHeadAttention {
             output: linear(&plan.output)?,
             query_norm,
             key_norm,
+            positions,
             output_dropout: plan.output_dropout,
             kind,
             place,
@@ -83,7 +103,7 @@ impl MultiHeadAttention {
         layer: &LayerPass<'_>,
         queries: Tensor<3>,
         hidden: Tensor<3>,
-        bias: Option<&ScoreBias<'_>>,
+        bias: Option<Bias<'_>>,
     ) -> Tensor<3> {
         self.drop(layer, self.project(layer, queries, hidden, bias))
     }
@@ -99,7 +119,7 @@ impl MultiHeadAttention {
         layer: &LayerPass<'_>,
         queries: Tensor<3>,
         hidden: Tensor<3>,
-        bias: Option<&ScoreBias<'_>>,
+        bias: Option<Bias<'_>>,
     ) -> Tensor<3> {
         let (places, source) = match self.place {
             Place::CrossAttention => (
@@ -112,6 +132,17 @@ impl MultiHeadAttention {
         let query = of_heads(self.query_norm.as_ref(), layer.linear(places[0], &self.query, queries));
         let key = of_heads(self.key_norm.as_ref(), layer.linear(places[1], &self.key, source.clone()));
         let value = layer.linear(places[2], &self.value, source);
+        let of_distances = match (bias, &self.positions) {
+            (Some(Bias::Disentangled(distances)), Some(positions)) => {
+                let compared = [query.clone(), key.clone()];
+                Some(move |shape: ScoreShape<'_>| positions.bias(layer, self, distances, compared.clone(), shape))
+            }
+            _ => None,
+        };
+        let bias = match bias {
+            Some(Bias::Shared(bias)) => Some(bias),
+            _ => of_distances.as_ref().map(|bias| bias as &ScoreBias<'_>),
+        };
         let attended = layer.biased_attention(self.place, &self.kind, [query, key, value], &hidden, bias);
         project(&self.output, attended)
     }

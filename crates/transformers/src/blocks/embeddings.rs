@@ -27,6 +27,7 @@ pub(crate) struct Added {
     projection: Option<Linear>,
     scale: Option<f64>,
     late_scale: Option<f64>,
+    zeroes_padding: bool,
     dropout: f64,
     late_dropout: f64,
     #[module(skip)]
@@ -95,6 +96,7 @@ impl Added {
                 .transpose()?,
             norm: plan.norm.as_ref().map(|norm| Normalization::build(norm, "", source)).transpose()?,
             scale: plan.scale,
+            zeroes_padding: plan.zeroes_padding,
             late_scale: plan.late_scale,
             dropout: plan.dropout,
             late_dropout: plan.late_dropout,
@@ -120,7 +122,13 @@ impl Added {
             Some(norm) => norm.norm(sum),
             None => sum,
         };
-        pass.dropout(self.dropout, normed)
+        let batch = pass.batch();
+        let is_padded = batch.ids().len() < batch.len() * batch.sequence();
+        let zeroed = match self.zeroes_padding && is_padded {
+            true => normed * pass.ints(&vec![1; batch.ids().len()], 0).float().unsqueeze_dim(2),
+            false => normed,
+        };
+        pass.dropout(self.dropout, zeroed)
     }
 
     /// `[rows or 1, sequence, embedding]`.

@@ -2,8 +2,9 @@
 
 use burn::tensor::Tensor;
 use burn_adapters_core::{Norm, Place};
-use burn_adapters_model::{LayerPass, ScoreBias};
+use burn_adapters_model::LayerPass;
 
+use super::attention::Bias;
 use super::layer::{Layer, after_norm, as_norm};
 
 impl Layer {
@@ -11,7 +12,7 @@ impl Layer {
         &self,
         layer: &LayerPass<'_>,
         hidden: Tensor<3>,
-        bias: Option<&ScoreBias<'_>>,
+        bias: Option<Bias<'_>>,
     ) -> Tensor<3> {
         let queries = layer.read_positions(hidden.clone());
         let attended = self.attention.forward(layer, queries.clone(), hidden, bias);
@@ -26,7 +27,7 @@ impl Layer {
         &self,
         layer: &LayerPass<'_>,
         hidden: Tensor<3>,
-        bias: Option<&ScoreBias<'_>>,
+        bias: Option<Bias<'_>>,
     ) -> Tensor<3> {
         let normed = after_norm(&self.attention_norm, hidden.clone());
         let attended = self.attention.forward(layer, layer.read_positions(normed.clone()), normed, bias);

@@ -5,10 +5,10 @@ use burn::module::Module;
 use burn::nn::Linear;
 use burn::tensor::Tensor;
 use burn_adapters_core::{Norm, Place};
-use burn_adapters_model::{LayerPass, ScoreBias};
+use burn_adapters_model::LayerPass;
 
 use super::Normalization;
-use super::attention::MultiHeadAttention;
+use super::attention::{Bias, MultiHeadAttention};
 use super::feed_forward::FeedForward;
 use crate::LoadError;
 use crate::plan::{LayerPlan, NormPlan, Order};
@@ -69,7 +69,7 @@ impl Layer {
         &self,
         layer: &LayerPass<'_>,
         hidden: Tensor<3>,
-        bias: Option<&ScoreBias<'_>>,
+        bias: Option<Bias<'_>>,
         last: Option<&Layer>,
     ) -> Tensor<3> {
         match self.order {

@@ -1,6 +1,8 @@
 //! The blocks that models are made of, each built from its part of a plan.
 
 mod attention;
+mod convolution;
+mod disentangled;
 mod embeddings;
 mod feed_forward;
 mod languages;

@@ -7,9 +7,10 @@
 
 use burn::tensor::Tensor;
 use burn_adapters_core::{Norm, Place};
-use burn_adapters_model::{AroundProjection, LayerPass, ScoreBias};
+use burn_adapters_model::{AroundProjection, LayerPass};
 
 use super::Normalization;
+use super::attention::Bias;
 use super::layer::{Layer, after_norm, as_norm};
 
 impl Layer {
@@ -18,7 +19,7 @@ impl Layer {
         &self,
         layer: &LayerPass<'_>,
         hidden: Tensor<3>,
-        bias: Option<&ScoreBias<'_>>,
+        bias: Option<Bias<'_>>,
     ) -> Tensor<3> {
         let normed = after_norm(&self.attention_norm, hidden.clone());
         let queries = layer.read_positions(normed.clone());
@@ -37,7 +38,7 @@ impl Layer {
         &self,
         layer: &LayerPass<'_>,
         hidden: Tensor<3>,
-        bias: Option<&ScoreBias<'_>>,
+        bias: Option<Bias<'_>>,
         last: Option<&Layer>,
     ) -> Tensor<3> {
         let states = after_norm(&self.attention_norm, hidden.clone());
@@ -58,7 +59,7 @@ impl Layer {
         &self,
         layer: &LayerPass<'_>,
         hidden: Tensor<3>,
-        bias: Option<&ScoreBias<'_>>,
+        bias: Option<Bias<'_>>,
         last: Option<&Layer>,
     ) -> Tensor<3> {
         let states = after_norm(&self.attention_norm, hidden.clone());

@@ -4,6 +4,7 @@ mod albert;
 mod bart;
 mod bert;
 mod bert_generation;
+mod deberta;
 mod distilbert;
 mod gemma;
 mod gpt2;
@@ -41,6 +42,7 @@ pub(crate) const FAMILIES: &[Family] = &[
     bart::PLBART,
     bert::BERT,
     bert_generation::BERT_GENERATION,
+    deberta::DEBERTA_V2,
     distilbert::DISTILBERT,
     gemma::GEMMA2,
     gemma::GEMMA3,

@@ -80,6 +80,10 @@ pub(crate) struct AttentionPlan {
     pub(crate) rotary: Option<Rotary>,
     /// The norms of each head's queries and keys, before they are rotated.
     pub(crate) head_norms: Option<[NormPlan; 2]>,
+    /// What queries and keys are compared with beside each other.
+    pub(crate) positions: Option<PositionsPlan>,
+    /// Whether positions of padding see nothing, not even the tokens: their attention is even.
+    pub(crate) isolates_padding: bool,
     /// The factor on scores; `None` is `1 / √head`.
     pub(crate) scale: Option<f64>,
     /// The bound that scores are kept within.
@@ -88,6 +92,22 @@ pub(crate) struct AttentionPlan {
     pub(crate) dropout: f64,
     /// Dropout after the output projection.
     pub(crate) output_dropout: f64,
+}
+
+/// The projections of the table of distances: what queries are compared with, and what keys are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct PositionsPlan {
+    pub(crate) keys: Option<ProjectionPlan>,
+    pub(crate) queries: Option<ProjectionPlan>,
+}
+
+/// A projection of the table of distances.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum ProjectionPlan {
+    /// That of the hidden states, with its adapters.
+    Shared,
+    /// One of its own.
+    Own(LinearPlan),
 }
 
 /// Two linear layers with a non-linearity between them, `down(activation(up(x)))`, or
@@ -153,6 +173,8 @@ impl AttentionPlan {
             reach: None,
             rotary: None,
             head_norms: None,
+            positions: None,
+            isolates_padding: false,
             scale: None,
             softcap: None,
             dropout: 0.0,

@@ -13,9 +13,9 @@ use burn_adapters_config::BottleneckConfig;
 use burn_adapters_core::{ModelSpec, RowPosition, SiteNames};
 use burn_adapters_model::{DecoderStart, Limits};
 
-pub(crate) use self::layer::{AttentionPlan, FeedForwardPlan, LayerPlan, Order};
+pub(crate) use self::layer::{AttentionPlan, FeedForwardPlan, LayerPlan, Order, PositionsPlan, ProjectionPlan};
 pub(crate) use self::output::{BiasPlan, OutputPlan, TransformPlan};
-pub(crate) use self::stack::{RelativePlan, Sharing, StackPlan};
+pub(crate) use self::stack::{ConvolutionPlan, DistancesPlan, RelativePlan, Sharing, StackPlan};
 pub(crate) use self::weights::{LinearPlan, NormKind, NormPlan, Part, Storage, TablePlan};
 use crate::skeleton::Skeleton;
 use crate::weights::Listed;
@@ -90,6 +90,8 @@ pub(crate) struct EmbeddingsPlan {
     pub(crate) positions: Option<(TablePlan, Counting)>,
     pub(crate) token_types: Option<TablePlan>,
     pub(crate) norm: Option<NormPlan>,
+    /// Whether the embeddings of padding are zero.
+    pub(crate) zeroes_padding: bool,
     pub(crate) projection: Option<LinearPlan>,
     pub(crate) dropout: f64,
     /// Dropout after the adapters that act on embeddings.
@@ -141,6 +143,7 @@ impl EmbeddingsPlan {
             positions: None,
             token_types: None,
             norm: None,
+            zeroes_padding: false,
             projection: None,
             dropout: 0.0,
             late_dropout: 0.0,

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use burn_adapters_core::{Place, StackKind, StackSpec};
+use burn_adapters_core::{Activation, Place, StackKind, StackSpec};
 
-use super::{LayerPlan, TablePlan};
+use super::{LayerPlan, NormPlan, TablePlan};
 
 /// A stack of layers.
 #[derive(Debug, Clone, PartialEq)]
@@ -20,6 +20,10 @@ pub(crate) struct StackPlan {
     pub(crate) sharing: Option<Sharing>,
     /// A bias on the scores of self-attention, shared by the layers.
     pub(crate) relative: Option<RelativePlan>,
+    /// The table of distances that the layers' queries and keys are compared with.
+    pub(crate) distances: Option<DistancesPlan>,
+    /// A convolution over the embeddings, which is added to the output of the first layer.
+    pub(crate) convolution: Option<ConvolutionPlan>,
     /// Dropout after the norm that follows the last layer.
     pub(crate) dropout: f64,
 }
@@ -45,10 +49,47 @@ pub(crate) struct RelativePlan {
     pub(crate) both_sides: bool,
 }
 
+/// Embeddings of the distances of positions (He et al., 2021).
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct DistancesPlan {
+    /// `[2 · buckets, hidden]`: those of one side, and those of the other.
+    pub(crate) table: TablePlan,
+    /// The number of positions that buckets of logarithmic width cover; without it each has one distance.
+    pub(crate) logarithmic: Option<usize>,
+    pub(crate) norm: Option<NormPlan>,
+    /// Dropout on the table, in each layer.
+    pub(crate) dropout: f64,
+}
+
+/// A convolution over the embeddings of neighboring positions: `norm(output + activation(convolution(embeddings)))`.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct ConvolutionPlan {
+    pub(crate) name: &'static str,
+    pub(crate) hidden: usize,
+    /// The number of positions; odd.
+    pub(crate) kernel: usize,
+    pub(crate) groups: usize,
+    pub(crate) activation: Activation,
+    pub(crate) norm: NormPlan,
+    /// Dropout before the activation.
+    pub(crate) dropout: f64,
+}
+
 impl StackPlan {
     /// Layers `NAME.0`, `NAME.1`, ….
     pub(crate) fn new(kind: StackKind, name: &'static str, layers: usize, layer: LayerPlan) -> Self {
-        Self { kind, name, layers, layer, different: BTreeMap::new(), sharing: None, relative: None, dropout: 0.0 }
+        Self {
+            kind,
+            name,
+            layers,
+            layer,
+            different: BTreeMap::new(),
+            sharing: None,
+            relative: None,
+            distances: None,
+            convolution: None,
+            dropout: 0.0,
+        }
     }
 }
 

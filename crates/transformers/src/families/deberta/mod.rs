@@ -1,0 +1,6 @@
+//! DeBERTa (He et al., 2021, <https://arxiv.org/abs/2006.03654>): BERT with attention to the distances of positions.
+
+mod keys;
+mod v2;
+
+pub(super) use v2::DEBERTA_V2;
