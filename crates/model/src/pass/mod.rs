@@ -6,6 +6,7 @@
 
 mod attention;
 mod cached;
+mod check;
 mod layer;
 mod mask;
 mod memory;
@@ -18,6 +19,7 @@ use burn_adapters_core::{KeptGates, Output, Place, Reads, RowPosition, Site, Sta
 
 pub use self::attention::{Attention, ScoreBias, ScoreShape};
 use self::cached::Cached;
+use self::check::{check, check_decoder};
 pub use self::layer::LayerPass;
 use self::mask::Mask;
 pub(crate) use self::mask::padding_of;
@@ -471,37 +473,6 @@ fn in_order<const D: usize>(tensor: Tensor<D>, rows: Option<&Tensor<1, Int>>) ->
         Some(rows) => tensor.select(0, rows.clone()),
         None => tensor,
     }
-}
-
-/// Rejects input on which a model would panic.
-fn check(batch: &TokenBatch, limits: Limits) -> Result<(), BaseError> {
-    if batch.is_empty() || batch.lengths().contains(&0) {
-        return Err(BaseError::Empty { rows: batch.len() });
-    }
-    let (length, max) = (batch.sequence(), limits.sequence);
-    if length > max {
-        return Err(BaseError::TooLong { length, max });
-    }
-    let vocabulary = limits.vocabulary;
-    if let Some(&id) = batch.ids().iter().find(|id| **id as usize >= vocabulary) {
-        return Err(BaseError::UnknownToken { id, vocabulary });
-    }
-    let token_types = limits.token_types;
-    match batch.token_types().unwrap_or_default().iter().find(|id| **id as usize >= token_types) {
-        Some(&id) => Err(BaseError::UnknownTokenType { id, token_types }),
-        None => Ok(()),
-    }
-}
-
-fn check_decoder(batch: &TokenBatch, decoder: &TokenBatch, limits: Limits, has_decoder: bool) -> Result<(), BaseError> {
-    if !has_decoder {
-        return Err(BaseError::NoDecoder);
-    }
-    let (rows, found) = (batch.len(), decoder.len());
-    if rows != found {
-        return Err(BaseError::DecoderRows { rows, found });
-    }
-    check(decoder, limits)
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ mod output;
 pub use config::{BertConfig, BertFamily};
 pub(super) use layers::{BertLayers, check_supported};
 pub(super) use names::NAMES;
-pub(super) use output::{MaskedHead, ROBERTA_HEAD};
+pub(super) use output::{BERT_HEAD, MaskedHead, ROBERTA_HEAD};
 
 use super::Family;
 use crate::tokenizer::Class;

@@ -17,7 +17,7 @@ pub(in crate::families) struct MaskedHead {
     pub(in crate::families) bias: &'static [&'static str],
 }
 
-const BERT_HEAD: MaskedHead = MaskedHead {
+pub(in crate::families) const BERT_HEAD: MaskedHead = MaskedHead {
     dense: "cls.predictions.transform.dense",
     norm: "cls.predictions.transform.LayerNorm",
     decoder: "cls.predictions.decoder",

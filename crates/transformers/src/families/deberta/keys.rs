@@ -3,19 +3,28 @@
 use burn_adapters_model::Limits;
 
 use crate::ModelConfigError;
-use crate::families::bert::{BertLayers, check_supported};
+use crate::families::bert::{BERT_HEAD, BertLayers, MaskedHead, check_supported};
 use crate::fields::Fields;
-use crate::plan::{Counting, EmbeddingsPlan, TablePlan};
+use crate::plan::{Counting, EmbeddingsPlan, OutputPlan, TablePlan};
 
 /// The prefixes of the heads in checkpoints, and of what files hold although the model has no use for it.
 pub(super) const UNUSED: &[&str] =
     &["pooler.", "lm_predictions.", "mask_predictions.", "embeddings.position_embeddings.", "encoder.LayerNorm."];
+
+/// The head for masked language modeling of the authors' own code; `transformers` writes that of BERT.
+const MASKED_HEAD: MaskedHead = MaskedHead {
+    dense: "lm_predictions.lm_head.dense",
+    norm: "lm_predictions.lm_head.LayerNorm",
+    decoder: "lm_predictions.lm_head.decoder",
+    bias: &["lm_predictions.lm_head.bias"],
+};
 
 /// The keys.
 pub(super) struct Keys {
     pub(super) layers: BertLayers,
     pub(super) embeddings: EmbeddingsPlan,
     pub(super) limits: Limits,
+    pub(super) output: OutputPlan,
     pub(super) initializer_range: f64,
     pub(super) attention: Relative,
 }
@@ -83,7 +92,12 @@ impl Keys {
             Some(positions) => positions,
             None => sequence,
         };
+        let (head, is_tied) = match fields.flag_or("legacy", true)? {
+            true => (BERT_HEAD, fields.flag_or("tie_word_embeddings", true)?),
+            false => (MASKED_HEAD, true),
+        };
         Ok(Self {
+            output: head.plan([vocabulary, hidden, hidden], layers.activation, layers.epsilon, is_tied),
             layers,
             embeddings,
             limits: Limits { vocabulary, token_types: token_types.max(1), sequence, pad_id: pad_id as u32 },

@@ -40,7 +40,7 @@ const NAMES: SiteNames = SiteNames {
 };
 
 fn plan(fields: &Fields<'_>) -> Result<ModelPlan, ModelConfigError> {
-    let Keys { layers, embeddings, limits, initializer_range, attention } =
+    let Keys { layers, embeddings, limits, output, initializer_range, attention } =
         Keys::read(fields, 128_100, [1536, 24, 24, 6144])?;
     let (hidden, head) = (layers.hidden, layers.hidden / layers.heads);
     if let Some(width) = fields.optional_size("attention_head_size")?.filter(|width| *width != head) {
@@ -83,6 +83,7 @@ fn plan(fields: &Fields<'_>) -> Result<ModelPlan, ModelConfigError> {
         ..stack
     };
     Ok(ModelPlan {
+        output: Some(output),
         prefix: "deberta.",
         names: NAMES,
         heads: UNUSED,
