@@ -67,6 +67,17 @@ MODELS = {
     "llama": ("Llama", "ForCausalLM", DECODER),
     "llama_tied": ("Llama", "ForCausalLM", dict(DECODER, tie_word_embeddings=True)),
     "mistral": ("Mistral", "ForCausalLM", DECODER),
+    "gptj": (
+        "GPTJ",
+        "ForCausalLM",
+        dict(n_embd=8, n_layer=1, n_head=2, vocab_size=24, n_positions=12, rotary_dim=2, pad_token_id=0),
+    ),
+    "qwen2": ("Qwen2", "ForCausalLM", DECODER),
+    "qwen3": ("Qwen3", "ForCausalLM", dict(DECODER, head_dim=6, tie_word_embeddings=True)),
+    "phi": ("Phi", "ForCausalLM", DECODER),
+    "gemma2": ("Gemma2", "ForCausalLM", dict(DECODER, head_dim=6, final_logit_softcapping=2.0)),
+    "gemma3": ("Gemma3", "ForCausalLM", dict(DECODER, head_dim=6)),
+    "modernbert": ("ModernBert", "ForMaskedLM", dict(ENCODER, pad_token_id=0, reference_compile=False)),
     "t5": ("T5", "ForConditionalGeneration", dict(T5, decoder_start_token_id=0)),
     "t5_untied": ("T5", "ForConditionalGeneration", dict(T5, decoder_start_token_id=0, tie_word_embeddings=False)),
     "mt5": ("MT5", "ForConditionalGeneration", dict(T5, decoder_start_token_id=0)),
@@ -78,10 +89,11 @@ MODELS = {
 
 def write(name):
     classes, suffix, sizes = MODELS[name]
-    config_class = getattr(transformers, f"{classes}Config")
+    model_class = getattr(transformers, f"{classes}{suffix}")
+    config_class = model_class.config_class
     dropouts = [key for key in DROPOUTS if hasattr(config_class(), key)]
     config = config_class(**dict.fromkeys(dropouts, 0.0), **sizes)
-    model = getattr(transformers, f"{classes}{suffix}")(config)
+    model = model_class(config)
     randomize(model, name, std=0.5)
     if hasattr(model, "final_logits_bias"):
         model.final_logits_bias.copy_(torch.arange(config.vocab_size) / 16)

@@ -1,5 +1,7 @@
 //! Rotary position embeddings.
 
+use std::sync::Arc;
+
 use burn::tensor::{Device, Tensor, TensorData};
 
 /// Rotary position embeddings (Su et al., 2021, <https://arxiv.org/abs/2104.09864>). Element `i` of a head is rotated
@@ -20,7 +22,7 @@ use burn::tensor::{Device, Tensor, TensorData};
 #[derive(Debug, Clone, PartialEq)]
 pub struct Rotary {
     /// The angle by which each pair rotates per position.
-    frequencies: Vec<f32>,
+    frequencies: Arc<[f32]>,
     /// Whether neighbors are pairs.
     is_interleaved: bool,
 }
@@ -76,7 +78,7 @@ impl Rotary {
 
     /// Stretches the positions, for sequences longer than those that a model was trained on.
     pub fn scaled(mut self, scaling: RotaryScaling) -> Self {
-        self.frequencies.iter_mut().for_each(|frequency| *frequency = scaling.of(*frequency));
+        self.frequencies = self.frequencies.iter().map(|frequency| scaling.of(*frequency)).collect();
         self
     }
 
