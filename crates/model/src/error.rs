@@ -112,6 +112,19 @@ pub enum BankError {
         /// How many layers the stack has.
         layers: usize,
     },
+    /// A hook at the end of a sublayer that the model's specification does not have there.
+    #[error(
+        "the model calls the hook `{called}` at {site}, where its specification (`sublayer_end`) has `{expected}`: correct \
+         one of them"
+    )]
+    OtherEnd {
+        /// The site.
+        site: Site,
+        /// The hook that is called.
+        called: &'static str,
+        /// The one that belongs to the specification.
+        expected: &'static str,
+    },
     /// A tensor or matrix whose size differs from the model's specification.
     #[error(
         "at {at}: expected {what} of {expected}, found {found}: the model's layers and its specification must agree"

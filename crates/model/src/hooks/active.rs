@@ -8,7 +8,7 @@ use burn::nn::Linear;
 use burn::tensor::Tensor;
 use burn_adapters_bottleneck::Bottleneck;
 use burn_adapters_composition::Composition;
-use burn_adapters_core::{Mode, ModelSpec, Norm, Site, StackKind, TokenSpan, project};
+use burn_adapters_core::{Mode, ModelSpec, Norm, Site, StackKind, SublayerEnd, TokenSpan, project};
 use burn_adapters_prefix_tuning::{Attended, Prefixes};
 
 use super::attention::{Attending, AttentionPoint};
@@ -231,7 +231,7 @@ impl<'a> ActiveHooks<'a> {
         if !self.equal(&site, "a residual", expected, found) {
             return hidden;
         }
-        if !self.fits_sublayer(site, &hidden, norm) {
+        if !self.fits_sublayer(site, &hidden, norm, SublayerEnd::AfterResidual) {
             return hidden + residual;
         }
         let point = SublayerPoint { hooks: self, site, norm, end: End::Residual };
@@ -246,14 +246,16 @@ impl<'a> ActiveHooks<'a> {
     }
 
     /// Adapts the output of a sublayer's last matrix, in models that add their residual themselves
-    /// ([`SublayerEnd::AtProjection`](burn_adapters_core::SublayerEnd::AtProjection)).
+    /// ([`SublayerEnd::AtProjection`]).
     ///
     /// # Shapes
     /// - hidden (the output of the matrix), output: `[batch, sequence, hidden]`
     pub fn projected(&self, site: Site, hidden: Tensor<3>, around: AroundProjection<'_>) -> Tensor<3> {
         let AroundProjection { input, adds_input, norm } = around;
         let (found, expected) = (input.dims(), hidden.dims());
-        if !self.equal(&site, "an input of the sublayer", expected, found) || !self.fits_sublayer(site, &hidden, norm) {
+        if !self.equal(&site, "an input of the sublayer", expected, found)
+            || !self.fits_sublayer(site, &hidden, norm, SublayerEnd::AtProjection)
+        {
             return hidden;
         }
         let point = SublayerPoint { hooks: self, site, norm, end: End::Projection { adds_input } };

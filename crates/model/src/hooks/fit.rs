@@ -6,7 +6,7 @@
 
 use burn::tensor::Tensor;
 use burn_adapters_composition::Composition;
-use burn_adapters_core::{ModelSpec, Norm, Site, StackSpec, TokenSpan};
+use burn_adapters_core::{ModelSpec, Norm, Site, StackSpec, SublayerEnd, TokenSpan};
 use burn_adapters_prefix_tuning::Attended;
 
 use super::ActiveHooks;
@@ -63,7 +63,14 @@ impl ActiveHooks<'_> {
         }
     }
 
-    pub(super) fn fits_sublayer(&self, site: Site, hidden: &Tensor<3>, norm: Option<&dyn Norm>) -> bool {
+    /// Checks the states at the end of a sublayer, and that the specification has this end.
+    pub(super) fn fits_sublayer(
+        &self,
+        site: Site,
+        hidden: &Tensor<3>,
+        norm: Option<&dyn Norm>,
+        end: SublayerEnd,
+    ) -> bool {
         let [_, _, width] = hidden.dims();
         if let Some(expected) = norm.and_then(Norm::width)
             && !self.equal(&site, "hidden states, as the norm reads them,", [expected], [width])
@@ -71,7 +78,16 @@ impl ActiveHooks<'_> {
             return false;
         }
         let has = |stack: &StackSpec| stack.sublayers.contains(&site.place);
-        self.in_stack(site, has, |stack| self.equal(&site, "hidden states", [stack.hidden_size], [width]))
+        self.in_stack(site, has, |stack| {
+            let hook = |end| match end {
+                SublayerEnd::AfterResidual => "sublayer",
+                SublayerEnd::AtProjection => "projected",
+            };
+            if stack.sublayer_end != end {
+                self.fail(BankError::OtherEnd { site, called: hook(end), expected: hook(stack.sublayer_end) });
+            }
+            stack.sublayer_end == end && self.equal(&site, "hidden states", [stack.hidden_size], [width])
+        })
     }
 
     pub(super) fn fits_layer(&self, site: Site, hidden: &Tensor<3>, tokens: &[TokenSpan]) -> bool {

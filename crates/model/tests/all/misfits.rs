@@ -5,8 +5,10 @@
 use crate::common::{Model, WIDTH, input, values};
 use burn::nn::LinearConfig;
 use burn::tensor::{Device, Tensor};
-use burn_adapters_core::{ModelSpec, Place, Site, StackSpec};
-use burn_adapters_model::{ActiveHooks, AdapterBank, BankError, Hooks, MergedModel, Setup, TokenSpan};
+use burn_adapters_core::{ModelSpec, Place, Site, StackSpec, SublayerEnd};
+use burn_adapters_model::{
+    ActiveHooks, AdapterBank, AroundProjection, BankError, Hooks, MergedModel, Setup, TokenSpan,
+};
 
 fn bank_for(spec: ModelSpec, config: &str) -> AdapterBank {
     let mut bank = AdapterBank::new(spec, &Device::default());
@@ -44,6 +46,25 @@ fn blocks_that_do_not_fit_the_batch_are_errors() {
     let bank = bank_for(spec, "seq_bn[reduction_factor=2]");
     let error = fails(&bank, "Split(a, b, splits=[2, 2])", 2);
     assert_eq!(error, BankError::Positions { expected: 4, found: 5 });
+}
+
+#[test]
+fn a_hook_at_another_end_of_a_sublayer_is_an_error() {
+    let model = Model::new(2, &Device::default());
+    let mut spec = model.spec();
+    spec.stacks[0].sublayer_end = SublayerEnd::AtProjection;
+    let site = Site::encoder(0, Place::FeedForward);
+    let around = || AroundProjection::new(input(2, 2));
+    let (called, expected) = ("sublayer", "projected");
+    let bank = bank_for(spec, "seq_bn[reduction_factor=2]");
+    let hooks = bank.hooks(&Setup::adapter("a")).unwrap();
+    assert!(hooks.run(|hooks| hooks.projected(site, input(1, 2), around())).is_ok());
+    let error = hooks.run(|hooks| hooks.sublayer(site, input(1, 2), input(2, 2), None)).unwrap_err();
+    assert_eq!(error, BankError::OtherEnd { site, called, expected });
+    let bank = bank_for(model.spec(), "seq_bn[reduction_factor=2]");
+    let hooks = bank.hooks(&Setup::adapter("a")).unwrap();
+    let error = hooks.run(|hooks| hooks.projected(site, input(1, 2), around())).unwrap_err();
+    assert_eq!(error, BankError::OtherEnd { site, called: expected, expected: called });
 }
 
 #[test]
