@@ -11,7 +11,7 @@ fn model() -> AutoModel {
         "encoder_attention_heads": 4, "decoder_attention_heads": 2, "encoder_ffn_dim": 24, "decoder_ffn_dim": 24,
         "max_position_embeddings": 24}"#,
     );
-    AutoModel::new_seeded(&config.unwrap(), 1, &Device::default())
+    AutoModel::new_seeded(config.unwrap(), 1, &Device::default())
 }
 
 /// How far an adapter moves the states of the decoder.
