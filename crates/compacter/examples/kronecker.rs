@@ -1,6 +1,6 @@
 //! Times a product with a PHM weight, forward and backward, through the dense weight and through the factors.
 //!
-//! Reports the fastest of many runs, which other work on the machine disturbs least.
+//! Reports the fastest of many runs, which is least affected by other work on the machine.
 //!
 //! ```text
 //! MALLOC_TRIM_THRESHOLD_=2000000000 MALLOC_MMAP_THRESHOLD_=2000000000 MALLOC_TOP_PAD_=500000000 RAYON_NUM_THREADS=1 \

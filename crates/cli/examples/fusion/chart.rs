@@ -9,9 +9,9 @@ use plotters::style::{FontDesc, FontFamily, FontStyle, register_font};
 
 /// One heat map.
 pub(crate) struct Panel {
-    /// Which fusion: panels of one group stand in one row.
+    /// The fusion: panels of one group are in one row.
     pub(crate) group: &'static str,
-    /// On what.
+    /// The kind of sentences.
     pub(crate) title: &'static str,
     /// Values of 0 to 1, by layer and adapter.
     pub(crate) layers: Vec<Vec<f64>>,
@@ -134,7 +134,7 @@ impl<'a> Figure<'a> {
         Ok(())
     }
 
-    /// The adapters' names below a panel, a word a line.
+    /// The adapters' names below a panel, one word per line.
     fn columns<DB: DrawingBackend>(&self, area: &DrawingArea<DB, Shift>, start: (i32, i32)) -> Drawn<DB> {
         let style = self.style(12, FontStyle::Normal, INK, HPos::Center);
         for (adapter, name) in self.adapters.iter().enumerate() {
@@ -156,7 +156,7 @@ impl<'a> Figure<'a> {
         area.draw_text(text, style, (self.px(x), self.px(y)))
     }
 
-    /// Text whose given point is its middle in height, and its left end, middle or right end across.
+    /// Text at a point: vertically centered on it, and beginning, centered or ending at it horizontally.
     fn style(&self, size: i32, weight: FontStyle, color: RGBColor, across: HPos) -> TextStyle<'static> {
         let font = FontDesc::new(FontFamily::Name(FONT), f64::from(self.px(size)), weight);
         font.color(&color).pos(Pos::new(across, VPos::Center))

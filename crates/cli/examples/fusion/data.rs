@@ -14,7 +14,7 @@ use super::progress::Progress;
 /// The labels, in the order of the heads' logits.
 pub(crate) const LABELS: [&str; 2] = ["negative", "positive"];
 
-/// The longest text in tokens: the sentences are far shorter.
+/// The maximum length in tokens; the sentences are far shorter.
 const MAX_LENGTH: usize = 128;
 
 /// The head of each setup.
@@ -22,7 +22,7 @@ pub(crate) fn head() -> HeadConfig {
     HeadConfig::classification(LABELS.len()).with_labels(LABELS)
 }
 
-/// The model's folder: that of the user, or fetched.
+/// The model's folder: the user's, or a fetched one.
 pub(crate) fn model(given: Option<&Path>, progress: &mut Progress) -> Result<PathBuf, Box<dyn Error>> {
     match given {
         Some(folder) => Ok(folder.to_owned()),
@@ -42,7 +42,7 @@ pub(crate) fn files(given: Option<&Path>, progress: &mut Progress) -> Result<[Pa
 pub(crate) struct OfKind {
     pub(crate) kind: Kind,
     pub(crate) train: TokenData,
-    /// Every tenth.
+    /// Every tenth sentence.
     pub(crate) held_out: TokenData,
 }
 
@@ -81,7 +81,7 @@ impl Sentences {
         Ok(TokenData::new("all kinds", rows, Some(Targets::Classes(labels)))?)
     }
 
-    /// How often one is right who always says the label that is more frequent in the training sentences of the kind.
+    /// The accuracy of always predicting the label that is more frequent in the training sentences of the kind.
     pub(crate) fn majority(&self) -> Vec<f64> {
         let part = |kind: &OfKind| {
             let train = classes(&kind.train);

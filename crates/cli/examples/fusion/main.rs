@@ -1,11 +1,12 @@
-//! What four adapters know together: trained apart, then stacked, averaged, and fused.
+//! Four adapters that are trained separately, then stacked, averaged, and fused.
 //!
 //! The base is all-MiniLM-L6-v2, frozen. One bottleneck adapter each learns to tell positive from negative sentences
 //! (a mean rating above 0, or not) on nine tenths of the film reviews, tweets, product reviews and newspaper editorials
-//! of Hutto and Gilbert (2014). Then the four work together without further training (`Stack`, `Average`, and their
-//! parameters averaged on files), and by AdapterFusion (Pfeiffer et al., 2021), trained over the frozen adapters with a
-//! head of its own: as in the paper one fusion for each target kind, on that kind's own sentences; and beside it one
-//! fusion for all. Every setup is measured on the held-out tenth of each kind; nothing is chosen by looking at it.
+//! of Hutto and Gilbert (2014). Then the four work together without further training (`Stack`, `Average`, and the
+//! average of their parameters, from files), and with AdapterFusion (Pfeiffer et al., 2021), trained over the frozen
+//! adapters with a new head: as in the paper, one fusion for each target kind on that kind's sentences, and in addition
+//! one fusion for all kinds. Every setup is measured on the held-out tenth of each kind; nothing is chosen by looking
+//! at it.
 //!
 //! ```text
 //! cargo run --release --example fusion -- --output docs
@@ -39,31 +40,31 @@ use training::{Options, Work};
 /// Train an adapter on each of four kinds of sentences, then stack, average and fuse them.
 #[derive(Debug, Parser)]
 pub(crate) struct Arguments {
-    /// How many times each training goes through its data.
+    /// Number of passes over the data in each training.
     #[arg(long, value_name = "N", default_value_t = 2)]
     epochs: usize,
 
-    /// Use the first N sentences of each kind only, for a quick try.
+    /// Use only the first N sentences of each kind, for a quick try.
     #[arg(long, value_name = "N")]
     rows: Option<usize>,
 
-    /// From which every random number follows.
+    /// Random seed.
     #[arg(long, value_name = "N", default_value_t = 42)]
     seed: u64,
 
-    /// The learning rate of the fusions at the start; that of the adapters is 1e-3.
+    /// Initial learning rate of the fusions; that of the adapters is 1e-3.
     #[arg(long, value_name = "RATE", default_value_t = 5e-4)]
     fusion_learning_rate: f64,
 
-    /// A folder of a BERT model, instead of fetching one.
+    /// Use this folder of a BERT model instead of fetching one.
     #[arg(long, value_name = "DIR")]
     model: Option<PathBuf>,
 
-    /// A folder that holds the four files of rated sentences, instead of fetching them.
+    /// Use the four files of rated sentences in this folder instead of fetching them.
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
 
-    /// Where to write FUSION.md, fusion-attention.svg and fusion-attention.png.
+    /// Output folder for FUSION.md, fusion-attention.svg and fusion-attention.png.
     #[arg(long, value_name = "DIR", default_value = "fusion-out")]
     output: PathBuf,
 
@@ -84,7 +85,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Does all of it, but for printing the results.
+/// Runs everything except for printing the results.
 pub(crate) fn run(arguments: &Arguments) -> Result<Report, Box<dyn Error>> {
     let start = Instant::now();
     let mut progress = Progress::new();

@@ -1,4 +1,4 @@
-//! Averages of parameters, made of files alone.
+//! Averages of parameters, from files alone.
 
 use std::error::Error;
 
@@ -17,7 +17,7 @@ pub(crate) const MERGED: &str = "merged";
 /// The head that is the plain average of the adapters' heads.
 pub(crate) const MEAN: &str = "mean";
 
-/// Saves the adapters of all kinds with their heads, merges the files, and adds what comes out to the bank.
+/// Saves the adapters of all kinds with their heads, merges the files, and adds the result to the bank.
 pub(crate) fn average_on_files(bank: &mut AdapterBank, sentences: &Sentences) -> Result<(), Box<dyn Error>> {
     let folder = tempfile::tempdir()?;
     let (mut adapters, mut heads) = (Vec::new(), Vec::new());

@@ -1,4 +1,4 @@
-//! Progress on standard error: a bar where it is a terminal, a line now and then where it is not.
+//! Progress on standard error: a bar on a terminal, a line at intervals elsewhere.
 
 use std::io::IsTerminal;
 use std::time::{Duration, Instant};
@@ -34,17 +34,17 @@ impl Progress {
         }
     }
 
-    /// Says something.
+    /// Prints a message.
     pub(crate) fn say(&self, text: &str) {
         self.bar.suspend(|| eprintln!("{text}"));
     }
 
-    /// Names what is done next.
+    /// Starts the next step with this name.
     pub(crate) fn name(&mut self, name: &str) {
         self.name = name.to_owned();
     }
 
-    /// Says what was reached, with the time that it took.
+    /// Prints the result of the step and its time.
     pub(crate) fn done(&mut self, result: &str) {
         self.bar.finish_and_clear();
         self.say(&format!("{}: {result} ({:.1} s)", self.name, self.started.elapsed().as_secs_f64()));

@@ -13,7 +13,7 @@ use super::chart::{self, Panel};
 use super::data::{OfKind, Sentences};
 use super::training::{ADAPTER, ADAPTER_LEARNING_RATE, BATCH_SIZE};
 
-/// One line of the table: a setup, and how often it is right about each kind.
+/// One line of the table: a setup and its accuracy on each kind.
 struct Line {
     name: String,
     accuracies: Vec<f64>,
@@ -25,7 +25,7 @@ impl Line {
     }
 }
 
-/// All that there is to tell.
+/// The results.
 pub(crate) struct Report {
     model: String,
     epochs: usize,
@@ -100,7 +100,7 @@ impl Report {
         text
     }
 
-    /// The results for machines.
+    /// The results as JSON.
     pub(crate) fn json(&self) -> Value {
         let by_kind = |line: &Line| -> Value {
             let kinds = self.kinds.iter().zip(&line.accuracies).map(|(kind, value)| ((*kind).to_owned(), json!(value)));

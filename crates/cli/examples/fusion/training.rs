@@ -1,4 +1,4 @@
-//! Training and measuring.
+//! Training and evaluation.
 
 use std::error::Error;
 
@@ -14,20 +14,20 @@ use super::progress::Progress;
 /// The adapters: a bottleneck after each feed-forward block (Pfeiffer et al.), a sixteenth as wide as the model.
 pub(crate) const ADAPTER: &str = "seq_bn";
 
-/// The learning rate of the adapters at the start; it falls in a straight line to 0.
+/// The initial learning rate of the adapters; it decreases linearly to 0.
 pub(crate) const ADAPTER_LEARNING_RATE: f64 = 1e-3;
 
-/// Sentences that go through the model together.
+/// The number of sentences per batch.
 pub(crate) const BATCH_SIZE: usize = 32;
 
-/// How to train.
+/// The training options.
 pub(crate) struct Options {
     pub(crate) epochs: usize,
     pub(crate) seed: u64,
     pub(crate) fusion_learning_rate: f64,
 }
 
-/// The frozen base, and all that is learned beside it.
+/// The frozen base, and everything that is trained beside it.
 pub(crate) struct Work<'a> {
     pub(crate) base: &'a AutoModel,
     pub(crate) bank: AdapterBank,
@@ -36,14 +36,15 @@ pub(crate) struct Work<'a> {
 }
 
 impl Work<'_> {
-    /// Trains an adapter and its head. All start from the same numbers, so that averages of their parameters make sense.
+    /// Trains an adapter and its head. All start from the same parameters, so that averages of their parameters are
+    /// meaningful.
     pub(crate) fn adapter(&mut self, name: &str, data: &TokenData) -> Result<(), Box<dyn Error>> {
         self.bank.add_seeded(name, ADAPTER.parse()?, self.options.seed)?;
         self.bank.add_head_seeded(name, &head(), self.options.seed)?;
         self.train(&format!("adapter {name}"), &Setup::adapter(name), ADAPTER_LEARNING_RATE, data)
     }
 
-    /// Trains a fusion over adapters, which are frozen, with a head of its own; returns its setup.
+    /// Trains a fusion over frozen adapters with a new head; returns its setup.
     pub(crate) fn fusion(
         &mut self,
         name: &str,
@@ -73,7 +74,7 @@ impl Work<'_> {
         Ok(())
     }
 
-    /// The part of a kind's held-out sentences that a setup is right about.
+    /// The accuracy of a setup on a kind's held-out sentences.
     pub(crate) fn accuracy(&self, setup: &Setup, kind: &OfKind) -> Result<f64, Box<dyn Error>> {
         let evaluation = evaluate(self.base, &self.bank, setup, &kind.held_out, 64)?;
         Ok(evaluation.accuracy().unwrap_or_default())

@@ -32,7 +32,7 @@ Strategies:
 
 Examples:
   burn-adapters merge films tweets --weights 0.3,0.7 --output both --name both
-  burn-adapters merge good bad --weights=1,-0.5 --no-normalize --strategy lora_delta_w_svd \
+  burn-adapters merge good bad --weights=1,-0.5 --no-normalize --strategy lora_delta_w_svd \\
     --rank 16 --output better
   burn-adapters merge a b c --strategy ties --density 0.3 --weights 1,1,1 --output merged";
 

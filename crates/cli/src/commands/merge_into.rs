@@ -19,15 +19,16 @@ use crate::output::{self, bytes, shown, thousands};
 use crate::progress::Style;
 
 const HELP: &str = "\
-LoRA, DoRA, VeRA, MTL-LoRA and (IA)³ can be merged. Bottlenecks, prefixes, prompts, ReFT and gates cannot, because they
+LoRA, DoRA, VeRA, MTL-LoRA and (IA)³ can be merged. Bottlenecks, prefixes, prompts, ReFT and gates cannot, because they \
 are not changes of weights. Several adapters are merged one after the other, as `Stack` runs them.
 
-The output is a model folder in Hugging Face's format, with the input's configuration, tokenizer and weight names; weights
+The output is a model folder in Hugging Face's format, with the input's configuration, tokenizer and weight names; weights \
 are in f32. A prediction head is not part of a base model, so each adapter's head is saved to `heads/NAME` of the output.
 
 Examples:
   burn-adapters merge-into --model all-MiniLM-L6-v2 --adapter reviews --output merged
-  burn-adapters merge-into --model all-MiniLM-L6-v2 --adapter german --adapter reviews --output merged --overwrite";
+  burn-adapters merge-into --model all-MiniLM-L6-v2 --adapter german --adapter reviews \\
+    --output merged --overwrite";
 
 /// The files of a model folder that are copied: the configuration, and the files of its tokenizer.
 const COPIED: [&str; 11] = [

@@ -26,7 +26,7 @@ Several adapters (an adapter's name is the one in its adapter_config.json, or NA
   Parallel(a, b)                          each on all texts, each with its own head
   BatchSplit(a, b, batch_sizes=[1, 3])    a for the first text, b for the next three
   Split(a, b, splits=[10, 20])            a for the first 10 tokens of each text, b for the next 20
-  Stack(a, Route())                       a, then the adapter that --route COLUMN names for each text
+  Stack(a, Route())                       a, then each text's own adapter, named by --route COLUMN
 Blocks can be nested: Stack(a, Fuse(b, c)). Quote names with special characters. Fuse, Average and Split have no head of \
 their own; --head or --fusion provides one.
 BatchSplit, Split and a Route with rows have sizes that must match the input. With them, all texts form one batch, padded \
