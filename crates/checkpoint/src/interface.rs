@@ -1,5 +1,5 @@
 //! `adapter_interface.json`, which the Python library saves with adapters of models that it supports through its plug-in
-//! interface. It stands for people and for that library: nothing in it is read here.
+//! interface. It is written for that library and for users; it is not read here.
 
 use burn_adapters_core::ModelSpec;
 use serde_json::{Map, Value, json};

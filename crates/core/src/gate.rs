@@ -22,7 +22,7 @@ impl Gate {
         Self { projection: init.linear([hidden_size, outputs], weight, Some(bias), device) }
     }
 
-    /// Computes the gate; within [`KeptGates::during`], gives the one that is kept.
+    /// Computes the gate; within [`KeptGates::during`], returns the kept gate if there is one.
     ///
     /// # Shapes
     /// - hidden: `[batch, sequence, hidden]`

@@ -1,4 +1,4 @@
-//! Gates of a text's beginning, kept while the text grows.
+//! Gates of the beginning of a text, kept while the text grows.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -6,10 +6,10 @@ use std::collections::HashMap;
 use burn::module::ParamId;
 use burn::tensor::{Int, Tensor, TensorData};
 
-/// The gates of a pass, for passes that continue it. A gate is a mean over a sequence: computed of each new token alone, it
-/// would be another one.
+/// The gates of a pass, for passes that continue it. A gate is a mean over a sequence, so computing it from each new
+/// token alone would change it.
 ///
-/// Gates stand deep within the modules of several methods, so the passes of a thread share them without being handed them.
+/// Gates are deep inside the modules of several methods, so the passes of a thread share them implicitly.
 ///
 /// ```
 /// use burn::tensor::{Device, Tensor};
@@ -28,10 +28,10 @@ pub struct KeptGates {
     values: HashMap<ParamId, Vec<Tensor<3>>>,
 }
 
-/// The gates of the pass that runs.
+/// The gates of the current pass.
 struct Running {
     kept: KeptGates,
-    /// How many of a gate's values the pass has used.
+    /// The number of a gate's values that the pass has used.
     used: HashMap<ParamId, usize>,
 }
 
@@ -39,7 +39,7 @@ thread_local! {
     static RUNNING: RefCell<Option<Running>> = const { RefCell::new(None) };
 }
 
-/// Puts back what ran before, even if a pass panics.
+/// Restores the previous pass, even after a panic.
 struct Restore(Option<Running>);
 
 impl Drop for Restore {
@@ -49,7 +49,7 @@ impl Drop for Restore {
 }
 
 impl KeptGates {
-    /// Runs a pass. Gates that are kept are used; the others are computed, and kept.
+    /// Runs a pass. Kept gates are used; the others are computed and kept.
     pub fn during<T>(&mut self, pass: impl FnOnce() -> T) -> T {
         let running = Running { kept: std::mem::take(self), used: HashMap::new() };
         let restore = Restore(RUNNING.with(|slot| slot.replace(Some(running))));
@@ -78,7 +78,7 @@ impl KeptGates {
         Self { values: values.collect() }
     }
 
-    /// The next value of a gate in the pass that runs, computed if it is not kept.
+    /// The next value of a gate in the current pass, computed if it is not kept.
     pub(crate) fn of(id: ParamId, hidden: Tensor<3>, compute: impl FnOnce(Tensor<3>) -> Tensor<3>) -> Tensor<3> {
         let kept = RUNNING.with(|running| {
             let mut running = running.borrow_mut();

@@ -76,11 +76,11 @@ pub enum BaseError {
     )]
     NoOutputEmbeddings,
     /// Hidden states of another width.
-    #[error("the hidden states are {found} wide, but the model's are {expected}")]
+    #[error("the hidden states have width {found}, but the model's have width {expected}")]
     HiddenSize {
-        /// The width of the model's.
+        /// The width of the model's states.
         expected: usize,
-        /// The width found.
+        /// The width of the states.
         found: usize,
     },
     /// A model without token embeddings.

@@ -122,7 +122,7 @@ pub enum BankError {
         site: Site,
         /// The hook that is called.
         called: &'static str,
-        /// The one that belongs to the specification.
+        /// The hook that the specification expects.
         expected: &'static str,
     },
     /// A tensor or matrix whose size differs from the model's specification.

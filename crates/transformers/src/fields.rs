@@ -68,7 +68,7 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// A whole number of at least 1; `None` where the key is absent, 0 or negative.
+    /// A whole number of at least 1; `None` if the key is absent, 0 or negative.
     pub(crate) fn bound(&self, key: &'static str) -> Result<Option<usize>, ModelConfigError> {
         match self.get(key) {
             Some(value) if value.as_i64().is_some_and(|number| number < 1) => Ok(None),
@@ -99,7 +99,7 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// Whether the key is there and says null, where that differs from an absent key.
+    /// Whether the key is present and null, if that differs from an absent key.
     pub(crate) fn is_null(&self, key: &str) -> bool {
         self.map.get(key).is_some_and(Value::is_null)
     }
@@ -138,7 +138,7 @@ impl<'a> Fields<'a> {
         self.get(key).map(|_| self.flag(key)).transpose()
     }
 
-    /// A token, or a list of tokens; none where the key is absent.
+    /// A token, or a list of tokens; empty if the key is absent.
     pub(crate) fn ids(&self, key: &'static str) -> Result<Vec<u32>, ModelConfigError> {
         let Some(value) = self.get(key) else { return Ok(Vec::new()) };
         let id = |value: &Value| value.as_u64().filter(|id| *id <= LARGEST).map(|id| id as u32);
@@ -168,7 +168,7 @@ impl<'a> Fields<'a> {
         strings.map(Some).ok_or_else(|| self.wrong(key, "a list of strings", value))
     }
 
-    /// A list of strings, or one string with `|` between them; none where the key is absent.
+    /// A list of strings, or strings joined with `|`; empty if the key is absent.
     pub(crate) fn alternatives(&self, key: &'static str) -> Result<Vec<String>, ModelConfigError> {
         match self.get(key) {
             Some(Value::String(text)) => Ok(text.to_lowercase().split('|').map(|one| one.trim().to_owned()).collect()),
@@ -176,7 +176,7 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// An error if the key is there and says anything but nothing: absent, null, false, empty are nothing.
+    /// An error if the key has a value other than null, false or an empty one.
     pub(crate) fn absent(&self, key: &'static str) -> Result<(), ModelConfigError> {
         match self.get(key) {
             None | Some(Value::Bool(false)) => Ok(()),

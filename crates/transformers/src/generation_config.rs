@@ -1,4 +1,4 @@
-//! How a model's folder says that text is generated with it.
+//! The generation settings of a model's folder.
 
 use std::path::Path;
 
@@ -7,7 +7,8 @@ use burn_adapters_files::{MAX_CONFIG, is_there, read_text};
 use crate::ModelConfigError;
 use crate::fields::{Fields, parse};
 
-/// The defaults of generation that a Hugging Face folder gives: of `generation_config.json`, or else of `config.json`.
+/// The default generation settings of a Hugging Face folder, from `generation_config.json` or otherwise from
+/// `config.json`.
 ///
 /// ```no_run
 /// use std::path::Path;
@@ -23,17 +24,17 @@ use crate::fields::{Fields, parse};
 pub struct GenerationConfig {
     /// The tokens that end a text.
     pub end_ids: Vec<u32>,
-    /// The token that the first new one is forced to be.
+    /// The forced first token.
     pub first_id: Option<u32>,
-    /// Whether tokens are sampled; `None` if the folder does not say.
+    /// Whether tokens are sampled.
     pub is_sampled: Option<bool>,
-    /// Divides the logits.
+    /// The temperature, which divides the logits.
     pub temperature: Option<f64>,
-    /// The number of the most probable tokens that may be chosen.
+    /// The number of most probable tokens that may be chosen.
     pub top_k: Option<usize>,
-    /// The probability that the tokens which may be chosen add up to.
+    /// The total probability of the tokens that may be chosen.
     pub top_p: Option<f64>,
-    /// The penalty of repeated tokens.
+    /// The repetition penalty.
     pub repetition_penalty: Option<f64>,
 }
 

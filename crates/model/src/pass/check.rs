@@ -1,4 +1,4 @@
-//! What a batch must be, for a model to run on it.
+//! Checks of a batch before a model runs on it.
 
 use crate::{BaseError, Limits, TokenBatch};
 

@@ -64,8 +64,8 @@ impl LayerPass<'_> {
         self.hooks_of(&input).linear(self.site(place), linear, input)
     }
 
-    /// Applies a matrix to states that all rows share, with the adapters at its site. Its output is one for each row where
-    /// the adapters of rows differ.
+    /// Applies a matrix to states that all rows share, with the adapters at its site. If the adapters of rows differ,
+    /// the output has an entry for each row.
     ///
     /// # Shapes
     /// - states: `[1, positions, d_input]`

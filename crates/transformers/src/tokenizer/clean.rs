@@ -1,5 +1,5 @@
-//! Spaces before punctuation and English contractions, which tokenizers of split words put into decoded text, are taken
-//! out where `clean_up_tokenization_spaces` of `tokenizer_config.json` is true.
+//! Removes the spaces before punctuation and English contractions that word-splitting tokenizers add to decoded text,
+//! if `clean_up_tokenization_spaces` of `tokenizer_config.json` is true.
 
 /// The replacements, in the reference's order.
 const REPLACEMENTS: [(&str, &str); 10] = [
@@ -20,7 +20,7 @@ pub(super) fn clean(text: &str) -> String {
     REPLACEMENTS.iter().fold(text.to_owned(), |text, (from, to)| text.replace(from, to))
 }
 
-/// Up to where a text is cleaned in the same way, whatever follows it.
+/// The end of the part of a text that is cleaned in the same way whatever follows.
 ///
 /// Every replacement begins at a space. So the text is settled unless its end, from the last space on, begins one; then up
 /// to the last space that cannot be in the middle of one.

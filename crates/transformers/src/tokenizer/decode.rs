@@ -5,7 +5,7 @@ use super::clean::{clean, settled};
 use super::guard::guarded;
 use crate::TokenizerError;
 
-/// The ids of special tokens, as far as a tokenizer has them.
+/// The ids of a tokenizer's special tokens; it may lack some.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SpecialIds {
@@ -13,15 +13,15 @@ pub struct SpecialIds {
     pub bos: Option<u32>,
     /// Ends a text (`eos_token`).
     pub eos: Option<u32>,
-    /// Stands for what the vocabulary lacks (`unk_token`).
+    /// Represents text that is not in the vocabulary (`unk_token`).
     pub unk: Option<u32>,
     /// Separates texts (`sep_token`).
     pub sep: Option<u32>,
-    /// Fills up rows (`pad_token`).
+    /// Pads rows (`pad_token`).
     pub pad: Option<u32>,
     /// Begins a text that is classified (`cls_token`).
     pub cls: Option<u32>,
-    /// Stands for a token that the model predicts (`mask_token`).
+    /// Marks a token that the model predicts (`mask_token`).
     pub mask: Option<u32>,
 }
 
@@ -31,8 +31,9 @@ impl Tokenizer {
         self.special_ids
     }
 
-    /// The text of tokens, as the reference's `decode` gives it; without special tokens, if `skip_special_tokens` is set.
-    /// An id without a token gives no text: models may have more rows than their tokenizer has tokens.
+    /// The text of tokens, the same as that of the reference's `decode`. `skip_special_tokens` leaves out special
+    /// tokens. Ids without a token add no text, because a model's table may have more rows than its tokenizer has
+    /// tokens.
     ///
     /// ```no_run
     /// use burn_adapters_transformers::Tokenizer;
@@ -44,13 +45,13 @@ impl Tokenizer {
     /// ```
     ///
     /// # Errors
-    /// If the tokenizer's files are broken in what only decoding uses.
+    /// If the tokenizer's files are damaged in a part that only decoding uses.
     pub fn decode(&self, ids: &[u32], skip_special_tokens: bool) -> Result<String, TokenizerError> {
         let text = self.decode_raw(ids, skip_special_tokens)?;
         Ok(if self.clean_up_spaces { clean(&text) } else { text })
     }
 
-    /// Decodes tokens one by one, for text that is shown while it is generated.
+    /// Decodes tokens one by one, to show text while it is generated.
     ///
     /// ```no_run
     /// use burn_adapters_transformers::Tokenizer;
@@ -79,31 +80,31 @@ impl Tokenizer {
         guarded(decode).map_err(|message| TokenizerError::Decoding { message })
     }
 
-    /// Whether a token gives no text, whatever stands around it.
+    /// Whether a token never adds text, whatever its context.
     fn is_silent(&self, id: u32, skip_special_tokens: bool) -> bool {
         let token = self.inner.id_to_token(id);
         token.is_none_or(|token| skip_special_tokens && self.inner.get_added_vocabulary().is_special_token(&token))
     }
 }
 
-/// After so many tokens without a whole character there is none to come: a character has at most four bytes.
+/// After this many tokens without a complete character, none will follow: a character has at most four bytes.
 const MOST_PENDING: usize = 8;
 
 /// A text that grows token by token; see [`Tokenizer::decode_stream`].
 ///
-/// A character whose bytes are in several tokens is held back until it is whole. The texts that [`push`](Self::push) and
-/// [`finish`](Self::finish) give are together what [`Tokenizer::decode`] gives for all tokens (except where tokens hold
-/// bytes that are not UTF-8).
+/// A character whose bytes are in several tokens is held back until it is complete. Together, the texts that
+/// [`push`](Self::push) and [`finish`](Self::finish) return equal the text of [`Tokenizer::decode`] for all tokens
+/// (unless tokens hold bytes that are not UTF-8).
 #[derive(Debug, Clone)]
 pub struct DecodeStream<'a> {
     tokenizer: &'a Tokenizer,
     skip_special_tokens: bool,
-    /// The last tokens whose text was given, because the text of a token depends on whether one stands before it.
+    /// The last tokens whose text was returned, because the text of a token may depend on the token before it.
     context: Vec<u32>,
     context_text: String,
-    /// Tokens whose text is not given yet.
+    /// Tokens whose text was not returned yet.
     pending: Vec<u32>,
-    /// Text that the next token may change, where spaces are cleaned up.
+    /// Text that the next token may change, if spaces are cleaned up.
     unsettled: String,
 }
 
@@ -141,7 +142,7 @@ impl DecodeStream<'_> {
         Ok(if self.tokenizer.clean_up_spaces { clean(&self.unsettled) } else { self.unsettled })
     }
 
-    /// The text that the pending tokens add to that of their context.
+    /// The text that the pending tokens add to the text of their context.
     fn pending_text(&self) -> Result<String, TokenizerError> {
         if self.pending.is_empty() {
             return Ok(String::new());
