@@ -97,10 +97,11 @@ def write_model(folder, name, family, **sizes):
             result = model(**batch, **decoder, output_hidden_states=True)
         tensors |= {f"{prefix}{key}": value for key, value in batch.items()}
         tensors[f"{prefix}last_hidden_state"] = result.last_hidden_state
-        # ModernBERT's last one lacks the norm that follows.
-        states = (*(result.hidden_states or ())[:-1], result.last_hidden_state)
         if decoder:
             states = result.encoder_hidden_states + result.decoder_hidden_states
+        else:
+            # ModernBERT's last one lacks the norm that follows.
+            states = (*result.hidden_states[:-1], result.last_hidden_state)
         for index, hidden in enumerate(states):
             tensors[f"{prefix}hidden_states.{index}"] = hidden
     write_golden(f"{folder}/hidden.safetensors", tensors)

@@ -137,7 +137,7 @@ def labels_for(model, case, count):
 
 def keywords(bert, labels):
     """The labels as the head's forward takes them."""
-    if bert.heads[NAME].config["head_type"] == "question_answering":
+    if hasattr(bert, "heads") and bert.heads[NAME].config["head_type"] == "question_answering":
         # The head clamps its positions in place.
         return {"start_positions": labels[:, 0].clone(), "end_positions": labels[:, 1].clone()}
     return {"labels": labels}
