@@ -171,6 +171,29 @@ fn merged_equals_unmerged_and_unmerging_is_exact() {
     assert_eq!(values(failure.model.forward(input(1, 2), &Hooks::none())), before);
 }
 
+#[test]
+fn every_method_of_matrices_merges_with_its_scaling() {
+    // DoRA's norm is without `alpha / r`, its update is not.
+    for text in [
+        "dora[r=2,alpha=6,init_weights='bert',intermediate_lora=True,attn_matrices=['q','v']]",
+        "vera[r=4,alpha=12,vera_b=0.5,intermediate_lora=True]",
+        "dvora[r=4,alpha=12,vera_b=0.5,intermediate_lora=True]",
+        "mtl_lora[r=2,alpha=6,n_up_projection=2,init_weights='bert',intermediate_lora=True]",
+        "ia3[alpha=1.5,attn_matrices=['q','v']]",
+    ] {
+        let (model, mut bank) = bank();
+        bank.add_for(&model, "a", config(text), 1).unwrap();
+        let before = values(model.forward(input(1, 2), &Hooks::none()));
+        let unmerged = values(model.forward(input(1, 2), &bank.hooks(&Setup::adapter("a")).unwrap()));
+        let merged = MergedModel::merge(model, bank.adapter("a").unwrap()).unwrap();
+        let output = values(merged.forward(input(1, 2), &Hooks::none()));
+        let largest = |other: &[f32]| output.iter().zip(other).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+        assert!(largest(&unmerged) < 1e-4, "{text}: {}", largest(&unmerged));
+        assert!(largest(&before) > 1e-3, "{text}");
+        assert_eq!(values(merged.unmerge().forward(input(1, 2), &Hooks::none())), before, "{text}");
+    }
+}
+
 fn tensors(module: &impl Module) -> Vec<Vec<f32>> {
     struct All(Vec<Vec<f32>>);
     impl ModuleVisitor for All {
