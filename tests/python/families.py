@@ -258,8 +258,8 @@ T5_DROPOUTS = ("dropout_rate", "classifier_dropout")
 #: The ends of its sublayers are not BERT's.
 XMOD_CASES = ("double_seq_bn", "seq_bn", "par_bn", "seq_bn_inv")
 
-#: The sizes of decoders that it supports through its interface.
-INTERFACE_SIZES = dict(
+#: The sizes of further decoders.
+SMALL_DECODER_SIZES = dict(
     hidden_size=16,
     intermediate_size=24,
     num_hidden_layers=2,
@@ -356,7 +356,7 @@ FAMILIES = {
     ),
     "distilbert": Family(
         classes="DistilBert",
-        tiny=dict(dim=32, n_layers=2, n_heads=4, hidden_dim=64, vocab_size=80, max_position_embeddings=40),
+        tiny=dict(dim=16, n_layers=2, n_heads=4, hidden_dim=24, vocab_size=60, max_position_embeddings=24),
         wide=dict(dim=128, n_layers=2, n_heads=4, hidden_dim=192, vocab_size=97, max_position_embeddings=64),
         cases=(
             *ENCODER_CASES,
@@ -390,7 +390,7 @@ FAMILIES = {
     ),
     "gpt2": Family(
         classes="GPT2",
-        tiny=dict(n_embd=32, n_inner=48, n_layer=2, n_head=4, vocab_size=80, n_positions=40, pad_token_id=0),
+        tiny=dict(n_embd=16, n_inner=24, n_layer=2, n_head=4, vocab_size=60, n_positions=24, pad_token_id=0),
         wide=dict(n_embd=128, n_inner=192, n_layer=2, n_head=4, vocab_size=97, n_positions=64, pad_token_id=0),
         # The reference fails to add DoRA to a fused matrix.
         cases=tuple(case for case in DECODER_CASES if case.method != "dora"),
@@ -402,7 +402,7 @@ FAMILIES = {
     ),
     "mistral": Family(
         classes="Mistral",
-        tiny=dict(**DECODER_SIZES, sliding_window=4),
+        tiny=dict(**SMALL_DECODER_SIZES, sliding_window=4),
         wide=WIDE_DECODER_SIZES,
         # What the others hold is Llama's.
         cases=tuple(case for case in DECODER_CASES if case.name in ("double_seq_bn", "lora_all", "prefix_tuning", "loreft")),
@@ -476,7 +476,7 @@ FAMILIES = {
     "qwen2": Family(
         classes="Qwen2",
         # The second layer has a window.
-        tiny=dict(**INTERFACE_SIZES, rope_theta=100.0, use_sliding_window=True, sliding_window=4, max_window_layers=1),
+        tiny=dict(**SMALL_DECODER_SIZES, rope_theta=100.0, use_sliding_window=True, sliding_window=4, max_window_layers=1),
         wide=WIDE_DECODER_SIZES,
         cases=INTERFACE_CASES,
         dropouts=("attention_dropout",),
@@ -486,7 +486,7 @@ FAMILIES = {
     ),
     "qwen3": Family(
         classes="Qwen3",
-        tiny=dict(**INTERFACE_SIZES, rope_theta=100.0, head_dim=6),
+        tiny=dict(**SMALL_DECODER_SIZES, rope_theta=100.0, head_dim=6),
         wide=dict(**WIDE_DECODER_SIZES, head_dim=48),
         cases=FEW_INTERFACE_CASES,
         dropouts=("attention_dropout",),
@@ -497,7 +497,7 @@ FAMILIES = {
     ),
     "phi": Family(
         classes="Phi",
-        tiny=dict(INTERFACE_SIZES, rope_theta=100.0, qk_layernorm=True, num_attention_heads=2, num_key_value_heads=1),
+        tiny=dict(SMALL_DECODER_SIZES, rope_theta=100.0, qk_layernorm=True, num_attention_heads=2, num_key_value_heads=1),
         wide=WIDE_DECODER_SIZES,
         # The reference fails to run parallel adapters there.
         cases=(
@@ -514,7 +514,7 @@ FAMILIES = {
     "gemma2": Family(
         classes="Gemma2",
         tiny=dict(
-            **INTERFACE_SIZES,
+            **SMALL_DECODER_SIZES,
             rope_theta=100.0,
             head_dim=6,
             query_pre_attn_scalar=10,
@@ -534,7 +534,7 @@ FAMILIES = {
         text_classes="Gemma3Text",
         base_class="Gemma3TextModel",
         tiny=dict(
-            **INTERFACE_SIZES,
+            **SMALL_DECODER_SIZES,
             rope_theta=100.0,
             rope_local_base_freq=50.0,
             rope_scaling=dict(rope_type="linear", factor=8.0),
