@@ -44,7 +44,7 @@ fn a_relative_bias_acts_in_layers_with_prefixes_after_a_layer_without() {
     let config = ModelConfig::from_json_str(
         r#"{"model_type": "t5", "vocab_size": 40, "d_model": 16, "d_kv": 4, "d_ff": 24, "num_layers": 2, "num_heads": 4}"#,
     );
-    let mut model = AutoModel::new_seeded(&config.unwrap(), 1, &Device::default());
+    let mut model = AutoModel::new_seeded(config.unwrap(), 1, &Device::default());
     // The first layer's attention adds nothing, so only the second can tell positions apart.
     let value = model.linear_mut(Site::encoder(0, Place::Value)).unwrap();
     value.weight = value.weight.clone().map(|weight| weight * 0.0);
