@@ -121,6 +121,8 @@ class Family:
     static: bool = True
     #: The configurations of which the names and shapes of the saved tensors are kept.
     named: tuple = NAMED
+    #: Whether compositions are run on it.
+    composed: bool = False
     #: The token at the end of each row, which stands for the row in encoder-decoders.
     end: int | None = None
     #: The labels of the static head, with their numbers.
@@ -308,6 +310,7 @@ FAMILIES = {
         static=False,
         named=TWO_STACK_NAMED,
         end=2,
+        composed=True,
     ),
     "plbart": Family(
         classes="PLBart",
@@ -342,6 +345,7 @@ FAMILIES = {
         static=False,
         named=TWO_STACK_NAMED,
         end=1,
+        composed=True,
     ),
     "mt5": Family(
         classes="MT5",
@@ -387,6 +391,7 @@ FAMILIES = {
         with_head="ForCausalLM",
         static=False,
         named=DECODER_NAMED,
+        composed=True,
     ),
     "gpt2": Family(
         classes="GPT2",

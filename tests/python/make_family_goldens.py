@@ -10,6 +10,7 @@ Each family has a folder with
     cases/              one adapter and head each, as in the folder `cases` of BERT
     static/             an adapter of that class (`adapters.init`), saved with its head, and the logits; not of all
     generation.json     the tokens that language models generate
+    composed/           compositions of several adapters; of a decoder and of encoder-decoders
     names.json          the names, shapes and numbers of what the reference saves of each configuration, for a wider model
 
 Everything is computed on the CPU in float32 with every dropout at zero. Two runs write the same bytes.
@@ -33,6 +34,7 @@ from torch import nn
 import interface
 import reference
 from families import FAMILIES
+from family_compositions import write_compositions
 from generation import write_generation
 from static import write_static
 
@@ -185,6 +187,7 @@ def main():
         write_models(name, family)
         problems += [f"{name}: {problem}" for problem in write_cases(family)]
         write_generation(name, family)
+        write_compositions(name, family)
         if family.static:
             write_head_of_class(name, family)
         write_names(family)

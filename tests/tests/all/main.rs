@@ -6,6 +6,7 @@ mod composed_training;
 mod compositions;
 mod counts;
 mod families;
+mod family_compositions;
 mod folders;
 mod generation;
 mod heads;
