@@ -244,6 +244,22 @@ pub trait Tokenize {
         let _ = (texts, max_length);
         Err("this tokenizer does not report the pieces of text that tokens represent".into())
     }
+
+    /// The rows of each question (the text) with its context (the pair): one for each window of a context that is too long
+    /// for a row of `max_length` tokens. Neighboring windows share `overlap` tokens of the context, or half a window if that
+    /// is less. The pieces are those of the context alone.
+    ///
+    /// # Errors
+    /// If a text cannot be tokenized, or the tokenizer makes no windows.
+    fn tokenize_windows(
+        &self,
+        texts: &[Text<'_>],
+        max_length: usize,
+        overlap: usize,
+    ) -> Result<Vec<Vec<Tokenized>>, Box<dyn Error + Send + Sync>> {
+        let _ = (texts, max_length, overlap);
+        Err("this tokenizer does not divide a context into windows".into())
+    }
 }
 
 impl<F: Fn(&str, usize) -> Tokenized> Tokenize for F {

@@ -57,7 +57,7 @@ impl Evaluation {
     }
 
     fn scored(head: &HeadConfig, logits: Vec<Vec<f32>>, labels: &Targets, loss: f64) -> Self {
-        Self { examples: labels.len(), loss, scores: train_task(head).score(head, &logits, labels), logits }
+        Self { examples: labels.examples(), loss, scores: train_task(head).score(head, &logits, labels), logits }
     }
 
     /// The value of a metric; `None` if the head does not have it.
@@ -106,7 +106,8 @@ impl Prediction {
     }
 }
 
-/// The logits of each text, in the order of the data. Texts of similar length are batched together; the batches
+/// The prediction for each text, in the order of the data; of a question with several windows, the logits of all of them
+/// one after another. Texts of similar length are batched together; the batches
 /// influence only the rounding.
 ///
 /// # Errors
@@ -120,7 +121,8 @@ pub fn predict(
 ) -> Result<Vec<Prediction>, TrainError> {
     let head = bank.head(&one_head(bank, setup)?)?.config();
     let outputs = run(model, bank, setup, data, batch_size, false, &mut |_, _| {})?.into_iter();
-    outputs.flat_map(|output| output.logits).map(|logits| Prediction::new(head, logits)).collect()
+    let logits: Vec<Vec<f32>> = outputs.flat_map(|output| output.logits).collect();
+    data.examples().map(|rows| Prediction::new(head, logits.get(rows).unwrap_or_default().concat())).collect()
 }
 
 /// Compares the predictions for labeled data with the labels.

@@ -41,6 +41,7 @@
 //! ```
 
 mod adamw;
+mod answers;
 mod batches;
 mod checkpoint;
 mod class_weights;
@@ -57,6 +58,7 @@ mod observer;
 mod parameters;
 mod schedule;
 mod spans;
+mod squad;
 pub mod tasks;
 mod tokens;
 mod trainer;
@@ -66,7 +68,7 @@ pub use burn_adapters_model::{Row, TokenBatch, Tokenize, Tokenized};
 pub use class_weights::ClassWeights;
 pub use config::TrainConfig;
 pub use data::{
-    Column, Columns, DataError, DataProblem, Dataset, Doubt, Example, Form, Format, Header, Label, Problems,
+    Answer, Column, Columns, DataError, DataProblem, Dataset, Doubt, Example, Form, Format, Header, Label, Problems,
     RowProblem, Source,
 };
 pub use error::{BoxError, TrainError};
@@ -78,6 +80,6 @@ pub use history::{Best, EvaluationRecord, History, NoGain, StepRecord, Stopped};
 pub use metrics::{ClassScore, Metric, Scores};
 pub use observer::{Observer, TrainingPlan};
 pub use schedule::{Schedule, Warmup};
-pub use tasks::{TextPieces, TrainTask, train_task, train_task_named};
-pub use tokens::{LostWords, TokenData, Truncation};
+pub use tasks::{TextForm, TextPieces, TrainTask, train_task, train_task_named};
+pub use tokens::{Lengths, LostWords, TokenData, Truncation};
 pub use trainer::{Trained, Trainer};

@@ -195,6 +195,6 @@ mod tests {
             let text = serde_json::to_string(&metric).unwrap();
             assert_eq!(serde_json::from_str::<Metric>(&text).unwrap(), metric);
         }
-        assert!("f1".parse::<Metric>().unwrap_err().contains("macro_f1"));
+        assert!("f2".parse::<Metric>().unwrap_err().contains("macro_f1"));
     }
 }

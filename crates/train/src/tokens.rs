@@ -1,12 +1,36 @@
 //! Tokenized data sets.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
-use burn_adapters_heads::{HeadConfig, Targets};
+use burn_adapters_heads::{AnswerRules, HeadConfig, Targets};
 use burn_adapters_model::{Piece, Row, Text, TokenBatch, Tokenize, Tokenized};
 
 use crate::tasks::tagging::first_pieces;
-use crate::{DataError, Dataset, Example, TrainError, train_task};
+use crate::{DataError, Dataset, Example, TextForm, TrainError, train_task};
+
+/// How long rows may be, and how a context that is longer is divided.
+///
+/// ```
+/// use burn_adapters_train::Lengths;
+///
+/// assert_eq!(Lengths::from(384).overlap, 128);
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Lengths {
+    /// The most tokens of a row.
+    pub max_length: usize,
+    /// In question answering, the tokens of the context that neighboring windows share, at most half a window.
+    pub overlap: usize,
+    /// In question answering, which spans may be an answer.
+    pub answers: AnswerRules,
+}
+
+impl From<usize> for Lengths {
+    fn from(max_length: usize) -> Self {
+        Self { max_length, overlap: 128, answers: AnswerRules::default() }
+    }
+}
 
 /// The texts of a data set that were truncated.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -91,6 +115,9 @@ pub struct TokenData {
     /// For each row, the pieces of its text, if they were requested.
     pieces: Vec<Vec<Option<Piece>>>,
     lost_words: Option<LostWords>,
+    /// The rows of each example; empty if each example is one row.
+    groups: Vec<Range<usize>>,
+    lengths: Lengths,
 }
 
 impl TokenData {
@@ -102,35 +129,46 @@ impl TokenData {
         data: &Dataset,
         head: &HeadConfig,
         tokenizer: &(impl Tokenize + ?Sized),
-        max_length: usize,
+        lengths: impl Into<Lengths>,
     ) -> Result<Self, TrainError> {
-        let mut tokens = Self::unlabeled(data, train_task(head).reads_words(), tokenizer, max_length)?;
+        let mut tokens = Self::unlabeled(data, train_task(head).form(), tokenizer, lengths)?;
         tokens.labels = tokens.targets(data, head)?;
         Ok(tokens)
     }
 
-    /// [`tokenize`](Self::tokenize) without labels. With `pieces`, the piece of text of each token is stored.
+    /// [`tokenize`](Self::tokenize) without labels. Unless the form is [`TextForm::Whole`], the piece of text of each token
+    /// is stored.
     ///
     /// # Errors
-    /// If the tokenizer fails.
+    /// If the tokenizer fails, or a question has no context.
     pub fn unlabeled(
         data: &Dataset,
-        pieces: bool,
+        form: TextForm,
         tokenizer: &(impl Tokenize + ?Sized),
-        max_length: usize,
+        lengths: impl Into<Lengths>,
     ) -> Result<Self, TrainError> {
+        let lengths @ Lengths { max_length, overlap, .. } = lengths.into();
         let texts: Vec<Text<'_>> = data.examples().iter().map(Example::texts).collect();
-        let tokenized = match pieces {
-            true => tokenizer.tokenize_pieces(&texts, max_length),
-            false => tokenizer.tokenize(&texts, max_length),
+        let single = |texts: Vec<Tokenized>| texts.into_iter().map(|text| vec![text]).collect::<Vec<_>>();
+        let tokenized = match form {
+            TextForm::Whole => tokenizer.tokenize(&texts, max_length).map(single),
+            TextForm::Words => tokenizer.tokenize_pieces(&texts, max_length).map(single),
+            TextForm::Windows => {
+                if let Some(example) = data.examples().iter().find(|example| example.pair.is_none()) {
+                    let message = format!("line {}: the question has no context", example.line);
+                    return Err(DataError::Malformed { source_name: data.source().to_owned(), message }.into());
+                }
+                tokenizer.tokenize_windows(&texts, max_length, overlap)
+            }
         };
         let tokenized = tokenized.map_err(TrainError::Tokenizer)?;
-        if tokenized.len() != data.len() {
+        if tokenized.len() != data.len() || tokenized.iter().any(Vec::is_empty) {
             let message = format!("the tokenizer returned {} rows for {} texts", tokenized.len(), data.len());
             return Err(TrainError::Tokenizer(message.into()));
         }
-        let (cut_off, lost_words) = missing_words(data, &tokenized);
-        let mut cut = tokenized.iter().zip(data.examples()).filter(|(text, _)| text.truncated);
+        let first = tokenized.iter().filter_map(|rows| rows.first());
+        let (cut_off, lost_words) = missing_words(data, first.clone());
+        let mut cut = first.zip(data.examples()).filter(|(text, _)| text.truncated);
         let truncation = cut.next().map(|(_, first)| Truncation {
             source: data.source().to_owned(),
             texts: cut.count() + 1,
@@ -139,14 +177,20 @@ impl TokenData {
             max_length,
             words: cut_off,
         });
-        let (mut rows, mut all_pieces) = (Vec::with_capacity(data.len()), Vec::new());
+        let (mut rows, mut all_pieces, mut groups) = (Vec::with_capacity(data.len()), Vec::new(), Vec::new());
         for text in tokenized {
-            if pieces {
-                all_pieces.push(text.pieces);
+            if form == TextForm::Windows {
+                groups.push(rows.len()..rows.len() + text.len());
             }
-            rows.push(text.row);
+            for row in text {
+                if form != TextForm::Whole {
+                    all_pieces.push(row.pieces);
+                }
+                rows.push(row.row);
+            }
         }
-        Ok(Self { truncation, lost_words, pieces: all_pieces, ..Self::new(data.source(), rows, None)? })
+        let new = Self::new(data.source(), rows, None)?;
+        Ok(Self { truncation, lost_words, pieces: all_pieces, groups, lengths, ..new })
     }
 
     /// The labels of the data set of these tokens, as targets of a head; `None` if it has no labels.
@@ -158,17 +202,38 @@ impl TokenData {
             return Ok(None);
         }
         let task = train_task(head);
-        if task.reads_words() && self.pieces.len() != data.len() {
-            let message = "words have labels, but it is unknown which words the tokens belong to";
+        if task.form() != TextForm::Whole && self.pieces.len() != self.len() {
+            let message = "parts of texts have labels, but it is unknown which parts the tokens belong to";
             return Err(TrainError::Tokenizer(message.into()));
         }
-        Ok(Some(task.targets(data, head, &self.pieces)?))
+        if self.examples().count() != data.len() || (task.form() == TextForm::Windows) == self.groups.is_empty() {
+            let message = format!(
+                "{} examples of {} were tokenized for another task than {}: heads that share texts must read them alike",
+                self.examples().count(),
+                self.source,
+                task.task()
+            );
+            return Err(TrainError::Tokenizer(message.into()));
+        }
+        Ok(Some(task.row_targets(data, head, self)?))
     }
 
-    /// A subset of the rows, without labels.
+    /// A subset of the rows, in their order, without labels. Rows of one example stay one example.
     #[must_use]
     pub fn select(&self, rows: &[usize]) -> Self {
         let pieces = rows.iter().filter_map(|row| self.pieces.get(*row).cloned()).collect();
+        let mut groups: Vec<Range<usize>> = Vec::new();
+        if !self.groups.is_empty() {
+            let mut before = None;
+            for (index, row) in rows.iter().enumerate() {
+                let example = Some(self.example_of(*row));
+                match groups.last_mut() {
+                    Some(group) if example == before => group.end = index + 1,
+                    _ => groups.push(index..index + 1),
+                }
+                before = example;
+            }
+        }
         Self {
             source: self.source.clone(),
             rows: rows.iter().map(|row| self.rows[*row].clone()).collect(),
@@ -177,12 +242,35 @@ impl TokenData {
             truncation: None,
             pieces,
             lost_words: None,
+            groups,
+            lengths: self.lengths,
         }
+    }
+
+    /// The rows of each example, in order: one, or several in question answering.
+    pub fn examples(&self) -> impl Iterator<Item = Range<usize>> + '_ {
+        let single = if self.groups.is_empty() { self.rows.len() } else { 0 };
+        self.groups.iter().cloned().chain((0..single).map(|row| row..row + 1))
+    }
+
+    /// The number of the example that a row belongs to.
+    pub fn example_of(&self, row: usize) -> usize {
+        if self.groups.is_empty() { row } else { self.groups.partition_point(|group| group.end <= row) }
+    }
+
+    /// How long rows may be.
+    pub fn limits(&self) -> Lengths {
+        self.lengths
     }
 
     /// The piece of text of each token of a row, if it is known.
     pub fn pieces(&self, row: usize) -> &[Option<Piece>] {
         self.pieces.get(row).map_or(&[], Vec::as_slice)
+    }
+
+    /// The pieces of text of the tokens of all rows, if they are known.
+    pub fn all_pieces(&self) -> &[Vec<Option<Piece>>] {
+        &self.pieces
     }
 
     /// The words that the tokenizer drops, if there are any.
@@ -208,7 +296,8 @@ impl TokenData {
             return Err(TrainError::LabelCount { source_name: source, rows: rows.len(), labels: labels.len() });
         }
         let (head_labels, pieces) = (BTreeMap::new(), Vec::new());
-        Ok(Self { source, rows, labels, head_labels, truncation: None, pieces, lost_words: None })
+        let (groups, lengths) = (Vec::new(), Lengths::from(usize::MAX));
+        Ok(Self { source, rows, labels, head_labels, truncation: None, pieces, lost_words: None, groups, lengths })
     }
 
     /// Sets the labels of one head, if several heads are trained or evaluated on the same texts.
@@ -252,7 +341,7 @@ impl TokenData {
         self.labels.iter().chain(self.head_labels.values())
     }
 
-    /// The number of texts.
+    /// The number of rows: of texts, or in question answering of the windows of their contexts.
     pub fn len(&self) -> usize {
         self.rows.len()
     }
@@ -279,10 +368,11 @@ impl TokenData {
 }
 
 /// The number of words that were cut off, and the words that the tokenizer drops.
-fn missing_words(data: &Dataset, tokenized: &[Tokenized]) -> (usize, Option<LostWords>) {
+fn missing_words<'a>(data: &Dataset, tokenized: impl Iterator<Item = &'a Tokenized>) -> (usize, Option<LostWords>) {
     let mut cut_off = 0;
     let mut lost: Option<LostWords> = None;
-    for (example, text) in data.examples().iter().zip(tokenized).filter(|(_, text)| !text.pieces.is_empty()) {
+    let has_words = |(_, text): &(&Example, &Tokenized)| !text.pieces.is_empty();
+    for (example, text) in data.examples().iter().zip(tokenized).filter(has_words) {
         let end = text.pieces.iter().flatten().map(|piece| piece.end).max().unwrap_or(0);
         let first = first_pieces(example, &text.pieces);
         for (word, _) in example.words.iter().zip(first).filter(|(_, token)| token.is_none()) {

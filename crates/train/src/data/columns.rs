@@ -216,6 +216,12 @@ impl Columns {
         self
     }
 
+    /// With the column of the second text, where the task has a default one.
+    pub(super) fn with_default_pair(&self) -> Self {
+        let pair = self.pair.clone().or_else(|| Some(self.task.pair_column()?.into()));
+        Self { pair, ..self.clone() }
+    }
+
     /// Whether a column is requested by name, which requires a header.
     pub fn any_named(&self) -> bool {
         let named = |column: &Column| matches!(column, Column::Name(_));

@@ -293,6 +293,37 @@ pub enum DataProblem {
         /// The number of columns of this line.
         found: usize,
     },
+    /// Answers in an unsupported form.
+    #[error(
+        "the answers `{}` cannot be read: {reason}; write {{\"text\": [\"…\"], \"answer_start\": [0]}}, or the answer's text",
+        shortened(found)
+    )]
+    BadAnswers {
+        /// The answers.
+        found: String,
+        /// The problem.
+        reason: String,
+    },
+    /// An answer that is not where it should be.
+    #[error(
+        "the answer `{}` is not at character {start} of the context, where `{}` stands",
+        shortened(answer),
+        shortened(found)
+    )]
+    AnswerElsewhere {
+        /// The answer.
+        answer: String,
+        /// Its position in characters, from 0.
+        start: usize,
+        /// The text there.
+        found: String,
+    },
+    /// An answer that the context does not have.
+    #[error("the answer `{}` is not in the context: an answer is a part of it, letter for letter", shortened(answer))]
+    AnswerNotFound {
+        /// The answer.
+        answer: String,
+    },
     /// A label that is not a finite number.
     #[error("the label `{}` is not a number", shortened(found))]
     NotANumber {

@@ -1,5 +1,6 @@
 //! Labeled text: reading, label names, splitting.
 
+mod answers;
 mod columns;
 mod conll;
 mod doubts;
@@ -10,8 +11,11 @@ pub(crate) mod lists;
 mod read;
 mod source;
 mod split;
+mod squad;
 mod table;
 
+pub use answers::Answer;
+pub(crate) use answers::{of_cell as answers_of_cell, of_json as answers_of_json, settle as settle_answers};
 pub use columns::{Column, Columns, Format, Header};
 pub(crate) use error::listed;
 pub use error::{DataError, DataProblem, Doubt, Problems, RowProblem};
@@ -39,6 +43,8 @@ pub enum Label {
     Number(f64),
     /// The tag of each word.
     Tags(Vec<String>),
+    /// The answers to a question, any of which is right; none if the context does not answer it.
+    Answers(Vec<Answer>),
 }
 
 /// A text with its label.

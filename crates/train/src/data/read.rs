@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use super::error::{DataProblem, Problems, shortened};
 use super::lists::Form;
-use super::{Column, Columns, DataError, Dataset, Example, Format, Header, Label, conll, json, source, table};
+use super::{Column, Columns, DataError, Dataset, Example, Format, Header, Label, conll, json, source, squad, table};
 
 /// A label with more characters than this is a text from the wrong column.
 const MAX_LABEL: usize = 1000;
@@ -12,9 +12,11 @@ const MAX_LABEL: usize = 1000;
 pub(super) fn parse(source: &str, bytes: &[u8], format: Format, columns: &Columns) -> Result<Dataset, DataError> {
     source::check_text(source, bytes)?;
     check_columns(source, format, columns)?;
+    let columns = &columns.with_default_pair();
     let mut reader = Reader::new(source, columns);
     match format {
         Format::Conll => conll::read(bytes, &mut reader)?,
+        Format::JsonLines if squad::is_squad(bytes, columns) => squad::read(bytes, &mut reader)?,
         Format::JsonLines => json::read(bytes, &mut reader)?,
         Format::Csv => {
             let mut each = |line, cells: &[&[u8]]| reader.row(line, cells);
@@ -214,7 +216,7 @@ impl<'a> Reader<'a> {
 fn is_example(examples: &[Example]) -> bool {
     let Some((first, rest)) = examples.split_first() else { return false };
     match &first.label {
-        Some(Label::Number(_) | Label::Vector(_) | Label::Tags(_)) => true,
+        Some(Label::Number(_) | Label::Vector(_) | Label::Tags(_) | Label::Answers(_)) => true,
         Some(label @ Label::Class(_)) => rest.iter().any(|example| example.label.as_ref() == Some(label)),
         Some(Label::Classes(names)) => {
             let comes_again = |other: &Label| matches!(other, Label::Classes(others) if others.contains(&names[0]));

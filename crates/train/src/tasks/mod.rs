@@ -5,24 +5,26 @@
 
 pub mod classification;
 pub mod multilabel;
+pub mod question_answering;
 pub mod regression;
 pub mod tagging;
 
 use std::fmt;
 
-use burn_adapters_heads::{HeadConfig, Targets, Task};
+use burn_adapters_heads::{AnswerRules, HeadConfig, Targets, Task};
 use burn_adapters_model::Piece;
 use serde_json::Value;
 
 pub use self::classification::Classification;
 pub use self::multilabel::Multilabel;
+pub use self::question_answering::QuestionAnswering;
 pub use self::regression::Regression;
 pub use self::tagging::Tagging;
 use crate::data::{Dataset, Example, Form, Problems};
-use crate::{DataError, DataProblem, Label, Metric, Prediction, Scores};
+use crate::{DataError, DataProblem, Label, Metric, Prediction, Scores, TokenData};
 
 /// Every task.
-pub static TRAIN_TASKS: [&dyn TrainTask; 4] = [&Classification, &Multilabel, &Regression, &Tagging];
+pub static TRAIN_TASKS: [&dyn TrainTask; 5] = [&Classification, &Multilabel, &Regression, &Tagging, &QuestionAnswering];
 
 /// The training side of a task: its data, its metrics, its predictions.
 ///
@@ -43,6 +45,11 @@ pub trait TrainTask: fmt::Debug + Send + Sync {
         ["text", "label"]
     }
 
+    /// The default name of the column of the second text, if the task needs one: a context beside a question.
+    fn pair_column(&self) -> Option<&'static str> {
+        None
+    }
+
     /// Reads the label in a table cell, and its form.
     ///
     /// # Errors
@@ -60,10 +67,15 @@ pub trait TrainTask: fmt::Debug + Send + Sync {
         false
     }
 
+    /// How examples become rows of tokens.
+    fn form(&self) -> TextForm {
+        TextForm::Whole
+    }
+
     /// Whether texts are read word by word, with a label for each word. Then there are targets for tokens, which need
     /// the [`pieces`](TrainTask::targets) of the text.
     fn reads_words(&self) -> bool {
-        false
+        self.form() == TextForm::Words
     }
 
     /// Resolves ambiguous forms once all labels are read. Returns notes for the user.
@@ -88,6 +100,14 @@ pub trait TrainTask: fmt::Debug + Send + Sync {
     /// If a label is not one of the head's, or is of another kind. The error lists the rows.
     fn targets(&self, data: &Dataset, head: &HeadConfig, pieces: &[Vec<Option<Piece>>]) -> Result<Targets, DataError>;
 
+    /// The targets of the rows of tokenized examples, where an example may be several rows: by default, an example is one.
+    ///
+    /// # Errors
+    /// As [`targets`](Self::targets).
+    fn row_targets(&self, data: &Dataset, head: &HeadConfig, tokens: &TokenData) -> Result<Targets, DataError> {
+        self.targets(data, head, tokens.all_pieces())
+    }
+
     /// The metrics of the task, except the loss, in the order of display. The first is the most informative.
     fn metrics(&self) -> &'static [Metric];
 
@@ -107,6 +127,12 @@ pub trait TrainTask: fmt::Debug + Send + Sync {
 
     /// Interprets the logits of a row.
     fn decode(&self, head: &HeadConfig, logits: Vec<f32>) -> Prediction;
+
+    /// The columns of predictions for display: those of [`cells`](Self::cells), and the text. The second one is left out
+    /// where there is nothing to show in it.
+    fn headers(&self) -> &'static [&'static str] {
+        if self.task().has_classes() { &["label", "probability", "text"] } else { &["value", "text"] }
+    }
 
     /// A prediction for display: the labels, and their probabilities.
     fn cells(&self, head: &HeadConfig, prediction: &Prediction, text: &TextPieces<'_>) -> [String; 2] {
@@ -145,13 +171,29 @@ impl PartialEq for dyn TrainTask + '_ {
 
 impl Eq for dyn TrainTask + '_ {}
 
+/// How examples become rows of tokens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum TextForm {
+    /// A row for each example.
+    #[default]
+    Whole,
+    /// A row for each example, whose words are known to the task.
+    Words,
+    /// A row for each window of a context, with the question.
+    Windows,
+}
+
 /// A text and the pieces of it that its tokens stand for, if they were requested.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct TextPieces<'a> {
-    /// The text.
+    /// The text; of a question with a context, the context.
     pub text: &'a str,
-    /// A piece for each token; `None` for special tokens.
+    /// A piece for each token; `None` for special tokens. The rows of an example follow each other.
     pub pieces: &'a [Option<Piece>],
+    /// The number of tokens of each row, if there are several.
+    pub rows: &'a [usize],
+    /// Which spans may be an answer.
+    pub rules: AnswerRules,
 }
 
 /// The task of a head, as training sees it.

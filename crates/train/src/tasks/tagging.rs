@@ -10,7 +10,7 @@ use burn_adapters_heads::{HeadConfig, Targets, Task};
 use burn_adapters_model::Piece;
 use serde_json::{Value, json};
 
-use super::{TextPieces, TrainTask, greatest, json_number, json_numbers, softmax};
+use super::{TextForm, TextPieces, TrainTask, greatest, json_number, json_numbers, softmax};
 use crate::data::{Dataset, Example, Form, Problems, Wrong, check_length, class_name, collect, named};
 use crate::spans::{Part, SpanScores, TagSet};
 use crate::{DataError, DataProblem, Label, Metric, Prediction, Scores};
@@ -45,8 +45,8 @@ impl TrainTask for Tagging {
         ["tokens", "tags"]
     }
 
-    fn reads_words(&self) -> bool {
-        true
+    fn form(&self) -> TextForm {
+        TextForm::Words
     }
 
     fn read_cell(&self, cell: &str) -> Result<(Label, Form), DataProblem> {
@@ -334,18 +334,18 @@ fn entities(head: &HeadConfig, prediction: &Prediction, text: &TextPieces<'_>) -
 }
 
 /// Counts characters (Unicode scalar values) up to increasing byte positions of a text.
-struct Characters<'a> {
+pub(super) struct Characters<'a> {
     text: &'a str,
     byte: usize,
     count: usize,
 }
 
 impl<'a> Characters<'a> {
-    fn new(text: &'a str) -> Self {
+    pub(super) fn new(text: &'a str) -> Self {
         Self { text, byte: 0, count: 0 }
     }
 
-    fn at(&mut self, byte: usize) -> usize {
+    pub(super) fn at(&mut self, byte: usize) -> usize {
         if byte < self.byte {
             (self.byte, self.count) = (0, 0);
         }

@@ -83,7 +83,7 @@ impl Tokenizer {
         let own = if pieces { own_pieces(&first) } else { Vec::new() };
         let encoding = self.inner.post_process(first, second, true)?;
         let row = Row { ids: encoding.get_ids().to_vec(), token_type_ids: encoding.get_type_ids().to_vec() };
-        let pieces = if pieces { in_places(own, &encoding) } else { Vec::new() };
+        let pieces = if pieces { in_places(own.into_iter().map(Some), &encoding) } else { Vec::new() };
         Ok(Tokenized { row, truncated, pieces })
     }
 }
@@ -100,6 +100,19 @@ impl Tokenize for Tokenizer {
     ) -> Result<Vec<Tokenized>, Box<dyn Error + Send + Sync>> {
         self.tokenize_all(texts, max_length, true)
     }
+
+    fn tokenize_windows(
+        &self,
+        texts: &[Text<'_>],
+        max_length: usize,
+        overlap: usize,
+    ) -> Result<Vec<Vec<Tokenized>>, Box<dyn Error + Send + Sync>> {
+        let encode = |(index, text): (usize, &Text<'_>)| {
+            let texts = [text.text, text.pair.unwrap_or_default()];
+            Ok(self.encode_windows(index, texts, max_length, overlap)?)
+        };
+        texts.iter().enumerate().map(encode).collect()
+    }
 }
 
 impl Tokenizer {
@@ -115,7 +128,7 @@ impl Tokenizer {
 }
 
 /// The pieces of a text's tokens, before special tokens stand among them.
-fn own_pieces(encoding: &Encoding) -> Vec<Piece> {
+pub(super) fn own_pieces(encoding: &Encoding) -> Vec<Piece> {
     let mut word = 0;
     let tokens = encoding.get_offsets().iter().zip(encoding.get_word_ids());
     // A token without a word is one by itself, of the added ones.
@@ -127,8 +140,8 @@ fn own_pieces(encoding: &Encoding) -> Vec<Piece> {
 }
 
 /// The pieces where their tokens stand among all of a row.
-fn in_places(own: Vec<Piece>, encoding: &Encoding) -> Vec<Option<Piece>> {
+pub(super) fn in_places(own: impl IntoIterator<Item = Option<Piece>>, encoding: &Encoding) -> Vec<Option<Piece>> {
     let mut own = own.into_iter();
     let special = encoding.get_special_tokens_mask();
-    special.iter().map(|special| if *special == 0 { own.next() } else { None }).collect()
+    special.iter().map(|special| if *special == 0 { own.next().flatten() } else { None }).collect()
 }

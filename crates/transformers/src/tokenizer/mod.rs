@@ -10,6 +10,7 @@ mod sentencepiece;
 mod settings;
 mod tokens;
 mod vocabulary;
+mod windows;
 
 use std::path::{Path, PathBuf};
 

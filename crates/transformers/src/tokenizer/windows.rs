@@ -1,0 +1,56 @@
+//! From a question and a context to rows of tokens, one for each window of a long context.
+
+use burn_adapters_model::{Row, Tokenized};
+use tokenizers::TruncationDirection;
+
+use super::Tokenizer;
+use super::encode::{in_places, own_pieces};
+use super::guard::guarded;
+use crate::{TokenizerError, long_text};
+
+impl Tokenizer {
+    /// Encodes a question with each window of a context. Neighboring windows share `overlap` tokens, or half a window if
+    /// that is less. A question that takes more than half of the room in a row is truncated. Pieces are those of the
+    /// context: the tokens of the question have none.
+    pub(super) fn encode_windows(
+        &self,
+        index: usize,
+        [question, context]: [&str; 2],
+        max_length: usize,
+        overlap: usize,
+    ) -> Result<Vec<Tokenized>, TokenizerError> {
+        let room = self.room(max_length, true)?;
+        let encode = || self.windows_in(question, context, room, overlap).map_err(|error| error.to_string());
+        let windows = guarded(encode).map_err(|message| TokenizerError::Encoding { index, message })?;
+        windows.iter().try_for_each(|window| self.check(&window.row))?;
+        Ok(windows)
+    }
+
+    fn windows_in(
+        &self,
+        question: &str,
+        context: &str,
+        room: usize,
+        overlap: usize,
+    ) -> Result<Vec<Tokenized>, tokenizers::Error> {
+        let mut question = long_text::encode(&self.inner, question, room, false)?;
+        let truncated = question.len() > room / 2;
+        if truncated {
+            question.truncate(room / 2, 0, TruncationDirection::Right);
+            question.take_overflowing();
+        }
+        let room = room - question.len();
+        let mut first = long_text::encode(&self.inner, context, usize::MAX - 1, true)?;
+        first.truncate(room, overlap.min(room / 2), TruncationDirection::Right);
+        let others = first.take_overflowing();
+        std::iter::once(first)
+            .chain(others)
+            .map(|window| {
+                let own = vec![None; question.len()].into_iter().chain(own_pieces(&window).into_iter().map(Some));
+                let encoding = self.inner.post_process(question.clone(), Some(window), true)?;
+                let row = Row { ids: encoding.get_ids().to_vec(), token_type_ids: encoding.get_type_ids().to_vec() };
+                Ok(Tokenized { row, truncated, pieces: in_places(own, &encoding) })
+            })
+            .collect()
+    }
+}
