@@ -6,7 +6,7 @@
 use std::ffi::OsString;
 
 /// Options whose values are text of any kind.
-const TEXTS: [&str; 4] = ["--text", "--text-column", "--label-column", "--route"];
+const TEXTS: [&str; 7] = ["--text", "--question", "--context", "--pair", "--text-column", "--label-column", "--route"];
 
 /// The arguments as clap reads them.
 pub(crate) fn joined(arguments: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
@@ -23,7 +23,8 @@ pub(crate) fn joined(arguments: impl IntoIterator<Item = OsString>) -> Vec<OsStr
             result.push(argument);
             continue;
         };
-        let (is_text, several) = (TEXTS.contains(&option.as_str()), option == "--text");
+        let (is_text, several) =
+            (TEXTS.contains(&option.as_str()), matches!(&*option, "--text" | "--question" | "--context" | "--pair"));
         let belongs = |value: &OsString| {
             let value = value.to_string_lossy();
             if !value.starts_with('-') || value == "-" {

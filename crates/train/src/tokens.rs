@@ -258,6 +258,11 @@ impl TokenData {
         if self.groups.is_empty() { row } else { self.groups.partition_point(|group| group.end <= row) }
     }
 
+    /// Whether the rows are windows of contexts, with their questions.
+    pub fn is_windowed(&self) -> bool {
+        !self.groups.is_empty()
+    }
+
     /// How long rows may be.
     pub fn limits(&self) -> Lengths {
         self.lengths

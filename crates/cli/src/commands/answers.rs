@@ -47,6 +47,26 @@ pub(super) fn answers(
     Ok(answers)
 }
 
+/// The answers to each example, whose rows are several windows: the logits of one head one after another.
+pub(super) fn of_examples(tokens: &TokenData, answers: Vec<Vec<Answer>>) -> CliResult<Vec<Vec<Answer>>> {
+    let mut answers = answers.into_iter();
+    let joined = |rows: std::ops::Range<usize>| {
+        let mut rows = answers.by_ref().take(rows.len());
+        let mut joined = rows.next().unwrap_or_default();
+        for row in rows {
+            for (answer, next) in joined.iter_mut().zip(row) {
+                answer.prediction.logits.extend(next.prediction.logits);
+            }
+        }
+        for answer in joined.iter_mut().filter(|_| tokens.is_windowed()) {
+            let logits = std::mem::take(&mut answer.prediction.logits);
+            answer.prediction = Prediction::new(&answer.config, logits).map_err(|error| train_error(&error))?;
+        }
+        Ok(joined)
+    };
+    tokens.examples().map(joined).collect()
+}
+
 /// Refuses logits that are not finite: no label is printed for them.
 fn check_finite<'a>(head: &str, logits: impl Iterator<Item = (usize, &'a [f32])>) -> CliResult {
     let bad = |logits: &[f32]| logits.iter().copied().find(|value| !value.is_finite());

@@ -42,12 +42,13 @@ impl HeaderArguments {
 #[derive(Debug, Clone, Args)]
 pub(super) struct LabeledArguments {
     /// Column of the text: its name, or its number, counted from 0 [default: text; for tagging: tokens, a list in JSON
-    /// Lines or the first column of CoNLL].
+    /// Lines or the first column of CoNLL; for question answering: question].
     #[arg(long, value_name = "COLUMN")]
     text_column: Option<String>,
 
     /// Column of the second text, for pairs of texts such as premise and hypothesis: its name, or its number, counted
-    /// from 0. The model reads both texts together; if they are too long, the longer one is truncated first.
+    /// from 0. The model reads both texts together; if they are too long, the longer one is truncated first. In
+    /// question answering, the column of the context [default: context].
     #[arg(long, value_name = "COLUMN")]
     pair_column: Option<String>,
 
@@ -74,6 +75,11 @@ impl LabeledArguments {
     /// The column of the text where the heads do this task.
     pub(super) fn text_column(&self, task: &dyn TrainTask) -> &str {
         self.text_column.as_deref().unwrap_or(task.columns()[0])
+    }
+
+    /// The column of the text, with this default.
+    pub(super) fn text_column_or<'a>(&'a self, default: &'a str) -> &'a str {
+        self.text_column.as_deref().unwrap_or(default)
     }
 
     /// Checks that labels are named for these heads only; errors call the heads `what`.

@@ -1,10 +1,9 @@
 //! `evaluate`: scores of adapters on labeled data.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use burn_adapters_composition::HeadSetup;
-use burn_adapters_train::tasks::TRAIN_TASKS;
 use burn_adapters_train::{Dataset, Evaluation, Example, Metric, Source, TokenData, TrainTask, train_task};
 use clap::Args;
 use serde_json::{Map, Value, json};
@@ -12,7 +11,8 @@ use serde_json::{Map, Value, json};
 use super::DeviceArguments;
 use super::answers::{Answer, answers, distinct_name};
 use super::data::{LabeledArguments, data_error, parse_task, warn};
-use super::model::{max_length, tokenize_unlabeled, train_error};
+use super::lengths::LengthArguments;
+use super::model::{tokenize_unlabeled, train_error};
 use super::report::{describe, evaluation_json, overall};
 use super::routes::{self, Routes};
 use super::setup::{Loaded, SETUP_HELP, SetupArguments};
@@ -49,7 +49,7 @@ pub(super) struct Arguments {
     #[command(flatten)]
     columns: LabeledArguments,
 
-    /// Task of the head: classification, multilabel, regression or tagging. A head with another task is an error
+    /// Task of the head: classification, multilabel, regression, tagging or question-answering. A head with another task is an error
     /// [default: the head's].
     #[arg(long, value_name = "TASK", value_parser = parse_task)]
     task: Option<&'static dyn TrainTask>,
@@ -64,9 +64,8 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "N", default_value_t = 64)]
     batch_size: usize,
 
-    /// Truncate texts to this many tokens [default: the model's limit].
-    #[arg(long, value_name = "TOKENS")]
-    max_length: Option<usize>,
+    #[command(flatten)]
+    lengths: LengthArguments,
 
     #[command(flatten)]
     device: DeviceArguments,
@@ -94,8 +93,9 @@ impl Arguments {
         let model = self.device.load(&self.model, &device, style)?;
         let loaded = self.adapters.load(setup_source, &model, &device, style)?;
         loaded.check_task(self.task)?;
+        let (text_column, _) = loaded.text_columns()?;
         let routes = |column| {
-            let text_column = self.columns.text_column(TRAIN_TASKS[0]);
+            let text_column = self.columns.text_column_or(text_column);
             routes::read(&source, text_column, column, self.columns.header.header())
         };
         let routed = self.route.as_deref().map(routes).transpose()?;
@@ -113,15 +113,17 @@ impl Arguments {
         // The labels of each head are looked at later.
         let texts = Dataset::from_examples(data.source(), data.examples().iter().map(without_label).collect())
             .map_err(|error| data_error(&error))?;
-        let max_length = max_length(&model, self.max_length)?;
-        let tokens = tokenize_unlabeled(&model, &texts, loaded.reads_words(), max_length)?;
+        let lengths = self.lengths.lengths(&model, false)?;
+        let tokens = tokenize_unlabeled(&model, &texts, loaded.form()?, lengths)?;
         let batches = loaded.batches(&tokens, routes.as_ref(), self.batch_size)?;
         let total = batches.iter().map(|(_, rows)| rows.len()).sum::<usize>();
         let mut task = Progress::new(style, "evaluating", total as u64, Unit::Count);
         let answers = answers(&model, &loaded.bank, (&tokens, 0), &batches, &mut |done| task.set(done as u64, ""));
         task.finish();
-        let unscored = tokens.len() - total;
-        let parts = parts(answers?, routes.as_ref());
+        let scored =
+            batches.iter().flat_map(|(_, rows)| rows).map(|row| tokens.example_of(*row)).collect::<BTreeSet<_>>();
+        let unscored = tokens.examples().count() - scored.len();
+        let parts = parts(answers?, routes.as_ref(), &tokens);
         let mut scored = Vec::new();
         for part in parts {
             scored.push((part.name.clone(), score(part, &loaded, &labeled, &tokens)?));
@@ -159,12 +161,12 @@ fn no_rows(data: &str) -> CliError {
 }
 
 /// The answers by head, or with `routes` by adapter, in the order of their first occurrence.
-fn parts(answers: Vec<Vec<Answer>>, routes: Option<&Routes>) -> Vec<Part> {
+fn parts(answers: Vec<Vec<Answer>>, routes: Option<&Routes>, tokens: &TokenData) -> Vec<Part> {
     let mut parts: Vec<Part> = Vec::new();
     for (row, answers) in answers.into_iter().enumerate() {
         let mut seen: Vec<String> = Vec::new();
         for Answer { head, prediction, .. } in answers {
-            let adapter = routes.map(|routes| routes[row].clone().unwrap_or_else(|| "none".into()));
+            let adapter = routes.map(|routes| routes[tokens.example_of(row)].clone().unwrap_or_else(|| "none".into()));
             let name = adapter.unwrap_or_else(|| distinct_name(&head, |name| seen.iter().any(|other| other == name)));
             seen.push(name.clone());
             let index = parts.iter().position(|part| part.name == name).unwrap_or_else(|| {
@@ -189,7 +191,9 @@ fn score(
 ) -> CliResult<Evaluation> {
     let head = loaded.bank.head(&part.head).map_err(|error| super::model::bank_error(&error))?;
     let Some(data) = labeled.get(&part.head) else { return Err(no_rows("the data")) };
-    let rows = part.rows.iter().map(|row| data.examples()[*row].clone()).collect();
+    let mut rows: Vec<usize> = part.rows.iter().map(|row| tokens.example_of(*row)).collect();
+    rows.dedup();
+    let rows = rows.into_iter().map(|row| data.examples()[row].clone()).collect();
     let rows = Dataset::from_examples(data.source(), rows).map_err(|error| data_error(&error))?;
     let labels = tokens.select(&part.rows).targets(&rows, head.config()).map_err(|error| train_error(&error))?;
     let Some(labels) = labels else { return Err(no_rows(data.source())) };

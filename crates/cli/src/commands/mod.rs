@@ -10,6 +10,7 @@ mod generate;
 mod given;
 mod inspect;
 mod job;
+mod lengths;
 mod merge;
 mod merge_into;
 mod methods;

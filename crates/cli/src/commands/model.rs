@@ -8,7 +8,7 @@ use burn_adapters_config::{AdapterConfig, MethodConfig, PromptInit};
 use burn_adapters_core::{Init, ModelSpec};
 use burn_adapters_heads::HeadConfig;
 use burn_adapters_model::{Adapter, AdapterBank, AddReport, BankError, BaseError, Forward};
-use burn_adapters_train::{Dataset, TokenData, TrainError};
+use burn_adapters_train::{Dataset, Lengths, TextForm, TokenData, TrainError};
 use burn_adapters_transformers::{
     AutoModel, LoadError, ModelConfig, ModelConfigError, Tokenizer, TokenizerError, WeightFormat,
 };
@@ -189,8 +189,13 @@ pub(super) fn base_error(error: &BaseError) -> CliError {
 }
 
 /// Turns texts into tokens and their labels into numbers. Warns once if texts were truncated.
-pub(super) fn tokenize(model: &Model, data: &Dataset, head: &HeadConfig, max_length: usize) -> CliResult<TokenData> {
-    let tokens = TokenData::tokenize(data, head, &model.tokenizer, max_length).map_err(|error| train_error(&error))?;
+pub(super) fn tokenize(
+    model: &Model,
+    data: &Dataset,
+    head: &HeadConfig,
+    lengths: impl Into<Lengths>,
+) -> CliResult<TokenData> {
+    let tokens = TokenData::tokenize(data, head, &model.tokenizer, lengths).map_err(|error| train_error(&error))?;
     warn_tokens(&tokens);
     Ok(tokens)
 }
@@ -199,11 +204,10 @@ pub(super) fn tokenize(model: &Model, data: &Dataset, head: &HeadConfig, max_len
 pub(super) fn tokenize_unlabeled(
     model: &Model,
     data: &Dataset,
-    pieces: bool,
-    max_length: usize,
+    form: TextForm,
+    lengths: Lengths,
 ) -> CliResult<TokenData> {
-    let tokens =
-        TokenData::unlabeled(data, pieces, &model.tokenizer, max_length).map_err(|error| train_error(&error))?;
+    let tokens = TokenData::unlabeled(data, form, &model.tokenizer, lengths).map_err(|error| train_error(&error))?;
     warn_tokens(&tokens);
     Ok(tokens)
 }

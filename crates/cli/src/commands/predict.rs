@@ -6,15 +6,17 @@ use std::path::{Path, PathBuf};
 use burn_adapters_composition::HeadSetup;
 use burn_adapters_files::open;
 use burn_adapters_train::{
-    Columns, DataError, Dataset, Example, Format, Header, RowProblem, TokenData, TrainTask, Truncation,
+    Columns, DataError, Dataset, Example, Format, Header, Lengths, RowProblem, TextForm, TokenData, TrainTask,
+    Truncation,
 };
 use clap::Args;
 
 use super::DeviceArguments;
-use super::answers::answers;
+use super::answers::{answers, of_examples};
 use super::data::{HEADER_HELP, HeaderArguments, data_error, parse_task};
 use super::feed::{Feed, FeedError, Reading};
-use super::model::{Model, max_length, train_error};
+use super::lengths::LengthArguments;
+use super::model::{Model, train_error};
 use super::predictions::{Block, Kind, Printer};
 use super::routes::{self, Routes};
 use super::setup::{Loaded, SETUP_HELP, SetupArguments};
@@ -31,7 +33,9 @@ Examples:
   burn-adapters predict --model all-MiniLM-L6-v2 --adapter nli --text 'A man sleeps.' \\
     --pair 'Nobody is awake.'
   burn-adapters predict --model all-MiniLM-L6-v2 --adapter films=a --adapter tweets=b \\
-    --route kind --input mixed.csv";
+    --route kind --input mixed.csv
+  burn-adapters predict --model bert-base-uncased --adapter squad --question 'Where is the Eiffel Tower?' \\
+    --context 'The Eiffel Tower stands in Paris.' --json";
 
 /// Predict the labels of texts.
 #[derive(Debug, Args)]
@@ -51,11 +55,18 @@ pub(super) struct Arguments {
     route: Option<String>,
 
     /// Text to predict. Repeat the option or list several texts.
-    #[arg(long, value_name = "TEXT", num_args = 1.., required_unless_present = "input")]
+    #[arg(long, visible_alias = "question", value_name = "TEXT", num_args = 1.., required_unless_present = "input")]
     text: Vec<String>,
 
     /// Second text of each --text, for pairs of texts. Give one for each --text, in the same order.
-    #[arg(long, value_name = "TEXT", num_args = 1.., requires = "text", conflicts_with = "input")]
+    #[arg(
+        long,
+        visible_alias = "context",
+        value_name = "TEXT",
+        num_args = 1..,
+        requires = "text",
+        conflicts_with = "input"
+    )]
     pair: Vec<String>,
 
     /// File with one text per line, or a .csv, .tsv or .jsonl file; `-` reads standard input. An empty line or cell is an
@@ -63,15 +74,16 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "FILE|-", conflicts_with = "text")]
     input: Option<PathBuf>,
 
-    /// Column of the text in a .csv, .tsv or .jsonl file: its name, or its number, counted from 0.
-    #[arg(long, value_name = "COLUMN", default_value = "text")]
-    text_column: String,
+    /// Column of the text in a .csv, .tsv or .jsonl file: its name, or its number, counted from 0 [default: text; in
+    /// question answering: question].
+    #[arg(long, value_name = "COLUMN")]
+    text_column: Option<String>,
 
-    /// Column of the second text in a .csv, .tsv or .jsonl file, for pairs of texts.
+    /// Column of the second text in a .csv, .tsv or .jsonl file, for pairs of texts [default in question answering: context].
     #[arg(long, value_name = "COLUMN", requires = "input")]
     pair_column: Option<String>,
 
-    /// Task of the head: classification, multilabel, regression or tagging. A head with another task is an error
+    /// Task of the head: classification, multilabel, regression, tagging or question-answering. A head with another task is an error
     /// [default: the head's].
     #[arg(long, value_name = "TASK", value_parser = parse_task)]
     task: Option<&'static dyn TrainTask>,
@@ -87,9 +99,13 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "N", default_value_t = 32)]
     batch_size: usize,
 
-    /// Truncate texts to this many tokens [default: the model's limit].
-    #[arg(long, value_name = "TOKENS")]
-    max_length: Option<usize>,
+    #[command(flatten)]
+    lengths: LengthArguments,
+
+    /// Question answering: predict that there is no answer if that is more likely than every answer, as a head can that was
+    /// trained on unanswerable questions.
+    #[arg(long)]
+    allow_no_answer: bool,
 
     #[command(flatten)]
     device: DeviceArguments,
@@ -97,7 +113,8 @@ pub(super) struct Arguments {
     /// Print one JSON object per line: text, label (the value for a regression head), logits, probabilities; with --route
     /// also adapter. With several heads: text and heads, which has the other fields for each head by name (a second branch
     /// with the head NAME is NAME:2). Of a tagging head: text, tokens (token, start, end, label, logits) and entities (text,
-    /// label, start, end, score), where start and end count characters.
+    /// label, start, end, score), where start and end count characters. In question answering: text and pair (question and
+    /// context), answer, start, end, score, start_logits and end_logits (of all tokens of the window with the answer).
     #[arg(long)]
     json: bool,
 }
@@ -132,10 +149,10 @@ impl Arguments {
             return Err(CliError::mistake(message).with_help("each --text needs a --pair: give as many of both"));
         }
         let setup_source = self.adapters.composition(self.route.is_some())?;
-        let (mut texts, known) = self.texts()?;
         let device = self.device.open(style)?.device;
         let model = self.device.load(&self.model, &device, style)?;
         let loaded = self.adapters.load(setup_source, &model, &device, style)?;
+        let (mut texts, known) = self.texts(loaded.text_columns()?)?;
         match (&self.route, known) {
             (None, _) => loaded.check_routes(None)?,
             (Some(_), Some(first)) => drop(self.routed(&loaded, first)?),
@@ -144,6 +161,9 @@ impl Arguments {
         loaded.check_task(self.task)?;
         if !self.pair.is_empty() || self.pair_column.is_some() {
             loaded.check_pairs(if self.pair.is_empty() { "--pair-column" } else { "--pair" })?;
+        }
+        if self.input.is_none() && self.pair.is_empty() {
+            loaded.check_context()?;
         }
         let heads = if self.route.is_some() { None } else { Some(loaded.heads(&loaded.setup(None))?) };
         let kind = match &heads {
@@ -155,16 +175,17 @@ impl Arguments {
             Some(HeadSetup::Route(route)) => route.rows().to_vec(),
             _ => Routes::new(),
         };
-        let max_length = max_length(&model, self.max_length)?;
+        let (form, lengths) = (loaded.form()?, self.lengths.lengths(&model, self.allow_no_answer)?);
         let labels = labels(&loaded);
         let mut printer = Printer::new(self.json, kind);
         let (mut cut, mut done) = (Cut::default(), 0);
         while let Some((block, last)) = self.next_block(&mut texts, &loaded)? {
             let (data, routes) = self.routed(&loaded, block)?;
-            let tokens = cut.tokenize(&model, &data, loaded.reads_words(), max_length)?;
+            let tokens = cut.tokenize(&model, &data, form, lengths)?;
             let batches = loaded.batches(&tokens, routes.as_ref(), self.batch_size)?;
             let answers = answers(&model, &loaded.bank, (&tokens, done), &batches, &mut |_| {})?;
             done += tokens.len();
+            let answers = of_examples(&tokens, answers)?;
             let adapters = routes.as_ref().unwrap_or(&rows);
             printer.print(
                 &Block { data: &data, tokens: &tokens, answers: &answers, adapters },
@@ -177,7 +198,7 @@ impl Arguments {
 
     /// The texts. All rows of a file are checked first, so that nothing is predicted from a file with bad rows; the
     /// first row that names each adapter is returned as well.
-    fn texts(&self) -> CliResult<(Texts, Option<Vec<Example>>)> {
+    fn texts(&self, columns: (&str, Option<&str>)) -> CliResult<(Texts, Option<Vec<Example>>)> {
         let Some(path) = &self.input else {
             let mut examples = Dataset::from_texts("--text", self.text.iter().cloned()).examples().to_vec();
             for (example, pair) in examples.iter_mut().zip(&self.pair) {
@@ -185,7 +206,7 @@ impl Arguments {
             }
             return Ok((Texts::Given(Some(examples)), None));
         };
-        let reading = self.reading(path)?;
+        let reading = self.reading(path, columns)?;
         let name = self.source();
         if path == Path::new("-") {
             return Ok((Texts::Feed(Box::new(Feed::stream(&name, &reading, std::io::stdin()))), None));
@@ -209,7 +230,7 @@ impl Arguments {
         }
     }
 
-    fn reading(&self, path: &Path) -> CliResult<Reading> {
+    fn reading(&self, path: &Path, (text, pair): (&str, Option<&str>)) -> CliResult<Reading> {
         let format =
             self.format.unwrap_or_else(|| Format::of_path(path).map_or(InputFormat::Lines, InputFormat::Table));
         let named = [("--route", &self.route), ("--pair-column", &self.pair_column)];
@@ -219,18 +240,23 @@ impl Arguments {
                 Err(CliError::mistake(message)
                     .with_help("--format csv, tsv or jsonl sets the format if the file's name does not"))
             }
+            (InputFormat::Lines, None) if pair.is_some() => {
+                let message = format!("{} holds one text per line, but a question needs a context", self.source());
+                Err(CliError::mistake(message)
+                    .with_help("--input takes a .csv, .tsv or .jsonl file with a column for each"))
+            }
             (InputFormat::Lines, None) => Ok(Reading::Lines),
             (InputFormat::Table(Format::Conll), _) => {
                 Err(CliError::mistake(format!("{}: CoNLL columns hold words with tags, not texts", self.source()))
                     .with_help("predict takes one text per line, or a column of texts; evaluate scores tagged words"))
             }
             (InputFormat::Table(format), _) => {
-                let text = self.text_column.as_str();
+                let text = self.text_column.as_deref().unwrap_or(text);
                 let route = self.route.as_deref();
                 let columns = route.map_or_else(|| Columns::unlabeled(text), |route| routes::columns(text, route));
                 let columns = columns.with_header(self.header.header()).with_empty_texts(true);
-                let columns = match &self.pair_column {
-                    Some(pair) => columns.with_pair(pair.as_str()),
+                let columns = match self.pair_column.as_deref().or(pair) {
+                    Some(pair) => columns.with_pair(pair),
                     None => columns,
                 };
                 // The first rows are predicted before all rows have been seen.
@@ -329,8 +355,8 @@ struct Cut {
 }
 
 impl Cut {
-    fn tokenize(&mut self, model: &Model, data: &Dataset, pieces: bool, max_length: usize) -> CliResult<TokenData> {
-        let tokens = TokenData::unlabeled(data, pieces, &model.tokenizer, max_length);
+    fn tokenize(&mut self, model: &Model, data: &Dataset, form: TextForm, lengths: Lengths) -> CliResult<TokenData> {
+        let tokens = TokenData::unlabeled(data, form, &model.tokenizer, lengths);
         let tokens = tokens.map_err(|error| train_error(&error))?;
         self.of += tokens.len();
         match (&mut self.found, tokens.truncation()) {

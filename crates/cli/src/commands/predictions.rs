@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use burn_adapters_heads::HeadConfig;
+use burn_adapters_heads::{AnswerRules, HeadConfig};
+use burn_adapters_model::Piece;
 use burn_adapters_train::{Dataset, Prediction, TextPieces, TokenData, train_task};
 use serde::{Serialize, Serializer};
 use serde_json::{Value, json};
@@ -32,10 +33,32 @@ pub(super) struct Block<'a> {
 }
 
 impl Block<'_> {
-    /// A text with the pieces that its tokens stand for.
-    fn pieces(&self, index: usize) -> TextPieces<'_> {
-        let text = self.data.examples().get(index).map_or("", |example| &example.text);
-        TextPieces { text, pieces: self.tokens.pieces(index) }
+    /// A text with the pieces that its tokens stand for, or the context of a question.
+    fn pieces(&self, index: usize) -> Pieces<'_> {
+        let example = self.data.examples().get(index);
+        let windowed = self.tokens.is_windowed();
+        let text = example.map_or("", |example| match &example.pair {
+            Some(context) if windowed => context,
+            _ => &example.text,
+        });
+        let rows = self.tokens.examples().nth(index).unwrap_or_default();
+        let rules = self.tokens.limits().answers;
+        let lengths = rows.clone().map(|row| self.tokens.pieces(row).len()).collect();
+        Pieces { text, pieces: rows.flat_map(|row| self.tokens.pieces(row)).cloned().collect(), rows: lengths, rules }
+    }
+}
+
+/// The pieces of all rows of an example.
+struct Pieces<'a> {
+    text: &'a str,
+    pieces: Vec<Option<Piece>>,
+    rows: Vec<usize>,
+    rules: AnswerRules,
+}
+
+impl Pieces<'_> {
+    fn get(&self) -> TextPieces<'_> {
+        TextPieces { text: self.text, pieces: &self.pieces, rows: &self.rows, rules: self.rules }
     }
 }
 
@@ -64,18 +87,24 @@ impl Printer {
         for (index, (example, answers)) in block.data.examples().iter().zip(block.answers).enumerate() {
             let adapter = block.adapters.get(index).map(|adapter| adapter.clone().unwrap_or_else(|| "none".into()));
             let pieces = block.pieces(index);
+            let pieces = pieces.get();
             let text = |answer: Option<&Answer>| {
                 let shown = answer
                     .map(|Answer { config, prediction, .. }| train_task(config).shown(config, prediction, &pieces));
                 let shown = shown.unwrap_or_else(|| example.text.clone());
-                example.pair.as_ref().map_or(shown.clone(), |pair| format!("{shown} | {pair}"))
+                let first = if block.tokens.is_windowed() { Some(&example.text) } else { None };
+                match (first, &example.pair) {
+                    (Some(question), _) => format!("{question} | {shown}"),
+                    (None, Some(pair)) => format!("{shown} | {pair}"),
+                    (None, None) => shown,
+                }
             };
             match (self.kind, answers.as_slice()) {
                 (Kind::One, [answer]) => {
                     let [label, probability] = cells(answer, &pieces);
-                    table.row(match answer.config.task().has_classes() {
-                        true => vec![label, probability, text(Some(answer))],
-                        false => vec![label, text(Some(answer))],
+                    table.row(match train_task(&answer.config).headers().len() {
+                        3 => vec![label, probability, text(Some(answer))],
+                        _ => vec![label, text(Some(answer))],
                     });
                 }
                 (_, []) => table.row(vec![adapter.unwrap_or_default(), "(none)".into(), String::new(), text(None)]),
@@ -93,13 +122,17 @@ impl Printer {
 
     fn is_regression(&self, block: &Block<'_>) -> bool {
         let first = block.answers.iter().flatten().next();
-        self.kind == Kind::One && first.is_some_and(|answer| !answer.config.task().has_classes())
+        self.kind == Kind::One && first.is_some_and(|answer| train_task(&answer.config).headers().len() < 3)
     }
 
     fn header(&self, block: &Block<'_>) -> Table {
         let who = if self.kind == Kind::Routed { "adapter" } else { "head" };
-        let columns =
-            [(who, Align::Left), ("label", Align::Left), ("probability", Align::Right), ("text", Align::Left)];
+        let first = block.answers.iter().flatten().next().filter(|_| self.kind == Kind::One);
+        let [label, probability, text] = match first.map(|answer| train_task(&answer.config).headers()) {
+            Some([label, probability, text]) => [*label, *probability, *text],
+            _ => ["label", "probability", "text"],
+        };
+        let columns = [(who, Align::Left), (label, Align::Left), (probability, Align::Right), (text, Align::Left)];
         match self.kind {
             Kind::One if self.is_regression(block) => Table::new(&VALUES),
             Kind::One => Table::new(&columns[1..]),
@@ -155,6 +188,7 @@ impl Serialize for Members {
 fn print_json(kind: Kind, block: &Block<'_>) -> CliResult {
     for (index, (example, answers)) in block.data.examples().iter().zip(block.answers).enumerate() {
         let (text, pair, pieces) = (example.text.as_str(), example.pair.as_deref(), block.pieces(index));
+        let pieces = pieces.get();
         if kind == Kind::Several {
             let mut heads = BTreeMap::new();
             for answer in answers {
@@ -179,7 +213,8 @@ pub(super) fn table<'a>(predictions: impl Iterator<Item = (&'a str, &'a Predicti
         Table::new(&[("label", Align::Left), ("probability", Align::Right), ("text", Align::Left)])
     };
     for (text, prediction) in predictions {
-        let [label, probability] = train_task(head).cells(head, prediction, &TextPieces { text, pieces: &[] });
+        let [label, probability] =
+            train_task(head).cells(head, prediction, &TextPieces { text, ..TextPieces::default() });
         let text = text.to_owned();
         table.row(if head.task().has_classes() { vec![label, probability, text] } else { vec![label, text] });
     }

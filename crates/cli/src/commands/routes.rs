@@ -87,8 +87,11 @@ impl Loaded {
         batch_size: usize,
     ) -> CliResult<Vec<(Setup, Vec<usize>)>> {
         let all: Vec<usize> = (0..tokens.len()).collect();
+        // The windows of a context go through the adapter of their question.
+        let routes =
+            routes.map(|routes| all.iter().map(|row| routes[tokens.example_of(*row)].clone()).collect::<Routes>());
         if self.is_sized() {
-            let setup = self.setup(routes.map(Vec::as_slice));
+            let setup = self.setup(routes.as_deref());
             let longest = tokens.rows().iter().map(|row| row.ids.len()).max().unwrap_or(0);
             self.check_batch(&setup, tokens.len(), longest)?;
             return Ok(vec![(setup, all)]);

@@ -9,7 +9,8 @@ use burn_adapters_composition::{Composition, HeadSetup};
 use burn_adapters_diagnostics::Snippet;
 use burn_adapters_heads::HeadConfig;
 use burn_adapters_model::{AdapterBank, BankError, BaseModel, Setup};
-use burn_adapters_train::{TrainTask, train_task};
+use burn_adapters_train::tasks::TRAIN_TASKS;
+use burn_adapters_train::{TextForm, TrainTask, train_task};
 use clap::Args;
 
 use super::model::{Model, bank_error, checkpoint_error, report_loaded, warn_notes};
@@ -267,9 +268,49 @@ impl Loaded {
         self.bank.head_names().filter_map(|name| Some((name, self.bank.head(name).ok()?.config())))
     }
 
-    /// Whether a head labels words.
-    pub(super) fn reads_words(&self) -> bool {
-        self.head_configs().any(|(_, head)| train_task(head).reads_words())
+    /// How texts become rows of tokens, which all heads that are used must agree on.
+    pub(super) fn form(&self) -> CliResult<TextForm> {
+        let setup = self.setup(None);
+        let used: Vec<String> = setup.heads().iter().flat_map(HeadSetup::names).map(str::to_owned).collect();
+        let is_used = |name: &str| used.is_empty() || used.iter().any(|other| other == name);
+        let heads = self.head_configs().filter(|(name, _)| is_used(name));
+        let mut form = None;
+        for (name, head) in heads {
+            let own = train_task(head).form();
+            match form {
+                None => form = Some((own, name)),
+                // A head that gives texts a label does not mind that words are known.
+                Some((TextForm::Whole, _)) if own == TextForm::Words => form = Some((own, name)),
+                Some((TextForm::Words, _)) if own == TextForm::Whole => {}
+                Some((known, other)) if known != own => {
+                    return Err(CliError::mistake(format!(
+                        "the heads `{other}` and `{name}` read texts differently: the tasks are {} and {}",
+                        self.head(other)?.task(),
+                        head.task()
+                    ))
+                    .with_help("use them one by one"));
+                }
+                Some(_) => {}
+            }
+        }
+        Ok(form.map_or(TextForm::Whole, |(form, _)| form))
+    }
+
+    /// The default columns of the text and of the second text.
+    pub(super) fn text_columns(&self) -> CliResult<(&'static str, Option<&'static str>)> {
+        let windows = self.form()? == TextForm::Windows;
+        let tasks = self.head_configs().map(|(_, head)| train_task(head));
+        let task = tasks.filter(|task| windows && task.form() == TextForm::Windows).next();
+        Ok(task.map_or((TRAIN_TASKS[0].columns()[0], None), |task| (task.columns()[0], task.pair_column())))
+    }
+
+    /// Refuses questions without a context.
+    pub(super) fn check_context(&self) -> CliResult {
+        if self.form()? != TextForm::Windows {
+            return Ok(());
+        }
+        Err(CliError::mistake("a question is given without a context that answers it")
+            .with_help("--question Q --context C gives both, or --input a file with a column for each"))
     }
 
     /// Refuses heads of another task than the requested one.

@@ -16,9 +16,7 @@ use super::DeviceArguments;
 use super::data::{self, LabeledArguments, data_error, parse_task};
 use super::given::Given;
 use super::job::Run;
-use super::model::{
-    Model, add_adapter, bank_error, check_fits, max_length, parse_name, report_loaded, train_error, warn_notes,
-};
+use super::model::{Model, add_adapter, bank_error, check_fits, parse_name, report_loaded, train_error, warn_notes};
 use super::output_folder::{CHECKPOINTS, Existing, FINAL_CHECKPOINT, Input, OutputFolder, check_part_names};
 use super::plan::{Configs, Plan, Shape, fusion_config};
 use super::setup::{check_adapters, check_names, folder_error, named};
@@ -39,6 +37,8 @@ Examples:
     --output nli
   burn-adapters train --model all-MiniLM-L6-v2 --data train.conll --eval dev.conll --task tagging \\
     --best micro_f1 --output ner
+  burn-adapters train --model all-MiniLM-L6-v2 --data train-v1.1.json --task question-answering --max-length 384 \\
+    --best f1 --eval dev-v1.1.json --output squad
   burn-adapters train --model all-MiniLM-L6-v2 --data reviews.csv --setup 'Stack(language, task)' \\
     --adapter language=german --name task --output task
   burn-adapters train --model all-MiniLM-L6-v2 --data reviews.csv --setup 'Parallel(stars, mood)' \\
@@ -116,8 +116,9 @@ pub(super) struct Arguments {
     columns: LabeledArguments,
 
     /// What to learn: one class per text (`classification`), any number of classes per text (`multilabel`: names joined with
-    /// `|`, or a vector such as [0, 1, 1]), a number (`regression`), or a label for each word (`tagging`: .jsonl with a list of
-    /// tokens and one of tags, or CoNLL columns) [default: the task of the head of --adapter, otherwise classification].
+    /// `|`, or a vector such as [0, 1, 1]), a number (`regression`), a label for each word (`tagging`: .jsonl with a list of
+    /// tokens and one of tags, or CoNLL columns), or the part of a context that answers a question (`question-answering`:
+    /// SQuAD's JSON, or columns question, context and answers) [default: the task of the head of --adapter, otherwise classification].
     #[arg(long, value_name = "TASK", value_parser = parse_task, conflicts_with = "labels")]
     task: Option<&'static dyn TrainTask>,
 
@@ -186,9 +187,9 @@ impl Arguments {
         let device = self.device.open(style)?.device;
         let model = self.device.load(&self.model, &device, style)?;
         let training = self.prepare(&plan, &configs, fusion.as_ref(), &given, heads, &model, &device, style)?;
-        let max_length = max_length(&model, self.options.max_length)?;
-        let train = training.tokens(&model, &train, max_length)?;
-        let evaluation = evaluation.map(|data| training.tokens(&model, &data, max_length)).transpose()?;
+        let lengths = self.options.lengths.lengths(&model, false)?;
+        let train = training.tokens(&model, &train, lengths)?;
+        let evaluation = evaluation.map(|data| training.tokens(&model, &data, lengths)).transpose()?;
         if self.overwrite {
             output.drop_checkpoints()?;
         }
@@ -234,7 +235,7 @@ impl Arguments {
     fn check_task(&self, given: &[Given]) -> CliResult {
         let Some(task) = self.task() else { return Ok(()) };
         let heads = given.iter().filter_map(|given| Some((given, given.head.as_ref()?)));
-        let of_others = |(_, head): &(&Given, &HeadConfig)| train_task(head).reads_words() != task.reads_words();
+        let of_others = |(_, head): &(&Given, &HeadConfig)| train_task(head).form() != task.form();
         let Some((Given { name, .. }, head)) = heads.clone().find(of_others) else { return Ok(()) };
         let message = format!("--task {}, but the head of the adapter `{name}` is for {}", task.task(), head.task());
         Err(CliError::mistake(message).with_help(format!(

@@ -5,6 +5,8 @@ use std::str::FromStr;
 use burn_adapters_train::{AdamWOptions, ClassWeights, Metric, Schedule, TrainConfig, Warmup};
 use clap::Args;
 
+use super::lengths::LengthArguments;
+
 /// Training options.
 #[derive(Debug, Clone, Args)]
 pub(super) struct Options {
@@ -45,9 +47,8 @@ pub(super) struct Options {
     #[arg(long, value_name = "NORM", default_value_t = 1.0)]
     pub(super) max_gradient_norm: f64,
 
-    /// Truncate texts to this many tokens [default: the model's limit].
-    #[arg(long, value_name = "TOKENS")]
-    pub(super) max_length: Option<usize>,
+    #[command(flatten)]
+    pub(super) lengths: LengthArguments,
 
     /// Disable the base model's own dropout in training.
     #[arg(long)]
@@ -55,7 +56,7 @@ pub(super) struct Options {
 
     /// Keep the epoch that is best by this metric: loss, accuracy, macro_f1, micro_f1; for regression
     /// mean_squared_error, mean_absolute_error or pearson; for tagging micro_, macro_ and weighted_ precision, recall
-    /// and f1 (of spans), or token_accuracy. Of equally good epochs, the latest is kept. The untrained state is never
+    /// and f1 (of spans), or token_accuracy; for question answering f1 or exact_match. Of equally good epochs, the latest is kept. The untrained state is never
     /// kept.
     #[arg(long, value_name = "METRIC")]
     pub(super) best: Option<Metric>,

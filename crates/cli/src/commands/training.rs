@@ -5,7 +5,7 @@ use burn_adapters_composition::{Composition, HeadSetup};
 use burn_adapters_fusion::FusionConfig;
 use burn_adapters_heads::HeadConfig;
 use burn_adapters_model::{AdapterBank, Setup};
-use burn_adapters_train::{Dataset, TokenData};
+use burn_adapters_train::{Dataset, Lengths, TokenData};
 use serde_json::{Map, Value, json};
 
 use super::job::{Run, Saved, stage_history};
@@ -53,10 +53,10 @@ pub(super) struct Written {
 
 impl Training {
     /// The texts as tokens, with the labels of each head.
-    pub(super) fn tokens(&self, model: &Model, data: &Labeled, max_length: usize) -> CliResult<TokenData> {
+    pub(super) fn tokens(&self, model: &Model, data: &Labeled, lengths: Lengths) -> CliResult<TokenData> {
         let mut all = data.iter().zip(&self.heads);
         let Some(((_, first), head)) = all.next() else { return Err(CliError::mistake("there is no head to train")) };
-        let mut tokens = tokenize(model, first, head, max_length)?;
+        let mut tokens = tokenize(model, first, head, lengths)?;
         for ((name, data), head) in all {
             if let Some(labels) = tokens.targets(data, head).map_err(|error| train_error(&error))? {
                 tokens = tokens.with_head_labels(name, labels).map_err(|error| train_error(&error))?;

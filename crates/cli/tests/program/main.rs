@@ -3,6 +3,7 @@
 //! program is tested on the CPU alone.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod answering;
 mod command_line;
 #[path = "../common/mod.rs"]
 mod common;
