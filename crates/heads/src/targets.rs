@@ -18,49 +18,50 @@ pub enum Targets {
     /// For each token of each row the number of its class; `None` for tokens that are not learned (the reference's
     /// −100): special tokens, and all pieces of a word but its first.
     Tokens(Vec<Vec<Option<usize>>>),
-    /// For each row the tokens that begin and end an answer.
+    /// For each row, the first and last token of an answer.
     Spans(Vec<SpanTarget>),
-    /// For each row, which is one of several choices, whether it is the right one.
+    /// For each row, one of several choices, whether it is the correct one.
     Choices(Vec<ChoiceTarget>),
 }
 
 /// The answer in a row: in a question with a context, or with a window of a long context.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct SpanTarget {
-    /// The token that begins the answer. As in the reference, one outside of the row is not learned; nor is none.
+    /// The first token of the answer. As in the reference, a token outside the row is not learned, and `None` is not
+    /// learned either.
     pub start: Option<usize>,
-    /// The token that ends the answer, itself a part of it.
+    /// The last token of the answer, inclusive.
     pub end: Option<usize>,
-    /// For each token, the bytes of the context that it stands for; none for special tokens and the question. Needed for
-    /// scores, not for the loss.
+    /// For each token, its byte range in the context; `None` for special tokens and the question. Needed for scores,
+    /// not for the loss.
     pub pieces: Vec<Option<Range<usize>>>,
-    /// The question, which all windows of its context share.
+    /// The question, shared by all windows of its context.
     pub question: Arc<Question>,
 }
 
-/// A question's context, and the answers that are right.
+/// The context of a question, and the correct answers.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Question {
-    /// The text that the answer is a part of.
+    /// The text that contains the answer.
     pub context: String,
-    /// The answers that are right; none if the context does not answer the question.
+    /// The correct answers; empty if the context does not answer the question.
     pub answers: Vec<String>,
-    /// Which spans are considered.
+    /// The candidate spans.
     pub rules: AnswerRules,
 }
 
-/// Which spans of a context may be predicted as an answer.
+/// The spans of a context that may be predicted as an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AnswerRules {
-    /// The most tokens of an answer.
+    /// The maximum number of tokens of an answer.
     pub max_tokens: usize,
-    /// Whether a question may have no answer. Then none is predicted where the first token of a row (`[CLS]`) begins and
-    /// ends the best span.
+    /// Whether a question may have no answer. If so, no answer is predicted if the best span is the first token of a
+    /// row (`[CLS]`).
     pub none: bool,
 }
 
 impl Default for AnswerRules {
-    /// At most 30 tokens, and always an answer.
+    /// At most 30 tokens; every question has an answer.
     fn default() -> Self {
         Self { max_tokens: 30, none: false }
     }
@@ -69,9 +70,9 @@ impl Default for AnswerRules {
 /// One of the choices of a question.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct ChoiceTarget {
-    /// The number of the question: rows with the same one are its choices, in their order.
+    /// The number of the question; rows with the same number are its choices, in order.
     pub question: usize,
-    /// Whether it is the right one.
+    /// Whether it is the correct choice.
     pub right: bool,
 }
 

@@ -4,21 +4,21 @@ use std::ops::Range;
 
 use burn_adapters_heads::AnswerRules;
 
-/// A window: two logits for each token, and the bytes of the context that each token stands for.
+/// A window: two logits for each token, and the bytes of the context that each token represents.
 pub(crate) struct Window<'a> {
     pub(crate) logits: &'a [f32],
-    /// None for special tokens and those of the question, which are no part of an answer.
+    /// `None` for special tokens and tokens of the question, which are never part of an answer.
     pub(crate) pieces: &'a [Option<Range<usize>>],
 }
 
 /// The best span of tokens.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Best {
-    /// The window that it is in.
+    /// Its window.
     pub(crate) window: usize,
     /// The bytes of the context; empty if there is no answer.
     pub(crate) bytes: Range<usize>,
-    /// Its probability: a softmax over the sums of the two logits of all spans of the window that are considered.
+    /// Its probability: a softmax over the sums of the two logits of all candidate spans of the window.
     pub(crate) probability: f32,
 }
 
@@ -31,12 +31,12 @@ impl Window<'_> {
         self.logits.get(2 * token + 1).copied().unwrap_or(f32::NEG_INFINITY).into()
     }
 
-    /// The logit of "no answer": the first token begins and ends it.
+    /// The logit of "no answer", whose span is the first token.
     fn none(&self) -> f64 {
         self.start(0) + self.end(0)
     }
 
-    /// Every span that may be an answer: its first and last token, and its logit.
+    /// Every candidate span: its first and last token, and its logit.
     fn for_each(&self, rules: AnswerRules, mut each: impl FnMut(usize, usize, f64)) {
         let is_part = |token: usize| matches!(self.pieces.get(token), Some(Some(bytes)) if !bytes.is_empty());
         for first in (0..self.pieces.len()).filter(|token| is_part(*token)) {
@@ -47,8 +47,8 @@ impl Window<'_> {
     }
 }
 
-/// The best span by the sum of its two logits. Where [`AnswerRules::none`] is set there may be no answer: that is
-/// predicted if its logit, the least over all windows, is greater than that of every span.
+/// The best span by the sum of its two logits. With [`AnswerRules::none`] there may be no answer: this is predicted if
+/// its logit, the minimum over all windows, is greater than that of every span.
 pub(crate) fn best(windows: &[Window<'_>], rules: AnswerRules) -> Best {
     let mut best: Option<(f64, usize, Range<usize>)> = None;
     for (index, window) in windows.iter().enumerate() {

@@ -1,16 +1,17 @@
-//! SQuAD's exact match and F1, computed as its official script computes them.
+//! SQuAD's exact match and F1, computed as in its official script.
 //!
 //! Both compare normalized texts: in lower case, without ASCII punctuation, without the articles a, an and the, and with
-//! single spaces. The exact match is whether they are equal, the F1 that of their words as multisets. Of several right
-//! answers the best counts. (Rajpurkar et al., 2016, [arXiv:1606.05250](https://arxiv.org/abs/1606.05250); with
-//! unanswerable questions 2018, [arXiv:1806.03822](https://arxiv.org/abs/1806.03822).)
+//! single spaces. The exact match is whether they are equal; the F1 is that of their words as multisets. With several
+//! correct answers, the best score counts. (Rajpurkar et al., 2016,
+//! [arXiv:1606.05250](https://arxiv.org/abs/1606.05250); with unanswerable questions 2018,
+//! [arXiv:1806.03822](https://arxiv.org/abs/1806.03822).)
 
 use std::collections::HashMap;
 
-/// The exact match and the F1 of a prediction. A question without right answers is answered by the empty text.
+/// The exact match and the F1 of a prediction. If a question has no correct answers, its answer is the empty text.
 ///
-/// `none` tells whether questions may be unanswerable. Then, as in SQuAD 2, right answers of which nothing is left are
-/// dropped, and two texts of which nothing is left are alike; otherwise, as in SQuAD 1.1, such texts share no word.
+/// `none` is whether questions may be unanswerable. If so, then, as in SQuAD 2, correct answers that normalization
+/// leaves empty are dropped, and two empty texts are equal; otherwise, as in SQuAD 1.1, empty texts share no word.
 pub(crate) fn scores(prediction: &str, answers: &[String], none: bool) -> (f64, f64) {
     let prediction = normalized(prediction);
     let mut right: Vec<String> = answers.iter().map(|answer| normalized(answer)).collect();
@@ -50,7 +51,7 @@ fn f1(prediction: &str, answer: &str, none: bool) -> f64 {
     2.0 * precision * recall / (precision + recall)
 }
 
-/// A text as it is compared.
+/// The normalized text.
 fn normalized(text: &str) -> String {
     let text: String = text.to_lowercase().chars().filter(|character| !character.is_ascii_punctuation()).collect();
     let is_word = |character: char| character.is_alphanumeric() || character == '_';

@@ -9,7 +9,7 @@ use burn_adapters_model::{Piece, Row, Text, TokenBatch, Tokenize, Tokenized};
 use crate::tasks::tagging::first_pieces;
 use crate::{DataError, Dataset, Example, TextForm, TrainError, train_task};
 
-/// How long rows may be, and how a context that is longer is divided.
+/// The maximum length of rows, and how longer contexts are divided.
 ///
 /// ```
 /// use burn_adapters_train::Lengths;
@@ -18,11 +18,11 @@ use crate::{DataError, Dataset, Example, TextForm, TrainError, train_task};
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Lengths {
-    /// The most tokens of a row.
+    /// The maximum number of tokens per row.
     pub max_length: usize,
-    /// In question answering, the tokens of the context that neighboring windows share, at most half a window.
+    /// In question answering, the number of context tokens that neighboring windows share, at most half a window.
     pub overlap: usize,
-    /// In question answering, which spans may be an answer.
+    /// In question answering, the spans that may be an answer.
     pub answers: AnswerRules,
 }
 
@@ -203,12 +203,13 @@ impl TokenData {
         }
         let task = train_task(head);
         if task.form() != TextForm::Whole && self.pieces.len() != self.len() {
-            let message = "parts of texts have labels, but it is unknown which parts the tokens belong to";
+            let message = "parts of texts have labels, but the parts that tokens belong to are unknown";
             return Err(TrainError::Tokenizer(message.into()));
         }
         if self.examples().count() != data.len() || (task.form() == TextForm::Windows) == self.groups.is_empty() {
             let message = format!(
-                "{} examples of {} were tokenized for another task than {}: heads that share texts must read them alike",
+                "{} examples of {} were tokenized for another task than {}: heads that share texts must read them in \
+                 the same way",
                 self.examples().count(),
                 self.source,
                 task.task()

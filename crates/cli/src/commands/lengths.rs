@@ -1,4 +1,4 @@
-//! How long rows of tokens may be, and how question answering divides longer contexts.
+//! The maximum length of rows of tokens, and the windows of longer contexts in question answering.
 
 use burn_adapters_heads::AnswerRules;
 use burn_adapters_train::Lengths;
@@ -10,8 +10,8 @@ use crate::error::{CliError, CliResult};
 /// Lengths in tokens.
 #[derive(Debug, Clone, Copy, Args)]
 pub(super) struct LengthArguments {
-    /// Truncate texts to this many tokens [default: the model's limit]. In question answering, longer contexts are not
-    /// truncated, but divided into windows of this length, each with the question.
+    /// Truncate texts to this many tokens [default: the model's limit]. In question answering, longer contexts are
+    /// divided into windows of this length, each with the question, instead of truncated.
     #[arg(long, value_name = "TOKENS")]
     max_length: Option<usize>,
 
@@ -20,14 +20,14 @@ pub(super) struct LengthArguments {
     #[arg(long, value_name = "TOKENS")]
     doc_stride: Option<usize>,
 
-    /// Question answering: the most tokens of an answer.
+    /// Question answering: the maximum number of tokens of an answer.
     #[arg(long, value_name = "TOKENS", default_value_t = 30)]
     max_answer_length: usize,
 }
 
 impl LengthArguments {
-    /// The lengths, as far as they fit the model. `none` tells whether a question may have no answer even if all the
-    /// questions of labeled data have one.
+    /// The lengths, checked against the model. `none` is whether a question may have no answer even if all questions of
+    /// the labeled data have one.
     pub(super) fn lengths(&self, model: &Model, none: bool) -> CliResult<Lengths> {
         let lengths = Lengths::from(max_length(model, self.max_length)?);
         if let Some(stride) = self.doc_stride.filter(|stride| *stride > lengths.max_length / 2) {

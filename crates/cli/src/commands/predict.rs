@@ -102,8 +102,8 @@ pub(super) struct Arguments {
     #[command(flatten)]
     lengths: LengthArguments,
 
-    /// Question answering: predict that there is no answer if that is more likely than every answer, as a head can that was
-    /// trained on unanswerable questions.
+    /// Question answering: predict no answer if this is more likely than every answer; for heads that were trained on
+    /// unanswerable questions.
     #[arg(long)]
     allow_no_answer: bool,
 

@@ -33,7 +33,7 @@ pub(super) struct Block<'a> {
 }
 
 impl Block<'_> {
-    /// A text with the pieces that its tokens stand for, or the context of a question.
+    /// A text with the pieces of its tokens, or the context of a question.
     fn pieces(&self, index: usize) -> Pieces<'_> {
         let example = self.data.examples().get(index);
         let windowed = self.tokens.is_windowed();

@@ -268,7 +268,7 @@ impl Loaded {
         self.bank.head_names().filter_map(|name| Some((name, self.bank.head(name).ok()?.config())))
     }
 
-    /// How texts become rows of tokens, which all heads that are used must agree on.
+    /// How texts become rows of tokens; all heads in use must agree on it.
     pub(super) fn form(&self) -> CliResult<TextForm> {
         let setup = self.setup(None);
         let used: Vec<String> = setup.heads().iter().flat_map(HeadSetup::names).map(str::to_owned).collect();
@@ -288,7 +288,7 @@ impl Loaded {
                         self.head(other)?.task(),
                         head.task()
                     ))
-                    .with_help("use them one by one"));
+                    .with_help("use them in separate commands"));
                 }
                 Some(_) => {}
             }
@@ -309,7 +309,7 @@ impl Loaded {
         if self.form()? != TextForm::Windows {
             return Ok(());
         }
-        Err(CliError::mistake("a question is given without a context that answers it")
+        Err(CliError::mistake("the question has no context")
             .with_help("--question Q --context C gives both, or --input a file with a column for each"))
     }
 

@@ -56,8 +56,8 @@ pub(super) struct Options {
 
     /// Keep the epoch that is best by this metric: loss, accuracy, macro_f1, micro_f1; for regression
     /// mean_squared_error, mean_absolute_error or pearson; for tagging micro_, macro_ and weighted_ precision, recall
-    /// and f1 (of spans), or token_accuracy; for question answering f1 or exact_match. Of equally good epochs, the latest is kept. The untrained state is never
-    /// kept.
+    /// and f1 (of spans), or token_accuracy; for question answering f1 or exact_match. Of equally good epochs, the
+    /// latest is kept. The untrained state is never kept.
     #[arg(long, value_name = "METRIC")]
     pub(super) best: Option<Metric>,
 

@@ -119,7 +119,7 @@ fn what_cannot_be_answered_is_told() {
     place.write("absent.jsonl", &line(json!(["plot"])));
     let cases: [(&str, &[&str], &str); 3] = [
         ("elsewhere.jsonl", &[], "not at character 1"),
-        ("absent.jsonl", &[], "is not in the context"),
+        ("absent.jsonl", &[], "does not occur in the context"),
         ("a.jsonl", &["--max-length", "20", "--doc-stride", "11"], "more than half"),
     ];
     for (data, extra, expected) in cases {

@@ -1,8 +1,8 @@
-//! Answers to a question, each a part of its context.
+//! Answers to a question. Each is a part of the question's context.
 //!
-//! Read are SQuAD's form, `{"text": ["…"], "answer_start": [0]}`, the same as a list of objects (`[{"text": "…",
-//! "answer_start": 0}]`), a list of texts, and a single text. Positions are in characters (Unicode scalar values), as in
-//! Python. An answer without a position is searched for in the context.
+//! Supported forms are SQuAD's, `{"text": ["…"], "answer_start": [0]}`, the same as a list of objects (`[{"text": "…",
+//! "answer_start": 0}]`), a list of texts, and a single text. Positions are in characters (Unicode scalar values), as
+//! in Python. An answer without a position is searched for in the context.
 
 use std::ops::Range;
 
@@ -17,12 +17,12 @@ use super::{Example, Form, Label};
 pub struct Answer {
     /// The text, which is a part of the context.
     pub text: String,
-    /// Where it begins, in characters of the context; without it, at its first occurrence.
+    /// The position of its first character in the context; `None` for its first occurrence.
     pub start: Option<usize>,
 }
 
 impl Answer {
-    /// The bytes of the context that the answer is; `None` if it is not there.
+    /// The byte range of the answer in the context; `None` if it is not there.
     ///
     /// ```
     /// use burn_adapters_train::Answer;
@@ -117,7 +117,7 @@ fn bad(found: &str, reason: String) -> DataProblem {
     DataProblem::BadAnswers { found: found.to_owned(), reason }
 }
 
-/// Checks that every answer is where it should be in its context.
+/// Checks that every answer is at its position in the context.
 pub(crate) fn settle(examples: &[Example], problems: &mut Problems) {
     for example in examples {
         let Some(Label::Answers(answers)) = &example.label else { continue };

@@ -304,9 +304,9 @@ pub enum DataProblem {
         /// The problem.
         reason: String,
     },
-    /// An answer that is not where it should be.
+    /// An answer that is not at its position.
     #[error(
-        "the answer `{}` is not at character {start} of the context, where `{}` stands",
+        "the answer `{}` is not at character {start} of the context: found `{}` there",
         shortened(answer),
         shortened(found)
     )]
@@ -318,8 +318,8 @@ pub enum DataProblem {
         /// The text there.
         found: String,
     },
-    /// An answer that the context does not have.
-    #[error("the answer `{}` is not in the context: an answer is a part of it, letter for letter", shortened(answer))]
+    /// An answer that does not occur in the context.
+    #[error("the answer `{}` does not occur in the context: an answer must be an exact part of it", shortened(answer))]
     AnswerNotFound {
         /// The answer.
         answer: String,

@@ -43,7 +43,7 @@ pub enum Label {
     Number(f64),
     /// The tag of each word.
     Tags(Vec<String>),
-    /// The answers to a question, any of which is right; none if the context does not answer it.
+    /// The correct answers to a question; empty if the context does not answer it.
     Answers(Vec<Answer>),
 }
 

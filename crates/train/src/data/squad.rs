@@ -8,13 +8,13 @@ use super::read::Reader;
 use super::{Columns, DataError, Example, Form, Label, answers};
 use crate::tasks::TextForm;
 
-/// Whether a file is SQuAD's JSON rather than an object a line.
+/// Whether a file is SQuAD's JSON rather than JSON Lines.
 pub(super) fn is_squad(bytes: &[u8], columns: &Columns) -> bool {
     let is_object = || bytes.trim_ascii_start().starts_with(b"{");
     columns.task.form() == TextForm::Windows && is_object() && data(bytes).is_some()
 }
 
-/// The articles. Of JSON Lines only the first object is parsed.
+/// The articles. For JSON Lines, only the first object is parsed.
 fn data(bytes: &[u8]) -> Option<Vec<Value>> {
     let Ok(Value::Object(mut object)) = parse_json(std::str::from_utf8(bytes).ok()?) else { return None };
     match object.remove("data") {
@@ -23,7 +23,7 @@ fn data(bytes: &[u8]) -> Option<Vec<Value>> {
     }
 }
 
-/// Reads the questions of a file. They are numbered, as they have no lines.
+/// Reads the questions of a file, which are numbered instead of having line numbers.
 pub(super) fn read(bytes: &[u8], reader: &mut Reader<'_>) -> Result<(), DataError> {
     let mut number = 0;
     for paragraph in data(bytes).unwrap_or_default().iter().flat_map(|article| list(article, "paragraphs")) {

@@ -128,8 +128,8 @@ pub trait TrainTask: fmt::Debug + Send + Sync {
     /// Interprets the logits of a row.
     fn decode(&self, head: &HeadConfig, logits: Vec<f32>) -> Prediction;
 
-    /// The columns of predictions for display: those of [`cells`](Self::cells), and the text. The second one is left out
-    /// where there is nothing to show in it.
+    /// The columns of predictions for display: those of [`cells`](Self::cells), and the text. The second one is left
+    /// out if all its cells are empty.
     fn headers(&self) -> &'static [&'static str] {
         if self.task().has_classes() { &["label", "probability", "text"] } else { &["value", "text"] }
     }
@@ -186,13 +186,13 @@ pub enum TextForm {
 /// A text and the pieces of it that its tokens stand for, if they were requested.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct TextPieces<'a> {
-    /// The text; of a question with a context, the context.
+    /// The text; for a question with a context, the context.
     pub text: &'a str,
     /// A piece for each token; `None` for special tokens. The rows of an example follow each other.
     pub pieces: &'a [Option<Piece>],
     /// The number of tokens of each row, if there are several.
     pub rows: &'a [usize],
-    /// Which spans may be an answer.
+    /// The spans that may be an answer.
     pub rules: AnswerRules,
 }
 

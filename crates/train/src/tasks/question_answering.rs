@@ -1,8 +1,8 @@
 //! Question answering: the part of a context that answers a question.
 //!
 //! The question is the text and the context its pair. A context that is too long for a row is divided into windows, each a
-//! row with the question. In a window without the whole answer, the first token (`[CLS]`) begins and ends it, as in the
-//! scripts of Hugging Face; so it does where the context does not answer the question (SQuAD 2).
+//! row with the question. In a window without the whole answer, the target is the first token (`[CLS]`), as in Hugging
+//! Face's scripts; so it is if the context does not answer the question (SQuAD 2).
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -22,9 +22,9 @@ use crate::{Answer, DataError, DataProblem, Label, Metric, Prediction, Scores, T
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct QuestionAnswering;
 
-/// The fraction of questions with exactly a right answer, after SQuAD's normalization.
+/// The fraction of questions whose predicted answer equals a correct one, after SQuAD's normalization.
 pub const EXACT_MATCH: Metric = Metric::new("exact_match", "exact match").mean_of_rows();
-/// The mean over questions of the F1 of the words of the predicted and a right answer.
+/// The mean over questions of the F1 between the words of the predicted and of a correct answer.
 pub const F1: Metric = Metric::new("f1", "F1").mean_of_rows();
 
 impl TrainTask for QuestionAnswering {
@@ -140,7 +140,8 @@ impl TrainTask for QuestionAnswering {
         }
     }
 
-    /// The answer with its place in characters of the context, its score, and the logits of every token of its window.
+    /// The answer with its position in characters of the context, its score, and the logits of every token of its
+    /// window.
     fn json(&self, _head: &HeadConfig, prediction: &Prediction, text: &TextPieces<'_>) -> Vec<(&'static str, Value)> {
         let (best, tokens) = found(prediction, text);
         let mut characters = Characters::new(text.text);
@@ -174,12 +175,12 @@ fn answers<'a>(data: &'a Dataset, head: &HeadConfig) -> Result<Vec<&'a [Answer]>
     Ok(data.examples().iter().map(of).collect())
 }
 
-/// The bytes of the context that each token stands for, without white space around them.
+/// The bytes of the context that each token represents, without surrounding white space.
 fn bytes(pieces: &[Option<Piece>], context: &str) -> Vec<Option<Range<usize>>> {
     pieces.iter().map(|piece| piece.as_ref().map(|piece| piece.trimmed(context))).collect()
 }
 
-/// The first and last token of an answer; `None` if the window does not have all of it.
+/// The first and last token of an answer; `None` if the window does not contain all of it.
 fn tokens_of(answer: &Range<usize>, pieces: &[Option<Range<usize>>]) -> Option<(usize, usize)> {
     let parts = || pieces.iter().enumerate().filter_map(|(token, bytes)| Some((token, bytes.as_ref()?)));
     let parts = || parts().filter(|(_, bytes)| !bytes.is_empty());

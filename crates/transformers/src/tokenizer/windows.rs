@@ -10,8 +10,8 @@ use crate::{TokenizerError, long_text};
 
 impl Tokenizer {
     /// Encodes a question with each window of a context. Neighboring windows share `overlap` tokens, or half a window if
-    /// that is less. A question that takes more than half of the room in a row is truncated. Pieces are those of the
-    /// context: the tokens of the question have none.
+    /// that is less. A question that takes more than half of a row is truncated. Only the tokens of the context have
+    /// pieces.
     pub(super) fn encode_windows(
         &self,
         index: usize,
