@@ -288,7 +288,11 @@ fn every_task_stands_in_the_registry_under_its_own_name_and_head_type() {
         assert_eq!(task_named(task.name()), Some(task));
         assert_eq!(HeadType::named(task.head_type().name()), Some(task.head_type()));
     }
-    assert_eq!(HeadType::names(), ["classification", "multilabel_classification", "tagging"]);
+    let mut names = HeadType::names();
+    let known = ["classification", "multilabel_classification", "tagging", "question_answering", "multiple_choice"];
+    assert!(known.iter().all(|name| names.contains(name)), "{names:?}");
+    names.sort_unstable();
+    assert!(names.windows(2).all(|pair| pair[0] != pair[1]), "each once: {names:?}");
 }
 
 #[test]

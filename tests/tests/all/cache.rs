@@ -157,3 +157,18 @@ fn a_cache_that_does_not_fit_is_an_error() {
     let error = encoder.forward_cached(&two, &hooks, Reads::First, &mut KvCache::new()).unwrap_err();
     assert!(matches!(error, BaseError::NoCache), "{error}");
 }
+
+#[test]
+fn rows_of_a_decoder_must_fit_the_batch_and_the_model() {
+    let models = decoders();
+    let model = |name: &str| &models.iter().find(|(found, _)| found == name).unwrap().1;
+    let two = TokenBatch::new([[3].as_slice(), &[4]]);
+    let batch = TokenBatch::new([[5, 6].as_slice()]).with_decoder(two);
+    let error = model("bart").forward(&batch, &Hooks::none()).unwrap_err();
+    assert!(matches!(error, BaseError::DecoderRows { rows: 1, found: 2 }), "{error}");
+    let error = model("gpt2").forward(&batch, &Hooks::none()).unwrap_err();
+    assert!(matches!(error, BaseError::NoDecoder), "{error}");
+    let unknown = TokenBatch::new([[5].as_slice()]).with_decoder(TokenBatch::new([[9999].as_slice()]));
+    let error = model("t5").forward(&unknown, &Hooks::none()).unwrap_err();
+    assert!(matches!(error, BaseError::UnknownToken { id: 9999, .. }), "{error}");
+}

@@ -250,8 +250,10 @@ impl LayerPass<'_> {
                 let sight = Sight { causal: kind.causal, window: kind.window, reach: kind.reach };
                 let prefixes = all_keys - own_keys;
                 let hidden = match cached {
-                    Some(cached) => continued_out_of_sight(&cached.continued, batch, prefixes, sight, &device),
-                    None => Some(out_of_sight([queries, all_keys], prefixes, sight, &device)),
+                    Some(cached) if cached.is_filled => {
+                        continued_out_of_sight(&cached.continued, batch, prefixes, sight, &device)
+                    }
+                    _ => Some(out_of_sight([queries, all_keys], prefixes, sight, &device)),
                 };
                 match hidden {
                     Some(hidden) => Some(joined(mask, hidden, [batch, 1, queries, all_keys])),

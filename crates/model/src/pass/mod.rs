@@ -311,8 +311,8 @@ impl<'p> Pass<'p> {
         let cached = kept.as_ref().filter(|_| stack == StackKind::Decoder);
         let device = self.device.clone();
         let mask_of = |tokens: &[TokenSpan], sequence: usize| match cached {
-            Some(cached) => Mask::continued(&cached.continued, tokens.len(), &device),
-            None => Mask::new(tokens, sequence, is_decoding, &device),
+            Some(cached) if cached.is_filled => Mask::continued(&cached.continued, tokens.len(), &device),
+            _ => Mask::new(tokens, sequence, is_decoding, &device),
         };
         let mut mask = mask_of(&tokens, sequence_of(&form, &hidden));
         let first_is_read = is_read && self.reads == Reads::First && self.row_position == RowPosition::First;

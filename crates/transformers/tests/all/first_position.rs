@@ -11,7 +11,7 @@ const LENGTHS: [usize; 3] = [9, 4, 7];
 
 fn batch() -> TokenBatch {
     let rows: Vec<Row> =
-        (0..3).map(|row| Row::new((0..LENGTHS[row]).map(|at| (row * 31 + at * 7) as u32 % 79).collect())).collect();
+        (0..3).map(|row| Row::new((0..LENGTHS[row]).map(|at| (row * 31 + at * 7) as u32 % 59).collect())).collect();
     TokenBatch::from_rows(&rows)
 }
 
