@@ -1,9 +1,12 @@
-"""Generates the goldens of language models' own heads: `outputs/` beside the other goldens.
+"""Generates the goldens of language models: `outputs/` beside the other goldens.
 
     python tests/python/make_output_goldens.py --output target/goldens
 
-Each model is as small as can be: `config.json` and `model.safetensors` as Hugging Face's class saves them, and in
-`golden.safetensors` a batch and the logits. Everything is computed on the CPU in float32 with every dropout at zero. Two
+    language_models/    models as Hugging Face's classes with a head save them; in golden.safetensors a batch and the logits
+    models/             base models of some of them
+    cases/              an adapter and a language-model head each, as in the folder `cases` of BERT
+
+The models are as small as can be. Everything is computed on the CPU in float32 with every dropout at zero. Two
 runs write the same bytes.
 """
 
@@ -11,11 +14,13 @@ import argparse
 import os
 import shutil
 
-from common import folder_size, generator, make_deterministic, write_golden
+from common import folder_size, generator, make_deterministic, write_golden, write_json
 
 import torch
 import transformers
 
+import reference
+from cases import Case
 from make_family_goldens import randomize
 
 ENCODER = dict(
@@ -86,30 +91,77 @@ MODELS = {
     "plbart": ("PLBart", "ForConditionalGeneration", BART),
 }
 
+INVERTIBLE = "seq_bn_inv[reduction_factor=2]"
+CASES = (
+    Case("masked_inverse", "language", INVERTIBLE, dict(language="masked_lm", layers=2), models=("bert",)),
+    Case("masked_narrow", "language", INVERTIBLE, dict(language="masked_lm", layers=2), models=("electra",)),
+    Case("masked_untied", "language", "lora[r=2]", dict(language="masked_lm", layers=2), models=("bert_untied",)),
+    Case("masked_prompt", "language", "prompt_tuning[prompt_length=2]", dict(language="masked_lm", layers=2), models=("bert",)),
+    Case("causal_inverse", "language", INVERTIBLE, dict(language="causal_lm", layers=2), models=("gpt2",)),
+    Case("causal_one_layer", "language", "lora[r=2]", dict(language="causal_lm", layers=1), models=("llama",)),
+    Case("seq2seq_inverse", "language", INVERTIBLE, dict(language="seq2seq_lm"), models=("t5",)),
+    Case("seq2seq", "language", "seq_bn[reduction_factor=2]", dict(language="seq2seq_lm"), models=("bart",)),
+)
+
+
+def configured(model_class, sizes):
+    """A configuration without dropout."""
+    config_class = model_class.config_class
+    dropouts = [key for key in DROPOUTS if hasattr(config_class(), key)]
+    return config_class(**dict.fromkeys(dropouts, 0.0), **sizes)
+
+
+def save(model, folder):
+    os.makedirs(folder)
+    model.save_pretrained(folder)
+    generation = f"{folder}/generation_config.json"
+    if os.path.exists(generation):
+        os.remove(generation)
+
 
 def write(name):
     classes, suffix, sizes = MODELS[name]
     model_class = getattr(transformers, f"{classes}{suffix}")
-    config_class = model_class.config_class
-    dropouts = [key for key in DROPOUTS if hasattr(config_class(), key)]
-    config = config_class(**dict.fromkeys(dropouts, 0.0), **sizes)
+    config = configured(model_class, sizes)
     model = model_class(config)
     randomize(model, name, std=0.5)
     if hasattr(model, "final_logits_bias"):
         model.final_logits_bias.copy_(torch.arange(config.vocab_size) / 16)
-    os.makedirs(name)
-    model.save_pretrained(name)
-    generation = f"{name}/generation_config.json"
-    if os.path.exists(generation):
-        os.remove(generation)
+    folder = f"language_models/{name}"
+    save(model, folder)
     # The files are what is read.
-    model = type(model).from_pretrained(name, attn_implementation="eager").eval()
+    model = type(model).from_pretrained(folder, attn_implementation="eager").eval()
     draw = lambda what: torch.from_numpy(generator(name, what).integers(3, config.vocab_size, size=(1, 5)))
     batch = dict(input_ids=draw("input_ids"), attention_mask=torch.ones(1, 5, dtype=torch.long))
     decoder = {"decoder_input_ids": draw("decoder_input_ids")[:, :4]} if config.is_encoder_decoder else {}
     with torch.no_grad():
         logits = model(**batch, **decoder).logits
-    write_golden(f"{name}/golden.safetensors", batch | decoder | {"logits": logits})
+    write_golden(f"{folder}/golden.safetensors", batch | decoder | {"logits": logits})
+
+
+def write_case(case):
+    """An adapter and a head of a base model."""
+    (name,) = case.models
+    classes, _, sizes = MODELS[name]
+    if not os.path.isdir(f"models/{name}"):
+        model_class = getattr(transformers, f"{classes}Model")
+        model = model_class(configured(model_class, sizes))
+        randomize(model, name, std=0.5)
+        save(model, f"models/{name}")
+    draw = lambda what: torch.from_numpy(generator(case.name, what).integers(3, sizes["vocab_size"], size=(3, 6)))
+    mask = torch.tensor([[1, 1, 1, 1, 1, 1], [1, 1, 1, 0, 0, 0], [1, 1, 1, 1, 1, 0]])
+    ids = draw("input_ids") * mask
+    if case.head["language"] == "seq2seq_lm":
+        labels = draw("labels")
+        batch = dict(input_ids=ids, attention_mask=mask, decoder_input_ids=draw("decoder_input_ids"))
+    elif case.head["language"] == "causal_lm":
+        labels, batch = torch.where(mask == 1, ids, -100), dict(input_ids=ids, attention_mask=mask)
+    else:
+        learned = (torch.arange(18).reshape(3, 6) % 3 == 0) & (mask == 1)
+        labels, batch = torch.where(learned, draw("labels"), -100), dict(input_ids=ids, attention_mask=mask)
+    facts = reference.run(name, case, f"cases/{case.name}", dict(batch, labels=labels))
+    assert facts["reload"] < 1e-6, f"{case.name}: comes back changed"
+    return {"folder": case.name, "model": name, "method": case.method, "config": case.config}
 
 
 def main():
@@ -122,7 +174,9 @@ def main():
     make_deterministic()
     for name in MODELS:
         write(name)
-    print(f"{len(MODELS)} models, {folder_size('.') / 1e6:.2f} MB")
+    os.makedirs("cases")
+    write_json("cases/index.json", [write_case(case) for case in CASES])
+    print(f"{len(MODELS)} models, {len(CASES)} cases, {folder_size('.') / 1e6:.2f} MB")
 
 
 if __name__ == "__main__":

@@ -47,7 +47,10 @@ def build(model, case, attention, classes=None):
         arguments.setdefault("num_labels", 3)
     if not case.flagship and case.method != "head":
         arguments.setdefault("layers", 1)
-    if arguments.pop("tagging", False):
+    if language := arguments.pop("language", None):
+        getattr(bert, f"add_{language}_head")(NAME, layers=arguments["layers"])
+        arguments["num_labels"] = bert.config.vocab_size
+    elif arguments.pop("tagging", False):
         bert.add_tagging_head(NAME, **arguments)
     elif arguments.pop("question_answering", False):
         bert.add_qa_head(NAME, **arguments)
@@ -184,11 +187,15 @@ def in_double_precision(double, batch, labels):
 
 def _attempt(model, case, batch, salt, std, strict, classes):
     """Runs the case with one draw of weights; `None` where the numbers would make a poor golden."""
+    batch = dict(batch)
     # The reference draws, too (LoReFT completes its basis at random): that must not depend on the cases before.
     torch.manual_seed(seed(model, case.name, *salt))
     bert, head = build(model, case, case.attention, classes)
     randomize(bert, (model, case.method, case.name, *salt), std)
-    labels = labels_for(model, case, head.get("num_labels", head.get("num_choices")))
+    # Those of language models come with the batch.
+    labels = batch.pop("labels", None)
+    if labels is None:
+        labels = labels_for(model, case, head.get("num_labels", head.get("num_choices")))
     logits, loss = evaluate(bert, batch, labels)
 
     def another():
@@ -313,6 +320,7 @@ def run(model, case, folder, batch=None, classes=None):
             "frozen": result["facts"]["frozen"],
         },
     )
+    batch = {key: value for key, value in batch.items() if key != "labels"}
     loaded = reload(model, case, folder, batch, golden["labels"], classes)
     facts = dict(result["facts"], std=std, draw=index, format=file_format, reason=reason)
     facts["reload"] = (loaded - golden["logits"]).abs().max().item()

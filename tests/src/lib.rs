@@ -180,7 +180,10 @@ impl Golden {
     /// The batch: ids, and token types if the model has them, each row where its mask has it.
     pub fn batch(&self) -> TokenBatch {
         let starts = self.masked().map(|(_, mask)| mask.iter().take_while(|value| **value == 0.0).count());
-        TokenBatch::from_rows(&self.rows()).with_starts(starts)
+        let batch = TokenBatch::from_rows(&self.rows()).with_starts(starts);
+        let Some((shape, ids)) = self.0.get("decoder_input_ids") else { return batch };
+        let ids: Vec<u32> = ids.iter().map(|id| *id as u32).collect();
+        batch.with_decoder(TokenBatch::new(ids.chunks(shape[1])))
     }
 
     /// The rows of the batch, without padding.
@@ -197,6 +200,14 @@ impl Golden {
         self.masked().map(row).collect()
     }
 
+    /// The number of tokens of each row that have logits: of the decoder, if there is one.
+    pub fn label_lengths(&self) -> Vec<usize> {
+        match self.0.get("decoder_input_ids") {
+            Some((shape, _)) => vec![shape[1]; shape[0]],
+            None => self.rows().iter().map(|row| row.ids.len()).collect(),
+        }
+    }
+
     fn masked(&self) -> impl Iterator<Item = (usize, &[f32])> {
         let (shape, mask) = &self.0["attention_mask"];
         mask.chunks(shape[1]).enumerate()
@@ -209,6 +220,16 @@ impl Golden {
             "classification" => Targets::Classes(values.iter().map(|value| *value as usize).collect()),
             "multilabel" => Targets::Sets(values.chunks(shape[1]).map(<[f32]>::to_vec).collect()),
             "regression" => Targets::Values(values.clone()),
+            "masked-lm" | "causal-lm" | "seq2seq-lm" => {
+                // Padding has no logits here, and labels are those of the positions.
+                let label = |value: &f32| (*value >= 0.0).then_some(*value as usize);
+                let rows = values.chunks(shape[1]).zip(self.label_lengths());
+                let aligned = |(row, length): (&[f32], usize)| {
+                    let labels = head.config().align(row.iter().map(label).collect());
+                    labels.into_iter().take(length).collect()
+                };
+                Targets::Tokens(rows.map(aligned).collect())
+            }
             "tagging" => {
                 // The reference's -100 is a token without a target.
                 let class = |value: &f32| (*value >= 0.0).then_some(*value as usize);

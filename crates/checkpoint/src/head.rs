@@ -127,7 +127,7 @@ impl HeadFolder {
             .map_err(|source| CheckpointError::Head { path: self.config_path.clone(), source })?;
         let entries = head_entries(&head, &self.meta.name);
         let mut matched = strict::match_tensors(&self.weights_path, self.tensors, &entries, None)?;
-        let head = matched.fill(head);
+        let head = matched.fill(head).filled();
         let report = LoadReport {
             name: name.unwrap_or(&self.meta.name).to_owned(),
             saved_name: self.meta.name,

@@ -35,4 +35,4 @@ pub use norm::{Norm, NormWithEpsilon};
 pub use output::{Output, Reads, RowPosition, TokenSpan};
 pub use project::project;
 pub use site::{ModuleKey, NameMap, Place, Site, SiteMap, SiteReport, StackKind};
-pub use spec::{ModelSpec, StackSpec, SublayerEnd};
+pub use spec::{ModelSpec, OutputLayer, StackSpec, SublayerEnd};

@@ -94,6 +94,24 @@ impl StackSpec {
     }
 }
 
+/// What language-model heads share with the model.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct OutputLayer {
+    /// Whether the matrix of their last layer is the model's table of word embeddings.
+    pub is_tied: bool,
+    /// The factor on the hidden states that they read, where it is.
+    pub scale: f64,
+    /// The epsilon of their norms.
+    pub norm_epsilon: f64,
+}
+
+impl Default for OutputLayer {
+    /// A matrix of their own.
+    fn default() -> Self {
+        Self { is_tied: false, scale: 1.0, norm_epsilon: 1e-12 }
+    }
+}
+
 /// Everything that is needed to build an adapter for a model and count its parameters, before any weight is read.
 ///
 /// ```
@@ -119,6 +137,8 @@ pub struct ModelSpec {
     pub attention_dropout: f64,
     /// The standard deviation of a prediction head's initial weights.
     pub initializer_range: f64,
+    /// What language-model heads share with the model.
+    pub output_layer: OutputLayer,
     /// The position that stands for a row, for heads that read only one.
     pub row_position: RowPosition,
     /// The stacks, in the order in which layers are numbered.
@@ -138,6 +158,7 @@ impl ModelSpec {
             head_dropout: 0.0,
             attention_dropout: 0.0,
             initializer_range: 0.02,
+            output_layer: OutputLayer::default(),
             row_position: RowPosition::First,
             stacks: Vec::new(),
             names: SiteNames::OWN,

@@ -17,21 +17,50 @@ pub struct HeadType {
     name: &'static str,
     layers: usize,
     keys: &'static [&'static str],
-    /// The key of the number of labels or choices.
+    /// The key of the number of labels, choices or tokens.
     count: &'static str,
     /// The width of the last layer, where it is not that number.
     outputs: Option<usize>,
+    language: Option<Language>,
+}
+
+/// The defaults of a language-model head: whether it has norms, and whether labels are those of the next positions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Language {
+    activation: Option<Activation>,
+    layer_norm: bool,
+    shift_labels: bool,
+    bias: bool,
 }
 
 impl HeadType {
     /// A type: its name, the default number of layers, and those of `use_pooler` and `bias` that its dictionary has.
     pub(crate) const fn new(name: &'static str, layers: usize, keys: &'static [&'static str]) -> Self {
-        Self { name, layers, keys, count: "num_labels", outputs: None }
+        Self { name, layers, keys, count: "num_labels", outputs: None, language: None }
     }
 
     /// This type with another key of the number of labels, and a last layer of `outputs` whatever that number is.
     pub(crate) const fn with_outputs(self, count: &'static str, outputs: usize) -> Self {
         Self { count, outputs: Some(outputs), ..self }
+    }
+
+    /// The type of a language-model head, whose dictionary has the number of tokens instead of labels. `shifts` is
+    /// whether each position is for the token after it.
+    pub(crate) const fn of_language(name: &'static str, keys: &'static [&'static str], shifts: bool) -> Self {
+        let language = Language { activation: None, layer_norm: false, shift_labels: shifts, bias: false };
+        Self { name, layers: 1, keys, count: "vocab_size", outputs: None, language: Some(language) }
+    }
+
+    /// With a further layer, GELU, a norm and a bias by default, as heads for masked language modeling have them.
+    pub(crate) const fn transformed(self) -> Self {
+        let language =
+            Language { activation: Some(Activation::Gelu), layer_norm: true, shift_labels: false, bias: true };
+        Self { layers: 2, language: Some(language), ..self }
+    }
+
+    /// Whether heads of this type give a logit for each token of a vocabulary.
+    pub fn is_language_model(self) -> bool {
+        self.language.is_some()
     }
 
     /// The type of this name.
@@ -73,7 +102,8 @@ impl HeadType {
 pub struct HeadConfig {
     /// The kind of head.
     pub head_type: HeadType,
-    /// The number of labels; in multiple choice, that of choices (`num_choices`).
+    /// The number of labels; in multiple choice, that of choices (`num_choices`); of a language-model head, that of tokens
+    /// (`vocab_size`).
     pub num_labels: usize,
     /// The number of linear layers, at least 1; all but the last keep the hidden size.
     pub layers: usize,
@@ -85,22 +115,34 @@ pub struct HeadConfig {
     pub use_pooler: bool,
     /// Whether the last layer has a bias.
     pub bias: bool,
-    /// Dropout before each layer; `None` uses the model's.
+    /// Dropout before each layer; `None` uses the model's. Language-model heads have no dropout.
     pub dropout_prob: Option<f64>,
+    /// Of a language-model head, the width before the last layer; none for the model's hidden size.
+    pub embedding_size: Option<usize>,
+    /// Of a language-model head, whether a layer norm follows each layer but the last.
+    pub layer_norm: bool,
+    /// Of a language-model head, whether the logits of a position are for the next token.
+    pub shift_labels: bool,
 }
 
 impl HeadConfig {
     /// A head of this type with the reference's defaults.
     pub(crate) fn new(head_type: HeadType, num_labels: usize) -> Self {
+        let language = head_type.language;
         Self {
             head_type,
             num_labels,
             layers: head_type.layers,
-            activation_function: Some(Activation::Tanh),
-            label2id: Some((0..num_labels.min(MAX_DEFAULT_LABELS)).map(|id| (default_label(id), id)).collect()),
+            activation_function: language.map_or(Some(Activation::Tanh), |language| language.activation),
+            label2id: language
+                .is_none()
+                .then(|| (0..num_labels.min(MAX_DEFAULT_LABELS)).map(|id| (default_label(id), id)).collect()),
             use_pooler: false,
-            bias: true,
+            bias: language.is_none_or(|language| language.bias),
             dropout_prob: None,
+            embedding_size: None,
+            layer_norm: language.is_some_and(|language| language.layer_norm),
+            shift_labels: language.is_some_and(|language| language.shift_labels),
         }
     }
 
@@ -131,6 +173,18 @@ impl HeadConfig {
     /// Sets whether the last layer has a bias.
     pub fn with_bias(mut self, bias: bool) -> Self {
         self.bias = bias;
+        self
+    }
+
+    /// Sets the width before the last layer of a language-model head.
+    pub fn with_embedding_size(mut self, embedding_size: Option<usize>) -> Self {
+        self.embedding_size = embedding_size;
+        self
+    }
+
+    /// Sets whether a layer norm follows each layer but the last of a language-model head.
+    pub fn with_layer_norm(mut self, layer_norm: bool) -> Self {
+        self.layer_norm = layer_norm;
         self
     }
 
@@ -174,8 +228,11 @@ impl HeadConfig {
         named.or_else(unnamed).filter(|id| *id < self.num_labels && self.label_of(*id) == label)
     }
 
-    /// The names of all labels, in the order of their numbers.
+    /// The names of all labels, in the order of their numbers; none for a language-model head.
     pub fn labels(&self) -> Vec<String> {
+        if self.head_type.is_language_model() {
+            return Vec::new();
+        }
         let mut labels: Vec<Option<&str>> = vec![None; self.num_labels];
         for (label, id) in self.label2id.iter().flatten() {
             if let Some(place @ None) = labels.get_mut(*id) {
@@ -209,6 +266,20 @@ impl HeadConfig {
                 return bad(key, "left out: a head of this type does not have it", (key != "bias").to_string());
             }
         }
+        if self.embedding_size.is_some_and(|size| size == 0 || size > MAX_LABELS) {
+            let found = self.embedding_size.unwrap_or_default().to_string();
+            return bad("embedding_size", "from 1 to 16777216", found);
+        }
+        let is_language_model = self.head_type.is_language_model();
+        let of_language = [
+            ("embedding_size", self.embedding_size.is_some() && !self.head_type.has("embedding_size")),
+            ("layer_norm", self.layer_norm && !is_language_model),
+            ("shift_labels", self.shift_labels && !is_language_model),
+            ("use_pooler", self.use_pooler && is_language_model),
+        ];
+        if let Some((key, _)) = of_language.into_iter().find(|(_, is_unknown)| *is_unknown) {
+            return bad(key, "left out: a head of this type does not have it", "a value".into());
+        }
         let mut seen: BTreeMap<usize, &str> = BTreeMap::new();
         for (label, &id) in self.label2id.iter().flatten() {
             let bad = |reason| Err(HeadError::BadLabel { label: shorten(label).into_owned(), id, reason });
@@ -224,6 +295,9 @@ impl HeadConfig {
 
     /// The reference's dictionary.
     pub fn to_json_value(&self) -> Value {
+        if self.head_type.is_language_model() {
+            return self.language_json();
+        }
         let mut value = json!({
             "head_type": self.head_type.name(),
             (self.head_type.count): self.num_labels,
@@ -236,6 +310,29 @@ impl HeadConfig {
         });
         if let Some(object) = value.as_object_mut() {
             object.retain(|key, _| !matches!(key.as_str(), "use_pooler" | "bias") || self.head_type.has(key));
+        }
+        value
+    }
+
+    fn language_json(&self) -> Value {
+        let mut value = json!({
+            "head_type": self.head_type.name(),
+            "vocab_size": self.num_labels,
+            "embedding_size": self.embedding_size,
+            "layers": self.layers,
+            "activation_function": self.activation_function.map(Activation::name),
+            "layer_norm": self.layer_norm,
+            "bias": self.bias,
+            "shift_labels": self.shift_labels,
+            "label2id": self.label2id,
+            "dropout_prob": self.dropout_prob,
+        });
+        if let Some(object) = value.as_object_mut() {
+            object.retain(|key, value| match key.as_str() {
+                "dropout_prob" => self.head_type.has(key),
+                "embedding_size" => self.head_type.has(key) && !value.is_null(),
+                _ => true,
+            });
         }
         value
     }
@@ -258,16 +355,30 @@ impl HeadConfig {
             }
             Ok(read.optional(key, Value::as_bool, "true or false")?.unwrap_or(default))
         };
+        let language_flag = |read: &mut Reader, key: &'static str, default: bool| match head_type.language {
+            Some(_) => Ok(read.optional(key, Value::as_bool, "true or false")?.unwrap_or(default)),
+            None => Ok::<bool, HeadError>(false),
+        };
+        let default = Self::new(head_type, 1);
         let count = |v: &Value| v.as_u64().and_then(|n| usize::try_from(n).ok());
         let mut config = Self {
             head_type,
-            num_labels: read.optional(head_type.count, count, "a count")?.unwrap_or(2),
+            num_labels: match head_type.language {
+                Some(_) => read.required(head_type.count, count, "a count")?,
+                None => read.optional(head_type.count, count, "a count")?.unwrap_or(2),
+            },
             layers: read.optional("layers", count, "a count")?.unwrap_or(head_type.layers),
-            activation_function: Some(Activation::Tanh),
+            activation_function: default.activation_function,
             label2id: read.optional("label2id", label2id, "an object from names to numbers")?,
             use_pooler: flag(&mut read, "use_pooler", false)?,
-            bias: flag(&mut read, "bias", true)?,
+            bias: flag(&mut read, "bias", default.bias)?,
             dropout_prob: read.optional("dropout_prob", Value::as_f64, "a number")?,
+            embedding_size: match head_type.has("embedding_size") {
+                true => read.optional("embedding_size", count, "a count")?,
+                false => None,
+            },
+            layer_norm: language_flag(&mut read, "layer_norm", false)?,
+            shift_labels: language_flag(&mut read, "shift_labels", default.shift_labels)?,
         };
         if let Some(map) = read.optional("id2label", id2label, "an object from numbers to names")? {
             config.label2id = Some(map);

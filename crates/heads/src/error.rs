@@ -42,6 +42,12 @@ pub enum HeadError {
     /// The head reads the pooled output, but there is none.
     #[error("this head reads the model's pooled output (use_pooler), but the model has none")]
     NoPooledOutput,
+    /// A head whose last layer is the model's table of word embeddings, which it has not taken yet.
+    #[error(
+        "the last layer of this head is the model's table of word embeddings, which it does not have yet: call \
+         AdapterBank::tie_heads with the model"
+    )]
+    NotTied,
     /// More parameters than fit into memory.
     #[error(transparent)]
     TooLarge(#[from] Box<TooLarge>),

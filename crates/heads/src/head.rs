@@ -1,23 +1,42 @@
 //! The module.
 
-use burn::module::Module;
-use burn::nn::Linear;
+use burn::module::{Module, Param};
+use burn::nn::{LayerNorm, Linear};
 use burn::tensor::{Device, Tensor};
-use burn_adapters_core::{Demand, Fill, Init, Mode, Output, Reads, RowPosition, activate, project};
+use burn_adapters_core::{
+    Demand, Fill, Init, Mode, Norm, NormWithEpsilon, Output, OutputLayer, Reads, RowPosition, activate, project,
+};
 
 use crate::{HeadConfig, HeadError, Logits, Targets};
+
+/// Whether the last layer's matrix is the model's table of word embeddings.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Tied {
+    No,
+    /// It is, but it is not there yet.
+    Awaits,
+    Yes,
+}
 
 /// A prediction head. Its [task](HeadConfig::task) says which positions it reads.
 ///
 /// `layers` linear layers, each with dropout before it, all but the last followed by the activation.
 #[derive(Module, Debug)]
 pub struct Head {
-    /// The layers before the last: `[hidden] → [hidden]` each.
+    /// The layers before the last: `[hidden] → [hidden]` each; of a language-model head, to the width of its embeddings.
     pub hidden_layers: Vec<Linear>,
+    /// The norms after the activations of these layers, in language-model heads.
+    pub norms: Vec<LayerNorm>,
     /// The last layer: `[hidden] → [outputs]`, where [`HeadConfig::outputs`] is the number of labels of most heads.
     pub output: Linear,
     /// Dropout before each layer.
     pub dropout: f64,
+    norm_epsilon: f64,
+    scale: f64,
+    #[module(skip)]
+    is_drawn: bool,
+    #[module(skip)]
+    tied: Tied,
     #[module(skip)]
     config: HeadConfig,
 }
@@ -45,17 +64,28 @@ impl Head {
     ) -> Result<Self, HeadError> {
         config.check()?;
         let mut demand = Demand::default();
-        demand.add_times(&[hidden_size, hidden_size.saturating_add(1)], config.layers - 1);
-        demand.add(&[hidden_size, config.outputs()]);
+        let width = config.embedding_size.unwrap_or(hidden_size);
+        if config.layers == 1 && width != hidden_size {
+            let expected = format!("an `embedding_size` of {hidden_size}, the hidden size, as it has one layer");
+            return Err(HeadError::Shape { expected, found: width.to_string() });
+        }
+        demand.add_times(&[hidden_size.max(width), width.saturating_add(1)], config.layers - 1);
+        demand.add(&[width, config.outputs()]);
         demand.check("lower the number of labels (`num_labels`) or of `layers`").map_err(Box::new)?;
         let weight = Fill::Normal { std };
-        let square = [hidden_size, hidden_size];
+        let size = |layer| [if layer == 1 { hidden_size } else { width }, width];
         let hidden_layers =
-            (1..config.layers).map(|_| init.linear(square, weight, Some(Fill::ZEROS), device)).collect();
+            (1..config.layers).map(|layer| init.linear(size(layer), weight, Some(Fill::ZEROS), device)).collect();
+        let norms = if config.layer_norm { config.layers - 1 } else { 0 };
         let bias = config.bias.then_some(Fill::ZEROS);
         Ok(Self {
             hidden_layers,
-            output: init.linear([hidden_size, config.outputs()], weight, bias, device),
+            norms: (0..norms).map(|_| init.layer_norm(width, device)).collect(),
+            output: init.linear([width, config.outputs()], weight, bias, device),
+            norm_epsilon: 1e-12,
+            scale: 1.0,
+            is_drawn: true,
+            tied: Tied::No,
             dropout: config.dropout_prob.unwrap_or(0.0),
             config: config.clone(),
         })
@@ -68,6 +98,65 @@ impl Head {
         self
     }
 
+    /// Takes over what a language-model head has of its model: the epsilon of its norms, and where the model's output layer
+    /// is its table of word embeddings, that matrix and the factor on hidden states. A new head of such a model has no
+    /// matrix until [`tie`](Self::tie); a [filled](Self::filled) one keeps its own, frozen.
+    pub fn with_output_layer(mut self, layer: OutputLayer) -> Self {
+        if self.config.head_type.is_language_model() {
+            self.norm_epsilon = layer.norm_epsilon;
+            if layer.is_tied {
+                self.scale = layer.scale;
+                self.tied = if self.is_drawn { Tied::Awaits } else { Tied::Yes };
+                self.output.weight = self.output.weight.set_require_grad(false);
+            }
+        }
+        self
+    }
+
+    /// Marks the parameters as those of a trained head instead of freshly drawn ones.
+    pub fn filled(mut self) -> Self {
+        self.is_drawn = false;
+        self
+    }
+
+    /// Whether the last layer's matrix is the model's table of word embeddings.
+    pub fn is_tied(&self) -> bool {
+        self.tied != Tied::No
+    }
+
+    /// Takes the table of word embeddings, `[vocabulary, embedding]`, for the last layer's matrix, if it is tied. The two
+    /// share their memory.
+    ///
+    /// # Errors
+    /// If the table is of another shape.
+    pub fn tie(&mut self, words: &Tensor<2>) -> Result<(), HeadError> {
+        if self.tied == Tied::No {
+            return Ok(());
+        }
+        let ([tokens, width], [d_input, d_output]) = (words.dims(), self.output.weight.lazy_shape().dims());
+        if [width, tokens] != [d_input, d_output] {
+            let expected = format!("word embeddings of [{d_output}, {d_input}]");
+            return Err(HeadError::Shape { expected, found: format!("[{tokens}, {width}]") });
+        }
+        let device = self.output.weight.lazy_device();
+        let matrix = words.clone().without_autodiff().transpose();
+        let matrix = if device.is_autodiff() { matrix.autodiff() } else { matrix };
+        self.output.weight = Param::from_tensor(matrix).set_require_grad(false);
+        self.is_drawn = false;
+        self.tied = Tied::Yes;
+        Ok(())
+    }
+
+    /// Freezes or trains the head. A matrix that is the model's stays frozen.
+    pub fn set_trained(self, trained: bool) -> Self {
+        let is_tied = self.is_tied();
+        let mut head = self.set_require_grad(trained);
+        if is_tied {
+            head.output.weight = head.output.weight.set_require_grad(false);
+        }
+        head
+    }
+
     /// The head's configuration.
     pub fn config(&self) -> &HeadConfig {
         &self.config
@@ -75,13 +164,15 @@ impl Head {
 
     /// The width of the hidden states that the head reads.
     pub fn hidden_size(&self) -> usize {
-        let [hidden, _] = self.output.weight.lazy_shape().dims();
+        let first = self.hidden_layers.first().unwrap_or(&self.output);
+        let [hidden, _] = first.weight.lazy_shape().dims();
         hidden
     }
 
-    /// The number of its parameters.
+    /// The number of its parameters, without a matrix that is the model's.
     pub fn parameters(&self) -> usize {
-        Module::num_params(self)
+        let tied = if self.is_tied() { self.output.weight.lazy_shape().num_elements() } else { 0 };
+        Module::num_params(self) - tied
     }
 
     /// The positions that the head reads: a base model may leave the others uncomputed.
@@ -125,6 +216,15 @@ impl Head {
     /// # Errors
     /// If the hidden states have another width.
     pub fn forward_vector(&self, states: Tensor<2>, mode: Mode) -> Result<Tensor<2>, HeadError> {
+        let states = self.before_output(states, mode)?;
+        self.at_output(states, mode)
+    }
+
+    /// The states that the last layer reads, from those of a model: `[vectors, hidden]` to `[vectors, embedding]`.
+    ///
+    /// # Errors
+    /// If the hidden states have another width.
+    pub fn before_output(&self, mut states: Tensor<2>, mode: Mode) -> Result<Tensor<2>, HeadError> {
         let [batch, width] = states.dims();
         if width != self.hidden_size() {
             return Err(HeadError::Shape {
@@ -133,20 +233,54 @@ impl Head {
             });
         }
         // A pass at inference records no graph: nothing would ever free it.
-        if !mode.is_training() && self.output.weight.lazy_device().is_autodiff() {
-            return Ok(self.valid().project(states, mode));
+        if self.would_record(mode) {
+            return self.valid().before_output(states, mode);
         }
-        Ok(self.project(states, mode))
-    }
-
-    fn project(&self, mut states: Tensor<2>, mode: Mode) -> Tensor<2> {
-        for layer in &self.hidden_layers {
-            states = project(layer, mode.dropout(self.dropout, states));
+        if self.scale != 1.0 {
+            states = states * self.scale;
+        }
+        for (index, layer) in self.hidden_layers.iter().enumerate() {
+            states = project(layer, self.drop(mode, states));
             if let Some(activation) = self.config.activation_function {
                 states = activate(activation, states);
             }
+            if let Some(norm) = self.norms.get(index) {
+                let norm = NormWithEpsilon { norm, epsilon: self.norm_epsilon };
+                states = norm.norm(states.unsqueeze()).squeeze_dim(0);
+            }
         }
-        project(&self.output, mode.dropout(self.dropout, states))
+        Ok(states)
+    }
+
+    /// The last layer.
+    ///
+    /// # Shapes
+    /// - states: `[vectors, embedding]`; for most heads the embedding is as wide as the hidden states
+    /// - output: `[vectors, num_labels]`
+    ///
+    /// # Errors
+    /// If the states have another width, or the matrix is that of a model and not there yet.
+    pub fn at_output(&self, states: Tensor<2>, mode: Mode) -> Result<Tensor<2>, HeadError> {
+        let ([batch, width], [expected, _]) = (states.dims(), self.output.weight.lazy_shape().dims());
+        if width != expected {
+            let expected = format!("states of {expected} before its last layer");
+            return Err(HeadError::Shape { expected, found: format!("[{batch}, {width}]") });
+        }
+        if self.tied == Tied::Awaits {
+            return Err(HeadError::NotTied);
+        }
+        if self.would_record(mode) {
+            return self.valid().at_output(states, mode);
+        }
+        Ok(project(&self.output, self.drop(mode, states)))
+    }
+
+    fn would_record(&self, mode: Mode) -> bool {
+        !mode.is_training() && self.output.weight.lazy_device().is_autodiff()
+    }
+
+    fn drop(&self, mode: Mode, states: Tensor<2>) -> Tensor<2> {
+        if self.config.head_type.is_language_model() { states } else { mode.dropout(self.dropout, states) }
     }
 
     /// The mean loss of a batch: `[1]`. The head's [task](HeadConfig::task) determines the loss.

@@ -40,5 +40,6 @@ pub use loss::{binary_cross_entropy, cross_entropy, mean_squared_error};
 pub use names::{HeadParameter, reference_names};
 pub use targets::{AnswerRules, ChoiceTarget, Question, SpanTarget, Targets};
 pub use tasks::{
-    Classification, Multilabel, MultipleChoice, QuestionAnswering, Regression, TASKS, Tagging, Task, task_named,
+    CAUSAL_LM, Classification, LanguageModeling, MASKED_LM, Multilabel, MultipleChoice, QuestionAnswering, Regression,
+    SEQ2SEQ_LM, TASKS, Tagging, Task, task_named, token_states,
 };

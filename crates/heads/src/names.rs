@@ -24,6 +24,9 @@ pub struct HeadParameter {
 /// assert_eq!(names[2].path, "output.weight");
 /// ```
 pub fn reference_names(config: &HeadConfig, name: &str) -> Vec<HeadParameter> {
+    if config.head_type.is_language_model() {
+        return language_names(config, name);
+    }
     let step = if config.activation_function.is_some() { 3 } else { 2 };
     let mut names = Vec::with_capacity(2 * config.layers);
     for layer in 0..config.layers {
@@ -38,6 +41,33 @@ pub fn reference_names(config: &HeadConfig, name: &str) -> Vec<HeadParameter> {
             });
         }
     }
+    names
+}
+
+/// The names of a language-model head, whose modules begin with a linear layer and have no dropout.
+fn language_names(config: &HeadConfig, name: &str) -> Vec<HeadParameter> {
+    let mut names = Vec::new();
+    let mut index = 0;
+    let mut module = |path: &str, kinds: &[[&str; 2]]| {
+        let parameter = |[own, reference]: &[&str; 2]| HeadParameter {
+            path: format!("{path}.{own}"),
+            reference: format!("heads.{name}.{index}.{reference}"),
+        };
+        names.extend(kinds.iter().map(parameter));
+        index += 1;
+    };
+    let (weight, bias) = (["weight", "weight"], ["bias", "bias"]);
+    for layer in 0..config.layers.saturating_sub(1) {
+        module(&format!("hidden_layers.{layer}"), &[weight, bias]);
+        if config.activation_function.is_some() {
+            module("", &[]);
+        }
+        if config.layer_norm {
+            module(&format!("norms.{layer}"), &[["gamma", "weight"], ["beta", "bias"]]);
+        }
+    }
+    let kinds = [weight, bias];
+    module("output", if config.bias { &kinds } else { &kinds[..1] });
     names
 }
 

@@ -9,11 +9,12 @@ use burn_adapters_composition::HeadSetup;
 use burn_adapters_config::AdapterConfig;
 use burn_adapters_core::{Init, Mode, ModelSpec, NameMap};
 use burn_adapters_fusion::{Fusion, FusionConfig};
-use burn_adapters_heads::{Head, HeadConfig};
+use burn_adapters_heads::{Head, HeadConfig, HeadError};
 
 use crate::held::Held;
 use crate::{
-    Adapter, AddReport, BankError, FusionLayers, Hooks, Matrices, Setup, Summary, SummaryRow, learn, supported,
+    Adapter, AddReport, BankError, BaseModel, FusionLayers, Hooks, Matrices, Setup, Summary, SummaryRow, learn,
+    supported,
 };
 
 /// Named adapters, fusions and prediction heads for one base model, of which the bank knows only the [`ModelSpec`].
@@ -161,9 +162,8 @@ impl AdapterBank {
         let spec = &self.spec;
         let head = Head::with_initializer_range(config, spec.hidden_size, spec.initializer_range, init, &self.device)
             .map_err(|source| BankError::Head { name: name.to_owned(), source })?;
-        let parameters = head.parameters();
         self.insert_head(name, head)?;
-        Ok(parameters)
+        Ok(self.head(name)?.parameters())
     }
 
     /// Adds an existing head (loaded or trained elsewhere).
@@ -173,7 +173,26 @@ impl AdapterBank {
         if expected != found {
             return Err(BankError::HeadWidth { name: name.to_owned(), expected, found });
         }
-        self.heads.insert(name.to_owned(), Held::new(head.with_model_dropout(self.spec.head_dropout)));
+        let head = head.with_model_dropout(self.spec.head_dropout).with_output_layer(self.spec.output_layer);
+        self.heads.insert(name.to_owned(), Held::new(head));
+        Ok(())
+    }
+
+    /// Gives the language-model heads the model's table of word embeddings as the matrix of their last layer, in models where
+    /// the two are the same. Heads and model share its memory, and it stays frozen.
+    ///
+    /// # Errors
+    /// If a head needs the table and the model has none, or it is of another shape.
+    pub fn tie_heads(&mut self, model: &(impl BaseModel + ?Sized)) -> Result<(), BankError> {
+        if !self.heads.values().any(|head| head.is_tied()) {
+            return Ok(());
+        }
+        let words = model.word_table();
+        for (name, head) in self.heads.iter_mut().filter(|(_, head)| head.is_tied()) {
+            let failed = |source| BankError::Head { name: name.clone(), source };
+            let words = words.as_ref().ok_or_else(|| failed(HeadError::NotTied))?;
+            head.get_mut().tie(words).map_err(failed)?;
+        }
         Ok(())
     }
 
@@ -298,7 +317,7 @@ impl AdapterBank {
             .into_iter()
             .map(|(name, head)| {
                 let active = heads.contains(&name.as_str());
-                (name, head.set_require_grad(active))
+                (name, head.change(|head| head.set_trained(active)))
             })
             .collect();
         Ok(trained)

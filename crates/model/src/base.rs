@@ -115,6 +115,12 @@ pub trait BaseModel: Matrices + Send + Sync {
         None
     }
 
+    /// The table of word embeddings: `[vocabulary, embedding]`. `None` for models without one. In some models it is the
+    /// matrix of language-model heads, too; see [`AdapterBank::tie_heads`](crate::AdapterBank::tie_heads).
+    fn word_table(&self) -> Option<Tensor<2>> {
+        None
+    }
+
     /// The plain embeddings of tokens, without position, type or norm, from which a prompt can start:
     /// `[tokens, embedding]`. `None` for models without such embeddings. Callers use
     /// [`Forward::word_embeddings`], which checks the tokens.

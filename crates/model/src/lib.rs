@@ -77,7 +77,7 @@ pub use cache::KvCache;
 pub use error::{BankError, MergeFailure};
 pub use fusions::FusionLayers;
 pub use hooks::{ActiveHooks, AroundProjection, Hooks};
-pub use logits::HeadLogits;
+pub use logits::{HeadLogits, TokenStates};
 pub use merge::{Mergeable, MergedModel};
 pub use observed::{FusionAttention, GateScores, Observed};
 pub use pass::{Attention, LayerPass, Pass, ScoreBias, ScoreShape};

@@ -5,9 +5,9 @@ use std::ops::Range;
 use burn::tensor::{Int, Tensor, TensorData};
 use burn_adapters_composition::{Composition, HeadSetup};
 use burn_adapters_core::{Output, Reads};
-use burn_adapters_heads::Logits;
+use burn_adapters_heads::{Logits, token_states};
 
-use crate::{AdapterBank, BankError, Setup};
+use crate::{AdapterBank, BankError, Hooks, Setup};
 
 /// The logits of one head for some rows of the batch.
 #[derive(Debug, Clone)]
@@ -37,9 +37,80 @@ impl AdapterBank {
     ///
     /// The output has one entry per row; under `Parallel` it has the rows of all branches, `branches · batch`.
     ///
+    /// Before the last layer of a language-model head, the states pass the inverse of the invertible adapter that acted on
+    /// the embeddings of their row.
+    ///
     /// # Errors
     /// If a head does not exist, the heads do not fit the batch, or a head reads a pooled output that the model lacks.
     pub fn logits(&self, setup: &Setup, output: &Output) -> Result<Vec<HeadLogits>, BankError> {
+        let mode = setup.mode();
+        let inverting = self.inverting(setup)?;
+        let mut found = Vec::new();
+        for part in self.parts(setup, output)? {
+            let head = self.head_for(&part.head, mode)?;
+            let failed = |source| BankError::Head { name: part.head.clone(), source };
+            let logits = if head.config().head_type.is_language_model() {
+                let (states, lengths) = self.states(setup, inverting.as_ref(), &part, output, None)?;
+                Logits::new(head.at_output(states, mode).map_err(failed)?, lengths).map_err(failed)?
+            } else {
+                head.forward(&part.of(output), mode).map_err(failed)?
+            };
+            found.push(HeadLogits { head: part.head, rows: part.rows, logits });
+        }
+        Ok(found)
+    }
+
+    /// The states that the last layer of each language-model head reads ([`Head::at_output`](burn_adapters_heads::Head::at_output)), for tokens that are wanted:
+    /// `wanted` is called with the head's name and a row of the batch, and returns the numbers of its tokens, in order. The
+    /// logits of all tokens of a batch over a whole vocabulary may be too many at once.
+    ///
+    /// # Errors
+    /// As [`logits`](Self::logits); if a row does not have a wanted token, or no token is wanted.
+    pub fn token_states(
+        &self,
+        setup: &Setup,
+        output: &Output,
+        wanted: &mut dyn FnMut(&str, usize) -> Vec<usize>,
+    ) -> Result<Vec<TokenStates>, BankError> {
+        let inverting = self.inverting(setup)?;
+        let mut found = Vec::new();
+        for part in self.parts(setup, output)? {
+            let wanted: Vec<Vec<usize>> = part.rows.iter().map(|row| wanted(&part.head, *row)).collect();
+            let (states, lengths) = self.states(setup, inverting.as_ref(), &part, output, Some(&wanted))?;
+            found.push(TokenStates { head: part.head, rows: part.rows, states, lengths });
+        }
+        Ok(found)
+    }
+
+    /// The states of tokens before the last layer of a part's head.
+    fn states(
+        &self,
+        setup: &Setup,
+        inverting: Option<&Hooks<'_>>,
+        part: &Part,
+        output: &Output,
+        wanted: Option<&[Vec<usize>]>,
+    ) -> Result<(Tensor<2>, Vec<usize>), BankError> {
+        let head = self.head_for(&part.head, setup.mode())?;
+        let failed = |source| BankError::Head { name: part.head.clone(), source };
+        let (states, lengths) = token_states(&part.of(output), wanted).map_err(failed)?;
+        let states = head.before_output(states, setup.mode()).map_err(failed)?;
+        let [batch, _, _] = output.hidden.dims();
+        let states = match inverting {
+            Some(hooks) => hooks.run(|hooks| hooks.before_output(states, &part.taken, &lengths, batch))?,
+            None => states,
+        };
+        Ok((states, lengths))
+    }
+
+    /// The hooks of a setup with an invertible adapter.
+    fn inverting(&self, setup: &Setup) -> Result<Option<Hooks<'_>>, BankError> {
+        let inverts = |name: &&str| self.adapter(name).is_ok_and(|adapter| adapter.invertible.is_some());
+        setup.adapter_names().iter().any(inverts).then(|| self.hooks(setup)).transpose()
+    }
+
+    /// The heads of a setup, with the rows that each reads.
+    fn parts(&self, setup: &Setup, output: &Output) -> Result<Vec<Part>, BankError> {
         let [batch, sequence, _] = output.hidden.dims();
         let misfit = |what, expected: String, found: usize| {
             Err(BankError::Misfit { at: "the heads".into(), what, expected, found: found.to_string() })
@@ -53,16 +124,20 @@ impl AdapterBank {
         if output.tokens.len() != batch {
             return misfit("the places of tokens with rows", batch.to_string(), output.tokens.len());
         }
-        let states = States { bank: self, setup, output };
+        let part = |head: &str, taken: Range<usize>, rows: Range<usize>| Part {
+            head: head.to_owned(),
+            taken: taken.collect(),
+            rows: rows.collect(),
+        };
         match setup.heads() {
             None | Some(HeadSetup::Unnamed) => {
                 let mut names = self.head_names();
                 match (names.next(), names.next()) {
-                    (Some(name), None) => Ok(vec![states.part(name, 0..batch, 0..batch)?]),
+                    (Some(name), None) => Ok(vec![part(name, 0..batch, 0..batch)]),
                     _ => Err(BankError::WhichHead { known: self.head_names().map(str::to_owned).collect() }),
                 }
             }
-            Some(HeadSetup::One(name)) => Ok(vec![states.part(&name, 0..batch, 0..batch)?]),
+            Some(HeadSetup::One(name)) => Ok(vec![part(&name, 0..batch, 0..batch)]),
             Some(HeadSetup::Several(names)) => {
                 let branches = setup.composition().map_or(1, Composition::parallel_channels);
                 if branches > 1 && branches != names.len() {
@@ -74,10 +149,10 @@ impl AdapterBank {
                 if branches > 1 {
                     let size = batch / branches;
                     let branch =
-                        |(index, name): (usize, &String)| states.part(name, index * size..(index + 1) * size, 0..size);
-                    return names.iter().enumerate().map(branch).collect();
+                        |(index, name): (usize, &String)| part(name, index * size..(index + 1) * size, 0..size);
+                    return Ok(names.iter().enumerate().map(branch).collect());
                 }
-                names.iter().map(|name| states.part(name, 0..batch, 0..batch)).collect()
+                Ok(names.iter().map(|name| part(name, 0..batch, 0..batch)).collect())
             }
             Some(HeadSetup::BatchSplit { heads, batch_sizes }) => {
                 let sum: usize = batch_sizes.iter().sum();
@@ -88,53 +163,63 @@ impl AdapterBank {
                 let part = |(name, size): (&String, &usize)| {
                     let rows = start..start + size;
                     start = rows.end;
-                    states.part(name, rows.clone(), rows)
+                    part(name, rows.clone(), rows)
                 };
-                heads.iter().zip(&batch_sizes).map(part).collect()
+                Ok(heads.iter().zip(&batch_sizes).map(part).collect())
             }
             Some(HeadSetup::Route(route)) => {
                 if route.rows().len() != batch {
                     return Err(BankError::HeadRows { expected: batch, found: route.rows().len() });
                 }
-                let groups = route.groups();
-                let named = groups.into_iter().filter_map(|(name, rows)| Some((name?, rows)));
-                named.map(|(name, rows)| states.rows(name, rows)).collect()
+                let groups = route.groups().into_iter().filter_map(|(name, rows)| Some((name?, rows)));
+                Ok(groups.map(|(name, rows)| Part { head: name.to_owned(), taken: rows.clone(), rows }).collect())
             }
         }
     }
 }
 
-struct States<'a> {
-    bank: &'a AdapterBank,
-    setup: &'a Setup,
-    output: &'a Output,
+/// The states of tokens that the last layer of a language-model head reads.
+#[derive(Debug, Clone)]
+pub struct TokenStates {
+    /// The head's name.
+    pub head: String,
+    /// The rows of the batch, in the order of the states.
+    pub rows: Vec<usize>,
+    /// The states, row by row: `[Σ lengths, embedding]`.
+    pub states: Tensor<2>,
+    /// The number of states of each row.
+    pub lengths: Vec<usize>,
 }
 
-impl States<'_> {
-    fn part(&self, name: &str, taken: Range<usize>, rows: Range<usize>) -> Result<HeadLogits, BankError> {
-        if taken == (0..self.output.hidden.dims()[0]) {
-            return self.forward(name, rows.collect(), self.output);
+/// A head, and the rows that it reads.
+struct Part {
+    head: String,
+    /// The rows of the output.
+    taken: Vec<usize>,
+    /// The rows of the batch that these are.
+    rows: Vec<usize>,
+}
+
+impl Part {
+    /// Its part of an output.
+    fn of(&self, output: &Output) -> Output {
+        let [batch, _, _] = output.hidden.dims();
+        if self.taken.len() == batch && self.taken.iter().enumerate().all(|(index, row)| index == *row) {
+            return output.clone();
         }
-        let hidden = self.output.hidden.clone().narrow(0, taken.start, taken.len());
-        let pooled = self.output.pooled.clone().map(|pooled| pooled.narrow(0, taken.start, taken.len()));
-        let tokens = self.output.tokens[taken].to_vec();
-        self.forward(name, rows.collect(), &Output { hidden, pooled, tokens, ..self.output.clone() })
-    }
-
-    fn rows(&self, name: &str, rows: Vec<usize>) -> Result<HeadLogits, BankError> {
-        let data: Vec<i32> = rows.iter().map(|row| *row as i32).collect();
-        let device = self.output.hidden.device().without_autodiff();
-        let indices = Tensor::<1, Int>::from_data(TensorData::new(data, [rows.len()]), &device);
-        let hidden = self.output.hidden.clone().select(0, indices.clone());
-        let pooled = self.output.pooled.clone().map(|pooled| pooled.select(0, indices));
-        let tokens = rows.iter().map(|row| self.output.tokens[*row].clone()).collect();
-        self.forward(name, rows, &Output { hidden, pooled, tokens, ..self.output.clone() })
-    }
-
-    fn forward(&self, name: &str, rows: Vec<usize>, output: &Output) -> Result<HeadLogits, BankError> {
-        let head = self.bank.head_for(name, self.setup.mode())?;
-        let failed = |source| BankError::Head { name: name.to_owned(), source };
-        let logits = head.forward(output, self.setup.mode()).map_err(failed)?;
-        Ok(HeadLogits { head: name.to_owned(), rows, logits })
+        let tokens = self.taken.iter().map(|row| output.tokens[*row].clone()).collect();
+        let first = self.taken.first().copied().unwrap_or(0);
+        let (hidden, pooled) = if self.taken.iter().enumerate().all(|(index, row)| first + index == *row) {
+            let count = self.taken.len();
+            let pooled = output.pooled.clone().map(|pooled| pooled.narrow(0, first, count));
+            (output.hidden.clone().narrow(0, first, count), pooled)
+        } else {
+            let data: Vec<i32> = self.taken.iter().map(|row| *row as i32).collect();
+            let device = output.hidden.device().without_autodiff();
+            let indices = Tensor::<1, Int>::from_data(TensorData::new(data, [self.taken.len()]), &device);
+            let pooled = output.pooled.clone().map(|pooled| pooled.select(0, indices.clone()));
+            (output.hidden.clone().select(0, indices), pooled)
+        };
+        Output { hidden, pooled, tokens, ..output.clone() }
     }
 }

@@ -122,6 +122,10 @@ impl BaseModel for AutoModel {
         self.config.plan.decoder.as_ref().map(|decoder| decoder.start)
     }
 
+    fn word_table(&self) -> Option<Tensor<2>> {
+        Some(self.skeleton.word_table())
+    }
+
     fn embed_tokens(&self, ids: &[u32]) -> Option<Tensor<2>> {
         Some(self.skeleton.of_words(ids))
     }

@@ -73,6 +73,11 @@ impl Skeleton {
         Some(self.output.as_ref()?.forward(self.embeddings.words(), hidden))
     }
 
+    /// The table of word embeddings: `[vocabulary, embedding]`.
+    pub(crate) fn word_table(&self) -> Tensor<2> {
+        self.embeddings.words().weight.val()
+    }
+
     /// The word embeddings of tokens: `[tokens, embedding]`.
     pub(crate) fn of_words(&self, ids: &[u32]) -> Tensor<2> {
         self.embeddings.of_words(ids)

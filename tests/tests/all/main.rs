@@ -12,6 +12,7 @@ mod generation;
 mod heads;
 mod inference;
 mod interface;
+mod language;
 mod merging;
 mod optimizers;
 mod outputs;

@@ -5,7 +5,7 @@
 use std::path::{Path, PathBuf};
 
 use burn::tensor::Device;
-use burn_adapters_model::{BaseError, BaseModel, Forward, Hooks, TokenBatch};
+use burn_adapters_model::{BaseError, BaseModel, Forward, Hooks};
 use burn_adapters_tests::{Golden, goldens, largest_difference, values};
 use burn_adapters_transformers::{AutoModel, WeightFormat};
 use safetensors::SafeTensors;
@@ -15,18 +15,13 @@ const TOLERANCE: f32 = 9.9e-5;
 
 /// The folders of the models.
 fn folders() -> Vec<PathBuf> {
-    let entries = std::fs::read_dir(goldens().join("outputs")).unwrap();
+    let entries = std::fs::read_dir(goldens().join("outputs/language_models")).unwrap();
     entries.map(|entry| entry.unwrap().path()).collect()
 }
 
 /// The logits of the only row.
 fn logits(model: &AutoModel, golden: &Golden) -> Result<Vec<f32>, BaseError> {
-    let mut batch = golden.batch();
-    if let Some((_, ids)) = golden.0.get("decoder_input_ids") {
-        let ids: Vec<u32> = ids.iter().map(|id| *id as u32).collect();
-        batch = batch.with_decoder(TokenBatch::new([ids.as_slice()]));
-    }
-    let output = model.forward(&batch, &Hooks::none())?;
+    let output = model.forward(&golden.batch(), &Hooks::none())?;
     Ok(values(model.token_logits(output.hidden.flatten(0, 1))?))
 }
 
@@ -65,7 +60,7 @@ fn a_language_model_is_saved_with_its_head() {
 fn a_head_in_bf16_gives_similar_logits() {
     let device = Device::default();
     for name in ["llama", "bert_untied", "gpt2"] {
-        let dir = goldens().join("outputs").join(name);
+        let dir = goldens().join("outputs/language_models").join(name);
         let Ok((model, _)) = AutoModel::from_dir_as(&dir, WeightFormat::Bf16, &device) else { continue };
         check(&model, &dir, 0.1);
     }
@@ -103,7 +98,7 @@ fn a_base_model_without_a_head_has_logits_only_where_the_head_is_its_word_embedd
 
 #[test]
 fn half_of_a_head_is_left_out() {
-    let dir = goldens().join("outputs/bert");
+    let dir = goldens().join("outputs/language_models/bert");
     let copy = without(&dir, &["cls.predictions.transform.LayerNorm"]);
     let (model, report) = AutoModel::from_dir(copy.path(), &Device::default()).unwrap();
     assert!(report.unused.iter().any(|name| name == "cls.predictions.bias"), "{report}");
@@ -114,7 +109,7 @@ fn half_of_a_head_is_left_out() {
 
 #[test]
 fn states_of_another_width_are_an_error() {
-    let (model, _) = AutoModel::from_dir(&goldens().join("outputs/gpt2"), &Device::default()).unwrap();
+    let (model, _) = AutoModel::from_dir(&goldens().join("outputs/language_models/gpt2"), &Device::default()).unwrap();
     let states = burn::tensor::Tensor::zeros([2, 7], &Device::default());
     assert!(matches!(model.token_logits(states), Err(BaseError::HiddenSize { expected: 8, found: 7 })));
 }

@@ -3,6 +3,7 @@
 //! To add a task, write its file and add one line to [`TASKS`]. Nothing outside that file names the task.
 
 mod classification;
+mod language;
 mod multilabel;
 mod multiple_choice;
 mod question_answering;
@@ -15,16 +16,26 @@ use burn::tensor::Tensor;
 use burn_adapters_core::{Mode, Output, Reads};
 
 pub use self::classification::Classification;
+pub use self::language::{CAUSAL_LM, LanguageModeling, MASKED_LM, SEQ2SEQ_LM};
 pub use self::multilabel::Multilabel;
 pub use self::multiple_choice::MultipleChoice;
 pub use self::question_answering::QuestionAnswering;
 pub use self::regression::Regression;
-pub use self::tagging::Tagging;
+pub use self::tagging::{Tagging, token_states};
 use crate::{Head, HeadConfig, HeadError, HeadType, Logits, Targets};
 
 /// Every task. The first one is used for head types that no task claims.
-pub static TASKS: [&dyn Task; 6] =
-    [&Classification, &Multilabel, &Regression, &Tagging, &QuestionAnswering, &MultipleChoice];
+pub static TASKS: [&dyn Task; 9] = [
+    &Classification,
+    &Multilabel,
+    &Regression,
+    &Tagging,
+    &QuestionAnswering,
+    &MultipleChoice,
+    &MASKED_LM,
+    &CAUSAL_LM,
+    &SEQ2SEQ_LM,
+];
 
 /// What a head does: the positions it reads, its logits, its loss.
 ///

@@ -40,7 +40,7 @@ impl Task for QuestionAnswering {
     }
 
     fn logits(&self, head: &Head, output: &Output, mode: Mode) -> Result<Logits, HeadError> {
-        let (states, lengths) = token_states(output)?;
+        let (states, lengths) = token_states(output, None)?;
         Logits::new(head.forward_vector(states, mode)?, lengths)
     }
 

@@ -39,7 +39,7 @@ impl Task for Tagging {
     }
 
     fn logits(&self, head: &Head, output: &Output, mode: Mode) -> Result<Logits, HeadError> {
-        let (states, lengths) = token_states(output)?;
+        let (states, lengths) = token_states(output, None)?;
         Logits::new(head.forward_vector(states, mode)?, lengths)
     }
 
@@ -55,32 +55,7 @@ impl Task for Tagging {
         weights: Option<&[f32]>,
     ) -> Result<Tensor<1>, HeadError> {
         check_weights(config, weights)?;
-        check_shape(config, logits, targets)?;
-        let Targets::Tokens(rows) = targets else { return Err(wrong_targets(self, targets)) };
-        let (mut positions, mut classes) = (Vec::new(), Vec::new());
-        let mut start = 0;
-        for (row, (tokens, length)) in rows.iter().zip(logits.lengths()).enumerate() {
-            if tokens.len() != *length {
-                let expected = format!("{length} targets in row {row}, one for each token");
-                return Err(HeadError::Shape { expected, found: tokens.len().to_string() });
-            }
-            for (token, label) in tokens.iter().enumerate().filter_map(|(token, label)| Some((token, (*label)?))) {
-                if label >= config.num_labels {
-                    return Err(HeadError::LabelOutOfRange { row, label, labels: config.num_labels });
-                }
-                positions.push((start + token) as i32);
-                classes.push(label);
-            }
-            start += length;
-        }
-        if classes.is_empty() {
-            // PyTorch's mean over no token is NaN. Here such a batch teaches nothing.
-            return Ok(logits.values().clone().sum() * 0.0);
-        }
-        let device = logits.values().device().without_autodiff();
-        let count = positions.len();
-        let positions = Tensor::<1, Int>::from_data(TensorData::new(positions, [count]), &device);
-        Ok(class_loss(logits.values().clone().select(0, positions), &classes, weights))
+        token_loss(self, config, logits, targets, weights)
     }
 
     fn mass(&self, targets: &Targets, weights: Option<&[f32]>) -> f64 {
@@ -93,22 +68,82 @@ impl Task for Tagging {
     }
 }
 
-/// The hidden states of all tokens, row by row (`[Σ lengths, hidden]`), and the number of tokens of each row.
-pub(super) fn token_states(output: &Output) -> Result<(Tensor<2>, Vec<usize>), HeadError> {
-    let [rows, positions, width] = output.hidden.dims();
-    if output.tokens.len() != rows {
-        let expected = format!("the positions of the tokens of {rows} rows");
-        return Err(HeadError::Shape { expected, found: format!("those of {} rows", output.tokens.len()) });
-    }
-    let mut taken = Vec::new();
-    for (row, span) in output.tokens.iter().enumerate() {
-        if let Some(position) = span.positions().find(|position| *position >= positions) {
-            let expected = format!("hidden states of more than {position} positions for row {row}");
-            return Err(HeadError::Shape { expected, found: positions.to_string() });
+/// The mean cross-entropy over the tokens that have a target.
+pub(super) fn token_loss(
+    task: &dyn Task,
+    config: &HeadConfig,
+    logits: &Logits,
+    targets: &Targets,
+    weights: Option<&[f32]>,
+) -> Result<Tensor<1>, HeadError> {
+    check_shape(config, logits, targets)?;
+    let Targets::Tokens(rows) = targets else { return Err(wrong_targets(task, targets)) };
+    let (mut positions, mut classes) = (Vec::new(), Vec::new());
+    let mut start = 0;
+    for (row, (tokens, length)) in rows.iter().zip(logits.lengths()).enumerate() {
+        if tokens.len() != *length {
+            let expected = format!("{length} targets in row {row}, one for each token");
+            return Err(HeadError::Shape { expected, found: tokens.len().to_string() });
         }
-        taken.extend(span.positions().map(|position| (row * positions + position) as i32));
+        for (token, label) in tokens.iter().enumerate().filter_map(|(token, label)| Some((token, (*label)?))) {
+            if label >= config.num_labels {
+                return Err(HeadError::LabelOutOfRange { row, label, labels: config.num_labels });
+            }
+            positions.push((start + token) as i32);
+            classes.push(label);
+        }
+        start += length;
     }
-    let lengths = output.tokens.iter().map(|span| span.length).collect();
+    if classes.is_empty() {
+        // PyTorch's mean over no token is NaN. Here such a batch teaches nothing.
+        return Ok(logits.values().clone().sum() * 0.0);
+    }
+    let device = logits.values().device().without_autodiff();
+    let count = positions.len();
+    let positions = Tensor::<1, Int>::from_data(TensorData::new(positions, [count]), &device);
+    Ok(class_loss(logits.values().clone().select(0, positions), &classes, weights))
+}
+
+/// The hidden states of tokens, row by row (`[Σ lengths, hidden]`), and their number in each row: of all tokens, or of
+/// those that are wanted in each row, in order.
+///
+/// # Errors
+/// If the output lacks a token that it should have.
+pub fn token_states(output: &Output, wanted: Option<&[Vec<usize>]>) -> Result<(Tensor<2>, Vec<usize>), HeadError> {
+    let [rows, positions, width] = output.hidden.dims();
+    let of_rows = |found: usize| {
+        let expected = format!("the positions of the tokens of {rows} rows");
+        HeadError::Shape { expected, found: format!("those of {found} rows") }
+    };
+    if output.tokens.len() != rows {
+        return Err(of_rows(output.tokens.len()));
+    }
+    if let Some(wanted) = wanted.filter(|wanted| wanted.len() != rows) {
+        return Err(of_rows(wanted.len()));
+    }
+    let (mut taken, mut lengths) = (Vec::new(), Vec::new());
+    for (row, span) in output.tokens.iter().enumerate() {
+        let before = taken.len();
+        let mut take = |position: usize| {
+            if position >= positions {
+                let expected = format!("hidden states of more than {position} positions for row {row}");
+                return Err(HeadError::Shape { expected, found: positions.to_string() });
+            }
+            taken.push((row * positions + position) as i32);
+            Ok(())
+        };
+        match wanted {
+            None => span.positions().try_for_each(&mut take)?,
+            Some(wanted) => {
+                if let Some(token) = wanted[row].iter().find(|token| **token >= span.length) {
+                    let expected = format!("more than {token} tokens in row {row}");
+                    return Err(HeadError::Shape { expected, found: span.length.to_string() });
+                }
+                wanted[row].iter().try_for_each(|token| take(span.position(*token)))?;
+            }
+        }
+        lengths.push(taken.len() - before);
+    }
     let states = output.hidden.clone().reshape([rows * positions, width]);
     if taken.len() == rows * positions && taken.iter().enumerate().all(|(index, taken)| index as i32 == *taken) {
         return Ok((states, lengths));

@@ -7,14 +7,14 @@ use std::sync::{Arc, Mutex};
 use burn::nn::Linear;
 use burn::tensor::Tensor;
 use burn_adapters_bottleneck::Bottleneck;
-use burn_adapters_composition::Composition;
+use burn_adapters_composition::{Composition, Route};
 use burn_adapters_core::{Mode, ModelSpec, Norm, Site, StackKind, SublayerEnd, TokenSpan, project};
 use burn_adapters_prefix_tuning::{Attended, Prefixes};
 
 use super::attention::{Attending, AttentionPoint};
 use super::linear::{Adapted, LinearPoint};
 use super::lock;
-use super::parts::{by_position, only_first};
+use super::parts::{by_position, first_at, only_first};
 use super::sequence::{InvertiblePoint, LayerPoint, PromptPoint, Sequence};
 use super::sublayer::{AroundProjection, End, Sublayer, SublayerPoint};
 use super::walk::{HookPoint, run};
@@ -382,6 +382,41 @@ impl<'a> ActiveHooks<'a> {
         let tokens = vec![TokenSpan::new(sequence); batch];
         let point = InvertiblePoint { hooks: self, inverse: true };
         run(&point, &only_first(composition), Sequence { hidden, tokens }).hidden
+    }
+
+    /// [`before_output_embeddings`](Self::before_output_embeddings) for single vectors: `[vectors, embedding]`. For each row
+    /// of the batch it is given the number of its vectors, which come row by row. `rows` are those of the batch that have
+    /// any, of `batch` in all.
+    pub(crate) fn before_output(
+        &self,
+        vectors: Tensor<2>,
+        rows: &[usize],
+        counts: &[usize],
+        batch: usize,
+    ) -> Tensor<2> {
+        let Some(composition) = &self.composition else { return vectors };
+        let named = rows.iter().zip(counts).flat_map(|(row, count)| {
+            let name = first_at(composition, *row, batch);
+            let name = name.filter(|name| self.active.get(name.as_str()).is_some_and(|one| one.invertible.is_some()));
+            std::iter::repeat_n(name, *count)
+        });
+        let route = Route::new(named);
+        if route.rows().iter().all(Option::is_none) {
+            return vectors;
+        }
+        let hidden = vectors.unsqueeze_dim(1);
+        if !self.fits_embeddings(&hidden, None) {
+            return hidden.squeeze_dim(1);
+        }
+        let tokens = vec![TokenSpan::new(1); route.rows().len()];
+        let composition = match route.rows().first() {
+            Some(Some(first)) if route.rows().iter().all(|name| name.as_ref() == Some(first)) => {
+                Composition::Adapter(first.clone())
+            }
+            _ => Composition::Route(route),
+        };
+        let point = InvertiblePoint { hooks: self, inverse: true };
+        run(&point, &composition, Sequence { hidden, tokens }).hidden.squeeze_dim(1)
     }
 
     /// At a layer's end.

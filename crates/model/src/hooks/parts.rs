@@ -51,3 +51,27 @@ pub(super) fn only_first(composition: &Composition) -> Composition {
         },
     }
 }
+
+/// The adapter whose invertible adapter acts on a row, of `batch` in all.
+pub(super) fn first_at(composition: &Composition, row: usize, batch: usize) -> Option<String> {
+    match composition {
+        Composition::Adapter(name) => Some(name.clone()),
+        Composition::Stack(children) => first_at(children.first()?, row, batch),
+        Composition::BatchSplit { children, batch_sizes } => {
+            let mut start = 0;
+            for (child, size) in children.iter().zip(batch_sizes) {
+                if row < start + size {
+                    return first_at(child, row - start, *size);
+                }
+                start += size;
+            }
+            None
+        }
+        Composition::Parallel(children) => {
+            let size = batch / children.len().max(1);
+            first_at(children.get(row / size.max(1))?, row % size.max(1), size)
+        }
+        Composition::Route(route) => route.rows().get(row).cloned().flatten(),
+        composition => composition.first().map(str::to_owned),
+    }
+}

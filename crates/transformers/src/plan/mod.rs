@@ -50,6 +50,8 @@ pub(crate) struct ModelPlan {
     pub(crate) output: Option<OutputPlan>,
     /// The standard deviation of new weights.
     pub(crate) initializer_range: f64,
+    /// The epsilon of norms in prediction heads: that of the key `layer_norm_eps`, in families that have it.
+    pub(crate) head_epsilon: f64,
     /// The dropout of a prediction head that leaves it to the model.
     pub(crate) head_dropout: f64,
     /// The position that stands for a row, for heads that read only one.
@@ -127,6 +129,7 @@ impl ModelPlan {
             pooler: None,
             output: None,
             initializer_range: 0.02,
+            head_epsilon: 1e-12,
             head_dropout: 0.0,
             row_position: RowPosition::First,
         }
@@ -165,6 +168,11 @@ impl ModelPlan {
         if let Some(decoder) = &self.decoder {
             spec = spec.with_stack(decoder.stack.spec());
         }
+        if let Some(output) = &self.output {
+            spec.output_layer.is_tied = output.matrix.is_none();
+            spec.output_layer.scale = output.scale.unwrap_or(1.0);
+        }
+        spec.output_layer.norm_epsilon = self.head_epsilon;
         spec.initializer_range = self.initializer_range;
         spec.embedding_size = self.embeddings.words.shape[1];
         spec

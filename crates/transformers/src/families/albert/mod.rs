@@ -109,6 +109,7 @@ fn plan(fields: &Fields<'_>) -> Result<ModelPlan, ModelConfigError> {
         names: SiteNames { layers_per_group, ..NAMES },
         pooler: Some(square("pooler")),
         initializer_range: fields.positive("initializer_range", 0.02)?,
+        head_epsilon: epsilon,
         head_dropout: fields.probability("classifier_dropout_prob", 0.1)?,
         ..ModelPlan::new("albert", limits, embeddings, stack)
     })

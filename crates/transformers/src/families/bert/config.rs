@@ -270,6 +270,7 @@ impl BertConfig {
             names: self.family.names(),
             pooler: self.family.has_pooler().then(|| LinearPlan::new("pooler.dense", hidden, hidden)),
             initializer_range: self.initializer_range,
+            head_epsilon: self.layer_norm_eps,
             head_dropout: self.classifier_dropout.unwrap_or(self.hidden_dropout_prob),
             ..ModelPlan::new(self.family.model_type(), limits, embeddings, layers.stack())
         }

@@ -39,6 +39,7 @@ fn plan(fields: &Fields<'_>) -> Result<ModelPlan, ModelConfigError> {
         prefix: "bert.",
         names: NAMES,
         initializer_range: fields.positive("initializer_range", 0.02)?,
+        head_epsilon: layers.epsilon,
         head_dropout: layers.dropout,
         ..ModelPlan::new("bert-generation", limits, embeddings, layers.stack())
     })

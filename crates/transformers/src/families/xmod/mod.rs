@@ -73,6 +73,7 @@ fn plan(fields: &Fields<'_>) -> Result<ModelPlan, ModelConfigError> {
         norm: pre_norm.then(|| layers.norm("encoder.LayerNorm")),
         pooler: Some(LinearPlan::new("pooler.dense", hidden, hidden)),
         initializer_range: fields.positive("initializer_range", 0.02)?,
+        head_epsilon: layers.epsilon,
         head_dropout: fields.optional_probability("classifier_dropout")?.unwrap_or(layers.dropout),
         languages: Some(languages),
         ..ModelPlan::new("xmod", limits, embeddings, stack)
