@@ -18,6 +18,19 @@ pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum TrainError {
+    /// A head of a task that is neither trained nor scored.
+    #[error(
+        "the head `{head}` is for {task}, which is neither trained nor scored; supported are {}",
+        known.join(", ")
+    )]
+    NoTask {
+        /// The head's name.
+        head: String,
+        /// Its task.
+        task: &'static str,
+        /// The tasks that are.
+        known: Vec<&'static str>,
+    },
     /// The data is invalid.
     #[error(transparent)]
     Data(#[from] DataError),

@@ -7,7 +7,7 @@ use burn_adapters_heads::{Head, HeadConfig, Logits, Targets};
 use burn_adapters_model::{AdapterBank, BaseModel, Forward, HeadLogits, Setup, TokenBatch};
 use serde::{Deserialize, Serialize};
 
-use crate::heads::{distinct, heads_of, one_head};
+use crate::heads::{check_tasks, distinct, heads_of, one_head};
 use crate::{Metric, Scores, TokenData, TrainError, batches, train_task};
 
 /// The evaluation of an adapter on labeled data.
@@ -197,6 +197,7 @@ pub fn run_batch(
     setup: &Setup,
     batch: &TokenBatch,
 ) -> Result<Vec<HeadLogits>, TrainError> {
+    check_tasks(bank, setup)?;
     let hooks = bank.hooks(setup)?;
     let output = model.forward_reading(batch, &hooks, bank.reads(setup))?;
     Ok(bank.logits(setup, &output)?)

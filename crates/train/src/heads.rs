@@ -7,7 +7,8 @@ use burn_adapters_composition::{Composition, HeadSetup};
 use burn_adapters_model::{AdapterBank, BankError, HeadLogits, Setup};
 
 use crate::evaluate::labels_of;
-use crate::{ClassWeights, TokenData, TrainError};
+use crate::tasks::TRAIN_TASKS;
+use crate::{ClassWeights, TokenData, TrainError, train_task_named};
 
 /// The heads that a setup runs on every row, in order; the bank has all of them. There is one head, several on the same
 /// output, or one per branch of a `Parallel`.
@@ -21,11 +22,26 @@ pub(crate) fn heads_of(bank: &AdapterBank, setup: &Setup) -> Result<Vec<String>,
         }
     };
     heads.iter().try_for_each(|name| bank.head(name).map(drop))?;
+    check_tasks(bank, setup)?;
     let branches = setup.composition().map_or(1, Composition::parallel_channels);
     if branches > 1 && branches != heads.len() {
         return Err(TrainError::HeadsOfBranches { branches, heads });
     }
     Ok(heads)
+}
+
+/// Refuses heads of a setup whose task this crate neither trains nor scores.
+pub(crate) fn check_tasks(bank: &AdapterBank, setup: &Setup) -> Result<(), TrainError> {
+    let heads = setup.heads();
+    for name in heads.iter().flat_map(HeadSetup::names) {
+        let Ok(head) = bank.head(name) else { continue };
+        let task = head.config().task().name();
+        if train_task_named(task).is_none() {
+            let known = TRAIN_TASKS.iter().map(|task| task.task().name()).collect();
+            return Err(TrainError::NoTask { head: name.to_owned(), task, known });
+        }
+    }
+    Ok(())
 }
 
 /// The only head of a setup.

@@ -200,3 +200,12 @@ fn dictionaries_of_language_model_heads_are_read_and_written() {
     let mut bank = AdapterBank::new(burn_adapters_core::ModelSpec::new("other", 8), &device);
     assert!(load_head(case.dir(), &mut bank, None).is_err());
 }
+
+#[test]
+fn what_is_not_scored_is_an_error() {
+    let case = cases().remove(0);
+    let (model, bank) = case.load(&Device::default());
+    let error = burn_adapters_train::run_batch(&model, &bank, &case.setup(), &case.golden().batch()).unwrap_err();
+    let text = error.to_string();
+    assert!(text.contains("masked-lm") && text.contains("classification"), "{text}");
+}
