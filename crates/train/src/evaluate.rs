@@ -106,9 +106,8 @@ impl Prediction {
     }
 }
 
-/// The prediction for each text, in the order of the data; of a question with several windows, the logits of all of them
-/// one after another. Texts of similar length are batched together; the batches
-/// influence only the rounding.
+/// The prediction for each text, in the order of the data; of a question with several windows or choices, the logits of
+/// all of them one after another. Texts of similar length are batched together; the batches influence only the rounding.
 ///
 /// # Errors
 /// If the bank lacks the setup's adapter or head, the setup has several heads, the model fails, or logits are not finite.
@@ -236,7 +235,7 @@ fn run(
     let new = |head| HeadOutput { head, logits: vec![Vec::new(); data.len()], loss: 0.0, mass: 0.0 };
     let mut outputs: Vec<HeadOutput> = heads.into_iter().map(new).collect();
     let mut done = 0;
-    for indices in batches::by_length(&data.lengths(), batch_size) {
+    for indices in data.batches(|lengths| batches::by_length(lengths, batch_size)) {
         for (part, output) in run_batch(model, bank, setup, &data.batch(&indices))?.into_iter().zip(&mut outputs) {
             if labeled {
                 let labels = labels_of(data, &output.head)?.select(&indices);

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use burn_adapters_heads::{AnswerRules, HeadConfig, Targets};
+use burn_adapters_heads::{AnswerRules, ChoiceTarget, HeadConfig, Targets};
 use burn_adapters_model::{Piece, Row, Text, TokenBatch, Tokenize, Tokenized};
 
 use crate::tasks::tagging::first_pieces;
@@ -117,6 +117,7 @@ pub struct TokenData {
     lost_words: Option<LostWords>,
     /// The rows of each example; empty if each example is one row.
     groups: Vec<Range<usize>>,
+    form: TextForm,
     lengths: Lengths,
 }
 
@@ -160,6 +161,16 @@ impl TokenData {
                 }
                 tokenizer.tokenize_windows(&texts, max_length, overlap)
             }
+            TextForm::Choices => {
+                check_choices(data)?;
+                let choices = data.examples().iter().flat_map(|example| {
+                    example.choices.iter().map(|choice| Text { text: &example.text, pair: Some(choice) })
+                });
+                tokenizer.tokenize(&choices.collect::<Vec<_>>(), max_length).map(|rows| {
+                    let mut rows = rows.into_iter();
+                    data.examples().iter().map(|example| rows.by_ref().take(example.choices.len()).collect()).collect()
+                })
+            }
         };
         let tokenized = tokenized.map_err(TrainError::Tokenizer)?;
         if tokenized.len() != data.len() || tokenized.iter().any(Vec::is_empty) {
@@ -167,8 +178,12 @@ impl TokenData {
             return Err(TrainError::Tokenizer(message.into()));
         }
         let first = tokenized.iter().filter_map(|rows| rows.first());
-        let (cut_off, lost_words) = missing_words(data, first.clone());
-        let mut cut = first.zip(data.examples()).filter(|(text, _)| text.truncated);
+        let (cut_off, lost_words) = missing_words(data, first);
+        let is_cut = |rows: &[Tokenized]| match form {
+            TextForm::Choices => rows.iter().any(|row| row.truncated),
+            _ => rows.first().is_some_and(|row| row.truncated),
+        };
+        let mut cut = tokenized.iter().zip(data.examples()).filter(|(rows, _)| is_cut(rows));
         let truncation = cut.next().map(|(_, first)| Truncation {
             source: data.source().to_owned(),
             texts: cut.count() + 1,
@@ -179,18 +194,18 @@ impl TokenData {
         });
         let (mut rows, mut all_pieces, mut groups) = (Vec::with_capacity(data.len()), Vec::new(), Vec::new());
         for text in tokenized {
-            if form == TextForm::Windows {
+            if matches!(form, TextForm::Windows | TextForm::Choices) {
                 groups.push(rows.len()..rows.len() + text.len());
             }
             for row in text {
-                if form != TextForm::Whole {
+                if matches!(form, TextForm::Words | TextForm::Windows) {
                     all_pieces.push(row.pieces);
                 }
                 rows.push(row.row);
             }
         }
         let new = Self::new(data.source(), rows, None)?;
-        Ok(Self { truncation, lost_words, pieces: all_pieces, groups, lengths, ..new })
+        Ok(Self { truncation, lost_words, pieces: all_pieces, groups, form, lengths, ..new })
     }
 
     /// The labels of the data set of these tokens, as targets of a head; `None` if it has no labels.
@@ -202,11 +217,13 @@ impl TokenData {
             return Ok(None);
         }
         let task = train_task(head);
-        if task.form() != TextForm::Whole && self.pieces.len() != self.len() {
+        if matches!(task.form(), TextForm::Words | TextForm::Windows) && self.pieces.len() != self.len() {
             let message = "parts of texts have labels, but the parts that tokens belong to are unknown";
             return Err(TrainError::Tokenizer(message.into()));
         }
-        if self.examples().count() != data.len() || (task.form() == TextForm::Windows) == self.groups.is_empty() {
+        let grouped = |form| matches!(form, TextForm::Windows | TextForm::Choices);
+        let differs = (grouped(task.form()) || grouped(self.form)) && task.form() != self.form;
+        if self.examples().count() != data.len() || differs {
             let message = format!(
                 "{} examples of {} were tokenized for another task than {}: heads that share texts must read them in \
                  the same way",
@@ -244,6 +261,7 @@ impl TokenData {
             pieces,
             lost_words: None,
             groups,
+            form: self.form,
             lengths: self.lengths,
         }
     }
@@ -261,7 +279,34 @@ impl TokenData {
 
     /// Whether the rows are windows of contexts, with their questions.
     pub fn is_windowed(&self) -> bool {
+        self.form == TextForm::Windows
+    }
+
+    /// Whether an example may be several rows.
+    pub fn is_grouped(&self) -> bool {
         !self.groups.is_empty()
+    }
+
+    /// What is put into batches as a whole: the choices of a question, otherwise a row.
+    fn units(&self) -> Vec<Range<usize>> {
+        if self.form == TextForm::Choices {
+            self.groups.clone()
+        } else {
+            (0..self.len()).map(|row| row..row + 1).collect()
+        }
+    }
+
+    /// The number of what is put into batches as a whole.
+    pub(crate) fn unit_count(&self) -> usize {
+        if self.form == TextForm::Choices { self.groups.len() } else { self.len() }
+    }
+
+    /// Batches of rows, from the lengths of what is put into batches as a whole.
+    pub(crate) fn batches(&self, make: impl FnOnce(&[usize]) -> Vec<Vec<usize>>) -> Vec<Vec<usize>> {
+        let (units, lengths) = (self.units(), self.lengths());
+        let longest = |unit: &Range<usize>| lengths[unit.clone()].iter().copied().max().unwrap_or(0);
+        let batches = make(&units.iter().map(longest).collect::<Vec<_>>());
+        batches.into_iter().map(|batch| batch.into_iter().flat_map(|unit| units[unit].clone()).collect()).collect()
     }
 
     /// How long rows may be.
@@ -302,8 +347,23 @@ impl TokenData {
             return Err(TrainError::LabelCount { source_name: source, rows: rows.len(), labels: labels.len() });
         }
         let (head_labels, pieces) = (BTreeMap::new(), Vec::new());
-        let (groups, lengths) = (Vec::new(), Lengths::from(usize::MAX));
-        Ok(Self { source, rows, labels, head_labels, truncation: None, pieces, lost_words: None, groups, lengths })
+        let (groups, form) = match &labels {
+            Some(Targets::Choices(choices)) => (choice_groups(choices), TextForm::Choices),
+            _ => (Vec::new(), TextForm::Whole),
+        };
+        let lengths = Lengths::from(usize::MAX);
+        Ok(Self {
+            source,
+            rows,
+            labels,
+            head_labels,
+            truncation: None,
+            pieces,
+            lost_words: None,
+            groups,
+            form,
+            lengths,
+        })
     }
 
     /// Sets the labels of one head, if several heads are trained or evaluated on the same texts.
@@ -347,7 +407,7 @@ impl TokenData {
         self.labels.iter().chain(self.head_labels.values())
     }
 
-    /// The number of rows: of texts, or in question answering of the windows of their contexts.
+    /// The number of rows: of texts, in question answering of the windows of their contexts, or of choices.
     pub fn len(&self) -> usize {
         self.rows.len()
     }
@@ -371,6 +431,24 @@ impl TokenData {
     pub(crate) fn lengths(&self) -> Vec<usize> {
         self.rows.iter().map(|row| row.ids.len()).collect()
     }
+}
+
+/// Checks that every example has choices.
+fn check_choices(data: &Dataset) -> Result<(), DataError> {
+    let Some(example) = data.examples().iter().find(|example| example.choices.is_empty()) else { return Ok(()) };
+    let message = format!("line {}: the text has no choices", example.line);
+    Err(DataError::Malformed { source_name: data.source().to_owned(), message })
+}
+
+/// The rows of each question.
+fn choice_groups(choices: &[ChoiceTarget]) -> Vec<Range<usize>> {
+    let mut start = 0;
+    let groups = choices.chunk_by(|a, b| a.question == b.question);
+    let range = |group: &[ChoiceTarget]| {
+        start += group.len();
+        start - group.len()..start
+    };
+    groups.map(range).collect()
 }
 
 /// The number of words that were cut off, and the words that the tokenizer drops.

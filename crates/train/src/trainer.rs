@@ -98,7 +98,7 @@ impl Trainer {
 
         // Anything that would make a checkpoint fail is detected before the first step.
         let _claim = self.config.checkpoints.as_ref().map(FolderClaim::new).transpose()?;
-        let batches_per_epoch = train.len().div_ceil(self.config.batch_size);
+        let batches_per_epoch = train.unit_count().div_ceil(self.config.batch_size);
         let steps_per_epoch = batches_per_epoch.div_ceil(self.config.accumulation);
         let steps = steps_per_epoch.checked_mul(self.config.epochs).ok_or_else(|| TrainError::BadConfig {
             option: "epochs",
@@ -343,7 +343,8 @@ impl<M: BaseModel + ?Sized> Run<'_, M> {
     /// Runs one epoch; returns false if the observer ended it early.
     fn one_epoch(&mut self, observer: &mut dyn Observer) -> Result<bool, TrainError> {
         let TrainConfig { batch_size, group_by_length, seed, accumulation, .. } = *self.config;
-        let batches = batches::epoch(&self.train.lengths(), batch_size, group_by_length, seed, self.epoch);
+        let batches =
+            self.train.batches(|lengths| batches::epoch(lengths, batch_size, group_by_length, seed, self.epoch));
         let groups = batches.chunks(accumulation);
         let last = groups.len() - 1;
         for (index, group) in groups.enumerate() {

@@ -58,7 +58,7 @@ pub(super) fn of_examples(tokens: &TokenData, answers: Vec<Vec<Answer>>) -> CliR
                 answer.prediction.logits.extend(next.prediction.logits);
             }
         }
-        for answer in joined.iter_mut().filter(|_| tokens.is_windowed()) {
+        for answer in joined.iter_mut().filter(|_| tokens.is_grouped()) {
             let logits = std::mem::take(&mut answer.prediction.logits);
             answer.prediction = Prediction::new(&answer.config, logits).map_err(|error| train_error(&error))?;
         }

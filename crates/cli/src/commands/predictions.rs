@@ -43,8 +43,15 @@ impl Block<'_> {
         });
         let rows = self.tokens.examples().nth(index).unwrap_or_default();
         let rules = self.tokens.limits().answers;
+        let choices = example.map_or(&[][..], |example| &example.choices);
         let lengths = rows.clone().map(|row| self.tokens.pieces(row).len()).collect();
-        Pieces { text, pieces: rows.flat_map(|row| self.tokens.pieces(row)).cloned().collect(), rows: lengths, rules }
+        Pieces {
+            text,
+            pieces: rows.flat_map(|row| self.tokens.pieces(row)).cloned().collect(),
+            rows: lengths,
+            choices,
+            rules,
+        }
     }
 }
 
@@ -53,12 +60,13 @@ struct Pieces<'a> {
     text: &'a str,
     pieces: Vec<Option<Piece>>,
     rows: Vec<usize>,
+    choices: &'a [String],
     rules: AnswerRules,
 }
 
 impl Pieces<'_> {
     fn get(&self) -> TextPieces<'_> {
-        TextPieces { text: self.text, pieces: &self.pieces, rows: &self.rows, rules: self.rules }
+        TextPieces { text: self.text, pieces: &self.pieces, rows: &self.rows, choices: self.choices, rules: self.rules }
     }
 }
 

@@ -139,6 +139,9 @@ pub struct Columns {
     pub text: Column,
     /// The column of the second text, for pairs of texts.
     pub pair: Option<Column>,
+    /// In multiple choice, the columns of the choices, or the one with a list of them; without any, `choices` (a list) or
+    /// `ending0`, `ending1` and so on.
+    pub choices: Vec<Column>,
     /// The column of the label; `None` for data to predict on.
     pub label: Option<Column>,
     /// The task that learns from the labels. Classification by default.
@@ -171,6 +174,7 @@ impl Columns {
         Self {
             text: text.into(),
             pair: None,
+            choices: Vec::new(),
             label: None,
             task: &Classification,
             optional_label: false,
@@ -183,6 +187,12 @@ impl Columns {
     /// Sets the column of the second text of each pair.
     pub fn with_pair(mut self, pair: impl Into<Column>) -> Self {
         self.pair = Some(pair.into());
+        self
+    }
+
+    /// Sets the columns of the choices.
+    pub fn with_choices<C: Into<Column>>(mut self, choices: impl IntoIterator<Item = C>) -> Self {
+        self.choices = choices.into_iter().map(Into::into).collect();
         self
     }
 
@@ -225,7 +235,7 @@ impl Columns {
     /// Whether a column is requested by name, which requires a header.
     pub fn any_named(&self) -> bool {
         let named = |column: &Column| matches!(column, Column::Name(_));
-        named(&self.text) || [&self.pair, &self.label].into_iter().flatten().any(named)
+        named(&self.text) || [&self.pair, &self.label].into_iter().flatten().chain(&self.choices).any(named)
     }
 
     pub(super) fn has_header(&self) -> bool {

@@ -2,11 +2,59 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::error::{Doubt, shortened};
+use thiserror::Error;
+
+use super::error::shortened;
 use super::{DataError, Dataset, Label, lists};
 
 /// Up to this number of different labels they are classes, even with few examples.
 const SURELY_CLASSES: usize = 20;
+
+/// Why labels are ambiguous.
+#[derive(Debug, Clone, PartialEq, Error)]
+#[non_exhaustive]
+pub enum Doubt {
+    /// A fraction among names.
+    #[error(
+        "the label `{}` is a fraction: a number to be predicted (regression) or the name of a class (classification)?",
+        shortened(label)
+    )]
+    Fraction {
+        /// The label.
+        label: String,
+    },
+    /// Integers that rarely repeat.
+    #[error(
+        "the labels are whole numbers, {distinct} different ones in {examples} examples: numbers to be predicted \
+         (regression) or names of classes (classification)?"
+    )]
+    ManyNumbers {
+        /// The number of different labels.
+        distinct: usize,
+        /// The number of labeled examples.
+        examples: usize,
+    },
+    /// Names that rarely repeat.
+    #[error(
+        "there are {distinct} different labels in {examples} examples: are they classes (classification), and is the \
+         column that of the labels?"
+    )]
+    ManyNames {
+        /// The number of different labels.
+        distinct: usize,
+        /// The number of labeled examples.
+        examples: usize,
+    },
+    /// A list instead of a name.
+    #[error(
+        "the label `{}` is a list: several labels (multilabel) or the name of one class (classification)?",
+        shortened(label)
+    )]
+    List {
+        /// The label.
+        label: String,
+    },
+}
 
 impl Dataset {
     /// Rejects classes that could be something else.

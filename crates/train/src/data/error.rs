@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use burn_adapters_files::FileError;
 use thiserror::Error;
 
+use super::doubts::Doubt;
+
 /// Data that cannot be read or used.
 #[derive(Debug, Error)]
 #[non_exhaustive]
@@ -157,52 +159,6 @@ pub enum DataError {
     },
 }
 
-/// Why labels are ambiguous.
-#[derive(Debug, Clone, PartialEq, Error)]
-#[non_exhaustive]
-pub enum Doubt {
-    /// A fraction among names.
-    #[error(
-        "the label `{}` is a fraction: a number to be predicted (regression) or the name of a class (classification)?",
-        shortened(label)
-    )]
-    Fraction {
-        /// The label.
-        label: String,
-    },
-    /// Integers that rarely repeat.
-    #[error(
-        "the labels are whole numbers, {distinct} different ones in {examples} examples: numbers to be predicted \
-         (regression) or names of classes (classification)?"
-    )]
-    ManyNumbers {
-        /// The number of different labels.
-        distinct: usize,
-        /// The number of labeled examples.
-        examples: usize,
-    },
-    /// Names that rarely repeat.
-    #[error(
-        "there are {distinct} different labels in {examples} examples: are they classes (classification), and is the \
-         column that of the labels?"
-    )]
-    ManyNames {
-        /// The number of different labels.
-        distinct: usize,
-        /// The number of labeled examples.
-        examples: usize,
-    },
-    /// A list instead of a name.
-    #[error(
-        "the label `{}` is a list: several labels (multilabel) or the name of one class (classification)?",
-        shortened(label)
-    )]
-    List {
-        /// The label.
-        label: String,
-    },
-}
-
 impl From<FileError> for DataError {
     fn from(error: FileError) -> Self {
         DataError::Io { path: error.path.clone(), error: error.into_io() }
@@ -323,6 +279,22 @@ pub enum DataProblem {
     AnswerNotFound {
         /// The answer.
         answer: String,
+    },
+    /// Choices in an unsupported form.
+    #[error(
+        "the choices cannot be read: {reason}; write a list, \"choices\": [\"…\", \"…\"] (in a table a|b), or a column for each"
+    )]
+    BadChoices {
+        /// The problem.
+        reason: String,
+    },
+    /// A label that is not one of the choices.
+    #[error("{reason}: the label is the number of one of the {count} choices, from 0, or its text")]
+    NotAChoice {
+        /// The problem.
+        reason: String,
+        /// The number of choices.
+        count: usize,
     },
     /// A label that is not a finite number.
     #[error("the label `{}` is not a number", shortened(found))]

@@ -6,7 +6,8 @@ use serde_json::Value;
 use super::error::DataProblem;
 use super::lists::Form;
 use super::read::{self, Reader};
-use super::{Column, Columns, DataError, Example, Label};
+use super::{Column, Columns, DataError, Example, Label, choices};
+use crate::TextForm;
 
 /// Reads the examples of a JSON Lines file.
 pub(super) fn read(bytes: &[u8], reader: &mut Reader<'_>) -> Result<(), DataError> {
@@ -74,8 +75,11 @@ fn example(
         Example::new(text(first, reader.columns)?, line)
     };
     example.pair = keys.pair.map(|key| text(take(key)?, reader.columns)).transpose()?;
-    let Some(key) = keys.label else { return Ok((example, None)) };
-    let value = take(key)?;
+    let value = keys.label.map(take).transpose()?;
+    if reader.columns.task.form() == TextForm::Choices {
+        example.choices = choices::of_object(&object, reader.columns)?;
+    }
+    let Some(value) = value else { return Ok((example, None)) };
     if let Value::String(cell) = &value {
         reader.note_trim(line, cell);
     }

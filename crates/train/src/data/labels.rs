@@ -38,7 +38,7 @@ impl Dataset {
                 Some(Label::Class(name)) => drop(names.insert(name.as_str())),
                 Some(Label::Classes(several)) => names.extend(several.iter().map(String::as_str)),
                 Some(Label::Tags(tags)) => names.extend(tags.iter().map(String::as_str)),
-                Some(Label::Number(_) | Label::Vector(_) | Label::Answers(_)) | None => {}
+                Some(Label::Number(_) | Label::Vector(_) | Label::Answers(_) | Label::Choice(_)) | None => {}
             }
         }
         names
@@ -101,6 +101,7 @@ impl Dataset {
                 Some(Label::Number(_)) => {
                     return Err(malformed("the labels are numbers to be predicted, which have no names".into()));
                 }
+                Some(Label::Choice(_)) => return Err(malformed("the labels are choices, which have no names".into())),
                 Some(Label::Answers(_)) => return Err(malformed("the labels are answers, which have no names".into())),
                 None => continue,
             };
@@ -193,6 +194,7 @@ impl Label {
     pub(crate) const VECTOR: &str = "a vector of 0 and 1";
     pub(crate) const NUMBER: &str = "a number";
     pub(crate) const TAGS: &str = "a tag for each word";
+    pub(crate) const CHOICE: &str = "one of several choices";
     pub(crate) const ANSWERS: &str = "answers in a context";
 
     /// The kind of label, for messages.
@@ -204,6 +206,7 @@ impl Label {
             Label::Number(_) => Self::NUMBER,
             Label::Tags(_) => Self::TAGS,
             Label::Answers(_) => Self::ANSWERS,
+            Label::Choice(_) => Self::CHOICE,
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Labeled text: reading, label names, splitting.
 
 mod answers;
+mod choices;
 mod columns;
 mod conll;
 mod doubts;
@@ -16,9 +17,11 @@ mod table;
 
 pub use answers::Answer;
 pub(crate) use answers::{of_cell as answers_of_cell, of_json as answers_of_json, settle as settle_answers};
+pub(crate) use choices::settle as settle_choices;
 pub use columns::{Column, Columns, Format, Header};
+pub use doubts::Doubt;
 pub(crate) use error::listed;
-pub use error::{DataError, DataProblem, Doubt, Problems, RowProblem};
+pub use error::{DataError, DataProblem, Problems, RowProblem};
 pub(crate) use json::{class_name, named};
 pub(crate) use labels::{Wrong, collect};
 pub use lists::Form;
@@ -45,6 +48,8 @@ pub enum Label {
     Tags(Vec<String>),
     /// The correct answers to a question; empty if the context does not answer it.
     Answers(Vec<Answer>),
+    /// The number of the right choice, from 0.
+    Choice(usize),
 }
 
 /// A text with its label.
@@ -56,6 +61,8 @@ pub struct Example {
     pub pair: Option<String>,
     /// The byte ranges of the words of the text, if it was read word by word.
     pub words: Vec<Range<usize>>,
+    /// The choices, in multiple choice.
+    pub choices: Vec<String>,
     /// The label; `None` in data to predict on.
     pub label: Option<Label>,
     /// The first line of the example in the file, from 1; for examples from other sources, its number from 1.

@@ -4,7 +4,10 @@ use std::borrow::Cow;
 
 use super::error::{DataProblem, Problems, shortened};
 use super::lists::Form;
-use super::{Column, Columns, DataError, Dataset, Example, Format, Header, Label, conll, json, source, squad, table};
+use super::{
+    Column, Columns, DataError, Dataset, Example, Format, Header, Label, choices, conll, json, source, squad, table,
+};
+use crate::TextForm;
 
 /// A label with more characters than this is a text from the wrong column.
 const MAX_LABEL: usize = 1000;
@@ -66,13 +69,15 @@ pub(super) struct Reader<'a> {
 struct Row<'a> {
     text: Cow<'a, str>,
     pair: Option<Cow<'a, str>>,
+    choices: Vec<Cow<'a, str>>,
     label: Option<Cow<'a, str>>,
 }
 
 impl<'a> Row<'a> {
-    fn new(cells: &[&'a [u8]], text: usize, pair: Option<usize>, label: Option<usize>) -> Self {
+    fn new(cells: &[&'a [u8]], layout: &Layout) -> Self {
         let cell = |index: usize| String::from_utf8_lossy(cells[index]);
-        Self { text: cell(text), pair: pair.map(cell), label: label.map(cell) }
+        let choices = layout.choices.iter().copied().map(cell).collect();
+        Self { text: cell(layout.text), pair: layout.pair.map(cell), choices, label: layout.label.map(cell) }
     }
 
     fn texts(&self) -> impl Iterator<Item = &str> {
@@ -85,6 +90,8 @@ struct Layout {
     width: usize,
     text: usize,
     pair: Option<usize>,
+    /// The column of each choice, or that of a list of them.
+    choices: Vec<usize>,
     label: Option<usize>,
     /// The cells of the first line, if it may be a header or an example.
     doubtful: Option<Vec<String>>,
@@ -106,14 +113,17 @@ impl<'a> Reader<'a> {
     /// A row of a table.
     fn row(&mut self, line: usize, cells: &[&[u8]]) -> Result<(), DataError> {
         let Some(layout) = &self.layout else { return self.first_row(line, cells) };
-        let &Layout { width, text, pair, label, .. } = layout;
+        let width = layout.width;
         let invalid = cells.iter().any(|cell| std::str::from_utf8(cell).is_err());
         match (invalid, cells.len()) {
             (true, _) => self.problems.push(line, DataProblem::InvalidUtf8),
             (_, found) if found != width => {
                 self.problems.push(line, DataProblem::ColumnCount { expected: width, found })
             }
-            _ => self.cells(line, Row::new(cells, text, pair, label), false),
+            _ => {
+                let row = Row::new(cells, layout);
+                self.cells(line, row, false);
+            }
         }
         Ok(())
     }
@@ -143,13 +153,22 @@ impl<'a> Reader<'a> {
         if let (Some(column), true) = (&self.columns.pair, pair.is_some() && pair == label) {
             return twice("second text and label", column);
         }
+        let choices = match self.columns.task.form() {
+            TextForm::Choices => choice_columns(self.source, self.columns, header, &first)?,
+            _ => Vec::new(),
+        };
+        if let Some(column) = choices.iter().find(|column| [Some(text), pair, label].contains(&Some(**column))) {
+            return twice("a choice and something else", &format!("number {column} (counted from 0)"));
+        }
         let is_header = header.is_some();
         let doubtful = (!is_header && self.columns.header == Header::Auto)
             .then(|| first.iter().take(21).map(|cell| shortened(cell)).collect());
         let is_doubtful = doubtful.is_some();
-        self.layout = Some(Layout { width: first.len(), text, pair, label, doubtful });
+        let layout = Layout { width: first.len(), text, pair, choices, label, doubtful };
+        let row = Row::new(cells, &layout);
+        self.layout = Some(layout);
         if !is_header {
-            self.cells(line, Row::new(cells, text, pair, label), is_doubtful);
+            self.cells(line, row, is_doubtful);
         }
         Ok(())
     }
@@ -162,10 +181,14 @@ impl<'a> Reader<'a> {
             None => Ok(None),
             Some(cell) => self.label(line, cell),
         };
-        match label {
-            Ok(label) => {
+        let choices = match row.choices.as_slice() {
+            [] => Ok(Vec::new()),
+            cells => choices::of_cells(&cells.iter().map(|cell| &**cell).collect::<Vec<_>>()),
+        };
+        match label.and_then(|label| Ok((label, choices?))) {
+            Ok((label, choices)) => {
                 let pair = row.pair.map(String::from);
-                self.push(Example { pair, ..Example::new(row.text, line) }, label);
+                self.push(Example { pair, choices, ..Example::new(row.text, line) }, label);
             }
             Err(DataProblem::NotANumber { found }) if doubtful => {
                 self.problems.push(line, DataProblem::NotANumberButAHeader { found });
@@ -197,7 +220,11 @@ impl<'a> Reader<'a> {
     }
 
     fn finish(mut self) -> Result<Dataset, DataError> {
-        let read_notes = self.columns.task.settle(&mut self.examples, &self.forms, &mut self.problems);
+        // An optional label is not one of the task.
+        let read_notes = match self.columns.optional_label {
+            true => Vec::new(),
+            false => self.columns.task.settle(&mut self.examples, &self.forms, &mut self.problems),
+        };
         let doubtful = self.layout.and_then(|layout| layout.doubtful);
         // A number among numbers is an example; a header would have been recognized before.
         let is_number = self.columns.label.is_some() && !self.columns.task.task().has_classes();
@@ -216,7 +243,7 @@ impl<'a> Reader<'a> {
 fn is_example(examples: &[Example]) -> bool {
     let Some((first, rest)) = examples.split_first() else { return false };
     match &first.label {
-        Some(Label::Number(_) | Label::Vector(_) | Label::Tags(_) | Label::Answers(_)) => true,
+        Some(Label::Number(_) | Label::Vector(_) | Label::Tags(_) | Label::Answers(_) | Label::Choice(_)) => true,
         Some(label @ Label::Class(_)) => rest.iter().any(|example| example.label.as_ref() == Some(label)),
         Some(Label::Classes(names)) => {
             let comes_again = |other: &Label| matches!(other, Label::Classes(others) if others.contains(&names[0]));
@@ -224,6 +251,22 @@ fn is_example(examples: &[Example]) -> bool {
         }
         None => false,
     }
+}
+
+/// The positions of the columns of the choices, or of that of a list of them.
+fn choice_columns(
+    source: &str,
+    columns: &Columns,
+    header: Option<&[String]>,
+    first: &[String],
+) -> Result<Vec<usize>, DataError> {
+    if !columns.choices.is_empty() {
+        return columns.choices.iter().map(|column| index(source, column, header, first)).collect();
+    }
+    let has = |name: &String| header.is_some_and(|header| header.iter().any(|cell| cell.trim() == name));
+    let endings: Vec<String> = choices::endings().take_while(has).collect();
+    let names = if endings.is_empty() { vec![choices::LIST.to_owned()] } else { endings };
+    names.into_iter().map(|name| index(source, &Column::Name(name), header, first)).collect()
 }
 
 /// The position of a column. Names take precedence over numbers.

@@ -5,6 +5,7 @@
 
 pub mod classification;
 pub mod multilabel;
+pub mod multiple_choice;
 pub mod question_answering;
 pub mod regression;
 pub mod tagging;
@@ -17,6 +18,7 @@ use serde_json::Value;
 
 pub use self::classification::Classification;
 pub use self::multilabel::Multilabel;
+pub use self::multiple_choice::MultipleChoice;
 pub use self::question_answering::QuestionAnswering;
 pub use self::regression::Regression;
 pub use self::tagging::Tagging;
@@ -24,7 +26,8 @@ use crate::data::{Dataset, Example, Form, Problems};
 use crate::{DataError, DataProblem, Label, Metric, Prediction, Scores, TokenData};
 
 /// Every task.
-pub static TRAIN_TASKS: [&dyn TrainTask; 5] = [&Classification, &Multilabel, &Regression, &Tagging, &QuestionAnswering];
+pub static TRAIN_TASKS: [&dyn TrainTask; 6] =
+    [&Classification, &Multilabel, &Regression, &Tagging, &QuestionAnswering, &MultipleChoice];
 
 /// The training side of a task: its data, its metrics, its predictions.
 ///
@@ -181,6 +184,8 @@ pub enum TextForm {
     Words,
     /// A row for each window of a context, with the question.
     Windows,
+    /// A row for each choice, with the text before it.
+    Choices,
 }
 
 /// A text and the pieces of it that its tokens stand for, if they were requested.
@@ -192,6 +197,8 @@ pub struct TextPieces<'a> {
     pub pieces: &'a [Option<Piece>],
     /// The number of tokens of each row, if there are several.
     pub rows: &'a [usize],
+    /// The choices, in multiple choice.
+    pub choices: &'a [String],
     /// The spans that may be an answer.
     pub rules: AnswerRules,
 }
