@@ -117,11 +117,11 @@ pub struct HeadConfig {
     pub bias: bool,
     /// Dropout before each layer; `None` uses the model's. Language-model heads have no dropout.
     pub dropout_prob: Option<f64>,
-    /// Of a language-model head, the width before the last layer; none for the model's hidden size.
+    /// For a language-model head, the width before the last layer; `None` is the model's hidden size.
     pub embedding_size: Option<usize>,
-    /// Of a language-model head, whether a layer norm follows each layer but the last.
+    /// For a language-model head, whether a layer norm follows each layer except the last.
     pub layer_norm: bool,
-    /// Of a language-model head, whether the logits of a position are for the next token.
+    /// For a language-model head, whether the logits of a position are for the next token.
     pub shift_labels: bool,
 }
 

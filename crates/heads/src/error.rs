@@ -42,7 +42,7 @@ pub enum HeadError {
     /// The head reads the pooled output, but there is none.
     #[error("this head reads the model's pooled output (use_pooler), but the model has none")]
     NoPooledOutput,
-    /// A head whose last layer is the model's table of word embeddings, which it has not taken yet.
+    /// A head whose last layer is the model's table of word embeddings, which was not set yet.
     #[error(
         "the last layer of this head is the model's table of word embeddings, which it does not have yet: call \
          AdapterBank::tie_heads with the model"

@@ -178,8 +178,8 @@ impl AdapterBank {
         Ok(())
     }
 
-    /// Gives the language-model heads the model's table of word embeddings as the matrix of their last layer, in models where
-    /// the two are the same. Heads and model share its memory, and it stays frozen.
+    /// Sets the model's table of word embeddings as the matrix of the last layer of language-model heads, in models
+    /// where the two are the same. Heads and model share its memory, and it stays frozen.
     ///
     /// # Errors
     /// If a head needs the table and the model has none, or it is of another shape.
