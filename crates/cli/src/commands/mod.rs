@@ -22,6 +22,7 @@ mod predictions;
 mod quickstart;
 mod report;
 mod routes;
+mod score;
 mod setup;
 mod stops;
 mod train;
@@ -66,6 +67,7 @@ enum Command {
     Evaluate(evaluate::Arguments),
     Predict(predict::Arguments),
     Generate(generate::Arguments),
+    Score(score::Arguments),
     Merge(merge::Arguments),
     MergeInto(merge_into::Arguments),
     Inspect(inspect::Arguments),
@@ -84,6 +86,7 @@ impl Cli {
             Command::Evaluate(arguments) => arguments.run(style),
             Command::Predict(arguments) => arguments.run(style),
             Command::Generate(arguments) => arguments.run(style),
+            Command::Score(arguments) => arguments.run(style),
             Command::Merge(arguments) => arguments.run(style),
             Command::MergeInto(arguments) => arguments.run(style),
             Command::Inspect(arguments) => arguments.run(),

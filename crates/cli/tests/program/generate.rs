@@ -173,3 +173,32 @@ fn mistakes_are_told() {
     let (code, _, stderr) = place.run(["generate", "--model", "decoder", "--greedy", "--text", ""]);
     assert!(code == 2 && stderr.contains("no tokens"), "{stderr}");
 }
+
+#[test]
+fn texts_are_scored_by_every_token_but_the_first() {
+    let place = Workplace::new();
+    decoder(&place);
+    let score = ["score", "--model", "decoder", "--quiet", "--json", "--text"];
+    let (code, stdout, stderr) = place.run(score.iter().chain(&["the sea is deep", "a ship", "a ship sails"]));
+    assert_eq!((code, stderr.as_str()), (0, ""));
+    let found = lines(&stdout);
+    let number = |line: &Value, key: &str| line[key].as_f64().unwrap();
+    for (line, tokens) in found.iter().zip([3_u32, 1, 2]) {
+        assert_eq!(line["tokens"], tokens);
+        let perplexity = (-number(line, "log_likelihood") / f64::from(tokens)).exp();
+        assert!((perplexity - number(line, "perplexity")).abs() < 1e-9 * perplexity, "{line}");
+    }
+    // The two texts with a common beginning differ by the probability of the last token.
+    assert!(number(&found[2], "log_likelihood") < number(&found[1], "log_likelihood"));
+    // Over all continuations the probabilities add up to 1.
+    let texts: Vec<String> = WORDS[1..].iter().map(|word| format!("the {word}")).collect();
+    let texts: Vec<&str> = texts.iter().map(|text| if text == "the <unk>" { "the zebra" } else { text }).collect();
+    let (_, stdout, _) = place.run(score.iter().chain(&texts).chain(&["the <end>"]));
+    let sum: f64 = lines(&stdout).iter().map(|line| number(line, "log_likelihood").exp()).sum();
+    assert!((sum - 1.0).abs() < 1e-5, "{sum}");
+
+    let (code, stdout, _) = place.run(["score", "--model", "decoder", "--quiet", "--text", "a ship"]);
+    assert!(code == 0 && stdout.contains("perplexity") && stdout.contains("a ship"), "{stdout}");
+    let (code, _, stderr) = place.run(["score", "--model", "decoder", "--text", "ship"]);
+    assert!(code == 2 && stderr.contains("fewer than two tokens"), "{stderr}");
+}
