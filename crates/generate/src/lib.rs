@@ -29,6 +29,7 @@ mod beams;
 mod choose;
 mod decoder;
 mod error;
+mod heads;
 mod options;
 mod rows;
 
@@ -36,6 +37,7 @@ use burn::tensor::Tensor;
 use burn_adapters_model::{BaseModel, Hooks, TokenBatch};
 
 pub use error::{GenerateError, LogitsError};
+pub use heads::head_logits;
 pub use options::{GenerationOptions, Sampling, Strategy};
 pub use rows::{Flow, Generated, StopReason};
 

@@ -10,10 +10,11 @@ use burn_adapters_checkpoint::load_adapter;
 use burn_adapters_composition::Composition;
 use burn_adapters_core::StackKind;
 use burn_adapters_generate::{
-    Flow, GenerateError, Generated, GenerationOptions, Sampling, StopReason, generate, generate_with,
+    Flow, GenerateError, Generated, GenerationOptions, Sampling, StopReason, generate, generate_with, head_logits,
 };
+use burn_adapters_heads::HeadConfig;
 use burn_adapters_model::{AdapterBank, BaseModel, Forward, Hooks, Setup, TokenBatch};
-use burn_adapters_tests::{families, read_json};
+use burn_adapters_tests::{families, read_json, values};
 use burn_adapters_transformers::AutoModel;
 use serde::Deserialize;
 
@@ -114,6 +115,43 @@ fn each_row_of_a_routed_batch_is_generated_with_its_adapter() {
         ];
         assert_eq!(run(&Setup::compose(routed), &ROWS), alone.concat(), "{name}");
     }
+}
+
+#[test]
+fn heads_of_adapters_choose_the_tokens_of_their_rows() {
+    let model = gpt2();
+    let vocabulary = model.limits().vocabulary;
+    let mut bank = AdapterBank::new(model.spec(), &Device::default());
+    for (name, seed) in [("a", 3), ("b", 4)] {
+        bank.add_seeded(name, "seq_bn_inv[reduction_factor=4]".parse().unwrap(), seed).unwrap();
+        bank.add_head_seeded(name, &HeadConfig::causal_lm(vocabulary), seed).unwrap();
+    }
+    bank.tie_heads(&model).unwrap();
+    let setup = Setup::compose("Route([b, a, b])".parse::<Composition>().unwrap());
+    let hooks = bank.hooks(&setup).unwrap();
+    let logits = |states| head_logits(&bank, &setup, states);
+    let options = GenerationOptions::greedy().with_max_new_tokens(4);
+    let found = generate(&model, &hooks, &TokenBatch::new(ROWS), &logits, &options).unwrap();
+    // The same without a cache, row by row, with logits of all tokens.
+    for ((row, name), generated) in ROWS.iter().zip(["b", "a", "b"]).zip(&found) {
+        let setup = Setup::adapter(name);
+        let mut tokens = row.to_vec();
+        for id in &generated.ids {
+            let hooks = bank.hooks(&setup).unwrap();
+            let output = model.forward(&TokenBatch::new([tokens.as_slice()]), &hooks).unwrap();
+            let head = bank.logits(&setup, &output).unwrap().remove(0);
+            let all = values(head.logits.into_values());
+            let last = &all[all.len() - vocabulary..];
+            let best = (0..vocabulary).max_by(|left, right| last[*left].total_cmp(&last[*right])).unwrap();
+            assert_eq!(*id as usize, best);
+            tokens.push(*id);
+        }
+    }
+    let partly = Setup::compose("Route([b, none, b])".parse::<Composition>().unwrap());
+    let logits = |states| head_logits(&bank, &partly, states);
+    let hooks = bank.hooks(&partly).unwrap();
+    let error = generate(&model, &hooks, &TokenBatch::new(ROWS), &logits, &options).unwrap_err();
+    assert!(matches!(error, GenerateError::Logits(_)), "{error}");
 }
 
 #[test]

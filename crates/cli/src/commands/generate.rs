@@ -3,8 +3,9 @@
 use std::path::PathBuf;
 use std::time::Instant;
 
-use burn_adapters_generate::{Flow, GenerateError, GenerationOptions, Sampling, Strategy, generate_with};
-use burn_adapters_model::{Forward, Hooks, TokenBatch};
+use burn::tensor::Tensor;
+use burn_adapters_generate::{Flow, GenerateError, GenerationOptions, Sampling, Strategy, generate_with, head_logits};
+use burn_adapters_model::{Forward, Hooks, Setup, TokenBatch};
 use burn_adapters_transformers::{DecodeStream, GenerationConfig};
 use clap::Args;
 use serde::Serialize;
@@ -196,7 +197,14 @@ impl Arguments {
             (Some(loaded), Some(setup)) => loaded.bank.hooks(setup).map_err(|error| bank_error(&error))?,
             _ => Hooks::none(),
         };
-        let logits = |states| Ok(model.base.token_logits(states)?);
+        let of_heads = match (loaded, &setup) {
+            (Some(loaded), Some(setup)) => speaks(loaded, setup, style).then_some((&loaded.bank, setup)),
+            _ => None,
+        };
+        let logits = |states: Tensor<2>| match of_heads {
+            Some((bank, setup)) => head_logits(bank, setup, states),
+            None => Ok(model.base.token_logits(states)?),
+        };
         let streams = !self.json && self.text.len() == 1;
         let mut rows: Vec<Growing<'_>> = self.text.iter().map(|_| Growing::new(model, &self.stop)).collect();
         let mut failed = None;
@@ -235,6 +243,21 @@ impl Arguments {
         style.say(format_args!("{tokens} new tokens in {seconds:.1} s ({:.1} a second)", tokens as f64 / seconds));
         Ok(())
     }
+}
+
+/// Whether the heads of a setup are those of language models. Without any, the model's own output layer is used.
+fn speaks(loaded: &Loaded, setup: &Setup, style: Style) -> bool {
+    let heads = setup.heads();
+    let names = heads.iter().flat_map(|heads| heads.names());
+    let configs: Vec<_> = names.filter_map(|name| Some((name, loaded.bank.head(name).ok()?.config()))).collect();
+    if let Some((name, head)) = configs.iter().find(|(_, head)| !head.head_type.is_language_model()) {
+        style.say(format_args!(
+            "note: the head `{name}` does {}; the logits are those of the model's own output layer",
+            head.task()
+        ));
+        return false;
+    }
+    !configs.is_empty()
 }
 
 /// The new text of a row.

@@ -165,6 +165,7 @@ impl SetupArguments {
                 }
             }
         }
+        bank.tie_heads(&model.base).map_err(|error| bank_error(&error))?;
         let (composition, heads) = match (setup, source) {
             (Some((composition, heads)), _) => (composition, heads),
             (None, SetupSource::Composition(composition)) => (composition, None),
