@@ -186,7 +186,7 @@ fn tokens_of(answer: &Range<usize>, pieces: &[Option<Range<usize>>]) -> Option<(
     let parts = || parts().filter(|(_, bytes)| !bytes.is_empty());
     let (begin, end) = (parts().next()?.1.start, parts().next_back()?.1.end);
     let (first, _) = parts().find(|(_, bytes)| bytes.end > answer.start)?;
-    let (last, _) = parts().filter(|(_, bytes)| bytes.start < answer.end).next_back()?;
+    let (last, _) = parts().rfind(|(_, bytes)| bytes.start < answer.end)?;
     (begin <= answer.start && answer.end <= end && first <= last).then_some((first, last))
 }
 
