@@ -300,8 +300,8 @@ impl Loaded {
     /// The default columns of the text and of the second text.
     pub(super) fn text_columns(&self) -> CliResult<(&'static str, Option<&'static str>)> {
         let windows = self.form()? == TextForm::Windows;
-        let tasks = self.head_configs().map(|(_, head)| train_task(head));
-        let task = tasks.filter(|task| windows && task.form() == TextForm::Windows).next();
+        let mut tasks = self.head_configs().map(|(_, head)| train_task(head));
+        let task = tasks.find(|task| windows && task.form() == TextForm::Windows);
         Ok(task.map_or((TRAIN_TASKS[0].columns()[0], None), |task| (task.columns()[0], task.pair_column())))
     }
 
