@@ -52,6 +52,11 @@ pub(super) struct LabeledArguments {
     #[arg(long, value_name = "COLUMN")]
     pair_column: Option<String>,
 
+    /// In multiple choice, the columns of the choices, separated by commas, or the one with a list of them (in a table: JSON,
+    /// or separated by `|`) [default: choices, or ending0, ending1 and so on].
+    #[arg(long, value_name = "COLUMN,…", value_delimiter = ',')]
+    choice_columns: Vec<String>,
+
     /// Column of the label: its name, or its number, counted from 0. With several heads, NAME=COLUMN sets the column
     /// for the head NAME; repeat the option for each head.
     #[arg(long, value_name = "[NAME=]COLUMN")]
@@ -115,6 +120,7 @@ impl LabeledArguments {
     pub(super) fn read(&self, source: &Source, head: &str, task: &'static dyn TrainTask) -> CliResult<Dataset> {
         let label = of_head(&self.label_column, head).unwrap_or(task.columns()[1]);
         let columns = Columns::new(self.text_column(task), label).with_task(task).with_header(self.header.header());
+        let columns = columns.with_choices(self.choice_columns.iter().map(String::as_str));
         let columns = match &self.pair_column {
             Some(pair) => columns.with_pair(pair.as_str()),
             None => columns,

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use burn_adapters_composition::HeadSetup;
 use burn_adapters_files::open;
+use burn_adapters_train::tasks::TRAIN_TASKS;
 use burn_adapters_train::{
     Columns, DataError, Dataset, Example, Format, Header, Lengths, RowProblem, TextForm, TokenData, TrainTask,
     Truncation,
@@ -35,7 +36,9 @@ Examples:
   burn-adapters predict --model all-MiniLM-L6-v2 --adapter films=a --adapter tweets=b \\
     --route kind --input mixed.csv
   burn-adapters predict --model bert-base-uncased --adapter squad --question 'Where is the Eiffel Tower?' \\
-    --context 'The Eiffel Tower stands in Paris.' --json";
+    --context 'The Eiffel Tower stands in Paris.' --json
+  burn-adapters predict --model bert-base-uncased --adapter swag --text 'She opens the door and' \\
+    --choice 'walks out.' --choice 'eats it.' --json";
 
 /// Predict the labels of texts.
 #[derive(Debug, Args)]
@@ -69,6 +72,10 @@ pub(super) struct Arguments {
     )]
     pair: Vec<String>,
 
+    /// In multiple choice, a choice of every --text. Repeat the option for each choice.
+    #[arg(long, value_name = "TEXT", requires = "text", conflicts_with_all = ["input", "pair"])]
+    choice: Vec<String>,
+
     /// File with one text per line, or a .csv, .tsv or .jsonl file; `-` reads standard input. An empty line or cell is an
     /// empty text. Predictions are printed while the input is read.
     #[arg(long, value_name = "FILE|-", conflicts_with = "text")]
@@ -83,7 +90,12 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "COLUMN", requires = "input")]
     pair_column: Option<String>,
 
-    /// Task of the head: classification, multilabel, regression, tagging or question-answering. A head with another task is an error
+    /// In multiple choice, the columns of the choices, separated by commas, or the one with a list of them [default: choices,
+    /// or ending0, ending1 and so on].
+    #[arg(long, value_name = "COLUMN,…", value_delimiter = ',', requires = "input")]
+    choice_columns: Vec<String>,
+
+    /// Task of the head: classification, multilabel, regression, tagging, question-answering or multiple-choice. A head with another task is an error
     /// [default: the head's].
     #[arg(long, value_name = "TASK", value_parser = parse_task)]
     task: Option<&'static dyn TrainTask>,
@@ -114,7 +126,8 @@ pub(super) struct Arguments {
     /// also adapter. With several heads: text and heads, which has the other fields for each head by name (a second branch
     /// with the head NAME is NAME:2). Of a tagging head: text, tokens (token, start, end, label, logits) and entities (text,
     /// label, start, end, score), where start and end count characters. In question answering: text and pair (question and
-    /// context), answer, start, end, score, start_logits and end_logits (of all tokens of the window with the answer).
+    /// context), answer, start, end, score, start_logits and end_logits (of all tokens of the window with the answer). In
+    /// multiple choice: text, choice, index (from 0), logits and probabilities (of the choices).
     #[arg(long)]
     json: bool,
 }
@@ -152,7 +165,7 @@ impl Arguments {
         let device = self.device.open(style)?.device;
         let model = self.device.load(&self.model, &device, style)?;
         let loaded = self.adapters.load(setup_source, &model, &device, style)?;
-        let (mut texts, known) = self.texts(loaded.text_columns()?)?;
+        let (mut texts, known) = self.texts(loaded.text_columns()?, loaded.form()?)?;
         match (&self.route, known) {
             (None, _) => loaded.check_routes(None)?,
             (Some(_), Some(first)) => drop(self.routed(&loaded, first)?),
@@ -162,6 +175,7 @@ impl Arguments {
         if !self.pair.is_empty() || self.pair_column.is_some() {
             loaded.check_pairs(if self.pair.is_empty() { "--pair-column" } else { "--pair" })?;
         }
+        loaded.check_choices(&self.choice, self.input.is_some())?;
         if self.input.is_none() && self.pair.is_empty() {
             loaded.check_context()?;
         }
@@ -198,15 +212,16 @@ impl Arguments {
 
     /// The texts. All rows of a file are checked first, so that nothing is predicted from a file with bad rows; the
     /// first row that names each adapter is returned as well.
-    fn texts(&self, columns: (&str, Option<&str>)) -> CliResult<(Texts, Option<Vec<Example>>)> {
+    fn texts(&self, columns: (&str, Option<&str>), form: TextForm) -> CliResult<(Texts, Option<Vec<Example>>)> {
         let Some(path) = &self.input else {
             let mut examples = Dataset::from_texts("--text", self.text.iter().cloned()).examples().to_vec();
             for (example, pair) in examples.iter_mut().zip(&self.pair) {
                 example.pair = Some(pair.clone());
             }
+            examples.iter_mut().for_each(|example| example.choices.clone_from(&self.choice));
             return Ok((Texts::Given(Some(examples)), None));
         };
-        let reading = self.reading(path, columns)?;
+        let reading = self.reading(path, columns, form)?;
         let name = self.source();
         if path == Path::new("-") {
             return Ok((Texts::Feed(Box::new(Feed::stream(&name, &reading, std::io::stdin()))), None));
@@ -230,7 +245,7 @@ impl Arguments {
         }
     }
 
-    fn reading(&self, path: &Path, (text, pair): (&str, Option<&str>)) -> CliResult<Reading> {
+    fn reading(&self, path: &Path, (text, pair): (&str, Option<&str>), form: TextForm) -> CliResult<Reading> {
         let format =
             self.format.unwrap_or_else(|| Format::of_path(path).map_or(InputFormat::Lines, InputFormat::Table));
         let named = [("--route", &self.route), ("--pair-column", &self.pair_column)];
@@ -245,6 +260,12 @@ impl Arguments {
                 Err(CliError::mistake(message)
                     .with_help("--input takes a .csv, .tsv or .jsonl file with a column for each"))
             }
+            (InputFormat::Lines, None) if form == TextForm::Choices => {
+                let message = format!("{} holds one text per line, but a text needs choices", self.source());
+                Err(CliError::mistake(message).with_help(
+                    "--input takes a .csv, .tsv or .jsonl file with a column `choices`; --choice-columns names others",
+                ))
+            }
             (InputFormat::Lines, None) => Ok(Reading::Lines),
             (InputFormat::Table(Format::Conll), _) => {
                 Err(CliError::mistake(format!("{}: CoNLL columns hold words with tags, not texts", self.source()))
@@ -255,6 +276,12 @@ impl Arguments {
                 let route = self.route.as_deref();
                 let columns = route.map_or_else(|| Columns::unlabeled(text), |route| routes::columns(text, route));
                 let columns = columns.with_header(self.header.header()).with_empty_texts(true);
+                let task = TRAIN_TASKS.into_iter().find(|task| form == TextForm::Choices && task.form() == form);
+                let columns = match task {
+                    Some(task) => columns.with_task(task),
+                    None => columns,
+                };
+                let columns = columns.with_choices(self.choice_columns.iter().map(String::as_str));
                 let columns = match self.pair_column.as_deref().or(pair) {
                     Some(pair) => columns.with_pair(pair),
                     None => columns,

@@ -314,6 +314,21 @@ impl Loaded {
             .with_help("--question Q --context C gives both, or --input a file with a column for each"))
     }
 
+    /// Checks the choices that are given on the command line, or that none are given.
+    pub(super) fn check_choices(&self, choices: &[String], from_file: bool) -> CliResult {
+        match (self.form()? == TextForm::Choices, choices) {
+            (false, []) => Ok(()),
+            (false, _) => Err(CliError::mistake("--choice is for multiple choice, but the head has another task")
+                .with_help("leave out --choice, or name a head for this task with --head")),
+            (true, []) if from_file => Ok(()),
+            (true, [] | [_]) => {
+                Err(CliError::mistake(format!("multiple choice needs at least 2 choices, found {}", choices.len()))
+                    .with_help("--text P --choice A --choice B gives them, or --input a file with a column `choices`"))
+            }
+            (true, _) => Ok(()),
+        }
+    }
+
     /// Refuses heads of another task than the requested one.
     pub(super) fn check_task(&self, task: Option<&'static dyn TrainTask>) -> CliResult {
         let Some(task) = task.map(TrainTask::task) else { return Ok(()) };

@@ -39,6 +39,8 @@ Examples:
     --best micro_f1 --output ner
   burn-adapters train --model all-MiniLM-L6-v2 --data train-v1.1.json --task question-answering --max-length 384 \\
     --best f1 --eval dev-v1.1.json --output squad
+  burn-adapters train --model all-MiniLM-L6-v2 --data swag.csv --task multiple-choice --text-column startphrase \\
+    --output swag
   burn-adapters train --model all-MiniLM-L6-v2 --data reviews.csv --setup 'Stack(language, task)' \\
     --adapter language=german --name task --output task
   burn-adapters train --model all-MiniLM-L6-v2 --data reviews.csv --setup 'Parallel(stars, mood)' \\
@@ -118,7 +120,8 @@ pub(super) struct Arguments {
     /// What to learn: one class per text (`classification`), any number of classes per text (`multilabel`: names joined with
     /// `|`, or a vector such as [0, 1, 1]), a number (`regression`), a label for each word (`tagging`: .jsonl with a list of
     /// tokens and one of tags, or CoNLL columns), or the part of a context that answers a question (`question-answering`:
-    /// SQuAD's JSON, or columns question, context and answers) [default: the task of the head of --adapter, otherwise classification].
+    /// SQuAD's JSON, or columns question, context and answers), or the best of several texts (`multiple-choice`: a text, `choices` or
+    /// `ending0`, `ending1` and so on, and as label the number or the text of the right choice) [default: the task of the head of --adapter, otherwise classification].
     #[arg(long, value_name = "TASK", value_parser = parse_task, conflicts_with = "labels")]
     task: Option<&'static dyn TrainTask>,
 

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod answering;
+mod choosing;
 mod command_line;
 #[path = "../common/mod.rs"]
 mod common;
