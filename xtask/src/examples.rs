@@ -10,14 +10,15 @@ use crate::backends::feature_arguments;
 use crate::process::{Done, cargo, root, run};
 
 /// The examples and the arguments with which they take seconds. Those of the README are called there with other
-/// arguments; `fusion` fetches its model and data once, into the user's cache.
-const EXAMPLES: [(&str, &[&str]); 9] = [
+/// arguments; `fusion` and `madx` fetch their model and data once, into the user's cache.
+const EXAMPLES: [(&str, &[&str]); 10] = [
     ("own_loop", &[]),
     ("own_decoder", &[]),
     ("learner", &["--quick"]),
     ("serving", &["--quick"]),
     ("routed", &["--quick", "--runs", "1"]),
     ("fusion", &["--rows", "10", "--epochs", "1", "--output", "target/fusion-out"]),
+    ("madx", &["--rows", "10", "--language-epochs", "1", "--output", "target/madx-out"]),
     ("kronecker", &["--quick"]),
     ("ops_times", &["--quick"]),
     ("cost", &["--quick"]),

@@ -13,6 +13,7 @@ mod data;
 mod fusion_example;
 mod generate;
 mod inspect;
+mod madx_example;
 mod pairs;
 mod predicting;
 mod python_reader;
