@@ -109,6 +109,8 @@ class Family:
     variants: dict = field(default_factory=dict)
     #: Whether the base model is that of the class with adapters: `Transformers` has language modules in it.
     languages: bool = False
+    #: Adapters of the reference that have another form here.
+    converted: tuple = ()
     #: The class of the base model, if it is not the usual one.
     base_class: str = ""
     #: Whether the reference supports it through its interface alone (`interface.py`).
@@ -618,5 +620,35 @@ FAMILIES = {
         ),
         dropouts=HIDDEN_DROPOUTS,
         named=FEW_NAMED,
+    ),
+    "deberta": Family(
+        classes="Deberta",
+        # Few distances, so that the longest rows have more.
+        tiny=dict(**ENCODER_SIZES, **DEBERTA, max_relative_positions=6),
+        wide=dict(**WIDE_ENCODER_SIZES, **DEBERTA),
+        cases=(
+            *(case for case in ENCODER_CASES if case.name in ("double_seq_bn", "seq_bn_inv", "prefix_tuning")),
+            Case(
+                "lora_feed_forward",
+                "lora",
+                "lora[r=2,alpha=4,selfattn_lora=False,intermediate_lora=True,output_lora=True]",
+                stepped=False,
+            ),
+            Case("prompt_tuning", "prompt_tuning", "prompt_tuning[prompt_length=4]", stepped=False, padding=False),
+        ),
+        converted=(
+            Case("lora", "lora", "lora[r=2,alpha=3]", stepped=False),
+            Case(
+                "lora_all",
+                "lora",
+                "lora[r=2,alpha=4,attn_matrices=['q','k','v'],intermediate_lora=True,output_lora=True]",
+                stepped=False,
+            ),
+            Case("lora_gating", "lora", "lora[r=2,attn_matrices=['k'],use_gating=True]", stepped=False),
+            Case("ia3", "ia3", "ia3", stepped=False),
+        ),
+        dropouts=HIDDEN_DROPOUTS,
+        # Its names of LoRA on the fused matrix are not written.
+        named=tuple(config for config in FEW_NAMED if not config.startswith("lora[")),
     ),
 }

@@ -8,6 +8,7 @@ Each family has a folder with
     models/VARIANT/     the same for other models of some families; in languages.safetensors rows with language modules
     models/with_head/   the same base model as a class of Hugging Face's with a head saves it
     cases/              one adapter and head each, as in the folder `cases` of BERT
+    converted/          the same, of adapters that have another form here; not of all
     static/             an adapter of that class (`adapters.init`), saved with its head, and the logits; not of all
     generation.json     the tokens that language models generate
     composed/           compositions of several adapters; of a decoder and of encoder-decoders
@@ -119,16 +120,16 @@ def write_languages(folder, family):
     write_golden(f"{folder}/languages.safetensors", dict(batch, languages=languages, last_hidden_state=hidden))
 
 
-def write_cases(family):
+def write_cases(family, cases, root="cases"):
     index, problems = [], []
-    os.makedirs("cases")
-    for case in family.cases:
+    os.makedirs(root)
+    for case in cases:
         batch = family.batch(case.padding)
-        facts = reference.run(case.variant, case, os.path.join("cases", case.name), batch, family.builder())
+        facts = reference.run(case.variant, case, os.path.join(root, case.name), batch, family.builder())
         if facts["reload"] > 1e-6:
             problems.append(f"{case.name}: comes back changed by {facts['reload']:.1e}")
         index.append({"folder": case.name, "model": case.variant, "method": case.method, "config": case.config})
-    write_json(os.path.join("cases", "index.json"), index)
+    write_json(os.path.join(root, "index.json"), index)
     return problems
 
 
@@ -185,7 +186,9 @@ def main():
         os.makedirs(name)
         os.chdir(name)
         write_models(name, family)
-        problems += [f"{name}: {problem}" for problem in write_cases(family)]
+        problems += [f"{name}: {problem}" for problem in write_cases(family, family.cases)]
+        if family.converted:
+            problems += [f"{name}: {problem}" for problem in write_cases(family, family.converted, "converted")]
         write_generation(name, family)
         write_compositions(name, family)
         if family.static:

@@ -7,6 +7,7 @@ from common import normal, write_golden
 import adapters
 import torch
 from adapters import AutoAdapterModel
+from adapters.methods.lora import LoRAMergedLinear
 
 
 def draw(model, parts, *names):
@@ -37,6 +38,10 @@ def write_static(model, config, parts, names, folder, base, batch, **options):
     """An adapter of Hugging Face's own class with a head (`adapters.init`), and its golden."""
     os.makedirs(folder, exist_ok=True)
     adapters.init(model)
+    for module in model.modules():
+        # The reference gives it a random bias, which the class with named heads sets to zero.
+        if isinstance(module, LoRAMergedLinear) and module.bias is not None:
+            torch.nn.init.zeros_(module.bias)
     model.add_adapter("static", config=config)
     draw(model, parts, *names)
     model.set_active_adapters("static")

@@ -10,6 +10,7 @@ use burn_adapters_model::{Adapter, AdapterBank};
 use burn_adapters_reft::Projection;
 
 use crate::files::ADAPTER;
+use crate::fused::{self, Converted};
 use crate::names::{Context, adapter_entries, full_where_needed};
 use crate::write::{is_ours, save_alone, stage};
 use crate::{
@@ -94,12 +95,18 @@ impl AdapterFolder {
     /// If the adapter is for a model of another type, width or depth, or its tensors do not match its parameters one to
     /// one.
     pub fn into_adapter(
-        self,
+        mut self,
         spec: &ModelSpec,
         device: &Device,
         name: Option<&str>,
     ) -> Result<(Adapter, LoadReport), CheckpointError> {
         self.meta.check_model("adapter", spec)?;
+        let converted = fused::convert(&self.config, &self.tensors, spec, &self.meta.name)
+            .map_err(|reason| CheckpointError::Fused { path: self.weights_path.clone(), reason })?;
+        if let Some(Converted { config, tensors, note }) = converted {
+            (self.config, self.tensors) = (config, tensors);
+            self.notes.push(note);
+        }
         let depth = self.depth(spec);
         let other_depth = |name: &str, file| CheckpointError::Depth {
             what: "adapter",
@@ -256,7 +263,8 @@ pub(crate) fn stage_adapter_in(
         save.write(&file, interface::format(spec).as_bytes())?;
         report.files.push(save.dir().join(file));
     }
-    Ok(SaveReport { notes: python::notes(adapter.config()), ..report })
+    let notes = python::notes(adapter.config()).into_iter().chain(fused::note(adapter.config(), spec));
+    Ok(SaveReport { notes: notes.collect(), ..report })
 }
 
 pub(crate) fn count_values(tensors: &Tensors) -> usize {

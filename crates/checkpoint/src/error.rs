@@ -82,6 +82,14 @@ pub enum CheckpointError {
         /// The problem.
         reason: String,
     },
+    /// An adapter of a fused module that cannot be converted.
+    #[error("cannot load `{}`: {reason}", path.display())]
+    Fused {
+        /// The file.
+        path: PathBuf,
+        /// The problem.
+        reason: String,
+    },
     /// An invalid adapter configuration.
     #[error("`{}`: {source}", path.display())]
     Config {

@@ -56,6 +56,7 @@
 mod adapter;
 mod error;
 mod files;
+mod fused;
 mod fusion;
 mod head;
 mod interface;

@@ -91,6 +91,10 @@ const CLASSES: &[Class] = &[
     Class::of_last_token("Gemma3TextForSequenceClassification"),
     Class {
         layers: &["pooler.dense", "classifier"],
+        ..Class::of_texts("DebertaForSequenceClassification", Activation::Gelu)
+    },
+    Class {
+        layers: &["pooler.dense", "classifier"],
         ..Class::of_texts("DebertaV2ForSequenceClassification", Activation::Gelu)
     },
     Class::of_tokens("BertForTokenClassification"),
@@ -98,6 +102,7 @@ const CLASSES: &[Class] = &[
     Class::of_tokens("RobertaForTokenClassification"),
     Class::of_tokens("XLMRobertaForTokenClassification"),
     Class::of_tokens("XmodForTokenClassification"),
+    Class::of_tokens("DebertaForTokenClassification"),
     Class::of_tokens("DebertaV2ForTokenClassification"),
     Class::of_tokens("ElectraForTokenClassification"),
     Class::of_tokens("DistilBertForTokenClassification"),

@@ -98,6 +98,10 @@ pub struct SiteNames {
     pub stacks: &'static [StackNames],
     /// The number of layers in a group, where layers are numbered within groups.
     pub layers_per_group: usize,
+    /// The module of a layer that computes query, key and value interleaved by head, if AdapterHub's library applies LoRA
+    /// and (IA)³ to it as if they were one after the other. Its files are converted to adapters of the three places; what
+    /// is written has the names of those, which the library does not read.
+    pub fused_by_head: Option<&'static str>,
     /// The models that hold the invertible adapter, within the base model; empty for the base model itself. With more
     /// than one, files hold it under each.
     pub invertible: &'static [&'static str],
@@ -115,6 +119,7 @@ impl SiteNames {
         prefix: None,
         stacks: &[own(StackKind::Encoder, "encoder.layer.{}"), own(StackKind::Decoder, "decoder.layer.{}")],
         layers_per_group: 1,
+        fused_by_head: None,
         invertible: &[""],
         interface: &[],
         shared_parameters: &[""],

@@ -8,6 +8,7 @@ use burn::tensor::{Device, Tensor, TensorData};
 use burn_adapters_tensors::{FloatType, parameters, save_safetensors, transposed, values};
 
 use crate::load::is_buffer;
+use crate::plan::Part;
 use crate::skeleton::Skeleton;
 use crate::weights::{Listed, ListedParameter, Weights};
 use crate::{AutoModel, LoadError, ModelSaveError, ModelSaveReport};
@@ -101,8 +102,8 @@ impl AutoModel {
         });
         let data = match own {
             [_] | [] => parts.next().unwrap_or_else(|| TensorData::zeros::<f32, _>([0])),
-            [first, ..] if first.parameter.shape.len() == 2 => joined::<2>(parts),
-            _ => joined::<1>(parts),
+            [first, ..] if first.parameter.shape.len() == 2 => joined::<2>(parts, first),
+            [first, ..] => joined::<1>(parts, first),
         };
         let is_transposed = own.first().is_some_and(Own::is_transposed);
         Ok(if is_transposed { transposed(data) } else { data })
@@ -110,9 +111,16 @@ impl AutoModel {
 }
 
 /// The outputs of several layers as those of one; they are the last dimension.
-fn joined<const D: usize>(parts: impl Iterator<Item = TensorData>) -> TensorData {
+fn joined<const D: usize>(parts: impl Iterator<Item = TensorData>, first: &Own) -> TensorData {
     let device = Device::default();
-    Tensor::cat(parts.map(|part| Tensor::<D>::from_data(part, &device)).collect(), D - 1).into_data()
+    let (shape, heads) = (&first.parameter.shape, first.part().map_or(1, |part| part.heads));
+    let outputs = shape.last().copied().unwrap_or(1);
+    let inputs = shape.iter().rev().skip(1).product::<usize>();
+    let by_head = [inputs, heads, 1, outputs / heads.max(1)];
+    let parts: Vec<_> = parts.map(|part| Tensor::<D>::from_data(part, &device).reshape(by_head)).collect();
+    let shape = if D == 1 { [1, outputs * parts.len()] } else { [inputs, outputs * parts.len()] };
+    let all: Tensor<2> = Tensor::cat(parts, 2).reshape(shape);
+    if D == 1 { all.flatten::<1>(0, 1).into_data() } else { all.into_data() }
 }
 
 /// A parameter of a model.
@@ -125,7 +133,11 @@ struct Own {
 impl Own {
     /// Its position among those that files store as one.
     fn index(&self) -> usize {
-        self.parameter.storage.and_then(|storage| storage.part).map_or(0, |part| part.index)
+        self.part().map_or(0, |part| part.index)
+    }
+
+    fn part(&self) -> Option<Part> {
+        self.parameter.storage.and_then(|storage| storage.part)
     }
 
     fn is_transposed(&self) -> bool {

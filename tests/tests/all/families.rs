@@ -11,7 +11,7 @@ use burn_adapters_checkpoint::{SaveOptions, load_adapter, load_head, save_adapte
 use burn_adapters_composition::{Composition, Route};
 use burn_adapters_core::ModelSpec;
 use burn_adapters_model::{AdapterBank, BaseModel, Forward, Hooks, Setup};
-use burn_adapters_tests::{Golden, families, largest_difference, logits, read_json, values};
+use burn_adapters_tests::{Golden, cases_in, families, largest_difference, logits, read_json, values};
 use burn_adapters_transformers::{AutoModel, ModelConfig};
 use serde::Deserialize;
 
@@ -176,6 +176,36 @@ fn a_model_is_saved_as_it_was_read() {
             let golden = Golden::read(&family.join("models/tiny/hidden.safetensors"));
             let hidden = |model: &AutoModel| values(model.forward(&golden.batch(), &Hooks::none()).unwrap().hidden);
             assert_eq!(hidden(&again), hidden(&model), "{}", dir.display());
+        }
+    }
+}
+
+#[test]
+fn adapters_that_have_another_form_here_compute_the_same() {
+    let converted: Vec<_> = families().into_iter().filter(|family| family.join("converted").is_dir()).collect();
+    assert!(!converted.is_empty());
+    for family in converted {
+        let name = family.file_name().unwrap().to_str().unwrap().to_owned();
+        for case in cases_in(&format!("families/{name}/converted"), |_| true) {
+            let (model, bank) = case.load(&Device::default());
+            let golden = case.golden();
+            let run = |bank: &AdapterBank| {
+                let setup = case.setup();
+                let hooks = bank.hooks(&setup).unwrap();
+                values(logits(&model, bank, &setup, &hooks, &golden.batch()).into_values())
+            };
+            let found = run(&bank);
+            let difference = largest_difference(&found, golden.values("logits"));
+            assert!(difference <= TOLERANCE, "{name} {}: the logits differ by {difference:e}", case.folder);
+
+            // It is saved in our form, which a note says.
+            let dir = tempfile::tempdir().unwrap();
+            let report = save_adapter(dir.path(), &bank, &case.name, &SaveOptions::default()).unwrap();
+            assert!(report.notes.iter().any(|note| note.contains("Python library cannot read")), "{:?}", report.notes);
+            let mut again = AdapterBank::new(model.spec(), bank.device());
+            load_adapter(dir.path(), &mut again, None).unwrap();
+            load_head(case.dir(), &mut again, None).unwrap();
+            assert_eq!(run(&again), found, "{name} {}", case.folder);
         }
     }
 }

@@ -1,9 +1,9 @@
 //! Self-attention and cross-attention.
 
-use burn::module::Module;
+use burn::module::{Module, Param};
 use burn::nn::Linear;
 use burn::tensor::Tensor;
-use burn_adapters_core::{Norm, Place, project};
+use burn_adapters_core::{Fill, Norm, Place, project};
 use burn_adapters_model::{Attention, LayerPass, ScoreBias, ScoreShape};
 
 use super::Normalization;
@@ -31,6 +31,8 @@ pub(crate) struct MultiHeadAttention {
     query_norm: Option<Normalization>,
     key_norm: Option<Normalization>,
     positions: Option<Positions>,
+    query_bias: Option<Param<Tensor<1>>>,
+    value_bias: Option<Param<Tensor<1>>>,
     output_dropout: f64,
     #[module(skip)]
     kind: Attention,
@@ -79,6 +81,11 @@ impl MultiHeadAttention {
         let positions = (plan.positions.as_ref())
             .map(|positions| Positions::build(positions, (plan.heads, scale), scope, std, source))
             .transpose()?;
+        let mut late_bias = |index: usize, of: &LinearPlan| {
+            let name = plan.late_biases.map(|names| format!("{scope}{}", names[index]));
+            name.map(|name| source.param(&name, [of.size[1]], None, Fill::ZEROS)).transpose()
+        };
+        let (query_bias, value_bias) = (late_bias(0, &plan.query)?, late_bias(1, &plan.value)?);
         let mut linear = |plan: &LinearPlan| source.linear(plan, scope, std);
         Ok(Self {
             query: linear(&plan.query)?,
@@ -88,6 +95,8 @@ impl MultiHeadAttention {
             query_norm,
             key_norm,
             positions,
+            query_bias,
+            value_bias,
             output_dropout: plan.output_dropout,
             kind,
             place,
@@ -129,9 +138,10 @@ impl MultiHeadAttention {
             ),
             _ => ([Place::Query, Place::Key, Place::Value], hidden.clone()),
         };
-        let query = of_heads(self.query_norm.as_ref(), layer.linear(places[0], &self.query, queries));
+        let query = with_bias(self.query_bias.as_ref(), layer.linear(places[0], &self.query, queries));
+        let query = of_heads(self.query_norm.as_ref(), query);
         let key = of_heads(self.key_norm.as_ref(), layer.linear(places[1], &self.key, source.clone()));
-        let value = layer.linear(places[2], &self.value, source);
+        let value = with_bias(self.value_bias.as_ref(), layer.linear(places[2], &self.value, source));
         let of_distances = match (bias, &self.positions) {
             (Some(Bias::Disentangled(distances)), Some(positions)) => {
                 let compared = [query.clone(), key.clone()];
@@ -145,6 +155,14 @@ impl MultiHeadAttention {
         };
         let attended = layer.biased_attention(self.place, &self.kind, [query, key, value], &hidden, bias);
         project(&self.output, attended)
+    }
+}
+
+/// With a bias that adapters do not change.
+fn with_bias(bias: Option<&Param<Tensor<1>>>, x: Tensor<3>) -> Tensor<3> {
+    match bias {
+        Some(bias) => x + bias.val().unsqueeze(),
+        None => x,
     }
 }
 

@@ -42,6 +42,7 @@ pub(crate) const FAMILIES: &[Family] = &[
     bart::PLBART,
     bert::BERT,
     bert_generation::BERT_GENERATION,
+    deberta::DEBERTA,
     deberta::DEBERTA_V2,
     distilbert::DISTILBERT,
     gemma::GEMMA2,

@@ -69,6 +69,8 @@ pub(crate) struct AttentionPlan {
     pub(crate) key: LinearPlan,
     pub(crate) value: LinearPlan,
     pub(crate) output: LinearPlan,
+    /// The names of biases of queries and values that are added after the adapters there.
+    pub(crate) late_biases: Option<[&'static str; 2]>,
     pub(crate) heads: usize,
     pub(crate) key_value_heads: usize,
     /// Whether each position sees only itself and those before it.
@@ -166,6 +168,7 @@ impl AttentionPlan {
             key,
             value,
             output,
+            late_biases: None,
             heads,
             key_value_heads: heads,
             causal: false,

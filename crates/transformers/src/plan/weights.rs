@@ -32,6 +32,16 @@ pub(crate) struct Storage {
 pub(crate) struct Part {
     pub(crate) index: usize,
     pub(crate) of: usize,
+    /// The number of heads by which the outputs are interleaved: those of the first head of each layer, then those of the
+    /// second. 1 for one layer after the other.
+    pub(crate) heads: usize,
+}
+
+impl Part {
+    /// Layers that are stored one after the other.
+    pub(crate) fn new(index: usize, of: usize) -> Self {
+        Self { index, of, heads: 1 }
+    }
 }
 
 impl Storage {

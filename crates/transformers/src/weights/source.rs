@@ -11,7 +11,7 @@ use burn_adapters_tensors::{FloatType, transposed};
 
 use super::Weights;
 use crate::LoadError;
-use crate::plan::{LinearPlan, Storage};
+use crate::plan::{LinearPlan, Part, Storage};
 
 /// Gives parameters by name. Names are those of the files.
 pub(crate) trait Source {
@@ -197,9 +197,12 @@ impl Source for FromFiles<'_> {
         let dtype = data.dtype();
         let data = match storage.part {
             // The outputs are the last dimension. A copy of them: the tensor of all parts is not kept.
-            Some(part) => Tensor::<D>::from_data(data, (self.device, dtype))
-                .narrow(D - 1, part.index * outputs, *outputs)
-                .into_data(),
+            Some(Part { index, of, heads }) => {
+                let all = Tensor::<D>::from_data(data, (self.device, dtype));
+                let inputs = shape.iter().rev().skip(1).product();
+                let by_head = all.reshape([inputs, heads, of, outputs / heads.max(1)]);
+                by_head.narrow(2, index, 1).reshape(shape).into_data()
+            }
             None => data,
         };
         Ok(Param::from_tensor(Tensor::from_data(data, (self.device, dtype))))

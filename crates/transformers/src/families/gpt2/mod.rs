@@ -66,7 +66,7 @@ fn plan(fields: &Fields<'_>) -> Result<ModelPlan, ModelConfigError> {
 
     let stored = |part| Storage { input_first: true, part };
     let linear = |name, input, output| LinearPlan::new(name, input, output).stored(stored(None));
-    let part = |index| LinearPlan::new("attn.c_attn", hidden, hidden).stored(stored(Some(Part { index, of: 3 })));
+    let part = |index| LinearPlan::new("attn.c_attn", hidden, hidden).stored(stored(Some(Part::new(index, 3))));
     let norm = |name| NormPlan::new(name, hidden, epsilon);
     let attention = AttentionPlan {
         causal: true,

@@ -74,7 +74,7 @@ fn plan(fields: &Fields<'_>) -> Result<ModelPlan, ModelConfigError> {
     let kind = if norm_bias { NormKind::Layer } else { NormKind::LayerWithoutBias };
     let norm = |name| NormPlan { kind, ..NormPlan::new(name, hidden, epsilon) };
     let part = |index| {
-        let storage = Storage { part: Some(Part { index, of: 3 }), ..Storage::default() };
+        let storage = Storage { part: Some(Part::new(index, 3)), ..Storage::default() };
         LinearPlan::new("attn.Wqkv", hidden, hidden).with_bias(attention_bias).stored(storage)
     };
     let output = LinearPlan::new("attn.Wo", hidden, hidden).with_bias(attention_bias);
