@@ -2,6 +2,8 @@
 //! It is not named `all`, because `cargo xtask test-backends` runs the programs of that name on every backend, and the
 //! program is tested on the CPU alone.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
+// Two examples, which are modules here, share a file.
+#![allow(clippy::duplicate_mod)]
 
 mod answering;
 mod choosing;
