@@ -31,7 +31,7 @@ Examples:
     --output merged --overwrite";
 
 /// The files of a model folder that are copied: the configuration, and the files of its tokenizer.
-const COPIED: [&str; 11] = [
+const COPIED: [&str; 14] = [
     "tokenizer.json",
     "tokenizer_config.json",
     "special_tokens_map.json",
@@ -40,6 +40,9 @@ const COPIED: [&str; 11] = [
     "vocab.json",
     "merges.txt",
     "sentencepiece.bpe.model",
+    "spiece.model",
+    "spm.model",
+    "tokenizer.model",
     "modules.json",
     "sentence_bert_config.json",
     "config_sentence_transformers.json",

@@ -82,7 +82,7 @@ impl Tokenizer {
         let (first, second) = truncate_encodings(first, second, &params)?;
         let own = if pieces { own_pieces(&first) } else { Vec::new() };
         let encoding = self.inner.post_process(first, second, true)?;
-        let row = Row { ids: encoding.get_ids().to_vec(), token_type_ids: encoding.get_type_ids().to_vec() };
+        let row = self.row(&encoding);
         let pieces = if pieces { in_places(own.into_iter().map(Some), &encoding) } else { Vec::new() };
         Ok(Tokenized { row, truncated, pieces })
     }
@@ -124,6 +124,15 @@ impl Tokenizer {
     ) -> Result<Vec<Tokenized>, Box<dyn Error + Send + Sync>> {
         let encode = |(index, text): (usize, &Text<'_>)| Ok(self.encode_one(index, *text, max_length, pieces)?);
         texts.iter().enumerate().map(encode).collect()
+    }
+}
+
+impl Tokenizer {
+    /// The row of an encoded text or pair.
+    pub(super) fn row(&self, encoding: &Encoding) -> Row {
+        let ids = encoding.get_ids().to_vec();
+        let token_type_ids = if self.token_types { encoding.get_type_ids().to_vec() } else { vec![0; ids.len()] };
+        Row { ids, token_type_ids }
     }
 }
 

@@ -5,10 +5,12 @@ use std::path::Path;
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
+use burn_adapters_files::is_there;
 use serde_json::Value;
 use tokenizers::normalizers::NormalizerWrapper;
 use tokenizers::pre_tokenizers::PreTokenizerWrapper;
 
+use super::around;
 use super::class::Class;
 use super::guard::guarded;
 use super::settings::{File, Settings};
@@ -38,6 +40,10 @@ pub(super) fn tokenizer(
     check(&file).map_err(|message| unusable(path, message))?;
     let settings = Settings::read(dir, Some(&file))?;
     drop(file);
+    if settings.names_prefix_space && settings.class.prefix_space() && is_there(&dir.join(settings.class.files()[0])) {
+        // As in the reference, which builds these classes from the SentencePiece model then.
+        return super::from_vocabulary(dir);
+    }
     let read = || text.parse::<tokenizers::Tokenizer>().map_err(|error| error.to_string());
     let mut tokenizer = guarded(read).map_err(|message| unusable(path, message))?;
     guarded(|| Ok(settings.tokens.add_to(&mut tokenizer))).map_err(|message| unusable(path, message))??;
@@ -47,6 +53,9 @@ pub(super) fn tokenizer(
         let mut own = bert_normalizer(&settings);
         own.clean_text = normalizer.clean_text;
         tokenizer.with_normalizer(Some(own));
+    }
+    if let Some(around) = around::of_class(&tokenizer, &settings, path)? {
+        tokenizer.with_post_processor(Some(around));
     }
     if let Some(PreTokenizerWrapper::ByteLevel(mut bytes)) = tokenizer.get_pre_tokenizer().cloned() {
         bytes.add_prefix_space = settings.add_prefix_space;

@@ -1,5 +1,6 @@
 //! From text to rows of tokens, and back.
 
+mod around;
 mod class;
 mod clean;
 mod decode;
@@ -16,9 +17,7 @@ use std::path::{Path, PathBuf};
 
 use burn_adapters_files::{MAX_TEXT, is_there, read_text};
 use burn_adapters_model::{Limits, Row};
-use tokenizers::processors::bert::BertProcessing;
-use tokenizers::processors::roberta::RobertaProcessing;
-use tokenizers::{Model, PostProcessorWrapper, TruncationDirection};
+use tokenizers::TruncationDirection;
 
 pub(crate) use self::class::Class;
 pub use self::decode::{DecodeStream, SpecialIds};
@@ -45,13 +44,15 @@ pub struct Tokenizer {
     truncation: TruncationDirection,
     /// Decoded text is without spaces before punctuation.
     clean_up_spaces: bool,
+    /// Rows have token types.
+    token_types: bool,
     special_ids: SpecialIds,
 }
 
 impl Tokenizer {
     /// Reads the tokenizer of a Hugging Face folder: `tokenizer.json`; or the vocabulary of its class, which is `vocab.txt`
-    /// (BERT's word pieces), `vocab.json` with `merges.txt` (RoBERTa's byte-level BPE), or `sentencepiece.bpe.model`
-    /// (XLM-RoBERTa's Unigram).
+    /// (word pieces, as BERT's), `vocab.json` with `merges.txt` (byte-level BPE, as GPT-2's), or a SentencePiece model
+    /// (`tokenizer.model`, `spiece.model`, `spm.model` or `sentencepiece.bpe.model`; Unigram or BPE).
     ///
     /// As in the reference, `tokenizer_config.json`, `special_tokens_map.json` and `added_tokens.json` beside it count:
     /// added and special tokens, lower case, accents, Chinese characters, the space before the first word, the side that
@@ -82,8 +83,17 @@ impl Tokenizer {
             cls: special("cls_token"),
             mask: special("mask_token"),
         };
-        let (max_length, clean_up_spaces) = (settings.max_length, settings.clean_up_spaces);
-        let tokenizer = Self { inner, limits, max_length, truncation, clean_up_spaces, special_ids };
+        // DeBERTa's class gives types also where its model has none.
+        let has_types = limits.token_types > 1 || matches!(settings.class, Class::Bert | Class::Albert);
+        let tokenizer = Self {
+            inner,
+            limits,
+            max_length: settings.max_length,
+            truncation,
+            clean_up_spaces: settings.clean_up_spaces,
+            token_types: settings.token_types && has_types,
+            special_ids,
+        };
         // What is around every text is used once here, so that a file which is broken there is one when it is read.
         let alone = || tokenizer.encode_in("".into(), usize::MAX, false).map_err(|error| error.to_string());
         guarded(alone).map_err(|message| unusable(&json, message))?;
@@ -158,29 +168,16 @@ fn from_vocabulary(dir: &Path) -> Result<(tokenizers::Tokenizer, Settings), Toke
     }
     let file = dir.join(files[0]);
     let build = || {
-        let mut tokenizer = match settings.class {
-            Class::Roberta => vocabulary::byte_pairs(dir, &settings),
-            Class::XlmRoberta => sentencepiece::unigram(dir),
-            Class::Bert | Class::Generic => vocabulary::word_pieces(dir, &settings),
+        let mut tokenizer = match settings.class.files() {
+            ["vocab.txt"] => vocabulary::word_pieces(dir, &settings),
+            ["vocab.json", ..] => vocabulary::byte_pairs(dir, &settings),
+            _ => sentencepiece::tokenizer(dir, &settings),
         }?;
         settings.tokens.add_to(&mut tokenizer)?;
+        let around = around::of_vocabulary(&tokenizer, &settings, &file)?;
+        tokenizer.with_post_processor(around);
         Ok::<_, TokenizerError>(tokenizer)
     };
-    let mut tokenizer = guarded(|| Ok(build())).map_err(|message| unusable(&file, message))??;
-    let special = |attribute: &'static str| {
-        let name = settings.tokens.special(attribute).unwrap_or_default();
-        // Not one that was added without its file saying so: the model has no row for it.
-        let known = tokenizer.get_model().token_to_id(name).is_some() || settings.tokens.has_id(name);
-        let id = tokenizer.token_to_id(name).filter(|_| known);
-        id.map(|id| (name.to_owned(), id))
-            .ok_or_else(|| unusable(&file, format!("it lacks the token `{name}`, the {attribute} around each text")))
-    };
-    let (sep, cls) = (special("sep_token")?, special("cls_token")?);
-    // Between the texts of a pair RoBERTa has two separators, and all tokens are of type 0.
-    let processing: PostProcessorWrapper = match settings.class {
-        Class::Roberta | Class::XlmRoberta => RobertaProcessing::new(sep, cls).trim_offsets(false).into(),
-        Class::Bert | Class::Generic => BertProcessing::new(sep, cls).into(),
-    };
-    tokenizer.with_post_processor(Some(processing));
+    let tokenizer = guarded(|| Ok(build())).map_err(|message| unusable(&file, message))??;
     Ok((tokenizer, settings))
 }

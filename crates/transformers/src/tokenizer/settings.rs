@@ -89,6 +89,21 @@ pub(super) struct Settings {
     pub(super) chinese: bool,
     pub(super) strip_accents: Option<bool>,
     pub(super) add_prefix_space: bool,
+    /// Whether `add_prefix_space` is given: some classes then build their tokenizer anew.
+    pub(super) names_prefix_space: bool,
+    /// The first tokens of a text are split as they were before their class was mended.
+    pub(super) legacy: bool,
+    pub(super) add_bos: Option<bool>,
+    pub(super) add_eos: Option<bool>,
+    pub(super) keep_accents: bool,
+    pub(super) split_by_punct: bool,
+    /// All of PLBART's languages have a token, and there is no mask.
+    pub(super) all_languages: bool,
+    src_lang: Option<String>,
+    /// The number of T5's sentinels.
+    pub(super) extra_ids: usize,
+    /// Rows have token types.
+    pub(super) token_types: bool,
     /// Special tokens in a text are split like any other.
     pub(super) split_special: bool,
     /// Decoded text is without spaces before punctuation.
@@ -131,22 +146,72 @@ impl Settings {
         let (class, class_name) = class(&files)?;
         let tokens = Tokens::read(class, &files, json)?;
         let config = files.config.as_ref();
-        // The default of the slow tokenizer, which is converted where there is no `tokenizer.json`.
-        let cleans = json.is_none() && class == Class::Bert;
+        let cleans = json.is_none() && class.cleans_up_spaces();
         let flag = |key| config.map_or(Ok(None), |config| config.flag(key));
         Ok(Self {
             class,
             class_name,
-            lower_case: flag("do_lower_case")?.unwrap_or(true),
+            lower_case: flag("do_lower_case")?.unwrap_or(class.lower_case()),
             chinese: flag("tokenize_chinese_chars")?.unwrap_or(true),
             strip_accents: flag("strip_accents")?,
-            add_prefix_space: flag("add_prefix_space")?.unwrap_or(false),
+            // The slow tokenizers take null for false.
+            add_prefix_space: match config.and_then(|config| config.value("add_prefix_space")) {
+                None => class.prefix_space(),
+                Some(_) => flag("add_prefix_space")?.unwrap_or(false),
+            },
+            names_prefix_space: config.is_some_and(|config| config.get("add_prefix_space").is_some()),
+            legacy: flag("legacy")?.unwrap_or(true),
+            add_bos: flag("add_bos_token")?,
+            add_eos: flag("add_eos_token")?,
+            keep_accents: flag("keep_accents")?.unwrap_or(false),
+            split_by_punct: flag("split_by_punct")?.unwrap_or(false),
+            all_languages: config.map_or(Ok(false), all_languages)?,
+            src_lang: config.map_or(Ok(None), |config| config.string("src_lang"))?.map(str::to_owned),
+            extra_ids: config.map_or(Ok(EXTRA_IDS), extra_ids)?,
+            token_types: config.map_or(Ok(None), token_types)?.unwrap_or(class.has_token_types()),
             split_special: flag("split_special_tokens")?.unwrap_or(false),
             clean_up_spaces: flag("clean_up_tokenization_spaces")?.unwrap_or(cleans),
             truncation: config.map_or(Ok(None), truncation)?,
             max_length: config.map_or(Ok(None), max_length)?,
             tokens,
         })
+    }
+}
+
+impl Settings {
+    /// The language of the texts, as its token: PLBART's may be written without the signs around them.
+    pub(super) fn source_language(&self) -> Option<&str> {
+        let name = self.src_lang.as_deref().or((self.all_languages).then_some("__en_XX__"))?;
+        let languages = self.class.languages(true);
+        let known = languages.iter().find(|language| language.trim_matches('_') == name.trim_matches('_'));
+        Some(known.copied().unwrap_or(name))
+    }
+}
+
+/// The number of T5's sentinels where a folder does not name it, and the largest that is read.
+pub(super) const EXTRA_IDS: usize = 100;
+const MOST_EXTRA_IDS: usize = 10_000;
+
+pub(super) fn extra_ids(config: &File) -> Result<usize, TokenizerError> {
+    let Some(value) = config.get("extra_ids") else { return Ok(EXTRA_IDS) };
+    let count = value.as_u64().and_then(|count| usize::try_from(count).ok()).filter(|count| *count <= MOST_EXTRA_IDS);
+    count.ok_or_else(|| config.wrong("extra_ids", &format!("a whole number of at most {MOST_EXTRA_IDS}"), value))
+}
+
+pub(super) fn all_languages(config: &File) -> Result<bool, TokenizerError> {
+    match config.string("language_codes")? {
+        None | Some("base") => Ok(false),
+        Some("multi") => Ok(true),
+        Some(other) => Err(config.wrong("language_codes", "\"base\" or \"multi\"", &other.into())),
+    }
+}
+
+/// Whether the model reads token types, where a folder names its inputs.
+fn token_types(config: &File) -> Result<Option<bool>, TokenizerError> {
+    match config.get("model_input_names") {
+        None => Ok(None),
+        Some(Value::Array(names)) => Ok(Some(names.iter().any(|name| name == "token_type_ids"))),
+        Some(other) => Err(config.wrong("model_input_names", "a list of names", other)),
     }
 }
 

@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 use tokenizers::AddedToken;
 
 use super::class::Class;
-use super::settings::{File, Files};
+use super::settings::{self, File, Files};
 use crate::TokenizerError;
 
 /// The attributes that name special tokens, in the order in which they are added.
@@ -104,6 +104,7 @@ impl Tokens {
         if let Some(config) = config {
             reader.attributes(&mut tokens, config, false)?;
         }
+        tokens.add_own(class, config)?;
         if let Some((config, decoder)) = config.and_then(|config| Some((config, config.get("added_tokens_decoder")?))) {
             let Value::Object(decoder) = decoder else {
                 return Err(config.wrong("added_tokens_decoder", "an object of tokens by id", decoder));
@@ -148,6 +149,29 @@ impl Tokens {
             tokens.name_added();
         }
         Ok(tokens)
+    }
+
+    /// Adds the special tokens that a class has in numbers: languages, and T5's sentinels.
+    fn add_own(&mut self, class: Class, config: Option<&File>) -> Result<(), TokenizerError> {
+        let count = config.map_or(Ok(settings::EXTRA_IDS), settings::extra_ids)?;
+        let given = self.additional.iter().filter(|token| token.content.contains("<extra_id_")).count();
+        match (class, config) {
+            (Class::T5, Some(config)) if given > 0 && count > 0 && given != count => {
+                let expected = format!("the number of sentinels in additional_special_tokens, {given}");
+                return Err(config.wrong("extra_ids", &expected, &count.into()));
+            }
+            (Class::T5, _) if given > 0 => return Ok(()),
+            _ => {}
+        }
+        let all = config.map_or(Ok(false), settings::all_languages)?;
+        let languages = class.languages(all).iter().map(|language| Token::bare(language));
+        let sentinels = if class == Class::T5 { count } else { 0 };
+        let own: Vec<Token> =
+            languages.chain((0..sentinels).map(|i| Token::bare(&format!("<extra_id_{i}>")))).collect();
+        let is_new = |token: &Token| !self.additional.iter().any(|known| known.content == token.content);
+        let new: Vec<Token> = own.into_iter().filter(is_new).collect();
+        self.additional.extend(new);
+        Ok(())
     }
 
     /// A special token that is an added one too is what is said of it there.
@@ -222,7 +246,13 @@ impl Reader {
         match self.class {
             // The mask takes the space before it.
             Class::Roberta if mask => Token { bare: false, lstrip: true, normalized: Some(false), ..bare },
-            Class::XlmRoberta if mask => Token { bare: false, lstrip: true, ..bare },
+            Class::XlmRoberta | Class::MBart | Class::MBart50 | Class::PlBart | Class::Deberta if mask => {
+                Token { bare: false, lstrip: true, ..bare }
+            }
+            Class::Albert if mask => Token { bare: false, lstrip: true, normalized: Some(false), ..bare },
+            Class::DebertaV2 if self.slow && attribute == "unk_token" => {
+                Token { bare: false, normalized: Some(true), ..bare }
+            }
             // Made before it is known to be special.
             Class::Roberta if self.slow => Token { bare: false, normalized: Some(true), ..bare },
             _ => bare,

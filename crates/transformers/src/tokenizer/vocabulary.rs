@@ -1,17 +1,21 @@
-//! Tokenizers from a vocabulary, as they were saved before there was `tokenizer.json`: BERT's word pieces and RoBERTa's
-//! byte-level BPE.
+//! Tokenizers from a vocabulary, as they were saved before there was `tokenizer.json`: BERT's word pieces, and the
+//! byte-level BPE of GPT-2 and its relatives.
 
 use std::collections::HashSet;
 use std::path::Path;
 
 use burn_adapters_files::{MAX_TEXT, read_text};
+use tokenizers::SplitDelimiterBehavior;
 use tokenizers::decoders::wordpiece::WordPiece as WordPieceDecoder;
 use tokenizers::models::bpe::{BPE, Vocab};
 use tokenizers::models::wordpiece::WordPiece;
-use tokenizers::normalizers::BertNormalizer;
+use tokenizers::normalizers::{BertNormalizer, NFC};
 use tokenizers::pre_tokenizers::bert::BertPreTokenizer;
 use tokenizers::pre_tokenizers::byte_level::ByteLevel;
+use tokenizers::pre_tokenizers::sequence::Sequence;
+use tokenizers::pre_tokenizers::split::{Split, SplitPattern};
 
+use super::class::Class;
 use super::settings::{File, Settings};
 use super::unusable;
 use crate::TokenizerError;
@@ -38,7 +42,13 @@ pub(super) fn word_pieces(dir: &Path, settings: &Settings) -> Result<tokenizers:
     Ok(tokenizer)
 }
 
-/// RoBERTa's tokenizer: a vocabulary of byte-level pieces, and what is merged, in order.
+/// Qwen2's words: contractions, letters, single digits, signs, and white space.
+const QWEN2: &str = concat!(
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}",
+    r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+);
+
+/// GPT-2's tokenizer: a vocabulary of byte-level pieces, and what is merged, in order.
 pub(super) fn byte_pairs(dir: &Path, settings: &Settings) -> Result<tokenizers::Tokenizer, TokenizerError> {
     let (vocabulary, merges) = (dir.join("vocab.json"), dir.join("merges.txt"));
     let missing = || TokenizerError::Missing { dir: dir.to_owned(), expected: settings.class.files().join(" and ") };
@@ -53,9 +63,16 @@ pub(super) fn byte_pairs(dir: &Path, settings: &Settings) -> Result<tokenizers::
     let text = lines_of(&merges)?;
     let mut seen = HashSet::new();
     let mut pairs = Vec::new();
-    // The first line is the version. The reference reads up to the last line break, and so does this.
-    let complete = text.rfind('\n').map_or("", |end| &text[..end]);
-    for (number, line) in complete.split('\n').enumerate().skip(1) {
+    // The first line is the version. The reference reads up to the last line break, and so does this; Qwen2's class reads
+    // every line that is not empty.
+    let qwen2 = settings.class == Class::Qwen2;
+    let complete = if qwen2 { text.as_str() } else { text.rfind('\n').map_or("", |end| &text[..end]) };
+    for (number, line) in complete.split('\n').enumerate() {
+        let skipped =
+            if qwen2 { line.trim().is_empty() || line.starts_with("#version:") && number == 0 } else { number == 0 };
+        if skipped {
+            continue;
+        }
         let [first, second] = line.split_whitespace().collect::<Vec<_>>()[..] else {
             let found = if line.trim().is_empty() { "an empty line" } else { "something else" };
             return Err(unusable(&merges, format!("line {}: expected two pieces to merge, found {found}", number + 1)));
@@ -66,7 +83,14 @@ pub(super) fn byte_pairs(dir: &Path, settings: &Settings) -> Result<tokenizers::
     }
     let model = BPE::builder().vocab_and_merges(tokens, pairs).build().map_err(|error| unusable(&merges, error))?;
     let mut tokenizer = tokenizers::Tokenizer::new(model);
-    tokenizer.with_pre_tokenizer(Some(ByteLevel::new(settings.add_prefix_space, true, true)));
+    if qwen2 {
+        let words = Split::new(SplitPattern::Regex(QWEN2.into()), SplitDelimiterBehavior::Isolated, false);
+        let words = words.map_err(|error| unusable(&merges, error))?;
+        let bytes = ByteLevel::new(false, true, false);
+        tokenizer.with_normalizer(Some(NFC)).with_pre_tokenizer(Some(Sequence::new(vec![words.into(), bytes.into()])));
+    } else {
+        tokenizer.with_pre_tokenizer(Some(ByteLevel::new(settings.add_prefix_space, true, true)));
+    }
     tokenizer.with_decoder(Some(ByteLevel::default()));
     Ok(tokenizer)
 }

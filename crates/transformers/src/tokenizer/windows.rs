@@ -1,6 +1,6 @@
 //! From a question and a context to rows of tokens, one for each window of a long context.
 
-use burn_adapters_model::{Row, Tokenized};
+use burn_adapters_model::Tokenized;
 use tokenizers::TruncationDirection;
 
 use super::Tokenizer;
@@ -48,7 +48,7 @@ impl Tokenizer {
             .map(|window| {
                 let own = vec![None; question.len()].into_iter().chain(own_pieces(&window).into_iter().map(Some));
                 let encoding = self.inner.post_process(question.clone(), Some(window), true)?;
-                let row = Row { ids: encoding.get_ids().to_vec(), token_type_ids: encoding.get_type_ids().to_vec() };
+                let row = self.row(&encoding);
                 Ok(Tokenized { row, truncated, pieces: in_places(own, &encoding) })
             })
             .collect()

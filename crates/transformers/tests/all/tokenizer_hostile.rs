@@ -148,9 +148,21 @@ fn files_of_the_wrong_kind_and_classes_that_are_unknown_are_errors_that_say_what
     let spm = dir.path().join("sentencepiece.bpe.model");
     std::fs::write(&spm, "no model").unwrap();
     told(xlmr, &["SentencePiece"]);
-    // One piece, of a BPE model.
-    std::fs::write(&spm, [0x0a, 3, 0x0a, 1, b'a', 0x12, 2, 0x18, 2]).unwrap();
-    told(xlmr, &["BPE", "Make a tokenizer.json", "python -c"]);
+    // One piece: of a model of words, of BPE, and one that is too long to be taken apart.
+    let model = |piece: &[u8], kind: u8| {
+        let length = |length: usize| [(length & 127) as u8 | 128, (length >> 7) as u8];
+        let mut bytes = vec![0x0a];
+        bytes.extend(length(piece.len() + 3).into_iter().chain([0x0a]).chain(length(piece.len())));
+        bytes.extend(piece.iter().chain(&[0x12, 2, 0x18, kind]));
+        bytes
+    };
+    std::fs::write(&spm, model(b"a", 3)).unwrap();
+    told(xlmr, &["type word", "BPE", "Make a tokenizer.json", "python -c"]);
+    std::fs::write(&spm, model(b"a", 2)).unwrap();
+    told(xlmr, &["first three pieces", "Make a tokenizer.json"]);
+    std::fs::write(dir.path().join("tokenizer.model"), model(&[b'a'; 600], 2)).unwrap();
+    told(r#"{"tokenizer_class": "LlamaTokenizer"}"#, &["tokenizer.model", "600 bytes", "512"]);
+    told(r#"{"tokenizer_class": "T5Tokenizer", "extra_ids": 1000000000}"#, &["extra_ids", "10000"]);
     std::fs::write(dir.path().join("vocab.json"), r#"{"<s>": 0, "</s>": 2, "a": 3}"#).unwrap();
     std::fs::write(dir.path().join("merges.txt"), "#version\na\n").unwrap();
     told(r#"{"tokenizer_class": "RobertaTokenizer"}"#, &["merges.txt", "line 2"]);

@@ -8,6 +8,7 @@ of its special tokens.
 """
 
 import base64
+import contextlib
 import copy
 import io
 import json
@@ -33,7 +34,12 @@ TEXTS = [
     "naïvecovid19film <Ent> it's don't I'm 2024 ½ ﬁne ａｂｃ",
     "",
     "🙂 emoji\u200d and \u0301combining",
+    "A <extra_id_0> film <extra_id_1>. 9,9 and 1, ``x'' en_XX [SEP] y",
+    "x = 1\n\n  if x:\n\t\ty = 12345  # <start_of_turn>user<bos>",
 ]
+
+#: What the models of goldens are trained on.
+TRAINING = TEXTS[:10]
 
 WORDS = (
     "a fine film in paris covid 19 and the not new x y z it s don t i m cafe muller naive mixed text two spaces more of "
@@ -163,16 +169,16 @@ def json_cases():
     yield "json_without_added", bare
 
 
-def byte_pairs():
+def byte_pairs(special=("<s>", "<pad>", "</s>", "<unk>", "<mask>")):
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     trainer = trainers.BpeTrainer(
         vocab_size=340,
-        special_tokens=["<s>", "<pad>", "</s>", "<unk>", "<mask>"],
+        special_tokens=list(special),
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
-    tokenizer.train_from_iterator(TEXTS * 3, trainer)
+    tokenizer.train_from_iterator(TRAINING * 3, trainer)
     with tempfile.TemporaryDirectory() as folder:
         tokenizer.model.save(folder)
         read = lambda name: (pathlib.Path(folder) / name).read_text()
@@ -214,13 +220,14 @@ def sentencepiece_model(**options):
     import sentencepiece
 
     rules = [("\uff41", "a"), ("\uff42", "b"), ("\uff43", "c"), ("\ufb01", "fi"), ("\u00a0", " "), ("\u3000", " "), ("\u00bd", "1/2"), ("\t", " ")]
-    with tempfile.TemporaryDirectory() as folder:
-        path = pathlib.Path(folder) / "rules.tsv"
+    # The model holds the path of the rules, which must be the same each time.
+    with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
+        path = pathlib.Path("rules.tsv")
         hexed = lambda text: " ".join(f"{ord(c):X}" for c in text)
         path.write_text("".join(f"{hexed(a)}\t{hexed(b)}\n" for a, b in rules))
         model = io.BytesIO()
         sentencepiece.SentencePieceTrainer.train(
-            sentence_iterator=iter([text for text in TEXTS if text.strip()] * 5),
+            sentence_iterator=iter([text for text in TRAINING if text.strip()] * 5),
             model_writer=model,
             minloglevel=2,
             **({"vocab_size": 88, "model_type": "unigram", "normalization_rule_tsv": str(path)} | options),
@@ -247,6 +254,84 @@ def xlm_roberta_cases():
     special = {"mask_token": token("<mask>", lstrip=True, normalized=True), "additional_special_tokens": ["[num]"]}
     yield "xlmr_special_map", base | {"sentencepiece.bpe.model": model, "special_tokens_map.json": special}
     yield "xlmr_json", saved(base | {"sentencepiece.bpe.model": model, "tokenizer_config.json": config})
+
+
+def byte_level_cases():
+    """GPT-2 and its relatives."""
+    files = byte_pairs(["<|endoftext|>"])
+    config = lambda **keys: {"tokenizer_config.json": keys}
+    gpt2 = {"config.json": {"model_type": "gpt2"}} | files
+    yield "gpt2_plain", gpt2
+    yield "gpt2_bos", gpt2 | config(add_bos_token=True, pad_token="<|pad|>", clean_up_tokenization_spaces=True)
+    yield "gpt2_json", saved(gpt2 | config(add_prefix_space=True))
+    yield "gptj_plain", files | {"config.json": {"model_type": "gptj"}} | config(tokenizer_class="GPT2Tokenizer")
+    yield "phi_plain", files | {"config.json": {"model_type": "phi"}}
+    size = len(files["vocab.json"])
+    added = {str(size + i): token(t, special=i < 2) for i, t in enumerate(["<|im_start|>", "<|im_end|>", "covid19"])}
+    qwen = {"config.json": {"model_type": "qwen2"}} | files
+    yield "qwen2_plain", qwen | {"merges.txt": files["merges.txt"].rstrip("\n")}
+    chat = config(added_tokens_decoder=added, eos_token="<|im_end|>", bos_token=None, tokenizer_class="Qwen2Tokenizer")
+    yield "qwen2_added", qwen | chat
+    yield "qwen3_json", saved(qwen | chat | {"config.json": {"model_type": "qwen3"}})
+    bart = {"config.json": {"model_type": "bart"}} | byte_pairs()
+    yield "bart_plain", bart
+    yield "bart_json", saved(bart | config(tokenizer_class="BartTokenizer"))
+    deberta = {"config.json": {"model_type": "deberta"}} | byte_pairs(["[CLS]", "[PAD]", "[SEP]", "[UNK]", "[MASK]"])
+    deberta |= config(tokenizer_class="DebertaTokenizer")
+    yield "deberta_plain", deberta
+    yield "deberta_json", saved(deberta)
+
+
+def pieces_cases():
+    """The classes of SentencePiece models beside XLM-RoBERTa's."""
+    config = lambda **keys: {"tokenizer_config.json": keys}
+    model = lambda model_type: {"config.json": {"model_type": model_type}}
+    bpe = dict(model_type="bpe", normalization_rule_tsv="", normalization_rule_name="identity", byte_fallback=True)
+    bpe |= dict(vocab_size=360, split_digits=True, remove_extra_whitespaces=False, hard_vocab_limit=False)
+    llama = model("llama") | {"tokenizer.model": sentencepiece_model(**bpe)}
+    yield "llama_plain", llama
+    yield "llama_new", llama | config(legacy=False, add_eos_token=True, pad_token="<unk>")
+    yield "llama_without_prefix", llama | config(add_prefix_space=False, add_bos_token=False)
+    yield "llama_new_without_prefix", llama | config(add_prefix_space=False, legacy=False)
+    yield "llama_null_prefix", llama | config(add_prefix_space=None)
+    mistral = model("mistral") | {"tokenizer.model": llama["tokenizer.model"]}
+    yield "mistral_json", saved(mistral | config(tokenizer_class="LlamaTokenizer", legacy=True))
+    whole = saved(llama | config(tokenizer_class="LlamaTokenizer", legacy=True))
+    whole["tokenizer_config.json"]["add_prefix_space"] = False
+    yield "llama_json_rebuilt", whole | {"tokenizer.model": llama["tokenizer.model"]}
+    turns = dict(user_defined_symbols=["<start_of_turn>", "<end_of_turn>", "  ", "\n\n"], unk_id=3, bos_id=2, eos_id=1, pad_id=0)
+    turns |= dict(bos_piece="<bos>", eos_piece="<eos>", add_dummy_prefix=False)
+    gemma = model("gemma2") | {"tokenizer.model": sentencepiece_model(**bpe | turns)}
+    yield "gemma_plain", gemma
+    yield "gemma_json", saved(gemma | model("gemma3_text") | config(tokenizer_class="GemmaTokenizer", add_eos_token=True))
+    unigram = sentencepiece_model(pad_id=0, eos_id=1, unk_id=2, bos_id=-1)
+    t5 = model("t5") | {"spiece.model": unigram}
+    yield "t5_plain", t5
+    yield "t5_new", t5 | config(legacy=False, extra_ids=3)
+    yield "t5_without_prefix", t5 | config(add_prefix_space=False, extra_ids=2, additional_special_tokens=["[num]"])
+    yield "t5_json", saved(t5 | config(tokenizer_class="T5Tokenizer", extra_ids=4))
+    yield "mt5_plain", model("mt5") | {"spiece.model": unigram} | config(extra_ids=0)
+    brackets = dict(pad_id=0, unk_id=1, bos_id=-1, eos_id=-1, control_symbols=["[CLS]", "[SEP]", "[MASK]"], vocab_size=90)
+    albert = model("albert") | {"spiece.model": sentencepiece_model(**brackets)}
+    yield "albert_plain", albert
+    yield "albert_cased", albert | config(do_lower_case=False, keep_accents=True)
+    yield "albert_json", saved(albert | config(tokenizer_class="AlbertTokenizer"))
+    brackets |= dict(unk_piece="[UNK]", pad_piece="[PAD]", bos_piece="[CLS]", eos_piece="[SEP]", bos_id=1, eos_id=2, unk_id=3, control_symbols=[])
+    deberta = model("deberta-v2") | {"spm.model": sentencepiece_model(**brackets)}
+    deberta |= config(tokenizer_class="DebertaV2Tokenizer")
+    yield "deberta_v2_plain", deberta
+    yield "deberta_v2_punct", deberta | config(do_lower_case=True, split_by_punct=True, tokenizer_class="DebertaV2Tokenizer")
+    yield "deberta_v2_json", saved(deberta)
+    fairseq = {"sentencepiece.bpe.model": sentencepiece_model()}
+    yield "mbart_plain", model("mbart") | fairseq
+    yield "mbart_source", model("mbart") | fairseq | config(src_lang="de_DE", additional_special_tokens=["[num]"])
+    yield "mbart_json", saved(model("mbart") | fairseq | config(src_lang="ro_RO", tokenizer_class="MBartTokenizer"))
+    yield "mbart50_plain", model("mbart") | fairseq | config(src_lang="fr_XX", tokenizer_class="MBart50Tokenizer")
+    yield "plbart_plain", model("plbart") | fairseq
+    yield "plbart_multi", model("plbart") | fairseq | config(language_codes="multi", src_lang="ruby")
+    generation = sentencepiece_model(pad_id=0, eos_id=1, unk_id=3, bos_id=2, vocab_size=90)
+    yield "bert_generation_plain", model("bert-generation") | {"spiece.model": generation}
+    yield "xmod_plain", model("xmod") | fairseq
 
 
 def write(folder, files):
@@ -278,7 +363,7 @@ def golden(files):
 
 def main():
     goldens = {}
-    for cases in [bert_cases, json_cases, roberta_cases, xlm_roberta_cases]:
+    for cases in [bert_cases, json_cases, roberta_cases, xlm_roberta_cases, byte_level_cases, pieces_cases]:
         goldens |= {name: golden(files) for name, files in cases()}
     line = lambda value: json.dumps(value, ensure_ascii=False, sort_keys=True)
     cases = ",\n".join(f"{line(name)}: {line(case)}" for name, case in sorted(goldens.items()))

@@ -15,7 +15,7 @@ use crate::plan::{
 };
 use crate::tokenizer::Class;
 
-pub(super) const ALBERT: Family = Family { model_types: &["albert"], tokenizer: |_| Class::Generic, plan };
+pub(super) const ALBERT: Family = Family { model_types: &["albert"], tokenizer: |_| Class::Albert, plan };
 
 const NAMES: SiteNames = SiteNames {
     model_class: Some("AlbertAdapterModel"),

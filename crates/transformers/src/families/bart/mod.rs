@@ -23,7 +23,7 @@ pub(super) const BART: Family = Family {
 
 pub(super) const PLBART: Family = Family {
     model_types: &["plbart"],
-    tokenizer: |_| Class::Generic,
+    tokenizer: |_| Class::PlBart,
     plan: |fields| {
         let names = names::names("PLBartAdapterModel");
         let (vocabulary, sizes) = (50_005, [768, 6, 12, 3072]);
@@ -33,7 +33,7 @@ pub(super) const PLBART: Family = Family {
 
 pub(super) const MBART: Family = Family {
     model_types: &["mbart"],
-    tokenizer: |_| Class::Generic,
+    tokenizer: |_| Class::MBart,
     plan: |fields| {
         let names = names::names("MBartAdapterModel");
         plan(fields, &Variant { model_type: "mbart", names, names_language: true, order: Order::PreNorm, ..BASE })

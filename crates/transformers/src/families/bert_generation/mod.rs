@@ -12,7 +12,7 @@ use crate::plan::{BiasPlan, Counting, EmbeddingsPlan, ModelPlan, OutputPlan, Tab
 use crate::tokenizer::Class;
 
 pub(super) const BERT_GENERATION: Family =
-    Family { model_types: &["bert-generation"], tokenizer: |_| Class::Generic, plan };
+    Family { model_types: &["bert-generation"], tokenizer: |_| Class::BertGeneration, plan };
 
 const NAMES: SiteNames =
     SiteNames { model_class: Some("BertGenerationAdapterModel"), prefix: Some("bert"), ..bert::NAMES };

@@ -17,7 +17,7 @@ use crate::plan::{
 use crate::tokenizer::Class;
 
 pub(in crate::families) const DEBERTA: Family =
-    Family { model_types: &["deberta"], tokenizer: |_| Class::Generic, plan };
+    Family { model_types: &["deberta"], tokenizer: |_| Class::Deberta, plan };
 
 const NAMES: SiteNames = SiteNames {
     model_class: Some("DebertaAdapterModel"),

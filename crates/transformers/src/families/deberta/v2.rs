@@ -15,7 +15,7 @@ use crate::plan::{
 use crate::tokenizer::Class;
 
 pub(in crate::families) const DEBERTA_V2: Family =
-    Family { model_types: &["deberta-v2"], tokenizer: |_| Class::Generic, plan };
+    Family { model_types: &["deberta-v2"], tokenizer: |_| Class::DebertaV2, plan };
 
 const NAMES: SiteNames = SiteNames {
     model_class: Some("DebertaV2AdapterModel"),

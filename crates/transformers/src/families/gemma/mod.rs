@@ -15,13 +15,10 @@ use crate::plan::{
 use crate::tokenizer::Class;
 
 pub(super) const GEMMA2: Family =
-    Family { model_types: &["gemma2"], tokenizer: |_| Class::Generic, plan: |fields| plan(fields, Variant::Gemma2) };
+    Family { model_types: &["gemma2"], tokenizer: |_| Class::Gemma, plan: |fields| plan(fields, Variant::Gemma2) };
 
-pub(super) const GEMMA3: Family = Family {
-    model_types: &["gemma3_text"],
-    tokenizer: |_| Class::Generic,
-    plan: |fields| plan(fields, Variant::Gemma3),
-};
+pub(super) const GEMMA3: Family =
+    Family { model_types: &["gemma3_text"], tokenizer: |_| Class::Gemma, plan: |fields| plan(fields, Variant::Gemma3) };
 
 #[derive(Clone, Copy)]
 enum Variant {

@@ -14,7 +14,7 @@ use crate::plan::{
 };
 use crate::tokenizer::Class;
 
-pub(super) const GPT2: Family = Family { model_types: &["gpt2"], tokenizer: |_| Class::Generic, plan };
+pub(super) const GPT2: Family = Family { model_types: &["gpt2"], tokenizer: |_| Class::Gpt2, plan };
 
 const NAMES: SiteNames = SiteNames {
     model_class: Some("GPT2AdapterModel"),

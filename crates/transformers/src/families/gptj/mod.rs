@@ -14,7 +14,7 @@ use crate::plan::{
 };
 use crate::tokenizer::Class;
 
-pub(super) const GPTJ: Family = Family { model_types: &["gptj"], tokenizer: |_| Class::Generic, plan };
+pub(super) const GPTJ: Family = Family { model_types: &["gptj"], tokenizer: |_| Class::Gpt2, plan };
 
 const NAMES: SiteNames = SiteNames {
     model_class: Some("GPTJAdapterModel"),

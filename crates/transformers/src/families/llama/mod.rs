@@ -18,13 +18,13 @@ use crate::tokenizer::Class;
 
 pub(super) const LLAMA: Family = Family {
     model_types: &["llama"],
-    tokenizer: |_| Class::Generic,
+    tokenizer: |_| Class::Llama,
     plan: |fields| plan(fields, &Variant { model_type: "llama", names: names("LlamaAdapterModel"), mistral: false }),
 };
 
 pub(super) const MISTRAL: Family = Family {
     model_types: &["mistral"],
-    tokenizer: |_| Class::Generic,
+    tokenizer: |_| Class::Llama,
     plan: |fields| plan(fields, &Variant { model_type: "mistral", names: names("MistralAdapterModel"), mistral: true }),
 };
 

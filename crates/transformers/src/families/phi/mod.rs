@@ -15,7 +15,7 @@ use crate::plan::{
 };
 use crate::tokenizer::Class;
 
-pub(super) const PHI: Family = Family { model_types: &["phi"], tokenizer: |_| Class::Generic, plan };
+pub(super) const PHI: Family = Family { model_types: &["phi"], tokenizer: |_| Class::Gpt2, plan };
 
 const NAMES: SiteNames = SiteNames {
     model_class: Some("PhiForCausalLM"),

@@ -14,10 +14,10 @@ use crate::plan::{
 use crate::tokenizer::Class;
 
 pub(super) const QWEN2: Family =
-    Family { model_types: &["qwen2"], tokenizer: |_| Class::Generic, plan: |fields| plan(fields, Variant::Qwen2) };
+    Family { model_types: &["qwen2"], tokenizer: |_| Class::Qwen2, plan: |fields| plan(fields, Variant::Qwen2) };
 
 pub(super) const QWEN3: Family =
-    Family { model_types: &["qwen3"], tokenizer: |_| Class::Generic, plan: |fields| plan(fields, Variant::Qwen3) };
+    Family { model_types: &["qwen3"], tokenizer: |_| Class::Qwen2, plan: |fields| plan(fields, Variant::Qwen3) };
 
 #[derive(Clone, Copy)]
 enum Variant {

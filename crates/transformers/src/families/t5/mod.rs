@@ -17,7 +17,7 @@ mod names;
 
 pub(super) const T5: Family = Family {
     model_types: &["t5"],
-    tokenizer: |_| Class::Generic,
+    tokenizer: |_| Class::T5,
     plan: |fields| {
         plan(
             fields,
@@ -34,7 +34,7 @@ pub(super) const T5: Family = Family {
 
 pub(super) const MT5: Family = Family {
     model_types: &["mt5"],
-    tokenizer: |_| Class::Generic,
+    tokenizer: |_| Class::T5,
     plan: |fields| {
         plan(
             fields,
