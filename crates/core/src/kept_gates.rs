@@ -4,7 +4,9 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 
 use burn::module::ParamId;
-use burn::tensor::{Int, Tensor, TensorData};
+use burn::tensor::Tensor;
+
+use crate::{repeated_rows, row_indices};
 
 /// The gates of a pass, for passes that continue it. A gate is a mean over a sequence, so computing it from each new
 /// token alone would change it.
@@ -61,21 +63,17 @@ impl KeptGates {
         result
     }
 
-    /// The gates of these rows of a batch of `rows`, which may have been repeated.
-    pub fn select(&self, order: &[usize], rows: usize) -> Self {
+    /// The gates of these rows of a batch of `rows`, which may have been repeated. `None` if a gate belongs to some rows of
+    /// the batch only, as in a routed batch.
+    pub fn select(&self, order: &[usize], rows: usize) -> Option<Self> {
         let select = |value: &Tensor<3>| {
-            let [held, _, _] = value.dims();
-            if rows == 0 || !held.is_multiple_of(rows) {
-                return value.clone();
-            }
-            let indices = (0..held / rows).flat_map(|copy| order.iter().map(move |row| (copy * rows + row) as i32));
-            let indices: Vec<i32> = indices.collect();
-            let count = indices.len();
-            let device = value.device().without_autodiff();
-            value.clone().select(0, Tensor::<1, Int>::from_data(TensorData::new(indices, [count]), &device))
+            let indices = repeated_rows(order, rows, value.dims()[0])?;
+            Some(value.clone().select(0, row_indices(&indices, &value.device().without_autodiff())))
         };
-        let values = self.values.iter().map(|(id, values)| (*id, values.iter().map(select).collect()));
-        Self { values: values.collect() }
+        let select = |(id, values): (&ParamId, &Vec<Tensor<3>>)| {
+            Some((*id, values.iter().map(select).collect::<Option<Vec<_>>>()?))
+        };
+        Some(Self { values: self.values.iter().map(select).collect::<Option<_>>()? })
     }
 
     /// The next value of a gate in the current pass, computed if it is not kept.
@@ -136,8 +134,9 @@ mod tests {
         let mut kept = KeptGates::default();
         let rows = Tensor::cat(vec![hidden(1.0, 1), hidden(2.0, 1)], 0);
         let first = kept.during(|| value(gate.forward(rows.clone())));
-        let mut selected = kept.select(&[1, 0, 1], 2);
+        let mut selected = kept.select(&[1, 0, 1], 2).unwrap();
         let later = selected.during(|| value(gate.forward(hidden(0.0, 3))));
         assert_eq!(later, [first[1], first[0], first[1]]);
+        assert!(kept.select(&[1, 0, 1], 3).is_none(), "the gate has two rows");
     }
 }

@@ -16,6 +16,7 @@ mod names;
 mod norm;
 mod output;
 mod project;
+mod rows;
 mod site;
 mod spec;
 
@@ -34,5 +35,6 @@ pub use names::{AttentionNames, SiteName, SiteNames, StackNames, join_path};
 pub use norm::{Norm, NormWithEpsilon};
 pub use output::{Output, Reads, RowPosition, TokenSpan};
 pub use project::project;
+pub use rows::{repeated_rows, row_indices};
 pub use site::{ModuleKey, NameMap, Place, Site, SiteMap, SiteReport, StackKind};
 pub use spec::{ModelSpec, OutputLayer, StackSpec, SublayerEnd};

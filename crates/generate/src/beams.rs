@@ -1,6 +1,6 @@
 //! Beam search.
 
-use crate::choose::{log_softmax, penalize};
+use crate::choose::{keep_first, log_softmax, penalize};
 use crate::decoder::Decoder;
 use crate::rows::{Flow, Generated, StopReason};
 use crate::{GenerateError, GenerationOptions};
@@ -13,12 +13,84 @@ struct Beam {
     score: f64,
 }
 
+/// A sequence with one more token.
+struct Continued {
+    /// The row of the decoder that it continues.
+    from: usize,
+    token: u32,
+    beam: Beam,
+    /// The limit that it has reached.
+    limit: Option<StopReason>,
+}
+
 /// The sequences of a row.
 struct Search {
     beams: Vec<Beam>,
     /// The sequences that ended, with their final scores, the best first.
     ended: Vec<(f64, Generated)>,
     is_done: bool,
+}
+
+/// The width of a search, and how its sequences compare.
+struct Width {
+    count: usize,
+    length_penalty: f64,
+}
+
+impl Width {
+    fn final_score(&self, beam: &Beam) -> f64 {
+        beam.score / (beam.ids.len().max(1) as f64).powf(self.length_penalty)
+    }
+}
+
+impl Search {
+    fn end(&mut self, score: f64, ids: Vec<u32>, stopped: StopReason) {
+        self.ended.push((score, Generated { ids, stopped }));
+        self.ended.sort_by(|left, right| right.0.total_cmp(&left.0));
+    }
+
+    /// Continues the sequences, of which `first` is the first row of the decoder. The search may be done with that.
+    fn step(
+        &mut self,
+        decoder: &Decoder<'_>,
+        first: usize,
+        logits: &[Vec<f32>],
+        options: &GenerationOptions,
+        width: &Width,
+    ) -> Vec<Continued> {
+        let rows = &decoder.rows[first..first + self.beams.len()];
+        let mut next = Vec::new();
+        let candidates = candidates(self, logits, rows, options, width.count);
+        for (rank, (index, token, score)) in candidates.into_iter().enumerate() {
+            let mut ids = self.beams[index].ids.clone();
+            ids.push(token);
+            let beam = Beam { ids, score };
+            let from = first + index;
+            if options.end_ids.contains(&token) {
+                // One that ends counts only among the best, as if the search were not twice as wide.
+                if rank < width.count {
+                    self.end(width.final_score(&beam), beam.ids, StopReason::End);
+                }
+            } else if next.len() < width.count {
+                let limit = match () {
+                    () if beam.ids.len() >= options.max_new_tokens => Some(StopReason::MaxNewTokens),
+                    () if decoder.is_full(from) => Some(StopReason::MaxLength),
+                    () => None,
+                };
+                next.push(Continued { from, token, beam, limit });
+            }
+        }
+        self.ended.truncate(width.count);
+        let best = next.iter().map(|next| width.final_score(&next.beam)).fold(f64::NEG_INFINITY, f64::max);
+        let can_improve = self.ended.len() < width.count || self.ended.last().is_some_and(|(worst, _)| *worst < best);
+        if next.iter().any(|next| next.limit.is_some()) {
+            for Continued { beam, limit, .. } in next.drain(..) {
+                self.end(width.final_score(&beam), beam.ids, limit.unwrap_or(StopReason::MaxLength));
+            }
+        }
+        self.is_done = next.is_empty() || !can_improve;
+        next
+    }
 }
 
 pub(crate) fn generate(
@@ -28,79 +100,43 @@ pub(crate) fn generate(
     length_penalty: f64,
     on_token: &mut dyn FnMut(usize, u32) -> Flow,
 ) -> Result<Vec<Generated>, GenerateError> {
-    let rows = decoder.rows.len();
-    let final_score = |beam: &Beam| beam.score / (beam.ids.len().max(1) as f64).powf(length_penalty);
+    let width = Width { count, length_penalty };
     let start = Beam { ids: Vec::new(), score: 0.0 };
     let new = |_| Search { beams: vec![start.clone()], ended: Vec::new(), is_done: false };
-    let mut searches: Vec<Search> = (0..rows).map(new).collect();
+    let mut searches: Vec<Search> = decoder.rows.iter().map(new).collect();
     while searches.iter().any(|search| !search.is_done) {
         let logits = decoder.next()?;
         let (mut order, mut tokens) = (Vec::new(), Vec::new());
         let mut first = 0;
         for search in &mut searches {
             let held = search.beams.len();
+            let next = match search.is_done {
+                true => Vec::new(),
+                false => search.step(&decoder, first, &logits[first..first + held], options, &width),
+            };
             if search.is_done {
                 // One of its sequences stays, because other rows continue.
                 search.beams.truncate(1);
                 order.push(first);
                 tokens.push(None);
-                first += held;
-                continue;
-            }
-            let candidates = candidates(search, &logits[first..first + held], &decoder.rows[first..], options, count);
-            let mut next = Vec::new();
-            for (rank, (beam, token, score)) in candidates.into_iter().enumerate() {
-                let ended = options.end_ids.contains(&token);
-                let mut ids = search.beams[beam].ids.clone();
-                ids.push(token);
-                let continued = Beam { ids, score };
-                let is_last = continued.ids.len() >= options.max_new_tokens;
-                // One that ends counts only among the best, as if the search were not twice as wide.
-                if ended && rank < count {
-                    search
-                        .ended
-                        .push((final_score(&continued), Generated { ids: continued.ids, stopped: StopReason::End }));
-                } else if !ended && next.len() < count {
-                    let is_full = decoder.is_full(first + beam);
-                    next.push((first + beam, token, continued, is_last, is_full));
-                }
-            }
-            search.ended.sort_by(|left, right| right.0.total_cmp(&left.0));
-            search.ended.truncate(count);
-            let at_the_end = next.is_empty() || next.iter().any(|(_, _, _, is_last, is_full)| *is_last || *is_full);
-            let best = next.iter().map(|(_, _, beam, ..)| final_score(beam)).fold(f64::NEG_INFINITY, f64::max);
-            let cannot_improve =
-                search.ended.len() >= count && search.ended.last().is_none_or(|(worst, _)| *worst >= best);
-            if at_the_end || cannot_improve {
-                if at_the_end {
-                    for (_, _, beam, is_last, _) in &next {
-                        let stopped = if *is_last { StopReason::MaxNewTokens } else { StopReason::MaxLength };
-                        search.ended.push((final_score(beam), Generated { ids: beam.ids.clone(), stopped }));
-                    }
-                }
-                search.ended.sort_by(|left, right| right.0.total_cmp(&left.0));
-                search.is_done = true;
-                search.beams.truncate(1);
-                order.push(first);
-                tokens.push(None);
             } else {
-                order.extend(next.iter().map(|(from, ..)| *from));
-                tokens.extend(next.iter().map(|(_, token, ..)| Some(*token)));
-                search.beams = next.into_iter().map(|(_, _, beam, ..)| beam).collect();
+                order.extend(next.iter().map(|next| next.from));
+                tokens.extend(next.iter().map(|next| Some(next.token)));
+                search.beams = next.into_iter().map(|next| next.beam).collect();
             }
             first += held;
         }
         decoder.select(&order);
         decoder.push(&tokens);
     }
-    let mut found = Vec::with_capacity(rows);
-    for (row, search) in searches.into_iter().enumerate() {
-        let best = search.ended.into_iter().next().map(|(_, generated)| generated);
-        let generated = best.unwrap_or(Generated { ids: Vec::new(), stopped: StopReason::MaxLength });
-        for token in &generated.ids {
-            on_token(row, *token);
-        }
-        found.push(generated);
+    let best = |search: Search| search.ended.into_iter().next().map(|(_, generated)| generated);
+    let none = || Generated { ids: Vec::new(), stopped: StopReason::MaxLength };
+    let mut found: Vec<Generated> = searches.into_iter().map(|search| best(search).unwrap_or_else(none)).collect();
+    for (row, generated) in found.iter_mut().enumerate() {
+        let Some(last) = generated.ids.iter().position(|token| on_token(row, *token) == Flow::Stop) else { continue };
+        let is_end = generated.stopped == StopReason::End && last + 1 == generated.ids.len();
+        generated.ids.truncate(last + 1);
+        generated.stopped = if is_end { StopReason::End } else { StopReason::Caller };
     }
     Ok(found)
 }
@@ -126,7 +162,8 @@ fn candidates(
             }
         }
     }
-    all.sort_by(|left, right| right.2.total_cmp(&left.2).then((left.0, left.1).cmp(&(right.0, right.1))));
-    all.truncate(2 * count);
+    keep_first(&mut all, 2 * count, |left, right| {
+        right.2.total_cmp(&left.2).then((left.0, left.1).cmp(&(right.0, right.1)))
+    });
     all
 }

@@ -1,5 +1,7 @@
 //! The choice of a token from logits.
 
+use std::cmp::Ordering;
+
 use rand::rngs::StdRng;
 use rand::{Rng, RngExt};
 
@@ -40,6 +42,15 @@ pub(crate) fn log_softmax(logits: &[f32]) -> Vec<f64> {
     shifted.map(|logit| logit - sum).collect()
 }
 
+/// Keeps the first items of an order, which has no equal items, and sorts them; the others are never sorted.
+pub(crate) fn keep_first<T>(items: &mut Vec<T>, count: usize, order: impl Fn(&T, &T) -> Ordering) {
+    if count < items.len() {
+        items.select_nth_unstable_by(count, &order);
+        items.truncate(count);
+    }
+    items.sort_unstable_by(order);
+}
+
 /// A random token.
 pub(crate) fn sample(logits: &[f32], sampling: &Sampling, random: &mut StdRng) -> u32 {
     let kept = candidates(logits, sampling);
@@ -65,10 +76,8 @@ fn candidates(logits: &[f32], sampling: &Sampling) -> Vec<(u32, f64)> {
     let largest = f64::from(logits.iter().copied().fold(f32::NEG_INFINITY, f32::max));
     let weight = |logit: &f32| ((f64::from(*logit) - largest) / sampling.temperature).exp();
     let mut kept: Vec<(u32, f64)> = logits.iter().map(weight).enumerate().map(|(id, w)| (id as u32, w)).collect();
-    kept.sort_by(|left, right| right.1.total_cmp(&left.1).then(left.0.cmp(&right.0)));
-    if sampling.top_k > 0 {
-        kept.truncate(sampling.top_k);
-    }
+    let most = if sampling.top_k > 0 { sampling.top_k } else { kept.len() };
+    keep_first(&mut kept, most, |left, right| right.1.total_cmp(&left.1).then(left.0.cmp(&right.0)));
     if sampling.top_p < 1.0 {
         let total: f64 = kept.iter().map(|(_, weight)| weight).sum();
         let mut sum = 0.0;

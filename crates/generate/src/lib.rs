@@ -4,7 +4,9 @@
 //! probable token, [samples](Sampling), or runs a [beam search](Strategy::Beams). Every adapter method works, and so
 //! does a routed batch, in which each row has its own adapter. Tokens can be streamed as they are chosen.
 //!
-//! The tokens of a row do not depend on the other rows of its batch.
+//! The tokens of a row do not depend on the other rows of its batch, with two exceptions. Sampling draws different
+//! numbers for each position in the batch. A gate, as in UniPELT, is a mean over the padded row: with prompts of different
+//! lengths, it depends on the padding, as in the reference.
 //!
 //! ```
 //! use burn::tensor::Device;
@@ -64,7 +66,7 @@ pub fn generate(
 }
 
 /// [`generate`] with a callback that receives the row and each new token. If it returns [`Flow::Stop`], the row ends
-/// with this token. Beam search calls it for all tokens of a row when the row is finished.
+/// with this token. Beam search calls it when all rows are finished, with the tokens of the best sequences.
 ///
 /// # Errors
 /// As [`generate`].

@@ -26,7 +26,8 @@ pub enum Strategy {
     Greedy,
     /// A random token.
     Sample(Sampling),
-    /// Beam search: the most probable of several sequences that are continued at once.
+    /// Beam search: the most probable of several sequences that are continued at once. They are rows of one batch, so a
+    /// setup with sizes (`Route`, `BatchSplit`) does not fit.
     Beams {
         /// The number of sequences of each row.
         count: usize,
@@ -55,6 +56,13 @@ impl Default for Sampling {
     /// Sampling from the model's own probabilities, without limits.
     fn default() -> Self {
         Self { temperature: 1.0, top_k: 0, top_p: 1.0, min_p: 0.0, seed: 0 }
+    }
+}
+
+impl Sampling {
+    /// A random seed of at most nine digits.
+    pub fn random_seed() -> u64 {
+        rand::random_range(0..1_000_000_000)
     }
 }
 

@@ -1,7 +1,7 @@
 //! The base model, as seen by banks, training and generation.
 
 use burn::tensor::{Device, Tensor};
-use burn_adapters_core::{ModelSpec, Output, Reads};
+use burn_adapters_core::{ModelSpec, Output, Reads, row_indices};
 
 use crate::{BaseError, DecoderStart, Hooks, KvCache, Matrices, Pass, TokenBatch};
 
@@ -115,16 +115,10 @@ pub trait BaseModel: Matrices + Send + Sync {
         None
     }
 
-    /// The table of word embeddings: `[vocabulary, embedding]`. `None` for models without one. In some models it is the
-    /// matrix of language-model heads, too; see [`AdapterBank::tie_heads`](crate::AdapterBank::tie_heads).
+    /// The table of word embeddings, without position, type or norm: `[vocabulary, embedding]`. `None` for models without
+    /// one. A prompt can start from its rows: see [`Forward::word_embeddings`]. In some models it is the matrix of
+    /// language-model heads, too: see [`AdapterBank::tie_heads`](crate::AdapterBank::tie_heads).
     fn word_table(&self) -> Option<Tensor<2>> {
-        None
-    }
-
-    /// The plain embeddings of tokens, without position, type or norm, from which a prompt can start:
-    /// `[tokens, embedding]`. `None` for models without such embeddings. Callers use
-    /// [`Forward::word_embeddings`], which checks the tokens.
-    fn embed_tokens(&self, _ids: &[u32]) -> Option<Tensor<2>> {
         None
     }
 }
@@ -217,7 +211,10 @@ pub trait Forward: BaseModel {
         if let Some(&id) = ids.iter().find(|id| **id as usize >= vocabulary) {
             return Err(BaseError::UnknownToken { id, vocabulary });
         }
-        self.embed_tokens(ids).ok_or(BaseError::NoTokenEmbeddings)
+        let table = self.word_table().ok_or(BaseError::NoTokenEmbeddings)?;
+        let ids: Vec<usize> = ids.iter().map(|id| *id as usize).collect();
+        let ids = row_indices(&ids, &table.device().without_autodiff());
+        Ok(table.select(0, ids))
     }
 }
 

@@ -66,8 +66,11 @@ pub enum BaseError {
         /// The rows of the batch.
         found: usize,
     },
-    /// A cache that a failed pass left incomplete.
-    #[error("the cache is incomplete: a pass with it failed; start again with an empty cache")]
+    /// An incomplete cache: a pass with it failed, or its rows were selected although they have gates of their own.
+    #[error(
+        "the cache is incomplete: a pass with it failed, or its rows were selected although the setup gives rows gated \
+         adapters of their own; start again with an empty cache"
+    )]
     BrokenCache,
     /// A model without a language-model head.
     #[error(

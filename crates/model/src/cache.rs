@@ -3,10 +3,9 @@
 use std::collections::BTreeMap;
 
 use burn::tensor::Tensor;
-use burn_adapters_core::{KeptGates, TokenSpan};
+use burn_adapters_core::{KeptGates, TokenSpan, repeated_rows, row_indices};
 
 use crate::BaseError;
-use crate::hooks::row_indices;
 use crate::pass::Memory;
 
 /// The keys and values of the tokens that a decoder has read, so that a pass computes only the tokens that follow.
@@ -34,7 +33,7 @@ pub struct KvCache {
     pub(crate) memory: Option<Memory>,
     /// The gates that the first pass computed.
     pub(crate) gates: KeptGates,
-    /// Whether a pass with the cache failed, so that the cache is incomplete.
+    /// Whether the cache is incomplete: a pass with it failed, or a part of it could not be selected.
     is_broken: bool,
 }
 
@@ -76,26 +75,34 @@ impl KvCache {
         }
     }
 
-    /// The cache of these rows, in this order; a row may occur several times.
+    /// The cache of these rows, in this order; a row may occur several times. If the setup gives rows adapters of their
+    /// own and these have gates, the cache cannot be divided: the next pass with the selected cache is an error.
     ///
     /// # Panics
     /// If a row does not exist.
     pub fn select(&self, order: &[usize]) -> Self {
+        let broken = || Self { is_broken: true, ..Self::default() };
+        self.selected(order).unwrap_or_else(broken)
+    }
+
+    fn selected(&self, order: &[usize]) -> Option<Self> {
         let rows = self.rows.len();
+        // The batch may have been repeated for the branches of a `Parallel` below a layer.
         let select = |tensor: &Tensor<4>| {
-            let [held, ..] = tensor.dims();
-            // The batch was repeated for the branches of a `Parallel` below this layer.
-            let indices: Vec<usize> =
-                (0..held / rows.max(1)).flat_map(|copy| order.iter().map(move |row| copy * rows + row)).collect();
-            tensor.clone().select(0, row_indices(&indices, &tensor.device()))
+            let indices = repeated_rows(order, rows, tensor.dims()[0])?;
+            Some(tensor.clone().select(0, row_indices(&indices, &tensor.device())))
         };
-        Self {
+        let layer = |(step, [keys, values]): (&usize, &[Tensor<4>; 2])| Some((*step, [select(keys)?, select(values)?]));
+        Some(Self {
             rows: order.iter().map(|row| self.rows[*row].clone()).collect(),
-            layers: self.layers.iter().map(|(step, [keys, values])| (*step, [select(keys), select(values)])).collect(),
-            memory: self.memory.as_ref().map(|memory| memory.selected(order, rows)),
-            gates: self.gates.select(order, rows),
+            layers: self.layers.iter().map(layer).collect::<Option<_>>()?,
+            memory: match &self.memory {
+                Some(memory) => Some(memory.select(order, rows)?),
+                None => None,
+            },
+            gates: self.gates.select(order, rows)?,
             is_broken: self.is_broken,
-        }
+        })
     }
 
     /// Takes the contents for a pass; without [`finished`](Self::finished) after it, the cache is broken.

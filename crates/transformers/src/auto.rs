@@ -125,10 +125,6 @@ impl BaseModel for AutoModel {
     fn word_table(&self) -> Option<Tensor<2>> {
         Some(self.skeleton.word_table())
     }
-
-    fn embed_tokens(&self, ids: &[u32]) -> Option<Tensor<2>> {
-        Some(self.skeleton.of_words(ids))
-    }
 }
 
 impl Matrices for AutoModel {

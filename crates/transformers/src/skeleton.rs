@@ -78,11 +78,6 @@ impl Skeleton {
         self.embeddings.words().weight.val()
     }
 
-    /// The word embeddings of tokens: `[tokens, embedding]`.
-    pub(crate) fn of_words(&self, ids: &[u32]) -> Tensor<2> {
-        self.embeddings.of_words(ids)
-    }
-
     pub(crate) fn run(&self, pass: &mut Pass<'_>) {
         if self.decoder.is_none() || !pass.continues() {
             pass.embeddings(self.embeddings.forward(pass));

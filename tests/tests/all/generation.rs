@@ -31,8 +31,7 @@ fn decoders() -> Vec<(String, AutoModel)> {
 
 /// An output layer for models that have none here: their word embeddings.
 fn tied(model: &AutoModel) -> impl Fn(Tensor<2>) -> Result<Tensor<2>, Box<dyn std::error::Error + Send + Sync>> {
-    let ids: Vec<u32> = (0..model.limits().vocabulary as u32).collect();
-    let words = model.embed_tokens(&ids).unwrap().transpose();
+    let words = model.word_table().unwrap().transpose();
     move |states| Ok(states.matmul(words.clone()))
 }
 
@@ -213,6 +212,17 @@ fn a_row_ends_by_its_end_token_the_caller_or_a_limit() {
     assert_eq!(ids(&stopped), streamed);
     assert_eq!((stopped[1].ids.len(), stopped[1].stopped), (2, StopReason::Caller));
     assert_eq!(stopped[2], plain[2]);
+
+    let beams = GenerationOptions::beams(2).with_max_new_tokens(6);
+    let plain_beams = generate(&model, &Hooks::none(), &prompts, &logits, &beams).unwrap();
+    let third = plain_beams[1].ids[2];
+    let stopped = generate_with(&model, &Hooks::none(), &prompts, &logits, &beams, &mut |row, token| {
+        if row == 1 && token == third { Flow::Stop } else { Flow::Continue }
+    });
+    let stopped = stopped.unwrap();
+    let at = plain_beams[1].ids.iter().position(|id| *id == third).unwrap();
+    assert_eq!((stopped[1].ids.as_slice(), stopped[1].stopped), (&plain_beams[1].ids[..=at], StopReason::Caller));
+    assert_eq!(stopped[2], plain_beams[2]);
 
     // 40 positions: the longest row ends first, and the others go on as if it were not there.
     let most = model.limits().sequence;

@@ -4,16 +4,18 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use burn::tensor::Tensor;
+use burn_adapters_core::StackKind;
 use burn_adapters_generate::{Flow, GenerateError, GenerationOptions, Sampling, Strategy, generate_with, head_logits};
-use burn_adapters_model::{Forward, Hooks, Setup, TokenBatch};
+use burn_adapters_model::{BaseModel, Forward, Setup, TokenBatch};
 use burn_adapters_transformers::{DecodeStream, GenerationConfig};
 use clap::Args;
 use serde::Serialize;
 
 use super::DeviceArguments;
-use super::model::{Model, bank_error, max_length};
-use super::setup::{Loaded, SETUP_HELP, SetupArguments};
+use super::model::{Model, max_length};
+use super::setup::{Loaded, SETUP_HELP, SetupArguments, batch_hooks};
 use super::stops::Stops;
+use crate::draw;
 use crate::error::{CliError, CliResult, chain};
 use crate::output;
 use crate::progress::Style;
@@ -115,13 +117,21 @@ impl Arguments {
         if self.stop.iter().any(String::is_empty) {
             return Err(CliError::mistake("--stop is empty, and every text contains the empty string"));
         }
-        let has_adapters = !self.adapters.adapter.is_empty() || self.adapters.setup.is_some();
-        let source = has_adapters.then(|| self.adapters.composition(false)).transpose()?;
+        let source = self.adapters.composition_if_any()?;
         let device = self.device.open(style)?.device;
         let model = self.device.load(&self.model, &device, style)?;
         let loaded = source.map(|source| self.adapters.load(source, &model, &device, style)).transpose()?;
         let options = self.options(&model, style)?;
         let prompts = self.prompts(&model)?;
+        if let (Some(loaded), Strategy::Beams { .. }) = (&loaded, options.strategy)
+            && loaded.is_sized()
+        {
+            let message =
+                format!("--beams continues several sequences of a text, and {} has sizes", loaded.composition);
+            return Err(
+                CliError::mistake(message).with_help("generate each text with its own adapter, or use --greedy")
+            );
+        }
         self.generate(&model, loaded.as_ref(), &prompts, &options, style)
     }
 
@@ -132,6 +142,15 @@ impl Arguments {
         if let Some(row) = encoded.rows.iter().position(|row| row.ids.is_empty()) {
             let message = format!("the text {:?} has no tokens, and there is nothing to continue", self.text[row]);
             return Err(CliError::mistake(message));
+        }
+        match (encoded.truncated, model.base.spec().stack(StackKind::Encoder)) {
+            (0, _) => {}
+            (cut, Some(_)) => draw::warning(&format!("{cut} of {} texts are too long and were cut", self.text.len())),
+            (cut, None) => {
+                let (all, most) = (self.text.len(), max_length(model, None)?);
+                let message = format!("{cut} of {all} texts have more than {most} tokens, which the model cannot read");
+                return Err(CliError::mistake(message).with_help("shorten them"));
+            }
         }
         Ok(TokenBatch::from_rows(&encoded.rows))
     }
@@ -153,7 +172,7 @@ impl Arguments {
             (None, true) => GenerationOptions::greedy(),
             (None, false) => {
                 let seed = self.seed.unwrap_or_else(|| {
-                    let seed = random_seed();
+                    let seed = Sampling::random_seed();
                     style.say(format_args!("--seed {seed}"));
                     seed
                 });
@@ -193,16 +212,11 @@ impl Arguments {
         style: Style,
     ) -> CliResult {
         let setup = loaded.map(|loaded| loaded.setup(None));
-        let hooks = match (loaded, &setup) {
-            (Some(loaded), Some(setup)) => loaded.bank.hooks(setup).map_err(|error| bank_error(&error))?,
-            _ => Hooks::none(),
-        };
-        let of_heads = match (loaded, &setup) {
-            (Some(loaded), Some(setup)) => speaks(loaded, setup, style).then_some((&loaded.bank, setup)),
-            _ => None,
-        };
+        let used = loaded.zip(setup.as_ref());
+        let hooks = batch_hooks(used, prompts)?;
+        let of_heads = used.filter(|(loaded, setup)| speaks(loaded, setup, style));
         let logits = |states: Tensor<2>| match of_heads {
-            Some((bank, setup)) => head_logits(bank, setup, states),
+            Some((loaded, setup)) => head_logits(&loaded.bank, setup, states),
             None => Ok(model.base.token_logits(states)?),
         };
         let streams = !self.json && self.text.len() == 1;
@@ -296,14 +310,9 @@ fn generate_error(error: &GenerateError) -> CliError {
         }
         GenerateError::Branches { .. }
         | GenerateError::NoRoom { .. }
+        | GenerateError::Logits(_)
         | GenerateError::NoStart
         | GenerateError::NoDecoder => CliError::mistake(chain(error)),
         error => CliError::failure(chain(error)),
     }
-}
-
-/// A seed from the clock and the process: not for secrets.
-fn random_seed() -> u64 {
-    let time = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-    (time.as_nanos() as u64 ^ u64::from(std::process::id()).rotate_left(32)) % 1_000_000_000
 }

@@ -5,13 +5,13 @@ use std::path::PathBuf;
 use burn::tensor::activation::log_softmax;
 use burn::tensor::{Int, Tensor, TensorData};
 use burn_adapters_core::{Reads, StackKind};
-use burn_adapters_model::{BaseModel, Forward, Hooks, TokenBatch};
+use burn_adapters_model::{BaseModel, Forward, TokenBatch};
 use clap::Args;
 use serde::Serialize;
 
 use super::DeviceArguments;
-use super::model::{Model, bank_error, max_length};
-use super::setup::{SETUP_HELP, SetupArguments};
+use super::model::{Model, max_length};
+use super::setup::{SETUP_HELP, SetupArguments, batch_hooks};
 use crate::draw;
 use crate::error::{CliError, CliResult, chain};
 use crate::output;
@@ -62,8 +62,7 @@ const MOST_LOGITS: usize = 1 << 24;
 
 impl Arguments {
     pub(super) fn run(self, style: Style) -> CliResult {
-        let has_adapters = !self.adapters.adapter.is_empty() || self.adapters.setup.is_some();
-        let source = has_adapters.then(|| self.adapters.composition(false)).transpose()?;
+        let source = self.adapters.composition_if_any()?;
         let device = self.device.open(style)?.device;
         let model = self.device.load(&self.model, &device, style)?;
         if !matches!(model.base.spec().stacks.as_slice(), [stack] if stack.kind == StackKind::Decoder) {
@@ -72,10 +71,6 @@ impl Arguments {
         }
         let loaded = source.map(|source| self.adapters.load(source, &model, &device, style)).transpose()?;
         let setup = loaded.as_ref().map(|loaded| loaded.setup(None));
-        let hooks = match (&loaded, &setup) {
-            (Some(loaded), Some(setup)) => loaded.bank.hooks(setup).map_err(|error| bank_error(&error))?,
-            _ => Hooks::none(),
-        };
         let encoded = model.tokenizer.encode(&self.text, max_length(&model, None)?);
         let encoded = encoded.map_err(|error| CliError::mistake(chain(&error)))?;
         if let Some(row) = encoded.rows.iter().position(|row| row.ids.len() < 2) {
@@ -87,6 +82,7 @@ impl Arguments {
             draw::warning(&format!("{} of {} texts are too long and were cut", encoded.truncated, self.text.len()));
         }
         let batch = TokenBatch::from_rows(&encoded.rows);
+        let hooks = batch_hooks(loaded.as_ref().zip(setup.as_ref()), &batch)?;
         let states = model.base.forward_reading(&batch, &hooks, Reads::Tokens);
         let states = states.map_err(|error| CliError::failure(chain(&error)))?;
         if states.tokens.len() != self.text.len() {

@@ -8,7 +8,7 @@ use burn_adapters_checkpoint::{CheckpointError, HeadFolder, load_adapter, load_f
 use burn_adapters_composition::{Composition, HeadSetup};
 use burn_adapters_diagnostics::Snippet;
 use burn_adapters_heads::HeadConfig;
-use burn_adapters_model::{AdapterBank, BankError, BaseModel, Setup};
+use burn_adapters_model::{AdapterBank, BankError, BaseModel, Hooks, Setup, TokenBatch};
 use burn_adapters_train::tasks::TRAIN_TASKS;
 use burn_adapters_train::{TextForm, TrainTask, train_task};
 use clap::Args;
@@ -109,6 +109,14 @@ impl SetupArguments {
             }
             _ => Ok(source),
         }
+    }
+
+    /// [`composition`](Self::composition), or `None` if no option about adapters is given.
+    pub(super) fn composition_if_any(&self) -> CliResult<Option<SetupSource>> {
+        let Self { adapter, setup, fusion, head, skip_layers } = self;
+        let none =
+            adapter.is_empty() && setup.is_none() && fusion.is_empty() && head.is_empty() && skip_layers.is_empty();
+        (!none).then(|| self.composition(false)).transpose()
     }
 
     /// Reads the folders.
@@ -404,6 +412,13 @@ impl Loaded {
         }
         Ok(())
     }
+}
+
+/// The hooks of a batch, if there are adapters.
+pub(super) fn batch_hooks<'l>(used: Option<(&'l Loaded, &'l Setup)>, batch: &TokenBatch) -> CliResult<Hooks<'l>> {
+    let Some((loaded, setup)) = used else { return Ok(Hooks::none()) };
+    loaded.check_batch(setup, batch.len(), batch.sequence())?;
+    loaded.bank.hooks(setup).map_err(|error| bank_error(&error))
 }
 
 /// Checks that all adapters of a composition are loaded and that their blocks support their methods; `text` is the

@@ -123,6 +123,16 @@ fn a_text_ends_before_a_stop_string() {
     let (code, found, _) = place.run(GREEDY.iter().chain(&["--text", "the sea is", "--stop", stop]));
     assert_eq!(code, 0);
     assert_eq!(found.trim(), whole[..whole.find(stop).unwrap()].trim());
+    // The tokens of a beam search end there, too.
+    let beams = ["generate", "--model", "decoder", "--beams", "2", "--ignore-eos", "--max-new-tokens", "6", "--json"];
+    let beams = [beams.as_slice(), &["--quiet", "--text", "the sea is"]].concat();
+    let (_, whole, _) = place.run(&beams);
+    let whole: Vec<usize> = serde_json::from_value(lines(&whole)[0]["ids"].clone()).unwrap();
+    let stop = whole.iter().position(|id| *id != 0).unwrap();
+    let (code, found, _) = place.run([beams.as_slice(), &["--stop", WORDS[whole[stop]]]].concat());
+    let found = &lines(&found)[0];
+    assert_eq!((code, &found["ids"]), (0, &json!(whole[..=stop])));
+    assert_eq!(found["generated"].as_str().unwrap().trim(), "");
 }
 
 #[test]
@@ -157,13 +167,27 @@ fn mistakes_are_told() {
     let place = Workplace::new();
     decoder(&place);
     place.model("encoder", 1);
-    let cases: [(&[&str], &str); 6] = [
+    let long = "sea ".repeat(25);
+    let headless = place.path("headless");
+    fs::create_dir_all(&headless).unwrap();
+    for file in ["config.json", "tokenizer.json", "tokenizer_config.json", "model.safetensors"] {
+        fs::copy(place.path("decoder").join(file), headless.join(file)).unwrap();
+    }
+    let mut config = json_of(&fs::read_to_string(headless.join("config.json")).unwrap());
+    config["tie_word_embeddings"] = json!(false);
+    fs::write(headless.join("config.json"), config.to_string()).unwrap();
+    let cases: [(&[&str], &str); 11] = [
         (&["--model", "decoder", "--temperature", "0"], "--temperature is 0"),
         (&["--model", "decoder", "--greedy", "--seed", "3"], "cannot be used with"),
         (&["--model", "decoder", "--stop", ""], "--stop is empty"),
         (&["--model", "decoder", "--beams", "0"], "--beams is 0"),
         (&["--model", "encoder", "--greedy"], "no decoder"),
         (&["--model", "decoder", "--adapter", "none-there"], "none-there"),
+        (&["--model", "decoder", "--head", "none-there"], "no adapter is given"),
+        (&["--model", "decoder", "--fusion", "none-there"], "no adapter is given"),
+        (&["--model", "decoder", "--skip-layers", "0"], "no adapter is given"),
+        (&["--model", "headless", "--greedy"], "no language-model head"),
+        (&["--model", "decoder", "--text", &long], "more than 24 tokens"),
     ];
     for (arguments, expected) in cases {
         let (code, stdout, stderr) = place.run(["generate", "--text", "the sea"].iter().chain(arguments));

@@ -17,7 +17,6 @@ use burn_adapters_core::Mode;
 
 pub use self::active::ActiveHooks;
 pub use self::sublayer::AroundProjection;
-pub(crate) use self::walk::row_indices;
 use crate::{Adapter, AdapterBank, BankError, Observed, Setup};
 
 /// The hooks of a setup, borrowed from an [`AdapterBank`](crate::AdapterBank) for any number of passes.

@@ -7,8 +7,9 @@
 
 use std::ops::Range;
 
-use burn::tensor::{Bool, Device, Int, Tensor, TensorData};
+use burn::tensor::{Bool, Device, Int, Tensor};
 use burn_adapters_composition::{Composition, Route};
+use burn_adapters_core::row_indices;
 
 use super::ActiveHooks;
 
@@ -200,11 +201,4 @@ fn routed<P: HookPoint>(point: &P, route: &Route, state: P::State) -> P::State {
 /// Rows of a mask. They are selected as integers: on some backends, selected booleans have another type.
 pub(super) fn select_mask<const D: usize>(mask: &Tensor<D, Bool>, rows: &Rows) -> Tensor<D, Bool> {
     mask.clone().int().select(0, rows.indices.clone()).not_equal_elem(0)
-}
-
-/// The indices of rows on a device.
-pub(crate) fn row_indices(rows: &[usize], device: &Device) -> Tensor<1, Int> {
-    let rows: Vec<i32> = rows.iter().map(|row| *row as i32).collect();
-    let count = rows.len();
-    Tensor::from_data(TensorData::new(rows, [count]), device)
 }

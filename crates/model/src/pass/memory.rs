@@ -1,10 +1,9 @@
 //! The states of an encoder, which a decoder attends to.
 
 use burn::tensor::{Bool, Device, Tensor};
-use burn_adapters_core::TokenSpan;
+use burn_adapters_core::{TokenSpan, repeated_rows, row_indices};
 
 use super::mask::Mask;
-use crate::hooks::row_indices;
 
 /// The encoder's states: `[rows, positions, hidden]`, and their padding.
 #[derive(Debug, Clone)]
@@ -25,15 +24,12 @@ impl Memory {
     }
 
     /// That of these rows of a batch of `rows`, which may have been repeated.
-    pub(crate) fn selected(&self, order: &[usize], rows: usize) -> Self {
-        let [held, ..] = self.hidden.dims();
-        let copies = held / rows.max(1);
-        let indices: Vec<usize> = (0..copies).flat_map(|copy| order.iter().map(move |row| copy * rows + row)).collect();
-        let indices = row_indices(&indices, &self.hidden.device());
-        Self {
+    pub(crate) fn select(&self, order: &[usize], rows: usize) -> Option<Self> {
+        let indices = row_indices(&repeated_rows(order, rows, self.hidden.dims()[0])?, &self.hidden.device());
+        Some(Self {
             hidden: self.hidden.clone().select(0, indices.clone()),
             mask: self.mask.clone().map(|mask| mask.select(0, indices)),
-        }
+        })
     }
 
     /// The number of rows.

@@ -15,7 +15,9 @@ mod packing;
 use std::cell::Cell;
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
-use burn_adapters_core::{KeptGates, Output, Place, Reads, RowPosition, Site, StackKind, TokenSpan, has_own_kernels};
+use burn_adapters_core::{
+    KeptGates, Output, Place, Reads, RowPosition, Site, StackKind, TokenSpan, has_own_kernels, row_indices,
+};
 
 pub use self::attention::{Attention, ScoreBias, ScoreShape};
 use self::cached::Cached;
@@ -25,7 +27,6 @@ use self::mask::Mask;
 pub(crate) use self::mask::padding_of;
 pub(crate) use self::memory::Memory;
 use self::packing::Packing;
-use crate::hooks::row_indices;
 use crate::{ActiveHooks, BankError, BaseError, BaseModel, DecoderStart, Hooks, KvCache, Limits, TokenBatch};
 
 /// A pass: [`Forward`](crate::Forward) begins it, [`BaseModel::run`](crate::BaseModel::run) computes it, and `Forward`

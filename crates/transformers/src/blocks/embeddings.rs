@@ -2,7 +2,7 @@
 
 use burn::module::Module;
 use burn::nn::{Embedding, Linear};
-use burn::tensor::{Device, Int, Tensor, TensorData};
+use burn::tensor::{Device, Tensor};
 use burn_adapters_core::{Norm, project};
 use burn_adapters_model::Pass;
 
@@ -50,13 +50,6 @@ impl Embeddings {
     /// The table of word embeddings.
     pub(crate) fn words(&self) -> &Embedding {
         &self.words
-    }
-
-    /// The word embeddings of tokens, all of which must be in the vocabulary: `[tokens, embedding]`.
-    pub(crate) fn of_words(&self, ids: &[u32]) -> Tensor<2> {
-        let ids: Vec<i32> = ids.iter().map(|id| *id as i32).collect();
-        let ids = Tensor::<1, Int>::from_data(TensorData::new(ids.clone(), [ids.len()]), &self.device());
-        self.words.weight.val().select(0, ids)
     }
 
     /// # Shapes
