@@ -39,7 +39,7 @@ pub enum HeadError {
         /// What is wrong.
         reason: String,
     },
-    /// The head reads the pooled output, but there is none.
+    /// The head reads the pooled output, but the model has no pooler.
     #[error("this head reads the model's pooled output (use_pooler), but the model has none")]
     NoPooledOutput,
     /// A head whose last layer is the model's table of word embeddings, which was not set yet.

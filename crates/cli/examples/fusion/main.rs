@@ -15,9 +15,11 @@
 
 mod attention;
 mod chart;
+#[allow(dead_code)]
+#[path = "../common/mod.rs"]
+mod common;
 mod data;
 mod merging;
-mod progress;
 mod report;
 mod training;
 
@@ -28,12 +30,13 @@ use std::time::Instant;
 
 use burn::tensor::Device;
 use burn_adapters_composition::Composition;
+use burn_adapters_fetch::Kind;
 use burn_adapters_model::{AdapterBank, BaseModel, Setup};
 use burn_adapters_transformers::{AutoModel, Tokenizer};
 use clap::Parser;
 
+use common::progress::Progress;
 use data::Sentences;
-use progress::Progress;
 use report::Report;
 use training::{Options, Work};
 
@@ -76,13 +79,7 @@ pub(crate) struct Arguments {
 fn main() -> ExitCode {
     burn_adapters_ops::keep_freed_memory();
     let arguments = Arguments::parse();
-    match run(&arguments).and_then(|report| report.print(arguments.json)) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    common::exit_code(run(&arguments).and_then(|report| report.print(arguments.json)))
 }
 
 /// Runs everything except for printing the results.
@@ -91,8 +88,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Report, Box<dyn Error>> {
     let mut progress = Progress::new();
     std::fs::create_dir_all(&arguments.output)
         .map_err(|error| format!("cannot make the folder {}: {error}", arguments.output.display()))?;
-    let model = data::model(arguments.model.as_deref(), &mut progress)?;
-    let files = data::files(arguments.data.as_deref(), &mut progress)?;
+    let model = common::model(arguments.model.as_deref(), &mut progress)?;
+    let files = common::files(Kind::ALL, arguments.data.as_deref(), &mut progress)?;
     let device = Device::default();
     let (base, _) = AutoModel::from_dir(&model, &device)?;
     let sentences = Sentences::read(&files, &Tokenizer::from_dir(&model)?, arguments.rows)?;

@@ -10,7 +10,8 @@ use serde_json::{Value, json};
 
 use super::Arguments;
 use super::chart::{self, Panel};
-use super::data::{OfKind, Sentences};
+use super::common::OfKind;
+use super::data::Sentences;
 use super::training::{ADAPTER, ADAPTER_LEARNING_RATE, BATCH_SIZE};
 
 /// One line of the table: a setup and its accuracy on each kind.

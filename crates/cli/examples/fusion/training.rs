@@ -8,8 +8,9 @@ use burn_adapters_model::{AdapterBank, Setup};
 use burn_adapters_train::{TokenData, TrainConfig, Trainer, evaluate};
 use burn_adapters_transformers::AutoModel;
 
-use super::data::{OfKind, Sentences, head};
-use super::progress::Progress;
+use super::common::progress::Progress;
+use super::common::{OfKind, head};
+use super::data::Sentences;
 
 /// The adapters: a bottleneck after each feed-forward block (Pfeiffer et al.), a sixteenth as wide as the model.
 pub(crate) const ADAPTER: &str = "seq_bn";

@@ -8,9 +8,12 @@ use burn_adapters_heads::Logits;
 use burn_adapters_model::{AdapterBank, Forward, Setup};
 use burn_adapters_train::{Observer, Row, StepRecord, TokenData, TrainingPlan};
 use burn_adapters_transformers::AutoModel;
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+use rand::seq::SliceRandom;
 
-use super::masking::{Masked, Masking, Random};
-use super::progress::Progress;
+use super::common::progress::Progress;
+use super::masking::{Masked, Masking};
 use super::training::{BATCH_SIZE, LEARNING_RATE};
 
 /// The seed of the masks in evaluation, which are the same for every setup.
@@ -48,7 +51,7 @@ pub(crate) fn train(
     let parameters = bank.train_only(setup)?;
     let setup = setup.clone().training();
     let mut optimizer = AdamWConfig::new().with_weight_decay(0.0).init();
-    let mut random = Random::new(seed);
+    let mut random = StdRng::seed_from_u64(seed);
     let steps_per_epoch = data.len().div_ceil(BATCH_SIZE);
     let steps = steps_per_epoch * epochs;
     Observer::started(
@@ -66,7 +69,7 @@ pub(crate) fn train(
     let mut step = 0;
     for epoch in 1..=epochs {
         let mut order: Vec<&Row> = data.rows().iter().collect();
-        random.shuffle(&mut order);
+        order.shuffle(&mut random);
         for rows in order.chunks(BATCH_SIZE) {
             step += 1;
             let Some(masked) = masking.hide(rows.iter().copied(), &mut random) else { continue };
@@ -101,7 +104,7 @@ pub(crate) fn evaluate(
     data: &TokenData,
     masking: &Masking,
 ) -> Result<f64, Box<dyn Error>> {
-    let mut random = Random::new(EVALUATION_SEED);
+    let mut random = StdRng::seed_from_u64(EVALUATION_SEED);
     let (mut sum, mut count) = (0.0, 0);
     for rows in data.rows().chunks(2 * BATCH_SIZE) {
         let Some(masked) = masking.hide(rows.iter(), &mut random) else { continue };

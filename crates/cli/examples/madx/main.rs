@@ -17,12 +17,12 @@
 //! cargo run --release --example madx -- --rows 300      # a quick try
 //! ```
 
+#[allow(dead_code)]
+#[path = "../common/mod.rs"]
+mod common;
 mod data;
 mod language;
 mod masking;
-#[allow(dead_code)]
-#[path = "../fusion/progress.rs"]
-mod progress;
 mod report;
 mod training;
 
@@ -36,9 +36,9 @@ use burn_adapters_model::{AdapterBank, BaseModel, Setup};
 use burn_adapters_transformers::{AutoModel, Tokenizer};
 use clap::Parser;
 
+use common::progress::Progress;
 use data::Domains;
 use masking::Masking;
-use progress::Progress;
 use report::Report;
 use training::Work;
 
@@ -81,13 +81,7 @@ pub(crate) struct Arguments {
 fn main() -> ExitCode {
     burn_adapters_ops::keep_freed_memory();
     let arguments = Arguments::parse();
-    match run(&arguments).and_then(|report| report.print(arguments.json)) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    common::exit_code(run(&arguments).and_then(|report| report.print(arguments.json)))
 }
 
 /// Runs everything except for printing the results.
@@ -95,8 +89,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Report, Box<dyn Error>> {
     let mut progress = Progress::new();
     std::fs::create_dir_all(&arguments.output)
         .map_err(|error| format!("cannot make the folder {}: {error}", arguments.output.display()))?;
-    let model = data::model(arguments.model.as_deref(), &mut progress)?;
-    let files = data::files(arguments.data.as_deref(), &mut progress)?;
+    let model = common::model(arguments.model.as_deref(), &mut progress)?;
+    let files = common::files(data::KINDS, arguments.data.as_deref(), &mut progress)?;
     let device = Device::default();
     let (base, _) = AutoModel::from_dir(&model, &device)?;
     let tokenizer = Tokenizer::from_dir(&model)?;
@@ -122,7 +116,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Report, Box<dyn Error>> {
     report.accuracy(&format!("task adapter on the {}' adapter", source.kind), work.accuracies(&stacked, &domains)?);
 
     // In the target language: its adapter instead of the source's, and the same task adapter and head.
-    let transferred = Setup::compose(Composition::stack([target.name(), "task"]));
+    let transferred = Setup::compose(Composition::stack([target.kind.id(), "task"]));
     report.accuracy(
         &format!("the same, on the {}' adapter instead", target.kind),
         work.accuracies(&transferred, &domains)?,

@@ -6,6 +6,9 @@ use burn_adapters_heads::Targets;
 use burn_adapters_model::TokenBatch;
 use burn_adapters_train::Row;
 use burn_adapters_transformers::Tokenizer;
+use rand::RngExt;
+use rand::rngs::StdRng;
+use rand::seq::SliceRandom;
 
 /// The name of BERT's mask token.
 const MASK: &str = "[MASK]";
@@ -43,21 +46,21 @@ impl Masking {
     }
 
     /// Hides tokens of some rows. Returns `None` if they have no token that may be hidden.
-    pub(crate) fn hide<'a>(&self, rows: impl Iterator<Item = &'a Row>, random: &mut Random) -> Option<Masked> {
+    pub(crate) fn hide<'a>(&self, rows: impl Iterator<Item = &'a Row>, random: &mut StdRng) -> Option<Masked> {
         let (mut hidden, mut positions, mut targets) = (Vec::new(), Vec::new(), Vec::new());
         for row in rows {
             let mut row = row.clone();
             let mut places: Vec<usize> =
                 (0..row.ids.len()).filter(|at| !self.special.contains(&row.ids[*at])).collect();
             let count = (places.len() * 15).div_ceil(100);
-            random.shuffle(&mut places);
+            places.shuffle(random);
             places.truncate(count);
             places.sort_unstable();
             targets.push(places.iter().map(|at| Some(row.ids[*at] as usize)).collect());
             for at in &places {
-                match random.below(10) {
+                match random.random_range(0..10) {
                     0 => {}
-                    1 => row.ids[*at] = random.below(self.vocabulary) as u32,
+                    1 => row.ids[*at] = random.random_range(0..self.vocabulary) as u32,
                     _ => row.ids[*at] = self.mask,
                 }
             }
@@ -70,29 +73,5 @@ impl Masking {
             positions,
             targets: Targets::Tokens(targets),
         })
-    }
-}
-
-/// A generator of random numbers (SplitMix64): the same numbers for the same seed.
-pub(crate) struct Random(u64);
-
-impl Random {
-    pub(crate) fn new(seed: u64) -> Self {
-        Self(seed)
-    }
-
-    /// A number below `end`; 0 if that is 0.
-    fn below(&mut self, end: usize) -> usize {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        ((mixed ^ (mixed >> 31)) % (end.max(1) as u64)) as usize
-    }
-
-    pub(crate) fn shuffle<T>(&mut self, values: &mut [T]) {
-        for end in (1..values.len()).rev() {
-            values.swap(end, self.below(end + 1));
-        }
     }
 }

@@ -9,7 +9,8 @@ use burn_adapters_fetch::MODEL_NAME;
 use serde_json::{Value, json};
 
 use super::Arguments;
-use super::data::{Domain, Domains};
+use super::common::OfKind;
+use super::data::Domains;
 use super::training::{BATCH_SIZE, LANGUAGE, LEARNING_RATE, TASK};
 
 /// A setup, and its value on each kind of sentences.
@@ -35,7 +36,7 @@ pub(crate) struct Report {
 impl Report {
     pub(crate) fn new(arguments: &Arguments, domains: &Domains) -> Self {
         let name = arguments.model.as_ref().and_then(|folder| folder.file_name());
-        let sizes = |domain: &Domain| [domain.train.len(), domain.held_out.len()];
+        let sizes = |domain: &OfKind| [domain.train.len(), domain.held_out.len()];
         Self {
             model: name.map_or_else(|| MODEL_NAME.to_owned(), |name| name.to_string_lossy().into_owned()),
             language_epochs: arguments.language_epochs,
@@ -50,7 +51,7 @@ impl Report {
     }
 
     /// Adds the losses of a language adapter on each kind, as perplexities.
-    pub(crate) fn perplexity(&mut self, domain: &Domain, losses: Vec<f64>) {
+    pub(crate) fn perplexity(&mut self, domain: &OfKind, losses: Vec<f64>) {
         let values = losses.into_iter().map(f64::exp).collect();
         self.perplexities.push(Line { name: format!("language adapter of the {}", domain.kind), values });
     }

@@ -9,10 +9,11 @@ use burn_adapters_train::{TokenData, TrainConfig, Trainer, evaluate};
 use burn_adapters_transformers::AutoModel;
 
 use super::Arguments;
-use super::data::{Domain, Domains, task_head};
+use super::common::progress::Progress;
+use super::common::{OfKind, head};
+use super::data::Domains;
 use super::language;
 use super::masking::Masking;
-use super::progress::Progress;
 
 /// The language adapters: a bottleneck after each feed-forward block, and an invertible adapter at the embeddings.
 pub(crate) const LANGUAGE: &str = "seq_bn_inv[reduction_factor=2]";
@@ -37,8 +38,8 @@ pub(crate) struct Work<'a> {
 
 impl Work<'_> {
     /// Trains the language adapter of a domain; returns its setup.
-    pub(crate) fn language(&mut self, domain: &Domain) -> Result<Setup, Box<dyn Error>> {
-        let (name, seed) = (domain.name(), self.arguments.seed);
+    pub(crate) fn language(&mut self, domain: &OfKind) -> Result<Setup, Box<dyn Error>> {
+        let (name, seed) = (domain.kind.id(), self.arguments.seed);
         self.bank.add_seeded(name, LANGUAGE.parse()?, seed)?;
         // The last layer is the model's table of word embeddings, where the two are tied.
         self.bank.add_head_seeded(name, &HeadConfig::masked_lm(self.base.limits().vocabulary), seed)?;
@@ -57,13 +58,13 @@ impl Work<'_> {
     pub(crate) fn task(
         &mut self,
         name: &str,
-        language: Option<&Domain>,
-        domain: &Domain,
+        language: Option<&OfKind>,
+        domain: &OfKind,
     ) -> Result<Setup, Box<dyn Error>> {
         self.bank.add_seeded(name, TASK.parse()?, self.arguments.seed)?;
-        self.bank.add_head_seeded(name, &task_head(), self.arguments.seed)?;
+        self.bank.add_head_seeded(name, &head(), self.arguments.seed)?;
         let setup = match language {
-            Some(language) => Setup::compose(Composition::stack([language.name(), name])),
+            Some(language) => Setup::compose(Composition::stack([language.kind.id(), name])),
             None => Setup::adapter(name),
         };
         let training = setup.clone().training_only([name]);
@@ -90,13 +91,13 @@ impl Work<'_> {
 
     /// The masked-language-modeling loss of a setup on each domain's held-out sentences.
     pub(crate) fn losses(&self, setup: &Setup, domains: &Domains) -> Result<Vec<f64>, Box<dyn Error>> {
-        let loss = |domain: &Domain| language::evaluate(self.base, &self.bank, setup, &domain.held_out, self.masking);
+        let loss = |domain: &OfKind| language::evaluate(self.base, &self.bank, setup, &domain.held_out, self.masking);
         domains.all.iter().map(loss).collect()
     }
 
     /// The accuracy of a setup on each domain's held-out sentences.
     pub(crate) fn accuracies(&self, setup: &Setup, domains: &Domains) -> Result<Vec<f64>, Box<dyn Error>> {
-        let accuracy = |domain: &Domain| {
+        let accuracy = |domain: &OfKind| {
             Ok(evaluate(self.base, &self.bank, setup, &domain.held_out, 64)?.accuracy().unwrap_or_default())
         };
         domains.all.iter().map(accuracy).collect()

@@ -49,8 +49,8 @@ pub(super) struct Arguments {
     #[command(flatten)]
     columns: LabeledArguments,
 
-    /// Task of the head: classification, multilabel, regression, tagging, question-answering or multiple-choice. A head with another
-    /// task is an error [default: the head's].
+    /// Task of the head: classification, multilabel, regression, tagging, question-answering or multiple-choice. A head with
+    /// another task is an error. [default: the head's]
     #[arg(long, value_name = "TASK", value_parser = parse_task)]
     task: Option<&'static dyn TrainTask>,
 

@@ -349,16 +349,19 @@ impl Loaded {
         }
     }
 
-    /// Refuses pairs of texts for a head that labels the words of a single text.
+    /// Refuses pairs of texts for a head that labels the words of a single text, or that chooses the second text.
     pub(super) fn check_pairs(&self, option: &str) -> CliResult {
-        match self.head_configs().find(|(_, head)| train_task(head).reads_words()) {
-            None => Ok(()),
-            Some((name, head)) => Err(CliError::mistake(format!(
-                "{option} gives a second text, but the head `{name}` is for {}, which reads single texts",
-                head.task()
-            ))
-            .with_help(format!("leave out {option}"))),
+        for (name, head) in self.head_configs() {
+            let reads = match train_task(head).form() {
+                TextForm::Words => "which reads single texts",
+                TextForm::Choices => "which reads the choices as second texts",
+                TextForm::Whole | TextForm::Windows => continue,
+            };
+            let message =
+                format!("{option} gives a second text, but the head `{name}` is for {}, {reads}", head.task());
+            return Err(CliError::mistake(message).with_help(format!("leave out {option}")));
         }
+        Ok(())
     }
 
     /// A head by its name.

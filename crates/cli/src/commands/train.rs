@@ -117,11 +117,12 @@ pub(super) struct Arguments {
     #[command(flatten)]
     columns: LabeledArguments,
 
-    /// What to learn: one class per text (`classification`), any number of classes per text (`multilabel`: names joined with
-    /// `|`, or a vector such as [0, 1, 1]), a number (`regression`), a label for each word (`tagging`: .jsonl with a list of
-    /// tokens and one of tags, or CoNLL columns), or the part of a context that answers a question (`question-answering`:
-    /// SQuAD's JSON, or columns question, context and answers), or the best of several texts (`multiple-choice`: a text, `choices` or
-    /// `ending0`, `ending1` and so on, and as label the number or the text of the right choice) [default: the task of the head of --adapter, otherwise classification].
+    /// What to learn. `classification`: one class per text. `multilabel`: any number of classes per text, given as names joined
+    /// with `|`, or as a vector such as [0, 1, 1]. `regression`: a number. `tagging`: a label for each word, from .jsonl with a
+    /// list of tokens and a list of tags, or from CoNLL columns. `question-answering`: the part of a context that answers a
+    /// question, from SQuAD's JSON, or from the columns question, context and answers. `multiple-choice`: the best of several
+    /// texts, from the columns text, choices (or ending0, ending1 and so on) and label, which is the number or the text of the
+    /// right choice. [default: the task of the head of --adapter, otherwise classification]
     #[arg(long, value_name = "TASK", value_parser = parse_task, conflicts_with = "labels")]
     task: Option<&'static dyn TrainTask>,
 
@@ -473,11 +474,11 @@ impl Arguments {
         } else if let Some(step) = run.trained.history.steps.last() {
             output::line(format_args!("the last step's loss: {:.4}", step.loss))?;
         }
-        output::line(format_args!("trained {} in {}", shown(training.told()), duration(run.seconds)))?;
+        output::line(format_args!("trained {} in {}", shown(training.summary()), duration(run.seconds)))?;
         output::line(format_args!(
             "saved to {}: {}, {}",
             shown(self.output.display()),
-            shown(&written.told),
+            shown(&written.summary),
             written.files.join(", ")
         ))
     }

@@ -43,7 +43,7 @@ pub(super) struct Training {
 /// The saved files, for display and for JSON.
 #[derive(Default)]
 pub(super) struct Written {
-    pub(super) told: String,
+    pub(super) summary: String,
     pub(super) bytes: Value,
     /// Further files.
     pub(super) files: Vec<&'static str>,
@@ -84,8 +84,8 @@ impl Training {
         let mut whole = |composition: &Composition, heads: &HeadSetup| -> CliResult<Written> {
             let reports = stage_setup(&mut save, bank, composition, Some(heads), &options).map_err(failed)?;
             reports.iter().flat_map(|report| &report.notes).for_each(|note| draw::warning(note));
-            let told = format!("the whole setup {composition} ({}), for predict --setup", bytes(sum(&reports)));
-            Ok(Written { told, bytes: json!({"setup": sum(&reports)}), ..Written::default() })
+            let summary = format!("setup {composition} {} (predict --setup reads it)", bytes(sum(&reports)));
+            Ok(Written { summary, bytes: json!({"setup": sum(&reports)}), ..Written::default() })
         };
         let mut written = match (self.plan.shape, &self.plan.composition) {
             (Shape::Branches, Some(composition)) => whole(composition, &self.plan.heads)?,
@@ -96,14 +96,14 @@ impl Training {
                 fusion.notes.iter().for_each(|note| draw::warning(note));
                 let fusion = fusion.bytes;
                 let head = stage_head(&mut save, bank, first, &options).map_err(failed)?.bytes;
-                let told = format!("fusion {}, head {}", bytes(fusion), bytes(head));
-                Written { told, bytes: json!({"fusion": fusion, "head": head}), ..Written::default() }
+                let summary = format!("fusion {}, head {}", bytes(fusion), bytes(head));
+                Written { summary, bytes: json!({"fusion": fusion, "head": head}), ..Written::default() }
             }
             _ => {
                 let Saved { adapter, head } = Saved::stage(&mut save, bank, first, &options)?;
-                let told = format!("adapter {}, head {}", bytes(adapter.bytes), bytes(head.bytes));
+                let summary = format!("adapter {}, head {}", bytes(adapter.bytes), bytes(head.bytes));
                 let bytes = json!({"adapter": adapter.bytes, "head": head.bytes});
-                Written { told, bytes, ..Written::default() }
+                Written { summary, bytes, ..Written::default() }
             }
         };
         (written.files, written.warnings) = stage_history(&mut save, &run.trained, self.title(model))?;
@@ -122,7 +122,7 @@ impl Training {
     }
 
     /// The trained parts, in words.
-    pub(super) fn told(&self) -> String {
+    pub(super) fn summary(&self) -> String {
         let names = self.plan.names();
         let first = names.first().copied().unwrap_or_default();
         match self.plan.shape {

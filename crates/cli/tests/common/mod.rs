@@ -27,6 +27,21 @@ impl Workplace {
         Self { dir: tempfile::tempdir().unwrap() }
     }
 
+    /// With a folder `model` and a file `data.csv` of some rows.
+    pub(crate) fn with_data(rows: usize) -> Self {
+        let place = Self::new();
+        place.model("model", 2);
+        place.data("data.csv", rows);
+        place
+    }
+
+    /// Trains a head for a task on the folder `model`; prints JSON.
+    pub(crate) fn train_task(&self, task: &str, data: &str, extra: &[&str]) -> (i32, String, String) {
+        let fixed = ["train", "--model", "model", "--task", task, "--data", data, "--config", "lora[r=4]"];
+        let options = ["--learning-rate", "0.01", "--batch-size", "8", "--json"];
+        self.run([&fixed[..], &options, extra].concat())
+    }
+
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }
@@ -180,21 +195,70 @@ fn write_weights(path: &Path, layers: usize) {
             shapes.push((format!("encoder.layer.{layer}.{name}.bias"), vec![hidden]));
         }
     }
-    let mut state = 7_u64;
-    let mut draw = move || {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        ((state >> 40) as f32 / (1_u64 << 24) as f32 - 0.5) * 0.8
-    };
+    let mut draw = Draw::new(7);
     let tensors: Vec<(String, Vec<usize>, Vec<u8>)> = shapes
         .into_iter()
         .map(|(name, shape)| {
             let offset = if name.ends_with("LayerNorm.weight") { 1.0 } else { 0.0 };
             let count: usize = shape.iter().product();
-            let bytes = (0..count).flat_map(|_| (draw() + offset).to_le_bytes()).collect();
+            let bytes = (0..count).flat_map(|_| (draw.weight(0.4) + offset).to_le_bytes()).collect();
             (name, shape, bytes)
         })
         .collect();
     let views =
         tensors.iter().map(|(name, shape, bytes)| (name, TensorView::new(Dtype::F32, shape.clone(), bytes).unwrap()));
     fs::write(path, safetensors::serialize(views, None).unwrap()).unwrap();
+}
+
+/// Numbers that look random, the same every time.
+pub(crate) struct Draw(u64);
+
+impl Draw {
+    pub(crate) fn new(seed: u64) -> Self {
+        Self(seed)
+    }
+
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        self.0
+    }
+
+    /// A number below another.
+    pub(crate) fn below(&mut self, end: usize) -> usize {
+        (self.next() >> 33) as usize % end
+    }
+
+    /// A number in `[-size, size)`.
+    pub(crate) fn weight(&mut self, size: f32) -> f32 {
+        ((self.next() >> 40) as f32 / (1_u64 << 24) as f32 - 0.5) * 2.0 * size
+    }
+}
+
+/// Every file below a folder.
+pub(crate) fn tree(dir: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let mut found = BTreeMap::new();
+    for entry in fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            found.extend(tree(&path));
+        } else {
+            found.insert(path.clone(), fs::read(&path).unwrap());
+        }
+    }
+    found
+}
+
+/// The names in a folder, in order.
+pub(crate) fn names(dir: &Path) -> Vec<String> {
+    let mut names: Vec<_> = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    names.sort();
+    names.into_iter().map(|name| name.into_string().unwrap()).collect()
+}
+
+/// The arguments of a short training on the CPU, with the folder `model` and the file `data.csv`.
+pub(crate) fn short_training<'a>(output: &'a str, extra: &[&'a str]) -> Vec<&'a str> {
+    let mut arguments = vec!["train", "--model", "model", "--data", "data.csv", "--output", output];
+    arguments.extend(["--config", "lora[r=2]", "--device", "cpu", "--batch-size", "8", "--learning-rate", "0.01"]);
+    arguments.extend(extra);
+    arguments
 }

@@ -2,19 +2,15 @@
 
 use serde_json::{Value, json};
 
-use crate::common::{Workplace, json_of};
+use crate::common::{Draw, Workplace, json_of};
 
 /// Questions whose answer follows the word asked for: `good` asks for the word after `good`.
 fn questions(count: usize) -> Vec<Value> {
     const WORDS: [&str; 6] = ["film", "plot", "the", "was", "a", "very"];
-    let mut state = 5_u64;
-    let mut draw = move |below: usize| {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (state >> 33) as usize % below
-    };
+    let mut draw = Draw::new(5);
     let mut question = || {
-        let before: Vec<&str> = (0..draw(4)).map(|_| WORDS[draw(6)]).collect();
-        let after: Vec<&str> = (0..draw(4)).map(|_| WORDS[draw(6)]).collect();
+        let before: Vec<&str> = (0..draw.below(4)).map(|_| WORDS[draw.below(6)]).collect();
+        let after: Vec<&str> = (0..draw.below(4)).map(|_| WORDS[draw.below(6)]).collect();
         let start = before.iter().map(|word| word.len() + 1).sum::<usize>();
         let context = [before, vec!["great"], after].concat().join(" ");
         json!({"question": "good", "context": context, "answers": {"text": ["great"], "answer_start": [start]}})
@@ -38,12 +34,6 @@ fn squad(questions: &[Value]) -> String {
     format!("{:#}", json!({"version": "1.1", "data": [{"title": "t", "paragraphs": paragraphs}]}))
 }
 
-fn train(place: &Workplace, data: &str, extra: &[&str]) -> (i32, String, String) {
-    let fixed = ["train", "--model", "model", "--task", "question-answering", "--data", data, "--config", "lora[r=4]"];
-    let options = ["--learning-rate", "0.01", "--batch-size", "8", "--json"];
-    place.run([&fixed[..], &options, extra].concat())
-}
-
 #[test]
 fn a_head_is_trained_scored_and_gives_answers() {
     let place = Workplace::new();
@@ -52,7 +42,7 @@ fn a_head_is_trained_scored_and_gives_answers() {
     place.write("train.jsonl", &lines(&all[..120]));
     place.write("dev.json", &squad(&all[120..]));
     let extra = ["--eval", "dev.json", "--best", "f1", "--epochs", "12", "--output", "out"];
-    let (code, out, err) = train(&place, "train.jsonl", &extra);
+    let (code, out, err) = place.train_task("question-answering", "train.jsonl", &extra);
     assert_eq!(code, 0, "{err}");
     assert!(json_of(&out)["best"]["value"].as_f64().unwrap() > 0.9, "{out}");
 
@@ -101,7 +91,8 @@ fn squads_form_lists_and_csv_give_the_same_training() {
     let runs: [(&str, &[&str]); 4] = [("a.jsonl", &[]), ("b.json", &[]), ("c.csv", &[]), ("d.csv", &named)];
     let losses = runs.iter().enumerate().map(|(index, (data, extra))| {
         let output = format!("out-{index}");
-        let (code, out, err) = train(&place, data, &[*extra, &["--epochs", "1", "--output", &output]].concat());
+        let (code, out, err) =
+            place.train_task("question-answering", data, &[*extra, &["--epochs", "1", "--output", &output]].concat());
         assert_eq!(code, 0, "{data}: {err}");
         json_of(&out)["final_loss"].as_f64().unwrap()
     });
@@ -123,14 +114,15 @@ fn what_cannot_be_answered_is_told() {
         ("a.jsonl", &["--max-length", "20", "--doc-stride", "11"], "more than half"),
     ];
     for (data, extra, expected) in cases {
-        let (code, _, err) = train(&place, data, &[extra, &["--output", "bad", "--epochs", "1"]].concat());
+        let (code, _, err) =
+            place.train_task("question-answering", data, &[extra, &["--output", "bad", "--epochs", "1"]].concat());
         let flat = err.split_whitespace().collect::<Vec<_>>().join(" ");
         assert!(code == 2 && flat.contains(expected), "{data}: {err}");
     }
     // Questions without an answer are learned, and scored.
     place.write("none.jsonl", &(lines(&questions(8)) + &line(json!({"text": [], "answer_start": []}))));
-    let (code, _, err) = train(
-        &place,
+    let (code, _, err) = place.train_task(
+        "question-answering",
         "none.jsonl",
         &["--eval", "none.jsonl", "--best", "exact_match", "--epochs", "1", "--output", "o"],
     );

@@ -2,19 +2,15 @@
 
 use serde_json::{Value, json};
 
-use crate::common::{Workplace, json_of};
+use crate::common::{Draw, Workplace, json_of};
 
 /// Questions whose right choice has the word `great`.
 fn questions(count: usize) -> Vec<(Vec<String>, usize)> {
     const WORDS: [&str; 5] = ["film", "plot", "was", "a", "very"];
-    let mut state = 5_u64;
-    let mut draw = move |below: usize| {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (state >> 33) as usize % below
-    };
+    let mut draw = Draw::new(5);
     let mut question = || {
-        let right = draw(3);
-        let text = |choice| format!("{} {}", WORDS[draw(5)], if choice == right { "great" } else { "plot" });
+        let right = draw.below(3);
+        let text = |choice| format!("{} {}", WORDS[draw.below(5)], if choice == right { "great" } else { "plot" });
         ((0..3).map(text).collect(), right)
     };
     (0..count).map(|_| question()).collect()
@@ -25,12 +21,6 @@ fn lines(questions: &[(Vec<String>, usize)]) -> String {
     questions.iter().map(|question| line(question).to_string() + "\n").collect()
 }
 
-fn train(place: &Workplace, data: &str, extra: &[&str]) -> (i32, String, String) {
-    let fixed = ["train", "--model", "model", "--task", "multiple-choice", "--data", data, "--config", "lora[r=4]"];
-    let options = ["--learning-rate", "0.01", "--batch-size", "8", "--json"];
-    place.run([&fixed[..], &options, extra].concat())
-}
-
 #[test]
 fn a_head_is_trained_scored_and_chooses() {
     let place = Workplace::new();
@@ -39,7 +29,7 @@ fn a_head_is_trained_scored_and_chooses() {
     place.write("train.jsonl", &lines(&all[..120]));
     place.write("dev.jsonl", &lines(&all[120..]));
     let extra = ["--eval", "dev.jsonl", "--best", "accuracy", "--epochs", "8", "--output", "out"];
-    let (code, out, err) = train(&place, "train.jsonl", &extra);
+    let (code, out, err) = place.train_task("multiple-choice", "train.jsonl", &extra);
     assert_eq!(code, 0, "{err}");
     assert!(json_of(&out)["best"]["value"].as_f64().unwrap() > 0.9, "{out}");
 
@@ -66,9 +56,12 @@ fn a_head_is_trained_scored_and_chooses() {
     });
     assert_eq!((out.lines().count(), right.count() as f64 / 40.0), (40, scores["accuracy"].as_f64().unwrap()));
 
-    for (extra, part) in
-        [(&["--text", "good"][..], "at least 2 choices"), (&["--text", "good", "--choice", "a"], "at least 2 choices")]
-    {
+    for (extra, part) in [
+        (&["--text", "good"][..], "at least 2 choices"),
+        (&["--text", "good", "--choice", "a"], "at least 2 choices"),
+        (&["--input", "dev.jsonl", "--pair-column", "text"], "second texts are the choices"),
+        (&["--text", "good", "--pair", "c"], "reads the choices as second texts"),
+    ] {
         let (code, _, err) = predict(extra);
         assert!(code != 0 && err.contains(part), "{err}");
     }
@@ -90,7 +83,8 @@ fn lists_columns_numbers_and_texts_give_the_same_training() {
         [("a.jsonl", &[]), ("b.csv", &[]), ("c.csv", &[]), ("d.csv", &["--choice-columns", "x,y,z"])];
     let losses = runs.iter().enumerate().map(|(index, (data, extra))| {
         let output = format!("out-{index}");
-        let (code, out, err) = train(&place, data, &[*extra, &["--epochs", "1", "--output", &output]].concat());
+        let (code, out, err) =
+            place.train_task("multiple-choice", data, &[*extra, &["--epochs", "1", "--output", &output]].concat());
         assert_eq!(code, 0, "{data}: {err}");
         json_of(&out)["final_loss"].as_f64().unwrap()
     });
@@ -113,7 +107,10 @@ fn bad_choices_and_labels_are_errors_with_their_line() {
         ("beyond.jsonl", "there is no choice 2"),
         ("other.jsonl", "`plot` is not a choice"),
     ] {
-        let (code, _, err) = train(&place, file, &["--output", "out"]);
+        let (code, _, err) = place.train_task("multiple-choice", file, &["--output", "out"]);
         assert!(code != 0 && err.contains(part) && err.contains("line 1"), "{file}: {err}");
     }
+    let (code, _, err) =
+        place.train_task("multiple-choice", "other.jsonl", &["--pair-column", "text", "--output", "out"]);
+    assert!(code != 0 && err.contains("second texts are the choices"), "{err}");
 }

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use safetensors::tensor::{Dtype, TensorView};
 use serde_json::{Value, json};
 
-use crate::common::{Workplace, json_of};
+use crate::common::{Draw, Workplace, json_of};
 
 const WORDS: [&str; 12] = ["<end>", "<unk>", "the", "sea", "is", "deep", "and", "blue", "a", "ship", "sails", "home"];
 const WIDTH: usize = 8;
@@ -51,16 +51,12 @@ fn decoder(place: &Workplace) -> PathBuf {
         ("ln_f.weight", vec![WIDTH]),
         ("ln_f.bias", vec![WIDTH]),
     ];
-    let mut state = 5_u64;
-    let mut draw = move || {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        ((state >> 40) as f32 / (1_u64 << 24) as f32 - 0.5) * 2.0
-    };
+    let mut draw = Draw::new(5);
     let bytes: Vec<Vec<u8>> = shapes
         .iter()
         .map(|(name, shape)| {
             let offset = if name.contains("ln_") && name.ends_with("weight") { 1.0 } else { 0.0 };
-            (0..shape.iter().product()).flat_map(|_: usize| (draw() + offset).to_le_bytes()).collect()
+            (0..shape.iter().product()).flat_map(|_: usize| (draw.weight(1.0) + offset).to_le_bytes()).collect()
         })
         .collect();
     let views = shapes.iter().zip(&bytes);

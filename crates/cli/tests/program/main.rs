@@ -2,7 +2,7 @@
 //! It is not named `all`, because `cargo xtask test-backends` runs the programs of that name on every backend, and the
 //! program is tested on the CPU alone.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
-// Two examples, which are modules here, share a file.
+// The examples, which are modules here, share files.
 #![allow(clippy::duplicate_mod)]
 
 mod answering;

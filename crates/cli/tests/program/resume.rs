@@ -1,46 +1,11 @@
 //! Trainings that end before their end, and what resuming makes of them.
 
-use std::collections::BTreeMap;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use crate::common::{Workplace, json_of};
-
-fn place(rows: usize) -> Workplace {
-    let place = Workplace::new();
-    place.model("model", 2);
-    place.data("data.csv", rows);
-    place
-}
-
-fn train<'a>(output: &'a str, extra: &[&'a str]) -> Vec<&'a str> {
-    let mut arguments = vec!["train", "--model", "model", "--data", "data.csv", "--output", output];
-    arguments.extend(["--config", "lora[r=2]", "--device", "cpu", "--batch-size", "8", "--learning-rate", "0.01"]);
-    arguments.extend(extra);
-    arguments
-}
-
-/// Every file below a folder.
-fn tree(dir: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
-    let mut found = BTreeMap::new();
-    for entry in fs::read_dir(dir).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            found.extend(tree(&path));
-        } else {
-            found.insert(path.clone(), fs::read(&path).unwrap());
-        }
-    }
-    found
-}
-
-fn names(dir: &Path) -> Vec<String> {
-    let mut names: Vec<_> = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().file_name()).collect();
-    names.sort();
-    names.into_iter().map(|name| name.into_string().unwrap()).collect()
-}
+use crate::common::{Workplace, json_of, names, short_training, tree};
 
 fn start(place: &Workplace, arguments: &[&str]) -> Child {
     Command::new(env!("CARGO_BIN_EXE_burn-adapters"))
@@ -67,9 +32,9 @@ fn results(dir: &Path) -> [Vec<u8>; 3] {
 
 #[test]
 fn a_finished_training_is_resumed_only_with_more_epochs() {
-    let place = place(24);
+    let place = Workplace::with_data(24);
     let arguments = |extra: &[&str]| {
-        let mut all = train("out", &["--eval-fraction", "0.25", "--best", "loss"]);
+        let mut all = short_training("out", &["--eval-fraction", "0.25", "--best", "loss"]);
         all.extend(extra.iter().map(|text| text.to_string().leak() as &str));
         all
     };
@@ -102,25 +67,25 @@ fn a_finished_training_is_resumed_only_with_more_epochs() {
 
 #[test]
 fn checkpoints_that_were_left_behind_do_not_undo_a_finished_training() {
-    let place = place(24);
-    assert_eq!(place.run(train("out", &["--epochs", "2"])).0, 0);
+    let place = Workplace::with_data(24);
+    assert_eq!(place.run(short_training("out", &["--epochs", "2"])).0, 0);
     let left = place.path("out/checkpoints/epoch-0002");
     fs::create_dir_all(&left).unwrap();
     fs::copy(place.path("out/final-checkpoint/optimizer.safetensors"), left.join("optimizer.safetensors")).unwrap();
     let before = results(&place.path("out"));
-    let (code, _, err) = place.run(train("out", &["--epochs", "2", "--resume"]));
+    let (code, _, err) = place.run(short_training("out", &["--epochs", "2", "--resume"]));
     assert_eq!(code, 0, "{err}");
     assert_eq!(results(&place.path("out")), before);
 }
 
 #[test]
 fn two_trainings_into_one_folder_do_not_meet() {
-    let place = place(2000);
-    let arguments = train("out", &["--epochs", "50"]);
+    let place = Workplace::with_data(2000);
+    let arguments = short_training("out", &["--epochs", "50"]);
     let mut first = start(&place, &arguments);
     wait_until(&mut first, || place.path("out/checkpoints/epoch-0001").exists());
     for extra in [&[][..], &["--resume"], &["--overwrite"]] {
-        let (code, out, err) = place.run(train("out", &[&["--epochs", "50"][..], extra].concat()));
+        let (code, out, err) = place.run(short_training("out", &[&["--epochs", "50"][..], extra].concat()));
         assert_eq!((code, out.as_str()), (2, ""), "{err}");
         assert!(err.contains("another process") && err.contains("out"), "{err}");
         if cfg!(target_os = "linux") {
@@ -130,7 +95,7 @@ fn two_trainings_into_one_folder_do_not_meet() {
     first.kill().unwrap();
     first.wait().unwrap();
     // A process that was killed locks nothing.
-    let (code, _, err) = place.run(train("out", &["--epochs", "1", "--overwrite"]));
+    let (code, _, err) = place.run(short_training("out", &["--epochs", "1", "--overwrite"]));
     assert_eq!(code, 0, "{err}");
 }
 
@@ -143,12 +108,12 @@ fn signal(child: &Child, name: &str) {
 #[test]
 fn an_interrupted_training_says_how_to_resume_and_is_resumed_to_the_same_files() {
     let arguments = ["--epochs", "8", "--eval-fraction", "0.1", "--best", "accuracy"];
-    let whole = place(600);
-    assert_eq!(whole.run(train("out", &arguments)).0, 0);
+    let whole = Workplace::with_data(600);
+    assert_eq!(whole.run(short_training("out", &arguments)).0, 0);
 
-    let place = place(600);
+    let place = Workplace::with_data(600);
     for (signal_name, code, epoch) in [("-INT", 130, "epoch-0002"), ("-TERM", 143, "epoch-0004")] {
-        let mut all = train("out", &arguments);
+        let mut all = short_training("out", &arguments);
         all.extend((code == 143).then_some("--resume"));
         let mut child = start(&place, &all);
         wait_until(&mut child, || place.path("out/checkpoints").join(epoch).exists());
@@ -160,7 +125,7 @@ fn an_interrupted_training_says_how_to_resume_and_is_resumed_to_the_same_files()
         assert!(err.contains("--resume"), "{err}");
         assert!(!place.path("out/adapter.safetensors").exists());
     }
-    let (code, _, err) = place.run(train("out", &[&arguments[..], &["--resume"]].concat()));
+    let (code, _, err) = place.run(short_training("out", &[&arguments[..], &["--resume"]].concat()));
     assert_eq!(code, 0, "{err}");
     assert_eq!(results(&place.path("out")), results(&whole.path("out")));
 }
@@ -168,8 +133,8 @@ fn an_interrupted_training_says_how_to_resume_and_is_resumed_to_the_same_files()
 #[cfg(unix)]
 #[test]
 fn a_second_signal_ends_the_program_at_once_and_one_before_the_first_epoch_leaves_nothing() {
-    let place = place(60_000);
-    let arguments = train("out", &["--epochs", "1", "--json"]);
+    let place = Workplace::with_data(60_000);
+    let arguments = short_training("out", &["--epochs", "1", "--json"]);
     for signals in [1, 2] {
         let mut child = start(&place, &arguments);
         // The checkpoints' folder is there when the training begins.
@@ -192,7 +157,7 @@ fn a_second_signal_ends_the_program_at_once_and_one_before_the_first_epoch_leave
     }
     // What a kill leaves is no obstacle.
     place.data("data.csv", 24);
-    let (code, _, err) = place.run(train("out", &["--epochs", "1"]));
+    let (code, _, err) = place.run(short_training("out", &["--epochs", "1"]));
     assert_eq!(code, 0, "{err}");
 }
 
@@ -200,21 +165,21 @@ fn a_second_signal_ends_the_program_at_once_and_one_before_the_first_epoch_leave
 #[test]
 fn a_training_that_is_killed_at_any_time_is_whole_or_resumed() {
     let arguments = ["--epochs", "3", "--eval-fraction", "0.25"];
-    let whole = place(48);
+    let whole = Workplace::with_data(48);
     let began = std::time::Instant::now();
-    assert_eq!(whole.run(train("out", &arguments)).0, 0);
+    assert_eq!(whole.run(short_training("out", &arguments)).0, 0);
     let takes = began.elapsed();
     let expected = results(&whole.path("out"));
     for part in 1..=10 {
-        let place = place(48);
-        let mut child = start(&place, &train("out", &arguments));
+        let place = Workplace::with_data(48);
+        let mut child = start(&place, &short_training("out", &arguments));
         std::thread::sleep(takes * part / 10);
         child.kill().unwrap();
         child.wait().unwrap();
         if place.path("out/adapter.safetensors").exists() {
             assert_eq!(results(&place.path("out")), expected);
         }
-        let (code, _, err) = place.run(train("out", &[&arguments[..], &["--resume"]].concat()));
+        let (code, _, err) = place.run(short_training("out", &[&arguments[..], &["--resume"]].concat()));
         assert_eq!(code, 0, "{part}: {err}");
         assert_eq!(results(&place.path("out")), expected, "{part}");
         assert_eq!(names(place.dir.path()), ["data.csv", "model", "out"], "{part}");

@@ -1,45 +1,10 @@
 //! What is saved where: nothing by halves, and nothing over something else.
 
-use std::collections::BTreeMap;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
-use crate::common::{Workplace, json_of};
-
-fn place(rows: usize) -> Workplace {
-    let place = Workplace::new();
-    place.model("model", 2);
-    place.data("data.csv", rows);
-    place
-}
-
-fn train<'a>(output: &'a str, extra: &[&'a str]) -> Vec<&'a str> {
-    let mut arguments = vec!["train", "--model", "model", "--data", "data.csv", "--output", output];
-    arguments.extend(["--config", "lora[r=2]", "--device", "cpu", "--batch-size", "8", "--learning-rate", "0.01"]);
-    arguments.extend(extra);
-    arguments
-}
-
-/// Every file below a folder.
-fn tree(dir: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
-    let mut found = BTreeMap::new();
-    for entry in fs::read_dir(dir).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            found.extend(tree(&path));
-        } else {
-            found.insert(path.clone(), fs::read(&path).unwrap());
-        }
-    }
-    found
-}
-
-fn names(dir: &Path) -> Vec<String> {
-    let mut names: Vec<_> = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().file_name()).collect();
-    names.sort();
-    names.into_iter().map(|name| name.into_string().unwrap()).collect()
-}
+use crate::common::{Workplace, json_of, names, short_training, tree};
 
 const RESULTS: [&str; 3] = ["adapter.safetensors", "model_head.safetensors", "history.json"];
 
@@ -49,21 +14,21 @@ fn results(dir: &Path) -> [Vec<u8>; 3] {
 
 #[test]
 fn a_finished_folder_is_replaced_only_where_that_is_asked_for() {
-    let place = place(24);
-    let (code, _, err) = place.run(train("out", &["--epochs", "1"]));
+    let place = Workplace::with_data(24);
+    let (code, _, err) = place.run(short_training("out", &["--epochs", "1"]));
     assert_eq!(code, 0, "{err}");
     place.write("out/notes.txt", "mine");
     fs::write(place.path("out/pytorch_adapter.bin"), "old").unwrap();
     let before = tree(&place.path("out"));
 
-    let (code, out, err) = place.run(train("out", &["--epochs", "1", "--seed", "2"]));
+    let (code, out, err) = place.run(short_training("out", &["--epochs", "1", "--seed", "2"]));
     assert_eq!((code, out.as_str()), (2, ""), "{err}");
     assert!(err.contains("--overwrite") && !err.contains("loaded"), "{err}");
     let (code, _, err) = place.run(["merge", "out", "out", "--output", "out", "--overwrite"]);
     assert_eq!(code, 2, "{err}");
     assert_eq!(tree(&place.path("out")), before);
 
-    let (code, _, err) = place.run(train("out", &["--epochs", "1", "--seed", "2", "--overwrite"]));
+    let (code, _, err) = place.run(short_training("out", &["--epochs", "1", "--seed", "2", "--overwrite"]));
     assert_eq!(code, 0, "{err}");
     let after = tree(&place.path("out"));
     assert_eq!(after[&place.path("out/notes.txt")], b"mine");
@@ -86,8 +51,8 @@ fn a_finished_folder_is_replaced_only_where_that_is_asked_for() {
 
 #[test]
 fn an_input_is_never_written_over() {
-    let place = place(24);
-    let (code, _, err) = place.run(train("out", &["--epochs", "1", "--name", "a"]));
+    let place = Workplace::with_data(24);
+    let (code, _, err) = place.run(short_training("out", &["--epochs", "1", "--name", "a"]));
     assert_eq!(code, 0, "{err}");
     fs::create_dir_all(place.path("above/model")).unwrap();
     for file in names(&place.path("model")) {
@@ -99,13 +64,16 @@ fn an_input_is_never_written_over() {
     let before = tree(place.dir.path());
     let stack = ["--setup", "Stack(a, adapter)", "--epochs", "1", "--overwrite", "--adapter"];
     let cases: Vec<(Vec<&str>, &str)> = vec![
-        (train("model", &["--overwrite"]), "--model"),
-        ([vec!["train", "--model", "above/model"], train("above", &["--overwrite"])[3..].to_vec()].concat(), "--model"),
-        (train("out", &[&stack[..], &["out"]].concat()), "--adapter"),
-        (train("./out/../out", &[&stack[..], &["a=out"]].concat()), "--adapter"),
-        (train("link", &[&stack[..], &["out"]].concat()), "--adapter"),
-        (train("out/deeper", &[&stack[..], &["out"]].concat()), "--adapter"),
-        (train("out", &["--eval", "out/history.json", "--overwrite"]), "--eval"),
+        (short_training("model", &["--overwrite"]), "--model"),
+        (
+            [vec!["train", "--model", "above/model"], short_training("above", &["--overwrite"])[3..].to_vec()].concat(),
+            "--model",
+        ),
+        (short_training("out", &[&stack[..], &["out"]].concat()), "--adapter"),
+        (short_training("./out/../out", &[&stack[..], &["a=out"]].concat()), "--adapter"),
+        (short_training("link", &[&stack[..], &["out"]].concat()), "--adapter"),
+        (short_training("out/deeper", &[&stack[..], &["out"]].concat()), "--adapter"),
+        (short_training("out", &["--eval", "out/history.json", "--overwrite"]), "--eval"),
         (vec!["merge", "out", "out", "--output", "link", "--overwrite"], "adapter"),
     ];
     for (arguments, named) in cases {
@@ -118,7 +86,7 @@ fn an_input_is_never_written_over() {
 
 #[test]
 fn what_stands_in_the_way_of_the_output_is_found_before_the_model_is_loaded() {
-    let place = place(24);
+    let place = Workplace::with_data(24);
     place.write("file", "in the way");
     for name in ["full", "hidden"] {
         fs::create_dir(place.path(name)).unwrap();
@@ -130,33 +98,33 @@ fn what_stands_in_the_way_of_the_output_is_found_before_the_model_is_loaded() {
         cases.push("/proc/out");
     }
     for output in cases {
-        let (code, out, err) = place.run(train(output, &[]));
+        let (code, out, err) = place.run(short_training(output, &[]));
         assert_eq!((code, out.as_str()), (2, ""), "{output}: {err}");
         assert!(err.contains(output) && !err.contains("loaded") && !err.contains("training"), "{output}: {err}");
     }
-    let (code, _, err) = place.run(train("ready", &["--overwrite"]));
+    let (code, _, err) = place.run(short_training("ready", &["--overwrite"]));
     assert_eq!(code, 2);
     assert!(err.contains("adapter.safetensors is a folder"), "{err}");
     // Beside what is there, and a hidden file is nothing.
-    assert_eq!(place.run(train("full", &["--epochs", "1", "--overwrite"])).0, 0);
+    assert_eq!(place.run(short_training("full", &["--epochs", "1", "--overwrite"])).0, 0);
     assert_eq!(fs::read(place.path("full/notes.txt")).unwrap(), b"x");
     place.write("hidden/.gitkeep", "");
-    assert_eq!(place.run(train("hidden", &["--epochs", "1"])).0, 0);
+    assert_eq!(place.run(short_training("hidden", &["--epochs", "1"])).0, 0);
     assert!(place.path("hidden/.gitkeep").exists());
     // What fails later leaves no empty folder.
-    let (code, _, _) = place.run(train("new/deep", &["--max-length", "900"]));
+    let (code, _, _) = place.run(short_training("new/deep", &["--max-length", "900"]));
     assert_eq!((code, place.path("new").exists()), (2, false));
 }
 
 #[test]
 fn the_untrained_start_is_never_the_best_epoch() {
-    let place = place(24);
+    let place = Workplace::with_data(24);
     // One class throughout the held-out rows' majority: accuracy cannot rise.
     let row = |row: usize| {
         format!("the film is {},{}\n", ["good", "bad"][row % 2], if row.is_multiple_of(10) { "b" } else { "a" })
     };
     place.write("data.csv", &format!("text,label\n{}", (0..40).map(row).collect::<String>()));
-    let mut arguments = train("out", &["--best", "accuracy", "--eval", "data.csv", "--epochs", "3", "--json"]);
+    let mut arguments = short_training("out", &["--best", "accuracy", "--eval", "data.csv", "--epochs", "3", "--json"]);
     arguments.iter_mut().filter(|text| **text == "0.01").for_each(|rate| *rate = "1e-9");
     let (code, out, err) = place.run(arguments);
     assert_eq!(code, 0, "{err}");
@@ -169,9 +137,9 @@ fn the_untrained_start_is_never_the_best_epoch() {
 
 #[test]
 fn a_curve_that_cannot_be_drawn_is_told_and_the_adapter_counts() {
-    let place = place(24);
+    let place = Workplace::with_data(24);
     fs::create_dir_all(place.path("out/curve.svg")).unwrap();
-    let (code, out, err) = place.run(train("out", &["--epochs", "1", "--overwrite", "--json"]));
+    let (code, out, err) = place.run(short_training("out", &["--epochs", "1", "--overwrite", "--json"]));
     assert_eq!(code, 0, "{err}");
     assert!(json_of(&out)["warnings"][0].as_str().unwrap().contains("curve.svg"), "{out}");
     assert!(err.contains("warning: the learning curve curve.svg is left out"), "{err}");
@@ -207,9 +175,9 @@ fn the_quickstart_can_be_run_again_but_not_over_something_else() {
 #[cfg(target_os = "linux")]
 #[test]
 fn a_save_that_runs_out_of_space_leaves_the_old_adapter_with_its_own_head() {
-    let place = place(24);
-    assert_eq!(place.run(train("a", &["--epochs", "1"])).0, 0);
-    assert_eq!(place.run(train("b", &["--epochs", "1", "--seed", "9"])).0, 0);
+    let place = Workplace::with_data(24);
+    assert_eq!(place.run(short_training("a", &["--epochs", "1"])).0, 0);
+    assert_eq!(place.run(short_training("b", &["--epochs", "1", "--seed", "9"])).0, 0);
     assert_eq!(place.run(["merge", "a", "b", "--output", "merged"]).0, 0);
     let before = tree(&place.path("merged"));
     let program = env!("CARGO_BIN_EXE_burn-adapters");
@@ -234,11 +202,11 @@ fn a_save_that_runs_out_of_space_leaves_the_old_adapter_with_its_own_head() {
 
 #[test]
 fn the_current_folder_can_be_the_output() {
-    let place = place(24);
+    let place = Workplace::with_data(24);
     fs::create_dir(place.path("out")).unwrap();
     place.write("out/notes.txt", "mine");
     for (code, extra) in [(2, &[][..]), (0, &["--overwrite"]), (2, &[]), (0, &["--overwrite", "--seed", "7"])] {
-        let mut arguments = train(".", &["--epochs", "1"]);
+        let mut arguments = short_training(".", &["--epochs", "1"]);
         arguments.extend(extra);
         arguments[2] = "../model";
         arguments[4] = "../data.csv";
@@ -252,10 +220,10 @@ fn the_current_folder_can_be_the_output() {
 
 #[test]
 fn an_adapter_cannot_be_called_as_what_a_run_keeps_beside_it() {
-    let place = place(24);
+    let place = Workplace::with_data(24);
     for name in ["checkpoints", "final-checkpoint", "history.json"] {
         let setup = format!("Parallel('{name}', b)");
-        let (code, _, err) = place.run(train("out", &["--setup", &setup]));
+        let (code, _, err) = place.run(short_training("out", &["--setup", &setup]));
         assert_eq!(code, 2, "{err}");
         assert!(err.contains(name), "{err}");
         assert!(!place.path("out").exists());

@@ -1,6 +1,6 @@
 //! Tagging from outside: training on words with tags, scores of spans, predictions with entities.
 
-use crate::common::{Workplace, json_of};
+use crate::common::{Draw, Workplace, json_of};
 use serde_json::{Value, json};
 
 /// Sentences whose tags follow from their words: `film plot` and `film` are works, `good` and `great` are praise.
@@ -16,14 +16,10 @@ fn sentences(count: usize) -> Vec<(Vec<&'static str>, Vec<&'static str>)> {
         &[("films", "B-WORK"), ("plot", "I-WORK")],
         &[("is", "O"), ("a", "O")],
     ];
-    let mut state = 11_u64;
-    let mut draw = move |below: usize| {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (state >> 33) as usize % below
-    };
+    let mut draw = Draw::new(11);
     let mut sentence = || {
-        let parts = 2 + draw(3);
-        let words: Vec<_> = (0..parts).flat_map(|_| PARTS[draw(PARTS.len())].to_vec()).collect();
+        let parts = 2 + draw.below(3);
+        let words: Vec<_> = (0..parts).flat_map(|_| PARTS[draw.below(PARTS.len())].to_vec()).collect();
         words.into_iter().unzip()
     };
     (0..count).map(|_| sentence()).collect()

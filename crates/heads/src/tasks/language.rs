@@ -5,11 +5,11 @@
 //! the right), or the next one (`causal_lm`). Targets are those of the positions: [`HeadConfig::align`] shifts labels.
 
 use burn::tensor::Tensor;
-use burn_adapters_core::{Mode, Output, Reads};
+use burn_adapters_core::Reads;
 
-use super::tagging::{token_loss, token_states};
+use super::tagging::token_loss;
 use super::{Task, no_weights, wrong_targets};
-use crate::{Head, HeadConfig, HeadError, HeadType, Logits, Targets};
+use crate::{HeadConfig, HeadError, HeadType, Logits, Targets};
 
 /// Predicting tokens, by cross-entropy over the tokens that have a target.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -81,11 +81,6 @@ impl Task for LanguageModeling {
         Reads::Tokens
     }
 
-    fn logits(&self, head: &Head, output: &Output, mode: Mode) -> Result<Logits, HeadError> {
-        let (states, lengths) = token_states(output, None)?;
-        Logits::new(head.forward_vector(states, mode)?, lengths)
-    }
-
     fn targets(&self) -> &'static str {
         "a token for each token of a row"
     }
@@ -108,9 +103,5 @@ impl Task for LanguageModeling {
 
     fn mass(&self, targets: &Targets, _weights: Option<&[f32]>) -> f64 {
         targets.token_classes().count() as f64
-    }
-
-    fn balanced_weights(&self, _targets: &Targets, _classes: usize) -> Option<Vec<f32>> {
-        None
     }
 }

@@ -66,12 +66,17 @@ pub trait Task: fmt::Debug + Send + Sync {
         Reads::First
     }
 
-    /// Computes the logits of a base model's output: by default, a vector for each row.
+    /// Computes the logits of a base model's output: by default, a vector for each row or, if the head reads tokens, for
+    /// each token.
     ///
     /// # Errors
     /// If the output is not of the width that the head was built for, or lacks what the head reads.
     fn logits(&self, head: &Head, output: &Output, mode: Mode) -> Result<Logits, HeadError> {
-        head.forward_first(output, mode)
+        if self.reads(head.config()) != Reads::Tokens {
+            return head.forward_first(output, mode);
+        }
+        let (states, lengths) = token_states(output, None)?;
+        Logits::new(head.forward_vector(states, mode)?, lengths)
     }
 
     /// The targets that the task learns from, for messages: `one class a row`.
@@ -101,9 +106,12 @@ pub trait Task: fmt::Debug + Send + Sync {
         targets.len() as f64
     }
 
-    /// Weights for `classes` classes that give rare and frequent classes the same influence; `None` for a task without
-    /// classes.
-    fn balanced_weights(&self, targets: &Targets, classes: usize) -> Option<Vec<f32>>;
+    /// Weights for `classes` classes that give rare and frequent classes the same influence; by default `None`, for a task
+    /// without classes.
+    fn balanced_weights(&self, targets: &Targets, classes: usize) -> Option<Vec<f32>> {
+        let _ = (targets, classes);
+        None
+    }
 }
 
 impl PartialEq for dyn Task + '_ {

@@ -73,8 +73,4 @@ impl Task for MultipleChoice {
     fn mass(&self, targets: &Targets, _weights: Option<&[f32]>) -> f64 {
         targets.examples() as f64
     }
-
-    fn balanced_weights(&self, _targets: &Targets, _classes: usize) -> Option<Vec<f32>> {
-        None
-    }
 }

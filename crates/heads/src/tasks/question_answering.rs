@@ -5,12 +5,11 @@
 //! that happen to share a batch; ours does not.
 
 use burn::tensor::Tensor;
-use burn_adapters_core::{Mode, Output, Reads};
+use burn_adapters_core::Reads;
 
-use super::tagging::token_states;
 use super::{Task, check_shape, no_weights, wrong_targets};
 use crate::loss::group_loss;
-use crate::{Head, HeadConfig, HeadError, HeadType, Logits, Targets};
+use crate::{HeadConfig, HeadError, HeadType, Logits, Targets};
 
 /// Where an answer starts and where it ends, by the mean of two cross-entropies over the tokens of a row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,11 +36,6 @@ impl Task for QuestionAnswering {
 
     fn reads(&self, _config: &HeadConfig) -> Reads {
         Reads::Tokens
-    }
-
-    fn logits(&self, head: &Head, output: &Output, mode: Mode) -> Result<Logits, HeadError> {
-        let (states, lengths) = token_states(output, None)?;
-        Logits::new(head.forward_vector(states, mode)?, lengths)
     }
 
     fn targets(&self) -> &'static str {
@@ -81,9 +75,5 @@ impl Task for QuestionAnswering {
     fn mass(&self, targets: &Targets, _weights: Option<&[f32]>) -> f64 {
         let Targets::Spans(rows) = targets else { return 0.0 };
         rows.iter().filter(|row| row.start.is_some() || row.end.is_some()).count() as f64
-    }
-
-    fn balanced_weights(&self, _targets: &Targets, _classes: usize) -> Option<Vec<f32>> {
-        None
     }
 }

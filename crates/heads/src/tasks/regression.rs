@@ -52,8 +52,4 @@ impl Task for Regression {
         let targets = TensorData::new(values.clone(), [values.len(), 1]);
         Ok(mean_squared_error(logits.values().clone(), Tensor::from_data(targets, &device)))
     }
-
-    fn balanced_weights(&self, _targets: &Targets, _classes: usize) -> Option<Vec<f32>> {
-        None
-    }
 }

@@ -5,11 +5,11 @@
 //! label −100.
 
 use burn::tensor::{Int, Tensor, TensorData};
-use burn_adapters_core::{Mode, Output, Reads};
+use burn_adapters_core::{Output, Reads};
 
 use super::{Task, balanced, check_shape, check_weights, wrong_targets};
 use crate::loss::class_loss;
-use crate::{Head, HeadConfig, HeadError, HeadType, Logits, Targets};
+use crate::{HeadConfig, HeadError, HeadType, Logits, Targets};
 
 /// One of several classes for each token, by cross-entropy over the tokens that have a target.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,11 +36,6 @@ impl Task for Tagging {
 
     fn reads(&self, _config: &HeadConfig) -> Reads {
         Reads::Tokens
-    }
-
-    fn logits(&self, head: &Head, output: &Output, mode: Mode) -> Result<Logits, HeadError> {
-        let (states, lengths) = token_states(output, None)?;
-        Logits::new(head.forward_vector(states, mode)?, lengths)
     }
 
     fn targets(&self) -> &'static str {

@@ -40,6 +40,9 @@ fn check_columns(source: &str, format: Format, columns: &Columns) -> Result<(), 
     if words && columns.pair.is_some() {
         return malformed("words with a tag each come without a second text: leave the column of the pair out");
     }
+    if columns.task.form() == TextForm::Choices && columns.pair.is_some() {
+        return malformed("in multiple choice, the second texts are the choices: leave the column of the pair out");
+    }
     match format {
         Format::Csv | Format::Tsv if words => malformed(
             "words with a tag each are read from JSON Lines (a list of tokens and a list of tags), or from CoNLL columns (a \

@@ -122,32 +122,32 @@ fn what_would_panic_or_grow_without_bound_is_an_error() {
 #[test]
 fn files_of_the_wrong_kind_and_classes_that_are_unknown_are_errors_that_say_what_to_do() {
     let dir = folder();
-    let told = |config: &str, told: &[&str]| {
+    let refused = |config: &str, parts: &[&str]| {
         std::fs::write(dir.path().join("tokenizer_config.json"), config).unwrap();
         let error = Tokenizer::from_dir(dir.path()).unwrap_err().to_string();
-        assert!(told.iter().all(|told| error.contains(told)), "{error}");
+        assert!(parts.iter().all(|part| error.contains(part)), "{error}");
     };
-    told(r#"{"tokenizer_class": "PreTrainedTokenizerFast"}"#, &["tokenizer.json", "PreTrainedTokenizerFast"]);
-    told(r#"{"tokenizer_class": "BertTokenizer"}"#, &["vocab.txt", "BertTokenizer"]);
-    told(r#"{"tokenizer_class": "RobertaTokenizer"}"#, &["vocab.json with merges.txt"]);
-    told(r#"{"tokenizer_class": "XLMRobertaTokenizer"}"#, &["sentencepiece.bpe.model"]);
+    refused(r#"{"tokenizer_class": "PreTrainedTokenizerFast"}"#, &["tokenizer.json", "PreTrainedTokenizerFast"]);
+    refused(r#"{"tokenizer_class": "BertTokenizer"}"#, &["vocab.txt", "BertTokenizer"]);
+    refused(r#"{"tokenizer_class": "RobertaTokenizer"}"#, &["vocab.json with merges.txt"]);
+    refused(r#"{"tokenizer_class": "XLMRobertaTokenizer"}"#, &["sentencepiece.bpe.model"]);
     for (name, text) in
         [("vocab.txt", "[PAD]\n[UNK]\n[CLS]\n[SEP]\na\n"), ("tokenizer.json", &golden("json_saved").to_string())]
     {
         std::fs::write(dir.path().join(name), text).unwrap();
-        told(r#"{"tokenizer_class": "BertJapaneseTokenizer"}"#, &["BertJapaneseTokenizer", "XLMRobertaTokenizer"]);
-        told(r#"{"do_lower_case": "yes"}"#, &["do_lower_case", "true or false"]);
-        told(r#"{"do_lower_case": true, "do_lower_case": false}"#, &["twice"]);
-        told(r#"{"added_tokens_decoder": {"9": {"content": "a"}}}"#, &["`a` has the id 9", "not of one tokenizer"]);
-        told(r#"{"added_tokens_decoder": {"x": {"content": "a"}}}"#, &["added_tokens_decoder"]);
-        told(r#"{"mask_token": 1}"#, &["mask_token"]);
-        told("[]", &["object"]);
+        refused(r#"{"tokenizer_class": "BertJapaneseTokenizer"}"#, &["BertJapaneseTokenizer", "XLMRobertaTokenizer"]);
+        refused(r#"{"do_lower_case": "yes"}"#, &["do_lower_case", "true or false"]);
+        refused(r#"{"do_lower_case": true, "do_lower_case": false}"#, &["twice"]);
+        refused(r#"{"added_tokens_decoder": {"9": {"content": "a"}}}"#, &["`a` has the id 9", "not of one tokenizer"]);
+        refused(r#"{"added_tokens_decoder": {"x": {"content": "a"}}}"#, &["added_tokens_decoder"]);
+        refused(r#"{"mask_token": 1}"#, &["mask_token"]);
+        refused("[]", &["object"]);
     }
     std::fs::remove_file(dir.path().join("tokenizer.json")).unwrap();
     let xlmr = r#"{"tokenizer_class": "XLMRobertaTokenizer"}"#;
     let spm = dir.path().join("sentencepiece.bpe.model");
     std::fs::write(&spm, "no model").unwrap();
-    told(xlmr, &["SentencePiece"]);
+    refused(xlmr, &["SentencePiece"]);
     // One piece: of a model of words, of BPE, and one that is too long to be taken apart.
     let model = |piece: &[u8], kind: u8| {
         let length = |length: usize| [(length & 127) as u8 | 128, (length >> 7) as u8];
@@ -157,17 +157,17 @@ fn files_of_the_wrong_kind_and_classes_that_are_unknown_are_errors_that_say_what
         bytes
     };
     std::fs::write(&spm, model(b"a", 3)).unwrap();
-    told(xlmr, &["type word", "BPE", "Make a tokenizer.json", "python -c"]);
+    refused(xlmr, &["type word", "BPE", "Make a tokenizer.json", "python -c"]);
     std::fs::write(&spm, model(b"a", 2)).unwrap();
-    told(xlmr, &["first three pieces", "Make a tokenizer.json"]);
+    refused(xlmr, &["first three pieces", "Make a tokenizer.json"]);
     std::fs::write(dir.path().join("tokenizer.model"), model(&[b'a'; 600], 2)).unwrap();
-    told(r#"{"tokenizer_class": "LlamaTokenizer"}"#, &["tokenizer.model", "600 bytes", "512"]);
-    told(r#"{"tokenizer_class": "T5Tokenizer", "extra_ids": 1000000000}"#, &["extra_ids", "10000"]);
+    refused(r#"{"tokenizer_class": "LlamaTokenizer"}"#, &["tokenizer.model", "600 bytes", "512"]);
+    refused(r#"{"tokenizer_class": "T5Tokenizer", "extra_ids": 1000000000}"#, &["extra_ids", "10000"]);
     std::fs::write(dir.path().join("vocab.json"), r#"{"<s>": 0, "</s>": 2, "a": 3}"#).unwrap();
     std::fs::write(dir.path().join("merges.txt"), "#version\na\n").unwrap();
-    told(r#"{"tokenizer_class": "RobertaTokenizer"}"#, &["merges.txt", "line 2"]);
+    refused(r#"{"tokenizer_class": "RobertaTokenizer"}"#, &["merges.txt", "line 2"]);
     std::fs::write(dir.path().join("merges.txt"), "#version\na b\n").unwrap();
-    told(r#"{"tokenizer_class": "RobertaTokenizer"}"#, &["merges.txt"]);
+    refused(r#"{"tokenizer_class": "RobertaTokenizer"}"#, &["merges.txt"]);
 }
 
 /// Every place in a file, but only the first few of long lists and vocabularies.

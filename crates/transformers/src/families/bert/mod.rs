@@ -7,7 +7,7 @@ mod output;
 
 pub use config::{BertConfig, BertFamily};
 pub(super) use layers::{BertLayers, check_supported};
-pub(super) use names::NAMES;
+pub(super) use names::{NAMES, places};
 pub(super) use output::{BERT_HEAD, MaskedHead, ROBERTA_HEAD};
 
 use super::Family;

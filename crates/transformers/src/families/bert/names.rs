@@ -1,7 +1,7 @@
 //! AdapterHub's names of the modules of BERT and the families that share its code.
 
 use burn_adapters_core::SiteName::Whole;
-use burn_adapters_core::{AttentionNames, Place, SiteNames, StackKind, StackNames};
+use burn_adapters_core::{AttentionNames, Place, SiteName, SiteNames, StackKind, StackNames};
 
 use crate::BertFamily;
 
@@ -25,20 +25,25 @@ pub(in crate::families) const NAMES: SiteNames = SiteNames {
         kind: StackKind::Encoder,
         root: "",
         layer: "encoder.layer.{}",
-        places: &[
-            (Place::Query, Whole("attention.self.query")),
-            (Place::Key, Whole("attention.self.key")),
-            (Place::Value, Whole("attention.self.value")),
-            (Place::FeedForwardUp, Whole("intermediate.dense")),
-            (Place::FeedForwardDown, Whole("output.dense")),
-            (Place::Attention, Whole("attention.output")),
-            (Place::FeedForward, Whole("output")),
-            (Place::Layer, Whole("reft_layer")),
-        ],
+        places: &places(["attention.self.query", "attention.self.key", "attention.self.value"]),
         attentions: &[AttentionNames { place: Place::Attention, module: "attention.self", prefix_key: None }],
     }],
     ..SiteNames::OWN
 };
+
+/// The places of a layer, whose query, key and value may have other names.
+pub(in crate::families) const fn places([query, key, value]: [&'static str; 3]) -> [(Place, SiteName); 8] {
+    [
+        (Place::Query, Whole(query)),
+        (Place::Key, Whole(key)),
+        (Place::Value, Whole(value)),
+        (Place::FeedForwardUp, Whole("intermediate.dense")),
+        (Place::FeedForwardDown, Whole("output.dense")),
+        (Place::Attention, Whole("attention.output")),
+        (Place::FeedForward, Whole("output")),
+        (Place::Layer, Whole("reft_layer")),
+    ]
+}
 
 #[cfg(test)]
 mod tests {

@@ -4,12 +4,11 @@
 //! of their own, under names of ours; files of the library are converted when they are read
 //! ([`SiteNames::fused_by_head`]).
 
-use burn_adapters_core::SiteName::Whole;
-use burn_adapters_core::{AttentionNames, Place, SiteNames, StackKind, StackNames};
+use burn_adapters_core::SiteNames;
 
 use super::keys::{Keys, UNUSED};
 use crate::ModelConfigError;
-use crate::families::Family;
+use crate::families::{Family, bert};
 use crate::fields::Fields;
 use crate::plan::{
     AttentionPlan, DistancesPlan, LinearPlan, ModelPlan, Part, PositionsPlan, ProjectionPlan, StackPlan, Storage,
@@ -22,24 +21,8 @@ pub(in crate::families) const DEBERTA: Family =
 const NAMES: SiteNames = SiteNames {
     model_class: Some("DebertaAdapterModel"),
     prefix: Some("deberta"),
-    stacks: &[StackNames {
-        kind: StackKind::Encoder,
-        root: "",
-        layer: "encoder.layer.{}",
-        places: &[
-            (Place::Query, Whole("attention.self.query")),
-            (Place::Key, Whole("attention.self.key")),
-            (Place::Value, Whole("attention.self.value")),
-            (Place::FeedForwardUp, Whole("intermediate.dense")),
-            (Place::FeedForwardDown, Whole("output.dense")),
-            (Place::Attention, Whole("attention.output")),
-            (Place::FeedForward, Whole("output")),
-            (Place::Layer, Whole("reft_layer")),
-        ],
-        attentions: &[AttentionNames { place: Place::Attention, module: "attention.self", prefix_key: None }],
-    }],
     fused_by_head: Some("attention.self.in_proj"),
-    ..SiteNames::OWN
+    ..bert::NAMES
 };
 
 fn plan(fields: &Fields<'_>) -> Result<ModelPlan, ModelConfigError> {

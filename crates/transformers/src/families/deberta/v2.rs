@@ -1,13 +1,12 @@
 //! DeBERTa v2 and v3 (<https://arxiv.org/abs/2111.09543>): logarithmic buckets of distances, and in the largest models a
 //! convolution beside the first layer.
 
-use burn_adapters_core::SiteName::Whole;
-use burn_adapters_core::{Activation, AttentionNames, Place, SiteNames, StackKind, StackNames};
+use burn_adapters_core::{Activation, SiteNames, StackNames};
 
 use super::keys::{Keys, UNUSED};
 use crate::ModelConfigError;
 use crate::families::Family;
-use crate::families::bert::BertLayers;
+use crate::families::bert::{self, BertLayers};
 use crate::fields::Fields;
 use crate::plan::{
     AttentionPlan, ConvolutionPlan, DistancesPlan, LinearPlan, ModelPlan, PositionsPlan, ProjectionPlan, StackPlan,
@@ -17,26 +16,13 @@ use crate::tokenizer::Class;
 pub(in crate::families) const DEBERTA_V2: Family =
     Family { model_types: &["deberta-v2"], tokenizer: |_| Class::DebertaV2, plan };
 
+const PROJECTIONS: [&str; 3] = ["attention.self.query_proj", "attention.self.key_proj", "attention.self.value_proj"];
+
 const NAMES: SiteNames = SiteNames {
     model_class: Some("DebertaV2AdapterModel"),
     prefix: Some("deberta"),
-    stacks: &[StackNames {
-        kind: StackKind::Encoder,
-        root: "",
-        layer: "encoder.layer.{}",
-        places: &[
-            (Place::Query, Whole("attention.self.query_proj")),
-            (Place::Key, Whole("attention.self.key_proj")),
-            (Place::Value, Whole("attention.self.value_proj")),
-            (Place::FeedForwardUp, Whole("intermediate.dense")),
-            (Place::FeedForwardDown, Whole("output.dense")),
-            (Place::Attention, Whole("attention.output")),
-            (Place::FeedForward, Whole("output")),
-            (Place::Layer, Whole("reft_layer")),
-        ],
-        attentions: &[AttentionNames { place: Place::Attention, module: "attention.self", prefix_key: None }],
-    }],
-    ..SiteNames::OWN
+    stacks: &[StackNames { places: &bert::places(PROJECTIONS), ..bert::NAMES.stacks[0] }],
+    ..bert::NAMES
 };
 
 fn plan(fields: &Fields<'_>) -> Result<ModelPlan, ModelConfigError> {
@@ -59,8 +45,7 @@ fn plan(fields: &Fields<'_>) -> Result<ModelPlan, ModelConfigError> {
         keys: attention.c2p.then(|| projection("attention.self.pos_key_proj")),
         queries: attention.p2c.then(|| projection("attention.self.pos_query_proj")),
     };
-    let names = ["attention.self.query_proj", "attention.self.key_proj", "attention.self.value_proj"];
-    let [query, key, value] = names.map(square);
+    let [query, key, value] = PROJECTIONS.map(square);
     let mut stack = layers.stack();
     stack.layer.attention = AttentionPlan {
         query,

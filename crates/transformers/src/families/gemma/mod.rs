@@ -35,7 +35,7 @@ fn plan(fields: &Fields<'_>, variant: Variant) -> Result<ModelPlan, ModelConfigE
     let epsilon = fields.positive("rms_norm_eps", 1e-6)?;
     let norm = |name, width| NormPlan { kind: NormKind::RmsFromOne, ..NormPlan::rms(name, width, epsilon) };
     let of_layer = |name| norm(name, sizes.hidden);
-    // Gemma 2 has caps unless its file says that there is none.
+    // Gemma 2 caps scores and logits by default; a null in its config.json turns a cap off.
     let cap = |key, default| match fields.optional_positive(key)? {
         None if !is_gemma3 && !fields.is_null(key) => Ok(Some(default)),
         cap => Ok(cap),
