@@ -92,6 +92,11 @@ DECODER_CASES = tuple(case for case in ENCODER_CASES if case.method not in ("pro
 DECODER_NAMED = tuple(config for config in NAMED if not config.startswith(("prompt_tuning", "vera")))
 
 
+def some(cases, *names):
+    """The cases with these names."""
+    return tuple(case for case in cases if case.name in names)
+
+
 @dataclass
 class Family:
     """A family: its tiny models and its cases."""
@@ -190,7 +195,7 @@ WIDE_DECODER_SIZES = dict(
 )
 
 #: A few of them, for families whose code is another's: each for files that are easily confused.
-FEW_CASES = tuple(case for case in ENCODER_CASES if case.name in ("double_seq_bn", "seq_bn_inv", "prefix_tuning", "lora_all"))
+FEW_CASES = some(ENCODER_CASES, "double_seq_bn", "seq_bn_inv", "prefix_tuning", "lora_all")
 
 #: The sizes of encoders.
 ENCODER_SIZES = dict(
@@ -213,7 +218,7 @@ WIDE_ENCODER_SIZES = dict(
 )
 HIDDEN_DROPOUTS = ("hidden_dropout_prob", "attention_probs_dropout_prob")
 
-ALBERT_CASES = ("double_seq_bn", "seq_bn_inv", "prefix_tuning", "lora_all", "loreft")
+ALBERT_CASES = some(ENCODER_CASES, "double_seq_bn", "seq_bn_inv", "prefix_tuning", "lora_all", "loreft")
 
 #: The same for encoder-decoders, in which the reference has no prompt tuning.
 TWO_STACK_CASES = (
@@ -223,9 +228,7 @@ TWO_STACK_CASES = (
 )
 
 #: Those that differ between encoder-decoders of one kind.
-FEW_TWO_STACK_CASES = tuple(
-    case for case in TWO_STACK_CASES if case.name in ("double_seq_bn", "seq_bn_inv", "prefix_tuning_flat", "lora_all")
-)
+FEW_TWO_STACK_CASES = some(TWO_STACK_CASES, "double_seq_bn", "seq_bn_inv", "prefix_tuning_flat", "lora_all")
 
 #: As `NAMED`, for encoder-decoders.
 TWO_STACK_NAMED = tuple(config for config in NAMED if not config.startswith("prompt_tuning"))
@@ -260,7 +263,7 @@ BART_DROPOUTS = ("dropout", "attention_dropout", "activation_dropout", "classifi
 T5_DROPOUTS = ("dropout_rate", "classifier_dropout")
 
 #: The ends of its sublayers are not BERT's.
-XMOD_CASES = ("double_seq_bn", "seq_bn", "par_bn", "seq_bn_inv")
+XMOD_CASES = some(ENCODER_CASES, "double_seq_bn", "seq_bn", "par_bn", "seq_bn_inv")
 
 #: The sizes of further decoders.
 SMALL_DECODER_SIZES = dict(
@@ -275,12 +278,10 @@ SMALL_DECODER_SIZES = dict(
 )
 
 #: One case for each hook of the reference's interface.
-INTERFACE_CASES = tuple(
-    case
-    for case in ENCODER_CASES
-    if case.name in ("double_seq_bn", "seq_bn", "par_bn", "seq_bn_inv", "lora_all", "ia3", "loreft", "compacter")
+INTERFACE_CASES = some(
+    ENCODER_CASES, "double_seq_bn", "seq_bn", "par_bn", "seq_bn_inv", "lora_all", "ia3", "loreft", "compacter"
 )
-FEW_INTERFACE_CASES = tuple(case for case in INTERFACE_CASES if case.name in ("seq_bn", "double_seq_bn", "lora_all", "seq_bn_inv"))
+FEW_INTERFACE_CASES = some(INTERFACE_CASES, "seq_bn", "double_seq_bn", "lora_all", "seq_bn_inv")
 
 #: As `NAMED`, for those families. The reference refuses prefixes, prompts and MTL-LoRA there.
 INTERFACE_NAMED = (
@@ -298,67 +299,60 @@ INTERFACE_NAMED = (
     "dora",
 )
 
-DEBERTA_CASES = ("double_seq_bn", "seq_bn_inv", "prefix_tuning", "lora_all")
+DEBERTA_CASES = some(ENCODER_CASES, "double_seq_bn", "seq_bn_inv", "prefix_tuning", "lora_all")
 DEBERTA = dict(relative_attention=True, pos_att_type="p2c|c2p", position_biased_input=False, type_vocab_size=0)
+
+#: What the BART families have in common.
+BART = dict(
+    tiny=BART_SIZES,
+    wide=WIDE_BART_SIZES,
+    dropouts=BART_DROPOUTS,
+    with_head="ForConditionalGeneration",
+    static=False,
+    end=2,
+)
+#: What the T5 families have in common.
+T5 = dict(dropouts=T5_DROPOUTS, with_head="ForConditionalGeneration", static=False, end=1)
+#: What the decoders of the reference's interface have in common.
+INTERFACE = dict(dropouts=("attention_dropout",), interface=True, with_head="ForCausalLM", named=INTERFACE_NAMED)
 
 FAMILIES = {
     "bart": Family(
         classes="Bart",
-        tiny=BART_SIZES,
-        wide=WIDE_BART_SIZES,
         cases=TWO_STACK_CASES,
-        dropouts=BART_DROPOUTS,
-        with_head="ForConditionalGeneration",
-        static=False,
         named=TWO_STACK_NAMED,
-        end=2,
         composed=True,
+        **BART,
     ),
     "plbart": Family(
         classes="PLBart",
-        tiny=BART_SIZES,
-        wide=WIDE_BART_SIZES,
         # It differs by the scale of the embeddings alone.
-        cases=tuple(case for case in FEW_TWO_STACK_CASES if case.name == "double_seq_bn"),
-        dropouts=BART_DROPOUTS,
-        with_head="ForConditionalGeneration",
-        static=False,
+        cases=some(FEW_TWO_STACK_CASES, "double_seq_bn"),
         named=("seq_bn", "lora"),
-        end=2,
+        **BART,
     ),
     "mbart": Family(
         classes="MBart",
-        tiny=BART_SIZES,
-        wide=WIDE_BART_SIZES,
         cases=FEW_TWO_STACK_CASES,
-        dropouts=BART_DROPOUTS,
-        with_head="ForConditionalGeneration",
-        static=False,
         named=("seq_bn", "double_seq_bn[cross_adapter=True]", "lora"),
-        end=2,
+        **BART,
     ),
     "t5": Family(
         classes="T5",
         tiny=dict(**T5_SIZES, **T5_BUCKETS, decoder_start_token_id=0),
         wide=dict(**WIDE_T5_SIZES, decoder_start_token_id=0),
         cases=TWO_STACK_CASES,
-        dropouts=T5_DROPOUTS,
-        with_head="ForConditionalGeneration",
-        static=False,
         named=TWO_STACK_NAMED,
-        end=1,
         composed=True,
+        **T5,
     ),
     "mt5": Family(
         classes="MT5",
         tiny=dict(**T5_SIZES, **T5_BUCKETS, feed_forward_proj="gated-gelu", decoder_start_token_id=0),
         wide=dict(**WIDE_T5_SIZES, feed_forward_proj="gated-gelu", decoder_start_token_id=0),
         cases=FEW_TWO_STACK_CASES,
-        dropouts=T5_DROPOUTS,
-        with_head="ForConditionalGeneration",
-        static=False,
         named=("seq_bn", "ia3", "lora[attn_matrices=['q','k','v'],intermediate_lora=True,output_lora=True]"),
-        end=1,
+        **T5,
     ),
     "distilbert": Family(
         classes="DistilBert",
@@ -412,7 +406,7 @@ FAMILIES = {
         tiny=dict(**SMALL_DECODER_SIZES, sliding_window=4),
         wide=WIDE_DECODER_SIZES,
         # What the others hold is Llama's.
-        cases=tuple(case for case in DECODER_CASES if case.name in ("double_seq_bn", "lora_all", "prefix_tuning", "loreft")),
+        cases=some(DECODER_CASES, "double_seq_bn", "lora_all", "prefix_tuning", "loreft"),
         dropouts=("attention_dropout",),
         with_head="ForCausalLM",
         static=False,
@@ -435,7 +429,7 @@ FAMILIES = {
         tiny=dict(ENCODER_SIZES, embedding_size=16, num_hidden_layers=4, num_hidden_groups=2),
         wide=dict(WIDE_ENCODER_SIZES, embedding_size=64, num_hidden_layers=4, num_hidden_groups=2, inner_group_num=2),
         cases=(
-            *(case for case in ENCODER_CASES if case.name in ALBERT_CASES),
+            *ALBERT_CASES,
             Case("prompt_tuning", "prompt_tuning", "prompt_tuning[prompt_length=4]", stepped=False),
             Case("compacter", "compacter", "compacter[reduction_factor=6]", stepped=False),
             # The reference swaps the adapter's input and residual after the attention.
@@ -453,7 +447,7 @@ FAMILIES = {
         },
         wide=WIDE_ENCODER_SIZES,
         cases=(
-            *(case for case in ENCODER_CASES if case.name in XMOD_CASES),
+            *XMOD_CASES,
             # A module for a language is such an adapter.
             Case(
                 "language",
@@ -470,10 +464,8 @@ FAMILIES = {
         classes="GPTJ",
         tiny=dict(n_embd=16, n_inner=24, n_layer=2, n_head=2, vocab_size=60, n_positions=24, rotary_dim=4, pad_token_id=0),
         wide=dict(n_embd=128, n_inner=192, n_layer=2, n_head=4, vocab_size=97, n_positions=64, rotary_dim=16, pad_token_id=0),
-        cases=tuple(
-            case
-            for case in DECODER_CASES
-            if case.name in ("double_seq_bn", "seq_bn", "par_bn", "seq_bn_inv", "lora_all", "prefix_tuning", "loreft")
+        cases=some(
+            DECODER_CASES, "double_seq_bn", "seq_bn", "par_bn", "seq_bn_inv", "lora_all", "prefix_tuning", "loreft"
         ),
         dropouts=("attn_pdrop", "embd_pdrop", "resid_pdrop"),
         with_head="ForCausalLM",
@@ -486,21 +478,15 @@ FAMILIES = {
         tiny=dict(**SMALL_DECODER_SIZES, rope_theta=100.0, use_sliding_window=True, sliding_window=4, max_window_layers=1),
         wide=WIDE_DECODER_SIZES,
         cases=INTERFACE_CASES,
-        dropouts=("attention_dropout",),
-        interface=True,
-        with_head="ForCausalLM",
-        named=INTERFACE_NAMED,
+        **INTERFACE,
     ),
     "qwen3": Family(
         classes="Qwen3",
         tiny=dict(**SMALL_DECODER_SIZES, rope_theta=100.0, head_dim=6),
         wide=dict(**WIDE_DECODER_SIZES, head_dim=48),
         cases=FEW_INTERFACE_CASES,
-        dropouts=("attention_dropout",),
-        interface=True,
-        with_head="ForCausalLM",
         static=False,
-        named=INTERFACE_NAMED,
+        **INTERFACE,
     ),
     "phi": Family(
         classes="Phi",
@@ -512,11 +498,8 @@ FAMILIES = {
             Case("seq_bn_mh", "bottleneck", "seq_bn[reduction_factor=4,mh_adapter=True]", stepped=False),
             Case("par_bn_mh", "bottleneck", "par_bn[reduction_factor=4,mh_adapter=True,output_adapter=False]", stepped=False),
         ),
-        dropouts=("attention_dropout", "resid_pdrop", "embd_pdrop"),
-        interface=True,
-        with_head="ForCausalLM",
         static=False,
-        named=INTERFACE_NAMED,
+        **{**INTERFACE, "dropouts": ("attention_dropout", "resid_pdrop", "embd_pdrop")},
     ),
     "gemma2": Family(
         classes="Gemma2",
@@ -530,11 +513,8 @@ FAMILIES = {
         ),
         wide=dict(**WIDE_DECODER_SIZES, head_dim=48),
         cases=INTERFACE_CASES,
-        dropouts=("attention_dropout",),
-        interface=True,
-        with_head="ForCausalLM",
         static=False,
-        named=INTERFACE_NAMED,
+        **INTERFACE,
     ),
     "gemma3_text": Family(
         classes="Gemma3",
@@ -552,11 +532,8 @@ FAMILIES = {
         ),
         wide=dict(**WIDE_DECODER_SIZES, head_dim=48),
         cases=FEW_INTERFACE_CASES,
-        dropouts=("attention_dropout",),
-        interface=True,
-        with_head="ForCausalLM",
         static=False,
-        named=INTERFACE_NAMED,
+        **INTERFACE,
     ),
     "modernbert": Family(
         classes="ModernBert",
@@ -604,7 +581,7 @@ FAMILIES = {
         },
         wide=dict(**WIDE_ENCODER_SIZES, **DEBERTA, share_att_key=True),
         cases=(
-            *(case for case in ENCODER_CASES if case.name in DEBERTA_CASES),
+            *DEBERTA_CASES,
             # With padding, the positions of a prompt see it.
             Case("prompt_tuning", "prompt_tuning", "prompt_tuning[prompt_length=4]", stepped=False, padding=False),
             # An intervention comes before the convolution.
@@ -627,7 +604,7 @@ FAMILIES = {
         tiny=dict(**ENCODER_SIZES, **DEBERTA, max_relative_positions=6),
         wide=dict(**WIDE_ENCODER_SIZES, **DEBERTA),
         cases=(
-            *(case for case in ENCODER_CASES if case.name in ("double_seq_bn", "seq_bn_inv", "prefix_tuning")),
+            *some(ENCODER_CASES, "double_seq_bn", "seq_bn_inv", "prefix_tuning"),
             Case(
                 "lora_feed_forward",
                 "lora",
