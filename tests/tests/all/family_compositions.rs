@@ -7,7 +7,7 @@ use std::path::Path;
 use burn::tensor::Device;
 use burn_adapters_checkpoint::{load_adapter, load_fusion, load_head};
 use burn_adapters_composition::{Composition, HeadSetup};
-use burn_adapters_model::{AdapterBank, BaseModel, Forward, Reads, Setup};
+use burn_adapters_model::{AdapterBank, BaseModel, Forward, Reads, Setup, TokenBatch};
 use burn_adapters_tests::{Golden, families, largest_difference, read_json, values};
 use burn_adapters_transformers::AutoModel;
 use serde::Deserialize;
@@ -97,4 +97,26 @@ fn a_routed_batch_gives_each_row_what_a_split_one_does() {
         }
     });
     assert_eq!(routed, 3 * 4 * 4, "families, setups, rows");
+}
+
+#[test]
+fn rows_with_prefixes_in_other_layers_are_what_they_are_alone() {
+    const ROWS: [&[u32]; 2] = [&[5, 9, 3, 7, 11], &[8, 6, 10]];
+    for family in families() {
+        let (model, _) = AutoModel::from_dir(&family.join("models/tiny"), &Device::default()).unwrap();
+        let mut bank = AdapterBank::new(model.spec(), &Device::default());
+        for (name, layer) in [("a", 0), ("b", 1)] {
+            let config = format!("prefix_tuning_flat[prefix_length=3,leave_out=[{layer}]]");
+            bank.add_seeded(name, config.parse().unwrap(), 7 + layer).unwrap();
+        }
+        let run = |setup: Setup, rows: &[&[u32]]| {
+            let batch = TokenBatch::new(rows.iter().copied());
+            let output = model.forward_reading(&batch, &bank.hooks(&setup).unwrap(), Reads::First).unwrap();
+            values(output.row_states())
+        };
+        let found = run(Setup::compose("Route([a, b])".parse::<Composition>().unwrap()), &ROWS);
+        let alone = [run(Setup::adapter("a"), &ROWS[..1]), run(Setup::adapter("b"), &ROWS[1..])].concat();
+        let difference = largest_difference(&found, &alone);
+        assert!(difference <= 1e-5, "{}: {difference:e}", family.display());
+    }
 }

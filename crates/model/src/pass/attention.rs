@@ -249,12 +249,12 @@ impl LayerPass<'_> {
                 let device = keys.device().without_autodiff();
                 let sight = Sight { causal: kind.causal, window: kind.window, reach: kind.reach };
                 let prefixes = all_keys - own_keys;
-                let hidden = match cached {
+                let hidden = self.sight_masks.of(sight, [queries, all_keys, prefixes], || match cached {
                     Some(cached) if cached.is_filled => {
                         continued_out_of_sight(&cached.continued, batch, prefixes, sight, &device)
                     }
                     _ => Some(out_of_sight([queries, all_keys], prefixes, sight, &device)),
-                };
+                });
                 match hidden {
                     Some(hidden) => Some(joined(mask, hidden, [batch, 1, queries, all_keys])),
                     None => mask,

@@ -1,5 +1,8 @@
 //! Padding masks for attention.
 
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+
 use burn::tensor::{Bool, Device, Tensor, TensorData};
 use burn_adapters_core::TokenSpan;
 
@@ -56,7 +59,7 @@ pub(crate) fn padding_of(tokens: &[TokenSpan], sequence: usize, device: &Device)
 }
 
 /// Which keys a query sees.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Sight {
     /// None that come after it.
     pub(super) causal: bool,
@@ -71,6 +74,20 @@ impl Sight {
         (self.causal && key > query)
             || self.window.is_some_and(|window| key + window <= query)
             || self.reach.is_some_and(|reach| key.abs_diff(query) > reach)
+    }
+}
+
+/// A mask, or `None` if every query sees all keys.
+type SightMask = Option<Tensor<4, Bool>>;
+
+/// The masks of a pass by what a layer's queries see, their number, that of the keys, and that of the prefixes before
+/// them. Layers of one kind share a mask.
+#[derive(Default)]
+pub(super) struct SightMasks(RefCell<BTreeMap<(Sight, [usize; 3]), SightMask>>);
+
+impl SightMasks {
+    pub(super) fn of(&self, sight: Sight, sizes: [usize; 3], compute: impl FnOnce() -> SightMask) -> SightMask {
+        self.0.borrow_mut().entry((sight, sizes)).or_insert_with(compute).clone()
     }
 }
 

@@ -23,8 +23,8 @@ pub use self::attention::{Attention, ScoreBias, ScoreShape};
 use self::cached::Cached;
 use self::check::{check, check_decoder};
 pub use self::layer::LayerPass;
-use self::mask::Mask;
 pub(crate) use self::mask::padding_of;
+use self::mask::{Mask, SightMasks};
 pub(crate) use self::memory::Memory;
 use self::packing::Packing;
 use crate::{ActiveHooks, BankError, BaseError, BaseModel, DecoderStart, Hooks, KvCache, Limits, TokenBatch};
@@ -316,6 +316,7 @@ impl<'p> Pass<'p> {
             _ => Mask::new(tokens, sequence, is_decoding, &device),
         };
         let mut mask = mask_of(&tokens, sequence_of(&form, &hidden));
+        let mut sight_masks = SightMasks::default();
         let first_is_read = is_read && self.reads == Reads::First && self.row_position == RowPosition::First;
         for (step, &index) in layers.iter().enumerate() {
             let site = Site::new(stack, index, Place::Layer);
@@ -329,6 +330,7 @@ impl<'p> Pass<'p> {
                 (hidden, tokens) = self.hooks.enter_layer(site, hidden, tokens);
                 if tokens.len() != rows {
                     mask = mask_of(&tokens, hidden.dims()[1]);
+                    sight_masks = SightMasks::default();
                     memory = memory.map(|memory| memory.repeated(tokens.len() / rows.max(1)));
                 }
             }
@@ -337,6 +339,7 @@ impl<'p> Pass<'p> {
                 hooks: &self.hooks,
                 packing,
                 mask: &mask,
+                sight_masks: &sight_masks,
                 memory: memory.as_ref(),
                 cached,
                 step,

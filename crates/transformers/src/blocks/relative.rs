@@ -60,15 +60,17 @@ impl RelativeBias {
 
     /// The bias for the layers of a pass, computed once for those with scores of the same shape.
     pub(crate) fn shared(&self) -> impl Fn(ScoreShape<'_>) -> Tensor<4> {
-        let computed: RefCell<Option<([usize; 4], Tensor<4>)>> = RefCell::new(None);
+        let computed = RefCell::new(None);
         move |shape| {
-            let sizes = [shape.rows, shape.queries, shape.keys, shape.prefixes];
+            // In another layer, the same number of prefixes may be those of other rows.
+            let prefixes: Vec<usize> = (0..shape.rows).map(|row| shape.prefixes_of(row)).collect();
+            let of = ([shape.queries, shape.keys, shape.prefixes], prefixes);
             let mut computed = computed.borrow_mut();
             match computed.as_ref() {
-                Some((of, bias)) if *of == sizes => bias.clone(),
+                Some((known, bias)) if *known == of => Tensor::clone(bias),
                 _ => {
                     let bias = self.forward(shape);
-                    *computed = Some((sizes, bias.clone()));
+                    *computed = Some((of, bias.clone()));
                     bias
                 }
             }
