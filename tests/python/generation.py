@@ -13,6 +13,8 @@ NEW_TOKENS = 8
 PROMPTS = 3
 #: Cases whose adapters are loaded, where the family has them.
 CASES = ("double_seq_bn", "lora_all", "prefix_tuning", "prefix_tuning_flat")
+#: The powers of the length that scores of beams are divided by.
+LENGTH_PENALTIES = (-1.0, 0.0, 1.0, 3.0)
 
 
 def start_of(model, prompt):
@@ -22,13 +24,13 @@ def start_of(model, prompt):
     return model.config.decoder_start_token_id
 
 
-def tokens(model, prompts, **options):
-    """The new tokens of each prompt, which is generated alone."""
+def tokens(model, prompts, ends=None, **options):
+    """The new tokens of each prompt, which is generated alone; `ends` are the tokens that end a text."""
     found = []
     for prompt in prompts:
         ids = torch.tensor([prompt])
         start = start_of(model, prompt) if model.config.is_encoder_decoder else None
-        model.generation_config = GenerationConfig(pad_token_id=0, decoder_start_token_id=start)
+        model.generation_config = GenerationConfig(pad_token_id=0, decoder_start_token_id=start, eos_token_id=ends)
         with torch.no_grad():
             # The reference's Llama and Mistral are wrong with a cache.
             output = model.generate(
@@ -54,6 +56,12 @@ def write_generation(name, family):
     load = lambda: model_class.from_pretrained("models/with_head", attn_implementation="eager").eval()
     golden = {"prompts": prompts, "greedy": tokens(load(), prompts), "beams": tokens(load(), prompts, num_beams=3)}
     golden["penalized"] = tokens(load(), prompts, repetition_penalty=1.5)
+    # Tokens that are found anyway end a text, so that texts end early.
+    ends = sorted({row[position] for row in golden["beams"] for position in (2, 5)})
+    golden["ends"] = ends
+    golden["ended"] = [
+        [penalty, tokens(load(), prompts, ends, num_beams=4, length_penalty=penalty)] for penalty in LENGTH_PENALTIES
+    ]
     golden["adapters"] = {}
     for case in CASES:
         if os.path.isdir(f"cases/{case}"):

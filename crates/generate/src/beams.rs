@@ -19,8 +19,6 @@ struct Continued {
     from: usize,
     token: u32,
     beam: Beam,
-    /// The limit that it has reached.
-    limit: Option<StopReason>,
 }
 
 /// The sequences of a row.
@@ -66,28 +64,22 @@ impl Search {
             ids.push(token);
             let beam = Beam { ids, score };
             let from = first + index;
-            if options.end_ids.contains(&token) {
-                // One that ends counts only among the best, as if the search were not twice as wide.
-                if rank < width.count {
-                    self.end(width.final_score(&beam), beam.ids, StopReason::End);
-                }
-            } else if next.len() < width.count {
-                let limit = match () {
-                    () if beam.ids.len() >= options.max_new_tokens => Some(StopReason::MaxNewTokens),
-                    () if decoder.is_full(from) => Some(StopReason::MaxLength),
-                    () => None,
-                };
-                next.push(Continued { from, token, beam, limit });
+            let stopped = match () {
+                () if options.end_ids.contains(&token) => Some(StopReason::End),
+                () if beam.ids.len() >= options.max_new_tokens => Some(StopReason::MaxNewTokens),
+                () if decoder.is_full(from) => Some(StopReason::MaxLength),
+                () => None,
+            };
+            match stopped {
+                // One that ends counts only among the best, as if there were no more candidates than sequences.
+                Some(stopped) if rank < width.count => self.end(width.final_score(&beam), beam.ids, stopped),
+                None if next.len() < width.count => next.push(Continued { from, token, beam }),
+                _ => {}
             }
         }
         self.ended.truncate(width.count);
         let best = next.iter().map(|next| width.final_score(&next.beam)).fold(f64::NEG_INFINITY, f64::max);
         let can_improve = self.ended.len() < width.count || self.ended.last().is_some_and(|(worst, _)| *worst < best);
-        if next.iter().any(|next| next.limit.is_some()) {
-            for Continued { beam, limit, .. } in next.drain(..) {
-                self.end(width.final_score(&beam), beam.ids, limit.unwrap_or(StopReason::MaxLength));
-            }
-        }
         self.is_done = next.is_empty() || !can_improve;
         next
     }
@@ -141,8 +133,8 @@ pub(crate) fn generate(
     Ok(found)
 }
 
-/// The best continuations of a row's sequences: the sequence, the token, the score. Twice as many as are kept, since as many
-/// may end.
+/// The best continuations of a row's sequences: the sequence, the token, the score. There are enough to continue `count`
+/// sequences even if each of the best ones could end in every way.
 fn candidates(
     search: &Search,
     logits: &[Vec<f32>],
@@ -162,7 +154,8 @@ fn candidates(
             }
         }
     }
-    keep_first(&mut all, 2 * count, |left, right| {
+    let most = count.saturating_mul((1 + options.end_ids.len()).max(2));
+    keep_first(&mut all, most, |left, right| {
         right.2.total_cmp(&left.2).then((left.0, left.1).cmp(&(right.0, right.1)))
     });
     all

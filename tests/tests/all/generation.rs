@@ -10,7 +10,8 @@ use burn_adapters_checkpoint::load_adapter;
 use burn_adapters_composition::Composition;
 use burn_adapters_core::StackKind;
 use burn_adapters_generate::{
-    Flow, GenerateError, Generated, GenerationOptions, Sampling, StopReason, generate, generate_with, head_logits,
+    Flow, GenerateError, Generated, GenerationOptions, Sampling, StopReason, Strategy, generate, generate_with,
+    head_logits,
 };
 use burn_adapters_heads::HeadConfig;
 use burn_adapters_model::{AdapterBank, BaseModel, Forward, Hooks, Setup, TokenBatch};
@@ -46,6 +47,10 @@ struct Reference {
     greedy: Vec<Vec<u32>>,
     beams: Vec<Vec<u32>>,
     penalized: Vec<Vec<u32>>,
+    /// Tokens that end a text.
+    ends: Vec<u32>,
+    /// Four beams that may end: the length penalty, and the tokens.
+    ended: Vec<(f64, Vec<Vec<u32>>)>,
     /// By the name of a case.
     adapters: BTreeMap<String, Vec<Vec<u32>>>,
 }
@@ -67,6 +72,11 @@ fn tokens_are_those_of_transformers() {
         assert_eq!(run(&plain, greedy()), reference.greedy, "{name}");
         assert_eq!(run(&plain, greedy().with_repetition_penalty(1.5)), reference.penalized, "{name}, penalized");
         assert_eq!(run(&plain, GenerationOptions::beams(3)), reference.beams, "{name}, beams");
+        for (length_penalty, expected) in &reference.ended {
+            let mut options = GenerationOptions::beams(4).with_end_ids(reference.ends.clone());
+            options.strategy = Strategy::Beams { count: 4, length_penalty: *length_penalty };
+            assert_eq!(&run(&plain, options), expected, "{name}, ended beams, length penalty {length_penalty}");
+        }
         for (case, expected) in &reference.adapters {
             let mut bank = AdapterBank::new(model.spec(), &Device::default());
             load_adapter(family.join("cases").join(case), &mut bank, Some("a")).unwrap();
