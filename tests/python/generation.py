@@ -62,6 +62,9 @@ def write_generation(name, family):
     golden["ended"] = [
         [penalty, tokens(load(), prompts, ends, num_beams=4, length_penalty=penalty)] for penalty in LENGTH_PENALTIES
     ]
+    model = load()
+    if model.config.is_encoder_decoder:
+        golden["forced"] = [7, tokens(model, prompts, num_beams=3, forced_bos_token_id=7)]
     golden["adapters"] = {}
     for case in CASES:
         if os.path.isdir(f"cases/{case}"):

@@ -88,6 +88,12 @@ impl GenerationOptions {
         Self { strategy: Strategy::Beams { count, length_penalty: 1.0 }, ..Self::greedy() }
     }
 
+    /// Sets how tokens are chosen.
+    pub fn with_strategy(mut self, strategy: Strategy) -> Self {
+        self.strategy = strategy;
+        self
+    }
+
     /// Sets the maximum number of new tokens.
     pub fn with_max_new_tokens(mut self, max_new_tokens: usize) -> Self {
         self.max_new_tokens = max_new_tokens;

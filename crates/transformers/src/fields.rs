@@ -90,6 +90,26 @@ impl<'a> Fields<'a> {
         self.get(key).map(|_| self.probability(key, 0.0)).transpose()
     }
 
+    /// Whether a key has a value.
+    pub(crate) fn is_set(&self, key: &str) -> bool {
+        self.get(key).is_some()
+    }
+
+    /// Whether a key has another value than null, an empty list, or this number, for which false may stand if it is 0.
+    pub(crate) fn differs_from(&self, key: &str, neutral: f64) -> bool {
+        self.get(key).is_some_and(|value| match value {
+            Value::Bool(flag) => f64::from(u8::from(*flag)) != neutral,
+            Value::Array(values) => !values.is_empty(),
+            value => value.as_f64() != Some(neutral),
+        })
+    }
+
+    /// A number, where the key may be absent.
+    pub(crate) fn number(&self, key: &'static str) -> Result<Option<f64>, ModelConfigError> {
+        let Some(value) = self.get(key) else { return Ok(None) };
+        value.as_f64().map(Some).ok_or_else(|| self.wrong(key, "a number", value))
+    }
+
     /// A number above 0.
     pub(crate) fn positive(&self, key: &'static str, default: f64) -> Result<f64, ModelConfigError> {
         let Some(value) = self.get(key) else { return Ok(default) };

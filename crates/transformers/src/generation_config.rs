@@ -30,13 +30,39 @@ pub struct GenerationConfig {
     pub is_sampled: Option<bool>,
     /// The temperature, which divides the logits.
     pub temperature: Option<f64>,
-    /// The number of most probable tokens that may be chosen.
+    /// The number of sequences of a beam search.
+    pub beams: Option<usize>,
+    /// The power of the length that scores of a beam search are divided by.
+    pub length_penalty: Option<f64>,
+    /// The number of most probable tokens that may be chosen; 0 for all.
     pub top_k: Option<usize>,
     /// The total probability of the tokens that may be chosen.
     pub top_p: Option<f64>,
+    /// The smallest fraction of the largest probability that a token must have.
+    pub min_p: Option<f64>,
     /// The repetition penalty.
     pub repetition_penalty: Option<f64>,
+    /// The keys of settings that are not supported, and that would change the text.
+    pub unsupported: Vec<&'static str>,
 }
+
+/// Settings that are not supported, and the value, beside null, that has no effect.
+const UNSUPPORTED: [(&str, f64); 14] = [
+    ("min_length", 0.0),
+    ("min_new_tokens", 0.0),
+    ("no_repeat_ngram_size", 0.0),
+    ("encoder_no_repeat_ngram_size", 0.0),
+    ("early_stopping", 0.0),
+    ("forced_eos_token_id", f64::NAN),
+    ("bad_words_ids", f64::NAN),
+    ("suppress_tokens", f64::NAN),
+    ("begin_suppress_tokens", f64::NAN),
+    ("num_beam_groups", 1.0),
+    ("typical_p", 1.0),
+    ("penalty_alpha", 0.0),
+    ("encoder_repetition_penalty", 1.0),
+    ("exponential_decay_length_penalty", f64::NAN),
+];
 
 impl GenerationConfig {
     /// Reads the files of a folder.
@@ -65,9 +91,16 @@ impl GenerationConfig {
             first_id: fields.ids("forced_bos_token_id")?.first().copied(),
             is_sampled: fields.optional_flag("do_sample")?,
             temperature: fields.optional_positive("temperature")?,
-            top_k: fields.optional_size("top_k")?,
+            beams: fields.optional_size("num_beams")?,
+            length_penalty: fields.number("length_penalty")?,
+            top_k: fields.is_set("top_k").then(|| fields.index("top_k", 0)).transpose()?,
             top_p: fields.optional_positive("top_p")?,
+            min_p: fields.optional_probability("min_p")?,
             repetition_penalty: fields.optional_positive("repetition_penalty")?,
+            unsupported: (UNSUPPORTED.iter())
+                .filter(|(key, neutral)| fields.differs_from(key, *neutral))
+                .map(|(key, _)| *key)
+                .collect(),
         })
     }
 }
@@ -91,6 +124,18 @@ mod tests {
         let config = read(&[model, own]).unwrap();
         assert_eq!((config.end_ids, config.is_sampled, config.top_p), (vec![5, 7], Some(true), Some(0.9)));
         assert_eq!(read(&[]).unwrap(), GenerationConfig::default());
+    }
+
+    #[test]
+    fn settings_that_are_not_supported_are_listed_where_they_have_an_effect() {
+        let none = r#"{"top_k": 0, "min_length": 0, "early_stopping": false, "suppress_tokens": [], "bad_words_ids": null,
+                       "typical_p": 1.0, "max_length": 20}"#;
+        let config = read(&[("generation_config.json", none)]).unwrap();
+        assert_eq!((config.top_k, config.unsupported), (Some(0), vec![]));
+        let some = r#"{"num_beams": 4, "length_penalty": 2, "min_length": 56, "early_stopping": true, "forced_eos_token_id": 2}"#;
+        let config = read(&[("generation_config.json", some)]).unwrap();
+        assert_eq!((config.beams, config.length_penalty), (Some(4), Some(2.0)));
+        assert_eq!(config.unsupported, ["min_length", "early_stopping", "forced_eos_token_id"]);
     }
 
     #[test]

@@ -49,6 +49,8 @@ struct Reference {
     penalized: Vec<Vec<u32>>,
     /// Tokens that end a text.
     ends: Vec<u32>,
+    /// With a forced first token, which is there for encoder-decoders.
+    forced: Option<(u32, Vec<Vec<u32>>)>,
     /// Four beams that may end: the length penalty, and the tokens.
     ended: Vec<(f64, Vec<Vec<u32>>)>,
     /// By the name of a case.
@@ -73,9 +75,16 @@ fn tokens_are_those_of_transformers() {
         assert_eq!(run(&plain, greedy().with_repetition_penalty(1.5)), reference.penalized, "{name}, penalized");
         assert_eq!(run(&plain, GenerationOptions::beams(3)), reference.beams, "{name}, beams");
         for (length_penalty, expected) in &reference.ended {
-            let mut options = GenerationOptions::beams(4).with_end_ids(reference.ends.clone());
-            options.strategy = Strategy::Beams { count: 4, length_penalty: *length_penalty };
+            let strategy = Strategy::Beams { count: 4, length_penalty: *length_penalty };
+            let options = GenerationOptions::greedy().with_strategy(strategy).with_end_ids(reference.ends.clone());
             assert_eq!(&run(&plain, options), expected, "{name}, ended beams, length penalty {length_penalty}");
+        }
+        if let Some((first, expected)) = &reference.forced {
+            assert_eq!(
+                &run(&plain, GenerationOptions::beams(3).with_first_id(Some(*first))),
+                expected,
+                "{name}, forced"
+            );
         }
         for (case, expected) in &reference.adapters {
             let mut bank = AdapterBank::new(model.spec(), &Device::default());

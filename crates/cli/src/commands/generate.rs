@@ -32,7 +32,7 @@ Examples:
 /// Continue texts with a decoder, or answer them with an encoder-decoder, with adapters or without.
 ///
 /// Tokens are drawn at random by their probabilities, unless --greedy or --beams is given or the model's
-/// generation_config.json says otherwise.
+/// generation_config.json says otherwise. The defaults of most options are in that file.
 #[derive(Debug, Args)]
 #[command(after_help = format!("{EXAMPLES}\n\n{SETUP_HELP}"))]
 pub(super) struct Arguments {
@@ -59,7 +59,8 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "N", conflicts_with_all = ["temperature", "top_k", "top_p", "min_p", "seed"])]
     beams: Option<usize>,
 
-    /// Compare the sequences of --beams by their log-probability divided by their length to this power.
+    /// Compare the sequences of --beams by their log-probability divided by their length to this power [default: the model's,
+    /// or 1].
     #[arg(long, value_name = "POWER", requires = "beams", allow_negative_numbers = true)]
     length_penalty: Option<f64>,
 
@@ -75,7 +76,7 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "P", allow_negative_numbers = true)]
     top_p: Option<f64>,
 
-    /// Draw only from tokens with at least this fraction of the largest probability.
+    /// Draw only from tokens with at least this fraction of the largest probability [default: the model's, or 0].
     #[arg(long, value_name = "P", allow_negative_numbers = true)]
     min_p: Option<f64>,
 
@@ -157,17 +158,21 @@ impl Arguments {
 
     fn options(&self, model: &Model, style: Style) -> CliResult<GenerationOptions> {
         let own = GenerationConfig::from_dir(&self.model).map_err(|error| CliError::mistake(chain(&error)))?;
-        let asked = [self.temperature, self.top_p, self.min_p].iter().any(Option::is_some)
+        if !own.unsupported.is_empty() {
+            let keys = own.unsupported.join(", ");
+            style.say(format_args!("note: these settings of the model's generation_config.json are not used: {keys}"));
+        }
+        let samples = [self.temperature, self.top_p, self.min_p].iter().any(Option::is_some)
             || self.top_k.is_some()
             || self.seed.is_some();
-        let is_greedy = self.greedy || (own.is_sampled == Some(false) && !asked);
-        let mut options = match (self.beams, is_greedy) {
+        let beams = self
+            .beams
+            .or(own.beams.filter(|count| *count > 1 && !samples && !self.greedy && own.is_sampled != Some(true)));
+        let is_greedy = self.greedy || (own.is_sampled == Some(false) && !samples);
+        let mut options = match (beams, is_greedy) {
             (Some(count), _) => {
-                let mut options = GenerationOptions::beams(count);
-                if let Some(length_penalty) = self.length_penalty {
-                    options.strategy = Strategy::Beams { count, length_penalty };
-                }
-                options
+                let length_penalty = self.length_penalty.or(own.length_penalty).unwrap_or(1.0);
+                GenerationOptions::beams(count).with_strategy(Strategy::Beams { count, length_penalty })
             }
             (None, true) => GenerationOptions::greedy(),
             (None, false) => {
@@ -180,12 +185,14 @@ impl Arguments {
                     temperature: self.temperature.or(own.temperature).unwrap_or(1.0),
                     top_k: self.top_k.or(own.top_k).unwrap_or(0),
                     top_p: self.top_p.or(own.top_p).unwrap_or(1.0),
-                    min_p: self.min_p.unwrap_or(0.0),
+                    min_p: self.min_p.or(own.min_p).unwrap_or(0.0),
                     seed,
                 })
             }
         };
-        options = options.with_max_new_tokens(self.max_new_tokens).with_first_id(own.first_id);
+        // As in Transformers, only a decoder with an encoder has a forced first token.
+        let first_id = own.first_id.filter(|_| model.base.spec().stack(StackKind::Encoder).is_some());
+        options = options.with_max_new_tokens(self.max_new_tokens).with_first_id(first_id);
         options = options.with_repetition_penalty(self.repetition_penalty.or(own.repetition_penalty).unwrap_or(1.0));
         if self.ignore_eos {
             return Ok(options);

@@ -132,6 +132,40 @@ fn a_text_ends_before_a_stop_string() {
 }
 
 #[test]
+fn the_models_generation_settings_are_the_defaults() {
+    let place = Workplace::new();
+    let dir = decoder(&place);
+    let run = |config: Value, arguments: &[&str]| {
+        fs::write(dir.join("generation_config.json"), config.to_string()).unwrap();
+        let fixed = ["generate", "--model", "decoder", "--max-new-tokens", "6", "--json", "--text", "the sea is"];
+        let (code, stdout, stderr) = place.run(fixed.iter().chain(arguments));
+        assert_eq!(code, 0, "{stderr}");
+        let ids: Vec<usize> = serde_json::from_value(lines(&stdout)[0]["ids"].clone()).unwrap();
+        (ids, stderr)
+    };
+    let plain = json!({"do_sample": false, "eos_token_id": 1});
+    let (greedy, stderr) = run(plain.clone(), &["--greedy"]);
+    assert!(!stderr.contains("note:") && greedy.len() == 6, "{stderr}");
+    assert_eq!(run(plain.clone(), &[]).0, greedy, "do_sample");
+    let end = greedy[2];
+    let ended = run(json!({"do_sample": false, "eos_token_id": [end, 1]}), &[]).0;
+    assert_eq!(ended, greedy[..=greedy.iter().position(|id| *id == end).unwrap()], "eos_token_id");
+    assert_ne!(run(json!({"do_sample": false, "eos_token_id": 1, "repetition_penalty": 9.0}), &[]).0, greedy);
+    let beams = json!({"num_beams": 3, "length_penalty": 0.5, "eos_token_id": 1});
+    let (found, _) = run(beams.clone(), &[]);
+    assert_eq!(found, run(plain.clone(), &["--beams", "3", "--length-penalty", "0.5"]).0, "num_beams");
+    // What is asked for goes before the model's settings.
+    assert_eq!(run(beams, &["--greedy"]).0, greedy);
+    let (_, stderr) = run(plain, &["--temperature", "2"]);
+    assert!(stderr.contains("--seed"), "{stderr}");
+    let sampled = json!({"do_sample": true, "temperature": 3.0, "top_k": 5, "eos_token_id": 1});
+    let options = ["--temperature", "3", "--top-k", "5", "--seed", "4"];
+    assert_eq!(run(sampled, &["--seed", "4"]).0, run(json!({"eos_token_id": 1}), &options).0);
+    let (_, stderr) = run(json!({"min_length": 4, "forced_bos_token_id": 3}), &["--greedy"]);
+    assert!(stderr.contains("not used: min_length"), "{stderr}");
+}
+
+#[test]
 fn adapters_and_routes_change_the_text() {
     let place = Workplace::new();
     let model = decoder(&place);
