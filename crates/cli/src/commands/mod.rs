@@ -25,6 +25,7 @@ mod routes;
 mod score;
 mod setup;
 mod stops;
+mod texts;
 mod train;
 mod train_options;
 mod training;
