@@ -175,7 +175,8 @@ pub fn save_head(
     save_alone(dir.as_ref(), |save| stage_head(save, bank, name, options))
 }
 
-/// Adds a head of a bank to a save, which may also have an adapter.
+/// Adds a head of a bank to a save, which may also have an adapter. Of a head that is the model's own output layer nothing
+/// is written, and the files of a former head are removed.
 ///
 /// # Errors
 /// If the bank has no head of that name, or writing fails.
@@ -196,6 +197,13 @@ pub(crate) fn stage_head_in(
     options: &SaveOptions,
 ) -> Result<SaveReport, CheckpointError> {
     let head = bank.head(name)?;
+    if head.is_of_model() {
+        let files = [HEAD.config, HEAD.safetensors, HEAD.pytorch].map(|file| part.join(file));
+        let dir = save.dir().to_owned();
+        let removed = files.into_iter().filter(|file| save.remove(file)).map(|file| dir.join(file)).collect();
+        let (files, notes) = (vec![], vec![]);
+        return Ok(SaveReport { files, tensors: 0, parameters: 0, bytes: 0, removed, notes });
+    }
     let entries = head_entries(head, name);
     let tensors = strict::to_tensors(head, &entries, str::to_owned)?;
     let meta = meta_for(bank.spec(), head.hidden_size(), name, options);

@@ -103,12 +103,15 @@ pub struct OutputLayer {
     pub scale: f64,
     /// The epsilon of their norms.
     pub norm_epsilon: f64,
+    /// Whether the inverse of an invertible adapter acts before the model's own output layer, too, as in the reference's
+    /// models that are adapted by an interface.
+    pub inverts: bool,
 }
 
 impl Default for OutputLayer {
     /// A matrix of their own.
     fn default() -> Self {
-        Self { is_tied: false, scale: 1.0, norm_epsilon: 1e-12 }
+        Self { is_tied: false, scale: 1.0, norm_epsilon: 1e-12, inverts: false }
     }
 }
 

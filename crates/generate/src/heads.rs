@@ -1,30 +1,51 @@
 //! Logits of the heads of adapters.
 
-use burn::tensor::{Int, Tensor, TensorData};
-use burn_adapters_core::Output;
-use burn_adapters_model::{AdapterBank, Setup};
+use burn::tensor::Tensor;
+use burn_adapters_core::{Output, row_indices};
+use burn_adapters_model::{AdapterBank, BaseModel, Forward, HeadOutput, Setup};
 
 use crate::LogitsError;
 
 /// The logits of the next token by the language-model heads of a setup, `[rows, vocabulary]`, of the states of the last
-/// tokens, `[rows, hidden]`. In a routed batch, each row has the head of its own adapter.
+/// tokens, `[rows, hidden]`. In a routed batch, each row has the head of its own adapter; rows without one use the model's
+/// own output layer.
 ///
 /// # Errors
-/// If a head does not fit the states, or a row has no head.
-pub fn head_logits(bank: &AdapterBank, setup: &Setup, states: Tensor<2>) -> Result<Tensor<2>, LogitsError> {
+/// If a head does not fit the states or does not predict tokens, or a row has no head and the model no output layer.
+pub fn head_logits(
+    model: &(impl BaseModel + ?Sized),
+    bank: &AdapterBank,
+    setup: &Setup,
+    states: Tensor<2>,
+) -> Result<Tensor<2>, LogitsError> {
     let [rows, _] = states.dims();
-    let output = Output::new(states.unsqueeze_dim(1), vec![1; rows]);
-    let heads = bank.logits(setup, &output)?;
-    // Each head gives its rows; they go back to their places.
-    let mut order: Vec<(usize, i32)> = heads.iter().flat_map(|head| head.rows.iter()).copied().zip(0..).collect();
-    order.sort_unstable();
-    if order.iter().map(|(row, _)| *row).ne(0..rows) {
-        let message =
-            format!("the heads compute {} of {rows} rows: each row needs an adapter with a head", order.len());
-        return Err(message.into());
+    let device = states.device();
+    let output = Output::new(states.clone().unsqueeze_dim(1), vec![1; rows]);
+    let mut heads = Vec::new();
+    for output in bank.outputs(model, setup, &output, None)? {
+        match output {
+            HeadOutput::Logits(part) => return Err(format!("the head `{}` does not predict tokens", part.head).into()),
+            HeadOutput::States(part) => heads.push(part),
+        }
     }
-    let logits = Tensor::cat(heads.into_iter().map(|head| head.logits.into_values()).collect(), 0);
-    let places: Vec<i32> = order.into_iter().map(|(_, place)| place).collect();
-    let places = Tensor::<1, Int>::from_data(TensorData::new(places, [rows]), &logits.device());
-    Ok(logits.select(0, places))
+    let mut parts = Vec::new();
+    // Each head gives its rows; they go back to their places.
+    let mut order: Vec<usize> = Vec::new();
+    for part in heads {
+        order.extend(&part.rows);
+        parts.push(bank.token_logits(model, &part.head, part.states, setup.mode())?);
+    }
+    let others: Vec<usize> = (0..rows).filter(|row| !order.contains(row)).collect();
+    if !others.is_empty() {
+        let states = states.select(0, row_indices(&others, &device));
+        parts.push(
+            model
+                .token_logits(states)
+                .map_err(|error| format!("{} of {rows} rows have no adapter with a head: {error}", others.len()))?,
+        );
+        order.extend(others);
+    }
+    let mut places = vec![0; rows];
+    order.into_iter().enumerate().for_each(|(place, row)| places[row] = place);
+    Ok(Tensor::cat(parts, 0).select(0, row_indices(&places, &device)))
 }

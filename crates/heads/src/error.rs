@@ -48,6 +48,9 @@ pub enum HeadError {
          AdapterBank::tie_heads with the model"
     )]
     NotTied,
+    /// A head that is the model's own output layer, without the model.
+    #[error("this head is the model's own output layer: AdapterBank::token_logits computes it with the model")]
+    OfModel,
     /// More parameters than fit into memory.
     #[error(transparent)]
     TooLarge(#[from] Box<TooLarge>),

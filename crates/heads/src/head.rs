@@ -16,6 +16,8 @@ enum Tied {
     /// It is, but it is not there yet.
     Awaits,
     Yes,
+    /// The whole head is the model's own output layer, which the model computes.
+    OfModel,
 }
 
 /// A prediction head. Its [task](HeadConfig::task) says which positions it reads.
@@ -91,6 +93,24 @@ impl Head {
         })
     }
 
+    /// A language-model head that is the model's own output layer, frozen: it has no parameters, and files hold nothing of
+    /// it. The model computes it (`AdapterBank::token_logits`).
+    ///
+    /// # Errors
+    /// If the configuration is not that of a language-model head, or does not pass [`HeadConfig::check`].
+    pub fn of_model(config: &HeadConfig, hidden_size: usize, device: &Device) -> Result<Self, HeadError> {
+        if !config.head_type.is_language_model() {
+            let (expected, found) = ("that of a language model", config.head_type.name().to_owned());
+            return Err(HeadError::BadValue { key: "head_type", expected, found });
+        }
+        // It stands for the model's, and is never computed.
+        let stand_in = HeadConfig { layers: 1, embedding_size: None, bias: false, num_labels: 1, ..config.clone() };
+        let head = Self::new(&stand_in, hidden_size, &mut Init::from_seed(0), device)?;
+        config.check()?;
+        let output = head.output.set_require_grad(false);
+        Ok(Self { output, is_drawn: false, tied: Tied::OfModel, config: config.clone(), ..head })
+    }
+
     /// Takes over the model's dropout (`classifier_dropout`, or else `hidden_dropout_prob`) if the configuration leaves
     /// it to the model.
     pub fn with_model_dropout(mut self, probability: f64) -> Self {
@@ -102,7 +122,7 @@ impl Head {
     /// is its table of word embeddings, that matrix and the factor on hidden states. A new head of such a model has no
     /// matrix until [`tie`](Self::tie); a [filled](Self::filled) one keeps its own, frozen.
     pub fn with_output_layer(mut self, layer: OutputLayer) -> Self {
-        if self.config.head_type.is_language_model() {
+        if self.config.head_type.is_language_model() && !self.is_of_model() {
             self.norm_epsilon = layer.norm_epsilon;
             if layer.is_tied {
                 self.scale = layer.scale;
@@ -121,7 +141,12 @@ impl Head {
 
     /// Whether the last layer's matrix is the model's table of word embeddings.
     pub fn is_tied(&self) -> bool {
-        self.tied != Tied::No
+        matches!(self.tied, Tied::Awaits | Tied::Yes)
+    }
+
+    /// Whether the head is the model's own output layer: see [`of_model`](Self::of_model).
+    pub fn is_of_model(&self) -> bool {
+        self.tied == Tied::OfModel
     }
 
     /// Takes the table of word embeddings, `[vocabulary, embedding]`, for the last layer's matrix, if it is tied. The two
@@ -130,7 +155,7 @@ impl Head {
     /// # Errors
     /// If the table is of another shape.
     pub fn tie(&mut self, words: &Tensor<2>) -> Result<(), HeadError> {
-        if self.tied == Tied::No {
+        if !self.is_tied() {
             return Ok(());
         }
         let ([tokens, width], [d_input, d_output]) = (words.dims(), self.output.weight.lazy_shape().dims());
@@ -149,9 +174,9 @@ impl Head {
 
     /// Freezes or trains the head. A matrix that is the model's stays frozen.
     pub fn set_trained(self, trained: bool) -> Self {
-        let is_tied = self.is_tied();
+        let is_of_model = self.is_tied() || self.is_of_model();
         let mut head = self.set_require_grad(trained);
-        if is_tied {
+        if is_of_model {
             head.output.weight = head.output.weight.set_require_grad(false);
         }
         head
@@ -171,7 +196,8 @@ impl Head {
 
     /// The number of its parameters, without a matrix that is the model's.
     pub fn parameters(&self) -> usize {
-        let tied = if self.is_tied() { self.output.weight.lazy_shape().num_elements() } else { 0 };
+        let tied =
+            if self.is_tied() || self.is_of_model() { self.output.weight.lazy_shape().num_elements() } else { 0 };
         Module::num_params(self) - tied
     }
 
@@ -259,8 +285,12 @@ impl Head {
     /// - output: `[vectors, num_labels]`
     ///
     /// # Errors
-    /// If the states have another width, or the matrix is that of a model and not there yet.
+    /// If the states have another width, or the matrix is that of a model and not there yet, or the head is the model's
+    /// own.
     pub fn at_output(&self, states: Tensor<2>, mode: Mode) -> Result<Tensor<2>, HeadError> {
+        if self.is_of_model() {
+            return Err(HeadError::OfModel);
+        }
         let ([batch, width], [expected, _]) = (states.dims(), self.output.weight.lazy_shape().dims());
         if width != expected {
             let expected = format!("states of {expected} before its last layer");

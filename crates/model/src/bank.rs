@@ -166,6 +166,17 @@ impl AdapterBank {
         Ok(self.head(name)?.parameters())
     }
 
+    /// Adds a language-model head that is the model's own output layer, frozen ([`Head::of_model`]). A model that has one
+    /// ([`Forward::has_token_logits`](crate::Forward::has_token_logits)) needs no new head.
+    ///
+    /// # Errors
+    /// If another head has the name, the name is invalid, or the configuration is not that of a language-model head.
+    pub fn add_model_head(&mut self, name: &str, config: &HeadConfig) -> Result<(), BankError> {
+        let head = Head::of_model(config, self.spec.hidden_size, &self.device)
+            .map_err(|source| BankError::Head { name: name.to_owned(), source })?;
+        self.insert_head(name, head)
+    }
+
     /// Adds an existing head (loaded or trained elsewhere).
     pub fn insert_head(&mut self, name: &str, head: Head) -> Result<(), BankError> {
         self.check_name(name, self.heads.contains_key(name))?;

@@ -103,10 +103,17 @@ pub trait BaseModel: Matrices + Send + Sync {
     /// If the model cannot compute it.
     fn run(&self, pass: &mut Pass<'_>) -> Result<(), BaseError>;
 
-    /// The logits of the model's language-model head, before any softmax: `[positions, vocabulary]`, from hidden states
-    /// after the last layer, `[positions, hidden]`. `None` for models without such a head. Callers use
+    /// The states that the matrix of the model's language-model head reads, from hidden states after the last layer:
+    /// `[positions, hidden]` to `[positions, embedding]`. By default they are the same. The heads of masked language models
+    /// have further layers before that matrix.
+    fn output_states(&self, hidden: Tensor<2>) -> Tensor<2> {
+        hidden
+    }
+
+    /// The logits of the model's language-model head, before any softmax: `[positions, vocabulary]`, from its
+    /// [`output_states`](Self::output_states). `None` for models without such a head. Callers use
     /// [`Forward::token_logits`].
-    fn output_embeddings(&self, _hidden: Tensor<2>) -> Option<Tensor<2>> {
+    fn output_embeddings(&self, _states: Tensor<2>) -> Option<Tensor<2>> {
         None
     }
 
@@ -196,7 +203,12 @@ pub trait Forward: BaseModel {
         if found != expected {
             return Err(BaseError::HiddenSize { expected, found });
         }
-        self.output_embeddings(hidden).ok_or(BaseError::NoOutputEmbeddings)
+        self.output_embeddings(self.output_states(hidden)).ok_or(BaseError::NoOutputEmbeddings)
+    }
+
+    /// Whether the model has a language-model head of its own, so that there are [`token_logits`](Self::token_logits).
+    fn has_token_logits(&self) -> bool {
+        self.token_logits(Tensor::zeros([1, self.spec().hidden_size], &self.device())).is_ok()
     }
 
     /// The plain embeddings of tokens, from which a prompt can start: `[tokens, embedding]`.

@@ -260,6 +260,39 @@ pub trait Tokenize {
         let _ = (texts, max_length, overlap);
         Err("this tokenizer does not divide a context into windows".into())
     }
+
+    /// The rows of each text: one, or several if the text has more than `max_length` tokens. No token is lost. By default
+    /// each text is one row, and a longer text is an error.
+    ///
+    /// # Errors
+    /// If a text cannot be tokenized.
+    fn tokenize_parts(
+        &self,
+        texts: &[Text<'_>],
+        max_length: usize,
+    ) -> Result<Vec<Vec<Tokenized>>, Box<dyn Error + Send + Sync>> {
+        let rows = self.tokenize(texts, max_length)?;
+        if rows.iter().any(|row| row.truncated) {
+            return Err("this tokenizer does not divide a long text into parts".into());
+        }
+        Ok(rows.into_iter().map(|row| vec![row]).collect())
+    }
+
+    /// The tokens that masked language modeling needs; `None` if there is no mask token.
+    fn mask_tokens(&self) -> Option<MaskTokens> {
+        None
+    }
+}
+
+/// The tokens of a vocabulary, for masked language modeling.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MaskTokens {
+    /// The token that stands for a masked one.
+    pub mask: u32,
+    /// The special tokens, which are never masked.
+    pub special: Vec<u32>,
+    /// The number of tokens. Random tokens are below it.
+    pub vocabulary: usize,
 }
 
 impl<F: Fn(&str, usize) -> Tokenized> Tokenize for F {

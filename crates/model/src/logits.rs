@@ -4,10 +4,13 @@ use std::ops::Range;
 
 use burn::tensor::{Int, Tensor, TensorData};
 use burn_adapters_composition::{Composition, HeadSetup};
-use burn_adapters_core::{Output, Reads};
-use burn_adapters_heads::{Logits, token_states};
+use burn_adapters_core::{Mode, Output, Reads};
+use burn_adapters_heads::{HeadError, Logits, token_states};
 
-use crate::{AdapterBank, BankError, Hooks, Setup};
+use crate::{AdapterBank, BankError, BaseModel, Hooks, Setup};
+
+/// For heads that need no model.
+const NO_MODEL: Option<&dyn BaseModel> = None;
 
 /// The logits of one head for some rows of the batch.
 #[derive(Debug, Clone)]
@@ -41,7 +44,8 @@ impl AdapterBank {
     /// the embeddings of their row.
     ///
     /// # Errors
-    /// If a head does not exist, the heads do not fit the batch, or a head reads a pooled output that the model lacks.
+    /// If a head does not exist or is the model's own (see [`outputs`](Self::outputs)), the heads do not fit the batch, or a
+    /// head reads a pooled output that the model lacks.
     pub fn logits(&self, setup: &Setup, output: &Output) -> Result<Vec<HeadLogits>, BankError> {
         let mode = setup.mode();
         let inverting = self.inverting(setup)?;
@@ -50,7 +54,7 @@ impl AdapterBank {
             let head = self.head_for(&part.head, mode)?;
             let failed = |source| BankError::Head { name: part.head.clone(), source };
             let logits = if head.config().head_type.is_language_model() {
-                let (states, lengths) = self.states(setup, inverting.as_ref(), &part, output, None)?;
+                let (states, lengths) = self.states(NO_MODEL, setup, inverting.as_ref(), &part, output, None)?;
                 Logits::new(head.at_output(states, mode).map_err(failed)?, lengths).map_err(failed)?
             } else {
                 head.forward(&part.of(output), mode).map_err(failed)?
@@ -60,31 +64,67 @@ impl AdapterBank {
         Ok(found)
     }
 
-    /// The states that the last layer of each language-model head reads ([`Head::at_output`](burn_adapters_heads::Head::at_output)), for tokens that are wanted:
-    /// `wanted` is called with the head's name and a row of the batch, and returns the numbers of its tokens, in order. The
-    /// logits of all tokens of a batch over a whole vocabulary may be too many at once.
+    /// As [`logits`](Self::logits), but of a language-model head the states before its last layer, because the logits of a
+    /// batch over a whole vocabulary may be too many at once: [`token_logits`](Self::token_logits) computes them.
+    ///
+    /// `wanted` is called with the head's name and a row of the batch, and returns the numbers of the tokens, in order, whose
+    /// logits are needed; of all tokens if it is missing.
     ///
     /// # Errors
-    /// As [`logits`](Self::logits); if a row does not have a wanted token, or no token is wanted.
-    pub fn token_states(
+    /// As [`logits`](Self::logits), but heads that are the model's own are supported; if a row does not have a wanted token,
+    /// or no token is wanted.
+    pub fn outputs(
         &self,
+        model: &(impl BaseModel + ?Sized),
         setup: &Setup,
         output: &Output,
-        wanted: &mut dyn FnMut(&str, usize) -> Vec<usize>,
-    ) -> Result<Vec<TokenStates>, BankError> {
+        mut wanted: Option<Wanted<'_>>,
+    ) -> Result<Vec<HeadOutput>, BankError> {
+        let mode = setup.mode();
         let inverting = self.inverting(setup)?;
         let mut found = Vec::new();
         for part in self.parts(setup, output)? {
-            let wanted: Vec<Vec<usize>> = part.rows.iter().map(|row| wanted(&part.head, *row)).collect();
-            let (states, lengths) = self.states(setup, inverting.as_ref(), &part, output, Some(&wanted))?;
-            found.push(TokenStates { head: part.head, rows: part.rows, states, lengths });
+            let head = self.head_for(&part.head, mode)?;
+            if !head.config().head_type.is_language_model() {
+                let failed = |source| BankError::Head { name: part.head.clone(), source };
+                let logits = head.forward(&part.of(output), mode).map_err(failed)?;
+                found.push(HeadOutput::Logits(HeadLogits { head: part.head, rows: part.rows, logits }));
+                continue;
+            }
+            let wanted = wanted
+                .as_mut()
+                .map(|wanted| part.rows.iter().map(|row| wanted(&part.head, *row)).collect::<Vec<Vec<usize>>>());
+            let inverting = inverting.as_ref();
+            let (states, lengths) = self.states(Some(model), setup, inverting, &part, output, wanted.as_deref())?;
+            found.push(HeadOutput::States(TokenStates { head: part.head, rows: part.rows, states, lengths }));
         }
         Ok(found)
     }
 
-    /// The states of tokens before the last layer of a part's head.
-    fn states(
+    /// The logits of a language-model head, from [`TokenStates`] or a part of them: `[states, embedding]` to
+    /// `[states, vocabulary]`.
+    ///
+    /// # Errors
+    /// If there is no such head, the states have another width, or the head is the model's own and the model has none.
+    pub fn token_logits(
         &self,
+        model: &(impl BaseModel + ?Sized),
+        head: &str,
+        states: Tensor<2>,
+        mode: Mode,
+    ) -> Result<Tensor<2>, BankError> {
+        let found = self.head_for(head, mode)?;
+        let failed = |source| BankError::Head { name: head.to_owned(), source };
+        if found.is_of_model() {
+            return model.output_embeddings(states).ok_or_else(|| failed(HeadError::OfModel));
+        }
+        found.at_output(states, mode).map_err(failed)
+    }
+
+    /// The states of tokens before the last layer of a part's head.
+    fn states<M: BaseModel + ?Sized>(
+        &self,
+        model: Option<&M>,
         setup: &Setup,
         inverting: Option<&Hooks<'_>>,
         part: &Part,
@@ -94,8 +134,13 @@ impl AdapterBank {
         let head = self.head_for(&part.head, setup.mode())?;
         let failed = |source| BankError::Head { name: part.head.clone(), source };
         let (states, lengths) = token_states(&part.of(output), wanted).map_err(failed)?;
-        let states = head.before_output(states, setup.mode()).map_err(failed)?;
+        let states = match (head.is_of_model(), model) {
+            (false, _) => head.before_output(states, setup.mode()).map_err(failed)?,
+            (true, Some(model)) => model.output_states(states),
+            (true, None) => return Err(failed(HeadError::OfModel)),
+        };
         let [batch, _, _] = output.hidden.dims();
+        let inverting = inverting.filter(|_| !head.is_of_model() || self.spec().output_layer.inverts);
         let states = match inverting {
             Some(hooks) => hooks.run(|hooks| hooks.before_output(states, &part.taken, &lengths, batch))?,
             None => states,
@@ -176,6 +221,18 @@ impl AdapterBank {
             }
         }
     }
+}
+
+/// Which tokens of a row, by the head's name and the row's number in the batch.
+pub type Wanted<'a> = &'a mut dyn FnMut(&str, usize) -> Vec<usize>;
+
+/// What a head gives for a batch.
+#[derive(Debug, Clone)]
+pub enum HeadOutput {
+    /// Its logits.
+    Logits(HeadLogits),
+    /// Of a language-model head, the states that its last layer reads.
+    States(TokenStates),
 }
 
 /// The states of tokens that the last layer of a language-model head reads.

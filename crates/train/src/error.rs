@@ -18,6 +18,14 @@ pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum TrainError {
+    /// Data for another kind of model.
+    #[error("the data is for {expected}, but the model is of type {model_type}")]
+    ModelKind {
+        /// The type of the model.
+        model_type: String,
+        /// The kind of model that the task needs.
+        expected: &'static str,
+    },
     /// A head of a task that is neither trained nor scored.
     #[error(
         "the head `{head}` is for {task}, which is neither trained nor scored; supported are {}",

@@ -4,10 +4,11 @@ use burn::module::Module;
 use burn::tensor::{Tensor, TensorData};
 use burn_adapters_core::Mode;
 use burn_adapters_heads::{Head, HeadConfig, Logits, Targets};
-use burn_adapters_model::{AdapterBank, BaseModel, Forward, HeadLogits, Setup, TokenBatch};
+use burn_adapters_model::{AdapterBank, BankError, BaseModel, Forward, HeadLogits, HeadOutput, Setup, TokenStates};
 use serde::{Deserialize, Serialize};
 
 use crate::heads::{check_tasks, distinct, heads_of, one_head};
+use crate::language::measure;
 use crate::{Metric, Scores, TokenData, TrainError, batches, train_task};
 
 /// The evaluation of an adapter on labeled data.
@@ -17,9 +18,14 @@ pub struct Evaluation {
     pub examples: usize,
     /// The mean loss.
     pub loss: f64,
+    /// The number of rows, tokens or questions that the loss is a mean over.
+    #[serde(skip)]
+    pub mass: f64,
     /// The scores.
     pub scores: Scores,
-    /// The logits of each example, in the order of the data; for token-level heads, those of all tokens.
+    /// The logits of each row, in the order of the data; for token-level heads, those of all tokens. For heads of language
+    /// models, two numbers for each token that is predicted: the natural logarithm of its probability, and 1 if no other
+    /// token was more probable, otherwise 0.
     #[serde(skip)]
     pub logits: Vec<Vec<f32>>,
 }
@@ -41,6 +47,9 @@ impl Evaluation {
     /// If the labels do not fit the head, their number differs from that of the logits, or a logit or the loss is not
     /// finite.
     pub fn new(head: &Head, logits: Vec<Vec<f32>>, labels: &Targets) -> Result<Self, TrainError> {
+        if head.config().head_type.is_language_model() {
+            return Self::measured(head.config(), logits, labels);
+        }
         let device = head.devices().into_iter().next().unwrap_or_default().without_autodiff();
         let width = head.config().outputs();
         let values: Vec<f32> = logits.iter().flatten().copied().collect();
@@ -56,8 +65,22 @@ impl Evaluation {
         Ok(Self::scored(head.config(), logits, labels, loss))
     }
 
+    /// The evaluation of a language-model head, from two numbers for each target.
+    fn measured(head: &HeadConfig, values: Vec<Vec<f32>>, labels: &Targets) -> Result<Self, TrainError> {
+        let count = labels.token_classes().count();
+        if values.iter().map(Vec::len).sum::<usize>() != 2 * count || labels.len() != values.len() {
+            let source_name = "the logits".to_owned();
+            return Err(TrainError::LabelCount { source_name, rows: values.len(), labels: labels.len() });
+        }
+        check_logits("", &values)?;
+        let loss = -log_likelihood(&values) / count.max(1) as f64;
+        check_loss("", loss)?;
+        Ok(Self::scored(head, values, labels, loss))
+    }
+
     fn scored(head: &HeadConfig, logits: Vec<Vec<f32>>, labels: &Targets, loss: f64) -> Self {
-        Self { examples: labels.examples(), loss, scores: train_task(head).score(head, &logits, labels), logits }
+        let (examples, mass) = (labels.examples(), head.task().mass(labels, None));
+        Self { examples, loss, mass, scores: train_task(head).score(head, &logits, labels), logits }
     }
 
     /// The value of a metric; `None` if the head does not have it.
@@ -185,25 +208,121 @@ pub(crate) fn labels_of<'a>(data: &'a TokenData, head: &str) -> Result<&'a Targe
     data.labels_of(head).ok_or_else(|| TrainError::NoLabels { source_name: data.source().to_owned() })
 }
 
-/// The logits of a batch for each head: runs the base model with adapters, then the heads. In the last layer, only the
-/// positions that the heads read are computed, if the model and the adapters allow it.
+/// The logits of some rows for each head: runs the base model with adapters, then the heads. In the last layer, only the
+/// positions that the heads read are computed, if the model and the adapters allow it. A head of a language model computes
+/// those of the tokens that are [wanted](TokenData::wanted).
 ///
 /// # Errors
-/// If the bank lacks the setup's adapters or heads, or the model fails.
+/// If the bank lacks the setup's adapters or heads, the data is for another kind of model, or the model fails.
 pub fn run_batch(
     model: &(impl BaseModel + ?Sized),
     bank: &AdapterBank,
     setup: &Setup,
-    batch: &TokenBatch,
+    data: &TokenData,
+    rows: &[usize],
 ) -> Result<Vec<HeadLogits>, TrainError> {
-    check_tasks(bank, setup)?;
-    let hooks = bank.hooks(setup)?;
-    let output = model.forward_reading(batch, &hooks, bank.reads(setup))?;
-    Ok(bank.logits(setup, &output)?)
+    let logits = |output| logits_of(model, bank, setup, output);
+    outputs(model, bank, setup, data, rows)?.into_iter().map(logits).collect()
 }
 
-/// The logits of one head for all rows in order, and the loss if there are labels.
-struct HeadOutput {
+/// The logits of a head, of a language-model head those of its states.
+fn logits_of(
+    model: &(impl BaseModel + ?Sized),
+    bank: &AdapterBank,
+    setup: &Setup,
+    output: HeadOutput,
+) -> Result<HeadLogits, TrainError> {
+    match output {
+        HeadOutput::Logits(logits) => Ok(logits),
+        HeadOutput::States(TokenStates { head, rows, states, lengths }) => {
+            let values = bank.token_logits(model, &head, states, setup.mode())?;
+            let failed = |source| BankError::Head { name: head.clone(), source };
+            Ok(HeadLogits { logits: Logits::new(values, lengths).map_err(failed)?, head, rows })
+        }
+    }
+}
+
+/// What [`Evaluation::new`] scores, for some rows of labeled data: as [`run_batch`], but of a language-model head not the
+/// logits, which would be many, but two numbers for each target (see [`Evaluation::logits`]).
+///
+/// # Errors
+/// As [`run_batch`]; if the data has no targets for a head of a language model.
+pub fn score_batch(
+    model: &(impl BaseModel + ?Sized),
+    bank: &AdapterBank,
+    setup: &Setup,
+    data: &TokenData,
+    rows: &[usize],
+) -> Result<Vec<HeadValues>, TrainError> {
+    let values = |output| values_of(model, bank, data, rows, output);
+    outputs(model, bank, setup, data, rows)?.into_iter().map(values).collect()
+}
+
+fn values_of(
+    model: &(impl BaseModel + ?Sized),
+    bank: &AdapterBank,
+    data: &TokenData,
+    rows: &[usize],
+    output: HeadOutput,
+) -> Result<HeadValues, TrainError> {
+    let states = match output {
+        HeadOutput::Logits(part) => return HeadValues::of(part),
+        HeadOutput::States(states) => states,
+    };
+    let selected: Vec<usize> = states.rows.iter().map(|row| rows[*row]).collect();
+    let targets: Vec<usize> = labels_of(data, &states.head)?.select(&selected).token_classes().collect();
+    let measured = measure(model, bank, &states, &targets)?;
+    let mut numbers = measured.into_iter().map(|target| [target.log_probability, f32::from(u8::from(target.is_best))]);
+    let of_rows = states.lengths.iter().map(|length| numbers.by_ref().take(*length).flatten().collect());
+    let values = of_rows.collect();
+    Ok(HeadValues { head: states.head, rows: states.rows, values })
+}
+
+/// The sum of the log-probabilities of all targets, of which each has two values.
+fn log_likelihood(values: &[Vec<f32>]) -> f64 {
+    values.iter().flat_map(|row| row.iter().step_by(2)).map(|value| f64::from(*value)).sum()
+}
+
+/// The numbers of one head for some rows, that scores are made of.
+#[derive(Debug, Clone, PartialEq)]
+pub struct HeadValues {
+    /// The head's name.
+    pub head: String,
+    /// The rows of the batch, in the order of the values.
+    pub rows: Vec<usize>,
+    /// The values of each row.
+    pub values: Vec<Vec<f32>>,
+}
+
+impl HeadValues {
+    /// The logits.
+    fn of(part: HeadLogits) -> Result<Self, TrainError> {
+        let values = to_vec(part.logits.values().clone())?;
+        let of_rows = part.logits.split(&values).into_iter().map(<[f32]>::to_vec).collect();
+        Ok(Self { head: part.head, rows: part.rows, values: of_rows })
+    }
+}
+
+/// Runs the base model and the heads, except for the last layer of language models.
+pub(crate) fn outputs(
+    model: &(impl BaseModel + ?Sized),
+    bank: &AdapterBank,
+    setup: &Setup,
+    data: &TokenData,
+    rows: &[usize],
+) -> Result<Vec<HeadOutput>, TrainError> {
+    check_tasks(bank, setup)?;
+    data.check_model(model)?;
+    let hooks = bank.hooks(setup)?;
+    let output = model.forward_reading(&data.batch(model, rows), &hooks, bank.reads(setup))?;
+    let wanted: &mut dyn FnMut(&str, usize) -> Vec<usize> =
+        &mut |_, row| data.wanted(rows[row]).unwrap_or_default().to_vec();
+    let wanted = (!data.language.wanted.is_empty()).then_some(wanted);
+    Ok(bank.outputs(model, setup, &output, wanted)?)
+}
+
+/// The values of one head for all rows in order, and the loss if there are labels.
+struct HeadResult {
     head: String,
     logits: Vec<Vec<f32>>,
     /// The mean loss.
@@ -220,7 +339,7 @@ fn run(
     batch_size: usize,
     labeled: bool,
     progress: &mut dyn FnMut(usize, usize),
-) -> Result<Vec<HeadOutput>, TrainError> {
+) -> Result<Vec<HeadResult>, TrainError> {
     if batch_size == 0 {
         return Err(TrainError::BadConfig { option: "batch size", expected: "at least 1", found: "0".into() });
     }
@@ -232,32 +351,41 @@ fn run(
     if labeled {
         heads.iter().try_for_each(|head| labels_of(data, head).map(drop))?;
     }
-    let new = |head| HeadOutput { head, logits: vec![Vec::new(); data.len()], loss: 0.0, mass: 0.0 };
-    let mut outputs: Vec<HeadOutput> = heads.into_iter().map(new).collect();
+    let new = |head| HeadResult { head, logits: vec![Vec::new(); data.len()], loss: 0.0, mass: 0.0 };
+    let mut results: Vec<HeadResult> = heads.into_iter().map(new).collect();
     let mut done = 0;
     for indices in data.batches(|lengths| batches::by_length(lengths, batch_size)) {
-        for (part, output) in run_batch(model, bank, setup, &data.batch(&indices))?.into_iter().zip(&mut outputs) {
-            if labeled {
-                let labels = labels_of(data, &output.head)?.select(&indices);
-                let head = bank.head(&output.head)?;
-                let mass = head.config().task().mass(&labels, None);
-                output.loss += scalar(head.loss(&part.logits, &labels)?)? * mass;
-                output.mass += mass;
-            }
-            let values = to_vec(part.logits.values().clone())?;
-            for (row, values) in part.rows.iter().zip(part.logits.split(&values)) {
-                output.logits[indices[*row]] = values.to_vec();
+        for (output, result) in outputs(model, bank, setup, data, &indices)?.into_iter().zip(&mut results) {
+            let labels = labeled.then(|| labels_of(data, &result.head)).transpose()?;
+            let labels = labels.map(|labels| labels.select(&indices));
+            let head = bank.head(&result.head)?;
+            let mass = labels.as_ref().map_or(0.0, |labels| head.config().task().mass(labels, None));
+            let part = match (output, labels) {
+                (HeadOutput::Logits(part), Some(labels)) => {
+                    result.loss += scalar(head.loss(&part.logits, &labels)?)? * mass;
+                    HeadValues::of(part)?
+                }
+                (output @ HeadOutput::States(_), Some(_)) => {
+                    let part = values_of(model, bank, data, &indices, output)?;
+                    result.loss -= log_likelihood(&part.values);
+                    part
+                }
+                (output, None) => HeadValues::of(logits_of(model, bank, setup, output)?)?,
+            };
+            result.mass += mass;
+            for (row, values) in part.rows.iter().zip(part.values) {
+                result.logits[indices[*row]] = values;
             }
         }
         done += indices.len();
         progress(done, data.len());
     }
-    for output in &mut outputs {
-        check_logits(&output.head, &output.logits)?;
-        output.loss /= output.mass.max(f64::MIN_POSITIVE);
-        check_loss(&output.head, output.loss)?;
+    for result in &mut results {
+        check_logits(&result.head, &result.logits)?;
+        result.loss /= result.mass.max(f64::MIN_POSITIVE);
+        check_loss(&result.head, result.loss)?;
     }
-    Ok(outputs)
+    Ok(results)
 }
 
 /// Checks that logits are finite: otherwise they give neither labels nor scores.

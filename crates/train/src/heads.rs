@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 
 use burn::tensor::Tensor;
 use burn_adapters_composition::{Composition, HeadSetup};
-use burn_adapters_model::{AdapterBank, BankError, HeadLogits, Setup};
+use burn_adapters_model::{AdapterBank, BankError, BaseModel, HeadOutput, Setup};
 
-use crate::evaluate::labels_of;
+use crate::evaluate::{labels_of, scalar};
+use crate::language::{self, PartialLoss};
 use crate::tasks::TRAIN_TASKS;
-use crate::{ClassWeights, TokenData, TrainError, train_task_named};
+use crate::{ClassWeights, Gradients, TokenData, TrainError, train_task_named};
 
 /// The heads that a setup runs on every row, in order; the bank has all of them. There is one head, several on the same
 /// output, or one per branch of a `Parallel`.
@@ -85,37 +86,95 @@ pub(crate) fn weights(
     }
 }
 
+/// The losses of all heads for one batch of an optimizer step.
+pub(crate) struct StepLoss {
+    /// The part that is already differentiated down to some states.
+    known: f64,
+    /// The losses that are not differentiated yet.
+    sum: Option<Tensor<1>>,
+    /// Continues the backward pass of the others: its value means nothing.
+    rest: Option<Tensor<1>>,
+    /// The gradients that are already there.
+    gradients: Gradients,
+}
+
+impl StepLoss {
+    /// Adds a further loss.
+    pub(crate) fn add(&mut self, loss: Tensor<1>) {
+        add(&mut self.sum, loss);
+    }
+
+    /// The value and the gradients of the parameters of a bank.
+    pub(crate) fn backward(self, bank: &AdapterBank) -> Result<(f64, Gradients), TrainError> {
+        let Self { known, sum, mut rest, mut gradients } = self;
+        let value = known + sum.clone().map(scalar).transpose()?.unwrap_or(0.0);
+        if !value.is_finite() {
+            return Ok((value, gradients));
+        }
+        if let Some(sum) = sum {
+            add(&mut rest, sum);
+        }
+        let rest = rest.ok_or(TrainError::NothingToTrain)?;
+        if rest.is_tracked() {
+            gradients.accumulate(Gradients::collect(rest.backward(), bank));
+        } else if gradients.is_empty() {
+            return Err(TrainError::NothingToTrain);
+        }
+        Ok((value, gradients))
+    }
+}
+
+fn add(sum: &mut Option<Tensor<1>>, other: Tensor<1>) {
+    *sum = Some(match sum.take() {
+        Some(sum) => sum + other,
+        None => other,
+    });
+}
+
 /// The sum of the losses of all heads for one batch of an optimizer step. Each loss is the mean over the head's rows,
 /// as in the reference, multiplied by the batch's share of the step, so that the step equals that of one large batch.
 /// `indices` are the rows of the data in the batch, `step` those of all batches of the step.
 pub(crate) fn loss(
+    model: &(impl BaseModel + ?Sized),
     bank: &AdapterBank,
-    said: Vec<HeadLogits>,
+    outputs: Vec<HeadOutput>,
     data: &TokenData,
     indices: &[usize],
     step: &[Vec<usize>],
     weights: &Weights,
-) -> Result<Tensor<1>, TrainError> {
-    let mut sum: Option<Tensor<1>> = None;
-    for HeadLogits { head, rows, logits } in said {
-        let rows: Vec<usize> = rows.into_iter().map(|row| indices[row]).collect();
-        let labels = labels_of(data, &head)?;
-        let selected = labels.select(&rows);
-        let head_weights = weights.get(&head).map(Vec::as_slice);
-        let head = bank.head(&head)?;
-        let loss = match head_weights {
-            None => head.loss(&logits, &selected)?,
-            Some(weights) => head.weighted_loss(&logits, &selected, weights)?,
+) -> Result<StepLoss, TrainError> {
+    let mut found = StepLoss { known: 0.0, sum: None, rest: None, gradients: Gradients::default() };
+    for output in outputs {
+        let (name, rows) = match &output {
+            HeadOutput::Logits(part) => (part.head.as_str(), &part.rows),
+            HeadOutput::States(part) => (part.head.as_str(), &part.rows),
         };
+        let rows: Vec<usize> = rows.iter().map(|row| indices[*row]).collect();
+        let labels = labels_of(data, name)?;
+        let selected = labels.select(&rows);
+        let head_weights = weights.get(name).map(Vec::as_slice);
+        let head = bank.head(name)?;
         let task = head.config().task();
         let whole: f64 = step.iter().map(|batch| task.mass(&labels.select(batch), head_weights)).sum();
-        // A step without any target changes nothing.
-        let share = if whole > 0.0 { task.mass(&selected, head_weights) / whole } else { 0.0 };
-        let loss = loss * share;
-        sum = Some(match sum {
-            Some(sum) => sum + loss,
-            None => loss,
-        });
+        match output {
+            HeadOutput::Logits(part) => {
+                let loss = match head_weights {
+                    None => head.loss(&part.logits, &selected)?,
+                    Some(weights) => head.weighted_loss(&part.logits, &selected, weights)?,
+                };
+                // A step without any target changes nothing.
+                let share = if whole > 0.0 { task.mass(&selected, head_weights) / whole } else { 0.0 };
+                found.add(loss * share);
+            }
+            HeadOutput::States(states) => {
+                let targets: Vec<usize> = selected.token_classes().collect();
+                let PartialLoss { value, rest, gradients } =
+                    language::loss(model, bank, &states, &targets, 1.0 / whole)?;
+                found.known += value;
+                add(&mut found.rest, rest);
+                found.gradients.accumulate(gradients);
+            }
+        }
     }
-    sum.ok_or(TrainError::NothingToTrain)
+    Ok(found)
 }

@@ -58,7 +58,7 @@ fn options(config: &TrainConfig) -> BTreeMap<String, String> {
 /// A checksum that almost surely differs between different data. It does not protect against manipulation.
 fn fingerprint(data: &TokenData) -> String {
     let mut hash = Fnv(0xCBF2_9CE4_8422_2325);
-    for row in data.rows() {
+    for row in data.rows().iter().chain(&data.language.targets) {
         hash.add(row.ids.len() as u64);
         row.ids.iter().chain(&row.token_type_ids).for_each(|id| hash.add(u64::from(*id)));
     }
@@ -82,7 +82,7 @@ impl Fnv {
 /// A value that differs between base models of one shape: the mean magnitude of the model's output, without adapters,
 /// for a text.
 pub(crate) fn base_probe(model: &(impl BaseModel + ?Sized), train: &TokenData) -> Result<f64, TrainError> {
-    let output = model.forward(&train.batch(&[0]), &Hooks::none())?;
+    let output = model.forward(&train.batch(model, &[0]), &Hooks::none())?;
     let values = to_vec(output.hidden.without_autodiff())?;
     let weighted = values.iter().enumerate().map(|(index, value)| f64::from(value.abs()) * (1.0 + (index % 7) as f64));
     Ok(rounded(weighted.sum::<f64>() / values.len().max(1) as f64))

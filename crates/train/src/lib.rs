@@ -43,6 +43,7 @@
 mod adamw;
 mod answers;
 mod batches;
+mod bleu;
 mod checkpoint;
 mod class_weights;
 mod config;
@@ -53,9 +54,12 @@ mod gradients;
 mod heads;
 mod history;
 mod identity;
+mod language;
 mod metrics;
+mod notes;
 mod observer;
 mod parameters;
+mod rouge;
 mod schedule;
 mod spans;
 mod squad;
@@ -64,6 +68,7 @@ mod tokens;
 mod trainer;
 
 pub use adamw::{AdamW, AdamWOptions};
+pub use bleu::bleu;
 pub use burn_adapters_model::{Row, TokenBatch, Tokenize, Tokenized};
 pub use class_weights::ClassWeights;
 pub use config::TrainConfig;
@@ -73,13 +78,17 @@ pub use data::{
 };
 pub use error::{BoxError, TrainError};
 pub use evaluate::{
-    Evaluation, HeadEvaluation, Prediction, evaluate, evaluate_heads, evaluate_with, predict, run_batch,
+    Evaluation, HeadEvaluation, HeadValues, Prediction, evaluate, evaluate_heads, evaluate_with, predict, run_batch,
+    score_batch,
 };
 pub use gradients::Gradients;
 pub use history::{Best, EvaluationRecord, History, NoGain, StepRecord, Stopped};
+pub use language::MASKED_FRACTION;
 pub use metrics::{ClassScore, Metric, Scores};
+pub use notes::{LostWords, Truncation};
 pub use observer::{Observer, TrainingPlan};
+pub use rouge::Rouge;
 pub use schedule::{Schedule, Warmup};
 pub use tasks::{TextForm, TextPieces, TrainTask, train_task, train_task_named};
-pub use tokens::{Lengths, LostWords, TokenData, Truncation};
+pub use tokens::{Lengths, TokenData};
 pub use trainer::{Trained, Trainer};

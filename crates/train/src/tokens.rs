@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 
 use burn_adapters_heads::{AnswerRules, ChoiceTarget, HeadConfig, Targets};
-use burn_adapters_model::{Piece, Row, Text, TokenBatch, Tokenize, Tokenized};
+use burn_adapters_model::{Piece, Row, Text, Tokenize, Tokenized};
 
-use crate::tasks::tagging::first_pieces;
-use crate::{DataError, Dataset, Example, TextForm, TrainError, train_task};
+use crate::language::{LanguageRows, check_targets, no_mask, nothing_to_predict};
+use crate::notes::missing_words;
+use crate::{DataError, Dataset, Example, LostWords, TextForm, TrainError, Truncation, train_task};
 
 /// The maximum length of rows, and how longer contexts are divided.
 ///
@@ -24,67 +25,13 @@ pub struct Lengths {
     pub overlap: usize,
     /// In question answering, the spans that may be an answer.
     pub answers: AnswerRules,
+    /// The maximum number of tokens of a target text.
+    pub max_target_length: usize,
 }
 
 impl From<usize> for Lengths {
     fn from(max_length: usize) -> Self {
-        Self { max_length, overlap: 128, answers: AnswerRules::default() }
-    }
-}
-
-/// The texts of a data set that were truncated.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Truncation {
-    /// The data set.
-    pub source: String,
-    /// The number of truncated texts.
-    pub texts: usize,
-    /// The number of texts.
-    pub of: usize,
-    /// The line of the first of them.
-    pub first_line: usize,
-    /// The maximum length in tokens.
-    pub max_length: usize,
-    /// For token-level tasks, the number of words that were cut off.
-    pub words: usize,
-}
-
-impl std::fmt::Display for Truncation {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { source, texts, of, first_line, max_length, words } = self;
-        write!(
-            f,
-            "{source}: {texts} of {of} texts are longer than {max_length} tokens and were cut (the first on line {first_line})"
-        )?;
-        if *words > 0 {
-            write!(f, "; {words} words with their labels were cut off")?;
-        }
-        Ok(())
-    }
-}
-
-/// Labeled words that the tokenizer drops.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LostWords {
-    /// The data set.
-    pub source: String,
-    /// The number of words.
-    pub words: usize,
-    /// The first word.
-    pub first: String,
-    /// The first line of its text.
-    pub first_line: usize,
-}
-
-impl std::fmt::Display for LostWords {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { source, words, first, first_line } = self;
-        write!(
-            f,
-            "{source}: the tokenizer makes no token of {words} words (the first, `{}`, on line {first_line}): they are \
-             neither learned nor scored",
-            first.escape_debug()
-        )
+        Self { max_length, overlap: 128, answers: AnswerRules::default(), max_target_length: 128 }
     }
 }
 
@@ -107,52 +54,91 @@ impl std::fmt::Display for LostWords {
 #[derive(Debug, Clone, PartialEq)]
 pub struct TokenData {
     source: String,
-    rows: Vec<Row>,
-    labels: Option<Targets>,
+    pub(crate) rows: Vec<Row>,
+    pub(crate) labels: Option<Targets>,
     /// Labels of single heads that have their own.
     head_labels: BTreeMap<String, Targets>,
-    truncation: Option<Truncation>,
+    pub(crate) truncation: Option<Truncation>,
+    /// The target texts that were truncated.
+    pub(crate) target_truncation: Option<Truncation>,
     /// For each row, the pieces of its text, if they were requested.
     pieces: Vec<Vec<Option<Piece>>>,
     lost_words: Option<LostWords>,
     /// The rows of each example; empty if each example is one row.
     groups: Vec<Range<usize>>,
-    form: TextForm,
+    pub(crate) form: TextForm,
     lengths: Lengths,
+    pub(crate) language: LanguageRows,
 }
 
 impl TokenData {
-    /// Tokenizes a data set, and converts its labels to `head`'s label numbers.
+    /// Tokenizes a data set, and converts its labels to `head`'s label numbers. In masked language modeling, tokens are
+    /// masked.
     ///
     /// # Errors
-    /// If a label is not one of the head's, or the tokenizer fails.
+    /// If a label is not one of the head's, the tokenizer fails, or there is no token to predict.
     pub fn tokenize(
         data: &Dataset,
         head: &HeadConfig,
         tokenizer: &(impl Tokenize + ?Sized),
         lengths: impl Into<Lengths>,
     ) -> Result<Self, TrainError> {
-        let mut tokens = Self::unlabeled(data, train_task(head).form(), tokenizer, lengths)?;
+        let form = train_task(head).form();
+        if form == TextForm::Masked {
+            let masks = tokenizer.mask_tokens().ok_or_else(|| no_mask(data))?;
+            return Self::rows_of(data, form, true, tokenizer, lengths.into())?.masked(masks);
+        }
+        let mut tokens = Self::unlabeled(data, form, tokenizer, lengths)?;
         tokens.labels = tokens.targets(data, head)?;
         Ok(tokens)
     }
 
     /// [`tokenize`](Self::tokenize) without labels. Unless the form is [`TextForm::Whole`], the piece of text of each token
-    /// is stored.
+    /// is stored. In masked language modeling, the tokens to predict are the mask tokens in the texts.
     ///
     /// # Errors
-    /// If the tokenizer fails, or a question has no context.
+    /// If the tokenizer fails, a question has no context, a text no target, or there is no token to predict.
     pub fn unlabeled(
         data: &Dataset,
         form: TextForm,
         tokenizer: &(impl Tokenize + ?Sized),
         lengths: impl Into<Lengths>,
     ) -> Result<Self, TrainError> {
-        let lengths @ Lengths { max_length, overlap, .. } = lengths.into();
+        let mut new = Self::rows_of(data, form, form == TextForm::Causal, tokenizer, lengths.into())?;
+        match form {
+            TextForm::Causal => {
+                let (language, labels) = LanguageRows::causal(&new.rows);
+                (new.language, new.labels) = (language, Some(labels));
+            }
+            TextForm::Target => new.add_targets(data, tokenizer)?,
+            TextForm::Masked => {
+                let masks = tokenizer.mask_tokens().ok_or_else(|| no_mask(data))?;
+                new.language = LanguageRows::masks_of(&new.rows, masks.mask);
+            }
+            _ => {}
+        }
+        Ok(new)
+    }
+
+    /// The rows alone. With `divide`, a text that is too long is several rows instead of truncated.
+    fn rows_of(
+        data: &Dataset,
+        form: TextForm,
+        divide: bool,
+        tokenizer: &(impl Tokenize + ?Sized),
+        lengths: Lengths,
+    ) -> Result<Self, TrainError> {
+        let Lengths { max_length, overlap, .. } = lengths;
         let texts: Vec<Text<'_>> = data.examples().iter().map(Example::texts).collect();
+        if form == TextForm::Target {
+            check_targets(data)?;
+        }
         let single = |texts: Vec<Tokenized>| texts.into_iter().map(|text| vec![text]).collect::<Vec<_>>();
         let tokenized = match form {
-            TextForm::Whole => tokenizer.tokenize(&texts, max_length).map(single),
+            _ if divide => tokenizer.tokenize_parts(&texts, max_length),
+            TextForm::Whole | TextForm::Target | TextForm::Masked | TextForm::Causal => {
+                tokenizer.tokenize(&texts, max_length).map(single)
+            }
             TextForm::Words => tokenizer.tokenize_pieces(&texts, max_length).map(single),
             TextForm::Windows => {
                 if let Some(example) = data.examples().iter().find(|example| example.pair.is_none()) {
@@ -183,18 +169,13 @@ impl TokenData {
             TextForm::Choices => rows.iter().any(|row| row.truncated),
             _ => rows.first().is_some_and(|row| row.truncated),
         };
-        let mut cut = tokenized.iter().zip(data.examples()).filter(|(rows, _)| is_cut(rows));
-        let truncation = cut.next().map(|(_, first)| Truncation {
-            source: data.source().to_owned(),
-            texts: cut.count() + 1,
-            of: data.len(),
-            first_line: first.line,
-            max_length,
-            words: cut_off,
-        });
+        let cut = tokenized.iter().zip(data.examples()).filter(|(rows, _)| is_cut(rows)).map(|(_, example)| example);
+        let truncation = Truncation::of(data, cut, max_length).map(|cut| Truncation { words: cut_off, ..cut });
         let (mut rows, mut all_pieces, mut groups) = (Vec::with_capacity(data.len()), Vec::new(), Vec::new());
-        for text in tokenized {
-            if matches!(form, TextForm::Windows | TextForm::Choices) {
+        for mut text in tokenized {
+            // From a single token nothing can be predicted.
+            text.retain(|part| form != TextForm::Causal || part.row.ids.len() > 1);
+            if matches!(form, TextForm::Windows | TextForm::Choices | TextForm::Masked | TextForm::Causal) {
                 groups.push(rows.len()..rows.len() + text.len());
             }
             for row in text {
@@ -203,6 +184,9 @@ impl TokenData {
                 }
                 rows.push(row.row);
             }
+        }
+        if rows.is_empty() && !data.is_empty() {
+            return Err(nothing_to_predict(data.source()));
         }
         let new = Self::new(data.source(), rows, None)?;
         Ok(Self { truncation, lost_words, pieces: all_pieces, groups, form, lengths, ..new })
@@ -213,6 +197,9 @@ impl TokenData {
     /// # Errors
     /// If a label is not one of the head's, or words have labels but the [`pieces`](Self::pieces) are unknown.
     pub fn targets(&self, data: &Dataset, head: &HeadConfig) -> Result<Option<Targets>, TrainError> {
+        if self.form.is_language() && train_task(head).form() == self.form {
+            return Ok(self.labels.clone());
+        }
         if data.examples().iter().all(|example| example.label.is_none()) {
             return Ok(None);
         }
@@ -221,7 +208,7 @@ impl TokenData {
             let message = "parts of texts have labels, but the parts that tokens belong to are unknown";
             return Err(TrainError::Tokenizer(message.into()));
         }
-        let grouped = |form| matches!(form, TextForm::Windows | TextForm::Choices);
+        let grouped = |form: TextForm| matches!(form, TextForm::Windows | TextForm::Choices) || form.is_language();
         let differs = (grouped(task.form()) || grouped(self.form)) && task.form() != self.form;
         if self.examples().count() != data.len() || differs {
             let message = format!(
@@ -236,7 +223,8 @@ impl TokenData {
         Ok(Some(task.row_targets(data, head, self)?))
     }
 
-    /// A subset of the rows, in their order, without labels. Rows of one example stay one example.
+    /// A subset of the rows, in their order, without labels (but for those of language modeling). Rows of one example stay
+    /// one example.
     #[must_use]
     pub fn select(&self, rows: &[usize]) -> Self {
         let pieces = rows.iter().filter_map(|row| self.pieces.get(*row).cloned()).collect();
@@ -255,15 +243,28 @@ impl TokenData {
         Self {
             source: self.source.clone(),
             rows: rows.iter().map(|row| self.rows[*row].clone()).collect(),
-            labels: None,
+            labels: self.labels.as_ref().filter(|_| self.form.is_language()).map(|labels| labels.select(rows)),
             head_labels: BTreeMap::new(),
             truncation: None,
+            target_truncation: None,
             pieces,
             lost_words: None,
             groups,
             form: self.form,
             lengths: self.lengths,
+            language: self.language.select(rows),
         }
+    }
+
+    /// How examples became rows.
+    pub fn form(&self) -> TextForm {
+        self.form
+    }
+
+    /// In language modeling, the numbers of the tokens of a row whose logits are needed, in order; `None` if they are those
+    /// of all tokens.
+    pub fn wanted(&self, row: usize) -> Option<&[usize]> {
+        self.language.wanted.get(row).map(Vec::as_slice)
     }
 
     /// The rows of each example, in order: one, or several in question answering.
@@ -358,11 +359,13 @@ impl TokenData {
             labels,
             head_labels,
             truncation: None,
+            target_truncation: None,
             pieces,
             lost_words: None,
             groups,
             form,
             lengths,
+            language: LanguageRows::default(),
         })
     }
 
@@ -422,9 +425,9 @@ impl TokenData {
         self.truncation.as_ref()
     }
 
-    /// A batch of these rows.
-    pub(crate) fn batch(&self, indices: &[usize]) -> TokenBatch {
-        TokenBatch::from_rows(indices.iter().map(|index| &self.rows[*index]))
+    /// The truncated target texts, if there are any.
+    pub fn target_truncation(&self) -> Option<&Truncation> {
+        self.target_truncation.as_ref()
     }
 
     /// The number of tokens of each row.
@@ -449,31 +452,6 @@ fn choice_groups(choices: &[ChoiceTarget]) -> Vec<Range<usize>> {
         start - group.len()..start
     };
     groups.map(range).collect()
-}
-
-/// The number of words that were cut off, and the words that the tokenizer drops.
-fn missing_words<'a>(data: &Dataset, tokenized: impl Iterator<Item = &'a Tokenized>) -> (usize, Option<LostWords>) {
-    let mut cut_off = 0;
-    let mut lost: Option<LostWords> = None;
-    let has_words = |(_, text): &(&Example, &Tokenized)| !text.pieces.is_empty();
-    for (example, text) in data.examples().iter().zip(tokenized).filter(has_words) {
-        let end = text.pieces.iter().flatten().map(|piece| piece.end).max().unwrap_or(0);
-        let first = first_pieces(example, &text.pieces);
-        for (word, _) in example.words.iter().zip(first).filter(|(_, token)| token.is_none()) {
-            if text.truncated && word.start >= end {
-                cut_off += 1;
-                continue;
-            }
-            let new = || LostWords {
-                source: data.source().to_owned(),
-                words: 0,
-                first: example.text[word.clone()].to_owned(),
-                first_line: example.line,
-            };
-            lost.get_or_insert_with(new).words += 1;
-        }
-    }
-    (cut_off, lost)
 }
 
 #[cfg(test)]

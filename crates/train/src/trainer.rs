@@ -10,7 +10,7 @@ use burn_adapters_model::{AdapterBank, BankError, BaseModel, Setup};
 
 use crate::adamw::AdamW;
 use crate::checkpoint::{self, Checkpoint, State};
-use crate::evaluate::{evaluate_heads, labels_of, run_batch, scalar};
+use crate::evaluate::{evaluate_heads, labels_of, outputs};
 use crate::heads::{self, heads_of};
 use crate::history::rounded;
 use crate::parameters::{self, Scope};
@@ -80,7 +80,7 @@ impl Trainer {
         observer: &mut dyn Observer,
     ) -> Result<Trained, TrainError> {
         self.config.check()?;
-        self.check(&bank, setup, train, evaluation)?;
+        self.check(model, &bank, setup, train, evaluation)?;
         let heads = heads_of(&bank, setup)?;
         let class_weights = heads::weights(self.config.class_weights.as_ref(), &bank, &heads, train)?;
         bank.train_only(setup).map_err(|error| match error {
@@ -137,7 +137,7 @@ impl Trainer {
             parameters: found.trained,
         });
         for data in [Some(train), evaluation].into_iter().flatten() {
-            if let Some(truncation) = data.truncation() {
+            for truncation in [data.truncation(), data.target_truncation()].into_iter().flatten() {
                 observer.truncated(truncation);
             }
         }
@@ -148,6 +148,7 @@ impl Trainer {
 
     fn check(
         &self,
+        model: &(impl BaseModel + ?Sized),
         bank: &AdapterBank,
         setup: &Setup,
         train: &TokenData,
@@ -160,6 +161,7 @@ impl Trainer {
         }
         let heads = heads_of(bank, setup)?;
         for data in [Some(train), evaluation].into_iter().flatten() {
+            data.check_model(model)?;
             heads.iter().try_for_each(|head| labels_of(data, head).map(drop))?;
         }
         let Some(metric) = self.config.best else { return Ok(()) };
@@ -343,12 +345,12 @@ impl<M: BaseModel + ?Sized> Run<'_, M> {
     /// Runs one epoch; returns false if the observer ended it early.
     fn one_epoch(&mut self, observer: &mut dyn Observer) -> Result<bool, TrainError> {
         let TrainConfig { batch_size, group_by_length, seed, accumulation, .. } = *self.config;
-        let batches =
-            self.train.batches(|lengths| batches::epoch(lengths, batch_size, group_by_length, seed, self.epoch));
+        let data = self.train.of_epoch(seed, self.epoch);
+        let batches = data.batches(|lengths| batches::epoch(lengths, batch_size, group_by_length, seed, self.epoch));
         let groups = batches.chunks(accumulation);
         let last = groups.len() - 1;
         for (index, group) in groups.enumerate() {
-            let record = self.one_step(group, observer)?;
+            let record = self.one_step(&data, group, observer)?;
             observer.step(&record);
             self.history.steps.push(record);
             if index < last && observer.should_stop() {
@@ -358,7 +360,12 @@ impl<M: BaseModel + ?Sized> Run<'_, M> {
         Ok(true)
     }
 
-    fn one_step(&mut self, group: &[Vec<usize>], observer: &mut dyn Observer) -> Result<StepRecord, TrainError> {
+    fn one_step(
+        &mut self,
+        data: &TokenData,
+        group: &[Vec<usize>],
+        observer: &mut dyn Observer,
+    ) -> Result<StepRecord, TrainError> {
         let mut setup = self.setup.clone().training();
         if !self.config.base_dropout {
             setup = setup.without_base_dropout();
@@ -372,18 +379,17 @@ impl<M: BaseModel + ?Sized> Run<'_, M> {
         let seed = batches::mix(config.seed, self.step as u64);
         for (index, indices) in group.iter().enumerate() {
             self.model.device().seed(batches::mix(seed, index as u64));
-            let batch = self.train.batch(indices);
-            let said = run_batch(self.model, &self.bank, &setup, &batch)?;
-            let mut part = heads::loss(&self.bank, said, self.train, indices, group, &self.class_weights)?;
+            let outputs = outputs(self.model, &self.bank, &setup, data, indices)?;
+            let weights = &self.class_weights;
+            let mut part = heads::loss(self.model, &self.bank, outputs, data, indices, group, weights)?;
             if let Some(regularization) = self.bank.regularization_loss(&setup).filter(|_| index == 0) {
-                part = part + regularization;
+                part.add(regularization);
             }
-            if !part.is_tracked() {
-                return Err(TrainError::NothingToTrain);
-            }
-            loss += scalar(part.clone())?;
+            let (value, found) = part.backward(&self.bank)?;
+            loss += value;
             self.check_finite("loss", loss)?;
-            gradients.accumulate(Gradients::collect(part.backward(), &self.bank));
+            gradients.accumulate(found);
+            let batch = data.batch(self.model, indices);
             tokens += batch.tokens();
             positions += batch.len() * batch.sequence();
             observer.batch(index + 1, group.len());

@@ -114,8 +114,12 @@ impl BaseModel for AutoModel {
         Ok(())
     }
 
-    fn output_embeddings(&self, hidden: Tensor<2>) -> Option<Tensor<2>> {
-        self.skeleton.logits(hidden)
+    fn output_states(&self, hidden: Tensor<2>) -> Tensor<2> {
+        self.skeleton.output_states(hidden)
+    }
+
+    fn output_embeddings(&self, states: Tensor<2>) -> Option<Tensor<2>> {
+        self.skeleton.logits(states)
     }
 
     fn decoder_start(&self) -> Option<DecoderStart> {

@@ -68,9 +68,17 @@ impl Skeleton {
         self.output.is_some()
     }
 
-    /// The logits of the output layer: `[positions, vocabulary]`.
-    pub(crate) fn logits(&self, hidden: Tensor<2>) -> Option<Tensor<2>> {
-        Some(self.output.as_ref()?.forward(self.embeddings.words(), hidden))
+    /// The states that the matrix of the output layer reads: `[positions, embedding]`.
+    pub(crate) fn output_states(&self, hidden: Tensor<2>) -> Tensor<2> {
+        match &self.output {
+            Some(output) => output.before(hidden),
+            None => hidden,
+        }
+    }
+
+    /// The logits of the output layer, from these states: `[positions, vocabulary]`.
+    pub(crate) fn logits(&self, states: Tensor<2>) -> Option<Tensor<2>> {
+        Some(self.output.as_ref()?.forward(self.embeddings.words(), states))
     }
 
     /// The table of word embeddings: `[vocabulary, embedding]`.

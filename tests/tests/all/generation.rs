@@ -147,7 +147,7 @@ fn heads_of_adapters_choose_the_tokens_of_their_rows() {
     bank.tie_heads(&model).unwrap();
     let setup = Setup::compose("Route([b, a, b])".parse::<Composition>().unwrap());
     let hooks = bank.hooks(&setup).unwrap();
-    let logits = |states| head_logits(&bank, &setup, states);
+    let logits = |states| head_logits(&model, &bank, &setup, states);
     let options = GenerationOptions::greedy().with_max_new_tokens(4);
     let found = generate(&model, &hooks, &TokenBatch::new(ROWS), &logits, &options).unwrap();
     // The same without a cache, row by row, with logits of all tokens.
@@ -165,9 +165,18 @@ fn heads_of_adapters_choose_the_tokens_of_their_rows() {
             tokens.push(*id);
         }
     }
+    // A row without an adapter has the model's own output layer.
     let partly = Setup::compose("Route([b, none, b])".parse::<Composition>().unwrap());
-    let logits = |states| head_logits(&bank, &partly, states);
-    let hooks = bank.hooks(&partly).unwrap();
+    let logits = |states| head_logits(&model, &bank, &partly, states);
+    let routed = generate(&model, &bank.hooks(&partly).unwrap(), &TokenBatch::new(ROWS), &logits, &options).unwrap();
+    let own = |states| Ok(model.token_logits(states)?);
+    let base = generate(&model, &Hooks::none(), &TokenBatch::new([ROWS[1]]), &own, &options).unwrap();
+    assert_eq!((&routed[0], &routed[1], &routed[2]), (&found[0], &base[0], &found[2]));
+    // Heads of other tasks predict no tokens.
+    bank.add_head_seeded("classes", &HeadConfig::classification(2), 1).unwrap();
+    let classes = Setup::adapter("a").with_head("classes");
+    let logits = |states| head_logits(&model, &bank, &classes, states);
+    let hooks = bank.hooks(&classes).unwrap();
     let error = generate(&model, &hooks, &TokenBatch::new(ROWS), &logits, &options).unwrap_err();
     assert!(matches!(error, GenerateError::Logits(_)), "{error}");
 }

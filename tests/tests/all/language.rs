@@ -9,8 +9,9 @@ use burn_adapters_checkpoint::{HeadFolder, SaveOptions, load_head, save_adapter,
 use burn_adapters_composition::{Composition, Route};
 use burn_adapters_core::Init;
 use burn_adapters_heads::{Head, HeadConfig, HeadError, Logits};
-use burn_adapters_model::{AdapterBank, BankError, BaseModel, Forward, Setup, TokenBatch};
+use burn_adapters_model::{AdapterBank, BankError, BaseModel, Forward, HeadOutput, Setup, TokenBatch};
 use burn_adapters_tests::{Case, Golden, cases_in, largest_difference, values};
+use burn_adapters_train::{Row, TokenData, TrainConfig, Trainer, evaluate, run_batch};
 use burn_adapters_transformers::AutoModel;
 
 /// Absolute, on numbers of the order of one: 1e-4, less the rounding of the goldens.
@@ -156,10 +157,12 @@ fn the_states_of_wanted_tokens_give_their_logits() {
         let output = model.forward(&case.golden().batch(), &bank.hooks(&setup).unwrap()).unwrap();
         let whole = bank.logits(&setup, &output).unwrap().remove(0).logits;
         let all = values(whole.values().clone());
-        let part = bank.token_states(&setup, &output, &mut |_, row| vec![row % 3, 2]).unwrap().remove(0);
-        let head = bank.head_of(&setup).unwrap();
-        let found = values(head.at_output(part.states, setup.mode()).unwrap());
-        let width = head.config().num_labels;
+        let states = |wanted: &mut dyn FnMut(&str, usize) -> Vec<usize>| {
+            bank.outputs(&model, &setup, &output, Some(wanted)).map(|mut outputs| outputs.remove(0))
+        };
+        let HeadOutput::States(part) = states(&mut |_, row| vec![row % 3, 2]).unwrap() else { panic!("no states") };
+        let found = values(bank.token_logits(&model, &part.head, part.states, setup.mode()).unwrap());
+        let width = bank.head_of(&setup).unwrap().config().num_labels;
         let rows = whole.split(&all).into_iter().enumerate();
         let expected: Vec<f32> = rows
             .flat_map(|(row, logits)| {
@@ -168,7 +171,7 @@ fn the_states_of_wanted_tokens_give_their_logits() {
             })
             .collect();
         assert!(largest_difference(&found, &expected) < 1e-5, "{}", case.folder);
-        let missing = bank.token_states(&setup, &output, &mut |_, _| vec![9]).unwrap_err().to_string();
+        let missing = states(&mut |_, _| vec![9]).unwrap_err().to_string();
         assert!(missing.contains("more than 9 tokens"), "{missing}");
     }
 }
@@ -201,11 +204,81 @@ fn dictionaries_of_language_model_heads_are_read_and_written() {
     assert!(load_head(case.dir(), &mut bank, None).is_err());
 }
 
+/// The rows of a case as data whose tokens are predicted, for the models that can.
+fn predicting(case: &Case) -> Option<TokenData> {
+    let rows = case.golden().batch();
+    let rows: Vec<Row> = (0..rows.len()).map(|row| Row::new(rows.row(row).to_vec())).collect();
+    let data = TokenData::new("rows", rows.clone(), None).unwrap();
+    match case.config_json.get("head_type").and_then(|name| name.as_str()).unwrap_or(&case.folder) {
+        name if name.contains("causal") => Some(data.predicting_next().unwrap()),
+        name if name.contains("seq2seq") => Some(data.predicting(rows.into_iter().rev().collect()).unwrap()),
+        _ => None,
+    }
+}
+
 #[test]
-fn what_is_not_scored_is_an_error() {
-    let case = cases().remove(0);
+fn evaluation_has_the_loss_of_all_logits_and_the_right_scores() {
+    let mut compared = 0;
+    for case in cases() {
+        let Some(data) = predicting(&case) else { continue };
+        let (model, bank) = case.load(&Device::default());
+        let setup = case.setup();
+        let all: Vec<usize> = (0..data.len()).collect();
+        let found = evaluate(&model, &bank, &setup, &data, 2).unwrap();
+        let logits = run_batch(&model, &bank, &setup, &data, &all).unwrap().remove(0).logits;
+        let head = bank.head_of(&setup).unwrap();
+        let dense = values(head.loss(&logits, data.labels().unwrap()).unwrap())[0];
+        assert!((found.loss - f64::from(dense)).abs() < 1e-5, "{}: {} and {dense}", case.folder, found.loss);
+        let perplexity = found.metric("perplexity".parse().unwrap()).unwrap();
+        assert!((perplexity - found.loss.exp()).abs() < 1e-6 * perplexity, "{}", case.folder);
+        let width = head.config().num_labels;
+        let best = |logits: &[f32]| (0..width).max_by(|a, b| logits[*a].total_cmp(&logits[*b]));
+        let all = values(logits.values().clone());
+        let targets: Vec<usize> = data.labels().unwrap().token_classes().collect();
+        let right = all.chunks(width).zip(&targets).filter(|(logits, target)| best(logits) == Some(**target)).count();
+        let accuracy = right as f64 / targets.len() as f64;
+        assert!((found.accuracy().unwrap() - accuracy).abs() < 1e-9, "{}", case.folder);
+        compared += 1;
+    }
+    assert!(compared > 2);
+}
+
+#[test]
+fn rows_for_another_kind_of_model_are_an_error() {
+    let case = cases().into_iter().find(|case| case.folder.contains("masked")).unwrap();
     let (model, bank) = case.load(&Device::default());
-    let error = burn_adapters_train::run_batch(&model, &bank, &case.setup(), &case.golden().batch()).unwrap_err();
-    let text = error.to_string();
-    assert!(text.contains("masked-lm") && text.contains("classification"), "{text}");
+    let data = TokenData::new("rows", vec![Row::new(vec![3, 4, 5])], None).unwrap().predicting_next().unwrap();
+    let error = run_batch(&model, &bank, &case.setup(), &data, &[0]).unwrap_err().to_string();
+    assert!(error.contains("a decoder"), "{error}");
+    assert!(TokenData::new("rows", vec![Row::new(vec![3])], None).unwrap().predicting_next().is_err());
+}
+
+#[test]
+fn the_models_own_output_layer_is_a_head_without_parameters() {
+    let case = cases().into_iter().find(|case| case.folder == "causal_inverse").unwrap();
+    let (model, _) = case.load(&Device::default());
+    assert!(model.has_token_logits());
+    let mut bank = AdapterBank::new(model.spec(), &Device::default().autodiff());
+    bank.add_seeded("a", "lora[r=2]".parse().unwrap(), 1).unwrap();
+    bank.add_model_head("a", &HeadConfig::causal_lm(model.limits().vocabulary)).unwrap();
+    assert_eq!((bank.head("a").unwrap().parameters(), bank.head("a").unwrap().is_of_model()), (0, true));
+    let data = predicting(&case).unwrap();
+    let own = |bank: &AdapterBank, setup: &Setup| evaluate(&model, bank, setup, &data, 8).unwrap().loss;
+    let before = own(&bank, &Setup::adapter("a"));
+    let config = TrainConfig::new().with_epochs(20).with_learning_rate(1e-2);
+    let trained = Trainer::new(config).train(&model, bank, &Setup::adapter("a"), &data, None, &mut ()).unwrap();
+    assert!(own(&trained.bank, &Setup::adapter("a")) < before - 0.1);
+    // Nothing of the layer is saved, and the model alone is unchanged.
+    let dir = tempfile::tempdir().unwrap();
+    assert_eq!(save_head(dir.path(), &trained.bank, "a", &SaveOptions::default()).unwrap().files.len(), 0);
+    assert!((own(&trained.bank, &Setup::base().with_head("a")) - before).abs() < 1e-6);
+    let output = model.forward(&case.golden().batch(), &trained.bank.hooks(&Setup::base()).unwrap()).unwrap();
+    let error = trained.bank.logits(&Setup::base().with_head("a"), &output).unwrap_err();
+    assert!(matches!(&error, BankError::Head { source: HeadError::OfModel, .. }), "{error}");
+    assert!(bank_of_classes(&model).is_err());
+}
+
+/// A classification head cannot be the model's own output layer.
+fn bank_of_classes(model: &AutoModel) -> Result<(), BankError> {
+    AdapterBank::new(model.spec(), &Device::default()).add_model_head("b", &HeadConfig::classification(2))
 }

@@ -18,7 +18,7 @@ use self::progress::Progress;
 const LABELS: [&str; 2] = ["negative", "positive"];
 
 /// The maximum length in tokens; the sentences are far shorter.
-const MAX_LENGTH: usize = 128;
+pub(crate) const MAX_LENGTH: usize = 128;
 
 /// A head for the labels.
 pub(crate) fn head() -> HeadConfig {
@@ -51,6 +51,8 @@ pub(crate) struct OfKind {
     pub(crate) train: TokenData,
     /// Every tenth sentence.
     pub(crate) held_out: TokenData,
+    /// The sentences of both without their labels.
+    pub(crate) plain: [Dataset; 2],
 }
 
 impl OfKind {
@@ -70,7 +72,10 @@ impl OfKind {
         let (train, held_out) = Dataset::from_examples(kind.name(), examples)?.split_every(10)?;
         let length = tokenizer.max_length().min(MAX_LENGTH);
         let tokens = |data: &Dataset| TokenData::tokenize(data, &head(), tokenizer, length);
-        Ok(Self { kind, train: tokens(&train)?, held_out: tokens(&held_out)? })
+        let unlabeled = |data: &Dataset| data.clone().map_labels(|_| None);
+        let (train_tokens, held_out_tokens) = (tokens(&train)?, tokens(&held_out)?);
+        let plain = [unlabeled(&train), unlabeled(&held_out)];
+        Ok(Self { kind, train: train_tokens, held_out: held_out_tokens, plain })
     }
 }
 

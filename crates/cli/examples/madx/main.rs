@@ -21,8 +21,6 @@
 #[path = "../common/mod.rs"]
 mod common;
 mod data;
-mod language;
-mod masking;
 mod report;
 mod training;
 
@@ -38,7 +36,6 @@ use clap::Parser;
 
 use common::progress::Progress;
 use data::Domains;
-use masking::Masking;
 use report::Report;
 use training::Work;
 
@@ -95,10 +92,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Report, Box<dyn Error>> {
     let (base, _) = AutoModel::from_dir(&model, &device)?;
     let tokenizer = Tokenizer::from_dir(&model)?;
     let domains = Domains::read(&files, &tokenizer, arguments.rows)?;
-    let masking = Masking::new(&tokenizer, base.limits().vocabulary)?;
 
     let bank = AdapterBank::new(base.spec(), &device.autodiff());
-    let mut work = Work { base: &base, bank, masking: &masking, arguments, progress: &mut progress };
+    let mut work = Work { base: &base, bank, tokenizer: &tokenizer, arguments, progress: &mut progress };
     let mut report = Report::new(arguments, &domains);
 
     // Each language by itself, without labels.

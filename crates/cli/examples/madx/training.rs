@@ -5,15 +5,13 @@ use std::error::Error;
 use burn_adapters_composition::Composition;
 use burn_adapters_heads::HeadConfig;
 use burn_adapters_model::{AdapterBank, BaseModel, Setup};
-use burn_adapters_train::{TokenData, TrainConfig, Trainer, evaluate};
-use burn_adapters_transformers::AutoModel;
+use burn_adapters_train::{Dataset, TokenData, TrainConfig, Trainer, evaluate};
+use burn_adapters_transformers::{AutoModel, Tokenizer};
 
 use super::Arguments;
 use super::common::progress::Progress;
-use super::common::{OfKind, head};
+use super::common::{MAX_LENGTH, OfKind, head};
 use super::data::Domains;
-use super::language;
-use super::masking::Masking;
 
 /// The language adapters: a bottleneck after each feed-forward block, and an invertible adapter at the embeddings.
 pub(crate) const LANGUAGE: &str = "seq_bn_inv[reduction_factor=2]";
@@ -31,7 +29,7 @@ pub(crate) const BATCH_SIZE: usize = 32;
 pub(crate) struct Work<'a> {
     pub(crate) base: &'a AutoModel,
     pub(crate) bank: AdapterBank,
-    pub(crate) masking: &'a Masking,
+    pub(crate) tokenizer: &'a Tokenizer,
     pub(crate) arguments: &'a Arguments,
     pub(crate) progress: &'a mut Progress,
 }
@@ -42,15 +40,22 @@ impl Work<'_> {
         let (name, seed) = (domain.kind.id(), self.arguments.seed);
         self.bank.add_seeded(name, LANGUAGE.parse()?, seed)?;
         // The last layer is the model's table of word embeddings, where the two are tied.
-        self.bank.add_head_seeded(name, &HeadConfig::masked_lm(self.base.limits().vocabulary), seed)?;
+        self.bank.add_head_seeded(name, &self.head(), seed)?;
         self.bank.tie_heads(self.base)?;
         let setup = Setup::adapter(name);
-        self.progress.name(&format!("language adapter {name}"));
-        let options = language::Options { epochs: self.arguments.language_epochs, seed };
-        let bank = self.bank.clone();
-        self.bank = language::train(self.base, bank, &setup, &domain.train, self.masking, options, self.progress)?;
-        self.finish(&domain.train);
+        let data = self.masked(&domain.plain[0])?;
+        self.train(&format!("language adapter {name}"), &setup, self.arguments.language_epochs, &data)?;
         Ok(setup)
+    }
+
+    /// The head of a language adapter.
+    fn head(&self) -> HeadConfig {
+        HeadConfig::masked_lm(self.base.limits().vocabulary)
+    }
+
+    /// Sentences with masked tokens; training masks others in each epoch.
+    fn masked(&self, data: &Dataset) -> Result<TokenData, Box<dyn Error>> {
+        Ok(TokenData::tokenize(data, &self.head(), self.tokenizer, MAX_LENGTH.min(self.tokenizer.max_length()))?)
     }
 
     /// Trains a task adapter on a domain's labeled sentences, stacked on a frozen language adapter if there is one;
@@ -91,7 +96,8 @@ impl Work<'_> {
 
     /// The masked-language-modeling loss of a setup on each domain's held-out sentences.
     pub(crate) fn losses(&self, setup: &Setup, domains: &Domains) -> Result<Vec<f64>, Box<dyn Error>> {
-        let loss = |domain: &OfKind| language::evaluate(self.base, &self.bank, setup, &domain.held_out, self.masking);
+        let loss =
+            |domain: &OfKind| Ok(evaluate(self.base, &self.bank, setup, &self.masked(&domain.plain[1])?, 64)?.loss);
         domains.all.iter().map(loss).collect()
     }
 

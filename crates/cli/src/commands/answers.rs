@@ -1,10 +1,9 @@
 //! The predictions of a setup's heads for texts.
 
-use burn::tensor::Tensor;
 use burn_adapters_files::Listed;
 use burn_adapters_heads::HeadConfig;
-use burn_adapters_model::{AdapterBank, Setup, TokenBatch};
-use burn_adapters_train::{Prediction, TokenData, run_batch};
+use burn_adapters_model::{AdapterBank, Setup};
+use burn_adapters_train::{HeadValues, Prediction, TokenData, score_batch};
 
 use super::model::{Model, bank_error, train_error};
 use crate::error::{CliError, CliResult};
@@ -16,35 +15,53 @@ pub(super) struct Answer {
     pub(super) prediction: Prediction,
 }
 
-/// The answers to each text, in the order of the data: none where no head was asked, several where several were. The
-/// batches say which texts go through the model together, and how; so many texts came before these. Tells after each batch
-/// how many texts are done.
-pub(super) fn answers(
+/// What one head computes for one row: its logits, or of a language model two numbers for each token that it predicts.
+pub(super) struct RowValues {
+    pub(super) head: String,
+    pub(super) values: Vec<f32>,
+}
+
+/// The values for each row, in the order of the data: none where no head was requested, several where several were. The
+/// batches say which rows go through the model together, and how; so many texts came before these. Reports after each batch
+/// how many rows are done.
+pub(super) fn values(
     model: &Model,
     bank: &AdapterBank,
     (tokens, before): (&TokenData, usize),
     batches: &[(Setup, Vec<usize>)],
     progress: &mut dyn FnMut(usize),
-) -> CliResult<Vec<Vec<Answer>>> {
-    let mut answers: Vec<Vec<Answer>> = (0..tokens.len()).map(|_| Vec::new()).collect();
+) -> CliResult<Vec<Vec<RowValues>>> {
+    let mut found: Vec<Vec<RowValues>> = (0..tokens.len()).map(|_| Vec::new()).collect();
     let mut done = 0;
     for (setup, indices) in batches {
-        let batch = TokenBatch::from_rows(indices.iter().map(|index| &tokens.rows()[*index]));
-        for part in run_batch(&model.base, bank, setup, &batch).map_err(|error| train_error(&error))? {
-            let config = bank.head(&part.head).map_err(|error| bank_error(&error))?.config();
-            let values = values(part.logits.values().clone())?;
-            let of_rows = part.logits.split(&values);
-            let rows = part.rows.iter().map(|row| before + indices[*row]);
-            check_finite(&part.head, rows.zip(of_rows.iter().copied()))?;
-            for (row, logits) in part.rows.iter().zip(of_rows) {
-                let prediction = Prediction::new(config, logits.to_vec()).map_err(|error| train_error(&error))?;
-                answers[indices[*row]].push(Answer { head: part.head.clone(), config: config.clone(), prediction });
+        let parts = score_batch(&model.base, bank, setup, tokens, indices).map_err(|error| train_error(&error))?;
+        for HeadValues { head, rows, values } in parts {
+            let numbers = rows.iter().map(|row| before + indices[*row]);
+            check_finite(&head, numbers.zip(values.iter().map(Vec::as_slice)))?;
+            for (row, values) in rows.into_iter().zip(values) {
+                found[indices[row]].push(RowValues { head: head.clone(), values });
             }
         }
         done += indices.len();
         progress(done);
     }
-    Ok(answers)
+    Ok(found)
+}
+
+/// The answers to each text. See [`values`].
+pub(super) fn answers(
+    model: &Model,
+    bank: &AdapterBank,
+    tokens: (&TokenData, usize),
+    batches: &[(Setup, Vec<usize>)],
+) -> CliResult<Vec<Vec<Answer>>> {
+    let answer = |RowValues { head, values }: RowValues| {
+        let config = bank.head(&head).map_err(|error| bank_error(&error))?.config().clone();
+        let prediction = Prediction::new(&config, values).map_err(|error| train_error(&error))?;
+        Ok(Answer { head, config, prediction })
+    };
+    let rows = values(model, bank, tokens, batches, &mut |_| {})?;
+    rows.into_iter().map(|row| row.into_iter().map(answer).collect()).collect()
 }
 
 /// The answers to each example, whose rows are several windows: the logits of one head one after another.
@@ -95,9 +112,4 @@ pub(super) fn by_length(tokens: &TokenData, mut indices: Vec<usize>, batch_size:
 pub(super) fn distinct_name(name: &str, taken: impl Fn(&str) -> bool) -> String {
     let numbered = (2..).map(|number| format!("{name}:{number}"));
     std::iter::once(name.to_owned()).chain(numbered).find(|name| !taken(name)).unwrap_or_default()
-}
-
-fn values(tensor: Tensor<2>) -> CliResult<Vec<f32>> {
-    let data = tensor.try_into_data_as::<f32>().map_err(|error| CliError::failure(error.to_string()))?;
-    data.try_into_vec().map_err(|error| CliError::failure(error.to_string()))
 }

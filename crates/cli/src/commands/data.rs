@@ -71,8 +71,9 @@ pub(super) struct LabeledArguments {
     pub(super) header: HeaderArguments,
 
     /// Format [default: determined by the file's extension: .csv, .tsv, .jsonl or .conll, each optionally followed by
-    /// .gz]. For tagging, any other extension means CoNLL columns.
-    #[arg(long, value_name = "csv|tsv|jsonl|conll")]
+    /// .gz]. Any other extension means CoNLL columns for tagging, and lines (a text a line) for masked and causal language
+    /// modeling.
+    #[arg(long, value_name = "csv|tsv|jsonl|conll|lines")]
     pub(super) format: Option<Format>,
 }
 
@@ -111,15 +112,22 @@ impl LabeledArguments {
         }
         let Some(format) = self.format else {
             return Err(CliError::mistake(format!("{option} - reads standard input, whose format is not known"))
-                .with_help("--format csv, tsv, jsonl or conll sets it"));
+                .with_help("--format csv, tsv, jsonl, conll or lines sets it"));
         };
         Source::from_reader("standard input", std::io::stdin().lock(), format).map_err(|error| data_error(&error))
     }
 
     /// The texts of a file, with the labels of a head.
     pub(super) fn read(&self, source: &Source, head: &str, task: &'static dyn TrainTask) -> CliResult<Dataset> {
-        let label = of_head(&self.label_column, head).unwrap_or(task.columns()[1]);
-        let columns = Columns::new(self.text_column(task), label).with_task(task).with_header(self.header.header());
+        let columns = match of_head(&self.label_column, head) {
+            None if !task.is_labeled() => Columns::unlabeled(self.text_column(task)),
+            label => Columns::new(self.text_column(task), label.unwrap_or(task.columns()[1])),
+        };
+        if let (Some(label), false) = (&columns.label, task.is_labeled()) {
+            let message = format!("--label-column names {label}, but {} needs no labels", task.task());
+            return Err(CliError::mistake(message).with_help("leave out --label-column"));
+        }
+        let columns = columns.with_task(task).with_header(self.header.header());
         let columns = columns.with_choices(self.choice_columns.iter().map(String::as_str));
         let columns = match &self.pair_column {
             Some(pair) => columns.with_pair(pair.as_str()),
@@ -128,9 +136,16 @@ impl LabeledArguments {
         let mut format = source.format;
         if self.format.is_none() {
             match format {
-                Format::Tsv if task.reads_words() => format = Format::Conll,
+                Format::Tsv | Format::Lines if task.reads_words() => format = Format::Conll,
+                Format::Conll if !task.is_labeled() && Format::of_path(Path::new(&source.name)).is_err() => {
+                    format = Format::Lines;
+                }
                 Format::Conll if !task.reads_words() => {
                     Format::of_path(Path::new(&source.name)).map_err(|error| data_error(&error))?;
+                }
+                Format::Lines if task.is_labeled() => {
+                    let path = Path::new(&source.name).to_owned();
+                    return Err(data_error(&DataError::UnknownFormat { path }));
                 }
                 _ => {}
             }
@@ -198,7 +213,7 @@ pub(super) fn data_error(error: &DataError) -> CliError {
         DataError::DuplicateColumn { .. } => mistake
             .with_help("--text-column and --label-column take numbers, too; where both are numbers, add --header"),
         DataError::HeaderOrExample { .. } => mistake.with_help(HEADER_HELP),
-        DataError::UnknownFormat { .. } => mistake.with_help("--format csv, tsv, jsonl or conll sets it"),
+        DataError::UnknownFormat { .. } => mistake.with_help("--format csv, tsv, jsonl, conll or lines sets it"),
         DataError::Ambiguous { doubt, .. } => mistake.with_help(match doubt {
             Doubt::List { .. } => {
                 "--task multilabel reads lists of labels; --task classification takes each for the name of one class"

@@ -4,15 +4,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use burn_adapters_composition::HeadSetup;
-use burn_adapters_train::{Dataset, Evaluation, Example, Metric, Source, TokenData, TrainTask, train_task};
+use burn_adapters_train::{Dataset, Evaluation, Example, Metric, Source, TextForm, TokenData, TrainTask, train_task};
 use clap::Args;
 use serde_json::{Map, Value, json};
 
 use super::DeviceArguments;
-use super::answers::{Answer, answers, distinct_name};
+use super::answers::{RowValues, distinct_name, values};
 use super::data::{LabeledArguments, data_error, parse_task, warn};
+use super::generated::{GeneratedArguments, Similarity};
 use super::lengths::LengthArguments;
-use super::model::{tokenize_unlabeled, train_error};
+use super::model::{tokenize, tokenize_unlabeled, train_error};
 use super::report::{describe, evaluation_json, overall};
 use super::routes::{self, Routes};
 use super::setup::{Loaded, SETUP_HELP, SetupArguments};
@@ -28,9 +29,15 @@ Examples:
   burn-adapters evaluate --model all-MiniLM-L6-v2 --adapter a=films --adapter b=tweets \\
     --setup 'Parallel(a, b)' --data test.csv --label-column a=stars --label-column b=mood
   burn-adapters evaluate --model all-MiniLM-L6-v2 --adapter films=a --adapter tweets=b \\
-    --data mixed.csv --route kind";
+    --data mixed.csv --route kind
+  burn-adapters evaluate --model gpt2 --task causal-lm --data texts.txt
+  burn-adapters evaluate --model t5-small --adapter summaries --task seq2seq-lm --data test.jsonl --beams 4";
 
-/// Evaluate one or several adapters on labeled data: loss, accuracy, F1, confusion matrix.
+/// Evaluate one or several adapters on data: loss and, depending on the task, accuracy, F1, confusion matrix, perplexity,
+/// ROUGE and BLEU.
+///
+/// For masked and causal language modeling, the data are texts without labels. With --task and without --adapter, the model
+/// alone is evaluated.
 #[derive(Debug, Args)]
 #[command(after_help = format!("{EXAMPLES}\n\n{SETUP_HELP}"))]
 pub(super) struct Arguments {
@@ -49,8 +56,9 @@ pub(super) struct Arguments {
     #[command(flatten)]
     columns: LabeledArguments,
 
-    /// Task of the head: classification, multilabel, regression, tagging, question-answering or multiple-choice. A head with
-    /// another task is an error. [default: the head's]
+    /// Task of the head: classification, multilabel, regression, tagging, question-answering, multiple-choice, masked-lm,
+    /// causal-lm or seq2seq-lm. A head with another task is an error. In language modeling, adapters without a head use the
+    /// model's own output layer. [default: the head's]
     #[arg(long, value_name = "TASK", value_parser = parse_task)]
     task: Option<&'static dyn TrainTask>,
 
@@ -68,6 +76,9 @@ pub(super) struct Arguments {
     lengths: LengthArguments,
 
     #[command(flatten)]
+    generated: GeneratedArguments,
+
+    #[command(flatten)]
     device: DeviceArguments,
 
     /// Print the scores as JSON. With several heads, `heads` has the scores of each (with --route, of each adapter; a second
@@ -82,16 +93,38 @@ struct Part {
     name: String,
     head: String,
     rows: Vec<usize>,
-    logits: Vec<Vec<f32>>,
+    values: Vec<Vec<f32>>,
+}
+
+/// The scores of a part.
+struct Scored {
+    name: String,
+    evaluation: Evaluation,
+    /// In sequence-to-sequence modeling, if texts were generated.
+    similarity: Option<Similarity>,
+}
+
+impl Scored {
+    fn json(&self) -> Map<String, Value> {
+        let mut object = evaluation_json(&self.evaluation);
+        self.similarity.iter().for_each(|similarity| similarity.add_to(&mut object));
+        object
+    }
+
+    fn describe(&self) -> String {
+        let mut text = describe(&self.evaluation);
+        self.similarity.iter().for_each(|similarity| text += &format!("\n{}", similarity.shown()));
+        text
+    }
 }
 
 impl Arguments {
     pub(super) fn run(self, style: Style) -> CliResult {
-        let setup_source = self.adapters.composition(self.route.is_some())?;
+        let setup_source = self.adapters.composition_for(self.task, self.route.is_some())?;
         let source = self.columns.source(&self.data, "--data")?;
         let device = self.device.open(style)?.device;
         let model = self.device.load(&self.model, &device, style)?;
-        let loaded = self.adapters.load(setup_source, &model, &device, style)?;
+        let loaded = self.adapters.load_for(self.task, setup_source, &model, &device, style)?;
         loaded.check_task(self.task)?;
         let (text_column, _) = loaded.text_columns()?;
         let routes = |column| {
@@ -110,28 +143,39 @@ impl Arguments {
         self.columns.check_names(&heads.names(), "the heads that are scored")?;
         let labeled = self.labeled(&source, &loaded, &heads)?;
         let data = labeled.values().next().ok_or_else(|| no_rows(&source.name))?;
-        // The labels of each head are looked at later.
-        let texts = Dataset::from_examples(data.source(), data.examples().iter().map(without_label).collect())
-            .map_err(|error| data_error(&error))?;
-        let lengths = self.lengths.lengths(&model, false)?;
-        let tokens = tokenize_unlabeled(&model, &texts, loaded.form()?, lengths)?;
+        let (form, lengths) = (loaded.form()?, self.lengths.lengths(&model, false)?);
+        let tokens = match heads.names().first() {
+            Some(head) if form.is_language() => tokenize(&model, data, loaded.head(head)?, lengths)?,
+            _ => {
+                // The labels of each head are looked at later.
+                let texts = data.examples().iter().map(without_label).collect();
+                let texts = Dataset::from_examples(data.source(), texts).map_err(|error| data_error(&error))?;
+                tokenize_unlabeled(&model, &texts, form, lengths)?
+            }
+        };
         let batches = loaded.batches(&tokens, routes.as_ref(), self.batch_size)?;
         let total = batches.iter().map(|(_, rows)| rows.len()).sum::<usize>();
         let mut task = Progress::new(style, "evaluating", total as u64, Unit::Count);
-        let answers = answers(&model, &loaded.bank, (&tokens, 0), &batches, &mut |done| task.set(done as u64, ""));
+        let values = values(&model, &loaded.bank, (&tokens, 0), &batches, &mut |done| task.set(done as u64, ""));
         task.finish();
         let scored =
             batches.iter().flat_map(|(_, rows)| rows).map(|row| tokens.example_of(*row)).collect::<BTreeSet<_>>();
         let unscored = tokens.examples().count() - scored.len();
-        let parts = parts(answers?, routes.as_ref(), &tokens);
+        let parts = parts(values?, routes.as_ref(), &tokens);
+        let texts = match form {
+            TextForm::Target => self.generated.texts(&model, &self.model, &loaded, &tokens, &batches, style)?,
+            _ => None,
+        };
         let mut scored = Vec::new();
         for part in parts {
-            scored.push((part.name.clone(), score(part, &loaded, &labeled, &tokens)?));
+            let similarity = texts.as_ref().map(|texts| Similarity::of(texts, data, &part.rows));
+            let name = part.name.clone();
+            scored.push(Scored { name, evaluation: score(part, &loaded, &labeled, &tokens)?, similarity });
         }
         let one_each = !matches!(heads, HeadSetup::Several(_));
         match (scored.as_slice(), &heads, &routes) {
-            ([(_, one)], HeadSetup::One(_), None) if self.json => output::json(&evaluation_json(one)),
-            ([(_, one)], HeadSetup::One(_), None) => output::line(describe(one)),
+            ([one], HeadSetup::One(_), None) if self.json => output::json(&one.json()),
+            ([one], HeadSetup::One(_), None) => output::line(one.describe()),
             _ if self.json => output::json(&json(&scored, one_each, unscored)),
             _ => tell(&scored, if routes.is_some() { "adapter" } else { "head" }, one_each, unscored),
         }
@@ -160,21 +204,21 @@ fn no_rows(data: &str) -> CliError {
         .with_help("--route names the column with the adapters' names; --head DIR scores rows without one, too")
 }
 
-/// The answers by head, or with `routes` by adapter, in the order of their first occurrence.
-fn parts(answers: Vec<Vec<Answer>>, routes: Option<&Routes>, tokens: &TokenData) -> Vec<Part> {
+/// The values by head, or with `routes` by adapter, in the order of their first occurrence.
+fn parts(rows: Vec<Vec<RowValues>>, routes: Option<&Routes>, tokens: &TokenData) -> Vec<Part> {
     let mut parts: Vec<Part> = Vec::new();
-    for (row, answers) in answers.into_iter().enumerate() {
+    for (row, heads) in rows.into_iter().enumerate() {
         let mut seen: Vec<String> = Vec::new();
-        for Answer { head, prediction, .. } in answers {
+        for RowValues { head, values } in heads {
             let adapter = routes.map(|routes| routes[tokens.example_of(row)].clone().unwrap_or_else(|| "none".into()));
             let name = adapter.unwrap_or_else(|| distinct_name(&head, |name| seen.iter().any(|other| other == name)));
             seen.push(name.clone());
             let index = parts.iter().position(|part| part.name == name).unwrap_or_else(|| {
-                parts.push(Part { name, head, rows: Vec::new(), logits: Vec::new() });
+                parts.push(Part { name, head, rows: Vec::new(), values: Vec::new() });
                 parts.len() - 1
             });
             parts[index].rows.push(row);
-            parts[index].logits.push(prediction.logits);
+            parts[index].values.push(values);
         }
     }
     if routes.is_some() {
@@ -197,16 +241,15 @@ fn score(
     let rows = Dataset::from_examples(data.source(), rows).map_err(|error| data_error(&error))?;
     let labels = tokens.select(&part.rows).targets(&rows, head.config()).map_err(|error| train_error(&error))?;
     let Some(labels) = labels else { return Err(no_rows(data.source())) };
-    Evaluation::new(head, part.logits, &labels).map_err(|error| train_error(&error))
+    Evaluation::new(head, part.values, &labels).map_err(|error| train_error(&error))
 }
 
-fn json(scored: &[(String, Evaluation)], one_each: bool, unscored: usize) -> Value {
-    let heads: Map<String, Value> =
-        scored.iter().map(|(name, evaluation)| (name.clone(), evaluation_json(evaluation).into())).collect();
+fn json(scored: &[Scored], one_each: bool, unscored: usize) -> Value {
+    let heads: Map<String, Value> = scored.iter().map(|part| (part.name.clone(), part.json().into())).collect();
     if !one_each {
         return json!({"heads": heads});
     }
-    let mut all = overall(scored.iter().map(|(_, evaluation)| evaluation));
+    let mut all = overall(scored.iter().map(|part| &part.evaluation));
     if unscored > 0 {
         all.insert("unscored".into(), unscored.into());
     }
@@ -214,13 +257,13 @@ fn json(scored: &[(String, Evaluation)], one_each: bool, unscored: usize) -> Val
 }
 
 /// A table for each head, and the scores of all rows together.
-fn tell(scored: &[(String, Evaluation)], what: &str, one_each: bool, unscored: usize) -> CliResult {
-    for (index, (name, evaluation)) in scored.iter().enumerate() {
+fn tell(scored: &[Scored], what: &str, one_each: bool, unscored: usize) -> CliResult {
+    for (index, part) in scored.iter().enumerate() {
         let gap = if index == 0 { "" } else { "\n" };
-        output::line(format_args!("{gap}{what} {}: {}", shown(name), describe(evaluation)))?;
+        output::line(format_args!("{gap}{what} {}: {}", shown(&part.name), part.describe()))?;
     }
     if one_each {
-        let all = overall(scored.iter().map(|(_, evaluation)| evaluation));
+        let all = overall(scored.iter().map(|part| &part.evaluation));
         let number = |key: &str| all.get(key).and_then(Value::as_f64);
         let mut words = vec![format!("overall: {} examples", thousands(number("examples").unwrap_or(0.0) as usize))];
         for metric in Metric::all() {

@@ -6,7 +6,7 @@ use std::time::Instant;
 use burn::tensor::Tensor;
 use burn_adapters_core::StackKind;
 use burn_adapters_generate::{Flow, GenerateError, GenerationOptions, Sampling, Strategy, generate_with, head_logits};
-use burn_adapters_model::{BaseModel, Forward, Setup, TokenBatch};
+use burn_adapters_model::{BaseModel, Forward, TokenBatch};
 use burn_adapters_transformers::{DecodeStream, GenerationConfig};
 use clap::Args;
 use serde::Serialize;
@@ -121,14 +121,13 @@ impl Arguments {
         let source = self.adapters.composition_if_any()?;
         let device = self.device.open(style)?.device;
         let model = self.device.load(&self.model, &device, style)?;
-        let loaded = source.map(|source| self.adapters.load(source, &model, &device, style)).transpose()?;
+        let loaded = source.map(|source| self.adapters.load_to_predict(source, &model, &device, style)).transpose()?;
         let options = self.options(&model, style)?;
         let prompts = self.prompts(&model)?;
         if let (Some(loaded), Strategy::Beams { .. }) = (&loaded, options.strategy)
             && loaded.is_sized()
         {
-            let message =
-                format!("--beams continues several sequences of a text, and {} has sizes", loaded.composition);
+            let message = format!("--beams continues several sequences of a text, and {} has sizes", loaded.shown());
             return Err(
                 CliError::mistake(message).with_help("generate each text with its own adapter, or use --greedy")
             );
@@ -197,10 +196,7 @@ impl Arguments {
         if self.ignore_eos {
             return Ok(options);
         }
-        let end_ids = match own.end_ids.as_slice() {
-            [] => Vec::from_iter(model.tokenizer.special_ids().eos),
-            ids => ids.to_vec(),
-        };
+        let end_ids = end_ids(model, &own);
         if end_ids.is_empty() {
             style.say(format_args!(
                 "note: the model names no end token, so each text has {} new tokens",
@@ -221,9 +217,8 @@ impl Arguments {
         let setup = loaded.map(|loaded| loaded.setup(None));
         let used = loaded.zip(setup.as_ref());
         let hooks = batch_hooks(used, prompts)?;
-        let of_heads = used.filter(|(loaded, setup)| speaks(loaded, setup, style));
-        let logits = |states: Tensor<2>| match of_heads {
-            Some((loaded, setup)) => head_logits(&loaded.bank, setup, states),
+        let logits = |states: Tensor<2>| match used {
+            Some((loaded, setup)) => head_logits(&model.base, &loaded.bank, setup, states),
             None => Ok(model.base.token_logits(states)?),
         };
         let streams = !self.json && self.text.len() == 1;
@@ -266,19 +261,12 @@ impl Arguments {
     }
 }
 
-/// Whether the heads of a setup are those of language models. Without any, the model's own output layer is used.
-fn speaks(loaded: &Loaded, setup: &Setup, style: Style) -> bool {
-    let heads = setup.heads();
-    let names = heads.iter().flat_map(|heads| heads.names());
-    let configs: Vec<_> = names.filter_map(|name| Some((name, loaded.bank.head(name).ok()?.config()))).collect();
-    if let Some((name, head)) = configs.iter().find(|(_, head)| !head.head_type.is_language_model()) {
-        style.say(format_args!(
-            "note: the head `{name}` does {}; the logits are those of the model's own output layer",
-            head.task()
-        ));
-        return false;
+/// The tokens that end a text.
+pub(super) fn end_ids(model: &Model, own: &GenerationConfig) -> Vec<u32> {
+    match own.end_ids.as_slice() {
+        [] => Vec::from_iter(model.tokenizer.special_ids().eos),
+        ids => ids.to_vec(),
     }
-    !configs.is_empty()
 }
 
 /// The new text of a row.
@@ -310,7 +298,7 @@ impl<'m> Growing<'m> {
     }
 }
 
-fn generate_error(error: &GenerateError) -> CliError {
+pub(super) fn generate_error(error: &GenerateError) -> CliError {
     match error {
         GenerateError::BadOption { option, expected, found } => {
             CliError::mistake(format!("--{} is {found}, but must be {expected}", option.replace('_', "-")))

@@ -11,7 +11,8 @@ use crate::error::{CliError, CliResult};
 #[derive(Debug, Clone, Copy, Args)]
 pub(super) struct LengthArguments {
     /// Truncate texts to this many tokens [default: the model's limit]. In question answering, longer contexts are
-    /// divided into windows of this length, each with the question, instead of truncated.
+    /// divided into windows of this length, each with the question, instead of truncated; in masked and causal language
+    /// modeling, longer texts are divided into parts.
     #[arg(long, value_name = "TOKENS")]
     max_length: Option<usize>,
 
@@ -19,6 +20,10 @@ pub(super) struct LengthArguments {
     /// [default: 128, or half a window].
     #[arg(long, value_name = "TOKENS")]
     doc_stride: Option<usize>,
+
+    /// Sequence-to-sequence: truncate target texts to this many tokens.
+    #[arg(long, value_name = "TOKENS", default_value_t = 128)]
+    max_target_length: usize,
 
     /// Question answering: the maximum number of tokens of an answer.
     #[arg(long, value_name = "TOKENS", default_value_t = 30)]
@@ -40,6 +45,7 @@ impl LengthArguments {
             return Err(CliError::mistake("--max-answer-length must be at least 1, found 0"));
         }
         let answers = AnswerRules { max_tokens: self.max_answer_length, none };
-        Ok(Lengths { overlap: self.doc_stride.unwrap_or(lengths.overlap), answers, ..lengths })
+        let max_target_length = max_length(model, Some(self.max_target_length.min(model.tokenizer.model_limit())))?;
+        Ok(Lengths { overlap: self.doc_stride.unwrap_or(lengths.overlap), answers, max_target_length, ..lengths })
     }
 }

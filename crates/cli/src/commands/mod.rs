@@ -1,20 +1,24 @@
 //! The commands, one file each.
 
 mod answers;
+mod chosen_head;
 mod config;
 mod data;
 mod devices;
 mod evaluate;
 mod feed;
 mod generate;
+mod generated;
 mod given;
 mod inspect;
 mod job;
 mod lengths;
+mod masks;
 mod merge;
 mod merge_into;
 mod methods;
 mod model;
+mod model_heads;
 mod output_folder;
 mod plan;
 mod predict;

@@ -19,9 +19,14 @@ use crate::error::{CliError, CliResult, chain};
 use crate::output::shown;
 use crate::progress::Style;
 
+/// The model's configuration.
+pub(super) fn read_config(dir: &Path) -> CliResult<ModelConfig> {
+    ModelConfig::from_dir(dir).map_err(|error| model_config_error(dir, &error))
+}
+
 /// The model without its weights.
 pub(super) fn read_spec(dir: &Path) -> CliResult<ModelSpec> {
-    Ok(ModelConfig::from_dir(dir).map_err(|error| model_config_error(dir, &error))?.spec().clone())
+    Ok(read_config(dir)?.spec().clone())
 }
 
 /// Checks that a configuration fits a model, before the weights are read.
@@ -213,7 +218,8 @@ pub(super) fn tokenize_unlabeled(
 }
 
 fn warn_tokens(tokens: &TokenData) {
-    tokens.truncation().into_iter().for_each(|truncation| draw::warning(&truncation.to_string()));
+    let cut = [tokens.truncation(), tokens.target_truncation()];
+    cut.into_iter().flatten().for_each(|truncation| draw::warning(&truncation.to_string()));
     tokens.lost_words().into_iter().for_each(|lost| draw::warning(&lost.to_string()));
 }
 

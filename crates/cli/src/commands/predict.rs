@@ -17,6 +17,7 @@ use super::answers::{answers, of_examples};
 use super::data::{HEADER_HELP, HeaderArguments, data_error, parse_task};
 use super::feed::{Feed, FeedError, Reading};
 use super::lengths::LengthArguments;
+use super::masks;
 use super::model::{Model, train_error};
 use super::predictions::{Block, Kind, Printer};
 use super::routes::{self, Routes};
@@ -37,10 +38,12 @@ Examples:
     --route kind --input mixed.csv
   burn-adapters predict --model bert-base-uncased --adapter squad --question 'Where is the Eiffel Tower?' \\
     --context 'The Eiffel Tower stands in Paris.' --json
+  burn-adapters predict --model bert-base-uncased --task masked-lm --text 'Paris is the [MASK] of France.' \
+    --top 3 --json
   burn-adapters predict --model bert-base-uncased --adapter swag --text 'She opens the door and' \\
     --choice 'walks out.' --choice 'eats it.' --json";
 
-/// Predict the labels of texts.
+/// Predict the labels of texts, the answers to questions, or the tokens behind masks.
 #[derive(Debug, Args)]
 #[command(after_help = format!("{EXAMPLES}\n\n{SETUP_HELP}"))]
 pub(super) struct Arguments {
@@ -95,8 +98,9 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "COLUMN,…", value_delimiter = ',', requires = "input")]
     choice_columns: Vec<String>,
 
-    /// Task of the head: classification, multilabel, regression, tagging, question-answering or multiple-choice. A head with
-    /// another task is an error. [default: the head's]
+    /// Task of the head: classification, multilabel, regression, tagging, question-answering, multiple-choice or masked-lm. A
+    /// head with another task is an error. In masked language modeling, adapters without a head, or the model without an
+    /// adapter, use the model's own output layer. [default: the head's]
     #[arg(long, value_name = "TASK", value_parser = parse_task)]
     task: Option<&'static dyn TrainTask>,
 
@@ -114,6 +118,10 @@ pub(super) struct Arguments {
     #[command(flatten)]
     lengths: LengthArguments,
 
+    /// Masked language modeling: the number of tokens to print for each mask.
+    #[arg(long, value_name = "K", default_value_t = 5)]
+    top: usize,
+
     /// Question answering: predict no answer if this is more likely than every answer; for heads that were trained on
     /// unanswerable questions.
     #[arg(long)]
@@ -127,7 +135,8 @@ pub(super) struct Arguments {
     /// with the head NAME is NAME:2). Of a tagging head: text, tokens (token, start, end, label, logits) and entities (text,
     /// label, start, end, score), where start and end count characters. In question answering: text and pair (question and
     /// context), answer, start, end, score, start_logits and end_logits (of all tokens of the window with the answer). In
-    /// multiple choice: text, choice, index (from 0), logits and probabilities (of the choices).
+    /// multiple choice: text, choice, index (from 0), logits and probabilities (of the choices). In masked language modeling:
+    /// text and masks (position, which is the number of the token in its row, and top, a list of token, logit, probability).
     #[arg(long)]
     json: bool,
 }
@@ -139,7 +148,13 @@ enum InputFormat {
 }
 
 fn parse_format(text: &str) -> Result<InputFormat, String> {
-    if text == "lines" { Ok(InputFormat::Lines) } else { text.parse().map(InputFormat::Table) }
+    text.parse().map(InputFormat::of)
+}
+
+impl InputFormat {
+    fn of(format: Format) -> Self {
+        if format == Format::Lines { Self::Lines } else { Self::Table(format) }
+    }
 }
 
 /// The source of the texts.
@@ -161,11 +176,22 @@ impl Arguments {
             let message = format!("{} texts in --text, but {} in --pair", self.text.len(), self.pair.len());
             return Err(CliError::mistake(message).with_help("each --text needs a --pair: give as many of both"));
         }
-        let setup_source = self.adapters.composition(self.route.is_some())?;
+        if self.top == 0 {
+            return Err(CliError::mistake("--top must be at least 1, found 0"));
+        }
+        let setup_source = self.adapters.composition_for(self.task, self.route.is_some())?;
         let device = self.device.open(style)?.device;
         let model = self.device.load(&self.model, &device, style)?;
-        let loaded = self.adapters.load(setup_source, &model, &device, style)?;
-        let (mut texts, known) = self.texts(loaded.text_columns()?, loaded.form()?)?;
+        let loaded = self.adapters.load_for(self.task, setup_source, &model, &device, style)?;
+        let form = loaded.form()?;
+        if matches!(form, TextForm::Causal | TextForm::Target) {
+            let task = if form == TextForm::Causal { "causal" } else { "seq2seq" };
+            let message = format!("predict has no labels to print for {task} language modeling");
+            return Err(CliError::mistake(message).with_help(
+                "`burn-adapters generate` writes texts, and `burn-adapters score` tells how probable they are",
+            ));
+        }
+        let (mut texts, known) = self.texts(loaded.text_columns()?, form)?;
         match (&self.route, known) {
             (None, _) => loaded.check_routes(None)?,
             (Some(_), Some(first)) => drop(self.routed(&loaded, first)?),
@@ -185,19 +211,29 @@ impl Arguments {
             Some(HeadSetup::Several(_) | HeadSetup::BatchSplit { .. }) => Kind::Several,
             _ => Kind::One,
         };
+        if form == TextForm::Masked && kind == Kind::Several {
+            let message = format!("{} has several heads, but masks are predicted by one", loaded.shown());
+            return Err(CliError::mistake(message).with_help("predict with each adapter alone"));
+        }
         let rows = match &heads {
             Some(HeadSetup::Route(route)) => route.rows().to_vec(),
             _ => Routes::new(),
         };
-        let (form, lengths) = (loaded.form()?, self.lengths.lengths(&model, self.allow_no_answer)?);
+        let lengths = self.lengths.lengths(&model, self.allow_no_answer)?;
         let labels = labels(&loaded);
         let mut printer = Printer::new(self.json, kind);
         let (mut cut, mut done) = (Cut::default(), 0);
         while let Some((block, last)) = self.next_block(&mut texts, &loaded)? {
             let (data, routes) = self.routed(&loaded, block)?;
             let tokens = cut.tokenize(&model, &data, form, lengths)?;
+            if form == TextForm::Masked {
+                let shown = masks::Shown { json: self.json, top: self.top };
+                masks::print(&model, &loaded, &data, &tokens, routes.as_ref(), self.batch_size, shown)?;
+                done += tokens.len();
+                continue;
+            }
             let batches = loaded.batches(&tokens, routes.as_ref(), self.batch_size)?;
-            let answers = answers(&model, &loaded.bank, (&tokens, done), &batches, &mut |_| {})?;
+            let answers = answers(&model, &loaded.bank, (&tokens, done), &batches)?;
             done += tokens.len();
             let answers = of_examples(&tokens, answers)?;
             let adapters = routes.as_ref().unwrap_or(&rows);
@@ -246,8 +282,7 @@ impl Arguments {
     }
 
     fn reading(&self, path: &Path, (text, pair): (&str, Option<&str>), form: TextForm) -> CliResult<Reading> {
-        let format =
-            self.format.unwrap_or_else(|| Format::of_path(path).map_or(InputFormat::Lines, InputFormat::Table));
+        let format = self.format.unwrap_or_else(|| Format::of_path(path).map_or(InputFormat::Lines, InputFormat::of));
         let named = [("--route", &self.route), ("--pair-column", &self.pair_column)];
         match (format, named.iter().find(|(_, column)| column.is_some())) {
             (InputFormat::Lines, Some((option, _))) => {

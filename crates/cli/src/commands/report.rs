@@ -226,9 +226,13 @@ pub(super) fn overall<'a>(evaluations: impl Iterator<Item = &'a Evaluation> + Cl
     let mut object = Map::new();
     object.insert("examples".into(), examples.into());
     for metric in Metric::all().into_iter().filter(|metric| metric.is_mean_of_rows()) {
-        let weighted = |one: &Evaluation| Some(one.metric(metric)? * one.examples as f64);
-        if let Some(sum) = evaluations.clone().map(weighted).sum::<Option<f64>>().filter(|_| examples > 0) {
-            object.insert(metric.name().into(), (sum / examples as f64).into());
+        // The loss and the accuracy of tokens are means over tokens.
+        let is_over_mass = [Metric::LOSS, Metric::ACCURACY].contains(&metric);
+        let weight = |one: &Evaluation| if is_over_mass { one.mass } else { one.examples as f64 };
+        let all: f64 = evaluations.clone().map(weight).sum();
+        let weighted = |one: &Evaluation| Some(one.metric(metric)? * weight(one));
+        if let Some(sum) = evaluations.clone().map(weighted).sum::<Option<f64>>().filter(|_| all > 0.0) {
+            object.insert(metric.name().into(), (sum / all).into());
         }
     }
     object

@@ -47,7 +47,7 @@ impl Loaded {
     pub(super) fn check_routes(&self, routed: Option<(&Dataset, &Routes)>) -> CliResult {
         let Some((data, routes)) = routed else {
             if self.is_open() {
-                let error = CliError::mistake(format!("no row of {} names its adapter", self.composition));
+                let error = CliError::mistake(format!("no row of {} names its adapter", self.shown()));
                 return Err(error.with_help("--route COLUMN says which column of the input does"));
             }
             return Ok(());
@@ -55,7 +55,7 @@ impl Loaded {
         if !self.is_open() {
             let error = CliError::mistake(format!(
                 "--route names an adapter for each row, but {} has no `Route()` for it",
-                self.composition
+                self.shown()
             ));
             return Err(error.with_help(
                 "without --setup each row goes through its own adapter only; `Stack(a, Route())` stacks that adapter \

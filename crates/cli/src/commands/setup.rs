@@ -62,24 +62,24 @@ pub(super) struct SetupArguments {
 /// Adapters with their heads, ready to be used.
 pub(super) struct Loaded {
     pub(super) bank: AdapterBank,
-    /// The requested composition; without rows in an open `Route`.
-    pub(super) composition: Composition,
+    /// The requested composition; without rows in an open `Route`. `None` for the model alone.
+    pub(super) composition: Option<Composition>,
     /// The requested heads, if they are not those of the adapters.
     pub(super) heads: Option<HeadSetup>,
     /// The layers without adapters.
-    skip_layers: Vec<usize>,
+    pub(super) skip_layers: Vec<usize>,
     /// Where the adapters came from, by their names.
-    folders: Vec<(String, PathBuf)>,
+    pub(super) folders: Vec<(String, PathBuf)>,
     /// The heads beside adapters that cannot be read, by the adapters' names. This is an error only if such a head is
     /// needed.
-    unread: BTreeMap<String, Unread>,
+    pub(super) unread: BTreeMap<String, Unread>,
 }
 
 /// A head that cannot be read.
-struct Unread {
-    error: CliError,
+pub(super) struct Unread {
+    pub(super) error: CliError,
     /// Whether the file may be intact, but of a type that is not supported.
-    unknown: bool,
+    pub(super) unknown: bool,
 }
 
 impl Unread {
@@ -172,7 +172,7 @@ impl SetupArguments {
             }
         }
         bank.tie_heads(&model.base).map_err(|error| bank_error(&error))?;
-        let (composition, heads) = match (setup, source) {
+        let (composition, heads): (Composition, _) = match (setup, source) {
             (Some((composition, heads)), _) => (composition, heads),
             (None, SetupSource::Composition(composition)) => (composition, None),
             (None, _) => match folders.first() {
@@ -180,8 +180,9 @@ impl SetupArguments {
                 None => return Err(CliError::mistake("no adapter is given")),
             },
         };
-        let mut loaded = Loaded { bank, composition, heads, skip_layers: self.skip_layers.clone(), folders, unread };
-        check_names(&loaded.bank, &loaded.composition, self.setup.as_deref())?;
+        check_names(&bank, &composition, self.setup.as_deref())?;
+        let (composition, skip_layers) = (Some(composition), self.skip_layers.clone());
+        let mut loaded = Loaded { bank, composition, heads, skip_layers, folders, unread };
         loaded.bank.hooks(&loaded.setup(None)).map_err(|error| bank_error(&error))?;
         loaded.choose_heads(&given, fused_head)?;
         loaded.note_unread(style);
@@ -201,13 +202,27 @@ pub(super) enum SetupSource {
 }
 
 impl Loaded {
+    /// Whether any part of the composition is such a one.
+    fn any(&self, test: impl Fn(&Composition) -> bool) -> bool {
+        let mut any = false;
+        self.composition.iter().for_each(|composition| composition.visit(&mut |part| any |= test(part)));
+        any
+    }
+
+    pub(super) fn branches(&self) -> usize {
+        self.composition.as_ref().map_or(1, Composition::parallel_channels)
+    }
+
+    /// The adapters, for messages.
+    pub(super) fn shown(&self) -> String {
+        self.composition.as_ref().map_or_else(|| "the model alone".to_owned(), Composition::to_string)
+    }
+
     /// Given heads replace the adapters' own heads.
     fn choose_heads(&mut self, given: &[String], fused: Option<CliResult<String>>) -> CliResult {
-        let own = self.heads.clone().or_else(|| HeadSetup::of_adapters(&self.composition));
-        let mut routed = false;
-        self.composition.visit(&mut |part| routed |= matches!(part, Composition::Route(_)));
-        let one = self.composition.parallel_channels() == 1
-            && !matches!(own, Some(HeadSetup::Several(_) | HeadSetup::BatchSplit { .. }));
+        let own = self.setup(None).heads();
+        let routed = self.any(|part| matches!(part, Composition::Route(_)));
+        let one = self.branches() == 1 && !matches!(own, Some(HeadSetup::Several(_) | HeadSetup::BatchSplit { .. }));
         if !one {
             return Ok(());
         }
@@ -237,8 +252,12 @@ impl Loaded {
 
     /// The setup of a pass; `rows` fill an open `Route`.
     pub(super) fn setup(&self, rows: Option<&[Option<String>]>) -> Setup {
-        let composition = rows.map_or_else(|| self.composition.clone(), |rows| self.composition.with_rows(rows));
-        let setup = Setup::compose(composition).skip_layers(self.skip_layers.iter().copied());
+        let setup = match (&self.composition, rows) {
+            (None, _) => Setup::base(),
+            (Some(composition), None) => Setup::compose(composition.clone()),
+            (Some(composition), Some(rows)) => Setup::compose(composition.with_rows(rows)),
+        };
+        let setup = setup.skip_layers(self.skip_layers.iter().copied());
         match &self.heads {
             Some(heads) => setup.with_head(heads.clone()),
             None => setup,
@@ -252,7 +271,7 @@ impl Loaded {
             let [one] = known.as_slice() else {
                 let error = CliError::mistake(format!(
                     "no single adapter determines the output of {}, so it has no prediction head of its own",
-                    self.composition
+                    self.shown()
                 ));
                 return Err(
                     error.with_help("--head DIR names the head to use, such as the folder of one of the adapters")
@@ -261,9 +280,9 @@ impl Loaded {
             return Ok(HeadSetup::One(one.clone()));
         };
         heads.names().into_iter().try_for_each(|name| self.head(name).map(drop))?;
-        let branches = self.composition.parallel_channels();
+        let branches = self.branches();
         if branches > 1 && !matches!(&heads, HeadSetup::Several(names) if names.len() == branches) {
-            let message = format!("{} has {branches} branches, but not a head for each", self.composition);
+            let message = format!("{} has {branches} branches, but not a head for each", self.shown());
             return Err(CliError::mistake(message)
                 .with_help("each branch of a Parallel, which must be the last block, predicts with its own head"));
         }
@@ -298,22 +317,17 @@ impl Loaded {
 
     /// Whether the setup has sizes that fit one batch only, so that all texts must be one batch.
     pub(super) fn is_sized(&self) -> bool {
-        let mut sized = matches!(self.heads, Some(HeadSetup::BatchSplit { .. } | HeadSetup::Route(_)));
-        self.composition.visit(&mut |part| {
-            sized |= match part {
+        matches!(self.heads, Some(HeadSetup::BatchSplit { .. } | HeadSetup::Route(_)))
+            || self.any(|part| match part {
                 Composition::BatchSplit { .. } | Composition::Split { .. } => true,
                 Composition::Route(route) => !route.is_open(),
                 _ => false,
-            };
-        });
-        sized
+            })
     }
 
     /// Whether the setup has an open `Route`, which rows fill.
     pub(super) fn is_open(&self) -> bool {
-        let mut open = false;
-        self.composition.visit(&mut |part| open |= matches!(part, Composition::Route(route) if route.is_open()));
-        open
+        self.any(|part| matches!(part, Composition::Route(route) if route.is_open()))
     }
 
     /// Whether the sizes of a setup fit the texts.

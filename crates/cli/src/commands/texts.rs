@@ -86,7 +86,8 @@ impl Loaded {
             let reads = match train_task(head).form() {
                 TextForm::Words => "which reads single texts",
                 TextForm::Choices => "which reads the choices as second texts",
-                TextForm::Whole | TextForm::Windows => continue,
+                TextForm::Masked | TextForm::Causal => "which reads single texts",
+                TextForm::Whole | TextForm::Windows | TextForm::Target => continue,
             };
             let message =
                 format!("{option} gives a second text, but the head `{name}` is for {}, {reads}", head.task());

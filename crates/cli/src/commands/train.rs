@@ -6,13 +6,14 @@ use burn::tensor::Device;
 use burn_adapters_checkpoint::{load_adapter, load_head};
 use burn_adapters_fusion::FusionConfig;
 use burn_adapters_heads::HeadConfig;
-use burn_adapters_model::{AdapterBank, BaseModel, Setup};
+use burn_adapters_model::{AdapterBank, BaseModel, Forward, Setup};
 use burn_adapters_train::tasks::TRAIN_TASKS;
 use burn_adapters_train::{Dataset, Source, TrainConfig, TrainTask, train_task};
 use clap::Args;
 use serde_json::json;
 
 use super::DeviceArguments;
+use super::chosen_head::ChosenHead;
 use super::data::{self, LabeledArguments, data_error, parse_task};
 use super::given::Given;
 use super::job::Run;
@@ -41,6 +42,13 @@ Examples:
     --best f1 --eval dev-v1.1.json --output squad
   burn-adapters train --model all-MiniLM-L6-v2 --data swag.csv --task multiple-choice --text-column startphrase \\
     --output swag
+  burn-adapters train --model bert-base-uncased --data texts.txt --task masked-lm --config seq_bn_inv --name german \\
+    --output german
+  burn-adapters train --model gpt2 --data poems.txt --task causal-lm --config lora --eval-fraction 0.1 --output poems
+  burn-adapters train --model t5-small --data summaries.jsonl --task seq2seq-lm --text-column article \\
+    --label-column summary --output summaries
+  burn-adapters train --model all-MiniLM-L6-v2 --data reviews.csv --task multilabel --label-names a,b,c --output topics
+  burn-adapters train --model all-MiniLM-L6-v2 --data ratings.csv --task regression --label-column stars --output stars
   burn-adapters train --model all-MiniLM-L6-v2 --data reviews.csv --setup 'Stack(language, task)' \\
     --adapter language=german --name task --output task
   burn-adapters train --model all-MiniLM-L6-v2 --data reviews.csv --setup 'Parallel(stars, mood)' \\
@@ -60,7 +68,7 @@ What --setup trains:
   Fuse(a, b)              a new AdapterFusion and a head, over frozen adapters
                           loaded by --adapter. predict --fusion reads OUTPUT";
 
-/// Train an adapter and its prediction head on labeled text, several adapters at once, or a fusion of adapters.
+/// Train an adapter and its prediction head on text, several adapters at once, or a fusion of adapters.
 ///
 /// The model itself is never changed. OUTPUT receives the adapter and its head in AdapterHub's format, history.json, and the
 /// learning curve as curve.svg and curve.png.
@@ -72,7 +80,7 @@ pub(super) struct Arguments {
     model: PathBuf,
 
     /// Labeled data: a .csv, .tsv or .jsonl file, optionally compressed (.csv.gz); `-` reads standard input (needs
-    /// --format).
+    /// --format). For masked and causal language modeling, a .txt file with a text a line, too.
     #[arg(long, value_name = "FILE|-")]
     data: PathBuf,
 
@@ -122,7 +130,10 @@ pub(super) struct Arguments {
     /// list of tokens and a list of tags, or from CoNLL columns. `question-answering`: the part of a context that answers a
     /// question, from SQuAD's JSON, or from the columns question, context and answers. `multiple-choice`: the best of several
     /// texts, from the columns text, choices (or ending0, ending1 and so on) and label, which is the number or the text of the
-    /// right choice. [default: the task of the head of --adapter, otherwise classification]
+    /// right choice. `masked-lm`: masked tokens of plain texts (15 % of the tokens, chosen anew in each epoch). `causal-lm`: each
+    /// token of plain texts from those before it. `seq2seq-lm`: the text in the column target from the one in the column text.
+    /// Language modeling trains no head if the model has an output layer of its own. [default: the task of the head of
+    /// --adapter, otherwise classification]
     #[arg(long, value_name = "TASK", value_parser = parse_task, conflicts_with = "labels")]
     task: Option<&'static dyn TrainTask>,
 
@@ -154,13 +165,6 @@ pub(super) struct Arguments {
     json: bool,
 }
 
-/// The head that an adapter is trained with.
-struct ChosenHead {
-    config: HeadConfig,
-    /// It is that of the adapter, not new.
-    loaded: bool,
-}
-
 impl Arguments {
     pub(super) fn run(self, style: Style) -> CliResult {
         let config = self.train_config();
@@ -184,7 +188,7 @@ impl Arguments {
             check_fits(&configs.of(name)?, &self.model)?;
         }
         let (train, evaluation) = self.data(&plan, &|name| trained(name)?.head.as_ref().map(train_task))?;
-        let heads = train.iter().map(|(name, data)| self.head(data, trained(name)));
+        let heads = train.iter().map(|(name, data)| ChosenHead::new(data, trained(name), self.task(), &self.model));
         let heads = heads.collect::<CliResult<Vec<_>>>()?;
         data::warn(train.iter().zip(&heads).map(|((_, data), head)| (data, &head.config)));
 
@@ -207,28 +211,6 @@ impl Arguments {
         written.warnings.extend(run.warnings(self.options.best));
         written.warnings.iter().for_each(|warning| draw::warning(warning));
         if self.json { self.print_json(&training, &run, &written) } else { self.print(&training, &run, &written) }
-    }
-
-    /// The head that learns the data: the head of the loaded adapter if it has the same labels, otherwise a new one.
-    fn head(&self, data: &Dataset, given: Option<&Given>) -> CliResult<ChosenHead> {
-        if let Some(head) = given.and_then(|given| given.head.as_ref())
-            && data.labels(head).is_ok()
-        {
-            return Ok(ChosenHead { config: head.clone(), loaded: true });
-        }
-        let config = match self.task() {
-            Some(task) => data.head_config_for(task.task()),
-            None => data.head_config(),
-        };
-        let config = config.map_err(|error| data_error(&error))?;
-        if let Some(width) = data.vector_width() {
-            draw::warning(&format!(
-                "{}: the labels are vectors of {width} entries, whose classes are called `LABEL_0`, `LABEL_1` and so on: \
-                 --label-names a,b,c names them",
-                data.source()
-            ));
-        }
-        Ok(ChosenHead { config, loaded: false })
     }
 
     fn task(&self) -> Option<&'static dyn TrainTask> {
@@ -357,6 +339,10 @@ impl Arguments {
                 parts.iter_mut().filter(|part| part.name == name).for_each(|part| part.head_loaded = true);
                 continue;
             }
+            if head.may_be_of_model() && model.base.has_token_logits() {
+                bank.add_model_head(name, &head.config).map_err(|error| bank_error(&error))?;
+                continue;
+            }
             if let Some(given) = given {
                 let dir = given.dir.display();
                 draw::warning(&match given.head {
@@ -369,6 +355,7 @@ impl Arguments {
             let seed = seed.wrapping_add(index as u64);
             bank.add_head_seeded(name, &head.config, seed).map_err(|error| bank_error(&error))?;
         }
+        bank.tie_heads(&model.base).map_err(|error| bank_error(&error))?;
         let heads = heads.into_iter().map(|head| head.config).collect();
         Ok(Training { plan: plan.clone(), bank, setup, parts, fusions, heads })
     }

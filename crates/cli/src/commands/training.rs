@@ -3,7 +3,7 @@
 use burn_adapters_checkpoint::{SaveOptions, SaveReport, stage_fusion, stage_head, stage_setup};
 use burn_adapters_composition::{Composition, HeadSetup};
 use burn_adapters_fusion::FusionConfig;
-use burn_adapters_heads::HeadConfig;
+use burn_adapters_heads::{Head, HeadConfig};
 use burn_adapters_model::{AdapterBank, Setup};
 use burn_adapters_train::{Dataset, Lengths, TokenData};
 use serde_json::{Map, Value, json};
@@ -69,6 +69,19 @@ impl Training {
         self.bank.adapter(name).map_or(0, |adapter| adapter.parameters())
     }
 
+    /// Whether the head is the model's own output layer.
+    fn uses_model_head(&self) -> bool {
+        self.plan.names().into_iter().any(|name| self.bank.head(name).is_ok_and(Head::is_of_model))
+    }
+
+    fn head_summary(&self, size: u64) -> String {
+        if self.uses_model_head() {
+            "no head (the model's own output layer predicts)".into()
+        } else {
+            format!("head {}", bytes(size))
+        }
+    }
+
     fn head_parameters(&self, name: &str) -> usize {
         self.bank.head(name).map_or(0, |head| head.parameters())
     }
@@ -82,7 +95,9 @@ impl Training {
         let names = self.plan.names();
         let first = names.first().copied().unwrap_or_default();
         let mut whole = |composition: &Composition, heads: &HeadSetup| -> CliResult<Written> {
-            let reports = stage_setup(&mut save, bank, composition, Some(heads), &options).map_err(failed)?;
+            // Nothing of the model's own output layer is saved.
+            let heads = Some(heads).filter(|_| !self.uses_model_head());
+            let reports = stage_setup(&mut save, bank, composition, heads, &options).map_err(failed)?;
             reports.iter().flat_map(|report| &report.notes).for_each(|note| draw::warning(note));
             let summary = format!("setup {composition} {} (predict --setup reads it)", bytes(sum(&reports)));
             Ok(Written { summary, bytes: json!({"setup": sum(&reports)}), ..Written::default() })
@@ -96,12 +111,12 @@ impl Training {
                 fusion.notes.iter().for_each(|note| draw::warning(note));
                 let fusion = fusion.bytes;
                 let head = stage_head(&mut save, bank, first, &options).map_err(failed)?.bytes;
-                let summary = format!("fusion {}, head {}", bytes(fusion), bytes(head));
+                let summary = format!("fusion {}, {}", bytes(fusion), self.head_summary(head));
                 Written { summary, bytes: json!({"fusion": fusion, "head": head}), ..Written::default() }
             }
             _ => {
                 let Saved { adapter, head } = Saved::stage(&mut save, bank, first, &options)?;
-                let summary = format!("adapter {}, head {}", bytes(adapter.bytes), bytes(head.bytes));
+                let summary = format!("adapter {}, {}", bytes(adapter.bytes), self.head_summary(head.bytes));
                 let bytes = json!({"adapter": adapter.bytes, "head": head.bytes});
                 Written { summary, bytes, ..Written::default() }
             }

@@ -1,69 +1,11 @@
 //! `generate` from outside: texts, JSON, streaming, stops, adapters.
 
-use std::collections::BTreeMap;
 use std::fs;
-use std::path::PathBuf;
 
-use safetensors::tensor::{Dtype, TensorView};
 use serde_json::{Value, json};
 
-use crate::common::{Draw, Workplace, json_of};
-
-const WORDS: [&str; 12] = ["<end>", "<unk>", "the", "sea", "is", "deep", "and", "blue", "a", "ship", "sails", "home"];
-const WIDTH: usize = 8;
-
-/// The folder of a small GPT-2 whose tokens are words.
-fn decoder(place: &Workplace) -> PathBuf {
-    let dir = place.path("decoder");
-    fs::create_dir_all(&dir).unwrap();
-    let config = json!({
-        "model_type": "gpt2", "vocab_size": WORDS.len(), "n_embd": WIDTH, "n_layer": 1, "n_head": 2, "n_positions": 24,
-        "bos_token_id": 0, "eos_token_id": 0,
-    });
-    fs::write(dir.join("config.json"), config.to_string()).unwrap();
-    let vocabulary: BTreeMap<&str, usize> = WORDS.iter().enumerate().map(|(id, word)| (*word, id)).collect();
-    let special = json!({"id": 0, "content": WORDS[0], "single_word": false, "lstrip": false, "rstrip": false,
-                         "normalized": false, "special": true});
-    let tokenizer = json!({
-        "version": "1.0", "truncation": null, "padding": null, "added_tokens": [special], "normalizer": null,
-        "pre_tokenizer": {"type": "Whitespace"}, "post_processor": null, "decoder": null,
-        "model": {"type": "WordLevel", "vocab": vocabulary, "unk_token": "<unk>"},
-    });
-    fs::write(dir.join("tokenizer.json"), tokenizer.to_string()).unwrap();
-    let class = json!({"tokenizer_class": "PreTrainedTokenizerFast", "eos_token": "<end>", "unk_token": "<unk>"});
-    fs::write(dir.join("tokenizer_config.json"), class.to_string()).unwrap();
-
-    let shapes: [(&str, Vec<usize>); 16] = [
-        ("wte.weight", vec![WORDS.len(), WIDTH]),
-        ("wpe.weight", vec![24, WIDTH]),
-        ("h.0.ln_1.weight", vec![WIDTH]),
-        ("h.0.ln_1.bias", vec![WIDTH]),
-        ("h.0.attn.c_attn.weight", vec![WIDTH, 3 * WIDTH]),
-        ("h.0.attn.c_attn.bias", vec![3 * WIDTH]),
-        ("h.0.attn.c_proj.weight", vec![WIDTH, WIDTH]),
-        ("h.0.attn.c_proj.bias", vec![WIDTH]),
-        ("h.0.ln_2.weight", vec![WIDTH]),
-        ("h.0.ln_2.bias", vec![WIDTH]),
-        ("h.0.mlp.c_fc.weight", vec![WIDTH, 4 * WIDTH]),
-        ("h.0.mlp.c_fc.bias", vec![4 * WIDTH]),
-        ("h.0.mlp.c_proj.weight", vec![4 * WIDTH, WIDTH]),
-        ("h.0.mlp.c_proj.bias", vec![WIDTH]),
-        ("ln_f.weight", vec![WIDTH]),
-        ("ln_f.bias", vec![WIDTH]),
-    ];
-    let mut draw = Draw::new(5);
-    let bytes: Vec<Vec<u8>> = shapes
-        .iter()
-        .map(|(name, shape)| {
-            let offset = if name.contains("ln_") && name.ends_with("weight") { 1.0 } else { 0.0 };
-            (0..shape.iter().product()).flat_map(|_: usize| (draw.weight(1.0) + offset).to_le_bytes()).collect()
-        })
-        .collect();
-    let views = shapes.iter().zip(&bytes);
-    let views = views.map(|((name, shape), bytes)| (name, TensorView::new(Dtype::F32, shape.clone(), bytes).unwrap()));
-    fs::write(dir.join("model.safetensors"), safetensors::serialize(views, None).unwrap()).unwrap();
-    dir
-}
+use crate::common::{Workplace, json_of};
+use crate::models::{WORDS, decoder};
 
 const GREEDY: [&str; 8] =
     ["generate", "--model", "decoder", "--greedy", "--ignore-eos", "--max-new-tokens", "6", "--quiet"];

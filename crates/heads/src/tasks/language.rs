@@ -77,6 +77,10 @@ impl Task for LanguageModeling {
         self.head_type
     }
 
+    fn language_head(&self, tokens: usize) -> Option<HeadConfig> {
+        Some(HeadConfig::new(self.head_type, tokens))
+    }
+
     fn reads(&self, _config: &HeadConfig) -> Reads {
         Reads::Tokens
     }

@@ -60,6 +60,12 @@ pub trait Task: fmt::Debug + Send + Sync {
         true
     }
 
+    /// The configuration of a language-model head for a vocabulary of `tokens`; by default `None`, for other tasks.
+    fn language_head(&self, tokens: usize) -> Option<HeadConfig> {
+        let _ = tokens;
+        None
+    }
+
     /// The positions that a head reads: by default, of each row the one that stands for it.
     fn reads(&self, config: &HeadConfig) -> Reads {
         let _ = config;

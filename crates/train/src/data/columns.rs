@@ -88,6 +88,8 @@ pub enum Format {
     JsonLines,
     /// One token per line, in columns separated by tabs or spaces; a blank line ends a sentence.
     Conll,
+    /// A text a line, for language modeling.
+    Lines,
 }
 
 impl Format {
@@ -103,6 +105,7 @@ impl Format {
             Some("csv") => Ok(Format::Csv),
             Some("tsv" | "tab") => Ok(Format::Tsv),
             Some("jsonl" | "ndjson" | "json") => Ok(Format::JsonLines),
+            Some("txt") => Ok(Format::Lines),
             Some("conll" | "conllu" | "iob" | "iob2" | "bio" | "iobes") => Ok(Format::Conll),
             _ => Err(DataError::UnknownFormat { path: path.to_owned() }),
         }
@@ -118,7 +121,8 @@ impl FromStr for Format {
             "tsv" => Ok(Format::Tsv),
             "jsonl" | "json" => Ok(Format::JsonLines),
             "conll" => Ok(Format::Conll),
-            _ => Err(format!("unknown format `{text}`: expected csv, tsv, jsonl or conll")),
+            "lines" => Ok(Format::Lines),
+            _ => Err(format!("unknown format `{text}`: expected csv, tsv, jsonl, conll or lines")),
         }
     }
 }

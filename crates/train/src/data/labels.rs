@@ -38,7 +38,8 @@ impl Dataset {
                 Some(Label::Class(name)) => drop(names.insert(name.as_str())),
                 Some(Label::Classes(several)) => names.extend(several.iter().map(String::as_str)),
                 Some(Label::Tags(tags)) => names.extend(tags.iter().map(String::as_str)),
-                Some(Label::Number(_) | Label::Vector(_) | Label::Answers(_) | Label::Choice(_)) | None => {}
+                Some(Label::Number(_) | Label::Vector(_) | Label::Answers(_) | Label::Choice(_) | Label::Text(_))
+                | None => {}
             }
         }
         names
@@ -103,6 +104,7 @@ impl Dataset {
                 }
                 Some(Label::Choice(_)) => return Err(malformed("the labels are choices, which have no names".into())),
                 Some(Label::Answers(_)) => return Err(malformed("the labels are answers, which have no names".into())),
+                Some(Label::Text(_)) => return Err(malformed("the labels are texts, which have no names".into())),
                 None => continue,
             };
             match named {
@@ -196,6 +198,7 @@ impl Label {
     pub(crate) const TAGS: &str = "a tag for each word";
     pub(crate) const CHOICE: &str = "one of several choices";
     pub(crate) const ANSWERS: &str = "answers in a context";
+    pub(crate) const TEXT: &str = "a text";
 
     /// The kind of label, for messages.
     pub fn kind(&self) -> &'static str {
@@ -207,6 +210,7 @@ impl Label {
             Label::Tags(_) => Self::TAGS,
             Label::Answers(_) => Self::ANSWERS,
             Label::Choice(_) => Self::CHOICE,
+            Label::Text(_) => Self::TEXT,
         }
     }
 }

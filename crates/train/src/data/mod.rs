@@ -50,6 +50,8 @@ pub enum Label {
     Answers(Vec<Answer>),
     /// The number of the right choice, from 0.
     Choice(usize),
+    /// A text that is predicted from another.
+    Text(String),
 }
 
 /// A text with its label.
@@ -141,7 +143,12 @@ impl Dataset {
     /// # Ok::<(), burn_adapters_train::DataError>(())
     /// ```
     pub fn read(path: impl AsRef<Path>, columns: &Columns) -> Result<Self, DataError> {
-        Self::from_source(&Source::open(path.as_ref(), columns.format)?, columns)
+        let path = path.as_ref();
+        let source = Source::open(path, columns.format)?;
+        if columns.format.is_none() && source.format == Format::Lines && columns.label.is_some() {
+            return Err(DataError::UnknownFormat { path: path.to_owned() });
+        }
+        Self::from_source(&source, columns)
     }
 
     /// Parses the contents of a file or stream.

@@ -28,6 +28,7 @@ pub(super) fn parse(source: &str, bytes: &[u8], format: Format, columns: &Column
             }
         }
         Format::Tsv => table::tsv_rows(bytes, &mut |line, cells| reader.row(line, cells))?,
+        Format::Lines => reader.lines(bytes),
     }
     reader.finish()
 }
@@ -47,6 +48,9 @@ fn check_columns(source: &str, format: Format, columns: &Columns) -> Result<(), 
         Format::Csv | Format::Tsv if words => malformed(
             "words with a tag each are read from JSON Lines (a list of tokens and a list of tags), or from CoNLL columns (a \
              token a line)",
+        ),
+        Format::Lines if columns.label.is_some() || columns.pair.is_some() => malformed(
+            "a file of lines has a text a line and nothing else; texts with labels or second texts are read from other formats",
         ),
         Format::Conll if !words => malformed(
             "CoNLL columns hold a tag for each word, which is the task tagging; texts are read from other formats",
@@ -129,6 +133,18 @@ impl<'a> Reader<'a> {
             }
         }
         Ok(())
+    }
+
+    /// A text a line; blank lines are skipped.
+    fn lines(&mut self, bytes: &[u8]) {
+        let bytes = bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(bytes);
+        for (line, text) in bytes.split(|byte| *byte == b'\n').enumerate() {
+            match std::str::from_utf8(text.strip_suffix(b"\r").unwrap_or(text)) {
+                Ok(text) if text.trim().is_empty() => {}
+                Ok(text) => self.push(Example::new(text, line + 1), None),
+                Err(_) => self.problems.push(line + 1, DataProblem::InvalidUtf8),
+            }
+        }
     }
 
     fn first_row(&mut self, line: usize, cells: &[&[u8]]) -> Result<(), DataError> {
@@ -246,7 +262,14 @@ impl<'a> Reader<'a> {
 fn is_example(examples: &[Example]) -> bool {
     let Some((first, rest)) = examples.split_first() else { return false };
     match &first.label {
-        Some(Label::Number(_) | Label::Vector(_) | Label::Tags(_) | Label::Answers(_) | Label::Choice(_)) => true,
+        Some(
+            Label::Number(_)
+            | Label::Vector(_)
+            | Label::Tags(_)
+            | Label::Answers(_)
+            | Label::Choice(_)
+            | Label::Text(_),
+        ) => true,
         Some(label @ Label::Class(_)) => rest.iter().any(|example| example.label.as_ref() == Some(label)),
         Some(Label::Classes(names)) => {
             let comes_again = |other: &Label| matches!(other, Label::Classes(others) if others.contains(&names[0]));

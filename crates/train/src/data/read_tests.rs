@@ -323,6 +323,11 @@ fn an_unknown_extension_is_an_error_and_an_explicit_format_helps() {
     std::fs::write(&path, "text\tlabel\nx\ta\n").unwrap();
     assert!(matches!(Dataset::read(&path, &Columns::default()), Err(DataError::UnknownFormat { .. })));
     assert_eq!(Dataset::read(&path, &Columns::default().with_format(Format::Tsv)).unwrap().len(), 1);
+    // Texts without labels are lines.
+    std::fs::write(&path, "\u{feff}one\r\n\n  \ntwo, three").unwrap();
+    let lines = Dataset::read(&path, &Columns::unlabeled("text")).unwrap();
+    let found: Vec<_> = lines.examples().iter().map(|example| (example.line, example.text.as_str())).collect();
+    assert_eq!(found, [(1, "one"), (4, "two, three")]);
     let missing = directory.path().join("none.csv");
     assert!(Dataset::read(&missing, &Columns::default()).unwrap_err().to_string().contains("none.csv"));
 }
@@ -330,7 +335,7 @@ fn an_unknown_extension_is_an_error_and_an_explicit_format_helps() {
 proptest::proptest! {
     #[test]
     fn no_bytes_make_the_readers_panic(bytes: Vec<u8>, number in 0usize..3) {
-        for format in [Format::Csv, Format::Tsv, Format::JsonLines] {
+        for format in [Format::Csv, Format::Tsv, Format::JsonLines, Format::Lines] {
             for kind in ["classification", "multilabel", "regression", "optional"] {
                 let columns = reading(number, 0, kind);
                 let _ = Dataset::parse("d", &bytes, format, &columns);

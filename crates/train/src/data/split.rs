@@ -88,7 +88,7 @@ impl Dataset {
             Some(Label::Classes(names)) => names.iter().map(|name| id(name)).collect(),
             Some(Label::Vector(flags)) => (0..flags.len()).filter(|id| flags[*id]).collect(),
             Some(Label::Tags(tags)) => types(tags).into_iter().map(&mut id).collect(),
-            Some(Label::Number(_) | Label::Answers(_) | Label::Choice(_)) | None => Vec::new(),
+            Some(Label::Number(_) | Label::Answers(_) | Label::Choice(_) | Label::Text(_)) | None => Vec::new(),
         });
         labels.collect()
     }

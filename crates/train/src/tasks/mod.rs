@@ -4,6 +4,7 @@
 //! the task.
 
 pub mod classification;
+pub mod language;
 pub mod multilabel;
 pub mod multiple_choice;
 pub mod question_answering;
@@ -17,6 +18,7 @@ use burn_adapters_model::Piece;
 use serde_json::Value;
 
 pub use self::classification::Classification;
+pub use self::language::Language;
 pub use self::multilabel::Multilabel;
 pub use self::multiple_choice::MultipleChoice;
 pub use self::question_answering::QuestionAnswering;
@@ -26,8 +28,17 @@ use crate::data::{Dataset, Example, Form, Problems};
 use crate::{DataError, DataProblem, Label, Metric, Prediction, Scores, TokenData};
 
 /// Every task.
-pub static TRAIN_TASKS: [&dyn TrainTask; 6] =
-    [&Classification, &Multilabel, &Regression, &Tagging, &QuestionAnswering, &MultipleChoice];
+pub static TRAIN_TASKS: [&dyn TrainTask; 9] = [
+    &Classification,
+    &Multilabel,
+    &Regression,
+    &Tagging,
+    &QuestionAnswering,
+    &MultipleChoice,
+    &language::MASKED,
+    &language::CAUSAL,
+    &language::SEQ2SEQ,
+];
 
 /// The training side of a task: its data, its metrics, its predictions.
 ///
@@ -51,6 +62,11 @@ pub trait TrainTask: fmt::Debug + Send + Sync {
     /// The default name of the column of the second text, if the task needs one: a context beside a question.
     fn pair_column(&self) -> Option<&'static str> {
         None
+    }
+
+    /// Whether the data has a column of labels.
+    fn is_labeled(&self) -> bool {
+        true
     }
 
     /// Reads the label in a table cell, and its form.
@@ -186,6 +202,19 @@ pub enum TextForm {
     Windows,
     /// A row for each choice, with the text before it.
     Choices,
+    /// Rows that together have all tokens of a text, some of which are masked and predicted.
+    Masked,
+    /// Rows that together have all tokens of a text, each predicted from those before it.
+    Causal,
+    /// A row for each example, and one for its target text, which is predicted.
+    Target,
+}
+
+impl TextForm {
+    /// Whether the tokens of texts are predicted.
+    pub fn is_language(self) -> bool {
+        matches!(self, TextForm::Masked | TextForm::Causal | TextForm::Target)
+    }
 }
 
 /// A text and the pieces of it that its tokens stand for, if they were requested.

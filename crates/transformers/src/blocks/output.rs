@@ -63,17 +63,25 @@ impl Output {
         })
     }
 
+    /// The states that the matrix reads.
+    ///
     /// # Shapes
     /// - hidden: `[positions, hidden]`
-    /// - output: `[positions, vocabulary]`
-    pub(crate) fn forward(&self, words: &Embedding, hidden: Tensor<2>) -> Tensor<2> {
-        let hidden = match &self.transform {
+    /// - output: `[positions, embedding]`
+    pub(crate) fn before(&self, hidden: Tensor<2>) -> Tensor<2> {
+        match &self.transform {
             Some(transform) => transform.forward(hidden),
             None => hidden,
-        };
+        }
+    }
+
+    /// # Shapes
+    /// - states: `[positions, embedding]`, from [`before`](Self::before)
+    /// - output: `[positions, vocabulary]`
+    pub(crate) fn forward(&self, words: &Embedding, states: Tensor<2>) -> Tensor<2> {
         let hidden = match self.scale {
-            Some(scale) => hidden * scale,
-            None => hidden,
+            Some(scale) => states * scale,
+            None => states,
         };
         let matrix = match &self.matrix {
             Some(matrix) => matrix.weight.val(),

@@ -18,6 +18,8 @@ pub(crate) struct OutputPlan {
     pub(crate) scale: Option<f64>,
     /// The bound that logits are kept within.
     pub(crate) softcap: Option<f64>,
+    /// Whether the inverse of an invertible adapter acts before the matrix.
+    pub(crate) inverts: bool,
 }
 
 /// A linear layer, a non-linearity and a norm.
@@ -41,7 +43,7 @@ pub(crate) enum BiasPlan {
 impl OutputPlan {
     /// The table of word embeddings as the matrix.
     pub(crate) fn tied() -> Self {
-        Self { transform: None, matrix: None, bias: BiasPlan::None, scale: None, softcap: None }
+        Self { transform: None, matrix: None, bias: BiasPlan::None, scale: None, softcap: None, inverts: false }
     }
 
     /// A matrix of its own, for a vocabulary and the width of its inputs, unless it is the table of word embeddings.
@@ -54,6 +56,11 @@ impl OutputPlan {
     /// non-linearity, a norm, and a matrix with a bias.
     pub(crate) fn masked(self, transform: TransformPlan, bias: &'static [&'static str]) -> Self {
         Self { transform: Some(transform), bias: BiasPlan::Required(bias), ..self }
+    }
+
+    /// With the inverse of an invertible adapter before the matrix, as in the reference's interface models.
+    pub(crate) fn inverting(self) -> Self {
+        Self { inverts: true, ..self }
     }
 
     /// The plan without a constant bias.

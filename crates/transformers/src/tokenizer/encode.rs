@@ -2,7 +2,7 @@
 
 use std::error::Error;
 
-use burn_adapters_model::{Piece, Row, Text, Tokenize, Tokenized};
+use burn_adapters_model::{MaskTokens, Piece, Row, Text, Tokenize, Tokenized};
 use tokenizers::{
     Encoding, PostProcessor, TruncationDirection, TruncationParams, TruncationStrategy, truncate_encodings,
 };
@@ -112,6 +112,26 @@ impl Tokenize for Tokenizer {
             Ok(self.encode_windows(index, texts, max_length, overlap)?)
         };
         texts.iter().enumerate().map(encode).collect()
+    }
+
+    fn tokenize_parts(
+        &self,
+        texts: &[Text<'_>],
+        max_length: usize,
+    ) -> Result<Vec<Vec<Tokenized>>, Box<dyn Error + Send + Sync>> {
+        let encode = |(index, text): (usize, &Text<'_>)| Ok(self.encode_parts(index, text.text, max_length)?);
+        texts.iter().enumerate().map(encode).collect()
+    }
+
+    fn mask_tokens(&self) -> Option<MaskTokens> {
+        let mut special: Vec<u32> = self
+            .inner
+            .get_added_tokens_decoder()
+            .into_iter()
+            .filter_map(|(id, token)| token.special.then_some(id))
+            .collect();
+        special.sort_unstable();
+        Some(MaskTokens { mask: self.special_ids().mask?, special, vocabulary: self.inner.get_vocab_size(true) })
     }
 }
 

@@ -1,4 +1,4 @@
-//! From a question and a context to rows of tokens, one for each window of a long context.
+//! From a long text to several rows of tokens: the windows of a context, each with its question, or the parts of a text.
 
 use burn_adapters_model::Tokenized;
 use tokenizers::TruncationDirection;
@@ -52,5 +52,25 @@ impl Tokenizer {
                 Ok(Tokenized { row, truncated, pieces: in_places(own, &encoding) })
             })
             .collect()
+    }
+    /// Encodes a text as rows of at most `max_length` tokens, which together have all of its tokens.
+    pub(super) fn encode_parts(
+        &self,
+        index: usize,
+        text: &str,
+        max_length: usize,
+    ) -> Result<Vec<Tokenized>, TokenizerError> {
+        let room = self.room(max_length, false)?;
+        let encode = || -> Result<Vec<Tokenized>, tokenizers::Error> {
+            let mut first = long_text::encode(&self.inner, text, usize::MAX - 1, false)?;
+            first.truncate(room, 0, TruncationDirection::Right);
+            let others = first.take_overflowing();
+            let row = |part| Ok(Tokenized::new(self.row(&self.inner.post_process(part, None, true)?), false));
+            std::iter::once(first).chain(others).map(row).collect()
+        };
+        let encode = || encode().map_err(|error| error.to_string());
+        let parts = guarded(encode).map_err(|message| TokenizerError::Encoding { index, message })?;
+        parts.iter().try_for_each(|part| self.check(&part.row))?;
+        Ok(parts)
     }
 }

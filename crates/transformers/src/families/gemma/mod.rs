@@ -78,7 +78,7 @@ fn plan(fields: &Fields<'_>, variant: Variant) -> Result<ModelPlan, ModelConfigE
     let (scale, late_scale) = if is_gemma3 { (scale, None) } else { (None, scale) };
     let words = TablePlan::new("embed_tokens", sizes.limits.vocabulary, sizes.hidden);
     let embeddings = EmbeddingsPlan { scale, late_scale, ..EmbeddingsPlan::new(words) };
-    let output = OutputPlan::new("lm_head", sizes.words(), fields.flag_or("tie_word_embeddings", true)?);
+    let output = OutputPlan::new("lm_head", sizes.words(), fields.flag_or("tie_word_embeddings", true)?).inverting();
     let (model_type, names) = match is_gemma3 {
         true => ("gemma3_text", interface::gemma3("Gemma3ForCausalLM")),
         false => ("gemma2", interface::gemma2("Gemma2ForCausalLM")),

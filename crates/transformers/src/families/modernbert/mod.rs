@@ -119,7 +119,7 @@ fn plan(fields: &Fields<'_>) -> Result<ModelPlan, ModelConfigError> {
         norm: norm("head.norm"),
     };
     let output = OutputPlan::new("decoder", [vocabulary, hidden], fields.flag_or("tie_word_embeddings", true)?);
-    let mut output = output.masked(transform, &["decoder.bias"]);
+    let mut output = output.masked(transform, &["decoder.bias"]).inverting();
     if !fields.flag_or("decoder_bias", true)? {
         output.bias = BiasPlan::None;
     }

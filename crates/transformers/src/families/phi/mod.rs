@@ -76,7 +76,7 @@ fn plan(fields: &Fields<'_>) -> Result<ModelPlan, ModelConfigError> {
         late_dropout: fields.probability("embd_pdrop", 0.0)?,
         ..EmbeddingsPlan::new(TablePlan::new("embed_tokens", sizes.limits.vocabulary, sizes.hidden))
     };
-    let output = OutputPlan::new("lm_head", sizes.words(), fields.flag("tie_word_embeddings")?);
+    let output = OutputPlan::new("lm_head", sizes.words(), fields.flag("tie_word_embeddings")?).inverting();
     let stack = StackPlan::new(StackKind::Decoder, "layers", sizes.layers, layer);
     Ok(ModelPlan {
         prefix: "model.",

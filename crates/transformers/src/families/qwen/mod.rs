@@ -64,7 +64,7 @@ fn plan(fields: &Fields<'_>, variant: Variant) -> Result<ModelPlan, ModelConfigE
         prefix: "model.",
         names: interface::qwen(model_class),
         norm: Some(norm("norm")),
-        output: Some(OutputPlan::new("lm_head", sizes.words(), fields.flag("tie_word_embeddings")?)),
+        output: Some(OutputPlan::new("lm_head", sizes.words(), fields.flag("tie_word_embeddings")?).inverting()),
         initializer_range: fields.positive("initializer_range", 0.02)?,
         row_position: RowPosition::LastToken,
         ..ModelPlan::new(model_type, sizes.limits, embeddings, stack)

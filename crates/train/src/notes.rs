@@ -1,0 +1,103 @@
+//! What tokenization loses: texts that were truncated, and words that the tokenizer drops.
+
+use burn_adapters_model::Tokenized;
+
+use crate::tasks::tagging::first_pieces;
+use crate::{Dataset, Example};
+
+/// The texts of a data set that were truncated.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Truncation {
+    /// The data set.
+    pub source: String,
+    /// The number of truncated texts.
+    pub texts: usize,
+    /// The number of texts.
+    pub of: usize,
+    /// The line of the first of them.
+    pub first_line: usize,
+    /// The maximum length in tokens.
+    pub max_length: usize,
+    /// For token-level tasks, the number of words that were cut off.
+    pub words: usize,
+}
+
+impl Truncation {
+    /// That of these examples of a data set; `None` if there are none.
+    pub(crate) fn of<'a>(
+        data: &Dataset,
+        mut cut: impl Iterator<Item = &'a Example>,
+        max_length: usize,
+    ) -> Option<Self> {
+        let first = cut.next()?;
+        let (source, first_line) = (data.source().to_owned(), first.line);
+        Some(Self { source, texts: cut.count() + 1, of: data.len(), first_line, max_length, words: 0 })
+    }
+}
+
+impl std::fmt::Display for Truncation {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { source, texts, of, first_line, max_length, words } = self;
+        write!(
+            f,
+            "{source}: {texts} of {of} texts are longer than {max_length} tokens and were cut (the first on line {first_line})"
+        )?;
+        if *words > 0 {
+            write!(f, "; {words} words with their labels were cut off")?;
+        }
+        Ok(())
+    }
+}
+
+/// Labeled words that the tokenizer drops.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LostWords {
+    /// The data set.
+    pub source: String,
+    /// The number of words.
+    pub words: usize,
+    /// The first word.
+    pub first: String,
+    /// The first line of its text.
+    pub first_line: usize,
+}
+
+impl std::fmt::Display for LostWords {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { source, words, first, first_line } = self;
+        write!(
+            f,
+            "{source}: the tokenizer makes no token of {words} words (the first, `{}`, on line {first_line}): they are \
+             neither learned nor scored",
+            first.escape_debug()
+        )
+    }
+}
+
+/// The number of words that were cut off, and the words that the tokenizer drops.
+pub(crate) fn missing_words<'a>(
+    data: &Dataset,
+    tokenized: impl Iterator<Item = &'a Tokenized>,
+) -> (usize, Option<LostWords>) {
+    let mut cut_off = 0;
+    let mut lost: Option<LostWords> = None;
+    let has_words = |(_, text): &(&Example, &Tokenized)| !text.pieces.is_empty();
+    for (example, text) in data.examples().iter().zip(tokenized).filter(has_words) {
+        let end = text.pieces.iter().flatten().map(|piece| piece.end).max().unwrap_or(0);
+        let first = first_pieces(example, &text.pieces);
+        for (word, _) in example.words.iter().zip(first).filter(|(_, token)| token.is_none()) {
+            if text.truncated && word.start >= end {
+                cut_off += 1;
+                continue;
+            }
+            let new = || LostWords {
+                source: data.source().to_owned(),
+                words: 0,
+                first: example.text[word.clone()].to_owned(),
+                first_line: example.line,
+            };
+            lost.get_or_insert_with(new).words += 1;
+        }
+    }
+    (cut_off, lost)
+}
