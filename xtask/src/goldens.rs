@@ -18,7 +18,7 @@ const COMPRESSED: [&str; 6] = [
 
 /// Scripts under `crates` that make the small goldens of single crates, and the file beside each that takes what it
 /// prints; one without writes its files itself.
-const CRATE_SCRIPTS: [(&str, Option<&str>); 13] = [
+const CRATE_SCRIPTS: [(&str, Option<&str>); 14] = [
     ("composition/tests/goldens/make.py", None),
     ("config/tests/goldens/make.py", None),
     ("compacter/tests/goldens/phm.py", Some("phm.json")),
@@ -29,6 +29,7 @@ const CRATE_SCRIPTS: [(&str, Option<&str>); 13] = [
     ("prompt-tuning/tests/goldens/make.py", Some("prompt.json")),
     ("reft/tests/goldens/make.py", Some("reft.json")),
     ("train/tests/goldens/spans.py", Some("spans.json")),
+    ("train/tests/goldens/texts.py", None),
     ("transformers/tests/python/make_goldens.py", None),
     ("transformers/tests/python/make_tokenizer_goldens.py", None),
     ("transformers/tests/python/make_pair_goldens.py", None),
@@ -54,6 +55,10 @@ pub(crate) fn goldens(check_only: bool) -> Done {
         run(
             "goldens of other families",
             Command::new(&python).arg(scripts.join("make_family_goldens.py")).arg("--output").arg(&output),
+        )?;
+        run(
+            "goldens of every configuration",
+            Command::new(&python).arg(scripts.join("make_matrix_goldens.py")).arg("--output").arg(&output),
         )?;
         run(
             "goldens of heads",

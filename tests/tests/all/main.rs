@@ -13,6 +13,7 @@ mod heads;
 mod inference;
 mod interface;
 mod language;
+mod matrix;
 mod merging;
 mod optimizers;
 mod outputs;

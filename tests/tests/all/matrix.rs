@@ -1,0 +1,220 @@
+//! Every configuration of the reference's table, and its further methods, on every model family: logits, loss and every
+//! trained parameter after one step of SGD, from the reference's files; and what the reference refuses.
+
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use burn::optim::{GradientsParams, SgdConfig};
+use burn::tensor::Device;
+use burn_adapters_checkpoint::{SaveOptions, load_adapter, load_head, save_adapter, save_head};
+use burn_adapters_core::StackKind;
+use burn_adapters_heads::{HeadConfig, Targets};
+use burn_adapters_model::{AdapterBank, BaseModel, Setup};
+use burn_adapters_tests::matrix::{Entry, MatrixCase, batch, matrix, sums};
+use burn_adapters_tests::{Golden, largest_difference, logits, values};
+use burn_adapters_transformers::AutoModel;
+
+/// Absolute, on numbers of the order of one: 1e-4, less the rounding of the goldens. Sums have the same tolerance.
+const TOLERANCE: f32 = 9.9e-5;
+
+/// The learning rate of the step.
+const LEARNING_RATE: f64 = 0.1;
+
+/// Adapters that are converted when they are read, so that their parameters are others: the family and the
+/// configurations. Their logits and their loss are the same.
+const CONVERTED: (&str, [&str; 3]) = ("deberta", ["lora", "lora_everywhere", "ia3"]);
+
+/// A file of the reference that cannot be converted.
+const NOT_CONVERTED: (&str, &str) = ("deberta", "unipelt");
+
+/// Families whose layers add their residual themselves, so that AdapterPlus is refused here, too.
+const ADD_RESIDUAL: [&str; 4] = ["gemma2", "gemma3_text", "modernbert", "phi"];
+
+fn name(family: &Path) -> &str {
+    family.file_name().unwrap().to_str().unwrap()
+}
+
+fn model(family: &Path) -> AutoModel {
+    AutoModel::from_dir(&family.join("models/tiny"), &Device::default()).unwrap().0
+}
+
+/// Families of which the stacks are of these kinds.
+fn families_of(kinds: &[StackKind]) -> Vec<(String, std::path::PathBuf, AutoModel, BTreeMap<String, Entry>)> {
+    let all = matrix().into_iter().map(|(family, entries)| (name(&family).to_owned(), model(&family), family, entries));
+    let of_kind = |model: &AutoModel| model.spec().stacks.iter().map(|stack| stack.kind).eq(kinds.iter().copied());
+    all.filter(|(_, model, ..)| of_kind(model))
+        .map(|(name, model, family, entries)| (name, family, model, entries))
+        .collect()
+}
+
+fn check_all(kinds: &[StackKind]) {
+    let (mut failures, mut compared) = (Vec::new(), 0);
+    // On a GPU every new shape compiles kernels, which takes most of the time: some of the cases are enough there.
+    let one_of = if std::env::var("BURN_DEVICE").is_ok_and(|device| device.starts_with("wgpu")) { 10 } else { 1 };
+    for (name, family, model, entries) in families_of(kinds) {
+        for (config, entry) in &entries {
+            let Entry::Case(case) = entry else { continue };
+            compared += 1;
+            if compared % one_of != 0 {
+                continue;
+            }
+            if (name.as_str(), config.as_str()) == NOT_CONVERTED {
+                let error = check(&family, &model, case, true).concat();
+                assert!(error.contains("no gate of one matrix computes the same"), "{error}");
+                continue;
+            }
+            let is_converted = name == CONVERTED.0 && CONVERTED.1.contains(&config.as_str());
+            let found = check(&family, &model, case, is_converted);
+            failures.extend(found.into_iter().map(|what| format!("{name} {config}: {what}")));
+        }
+    }
+    assert!(compared > 20, "{compared} cases");
+    assert!(failures.is_empty(), "{} differences in {compared} cases:\n{}", failures.len(), failures.join("\n"));
+}
+
+#[test]
+fn every_configuration_equals_the_reference_on_encoders() {
+    check_all(&[StackKind::Encoder]);
+}
+
+#[test]
+fn every_configuration_equals_the_reference_on_decoders() {
+    check_all(&[StackKind::Decoder]);
+}
+
+#[test]
+fn every_configuration_equals_the_reference_on_encoder_decoders() {
+    check_all(&[StackKind::Encoder, StackKind::Decoder]);
+}
+
+/// Runs one case; gives what differs.
+fn check(family: &Path, model: &AutoModel, case: &MatrixCase, is_converted: bool) -> Vec<String> {
+    let dir = tempfile::tempdir().unwrap();
+    case.write(dir.path());
+    let mut bank = AdapterBank::new(model.spec(), &Device::default().autodiff());
+    if let Err(error) = load_adapter(dir.path(), &mut bank, None) {
+        return vec![error.to_string()];
+    }
+    load_head(dir.path(), &mut bank, None).unwrap();
+    let batch = batch(family, case.padding).batch();
+    let setup = Setup::adapter("task");
+    let mut failures = Vec::new();
+    let mut compare = |what: &str, difference: f32| {
+        if difference.is_nan() || difference > TOLERANCE {
+            failures.push(format!("{what} differs by {difference:e}"));
+        }
+    };
+    let found = values(logits(model, &bank, &setup, &bank.hooks(&setup).unwrap(), &batch).into_values());
+    compare("the logits", largest_difference(&found, &case.logits));
+
+    let setup = setup.training();
+    bank.train_only(&setup).unwrap();
+    let found = logits(model, &bank, &setup, &bank.hooks(&setup).unwrap(), &batch);
+    let loss = bank.head("task").unwrap().loss(&found, &Targets::Classes(case.labels.clone())).unwrap();
+    compare("the loss", (values(loss.clone())[0] - case.loss).abs());
+    if is_converted {
+        return failures;
+    }
+    let gradients = GradientsParams::from_grads(loss.backward(), &bank);
+    let bank = SgdConfig::new().init().step(LEARNING_RATE, bank, gradients);
+    let found = saved(&bank);
+    // What we write has the names and the shapes of what the reference writes.
+    let expected: BTreeMap<String, Vec<usize>> =
+        case.shapes().into_iter().map(|(name, shape)| (once(name), shape)).collect();
+    for (name, shape) in &expected {
+        if found.0.get(name).map(|(found, _)| found) != Some(shape) {
+            failures.push(format!(
+                "the reference saves `{name}` of {shape:?}, we {:?}",
+                found.0.get(name).map(|(found, _)| found)
+            ));
+        }
+    }
+    failures.extend(
+        found.0.keys().filter(|name| !expected.contains_key(*name)).map(|name| format!("we alone save `{name}`")),
+    );
+    for (name, expected) in &case.after {
+        let Some((_, values)) = found.0.get(&once(name)) else {
+            failures.push(format!("the reference trains `{name}`, we save no such parameter"));
+            continue;
+        };
+        let difference = sums(name, values).iter().zip(expected).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
+        if difference.is_nan() || difference > f64::from(TOLERANCE) {
+            failures.push(format!("{name} differs by {difference:e}"));
+        }
+    }
+    failures
+}
+
+/// The reference registers prefixes once for the model and again in every layer; we write the first of these names.
+fn once(name: &str) -> String {
+    match (name.split_once(".prefix_tuning.pool."), name.split_once('.')) {
+        (Some((_, rest)), Some((model, _))) => format!("{model}.prefix_tuning.{rest}"),
+        _ => name.to_owned(),
+    }
+}
+
+/// Every parameter of the adapter and its head, under the reference's names.
+fn saved(bank: &AdapterBank) -> Golden {
+    let dir = tempfile::tempdir().unwrap();
+    save_adapter(dir.path(), bank, "task", &SaveOptions::default()).unwrap();
+    save_head(dir.path(), bank, "task", &SaveOptions::default()).unwrap();
+    let mut all = Golden::read(&dir.path().join("adapter.safetensors"));
+    all.0.extend(Golden::read(&dir.path().join("model_head.safetensors")).0);
+    all
+}
+
+#[test]
+fn what_the_reference_refuses_is_trained_and_comes_back_from_its_files() {
+    let mut failures = Vec::new();
+    for (family, entries) in matrix() {
+        let model = model(&family);
+        for (config, entry) in &entries {
+            let Entry::Refused { config: text, .. } = entry else { continue };
+            let is_refused = config == "adapter_plus" && ADD_RESIDUAL.contains(&name(&family));
+            match train(&family, &model, text) {
+                Ok(()) if !is_refused => {}
+                Err(error) if is_refused && error.contains("set original_ln_after=True") => {}
+                result => failures.push(format!("{} {config}: {result:?}", name(&family))),
+            }
+        }
+    }
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
+}
+
+/// Trains a new adapter for some steps, and reads it back.
+fn train(family: &Path, model: &AutoModel, config: &str) -> Result<(), String> {
+    let mut bank = AdapterBank::new(model.spec(), &Device::default().autodiff());
+    bank.add_for(model, "task", config.parse().unwrap(), 1).map_err(|error| error.to_string())?;
+    let head = HeadConfig::classification(3).with_layers(1).with_dropout_prob(Some(0.0));
+    bank.add_head_seeded("task", &head, 1).unwrap();
+    let setup = Setup::adapter("task");
+    let batch = batch(family, true).batch();
+    let run =
+        |bank: &AdapterBank| values(logits(model, bank, &setup, &bank.hooks(&setup).unwrap(), &batch).into_values());
+    let training = setup.clone().training();
+    bank.train_only(&training).unwrap();
+    let mut losses = Vec::new();
+    let mut sgd = SgdConfig::new().init();
+    for _ in 0..4 {
+        let found = logits(model, &bank, &training, &bank.hooks(&training).unwrap(), &batch);
+        let loss = bank.head("task").unwrap().loss(&found, &Targets::Classes(vec![0, 1, 2, 0])).unwrap();
+        losses.push(values(loss.clone())[0]);
+        let gradients = GradientsParams::from_grads(loss.backward(), &bank);
+        bank = sgd.step(0.02, bank, gradients);
+    }
+    if losses.iter().any(|loss| !loss.is_finite()) || losses[3] >= losses[0] {
+        return Err(format!("training does not lower the loss: {losses:?}"));
+    }
+    let dir = tempfile::tempdir().unwrap();
+    save_adapter(dir.path(), &bank, "task", &SaveOptions::default()).unwrap();
+    save_head(dir.path(), &bank, "task", &SaveOptions::default()).unwrap();
+    let mut loaded = AdapterBank::new(model.spec(), bank.device());
+    load_adapter(dir.path(), &mut loaded, None).map_err(|error| error.to_string())?;
+    load_head(dir.path(), &mut loaded, None).unwrap();
+    match largest_difference(&run(&loaded), &run(&bank)) {
+        difference if difference <= 1e-6 => Ok(()),
+        difference => Err(format!("comes back changed by {difference:e}")),
+    }
+}
