@@ -3,6 +3,7 @@
     python tests/python/make_output_goldens.py --output target/goldens
 
     language_models/    models as Hugging Face's classes with a head save them; in golden.safetensors a batch and the logits
+    static/             an invertible adapter of each of those classes (`adapters.init`), saved with the head, and the logits
     models/             base models of some of them
     cases/              an adapter and a language-model head each, as in the folder `cases` of BERT
 
@@ -14,11 +15,13 @@ import argparse
 import os
 import shutil
 
-from common import folder_size, generator, make_deterministic, write_golden, write_json
+from common import folder_size, generator, make_deterministic, normal, write_golden, write_json
 
 import torch
 import transformers
+from safetensors.torch import load_file
 
+import interface
 import reference
 from cases import Case
 from make_family_goldens import randomize
@@ -139,6 +142,36 @@ def write(name):
     write_golden(f"{folder}/golden.safetensors", batch | decoder | {"logits": logits})
 
 
+#: The parts of the heads of masked language models that the reference trains beside an adapter.
+TRAINED = ("transform", "lm_head.dense", "lm_head.layer_norm", "vocab_transform", "vocab_layer_norm", "predictions.dense", "Norm")
+
+
+def write_static(name):
+    """An adapter of the class, saved with its head, and the logits."""
+    classes, suffix, _ = MODELS[name]
+    model = getattr(transformers, f"{classes}{suffix}").from_pretrained(
+        f"language_models/{name}", attn_implementation="eager"
+    )
+    interface.without_new_biases(interface.initialize(model))
+    model.add_adapter("static", "seq_bn_inv[reduction_factor=2]")
+    with torch.no_grad():
+        for parameter_name, parameter in model.named_parameters():
+            is_adapter = ".adapters." in parameter_name or "invertible" in parameter_name
+            is_head = suffix == "ForMaskedLM" and not parameter_name.startswith(interface.base_prefix(model))
+            if is_adapter or (is_head and any(part in parameter_name for part in TRAINED)):
+                parameter.copy_(normal(parameter.shape, name, "static", parameter_name, std=0.5))
+    model.set_active_adapters("static")
+    folder = f"static/{name}"
+    os.makedirs(folder)
+    model.save_adapter(folder, "static", with_head=True)
+    golden = load_file(f"language_models/{name}/golden.safetensors")
+    batch = {key: value for key, value in golden.items() if key != "logits"}
+    with torch.no_grad():
+        logits = model.eval()(**batch).logits
+    assert (logits - golden["logits"]).abs().max() > 0.1, f"{name}: the adapter changes little"
+    write_golden(f"{folder}/golden.safetensors", batch | {"logits": logits})
+
+
 def write_case(case):
     """An adapter and a head of a base model."""
     (name,) = case.models
@@ -174,6 +207,7 @@ def main():
     make_deterministic()
     for name in MODELS:
         write(name)
+        write_static(name)
     os.makedirs("cases")
     write_json("cases/index.json", [write_case(case) for case in CASES])
     print(f"{len(MODELS)} models, {len(CASES)} cases, {folder_size('.') / 1e6:.2f} MB")

@@ -28,6 +28,8 @@ pub struct HeadFolder {
     pub tensors: Tensors,
     /// Notes on what the folder leaves open.
     pub notes: Vec<String>,
+    /// Whether it is that of one of Hugging Face's own classes.
+    is_static: bool,
     config_path: PathBuf,
     weights_path: PathBuf,
 }
@@ -41,7 +43,7 @@ impl HeadFolder {
     /// A folder that was not read from disk; see [`write`](Self::write).
     pub fn new(meta: FolderMeta, config: HeadConfig, tensors: Tensors) -> Self {
         let (config_path, weights_path) = (PathBuf::from(HEAD.config), PathBuf::from(HEAD.safetensors));
-        Self { meta, config, tensors, notes: vec![], config_path, weights_path }
+        Self { meta, config, tensors, notes: vec![], is_static: false, config_path, weights_path }
     }
 
     /// Writes the folder, which may also hold an adapter and is created if necessary. No model is needed: the tensors are
@@ -89,20 +91,34 @@ impl HeadFolder {
                 let name = meta.name.clone().ok_or_else(|| bad_json("the key `name` is missing".into()))?;
                 let config = HeadConfig::from_json_value(&config).map_err(bad_head)?;
                 let (weights_path, tensors) = HEAD.read_weights(dir)?;
-                Ok(Self { meta: meta.named(name), config, tensors, notes: vec![], config_path, weights_path })
+                let (notes, meta) = (vec![], meta.named(name));
+                Ok(Self { meta, config, tensors, notes, is_static: false, config_path, weights_path })
             }
             Some(Value::Null) => {
                 let class = meta.model_class.clone();
-                let config = static_head::config(class.as_deref(), &rest).map_err(bad_head)?;
+                let needed = match &class {
+                    Some(class) if static_head::needs_tensors(Some(class)) => Some((class, HEAD.read_weights(dir)?)),
+                    _ => None,
+                };
+                let config = match &needed {
+                    Some((class, (_, tensors))) => {
+                        static_head::masked_config(class, |name| Some(tensors.get(name)?.shape.clone()))
+                    }
+                    None => static_head::config(class.as_deref(), &rest),
+                };
+                let config = config.map_err(bad_head)?;
                 let name = match meta.name.clone().or_else(|| name_beside(dir)) {
                     Some(name) => name,
                     None => return Err(bad_json("the head has no name, and neither has its folder".into())),
                 };
-                let (weights_path, tensors) = HEAD.read_weights(dir)?;
+                let (weights_path, tensors) = match needed {
+                    Some((_, read)) => read,
+                    None => HEAD.read_weights(dir)?,
+                };
                 let tensors = static_head::rename(class.as_deref(), &config, &name, tensors);
                 let note = static_head::note(class.as_deref(), &config);
-                let notes = vec![note];
-                Ok(Self { meta: meta.named(name), config, tensors, notes, config_path, weights_path })
+                let (notes, meta) = (vec![note], meta.named(name));
+                Ok(Self { meta, config, tensors, notes, is_static: true, config_path, weights_path })
             }
             Some(other) => Err(bad_json(format!("`config` must be an object, found {}", shorten(&other.to_string())))),
             None => Err(bad_json("the key `config` is missing".into())),
@@ -128,6 +144,7 @@ impl HeadFolder {
         let entries = head_entries(&head, &self.meta.name);
         let mut matched = strict::match_tensors(&self.weights_path, self.tensors, &entries, None)?;
         let head = matched.fill(head).filled();
+        let head = if self.is_static { head.without_inverse() } else { head };
         let report = LoadReport {
             name: name.unwrap_or(&self.meta.name).to_owned(),
             saved_name: self.meta.name,
@@ -150,8 +167,12 @@ pub fn load_head(
     bank: &mut AdapterBank,
     name: Option<&str>,
 ) -> Result<LoadReport, CheckpointError> {
-    let folder = HeadFolder::read(dir)?;
+    let mut folder = HeadFolder::read(dir)?;
     let spec = bank.spec();
+    // The files of Hugging Face's own classes leave the activation to the model.
+    if folder.is_static && folder.config.head_type.is_language_model() {
+        folder.config.activation_function = spec.output_layer.activation.or(folder.config.activation_function);
+    }
     if let Some(file) = folder.meta.model_type.clone().filter(|file| *file != spec.model_type) {
         let (name, model) = (folder.meta.name, spec.model_type.clone());
         return Err(CheckpointError::ModelType { what: "head", name, file, model });

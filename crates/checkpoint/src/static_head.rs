@@ -22,6 +22,10 @@ struct Class {
     bias: bool,
     /// The modules of its linear layers.
     layers: &'static [&'static str],
+    /// The norm after the first of them, in heads of masked language models.
+    norm: Option<&'static str>,
+    /// A second name of the last layer's bias.
+    second_bias: &'static str,
 }
 
 const ONE_LAYER: &[&str] = &["classifier"];
@@ -36,17 +40,45 @@ impl Class {
             use_pooler: Some(false),
             bias: true,
             layers: TWO_LAYERS,
+            norm: None,
+            second_bias: "",
         }
     }
 
     const fn of_tokens(name: &'static str) -> Self {
-        Self { name, head_type: "tagging", activation: None, use_pooler: None, bias: true, layers: ONE_LAYER }
+        Self {
+            name,
+            head_type: "tagging",
+            activation: None,
+            use_pooler: None,
+            bias: true,
+            layers: ONE_LAYER,
+            norm: None,
+            second_bias: "",
+        }
+    }
+
+    /// Of masked language models, which the Python library trains beside an adapter.
+    const fn of_masks(name: &'static str, layers: &'static [&'static str], norm: &'static str) -> Self {
+        let (activation, norm) = (Some(Activation::Gelu), Some(norm));
+        Self { head_type: "masked_lm", activation, layers, norm, ..Self::of_tokens(name) }
+    }
+
+    const fn of_bert_masks(name: &'static str) -> Self {
+        let layers = &["cls.predictions.transform.dense", "cls.predictions.decoder"];
+        let class = Self::of_masks(name, layers, "cls.predictions.transform.LayerNorm");
+        Self { second_bias: "cls.predictions.bias", ..class }
+    }
+
+    const fn of_roberta_masks(name: &'static str) -> Self {
+        let class = Self::of_masks(name, &["lm_head.dense", "lm_head.decoder"], "lm_head.layer_norm");
+        Self { second_bias: "lm_head.bias", ..class }
     }
 
     /// Of decoders.
     const fn of_last_token(name: &'static str) -> Self {
         let use_pooler = Some(false);
-        Self { name, head_type: "classification", activation: None, use_pooler, bias: false, layers: &["score"] }
+        Self { head_type: "classification", use_pooler, bias: false, layers: &["score"], ..Self::of_tokens(name) }
     }
 
     const fn of_answers(name: &'static str) -> Self {
@@ -140,7 +172,40 @@ const CLASSES: &[Class] = &[
         layers: &["pre_classifier", "classifier"],
         ..Class::of_choices("DistilBertForMultipleChoice")
     },
+    Class::of_bert_masks("BertForMaskedLM"),
+    Class::of_bert_masks("DebertaForMaskedLM"),
+    Class::of_bert_masks("DebertaV2ForMaskedLM"),
+    Class::of_roberta_masks("RobertaForMaskedLM"),
+    Class::of_roberta_masks("XLMRobertaForMaskedLM"),
+    Class::of_roberta_masks("XmodForMaskedLM"),
+    Class::of_masks("DistilBertForMaskedLM", &["vocab_transform", "vocab_projector"], "vocab_layer_norm"),
+    Class::of_masks(
+        "ElectraForMaskedLM",
+        &["generator_predictions.dense", "generator_lm_head"],
+        "generator_predictions.LayerNorm",
+    ),
+    Class {
+        activation: Some(Activation::GeluNew),
+        second_bias: "predictions.bias",
+        ..Class::of_masks("AlbertForMaskedLM", &["predictions.dense", "predictions.decoder"], "predictions.LayerNorm")
+    },
 ];
+
+/// Whether a class predicts the tokens of masks: its configuration depends on its tensors.
+pub(crate) fn needs_tensors(class: Option<&str>) -> bool {
+    CLASSES.iter().any(|known| Some(known.name) == class && known.norm.is_some())
+}
+
+/// The configuration of the head of a masked language model, by its tensors.
+pub(crate) fn masked_config(class: &str, shape: impl Fn(&str) -> Option<Vec<usize>>) -> Result<HeadConfig, HeadError> {
+    let known = CLASSES.iter().find(|known| known.name == class && known.norm.is_some());
+    let known = known.ok_or_else(|| HeadError::UnknownType { found: shorten(class).into_owned() })?;
+    let last = format!("{}.weight", known.layers[1]);
+    let Some(&[vocabulary, width]) = shape(&last).as_deref() else {
+        return Err(HeadError::Json { reason: format!("the head of {class} has no matrix `{last}`") });
+    };
+    Ok(HeadConfig::masked_lm(vocabulary).with_activation_function(known.activation).with_embedding_size(Some(width)))
+}
 
 /// The configuration of the head of a class, from the other keys of the file.
 pub(crate) fn config(class: Option<&str>, file: &Map<String, Value>) -> Result<HeadConfig, HeadError> {
@@ -190,7 +255,11 @@ pub(crate) fn note(class: Option<&str>, config: &HeadConfig) -> String {
 
 /// The tensors under the names of a head with this name.
 pub(crate) fn rename(class: Option<&str>, config: &HeadConfig, name: &str, tensors: Tensors) -> Tensors {
-    let layers = CLASSES.iter().find(|known| Some(known.name) == class).map_or(ONE_LAYER, |known| known.layers);
+    let known = CLASSES.iter().find(|known| Some(known.name) == class);
+    if let Some((known, norm)) = known.and_then(|known| Some((known, known.norm?))) {
+        return rename_masked(known, norm, name, tensors);
+    }
+    let layers = known.map_or(ONE_LAYER, |known| known.layers);
     let step = if config.activation_function.is_some() { 3 } else { 2 };
     let renamed = |tensor: String| {
         let new = layers.iter().enumerate().find_map(|(index, module)| {
@@ -200,4 +269,23 @@ pub(crate) fn rename(class: Option<&str>, config: &HeadConfig, name: &str, tenso
         new.unwrap_or(tensor)
     };
     tensors.into_iter().map(|(tensor, values)| (renamed(tensor), values)).collect()
+}
+
+/// As [`rename`], of a masked language model: a linear layer, an activation, a norm and a linear layer.
+fn rename_masked(known: &Class, norm: &str, name: &str, tensors: Tensors) -> Tensors {
+    let modules = [(known.layers[0], 0), (norm, 2), (known.layers[1], 3)];
+    let bias = format!("{}.bias", known.layers[1]);
+    // The two names are of one parameter.
+    let has_bias = tensors.contains_key(&bias);
+    let renamed = |tensor: String| {
+        if tensor == known.second_bias {
+            return (!has_bias).then(|| format!("heads.{name}.3.bias"));
+        }
+        let new = modules.iter().find_map(|(module, index)| {
+            let parameter = tensor.strip_prefix(module)?.strip_prefix('.')?;
+            Some(format!("heads.{name}.{index}.{parameter}"))
+        });
+        Some(new.unwrap_or(tensor))
+    };
+    tensors.into_iter().filter_map(|(tensor, values)| Some((renamed(tensor)?, values))).collect()
 }

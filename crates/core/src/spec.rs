@@ -1,6 +1,6 @@
 //! Model specifications: the sites of a model and their widths.
 
-use crate::{Place, RowPosition, Site, SiteNames, StackKind};
+use crate::{Activation, Place, RowPosition, Site, SiteNames, StackKind};
 
 /// Where bottlenecks act in a sublayer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -106,12 +106,14 @@ pub struct OutputLayer {
     /// Whether the inverse of an invertible adapter acts before the model's own output layer, too, as in the reference's
     /// models that are adapted by an interface.
     pub inverts: bool,
+    /// The activation of the layer before the matrix, in masked language models.
+    pub activation: Option<Activation>,
 }
 
 impl Default for OutputLayer {
     /// A matrix of their own.
     fn default() -> Self {
-        Self { is_tied: false, scale: 1.0, norm_epsilon: 1e-12, inverts: false }
+        Self { is_tied: false, scale: 1.0, norm_epsilon: 1e-12, inverts: false, activation: None }
     }
 }
 

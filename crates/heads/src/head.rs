@@ -36,6 +36,8 @@ pub struct Head {
     norm_epsilon: f64,
     scale: f64,
     #[module(skip)]
+    inverts: bool,
+    #[module(skip)]
     is_drawn: bool,
     #[module(skip)]
     tied: Tied,
@@ -86,6 +88,7 @@ impl Head {
             output: init.linear([width, config.outputs()], weight, bias, device),
             norm_epsilon: 1e-12,
             scale: 1.0,
+            inverts: true,
             is_drawn: true,
             tied: Tied::No,
             dropout: config.dropout_prob.unwrap_or(0.0),
@@ -137,6 +140,16 @@ impl Head {
     pub fn filled(mut self) -> Self {
         self.is_drawn = false;
         self
+    }
+
+    /// The head without the inverse of an invertible adapter before its last layer, as in Hugging Face's own classes.
+    pub fn without_inverse(self) -> Self {
+        Self { inverts: false, ..self }
+    }
+
+    /// Whether the inverse of an invertible adapter acts before its last layer.
+    pub fn inverts(&self) -> bool {
+        self.inverts
     }
 
     /// Whether the last layer's matrix is the model's table of word embeddings.

@@ -140,7 +140,8 @@ impl AdapterBank {
             (true, None) => return Err(failed(HeadError::OfModel)),
         };
         let [batch, _, _] = output.hidden.dims();
-        let inverting = inverting.filter(|_| !head.is_of_model() || self.spec().output_layer.inverts);
+        let inverts = if head.is_of_model() { self.spec().output_layer.inverts } else { head.inverts() };
+        let inverting = inverting.filter(|_| inverts);
         let states = match inverting {
             Some(hooks) => hooks.run(|hooks| hooks.before_output(states, &part.taken, &lengths, batch))?,
             None => states,

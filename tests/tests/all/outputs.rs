@@ -5,7 +5,9 @@
 use std::path::{Path, PathBuf};
 
 use burn::tensor::Device;
-use burn_adapters_model::{BaseError, BaseModel, Forward, Hooks};
+use burn_adapters_checkpoint::{load_adapter, load_head};
+use burn_adapters_heads::HeadConfig;
+use burn_adapters_model::{AdapterBank, BaseError, BaseModel, Forward, HeadOutput, Hooks, Setup};
 use burn_adapters_tests::{Golden, goldens, largest_difference, values};
 use burn_adapters_transformers::{AutoModel, WeightFormat};
 use safetensors::SafeTensors;
@@ -112,4 +114,39 @@ fn states_of_another_width_are_an_error() {
     let (model, _) = AutoModel::from_dir(&goldens().join("outputs/language_models/gpt2"), &Device::default()).unwrap();
     let states = burn::tensor::Tensor::zeros([2, 7], &Device::default());
     assert!(matches!(model.token_logits(states), Err(BaseError::HiddenSize { expected: 8, found: 7 })));
+}
+
+/// Adapters of Hugging Face's own classes, saved with their heads: those of masked language models are trained and read;
+/// others are the model's own output layer. The inverse of the invertible adapter acts as in the reference.
+#[test]
+fn adapters_of_language_models_own_classes_compute_what_the_reference_computes() {
+    let (mut read, mut own) = (0, 0);
+    for dir in folders() {
+        let name = dir.file_name().unwrap().to_str().unwrap();
+        let adapter = goldens().join("outputs/static").join(name);
+        let (model, _) = AutoModel::from_dir(&dir, &Device::default()).unwrap();
+        let mut bank = AdapterBank::new(model.spec(), &Device::default());
+        load_adapter(&adapter, &mut bank, Some("static")).unwrap_or_else(|error| panic!("{name}: {error}"));
+        match load_head(&adapter, &mut bank, Some("static")) {
+            Ok(report) => {
+                assert!(report.notes[0].contains("ForMaskedLM"), "{:?}", report.notes);
+                read += 1;
+            }
+            Err(error) => {
+                assert!(error.is_unknown_head(), "{name}: {error}");
+                bank.add_model_head("static", &HeadConfig::causal_lm(model.limits().vocabulary)).unwrap();
+                own += 1;
+            }
+        }
+        let golden = Golden::read(&adapter.join("golden.safetensors"));
+        let setup = Setup::adapter("static");
+        let output = model.forward(&golden.batch(), &bank.hooks(&setup).unwrap()).unwrap();
+        let HeadOutput::States(states) = bank.outputs(&model, &setup, &output, None).unwrap().remove(0) else {
+            panic!("{name}: no states")
+        };
+        let found = values(bank.token_logits(&model, "static", states.states, setup.mode()).unwrap());
+        let difference = largest_difference(&found, golden.values("logits"));
+        assert!(difference <= TOLERANCE, "{name}: the logits differ by {difference:e}");
+    }
+    assert!(read > 4 && own > 15, "{read} heads are read, {own} are the model's own");
 }

@@ -12,6 +12,7 @@ use burn_adapters_train::tasks::language::{CAUSAL, SEQ2SEQ};
 
 use super::model::{Model, bank_error};
 use super::setup::{Loaded, SetupArguments, SetupSource};
+use crate::draw;
 use crate::error::{CliError, CliResult};
 use crate::progress::Style;
 
@@ -122,8 +123,13 @@ impl Loaded {
             }
         };
         for name in names {
-            if self.bank.head(&name).is_ok() || self.unread.contains_key(&name) {
+            if self.bank.head(&name).is_ok() || self.unread.get(&name).is_some_and(|unread| !unread.unknown) {
                 continue;
+            }
+            if self.unread.remove(&name).is_some() {
+                draw::warning(&format!(
+                    "the head of `{name}` is of a type that is not supported: the model's own output layer is used instead"
+                ));
             }
             if !model.base.has_token_logits() {
                 let message = format!(

@@ -172,6 +172,7 @@ impl ModelPlan {
             spec.output_layer.is_tied = output.matrix.is_none();
             spec.output_layer.scale = output.scale.unwrap_or(1.0);
             spec.output_layer.inverts = output.inverts;
+            spec.output_layer.activation = output.transform.as_ref().map(|transform| transform.activation);
         }
         spec.output_layer.norm_epsilon = self.head_epsilon;
         spec.initializer_range = self.initializer_range;
