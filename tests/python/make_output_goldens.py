@@ -5,6 +5,7 @@
     language_models/    models as Hugging Face's classes with a head save them; in golden.safetensors a batch and the logits
     static/             an invertible adapter of each of those classes (`adapters.init`), saved with the head, and the logits
     models/             base models of some of them
+    parsing/            an adapter and a head for dependency parsing
     cases/              an adapter and a language-model head each, as in the folder `cases` of BERT
 
 The models are as small as can be. Everything is computed on the CPU in float32 with every dropout at zero. Two
@@ -19,6 +20,7 @@ from common import folder_size, generator, make_deterministic, normal, write_gol
 
 import torch
 import transformers
+from adapters import AutoAdapterModel
 from safetensors.torch import load_file
 
 import interface
@@ -197,6 +199,53 @@ def write_case(case):
     return {"folder": case.name, "model": name, "method": case.method, "config": case.config}
 
 
+#: The words of each row of the parsing case, by the tokens that they begin at and end before; and each one's head (0 is the
+#: root) and relation. The reference does not learn heads that are the number of the padding token, 0.
+TREES = (
+    dict(starts=[1, 2, 4, 5], heads=[2, 3, 2], relations=[0, 1, 2]),
+    dict(starts=[1, 3, 4], heads=[2, 1], relations=[2, 0]),
+    dict(starts=[1, 2, 3, 4, 5], heads=[4, 1, 2, 1], relations=[1, 1, 0, 2]),
+)
+
+
+def write_parsing():
+    """An adapter and a head for dependency parsing: scores of words, and a step of SGD.
+
+    The reference adds candidates with the score 0 for padding to the softmax over heads, so that the loss depends on the
+    length of the batch. The loss here is that of its scores of words alone.
+    """
+    model = AutoAdapterModel.from_pretrained("models/bert", attn_implementation="eager").eval()
+    model.add_adapter("task", "lora[r=2]")
+    model.add_dependency_parsing_head("task", num_labels=3, id2label={0: "det", 1: "nsubj", 2: "obj"})
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if "loras" in name or "biaffine" in name:
+                parameter.copy_(normal(parameter.shape, "parsing", name, std=0.25))
+    model.train_adapter("task")
+    mask = torch.tensor([[1] * 6, [1] * 5 + [0], [1] * 6])
+    ids = torch.from_numpy(generator("parsing", "input_ids").integers(3, 24, size=(3, 6))) * mask
+    starts = torch.tensor([tree["starts"] + [0] * (6 - len(tree["starts"])) for tree in TREES])
+    result = model(input_ids=ids, attention_mask=mask, word_starts=starts)
+    golden, arcs, relations = dict(input_ids=ids, attention_mask=mask), [], []
+    for row, tree in enumerate(TREES):
+        count = len(tree["heads"])
+        scores, labels = result.arc_preds[row, :count, : count + 1], result.rel_preds[row, :count, : count + 1]
+        golden |= {f"arcs.{row}": scores.detach(), f"relations.{row}": labels.detach()}
+        heads = torch.tensor(tree["heads"])
+        arcs.append(torch.nn.functional.cross_entropy(scores, heads, reduction="none"))
+        right = labels[torch.arange(count), heads]
+        relations.append(torch.nn.functional.cross_entropy(right, torch.tensor(tree["relations"]), reduction="none"))
+    loss = torch.cat(arcs).mean() + torch.cat(relations).mean()
+    model.save_adapter("parsing", "task", use_safetensors=True)
+    model.save_head("parsing", "task", use_safetensors=True)
+    loss.backward()
+    trained = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
+    torch.optim.SGD(trained.values(), lr=reference.LEARNING_RATE).step()
+    golden |= {f"after.{name}": parameter for name, parameter in trained.items()}
+    write_golden("parsing/golden.safetensors", golden | {"loss": loss.detach().reshape(1)})
+    write_json("parsing/trees.json", TREES)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--output", required=True, help="the folder of goldens; its `outputs/` is replaced")
@@ -210,6 +259,8 @@ def main():
         write_static(name)
     os.makedirs("cases")
     write_json("cases/index.json", [write_case(case) for case in CASES])
+    os.makedirs("parsing")
+    write_parsing()
     print(f"{len(MODELS)} models, {len(CASES)} cases, {folder_size('.') / 1e6:.2f} MB")
 
 

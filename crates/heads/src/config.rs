@@ -22,6 +22,8 @@ pub struct HeadType {
     /// The width of the last layer, where it is not that number.
     outputs: Option<usize>,
     language: Option<Language>,
+    /// Whether it scores pairs by matrices alone, so that its dictionary has labels only.
+    biaffine: bool,
 }
 
 /// The defaults of a language-model head: whether it has norms, and whether labels are those of the next positions.
@@ -36,7 +38,7 @@ struct Language {
 impl HeadType {
     /// A type: its name, the default number of layers, and those of `use_pooler` and `bias` that its dictionary has.
     pub(crate) const fn new(name: &'static str, layers: usize, keys: &'static [&'static str]) -> Self {
-        Self { name, layers, keys, count: "num_labels", outputs: None, language: None }
+        Self { name, layers, keys, count: "num_labels", outputs: None, language: None, biaffine: false }
     }
 
     /// This type with another key of the number of labels, and a last layer of `outputs` whatever that number is.
@@ -48,7 +50,7 @@ impl HeadType {
     /// whether each position is for the token after it.
     pub(crate) const fn of_language(name: &'static str, keys: &'static [&'static str], shifts: bool) -> Self {
         let language = Language { activation: None, layer_norm: false, shift_labels: shifts, bias: false };
-        Self { name, layers: 1, keys, count: "vocab_size", outputs: None, language: Some(language) }
+        Self { name, layers: 1, keys, count: "vocab_size", outputs: None, language: Some(language), biaffine: false }
     }
 
     /// With a further layer, GELU, a norm and a bias by default, as heads for masked language modeling have them.
@@ -56,6 +58,16 @@ impl HeadType {
         let language =
             Language { activation: Some(Activation::Gelu), layer_norm: true, shift_labels: false, bias: true };
         Self { layers: 2, language: Some(language), ..self }
+    }
+
+    /// A type that scores pairs of tokens, without layers.
+    pub(crate) const fn biaffine(self) -> Self {
+        Self { biaffine: true, ..self }
+    }
+
+    /// Whether heads of this type score pairs of tokens.
+    pub(crate) fn is_biaffine(self) -> bool {
+        self.biaffine
     }
 
     /// Whether heads of this type give a logit for each token of a vocabulary.
@@ -203,7 +215,8 @@ impl HeadConfig {
     /// assert_eq!(HeadConfig::multiple_choice(4).outputs(), 1); // one for each choice, which is a row of its own
     /// ```
     pub fn outputs(&self) -> usize {
-        self.head_type.outputs.unwrap_or(self.num_labels)
+        let pairs = usize::from(self.head_type.biaffine);
+        self.head_type.outputs.unwrap_or(self.num_labels + pairs)
     }
 
     /// The head's task.
@@ -252,7 +265,7 @@ impl HeadConfig {
         if self.num_labels == 0 || self.num_labels > MAX_LABELS {
             return bad(self.head_type.count, "from 1 to 16777216", self.num_labels.to_string());
         }
-        if self.head_type.count == "num_labels" && self.outputs() != self.num_labels {
+        if self.head_type.count == "num_labels" && !self.head_type.biaffine && self.outputs() != self.num_labels {
             return bad("num_labels", "2 (where an answer starts and where it ends)", self.num_labels.to_string());
         }
         if self.layers == 0 || self.layers > MAX_LAYERS {
@@ -309,7 +322,11 @@ impl HeadConfig {
             "dropout_prob": self.dropout_prob,
         });
         if let Some(object) = value.as_object_mut() {
-            object.retain(|key, _| !matches!(key.as_str(), "use_pooler" | "bias") || self.head_type.has(key));
+            object.retain(|key, _| match key.as_str() {
+                "use_pooler" | "bias" => self.head_type.has(key),
+                "layers" | "activation_function" | "dropout_prob" => !self.head_type.biaffine,
+                _ => true,
+            });
         }
         value
     }
@@ -349,6 +366,12 @@ impl HeadConfig {
         let name = read.required("head_type", |v| v.as_str().map(str::to_owned), "a string")?;
         let unknown = || HeadError::UnknownType { found: shorten(&name).into_owned() };
         let head_type = HeadType::named(&name).ok_or_else(unknown)?;
+        if head_type.biaffine
+            && let Some(key) =
+                ["layers", "activation_function", "dropout_prob"].iter().find(|key| read.0.contains_key(**key))
+        {
+            return Err(json_error(format!("unknown key `{key}`")));
+        }
         let flag = |read: &mut Reader, key: &'static str, default: bool| -> Result<bool, HeadError> {
             if !head_type.has(key) {
                 return Ok(default);

@@ -7,7 +7,7 @@ use burn_adapters_core::{
     Demand, Fill, Init, Mode, Norm, NormWithEpsilon, Output, OutputLayer, Reads, RowPosition, activate, project,
 };
 
-use crate::{HeadConfig, HeadError, Logits, Targets};
+use crate::{Biaffine, HeadConfig, HeadError, Logits, Targets};
 
 /// Whether the last layer's matrix is the model's table of word embeddings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,6 +31,8 @@ pub struct Head {
     pub norms: Vec<LayerNorm>,
     /// The last layer: `[hidden] → [outputs]`, where [`HeadConfig::outputs`] is the number of labels of most heads.
     pub output: Linear,
+    /// The scores of pairs, in heads for dependency parsing. Their `output` is not used.
+    pub biaffine: Option<Biaffine>,
     /// Dropout before each layer.
     pub dropout: f64,
     norm_epsilon: f64,
@@ -74,18 +76,25 @@ impl Head {
             return Err(HeadError::Shape { expected, found: width.to_string() });
         }
         demand.add_times(&[hidden_size.max(width), width.saturating_add(1)], config.layers - 1);
-        demand.add(&[width, config.outputs()]);
+        let is_biaffine = config.head_type.is_biaffine();
+        if is_biaffine {
+            demand.add_times(&[hidden_size.saturating_add(1), hidden_size.saturating_add(1)], config.outputs());
+        } else {
+            demand.add(&[width, config.outputs()]);
+        }
         demand.check("lower the number of labels (`num_labels`) or of `layers`").map_err(Box::new)?;
         let weight = Fill::Normal { std };
         let size = |layer| [if layer == 1 { hidden_size } else { width }, width];
         let hidden_layers =
             (1..config.layers).map(|layer| init.linear(size(layer), weight, Some(Fill::ZEROS), device)).collect();
         let norms = if config.layer_norm { config.layers - 1 } else { 0 };
-        let bias = config.bias.then_some(Fill::ZEROS);
+        let bias = (config.bias && !is_biaffine).then_some(Fill::ZEROS);
+        let output = init.linear([width, if is_biaffine { 1 } else { config.outputs() }], weight, bias, device);
         Ok(Self {
+            biaffine: is_biaffine.then(|| Biaffine::new(hidden_size, config.num_labels, init, device)),
             hidden_layers,
             norms: (0..norms).map(|_| init.layer_norm(width, device)).collect(),
-            output: init.linear([width, config.outputs()], weight, bias, device),
+            output: if is_biaffine { output.set_require_grad(false) } else { output },
             norm_epsilon: 1e-12,
             scale: 1.0,
             inverts: true,
@@ -187,9 +196,9 @@ impl Head {
 
     /// Freezes or trains the head. A matrix that is the model's stays frozen.
     pub fn set_trained(self, trained: bool) -> Self {
-        let is_of_model = self.is_tied() || self.is_of_model();
+        let is_frozen = self.is_tied() || self.is_of_model() || self.biaffine.is_some();
         let mut head = self.set_require_grad(trained);
-        if is_of_model {
+        if is_frozen {
             head.output.weight = head.output.weight.set_require_grad(false);
         }
         head
@@ -289,6 +298,22 @@ impl Head {
             }
         }
         Ok(states)
+    }
+
+    /// The states that scores of pairs are made of.
+    pub(crate) fn before_pairs(&self, states: Tensor<2>, mode: Mode) -> Result<Tensor<2>, HeadError> {
+        let [batch, width] = states.dims();
+        if width != self.hidden_size() {
+            let expected = format!("hidden states of {}", self.hidden_size());
+            return Err(HeadError::Shape { expected, found: format!("[{batch}, {width}]") });
+        }
+        Ok(self.drop(mode, states))
+    }
+
+    /// The scores of pairs; without a graph at inference.
+    pub(crate) fn biaffine_for(&self, mode: Mode) -> Option<Biaffine> {
+        let biaffine = self.biaffine.clone()?;
+        Some(if self.would_record(mode) { biaffine.valid() } else { biaffine })
     }
 
     /// The last layer.

@@ -38,8 +38,8 @@ pub use head::Head;
 pub use logits::Logits;
 pub use loss::{binary_cross_entropy, cross_entropy, mean_squared_error};
 pub use names::{HeadParameter, reference_names};
-pub use targets::{AnswerRules, ChoiceTarget, Question, SpanTarget, Targets};
+pub use targets::{AnswerRules, ChoiceTarget, Question, SpanTarget, Targets, TreeTarget};
 pub use tasks::{
-    CAUSAL_LM, Classification, LanguageModeling, MASKED_LM, Multilabel, MultipleChoice, QuestionAnswering, Regression,
-    SEQ2SEQ_LM, TASKS, Tagging, Task, task_named, token_states,
+    Biaffine, CAUSAL_LM, Classification, DependencyParsing, LanguageModeling, MASKED_LM, Multilabel, MultipleChoice,
+    QuestionAnswering, Regression, SEQ2SEQ_LM, TASKS, Tagging, Task, task_named, token_states,
 };

@@ -27,6 +27,14 @@ pub fn reference_names(config: &HeadConfig, name: &str) -> Vec<HeadParameter> {
     if config.head_type.is_language_model() {
         return language_names(config, name);
     }
+    if config.head_type.is_biaffine() {
+        let names = [("arcs", "biaffine_arcs"), ("relations", "biaffine_rels")];
+        let parameter = |(path, reference)| HeadParameter {
+            path: format!("biaffine.{path}"),
+            reference: format!("heads.{name}.{reference}.weight"),
+        };
+        return names.into_iter().map(parameter).collect();
+    }
     let step = if config.activation_function.is_some() { 3 } else { 2 };
     let mut names = Vec::with_capacity(2 * config.layers);
     for layer in 0..config.layers {

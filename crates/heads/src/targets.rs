@@ -4,6 +4,8 @@ use std::collections::BTreeSet;
 use std::ops::Range;
 use std::sync::Arc;
 
+use crate::HeadError;
+
 /// The targets of some rows, on the host, where they can be checked without waiting for the device.
 ///
 /// These are forms of targets, not tasks: several tasks may share one.
@@ -22,6 +24,47 @@ pub enum Targets {
     Spans(Vec<SpanTarget>),
     /// For each row, one of several choices, whether it is the correct one.
     Choices(Vec<ChoiceTarget>),
+    /// For each row, the tree of its words.
+    Trees(Vec<TreeTarget>),
+}
+
+/// The words of a row, each with its head and its relation.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct TreeTarget {
+    /// The tokens of each word.
+    pub words: Vec<Range<usize>>,
+    /// The head of each word: 0 for the root, otherwise the number of the word from 1; `None` if it is not learned.
+    pub heads: Vec<Option<usize>>,
+    /// The relation of each word to its head; `None` if it is not learned.
+    pub relations: Vec<Option<usize>>,
+}
+
+impl TreeTarget {
+    /// The words that are learned, each with its head and its relation.
+    pub fn learned(&self) -> impl Iterator<Item = (usize, usize, usize)> + '_ {
+        let words = self.heads.iter().zip(&self.relations).enumerate();
+        words.filter_map(|(word, (head, relation))| Some((word, (*head)?, (*relation)?)))
+    }
+
+    /// Checks that a row of this many pairs of tokens has the words, and the head the relations.
+    pub(crate) fn check(&self, row: usize, pairs: usize, relations: usize) -> Result<(), HeadError> {
+        let tokens = pairs.isqrt();
+        let words = self.words.len();
+        let outside = |word: &Range<usize>| word.is_empty() || word.end > tokens;
+        if self.heads.len() != words || self.relations.len() != words || self.words.iter().any(outside) {
+            let expected = format!("words of at most {tokens} tokens in row {row}, each with a head and a relation");
+            let found = format!("{words} words, {} heads and {} relations", self.heads.len(), self.relations.len());
+            return Err(HeadError::Shape { expected, found });
+        }
+        if let Some((_, head, _)) = self.learned().find(|(_, head, _)| *head > words) {
+            let (expected, found) = (format!("heads from 0 to {words} in row {row}"), head.to_string());
+            return Err(HeadError::Shape { expected, found });
+        }
+        match self.learned().find(|(.., relation)| *relation >= relations) {
+            Some((.., label)) => Err(HeadError::LabelOutOfRange { row, label, labels: relations }),
+            None => Ok(()),
+        }
+    }
 }
 
 /// The answer in a row: in a question with a context, or with a window of a long context.
@@ -86,6 +129,7 @@ impl Targets {
             Targets::Tokens(rows) => rows.len(),
             Targets::Spans(rows) => rows.len(),
             Targets::Choices(rows) => rows.len(),
+            Targets::Trees(rows) => rows.len(),
         }
     }
 
@@ -112,6 +156,7 @@ impl Targets {
             Targets::Tokens(_) => "a class for each token of a row",
             Targets::Spans(_) => "the tokens that begin and end the answer in a row",
             Targets::Choices(_) => "whether a row is the right choice",
+            Targets::Trees(_) => "the heads and the relations of the words of a row",
         }
     }
 
@@ -131,6 +176,7 @@ impl Targets {
             Targets::Tokens(all) => Targets::Tokens(of(all, rows)),
             Targets::Spans(all) => Targets::Spans(of(all, rows)),
             Targets::Choices(all) => Targets::Choices(of(all, rows)),
+            Targets::Trees(all) => Targets::Trees(of(all, rows)),
         }
     }
 
@@ -154,6 +200,13 @@ impl Targets {
                 ends.for_each(|token| each(token.map_or(u64::MAX, |token| token as u64)));
             }
             Targets::Choices(rows) => rows.iter().for_each(|row| each(2 * row.question as u64 + u64::from(row.right))),
+            Targets::Trees(rows) => {
+                let of_row = |row: &TreeTarget| {
+                    let words = row.words.iter().flat_map(|word| [word.start, word.end]).map(Some).collect::<Vec<_>>();
+                    words.into_iter().chain(row.heads.clone()).chain(row.relations.clone()).collect::<Vec<_>>()
+                };
+                rows.iter().flat_map(of_row).for_each(|value| each(value.map_or(u64::MAX, |value| value as u64)));
+            }
         }
     }
 }

@@ -89,6 +89,6 @@ pub use notes::{LostWords, Truncation};
 pub use observer::{Observer, TrainingPlan};
 pub use rouge::Rouge;
 pub use schedule::{Schedule, Warmup};
-pub use tasks::{TextForm, TextPieces, TrainTask, train_task, train_task_named};
+pub use tasks::{ConllLine, TextForm, TextPieces, TrainTask, train_task, train_task_named};
 pub use tokens::{Lengths, TokenData};
 pub use trainer::{Trained, Trainer};

@@ -19,4 +19,5 @@ mod optimizers;
 mod outputs;
 mod own_decoder;
 mod parity;
+mod parsing;
 mod roundtrip;

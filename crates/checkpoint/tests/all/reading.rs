@@ -187,12 +187,12 @@ fn a_message_lists_the_first_of_many_tensors() {
     assert!(text.contains("20000 unexpected") && text.contains("unexpected: 19992 more"), "{text}");
 }
 
-/// Turns the head in a folder into one for dependency parsing, as the Python library saves it.
-fn make_dependency_parsing(dir: &Path) {
+/// Turns the head in a folder into one for images, as the Python library saves it.
+fn make_image_head(dir: &Path) {
     let path = dir.join("head_config.json");
     let mut config = json(&path);
     config["config"] = serde_json::json!({
-        "head_type": "dependency_parsing", "num_labels": 2, "label2id": {"LABEL_0": 0, "LABEL_1": 1}
+        "head_type": "image_classification", "num_labels": 2, "label2id": {"LABEL_0": 0, "LABEL_1": 1}
     });
     fs::write(path, config.to_string()).unwrap();
 }
@@ -206,13 +206,13 @@ fn a_head_of_another_kind_stops_only_who_asks_for_it() {
     }
     let (dir, stack) = (tempfile::tempdir().unwrap(), Composition::stack(["language", "task"]));
     save_setup(dir.path(), &bank, &stack, None, &SaveOptions::default()).unwrap();
-    make_dependency_parsing(&dir.path().join("language"));
+    make_image_head(&dir.path().join("language"));
     let mut read = AdapterBank::new(spec(2), &Device::default());
     let (_, reports) = load_setup(dir.path(), &mut read).unwrap();
     assert_eq!(read.head_names().collect::<Vec<_>>(), ["task"]);
-    assert!(reports[0].notes.iter().any(|note| note.contains("dependency_parsing")), "{:?}", reports[0].notes);
+    assert!(reports[0].notes.iter().any(|note| note.contains("image_classification")), "{:?}", reports[0].notes);
 
-    make_dependency_parsing(&dir.path().join("task"));
+    make_image_head(&dir.path().join("task"));
     let mut read = AdapterBank::new(spec(2), &Device::default());
     let error = load_setup(dir.path(), &mut read).unwrap_err();
     assert!(error.is_unknown_head() && error.to_string().contains("masked_lm"), "{error}");

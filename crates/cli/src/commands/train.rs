@@ -42,6 +42,8 @@ Examples:
     --best f1 --eval dev-v1.1.json --output squad
   burn-adapters train --model all-MiniLM-L6-v2 --data swag.csv --task multiple-choice --text-column startphrase \\
     --output swag
+  burn-adapters train --model bert-base-uncased --data train.conllu --eval dev.conllu --task dependency-parsing \\
+    --best las --output parser
   burn-adapters train --model bert-base-uncased --data texts.txt --task masked-lm --config seq_bn_inv --name german \\
     --output german
   burn-adapters train --model gpt2 --data poems.txt --task causal-lm --config lora --eval-fraction 0.1 --output poems
@@ -130,7 +132,8 @@ pub(super) struct Arguments {
     /// list of tokens and a list of tags, or from CoNLL columns. `question-answering`: the part of a context that answers a
     /// question, from SQuAD's JSON, or from the columns question, context and answers. `multiple-choice`: the best of several
     /// texts, from the columns text, choices (or ending0, ending1 and so on) and label, which is the number or the text of the
-    /// right choice. `masked-lm`: masked tokens of plain texts (15 % of the tokens, chosen anew in each epoch). `causal-lm`: each
+    /// right choice. `dependency-parsing`: the head and the relation of each word, from CoNLL-U, or from .jsonl with a list of
+    /// tokens and a list of arcs such as "2:nsubj". `masked-lm`: masked tokens of plain texts (15 % of the tokens, chosen anew in each epoch). `causal-lm`: each
     /// token of plain texts from those before it. `seq2seq-lm`: the text in the column target from the one in the column text.
     /// Language modeling trains no head if the model has an output layer of its own. [default: the task of the head of
     /// --adapter, otherwise classification]

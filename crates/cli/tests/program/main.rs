@@ -19,6 +19,7 @@ mod language;
 mod madx_example;
 mod models;
 mod pairs;
+mod parsing;
 mod predicting;
 mod python_reader;
 mod quickstart;

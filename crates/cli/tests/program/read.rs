@@ -38,7 +38,7 @@ fn overwrite(path: &Path, value: f32, count: usize) {
 fn make_unknown_head(dir: &Path) {
     let path = dir.join("head_config.json");
     let mut config = json_of(&fs::read_to_string(&path).unwrap());
-    config["config"] = json!({"head_type": "dependency_parsing", "label2id": null, "num_labels": 2, "layers": 1});
+    config["config"] = json!({"head_type": "image_classification", "label2id": null, "num_labels": 2, "layers": 1});
     fs::write(path, config.to_string()).unwrap();
 }
 
@@ -143,7 +143,7 @@ fn a_head_of_another_kind_stops_only_who_asks_for_it() {
         let (code, out, err) = place.run(&predict);
         assert_eq!(code, 0, "{setup}: {err}");
         assert!(out.contains("pos") || out.contains("neg"), "{out}");
-        assert!(err.contains("dependency_parsing"), "it is said that the head is left aside: {err}");
+        assert!(err.contains("image_classification"), "it is said that the head is left aside: {err}");
         let evaluate = [&["evaluate", "--model", "model", "--data", data][..], &both, &[setup], extra].concat();
         assert_eq!(place.run(&evaluate).0, 0, "{setup}");
     }
@@ -152,12 +152,12 @@ fn a_head_of_another_kind_stops_only_who_asks_for_it() {
         [&["predict", "--model", "model", "--text", "good"][..], &both, &["Parallel(language, task)"]].concat(),
         ["predict", "--model", "model", "--text", "good", "--adapter", "language"].to_vec(),
     ] {
-        fails(&place, 2, &arguments, &["dependency_parsing"]);
+        fails(&place, 2, &arguments, &["image_classification"]);
     }
 
     let (code, _, err) = place.run(["merge", "adapter", "language", "--output", "merged"]);
     assert_eq!(code, 0, "{err}");
-    assert!(err.contains("warning:") && err.contains("dependency_parsing"), "{err}");
+    assert!(err.contains("warning:") && err.contains("image_classification"), "{err}");
     assert!(!place.path("merged/head_config.json").exists());
 
     let train = ["train", "--model", "model", "--data", data, "--epochs", "1", "--output", "stacked", "--name", "task"];

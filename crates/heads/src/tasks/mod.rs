@@ -3,6 +3,7 @@
 //! To add a task, write its file and add one line to [`TASKS`]. Nothing outside that file names the task.
 
 mod classification;
+mod dependency_parsing;
 mod language;
 mod multilabel;
 mod multiple_choice;
@@ -16,6 +17,7 @@ use burn::tensor::Tensor;
 use burn_adapters_core::{Mode, Output, Reads};
 
 pub use self::classification::Classification;
+pub use self::dependency_parsing::{Biaffine, DependencyParsing};
 pub use self::language::{CAUSAL_LM, LanguageModeling, MASKED_LM, SEQ2SEQ_LM};
 pub use self::multilabel::Multilabel;
 pub use self::multiple_choice::MultipleChoice;
@@ -25,7 +27,7 @@ pub use self::tagging::{Tagging, token_states};
 use crate::{Head, HeadConfig, HeadError, HeadType, Logits, Targets};
 
 /// Every task. The first one is used for head types that no task claims.
-pub static TASKS: [&dyn Task; 9] = [
+pub static TASKS: [&dyn Task; 10] = [
     &Classification,
     &Multilabel,
     &Regression,
@@ -35,6 +37,7 @@ pub static TASKS: [&dyn Task; 9] = [
     &MASKED_LM,
     &CAUSAL_LM,
     &SEQ2SEQ_LM,
+    &DependencyParsing,
 ];
 
 /// What a head does: the positions it reads, its logits, its loss.

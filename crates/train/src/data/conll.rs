@@ -4,6 +4,7 @@ use super::error::DataProblem;
 use super::lists::Form;
 use super::read::{Reader, check_length};
 use super::{Column, DataError, Example, Label};
+use crate::tasks::ConllLine;
 
 /// The first column of a line that starts a document.
 const DOCUMENT: &str = "-DOCSTART-";
@@ -23,7 +24,8 @@ pub(super) fn read(bytes: &[u8], reader: &mut Reader<'_>) -> Result<(), DataErro
             reader.problems.push(index + 1, DataProblem::InvalidUtf8);
             continue;
         };
-        let is_comment = sentence.words.is_empty() && text.starts_with('#') && text.contains(" = ");
+        let begins = ["# newdoc", "# newpar"].contains(&text);
+        let is_comment = sentence.words.is_empty() && text.starts_with('#') && (begins || text.contains(" = "));
         if is_comment {
             continue;
         }
@@ -40,6 +42,18 @@ pub(super) fn read(bytes: &[u8], reader: &mut Reader<'_>) -> Result<(), DataErro
         if cells.len() != expected {
             reader.problems.push(index + 1, DataProblem::ConllColumns { expected, found: cells.len() });
             continue;
+        }
+        if token.is_none() && tag.is_none_or(|tag| tag.is_none()) {
+            match reader.columns.task.conll_line(&cells) {
+                ConllLine::Usual => {}
+                ConllLine::Skipped => continue,
+                ConllLine::Word { word, label } => {
+                    sentence.line = if sentence.words.is_empty() { index + 1 } else { sentence.line };
+                    let label = reader.columns.label.is_some().then_some(label);
+                    sentence.push(word, label.as_deref(), index + 1, reader);
+                    continue;
+                }
+            }
         }
         let token = token.unwrap_or(0);
         let tag = tag.map(|tag| tag.unwrap_or(expected - 1));

@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 
 use burn_adapters_heads::{HeadConfig, Targets, Task};
 
-use crate::tasks::{TRAIN_TASKS, train_task};
+use crate::tasks::{TRAIN_TASKS, train_task, train_task_named};
 
 use super::error::{DataProblem, Problems};
 use super::{DataError, Dataset, Label};
@@ -134,12 +134,20 @@ impl Dataset {
     /// # Errors
     /// As [`head_config`](Self::head_config), except for ambiguity; and if the labels belong to another task.
     pub fn head_config_for(&self, task: &dyn Task) -> Result<HeadConfig, DataError> {
+        let own = train_task_named(task.name());
+        if let Some(own) = own.filter(|own| self.first_label().is_some_and(|label| own.takes(label))) {
+            return own.head(self, &self.label_names());
+        }
         let head = self.head()?;
         if head.task() == task {
             return Ok(head);
         }
         let message = format!("the labels are those of {}, not of {task}", head.task());
         Err(DataError::Malformed { source_name: self.source().to_owned(), message })
+    }
+
+    fn first_label(&self) -> Option<&Label> {
+        self.examples().iter().find_map(|example| example.label.as_ref())
     }
 
     fn head(&self) -> Result<HeadConfig, DataError> {

@@ -4,6 +4,7 @@
 //! the task.
 
 pub mod classification;
+pub mod dependency_parsing;
 pub mod language;
 pub mod multilabel;
 pub mod multiple_choice;
@@ -18,6 +19,7 @@ use burn_adapters_model::Piece;
 use serde_json::Value;
 
 pub use self::classification::Classification;
+pub use self::dependency_parsing::DependencyParsing;
 pub use self::language::Language;
 pub use self::multilabel::Multilabel;
 pub use self::multiple_choice::MultipleChoice;
@@ -28,7 +30,7 @@ use crate::data::{Dataset, Example, Form, Problems};
 use crate::{DataError, DataProblem, Label, Metric, Prediction, Scores, TokenData};
 
 /// Every task.
-pub static TRAIN_TASKS: [&dyn TrainTask; 9] = [
+pub static TRAIN_TASKS: [&dyn TrainTask; 10] = [
     &Classification,
     &Multilabel,
     &Regression,
@@ -38,6 +40,7 @@ pub static TRAIN_TASKS: [&dyn TrainTask; 9] = [
     &language::MASKED,
     &language::CAUSAL,
     &language::SEQ2SEQ,
+    &DependencyParsing,
 ];
 
 /// The training side of a task: its data, its metrics, its predictions.
@@ -80,6 +83,12 @@ pub trait TrainTask: fmt::Debug + Send + Sync {
     /// # Errors
     /// If the value is not a label of this task.
     fn read_json(&self, value: &Value) -> Result<(Label, Form), DataProblem>;
+
+    /// The word of a line in CoNLL columns and its label, if the task has columns of its own.
+    fn conll_line<'l>(&self, cells: &[&'l str]) -> ConllLine<'l> {
+        let _ = cells;
+        ConllLine::Usual
+    }
 
     /// Whether white space around a label is removed (and reported).
     fn trims(&self) -> bool {
@@ -189,6 +198,22 @@ impl PartialEq for dyn TrainTask + '_ {
 }
 
 impl Eq for dyn TrainTask + '_ {}
+
+/// A line of CoNLL columns, as a task reads it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ConllLine<'l> {
+    /// A word and its label are in two columns, which have numbers.
+    Usual,
+    /// It is no word.
+    Skipped,
+    /// A word and its label.
+    Word {
+        /// The word.
+        word: &'l str,
+        /// The label.
+        label: String,
+    },
+}
 
 /// How examples become rows of tokens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
