@@ -30,6 +30,8 @@ pub struct KvCache {
     rows: Vec<CachedRow>,
     /// By the steps of the decoder, which may share layers.
     layers: BTreeMap<usize, [Tensor<4>; 2]>,
+    /// The projected keys and values of the encoder's states, which do not change.
+    encoded: BTreeMap<usize, [Tensor<3>; 2]>,
     pub(crate) memory: Option<Memory>,
     /// The gates that the first pass computed.
     pub(crate) gates: KeptGates,
@@ -87,15 +89,10 @@ impl KvCache {
 
     fn selected(&self, order: &[usize]) -> Option<Self> {
         let rows = self.rows.len();
-        // The batch may have been repeated for the branches of a `Parallel` below a layer.
-        let select = |tensor: &Tensor<4>| {
-            let indices = repeated_rows(order, rows, tensor.dims()[0])?;
-            Some(tensor.clone().select(0, row_indices(&indices, &tensor.device())))
-        };
-        let layer = |(step, [keys, values]): (&usize, &[Tensor<4>; 2])| Some((*step, [select(keys)?, select(values)?]));
         Some(Self {
             rows: order.iter().map(|row| self.rows[*row].clone()).collect(),
-            layers: self.layers.iter().map(layer).collect::<Option<_>>()?,
+            layers: selected(&self.layers, order, rows)?,
+            encoded: selected(&self.encoded, order, rows)?,
             memory: match &self.memory {
                 Some(memory) => Some(memory.select(order, rows)?),
                 None => None,
@@ -163,6 +160,16 @@ impl KvCache {
         all
     }
 
+    /// The keys and values of the encoder's states of a layer, if they are there.
+    pub(crate) fn encoded(&self, step: usize) -> Option<[Tensor<3>; 2]> {
+        self.encoded.get(&step).cloned()
+    }
+
+    /// Keeps those.
+    pub(crate) fn keep_encoded(&mut self, step: usize, keys_and_values: [Tensor<3>; 2]) {
+        self.encoded.insert(step, keys_and_values);
+    }
+
     /// Records that the new columns were read: the batch's tokens, and all positions.
     pub(crate) fn finished(&mut self, lengths: &[usize], continued: &Continued) {
         for ((row, length), keys) in self.rows.iter_mut().zip(lengths).zip(&continued.keys) {
@@ -170,6 +177,21 @@ impl KvCache {
             row.columns = keys.iter().map(Option::is_some).collect();
         }
     }
+}
+
+/// The keys and values of these rows of a batch of `rows`, which may have been repeated for the branches of a `Parallel` below
+/// a layer.
+fn selected<const D: usize>(
+    layers: &BTreeMap<usize, [Tensor<D>; 2]>,
+    order: &[usize],
+    rows: usize,
+) -> Option<BTreeMap<usize, [Tensor<D>; 2]>> {
+    let select = |tensor: &Tensor<D>| {
+        let indices = repeated_rows(order, rows, tensor.dims()[0])?;
+        Some(tensor.clone().select(0, row_indices(&indices, &tensor.device())))
+    };
+    let layer = |(step, [keys, values]): (&usize, &[Tensor<D>; 2])| Some((*step, [select(keys)?, select(values)?]));
+    layers.iter().map(layer).collect()
 }
 
 /// The positions of a pass that continues from a cache.

@@ -97,6 +97,17 @@ impl LayerPass<'_> {
         self.memory.map(|memory| memory.hidden.clone())
     }
 
+    /// The keys and values of cross-attention. With a [cache](crate::KvCache), only the first pass computes them.
+    ///
+    /// # Shapes
+    /// - output: `[rows, positions of the encoder, key-value heads · head]` each
+    pub fn of_encoder(&self, compute: impl FnOnce() -> [Tensor<3>; 2]) -> [Tensor<3>; 2] {
+        match self.cached {
+            Some(cached) => cached.of_encoder(self.step, compute),
+            None => compute(),
+        }
+    }
+
     /// The model's own dropout: on in training, unless the setup turns it off.
     pub fn dropout<const D: usize>(&self, probability: f64, x: Tensor<D>) -> Tensor<D> {
         self.hooks.dropout(probability, x)

@@ -140,8 +140,14 @@ impl MultiHeadAttention {
         };
         let query = with_bias(self.query_bias.as_ref(), layer.linear(places[0], &self.query, queries));
         let query = of_heads(self.query_norm.as_ref(), query);
-        let key = of_heads(self.key_norm.as_ref(), layer.linear(places[1], &self.key, source.clone()));
-        let value = with_bias(self.value_bias.as_ref(), layer.linear(places[2], &self.value, source));
+        let key_and_value = || {
+            let key = of_heads(self.key_norm.as_ref(), layer.linear(places[1], &self.key, source.clone()));
+            [key, with_bias(self.value_bias.as_ref(), layer.linear(places[2], &self.value, source))]
+        };
+        let [key, value] = match self.place {
+            Place::CrossAttention => layer.of_encoder(key_and_value),
+            _ => key_and_value(),
+        };
         let of_distances = match (bias, &self.positions) {
             (Some(Bias::Disentangled(distances)), Some(positions)) => {
                 let compared = [query.clone(), key.clone()];
