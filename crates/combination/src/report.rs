@@ -9,10 +9,23 @@ use burn_adapters_core::Site;
 pub struct ReportEntry {
     /// The site; `None` for parameters that the whole model shares.
     pub site: Option<Site>,
+    /// Of shared parameters, which ones they are, if there are several: those of prefixes have the name of the attention.
+    pub part: Option<&'static str>,
     /// The method (`bottleneck`, `lora`, …).
     pub method: &'static str,
     /// The number of parameters there.
     pub parameters: usize,
+}
+
+impl ReportEntry {
+    /// The site for display; `(shared)` without one.
+    pub fn place(&self) -> String {
+        match (self.site, self.part) {
+            (Some(site), _) => site.to_string(),
+            (None, Some(part)) => format!("(shared, {part})"),
+            (None, None) => "(shared)".to_owned(),
+        }
+    }
 }
 
 /// The effect of an adapter on a model: every site that it touches, and every parameter that it adds.
@@ -44,8 +57,7 @@ impl fmt::Display for AddReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{:<36} {:<14} {:>12}", "site", "method", "parameters")?;
         for entry in &self.entries {
-            let site = entry.site.map_or_else(|| "(shared)".to_owned(), |site| site.to_string());
-            writeln!(f, "{site:<36} {:<14} {:>12}", entry.method, entry.parameters)?;
+            writeln!(f, "{:<36} {:<14} {:>12}", entry.place(), entry.method, entry.parameters)?;
         }
         write!(f, "{:<36} {:<14} {:>12}", "total", "", self.parameters())?;
         for note in &self.notes {

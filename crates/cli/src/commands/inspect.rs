@@ -76,8 +76,7 @@ impl Arguments {
         output::line(format_args!("{}\n", shown(&inspected.config)))?;
         let mut table = Table::new(&[("site", Align::Left), ("method", Align::Left), ("parameters", Align::Right)]);
         for entry in &report.entries {
-            let site = entry.site.map_or_else(|| "(shared)".to_owned(), |site| site.to_string());
-            table.row(vec![site, entry.method.into(), thousands(entry.parameters)]);
+            table.row(vec![entry.place(), entry.method.into(), thousands(entry.parameters)]);
         }
         table.row(vec!["in all".into(), String::new(), thousands(report.parameters())]);
         output::line(table)?;
@@ -104,7 +103,7 @@ impl Arguments {
                 object.insert("sites".into(), Value::Array(matrices.chain(sublayers).collect()));
             }
             Some(Inspected { config, report, bytes: (size, counted) }) => {
-                let entry = |entry: &burn_adapters_model::ReportEntry| json!({"site": entry.site.map(|site| site.to_string()), "method": entry.method, "parameters": entry.parameters});
+                let entry = |entry: &burn_adapters_model::ReportEntry| json!({"site": entry.site.map(|site| site.to_string()), "part": entry.part, "method": entry.method, "parameters": entry.parameters});
                 object.insert("config".into(), config.clone().into());
                 object.insert("trainable".into(), report.parameters().into());
                 object.insert("percent".into(), report.percent().into());

@@ -85,7 +85,7 @@ impl Builder<'_> {
             .map_err(|source| BuildError::Bottleneck { site, source })?;
         if let Some(shared) = &shared {
             let frozen = shared.frozen();
-            self.shared("compacter", crate::adapter::count(shared, &frozen));
+            self.shared("compacter", None, crate::adapter::count(shared, &frozen));
         }
         adapter.phm_shared = shared;
         Ok(())
@@ -99,7 +99,7 @@ impl Builder<'_> {
             return Err(BuildError::TwoShared { method: "invertible adapter" });
         }
         let module = Invertible::new(config, self.spec.embedding_size, self.init, self.device)?;
-        self.shared("invertible", crate::adapter::count(&module, &[]));
+        self.shared("invertible", None, crate::adapter::count(&module, &[]));
         adapter.invertible = Some(module);
         Ok(())
     }

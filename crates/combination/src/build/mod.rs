@@ -90,7 +90,7 @@ impl Builder<'_> {
         if modules.insert(site, module).is_some() {
             return Err(BuildError::Conflict { site });
         }
-        self.entries.push(ReportEntry { site: Some(site), method, parameters });
+        self.entries.push(ReportEntry { site: Some(site), part: None, method, parameters });
         Ok(())
     }
 
@@ -103,7 +103,7 @@ impl Builder<'_> {
     }
 
     /// Records parameters that do not belong to a single site.
-    fn shared(&mut self, method: &'static str, parameters: usize) {
-        self.entries.push(ReportEntry { site: None, method, parameters });
+    fn shared(&mut self, method: &'static str, part: Option<&'static str>, parameters: usize) {
+        self.entries.push(ReportEntry { site: None, part, method, parameters });
     }
 }

@@ -16,10 +16,10 @@ impl Builder<'_> {
     ) -> Result<String, BuildError> {
         self.check_layers("leave_out", config.leave_out.iter().copied())?;
         for group in PrefixGroup::of_model(config, self.spec) {
-            let name = group.kind.name().to_owned();
+            let name = group.kind.name();
             let module = PrefixTuning::new(config, group, self.init, self.device)?;
-            self.shared("prefix_tuning", crate::adapter::count(&module, &[]));
-            if adapter.prefix.insert(name, module).is_some() {
+            self.shared("prefix_tuning", Some(name), crate::adapter::count(&module, &[]));
+            if adapter.prefix.insert(name.to_owned(), module).is_some() {
                 return Err(BuildError::TwoShared { method: "prefix tuning" });
             }
         }
@@ -35,7 +35,7 @@ impl Builder<'_> {
             return Err(BuildError::TwoShared { method: "prompt tuning" });
         }
         let module = PromptTuning::for_loading(config, self.spec.embedding_size, self.init, self.device)?;
-        self.shared("prompt_tuning", crate::adapter::count(&module, &[]));
+        self.shared("prompt_tuning", None, crate::adapter::count(&module, &[]));
         adapter.prompt = Some(module);
         adapter.prompt_is_unset = config.prompt_init == PromptInit::FromString;
         Ok(String::new())
