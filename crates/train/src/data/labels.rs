@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 
 use burn_adapters_heads::{HeadConfig, Targets, Task};
 
-use crate::tasks::{TRAIN_TASKS, train_task, train_task_named};
+use crate::tasks::{TRAIN_TASKS, TrainTask, train_task, train_task_named};
 
 use super::error::{DataProblem, Problems};
 use super::{DataError, Dataset, Label};
@@ -126,7 +126,7 @@ impl Dataset {
     /// [`head_config_for`](Self::head_config_for) if they are classes.
     pub fn head_config(&self) -> Result<HeadConfig, DataError> {
         self.check_doubts()?;
-        self.head()
+        self.head(None)
     }
 
     /// [`head_config`](Self::head_config) for a known task: labels are not checked for ambiguity.
@@ -134,11 +134,7 @@ impl Dataset {
     /// # Errors
     /// As [`head_config`](Self::head_config), except for ambiguity; and if the labels belong to another task.
     pub fn head_config_for(&self, task: &dyn Task) -> Result<HeadConfig, DataError> {
-        let own = train_task_named(task.name());
-        if let Some(own) = own.filter(|own| self.first_label().is_some_and(|label| own.takes(label))) {
-            return own.head(self, &self.label_names());
-        }
-        let head = self.head()?;
+        let head = self.head(train_task_named(task.name()))?;
         if head.task() == task {
             return Ok(head);
         }
@@ -146,11 +142,8 @@ impl Dataset {
         Err(DataError::Malformed { source_name: self.source().to_owned(), message })
     }
 
-    fn first_label(&self) -> Option<&Label> {
-        self.examples().iter().find_map(|example| example.label.as_ref())
-    }
-
-    fn head(&self) -> Result<HeadConfig, DataError> {
+    /// The head of a preferred task, if the labels may be its labels; otherwise of the first task whose labels they may be.
+    fn head(&self, preferred: Option<&'static dyn TrainTask>) -> Result<HeadConfig, DataError> {
         let names = self.label_names();
         let labels = || self.examples().iter().filter_map(|example| example.label.as_ref());
         let malformed = |message: &str| {
@@ -166,7 +159,7 @@ impl Dataset {
             let source_name = self.source().to_owned();
             return Err(DataError::TooManyClasses { source_name, classes: names.len(), limit: MAX_CLASSES });
         }
-        match TRAIN_TASKS.iter().find(|task| task.takes(first)) {
+        match preferred.iter().chain(&TRAIN_TASKS).find(|task| task.takes(first)) {
             Some(task) => task.head(self, &names),
             None => malformed("no task learns from labels of this kind"),
         }
