@@ -11,9 +11,10 @@ pub mod matrix;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use burn::optim::{GradientsParams, SgdConfig};
 use burn::tensor::{Device, Tensor};
-use burn_adapters_checkpoint::{load_adapter, load_head};
-use burn_adapters_heads::{ChoiceTarget, Head, Logits, SpanTarget, Targets};
+use burn_adapters_checkpoint::{SaveOptions, load_adapter, load_head, save_adapter, save_head};
+use burn_adapters_heads::{ChoiceTarget, Head, HeadConfig, Logits, SpanTarget, Targets};
 use burn_adapters_model::{AdapterBank, BaseModel, Forward, Hooks, Row, Setup, TokenBatch};
 use burn_adapters_transformers::AutoModel;
 use serde::Deserialize;
@@ -271,4 +272,65 @@ pub fn largest_difference(found: &[f32], expected: &[f32]) -> f32 {
     assert_eq!(found.len(), expected.len(), "different numbers of values");
     let difference = |(a, b): (&f32, &f32)| if (a - b).is_nan() { f32::INFINITY } else { (a - b).abs() };
     found.iter().zip(expected).map(difference).fold(0.0, f32::max)
+}
+
+/// Saves an adapter and its head into a folder, and reads every parameter, under the reference's names.
+pub fn saved(dir: &Path, bank: &AdapterBank, name: &str) -> Golden {
+    save_adapter(dir, bank, name, &SaveOptions::default()).unwrap();
+    save_head(dir, bank, name, &SaveOptions::default()).unwrap();
+    let mut all = Golden::read(&dir.join("adapter.safetensors"));
+    all.0.extend(Golden::read(&dir.join("model_head.safetensors")).0);
+    all
+}
+
+/// The name under which a parameter is saved here. The reference registers prefixes once for the model and again in every
+/// layer; we write the first of these names.
+pub fn saved_name(name: &str) -> String {
+    match (name.split_once(".prefix_tuning.pool."), name.split_once('.')) {
+        (Some((_, rest)), Some((model, _))) => format!("{model}.prefix_tuning.{rest}"),
+        _ => name.to_owned(),
+    }
+}
+
+/// Trains a new adapter on four rows for some steps of SGD, and reads it back from its files.
+///
+/// # Errors
+/// If the adapter is refused, the loss does not fall, or the adapter comes back changed.
+pub fn train_and_read_back(
+    model: &AutoModel,
+    batch: &TokenBatch,
+    config: &str,
+    steps: usize,
+    learning_rate: f64,
+) -> Result<(), String> {
+    let mut bank = AdapterBank::new(model.spec(), &Device::default().autodiff());
+    bank.add_for(model, "task", config.parse().unwrap(), 1).map_err(|error| error.to_string())?;
+    let head = HeadConfig::classification(3).with_layers(1).with_dropout_prob(Some(0.0));
+    bank.add_head_seeded("task", &head, 1).unwrap();
+    let setup = Setup::adapter("task");
+    let run =
+        |bank: &AdapterBank| values(logits(model, bank, &setup, &bank.hooks(&setup).unwrap(), batch).into_values());
+    let training = setup.clone().training();
+    bank.train_only(&training).unwrap();
+    let mut losses = Vec::new();
+    let mut sgd = SgdConfig::new().init();
+    for _ in 0..steps {
+        let found = logits(model, &bank, &training, &bank.hooks(&training).unwrap(), batch);
+        let loss = bank.head("task").unwrap().loss(&found, &Targets::Classes(vec![0, 1, 2, 0])).unwrap();
+        losses.push(values(loss.clone())[0]);
+        let gradients = GradientsParams::from_grads(loss.backward(), &bank);
+        bank = sgd.step(learning_rate, bank, gradients);
+    }
+    if losses.iter().any(|loss| !loss.is_finite()) || losses.last() >= losses.first() {
+        return Err(format!("training does not lower the loss: {losses:?}"));
+    }
+    let dir = tempfile::tempdir().unwrap();
+    saved(dir.path(), &bank, "task");
+    let mut loaded = AdapterBank::new(model.spec(), bank.device());
+    load_adapter(dir.path(), &mut loaded, None).map_err(|error| error.to_string())?;
+    load_head(dir.path(), &mut loaded, None).unwrap();
+    match largest_difference(&run(&loaded), &run(&bank)) {
+        difference if difference <= 1e-6 => Ok(()),
+        difference => Err(format!("comes back changed by {difference:e}")),
+    }
 }

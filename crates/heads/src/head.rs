@@ -196,9 +196,9 @@ impl Head {
 
     /// Freezes or trains the head. A matrix that is the model's stays frozen.
     pub fn set_trained(self, trained: bool) -> Self {
-        let is_frozen = self.is_tied() || self.is_of_model() || self.biaffine.is_some();
+        let is_own = self.has_own_output();
         let mut head = self.set_require_grad(trained);
-        if is_frozen {
+        if !is_own {
             head.output.weight = head.output.weight.set_require_grad(false);
         }
         head
@@ -216,11 +216,15 @@ impl Head {
         hidden
     }
 
-    /// The number of its parameters, without a matrix that is the model's.
+    /// Whether the last layer's matrix is a parameter of the head: it is neither the model's nor unused.
+    fn has_own_output(&self) -> bool {
+        self.tied == Tied::No && self.biaffine.is_none()
+    }
+
+    /// The number of its parameters, without a matrix that is the model's or that is not used.
     pub fn parameters(&self) -> usize {
-        let tied =
-            if self.is_tied() || self.is_of_model() { self.output.weight.lazy_shape().num_elements() } else { 0 };
-        Module::num_params(self) - tied
+        let others = if self.has_own_output() { 0 } else { self.output.weight.lazy_shape().num_elements() };
+        Module::num_params(self) - others
     }
 
     /// The positions that the head reads: a base model may leave the others uncomputed.

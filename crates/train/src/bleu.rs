@@ -1,7 +1,7 @@
 //! BLEU (Papineni et al., 2002) of generated texts, as `sacrebleu` computes it by default: words by the rules of the WMT
 //! campaigns (`13a`), runs of up to four words, exponential smoothing, from 0 to 100.
 
-use std::collections::HashMap;
+use crate::rouge::common_runs;
 
 /// The longest run of words that is compared.
 const MAX_ORDER: usize = 4;
@@ -22,15 +22,8 @@ pub fn bleu<'a>(texts: impl IntoIterator<Item = (&'a str, &'a str)>) -> f64 {
         generated_length += generated.len();
         reference_length += reference.len();
         for order in 1..=MAX_ORDER {
-            let mut left: HashMap<&[String], usize> = HashMap::new();
-            reference.windows(order).for_each(|piece| *left.entry(piece).or_default() += 1);
-            for piece in generated.windows(order) {
-                all[order - 1] += 1;
-                if let Some(left) = left.get_mut(piece).filter(|left| **left > 0) {
-                    *left -= 1;
-                    right[order - 1] += 1;
-                }
-            }
+            all[order - 1] += generated.windows(order).len();
+            right[order - 1] += common_runs(&generated, &reference, order);
         }
     }
     if right == [0; MAX_ORDER] || all.contains(&0) {

@@ -19,7 +19,7 @@ pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 #[non_exhaustive]
 pub enum TrainError {
     /// Data for another kind of model.
-    #[error("the data is for {expected}, but the model is of type {model_type}")]
+    #[error("the data is for {expected}, but the model is of type {model_type}: use such a model, or another task")]
     ModelKind {
         /// The type of the model.
         model_type: String,

@@ -295,8 +295,11 @@ pub struct HeadValues {
 }
 
 impl HeadValues {
-    /// The logits.
-    fn of(part: HeadLogits) -> Result<Self, TrainError> {
+    /// The logits of each row, read from the device.
+    ///
+    /// # Errors
+    /// If they cannot be read.
+    pub fn of(part: HeadLogits) -> Result<Self, TrainError> {
         let values = to_vec(part.logits.values().clone())?;
         let of_rows = part.logits.split(&values).into_iter().map(<[f32]>::to_vec).collect();
         Ok(Self { head: part.head, rows: part.rows, values: of_rows })

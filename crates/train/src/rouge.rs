@@ -48,17 +48,22 @@ fn words(text: &str) -> Vec<String> {
 
 /// The F1 between the runs of `n` words.
 fn of_pieces(generated: &[String], reference: &[String], n: usize) -> f64 {
-    let count = |words: &[String]| words.len().saturating_sub(n - 1);
+    f1(common_runs(generated, reference, n), generated.windows(n).len(), reference.windows(n).len())
+}
+
+/// The number of runs of `n` words that two texts have in common. A run that comes several times counts as often as both
+/// texts have it.
+pub(crate) fn common_runs(generated: &[String], reference: &[String], n: usize) -> usize {
     let mut left: HashMap<&[String], usize> = HashMap::new();
-    reference.windows(n).for_each(|piece| *left.entry(piece).or_default() += 1);
-    let common = generated.windows(n).filter(|piece| match left.get_mut(piece) {
+    reference.windows(n).for_each(|run| *left.entry(run).or_default() += 1);
+    let common = generated.windows(n).filter(|run| match left.get_mut(run) {
         Some(left) if *left > 0 => {
             *left -= 1;
             true
         }
         _ => false,
     });
-    f1(common.count(), count(generated), count(reference))
+    common.count()
 }
 
 /// The length of the longest common subsequence.

@@ -106,10 +106,7 @@ impl TokenData {
     ) -> Result<Self, TrainError> {
         let mut new = Self::rows_of(data, form, form == TextForm::Causal, tokenizer, lengths.into())?;
         match form {
-            TextForm::Causal => {
-                let (language, labels) = LanguageRows::causal(&new.rows);
-                (new.language, new.labels) = (language, Some(labels));
-            }
+            TextForm::Causal => new.learn(LanguageRows::causal(&new.rows)),
             TextForm::Target => new.add_targets(data, tokenizer)?,
             TextForm::Masked => {
                 let masks = tokenizer.mask_tokens().ok_or_else(|| no_mask(data))?;
@@ -254,6 +251,12 @@ impl TokenData {
             lengths: self.lengths,
             language: self.language.select(rows),
         }
+    }
+
+    /// The same examples with other rows, without labels of the data.
+    pub(crate) fn with_rows(&self, rows: Vec<Row>) -> Self {
+        let (head_labels, groups) = (self.head_labels.clone(), self.groups.clone());
+        Self { rows, labels: None, head_labels, groups, ..self.select(&[]) }
     }
 
     /// How examples became rows.

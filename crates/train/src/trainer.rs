@@ -389,9 +389,9 @@ impl<M: BaseModel + ?Sized> Run<'_, M> {
             loss += value;
             self.check_finite("loss", loss)?;
             gradients.accumulate(found);
-            let batch = data.batch(self.model, indices);
-            tokens += batch.tokens();
-            positions += batch.len() * batch.sequence();
+            let lengths = indices.iter().map(|index| data.rows()[*index].ids.len());
+            tokens += lengths.clone().sum::<usize>();
+            positions += indices.len() * lengths.max().unwrap_or(0);
             observer.batch(index + 1, group.len());
         }
         if !self.gradients_seen {

@@ -5,11 +5,11 @@
 
 use burn::optim::{GradientsParams, SgdConfig};
 use burn::tensor::Device;
-use burn_adapters_checkpoint::{HeadFolder, SaveOptions, load_adapter, load_head, save_adapter, save_head};
+use burn_adapters_checkpoint::{HeadFolder, SaveOptions, load_adapter, load_head, save_head};
 use burn_adapters_core::{Output, TokenSpan};
 use burn_adapters_heads::Logits;
 use burn_adapters_model::{AdapterBank, BaseModel, Forward, Setup};
-use burn_adapters_tests::{Case, Golden, cases_in, goldens, largest_difference, read_json, values};
+use burn_adapters_tests::{Case, Golden, cases_in, goldens, largest_difference, read_json, saved, saved_name, values};
 use burn_adapters_transformers::AutoModel;
 
 /// Absolute, on numbers of the order of one: 1e-4, less the rounding of the goldens.
@@ -86,19 +86,11 @@ fn heads_equal_the_reference() {
         let bank = SgdConfig::new().init().step(case.learning_rate, bank, gradients);
 
         let dir = tempfile::tempdir().unwrap();
-        let options = SaveOptions::default();
-        save_adapter(dir.path(), &bank, &case.name, &options).unwrap();
-        save_head(dir.path(), &bank, &case.name, &options).unwrap();
-        let mut after = Golden::read(&dir.path().join("adapter.safetensors"));
-        after.0.extend(Golden::read(&dir.path().join("model_head.safetensors")).0);
+        let after = saved(dir.path(), &bank, &case.name);
         let mut compared = 0;
         for (name, (_, expected)) in &golden.0 {
             let Some(name) = name.strip_prefix("after.") else { continue };
-            // The reference registers prefixes once for the model and again in every layer.
-            let name = match name.split_once(".attention.self.prefix_tuning.pool.") {
-                Some((_, rest)) => format!("bert.prefix_tuning.{rest}"),
-                None => name.to_owned(),
-            };
+            let name = saved_name(name);
             near(&name, after.values(&name), expected);
             compared += usize::from(name.starts_with("heads."));
         }

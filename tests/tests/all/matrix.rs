@@ -8,12 +8,12 @@ use std::path::Path;
 
 use burn::optim::{GradientsParams, SgdConfig};
 use burn::tensor::Device;
-use burn_adapters_checkpoint::{SaveOptions, load_adapter, load_head, save_adapter, save_head};
+use burn_adapters_checkpoint::{load_adapter, load_head};
 use burn_adapters_core::StackKind;
-use burn_adapters_heads::{HeadConfig, Targets};
+use burn_adapters_heads::Targets;
 use burn_adapters_model::{AdapterBank, BaseModel, Setup};
 use burn_adapters_tests::matrix::{Entry, MatrixCase, batch, matrix, sums};
-use burn_adapters_tests::{Golden, largest_difference, logits, values};
+use burn_adapters_tests::{largest_difference, logits, saved, saved_name, train_and_read_back, values};
 use burn_adapters_transformers::AutoModel;
 
 /// Absolute, on numbers of the order of one: 1e-4, less the rounding of the goldens. Sums have the same tolerance.
@@ -122,10 +122,10 @@ fn check(family: &Path, model: &AutoModel, case: &MatrixCase, is_converted: bool
     }
     let gradients = GradientsParams::from_grads(loss.backward(), &bank);
     let bank = SgdConfig::new().init().step(LEARNING_RATE, bank, gradients);
-    let found = saved(&bank);
+    let found = saved(tempfile::tempdir().unwrap().path(), &bank, "task");
     // What we write has the names and the shapes of what the reference writes.
     let expected: BTreeMap<String, Vec<usize>> =
-        case.shapes().into_iter().map(|(name, shape)| (once(name), shape)).collect();
+        case.shapes().into_iter().map(|(name, shape)| (saved_name(name), shape)).collect();
     for (name, shape) in &expected {
         if found.0.get(name).map(|(found, _)| found) != Some(shape) {
             failures.push(format!(
@@ -138,7 +138,7 @@ fn check(family: &Path, model: &AutoModel, case: &MatrixCase, is_converted: bool
         found.0.keys().filter(|name| !expected.contains_key(*name)).map(|name| format!("we alone save `{name}`")),
     );
     for (name, expected) in &case.after {
-        let Some((_, values)) = found.0.get(&once(name)) else {
+        let Some((_, values)) = found.0.get(&saved_name(name)) else {
             failures.push(format!("the reference trains `{name}`, we save no such parameter"));
             continue;
         };
@@ -148,24 +148,6 @@ fn check(family: &Path, model: &AutoModel, case: &MatrixCase, is_converted: bool
         }
     }
     failures
-}
-
-/// The reference registers prefixes once for the model and again in every layer; we write the first of these names.
-fn once(name: &str) -> String {
-    match (name.split_once(".prefix_tuning.pool."), name.split_once('.')) {
-        (Some((_, rest)), Some((model, _))) => format!("{model}.prefix_tuning.{rest}"),
-        _ => name.to_owned(),
-    }
-}
-
-/// Every parameter of the adapter and its head, under the reference's names.
-fn saved(bank: &AdapterBank) -> Golden {
-    let dir = tempfile::tempdir().unwrap();
-    save_adapter(dir.path(), bank, "task", &SaveOptions::default()).unwrap();
-    save_head(dir.path(), bank, "task", &SaveOptions::default()).unwrap();
-    let mut all = Golden::read(&dir.path().join("adapter.safetensors"));
-    all.0.extend(Golden::read(&dir.path().join("model_head.safetensors")).0);
-    all
 }
 
 #[test]
@@ -180,7 +162,7 @@ fn what_the_reference_refuses_is_trained_and_comes_back_from_its_files() {
                 continue;
             }
             let is_refused = config == "adapter_plus" && ADD_RESIDUAL.contains(&name(&family));
-            match train(&family, &model, text) {
+            match train_and_read_back(&model, &batch(&family, true).batch(), text, 4, 0.02) {
                 Ok(()) if !is_refused => {}
                 Err(error) if is_refused && error.contains("set original_ln_after=True") => {}
                 result => failures.push(format!("{} {config}: {result:?}", name(&family))),
@@ -189,40 +171,4 @@ fn what_the_reference_refuses_is_trained_and_comes_back_from_its_files() {
     }
     assert!(refused > 50, "{refused} configurations");
     assert!(failures.is_empty(), "{}", failures.join("\n"));
-}
-
-/// Trains a new adapter for some steps, and reads it back.
-fn train(family: &Path, model: &AutoModel, config: &str) -> Result<(), String> {
-    let mut bank = AdapterBank::new(model.spec(), &Device::default().autodiff());
-    bank.add_for(model, "task", config.parse().unwrap(), 1).map_err(|error| error.to_string())?;
-    let head = HeadConfig::classification(3).with_layers(1).with_dropout_prob(Some(0.0));
-    bank.add_head_seeded("task", &head, 1).unwrap();
-    let setup = Setup::adapter("task");
-    let batch = batch(family, true).batch();
-    let run =
-        |bank: &AdapterBank| values(logits(model, bank, &setup, &bank.hooks(&setup).unwrap(), &batch).into_values());
-    let training = setup.clone().training();
-    bank.train_only(&training).unwrap();
-    let mut losses = Vec::new();
-    let mut sgd = SgdConfig::new().init();
-    for _ in 0..4 {
-        let found = logits(model, &bank, &training, &bank.hooks(&training).unwrap(), &batch);
-        let loss = bank.head("task").unwrap().loss(&found, &Targets::Classes(vec![0, 1, 2, 0])).unwrap();
-        losses.push(values(loss.clone())[0]);
-        let gradients = GradientsParams::from_grads(loss.backward(), &bank);
-        bank = sgd.step(0.02, bank, gradients);
-    }
-    if losses.iter().any(|loss| !loss.is_finite()) || losses[3] >= losses[0] {
-        return Err(format!("training does not lower the loss: {losses:?}"));
-    }
-    let dir = tempfile::tempdir().unwrap();
-    save_adapter(dir.path(), &bank, "task", &SaveOptions::default()).unwrap();
-    save_head(dir.path(), &bank, "task", &SaveOptions::default()).unwrap();
-    let mut loaded = AdapterBank::new(model.spec(), bank.device());
-    load_adapter(dir.path(), &mut loaded, None).map_err(|error| error.to_string())?;
-    load_head(dir.path(), &mut loaded, None).unwrap();
-    match largest_difference(&run(&loaded), &run(&bank)) {
-        difference if difference <= 1e-6 => Ok(()),
-        difference => Err(format!("comes back changed by {difference:e}")),
-    }
 }

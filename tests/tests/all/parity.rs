@@ -4,10 +4,8 @@
 
 use burn::optim::{GradientsParams, SgdConfig};
 use burn::tensor::Device;
-use burn_adapters_checkpoint::{SaveOptions, save_adapter, save_head};
 use burn_adapters_config::AdapterConfig;
-use burn_adapters_model::AdapterBank;
-use burn_adapters_tests::{Case, Golden, cases, family_cases, largest_difference, logits, values};
+use burn_adapters_tests::{Case, cases, family_cases, largest_difference, logits, saved, saved_name, values};
 
 /// Absolute, on numbers of the order of one: 1e-4, less the rounding of the goldens.
 const TOLERANCE: f32 = 9.9e-5;
@@ -59,38 +57,19 @@ fn check(case: &Case) -> Vec<String> {
 
     let gradients = GradientsParams::from_grads(loss.backward(), &bank);
     let bank = SgdConfig::new().init().step(case.learning_rate, bank, gradients);
-    let found = saved(&bank, &case.name);
+    let found = saved(tempfile::tempdir().unwrap().path(), &bank, &case.name);
     for (name, (_, expected)) in &golden.0 {
         let Some(name) = name.strip_prefix("after.") else { continue };
         let here = |(folder, leaf): &(&str, &str)| case.folder.ends_with(folder) && name.ends_with(leaf);
         if NOT_TRAINED_HERE.iter().any(here) {
             continue;
         }
-        match found.0.get(&once(name)) {
+        match found.0.get(&saved_name(name)) {
             Some((_, found)) => compare(name, found, expected),
             None => panic!("{}: the reference trains `{name}`, we save no such parameter", case.folder),
         }
     }
     failures
-}
-
-/// The reference registers prefixes once for the model and again in every layer; we write the first of these names.
-fn once(name: &str) -> String {
-    match (name.split_once(".prefix_tuning.pool."), name.split_once('.')) {
-        (Some((_, rest)), Some((model, _))) => format!("{model}.prefix_tuning.{rest}"),
-        _ => name.to_owned(),
-    }
-}
-
-/// Every parameter of the adapter and its head, under the reference's names.
-fn saved(bank: &AdapterBank, name: &str) -> Golden {
-    let dir = tempfile::tempdir().unwrap();
-    let options = SaveOptions::default();
-    save_adapter(dir.path(), bank, name, &options).unwrap();
-    save_head(dir.path(), bank, name, &options).unwrap();
-    let mut all = Golden::read(&dir.path().join("adapter.safetensors"));
-    all.0.extend(Golden::read(&dir.path().join("model_head.safetensors")).0);
-    all
 }
 
 #[test]

@@ -56,9 +56,9 @@ pub(super) struct Arguments {
     #[command(flatten)]
     columns: LabeledArguments,
 
-    /// Task of the head: classification, multilabel, regression, tagging, question-answering, multiple-choice, dependency-parsing, masked-lm,
-    /// causal-lm or seq2seq-lm. A head with another task is an error. In language modeling, adapters without a head use the
-    /// model's own output layer. [default: the head's]
+    /// Task of the head: classification, multilabel, regression, tagging, question-answering, multiple-choice,
+    /// dependency-parsing, masked-lm, causal-lm or seq2seq-lm. A head with another task is an error. In language
+    /// modeling, adapters without a head use the model's own output layer. [default: the head's]
     #[arg(long, value_name = "TASK", value_parser = parse_task)]
     task: Option<&'static dyn TrainTask>,
 

@@ -1,6 +1,6 @@
 //! `generate`: texts that continue others.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use burn::tensor::Tensor;
@@ -121,7 +121,8 @@ impl Arguments {
         let source = self.adapters.composition_if_any()?;
         let device = self.device.open(style)?.device;
         let model = self.device.load(&self.model, &device, style)?;
-        let loaded = source.map(|source| self.adapters.load_to_predict(source, &model, &device, style)).transpose()?;
+        let loaded =
+            source.map(|source| self.adapters.load_to_predict(Some(source), &model, &device, style)).transpose()?;
         let options = self.options(&model, style)?;
         let prompts = self.prompts(&model)?;
         if let (Some(loaded), Strategy::Beams { .. }) = (&loaded, options.strategy)
@@ -156,11 +157,7 @@ impl Arguments {
     }
 
     fn options(&self, model: &Model, style: Style) -> CliResult<GenerationOptions> {
-        let own = GenerationConfig::from_dir(&self.model).map_err(|error| CliError::mistake(chain(&error)))?;
-        if !own.unsupported.is_empty() {
-            let keys = own.unsupported.join(", ");
-            style.say(format_args!("note: these settings of the model's generation_config.json are not used: {keys}"));
-        }
+        let own = read_settings(&self.model, style)?;
         let samples = [self.temperature, self.top_p, self.min_p].iter().any(Option::is_some)
             || self.top_k.is_some()
             || self.seed.is_some();
@@ -259,6 +256,16 @@ impl Arguments {
         style.say(format_args!("{tokens} new tokens in {seconds:.1} s ({:.1} a second)", tokens as f64 / seconds));
         Ok(())
     }
+}
+
+/// The model's settings; tells which of them are not used.
+pub(super) fn read_settings(model: &Path, style: Style) -> CliResult<GenerationConfig> {
+    let own = GenerationConfig::from_dir(model).map_err(|error| CliError::mistake(chain(&error)))?;
+    if !own.unsupported.is_empty() {
+        let keys = own.unsupported.join(", ");
+        style.say(format_args!("note: these settings of the model's generation_config.json are not used: {keys}"));
+    }
+    Ok(own)
 }
 
 /// The tokens that end a text.

@@ -7,11 +7,10 @@ use burn_adapters_core::StackKind;
 use burn_adapters_generate::{GenerationOptions, Strategy, generate, head_logits};
 use burn_adapters_model::{BaseModel, Setup, TokenBatch};
 use burn_adapters_train::{Dataset, Label, Rouge, TokenData, bleu};
-use burn_adapters_transformers::GenerationConfig;
 use clap::Args;
 use serde_json::{Map, Value};
 
-use super::generate::{end_ids, generate_error};
+use super::generate::{end_ids, generate_error, read_settings};
 use super::model::{Model, bank_error};
 use super::setup::Loaded;
 use crate::error::{CliError, CliResult, chain};
@@ -76,10 +75,17 @@ impl GeneratedArguments {
         batches: &[(Setup, Vec<usize>)],
         style: Style,
     ) -> CliResult<Option<Vec<String>>> {
-        if self.max_new_tokens == 0 || loaded.branches() > 1 {
+        if self.max_new_tokens == 0 {
             return Ok(None);
         }
-        let options = self.options(model, dir)?;
+        if loaded.branches() > 1 {
+            style.say(format_args!(
+                "note: {} has several branches, so no texts are generated for ROUGE and BLEU",
+                loaded.shown()
+            ));
+            return Ok(None);
+        }
+        let options = self.options(model, dir, style)?;
         if let Strategy::Beams { .. } = options.strategy
             && loaded.is_sized()
         {
@@ -105,8 +111,8 @@ impl GeneratedArguments {
         Ok(Some(texts))
     }
 
-    fn options(self, model: &Model, dir: &Path) -> CliResult<GenerationOptions> {
-        let own = GenerationConfig::from_dir(dir).map_err(|error| CliError::mistake(chain(&error)))?;
+    fn options(self, model: &Model, dir: &Path, style: Style) -> CliResult<GenerationOptions> {
+        let own = read_settings(dir, style)?;
         let options = match self.beams {
             Some(count) => {
                 let length_penalty = own.length_penalty.unwrap_or(1.0);

@@ -1,7 +1,6 @@
 //! The most probable tokens behind the masks of texts.
 
-use burn_adapters_heads::Logits;
-use burn_adapters_train::{Dataset, TokenData, run_batch};
+use burn_adapters_train::{Dataset, HeadValues, TokenData, run_batch};
 use serde::Serialize;
 
 use super::model::{Model, train_error};
@@ -56,7 +55,8 @@ pub(super) fn print(
     let mut masks: Vec<Vec<Mask>> = (0..tokens.len()).map(|_| Vec::new()).collect();
     for (setup, rows) in loaded.batches(tokens, routes, batch_size)? {
         for part in run_batch(&model.base, &loaded.bank, &setup, tokens, &rows).map_err(|error| train_error(&error))? {
-            for (row, logits) in part.rows.iter().zip(of_rows(&part.logits)?) {
+            let part = HeadValues::of(part).map_err(|error| train_error(&error))?;
+            for (row, logits) in part.rows.iter().zip(&part.values) {
                 let row = rows[*row];
                 let positions = tokens.wanted(row).unwrap_or_default();
                 let width = logits.len() / positions.len().max(1);
@@ -97,13 +97,6 @@ fn check(model: &Model, data: &Dataset, tokens: &TokenData) -> CliResult {
     let message =
         format!("{}, line {}: the text has no mask, so there is nothing to predict", data.source(), example.line);
     Err(CliError::mistake(message).with_help(format!("{} stands for the tokens to predict", mask.trim())))
-}
-
-fn of_rows(logits: &Logits) -> CliResult<Vec<Vec<f32>>> {
-    let data =
-        logits.values().clone().try_into_data_as::<f32>().map_err(|error| CliError::failure(error.to_string()))?;
-    let values: Vec<f32> = data.try_into_vec().map_err(|error| CliError::failure(error.to_string()))?;
-    Ok(logits.split(&values).into_iter().map(<[f32]>::to_vec).collect())
 }
 
 /// The most probable tokens, of equally probable ones those with smaller numbers first.

@@ -31,15 +31,15 @@ impl SetupArguments {
     }
 
     /// Reads the folders of adapters that generate or score texts. Instead of heads of other tasks, they use the model's own
-    /// output layer.
+    /// output layer, as the model alone does.
     pub(super) fn load_to_predict(
         &self,
-        source: SetupSource,
+        source: Option<SetupSource>,
         model: &Model,
         device: &Device,
         style: Style,
     ) -> CliResult<Loaded> {
-        let mut loaded = self.load(source, model, device, style)?;
+        let mut loaded = self.load_or_base(source, model, device, style)?;
         loaded.remove_other_heads(style)?;
         let has_encoder = model.base.spec().stack(StackKind::Encoder).is_some();
         loaded.add_model_heads(if has_encoder { &SEQ2SEQ } else { &CAUSAL }, model)?;
@@ -55,14 +55,24 @@ impl SetupArguments {
         device: &Device,
         style: Style,
     ) -> CliResult<Loaded> {
-        let mut loaded = match source {
-            Some(source) => self.load(source, model, device, style)?,
-            None => Loaded::base(model, device),
-        };
+        let mut loaded = self.load_or_base(source, model, device, style)?;
         if let Some(task) = task {
             loaded.add_model_heads(task, model)?;
         }
         Ok(loaded)
+    }
+
+    fn load_or_base(
+        &self,
+        source: Option<SetupSource>,
+        model: &Model,
+        device: &Device,
+        style: Style,
+    ) -> CliResult<Loaded> {
+        match source {
+            Some(source) => self.load(source, model, device, style),
+            None => Ok(Loaded::base(model, device)),
+        }
     }
 }
 
@@ -98,7 +108,7 @@ impl Loaded {
     }
 
     /// The model without adapters.
-    pub(super) fn base(model: &Model, device: &Device) -> Self {
+    fn base(model: &Model, device: &Device) -> Self {
         Self {
             bank: AdapterBank::new(model.base.spec(), device),
             composition: None,
@@ -111,7 +121,7 @@ impl Loaded {
 
     /// Adds the model's own output layer as the head of every adapter that needs one and has none, for a task of language
     /// modeling.
-    pub(super) fn add_model_heads(&mut self, task: &'static dyn TrainTask, model: &Model) -> CliResult {
+    fn add_model_heads(&mut self, task: &'static dyn TrainTask, model: &Model) -> CliResult {
         let Some(config) = task.task().language_head(model.base.limits().vocabulary) else { return Ok(()) };
         let names = match self.setup(None).heads() {
             Some(heads) if heads != HeadSetup::Unnamed => heads.names().into_iter().map(str::to_owned).collect(),

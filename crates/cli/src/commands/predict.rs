@@ -38,7 +38,7 @@ Examples:
     --route kind --input mixed.csv
   burn-adapters predict --model bert-base-uncased --adapter squad --question 'Where is the Eiffel Tower?' \\
     --context 'The Eiffel Tower stands in Paris.' --json
-  burn-adapters predict --model bert-base-uncased --task masked-lm --text 'Paris is the [MASK] of France.' \
+  burn-adapters predict --model bert-base-uncased --task masked-lm --text 'Paris is the [MASK] of France.' \\
     --top 3 --json
   burn-adapters predict --model bert-base-uncased --adapter swag --text 'She opens the door and' \\
     --choice 'walks out.' --choice 'eats it.' --json";
@@ -98,9 +98,9 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "COLUMN,…", value_delimiter = ',', requires = "input")]
     choice_columns: Vec<String>,
 
-    /// Task of the head: classification, multilabel, regression, tagging, question-answering, multiple-choice, dependency-parsing or masked-lm. A
-    /// head with another task is an error. In masked language modeling, adapters without a head, or the model without an
-    /// adapter, use the model's own output layer. [default: the head's]
+    /// Task of the head: classification, multilabel, regression, tagging, question-answering, multiple-choice,
+    /// dependency-parsing or masked-lm. A head with another task is an error. In masked language modeling, adapters
+    /// without a head, or the model without an adapter, use the model's own output layer. [default: the head's]
     #[arg(long, value_name = "TASK", value_parser = parse_task)]
     task: Option<&'static dyn TrainTask>,
 
@@ -130,14 +130,15 @@ pub(super) struct Arguments {
     #[command(flatten)]
     device: DeviceArguments,
 
-    /// Print one JSON object per line: text, label (the value for a regression head), logits, probabilities; with --route
-    /// also adapter. With several heads: text and heads, which has the other fields for each head by name (a second branch
-    /// with the head NAME is NAME:2). Of a tagging head: text, tokens (token, start, end, label, logits) and entities (text,
-    /// label, start, end, score), where start and end count characters. In question answering: text and pair (question and
-    /// context), answer, start, end, score, start_logits and end_logits (of all tokens of the window with the answer). In
-    /// dependency parsing: text and words (word, start, end, head from 1 or 0 for the root, relation, score). In
-    /// multiple choice: text, choice, index (from 0), logits and probabilities (of the choices). In masked language modeling:
-    /// text and masks (position, which is the number of the token in its row, and top, a list of token, logit, probability).
+    /// Print one JSON object per line: text, label (the value for a regression head), logits, probabilities; with
+    /// --route also adapter. With several heads: text and heads, which has the other fields for each head by name (a
+    /// second branch with the head NAME is NAME:2). Of a tagging head: text, tokens (token, start, end, label, logits)
+    /// and entities (text, label, start, end, score), where start and end count characters. In question answering: text
+    /// and pair (question and context), answer, start, end, score, start_logits and end_logits (of all tokens of the
+    /// window with the answer). In dependency parsing: text and words (word, start, end, head from 1 or 0 for the root,
+    /// relation, score). In multiple choice: text, choice, index (from 0), logits and probabilities (of the choices). In
+    /// masked language modeling: text and masks (position, which is the number of the token in its row, and top, a list
+    /// of token, logit, probability).
     #[arg(long)]
     json: bool,
 }

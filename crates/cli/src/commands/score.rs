@@ -5,14 +5,13 @@ use std::path::PathBuf;
 use burn_adapters_core::StackKind;
 use burn_adapters_model::{BaseModel, Row};
 use burn_adapters_train::TokenData;
-use burn_adapters_train::tasks::language::{CAUSAL, SEQ2SEQ};
 use clap::Args;
 use serde::Serialize;
 
 use super::DeviceArguments;
 use super::answers::values;
 use super::model::{Model, max_length, train_error};
-use super::setup::{Loaded, SETUP_HELP, SetupArguments};
+use super::setup::{SETUP_HELP, SetupArguments};
 use crate::draw;
 use crate::error::{CliError, CliResult, chain};
 use crate::output;
@@ -76,12 +75,7 @@ impl Arguments {
         let device = self.device.open(style)?.device;
         let model = self.device.load(&self.model, &device, style)?;
         let tokens = self.tokens(&model)?;
-        let mut loaded = match source {
-            Some(source) => self.adapters.load_to_predict(source, &model, &device, style)?,
-            None => Loaded::base(&model, &device),
-        };
-        let task = if self.target.is_empty() { &CAUSAL } else { &SEQ2SEQ };
-        loaded.add_model_heads(task, &model)?;
+        let loaded = self.adapters.load_to_predict(source, &model, &device, style)?;
         if loaded.branches() > 1 {
             return Err(CliError::mistake("score takes no Parallel in --setup: score with each branch alone"));
         }

@@ -127,16 +127,17 @@ pub(super) struct Arguments {
     #[command(flatten)]
     columns: LabeledArguments,
 
-    /// What to learn. `classification`: one class per text. `multilabel`: any number of classes per text, given as names joined
-    /// with `|`, or as a vector such as [0, 1, 1]. `regression`: a number. `tagging`: a label for each word, from .jsonl with a
-    /// list of tokens and a list of tags, or from CoNLL columns. `question-answering`: the part of a context that answers a
-    /// question, from SQuAD's JSON, or from the columns question, context and answers. `multiple-choice`: the best of several
-    /// texts, from the columns text, choices (or ending0, ending1 and so on) and label, which is the number or the text of the
-    /// right choice. `dependency-parsing`: the head and the relation of each word, from CoNLL-U, or from .jsonl with a list of
-    /// tokens and a list of arcs such as "2:nsubj". `masked-lm`: masked tokens of plain texts (15 % of the tokens, chosen anew in each epoch). `causal-lm`: each
-    /// token of plain texts from those before it. `seq2seq-lm`: the text in the column target from the one in the column text.
-    /// Language modeling trains no head if the model has an output layer of its own. [default: the task of the head of
-    /// --adapter, otherwise classification]
+    /// What to learn. `classification`: one class per text. `multilabel`: any number of classes per text, given as names
+    /// joined with `|`, or as a vector such as [0, 1, 1]. `regression`: a number. `tagging`: a label for each word, from
+    /// .jsonl with a list of tokens and a list of tags, or from CoNLL columns. `question-answering`: the part of a
+    /// context that answers a question, from SQuAD's JSON, or from the columns question, context and answers.
+    /// `multiple-choice`: the best of several texts, from the columns text, choices (or ending0, ending1 and so on) and
+    /// label, which is the number or the text of the right choice. `dependency-parsing`: the head and the relation of
+    /// each word, from CoNLL-U, or from .jsonl with a list of tokens and a list of arcs such as "2:nsubj". `masked-lm`:
+    /// masked tokens of plain texts (15 % of the tokens, chosen anew in each epoch). `causal-lm`: each token of plain
+    /// texts from those before it. `seq2seq-lm`: the text in the column target from the one in the column text. Language
+    /// modeling trains no head if the model has an output layer of its own. [default: the task of the head of --adapter,
+    /// otherwise classification]
     #[arg(long, value_name = "TASK", value_parser = parse_task, conflicts_with = "labels")]
     task: Option<&'static dyn TrainTask>,
 

@@ -35,6 +35,20 @@ pub(crate) struct Unmasked {
     pub(crate) tokens: MaskTokens,
 }
 
+impl Unmasked {
+    /// The rows with some tokens masked, and what is predicted.
+    fn mask(&self, seed: u64) -> (Vec<Row>, (LanguageRows, Targets)) {
+        let (mut rows, mut wanted, mut targets) = (Vec::new(), Vec::new(), Vec::new());
+        for (row, number) in self.rows.iter().zip(0..) {
+            let (row, positions, hidden) = mask(row, &self.tokens, batches::mix(seed, number));
+            rows.push(row);
+            wanted.push(positions);
+            targets.push(hidden);
+        }
+        (rows, (LanguageRows { wanted, ..LanguageRows::default() }, Targets::Tokens(targets)))
+    }
+}
+
 impl LanguageRows {
     /// Each token but the first is predicted from those before it: the logits of the token before are needed. The targets
     /// have one entry for each of them.
@@ -69,6 +83,11 @@ impl LanguageRows {
 }
 
 impl TokenData {
+    /// Sets what is predicted.
+    pub(crate) fn learn(&mut self, (language, labels): (LanguageRows, Targets)) {
+        (self.language, self.labels) = (language, Some(labels));
+    }
+
     /// Tokenizes the target texts.
     pub(crate) fn add_targets(
         &mut self,
@@ -84,8 +103,7 @@ impl TokenData {
         }
         let cut = data.examples().iter().zip(&targets).filter(|(_, target)| target.truncated);
         self.target_truncation = Truncation::of(data, cut.map(|(example, _)| example), most);
-        let (language, labels) = LanguageRows::targets(targets.into_iter().map(|target| target.row).collect());
-        (self.language, self.labels) = (language, Some(labels));
+        self.learn(LanguageRows::targets(targets.into_iter().map(|target| target.row).collect()));
         Ok(())
     }
 
@@ -97,8 +115,8 @@ impl TokenData {
         if self.rows.iter().any(|row| row.ids.len() < 2) {
             return Err(nothing_to_predict(self.source()));
         }
-        let (language, labels) = LanguageRows::causal(&self.rows);
-        (self.language, self.labels, self.form) = (language, Some(labels), TextForm::Causal);
+        self.learn(LanguageRows::causal(&self.rows));
+        self.form = TextForm::Causal;
         Ok(self)
     }
 
@@ -114,43 +132,31 @@ impl TokenData {
         if let Some(row) = targets.iter().position(|target| target.ids.is_empty()) {
             return Err(TrainError::BadRow { source_name: self.source().to_owned(), row });
         }
-        let (language, labels) = LanguageRows::targets(targets);
-        (self.language, self.labels, self.form) = (language, Some(labels), TextForm::Target);
+        self.learn(LanguageRows::targets(targets));
+        self.form = TextForm::Target;
         Ok(self)
     }
 
     /// The rows with some tokens masked, always the same ones.
     pub(crate) fn masked(mut self, tokens: MaskTokens) -> Result<Self, TrainError> {
-        let rows = std::mem::take(&mut self.rows);
-        self.language.unmasked = Some(Unmasked { rows, tokens });
-        let masked = self.masked_anew(EVALUATION_SEED);
-        match masked.labels.as_ref().is_some_and(|labels| labels.token_classes().next().is_some()) {
-            true => Ok(masked),
-            false => Err(nothing_to_predict(masked.source())),
+        let unmasked = Unmasked { rows: std::mem::take(&mut self.rows), tokens };
+        let (rows, learned) = unmasked.mask(EVALUATION_SEED);
+        if learned.1.token_classes().next().is_none() {
+            return Err(nothing_to_predict(self.source()));
         }
+        self.rows = rows;
+        self.learn(learned);
+        self.language.unmasked = Some(unmasked);
+        Ok(self)
     }
 
     /// The data of an epoch, for which tokens are masked anew.
     pub(crate) fn of_epoch(&self, seed: u64, epoch: usize) -> Cow<'_, Self> {
-        match self.language.unmasked {
-            Some(_) => Cow::Owned(self.masked_anew(batches::mix(seed, epoch as u64))),
-            None => Cow::Borrowed(self),
-        }
-    }
-
-    fn masked_anew(&self, seed: u64) -> Self {
-        let mut data = self.clone();
-        let Some(Unmasked { rows, tokens }) = &self.language.unmasked else { return data };
-        let masked = rows.iter().zip(0..).map(|(row, number)| mask(row, tokens, batches::mix(seed, number)));
-        let mut targets = Vec::with_capacity(rows.len());
-        (data.rows, data.language.wanted) = (Vec::new(), Vec::new());
-        for (row, positions, hidden) in masked {
-            data.rows.push(row);
-            data.language.wanted.push(positions);
-            targets.push(hidden);
-        }
-        data.labels = Some(Targets::Tokens(targets));
-        data
+        let Some(unmasked) = &self.language.unmasked else { return Cow::Borrowed(self) };
+        let (rows, learned) = unmasked.mask(batches::mix(seed, epoch as u64));
+        let mut data = self.with_rows(rows);
+        data.learn(learned);
+        Cow::Owned(data)
     }
 
     /// Whether a model of this kind can read the rows: their tokens are predicted by an encoder, a decoder, or both.

@@ -53,6 +53,7 @@ impl Tokenizer {
             })
             .collect()
     }
+
     /// Encodes a text as rows of at most `max_length` tokens, which together have all of its tokens.
     pub(super) fn encode_parts(
         &self,
