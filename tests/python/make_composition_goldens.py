@@ -49,11 +49,11 @@ def main():
     start = time.monotonic()
     facts_file = os.path.abspath(arguments.facts) if arguments.facts else None
     here = os.path.dirname(os.path.abspath(__file__))
+    make_deterministic(arguments.output)
     # The reference writes the base model's path into its files: a relative one is the same everywhere.
     os.chdir(arguments.output)
     shutil.rmtree("compositions", ignore_errors=True)
     os.makedirs("compositions/cases")
-    make_deterministic()
     composition_pool.clear_folders()
     for model in composition_cases.BOTH:
         composition_pool.write(model)

@@ -177,9 +177,9 @@ def main():
     root = os.path.join(arguments.output, "families")
     shutil.rmtree(root, ignore_errors=True)
     os.makedirs(root)
+    make_deterministic(arguments.output)
     # The reference writes the base model's path into its files: a relative one is the same everywhere.
     os.chdir(root)
-    make_deterministic()
     problems = []
     for name in arguments.only or FAMILIES:
         family = FAMILIES[name]

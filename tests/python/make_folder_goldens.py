@@ -124,10 +124,11 @@ def write_v1(name):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--output", required=True, help="the folder of goldens; its `folders/` is replaced")
+    output = parser.parse_args().output
+    make_deterministic(output)
     # The reference writes the base model's path into its files: a relative one is the same everywhere.
-    os.chdir(parser.parse_args().output)
+    os.chdir(output)
     shutil.rmtree("folders", ignore_errors=True)
-    make_deterministic()
     for name, family in STATIC.items():
         write_head_of_class(name, family)
     write_v1("v1_task")

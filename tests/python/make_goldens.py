@@ -41,9 +41,9 @@ def main():
     start = time.monotonic()
     facts_file = os.path.abspath(arguments.facts) if arguments.facts else None
     clear(arguments.output)
+    make_deterministic(arguments.output)
     # The reference writes the base model's path into its files: a relative one is the same everywhere.
     os.chdir(arguments.output)
-    make_deterministic()
     for model in models.CONFIGS:
         models.write(".", model)
 

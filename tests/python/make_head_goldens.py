@@ -73,11 +73,12 @@ def write_own_class(name, own_class, head, **options):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--output", required=True, help="the folder of goldens; its `heads/` is replaced")
+    output = parser.parse_args().output
+    make_deterministic(output)
     # The reference writes the base model's path into its files: a relative one is the same everywhere.
-    os.chdir(parser.parse_args().output)
+    os.chdir(output)
     shutil.rmtree("heads", ignore_errors=True)
     os.makedirs("heads")
-    make_deterministic()
     index = []
     for case in CASES:
         for model in case.models:

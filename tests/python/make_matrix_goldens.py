@@ -24,7 +24,7 @@ import re
 import sys
 import tempfile
 
-from common import make_deterministic, write_json
+from common import make_deterministic, mixed, sums, write_json
 
 import numpy as np
 import torch
@@ -75,31 +75,11 @@ def configurations(hidden):
     }
 
 
-def mixed(name, count, salt):
-    """`count` numbers of 64 bits for a name: SplitMix64 from the name's FNV-1a."""
-    hashed = 0xCBF29CE484222325
-    for byte in name.encode():
-        hashed = (hashed ^ byte) * 0x100000001B3 % 2**64
-    start = np.uint64((hashed + (salt << 32)) % 2**64)
-    with np.errstate(over="ignore"):
-        value = (start + np.arange(1, count + 1, dtype=np.uint64)) * np.uint64(0x9E3779B97F4A7C15)
-        value = (value ^ (value >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-        value = (value ^ (value >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return value ^ (value >> np.uint64(31))
-
-
 def formula(name, shape, salt, mean, spread):
     """The values of a parameter: uniform, `spread` around `mean`."""
     count = int(np.prod(shape))
     unit = (mixed(name, count, salt) >> np.uint64(40)).astype(np.float64) / 2.0**23 - 1.0
     return torch.from_numpy((mean + spread * unit).astype(np.float32)).reshape(tuple(shape))
-
-
-def sums(name, values):
-    """Two sums over all values, with random signs."""
-    values = values.detach().double().flatten().numpy()
-    signs = lambda salt: 1.0 - 2.0 * (mixed(name, len(values), salt) >> np.uint64(63)).astype(np.float64)
-    return [float((signs(salt) * values).sum()) for salt in (101, 102)]
 
 
 @torch.no_grad()

@@ -249,11 +249,12 @@ def write_parsing():
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--output", required=True, help="the folder of goldens; its `outputs/` is replaced")
-    root = os.path.join(parser.parse_args().output, "outputs")
+    output = parser.parse_args().output
+    make_deterministic(output)
+    root = os.path.join(output, "outputs")
     shutil.rmtree(root, ignore_errors=True)
     os.makedirs(root)
     os.chdir(root)
-    make_deterministic()
     for name in MODELS:
         write(name)
         write_static(name)

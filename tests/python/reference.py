@@ -100,17 +100,17 @@ def randomize(bert, salt, std):
     for name, parameter in bert.named_parameters():
         if not belongs(name):
             continue
-        draw = normal(parameter.shape, *salt, name)
+        draw = lambda mean=0.0, std=std: normal(parameter.shape, *salt, name, mean=mean, std=std)
         leaf = name.rsplit(".", 1)[-1]
         scale_vector = leaf == "lora_B" and parameter.dim() == 2 and parameter.shape[1] == 1 and "ia3" in salt
         if name in scales or leaf == "scaling" or scale_vector:
-            parameter.copy_(1.0 + 0.25 * draw)
+            parameter.copy_(draw(1.0, 0.25))
         elif name.endswith(".m.weight"):
-            parameter.mul_(1.0 + 0.25 * draw)
+            parameter.mul_(draw(1.0, 0.25))
         elif leaf in ("W_left", "W_right", "W") or leaf.startswith(("phm_rule", "W_down", "W_up")):
-            parameter.copy_(2 * std * draw)
+            parameter.copy_(draw(std=2 * std))
         elif ".parametrizations." not in name:
-            parameter.copy_(std * draw)
+            parameter.copy_(draw())
     for name, module in bert.named_modules():
         if hasattr(module, "orthogonal") and module.orthogonal:
             _randomize_orthogonal(module, (*salt, name), std)

@@ -1,7 +1,7 @@
 //! Support for the workspace's tests: the goldens of the Python reference, and running them.
 //!
 //! A golden case is a folder: an adapter and a head as the reference saved them, a batch, the logits and the loss of
-//! the reference, and every trained parameter after one step of SGD. `cargo xtask goldens` makes them.
+//! the reference, and two sums over every trained parameter after one step of SGD. `cargo xtask goldens` makes them.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 use burn::optim::{GradientsParams, SgdConfig};
 use burn::tensor::{Device, Tensor};
 use burn_adapters_checkpoint::{SaveOptions, load_adapter, load_head, save_adapter, save_head};
+use burn_adapters_goldens::mixed;
 use burn_adapters_heads::{ChoiceTarget, Head, HeadConfig, Logits, SpanTarget, Targets};
 use burn_adapters_model::{AdapterBank, BaseModel, Forward, Hooks, Row, Setup, TokenBatch};
 use burn_adapters_transformers::AutoModel;
@@ -74,27 +75,10 @@ impl Case {
     pub fn load(&self, device: &Device) -> (AutoModel, AdapterBank) {
         let (model, _) = AutoModel::from_dir(&self.model_dir(), device).unwrap();
         let mut bank = AdapterBank::new(model.spec(), &device.clone().autodiff());
-        let dir = self.adapter_dir();
+        let dir = adapter_copy(&self.dir(), &self.config);
         load_adapter(dir.path(), &mut bank, None).unwrap_or_else(|error| panic!("{}: {error}", self.folder));
         load_head(self.dir(), &mut bank, None).unwrap_or_else(|error| panic!("{}: {error}", self.folder));
         (model, bank)
-    }
-
-    /// A copy of the adapter as the reference saved it. The reference does not save that DiReFT does not subtract the
-    /// projection (and reads it back as NoReFT); this copy does.
-    fn adapter_dir(&self) -> tempfile::TempDir {
-        let copy = tempfile::tempdir().unwrap();
-        for entry in std::fs::read_dir(self.dir()).unwrap() {
-            let entry = entry.unwrap();
-            std::fs::copy(entry.path(), copy.path().join(entry.file_name())).unwrap();
-        }
-        if self.config.starts_with("direft") {
-            let path = copy.path().join("adapter_config.json");
-            let mut config: serde_json::Value = read_json(&path);
-            config["config"]["subtract_projection"] = false.into();
-            std::fs::write(path, config.to_string()).unwrap();
-        }
-        copy
     }
 
     /// The setup that runs the case's adapter.
@@ -143,6 +127,23 @@ pub fn family_cases() -> Vec<Case> {
     families().iter().flat_map(|family| cases_in(&format!("families/{}/cases", name(family)), |_| true)).collect()
 }
 
+/// A copy of an adapter as the reference saved it. The reference does not save that DiReFT does not subtract the projection
+/// (and reads it back as NoReFT); this copy does.
+pub fn adapter_copy(dir: &Path, config: &str) -> tempfile::TempDir {
+    let copy = tempfile::tempdir().unwrap();
+    for entry in std::fs::read_dir(dir).unwrap() {
+        let entry = entry.unwrap();
+        std::fs::copy(entry.path(), copy.path().join(entry.file_name())).unwrap();
+    }
+    if config.starts_with("direft") {
+        let path = copy.path().join("adapter_config.json");
+        let mut config: serde_json::Value = read_json(&path);
+        config["config"]["subtract_projection"] = false.into();
+        std::fs::write(path, config.to_string()).unwrap();
+    }
+    copy
+}
+
 /// Reads a JSON file.
 pub fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> T {
     let text = std::fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
@@ -177,6 +178,13 @@ impl Golden {
     /// The values of a tensor.
     pub fn values(&self, name: &str) -> &[f32] {
         &self.0.get(name).unwrap_or_else(|| panic!("no tensor `{name}`")).1
+    }
+
+    /// The parameters after a step of training: their names, and two sums over their values ([`sums`]).
+    pub fn after(&self) -> impl Iterator<Item = (&str, [f64; 2])> {
+        self.0.iter().filter_map(|(name, (_, sums))| {
+            Some((name.strip_prefix("after.")?, [f64::from(sums[0]), f64::from(sums[1])]))
+        })
     }
 
     /// The batch: ids, and token types if the model has them, each row where its mask has it.
@@ -272,6 +280,22 @@ pub fn largest_difference(found: &[f32], expected: &[f32]) -> f32 {
     assert_eq!(found.len(), expected.len(), "different numbers of values");
     let difference = |(a, b): (&f32, &f32)| if (a - b).is_nan() { f32::INFINITY } else { (a - b).abs() };
     found.iter().zip(expected).map(difference).fold(0.0, f32::max)
+}
+
+/// Two sums over a parameter, with random signs.
+pub fn sums(name: &str, values: &[f32]) -> [f64; 2] {
+    [101, 102].map(|salt| {
+        let signs = mixed(name, salt).map(|value| if value >> 63 == 1 { -1.0 } else { 1.0 });
+        values.iter().zip(signs).map(|(value, sign)| f64::from(*value) * sign).sum()
+    })
+}
+
+/// The largest difference between two sums over the values of a parameter and those of a golden.
+pub fn sums_difference(name: &str, values: &[f32], expected: [f64; 2]) -> f32 {
+    let difference = |(found, expected): (f64, f64)| (found - expected).abs() as f32;
+    let differences = sums(name, values).into_iter().zip(expected).map(difference);
+    differences
+        .fold(0.0, |largest, difference| if difference > largest || difference.is_nan() { difference } else { largest })
 }
 
 /// Saves an adapter and its head into a folder, and reads every parameter, under the reference's names.

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use burn_adapters_goldens::mixed;
 use safetensors::tensor::{Dtype, TensorView};
 use serde::Deserialize;
 use serde_json::Value;
@@ -102,26 +103,6 @@ impl MatrixCase {
         };
         (name, shape, values.into_iter().flat_map(f32::to_le_bytes).collect())
     }
-}
-
-/// Numbers for a name: SplitMix64 from the name's FNV-1a.
-fn mixed(name: &str, salt: u64) -> impl Iterator<Item = u64> {
-    let step = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01B3);
-    let start = name.bytes().fold(0xCBF2_9CE4_8422_2325, step).wrapping_add(salt << 32);
-    (1_u64..).map(move |position| {
-        let mut value = start.wrapping_add(position).wrapping_mul(0x9E37_79B9_7F4A_7C15);
-        value = (value ^ (value >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        value = (value ^ (value >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        value ^ (value >> 31)
-    })
-}
-
-/// Two sums over a parameter, with random signs.
-pub fn sums(name: &str, values: &[f32]) -> [f64; 2] {
-    [101, 102].map(|salt| {
-        let signs = mixed(name, salt).map(|value| if value >> 63 == 1 { -1.0 } else { 1.0 });
-        values.iter().zip(signs).map(|(value, sign)| f64::from(*value) * sign).sum()
-    })
 }
 
 /// The batch of a family, padded or not.

@@ -1,7 +1,9 @@
 //! The goldens of `tests/goldens`, unpacked for tests.
 //!
 //! Thousands of small files would be slow to check out and take much disk space. So the repository has one archive per
-//! folder, which `cargo xtask goldens` packs.
+//! folder, which `cargo xtask goldens` packs. Weights that the scripts drew are not in it: they follow from their names.
+
+mod drawn;
 
 use std::fs::{self, File};
 use std::hash::Hasher;
@@ -10,6 +12,8 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use liblzma::read::XzDecoder;
+
+pub use drawn::mixed;
 
 /// The folder of the unpacked goldens: one subfolder per archive, and below `families` one per model family.
 ///
@@ -45,6 +49,7 @@ fn unpacked() -> io::Result<PathBuf> {
     let beside = tempfile::Builder::new().prefix("unpacking-").tempdir_in(build)?;
     for archive in &archives {
         tar::Archive::new(XzDecoder::new(BufReader::new(File::open(archive)?))).unpack(beside.path())?;
+        drawn::fill(beside.path())?;
     }
     match fs::rename(beside.path(), &folder) {
         Ok(()) => drop(beside.keep()),

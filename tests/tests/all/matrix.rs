@@ -12,8 +12,10 @@ use burn_adapters_checkpoint::{load_adapter, load_head};
 use burn_adapters_core::StackKind;
 use burn_adapters_heads::Targets;
 use burn_adapters_model::{AdapterBank, BaseModel, Setup};
-use burn_adapters_tests::matrix::{Entry, MatrixCase, batch, matrix, sums};
-use burn_adapters_tests::{largest_difference, logits, saved, saved_name, train_and_read_back, values};
+use burn_adapters_tests::matrix::{Entry, MatrixCase, batch, matrix};
+use burn_adapters_tests::{
+    largest_difference, logits, saved, saved_name, sums_difference, train_and_read_back, values,
+};
 use burn_adapters_transformers::AutoModel;
 
 /// Absolute, on numbers of the order of one: 1e-4, less the rounding of the goldens. Sums have the same tolerance.
@@ -142,8 +144,8 @@ fn check(family: &Path, model: &AutoModel, case: &MatrixCase, is_converted: bool
             failures.push(format!("the reference trains `{name}`, we save no such parameter"));
             continue;
         };
-        let difference = sums(name, values).iter().zip(expected).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
-        if difference.is_nan() || difference > f64::from(TOLERANCE) {
+        let difference = sums_difference(name, values, *expected);
+        if difference.is_nan() || difference > TOLERANCE {
             failures.push(format!("{name} differs by {difference:e}"));
         }
     }

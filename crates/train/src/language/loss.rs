@@ -110,7 +110,7 @@ fn check(bank: &AdapterBank, states: &TokenStates, targets: &[usize]) -> Result<
 
 /// The number of states that are computed together.
 fn part_size(model: &(impl BaseModel + ?Sized)) -> usize {
-    (MOST_LOGITS / model.limits().vocabulary.max(1)).max(1)
+    (MOST_LOGITS / model.decoder_limits().vocabulary.max(1)).max(1)
 }
 
 /// The ranges of states that are computed together, with their targets.

@@ -212,3 +212,47 @@ pub(crate) fn nothing_to_predict(source: &str) -> TrainError {
     let message = "no text has a token to predict".to_owned();
     DataError::Malformed { source_name: source.to_owned(), message }.into()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn data() -> TokenData {
+        let rows = (0..8_u32).map(|row| Row::new((0..20).map(|token| 10 + row * 20 + token).collect()));
+        TokenData::new("texts", rows.collect(), None).unwrap()
+    }
+
+    fn masked() -> TokenData {
+        data().masked(MaskTokens { mask: 4, special: vec![0, 1, 2, 3, 4], vocabulary: 200 }).unwrap()
+    }
+
+    /// The rows with what was predicted of them in its place.
+    fn restored(data: &TokenData) -> Vec<Vec<u32>> {
+        let Some(Targets::Tokens(targets)) = &data.labels else { panic!("no targets") };
+        let rows = data.rows.iter().zip(&data.language.wanted).zip(targets);
+        let restore = |((row, wanted), targets): ((&Row, &Vec<usize>), &Vec<Option<usize>>)| {
+            let mut ids = row.ids.clone();
+            wanted.iter().zip(targets).for_each(|(at, target)| ids[*at] = target.unwrap() as u32);
+            ids
+        };
+        rows.map(restore).collect()
+    }
+
+    #[test]
+    fn every_epoch_masks_other_tokens_of_the_same_texts() {
+        let data = masked();
+        let [first, again, second] =
+            [(3, 0), (3, 0), (3, 1)].map(|(seed, epoch)| data.of_epoch(seed, epoch).into_owned());
+        assert_eq!(first, again);
+        assert_ne!(first.rows, second.rows);
+        assert_ne!(first.rows, data.of_epoch(4, 0).rows);
+        let texts: Vec<Vec<u32>> = self::data().rows.iter().map(|row| row.ids.clone()).collect();
+        assert!([&data, &first, &second].iter().all(|data| restored(data) == texts));
+    }
+
+    #[test]
+    fn rows_without_masks_are_the_same_in_every_epoch() {
+        let data = data().predicting_next().unwrap();
+        assert!(matches!(data.of_epoch(3, 1), Cow::Borrowed(_)));
+    }
+}
