@@ -23,9 +23,10 @@ from common import make_deterministic  # first: it sets what the libraries read 
 
 import torch
 from safetensors.torch import load_file
-from transformers import AutoConfig
+from transformers import AutoConfig, EncoderDecoderModel
 from transformers.utils import logging as transformers_logging
 
+import adapters
 from adapters import AutoAdapterModel
 from adapters.loading import AdapterLoader, PredictionHeadLoader
 
@@ -68,9 +69,10 @@ def read_weights(folder, names):
 def compare_weights(kind, written, model, belongs):
     """Fails unless the model holds exactly the tensors written, value for value; a file need not repeat the prefixes."""
     held = {name: value for name, value in model.state_dict().items() if belongs(name)}
-    # A file may leave out the prefix that all of them share (`bert.`).
+    # A file may leave out the prefix that all of them share (`bert.`). Those of a pair share none.
     prefix = model.base_model_prefix + "."
-    if kind == "adapter" and not any(name.startswith(prefix) for name in written):
+    shares = kind == "adapter" and all(name.startswith(prefix) for name in held)
+    if shares and not any(name.startswith(prefix) for name in written):
         written = {prefix + name: value for name, value in written.items()}
     if missing := sorted(name for name in held.keys() - written.keys() if POOL not in name):
         raise Failure(f"{kind}: {len(missing)} tensors missing, such as {missing[0]}")
@@ -93,7 +95,8 @@ def check(folder):
     if not os.path.isdir(base):
         raise Failure(f"model.txt: no folder {base}")
     expected = load_file(os.path.join(folder, "expected.safetensors"))
-    batch = {name: expected[name] for name in ("input_ids", "attention_mask", "token_type_ids") if name in expected}
+    inputs = ("input_ids", "attention_mask", "token_type_ids", "decoder_input_ids")
+    batch = {name: expected[name] for name in inputs if name in expected}
 
     adapter_folder = os.path.join(folder, "adapter")
     head_folder = os.path.join(folder, "head")
@@ -107,9 +110,14 @@ def check(folder):
         raise Failure("head/: no weights")
 
     attention = read_line(folder, "attention.txt", "eager")
-    family = FAMILIES.get(AutoConfig.from_pretrained(base).model_type)
-    has_named_heads = family is None or not family.interface
-    if has_named_heads:
+    model_type = AutoConfig.from_pretrained(base).model_type
+    is_pair = model_type == "encoder-decoder"
+    family = FAMILIES.get(model_type)
+    has_named_heads = not is_pair and (family is None or not family.interface)
+    if is_pair:
+        model = EncoderDecoderModel.from_pretrained(base, attn_implementation=attention).eval()
+        adapters.init(model)
+    elif has_named_heads:
         model = AutoAdapterModel.from_pretrained(base, attn_implementation=attention).eval()
     else:
         model = interface.load(family.builder(), base, attention)
@@ -132,13 +140,16 @@ def check(folder):
 
     model.eval()
     model.set_active_adapters(None)
-    model.active_head = head_name if has_head else None
-    plain = outputs(model, batch, has_head)
+    has_logits = has_head or is_pair
+    if not is_pair:
+        model.active_head = head_name if has_head else None
+    plain = outputs(model, batch, has_logits)
     model.set_active_adapters(name)
-    model.active_head = head_name if has_head else None
-    actual = outputs(model, batch, has_head)
+    if not is_pair:
+        model.active_head = head_name if has_head else None
+    actual = outputs(model, batch, has_logits)
 
-    key = "logits" if has_head else "last_hidden_state"
+    key = "logits" if has_logits else "last_hidden_state"
     if key not in expected:
         raise Failure(f"expected.safetensors: no `{key}`")
     if expected[key].shape != actual.shape:

@@ -7,6 +7,7 @@
 
 pub mod composed;
 pub mod matrix;
+pub mod pairs;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

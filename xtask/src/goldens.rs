@@ -69,6 +69,10 @@ pub(crate) fn goldens(check_only: bool) -> Done {
             Command::new(&python).arg(scripts.join("make_output_goldens.py")).arg("--output").arg(&output),
         )?;
         run(
+            "goldens of pairs",
+            Command::new(&python).arg(scripts.join("make_pair_goldens.py")).arg("--output").arg(&output),
+        )?;
+        run(
             "packing",
             Command::new(&python).arg(scripts.join("pack.py")).arg(&output).arg(root().join("tests/goldens")),
         )?;

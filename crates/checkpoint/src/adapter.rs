@@ -112,9 +112,9 @@ impl AdapterFolder {
             what: "adapter",
             name: name.to_owned(),
             file,
-            model: spec.layers(),
+            model: spec.layer_numbers(),
         };
-        if depth.tensors > spec.layers() {
+        if depth.tensors > spec.layer_numbers() {
             return Err(other_depth(&self.meta.name, depth.tensors));
         }
         let name = name.unwrap_or(&self.meta.name);
@@ -124,7 +124,7 @@ impl AdapterFolder {
         let entries = adapter_entries(&adapter, &context)?;
         let mut matched = match strict::match_tensors(&self.weights_path, self.tensors, &entries, spec.names.prefix) {
             // If whole layers are missing, their number says more than a list of their tensors.
-            Err(CheckpointError::Mismatch { .. }) if depth.tensors > 0 && depth.all < spec.layers() => {
+            Err(CheckpointError::Mismatch { .. }) if depth.tensors > 0 && depth.all < spec.layer_numbers() => {
                 return Err(other_depth(&self.meta.name, depth.all));
             }
             matched => matched?,
@@ -156,7 +156,7 @@ impl AdapterFolder {
 pub(crate) fn depth<'a>(tensors: impl Iterator<Item = &'a str>, spec: &ModelSpec) -> usize {
     let layers = tensors.filter_map(|name| spec.names.layer_of(name));
     let number = |(kind, layer): (StackKind, usize)| match spec.stack(kind) {
-        Some(stack) if layer >= stack.layers => spec.layers().saturating_add(layer - stack.layers),
+        Some(stack) if layer >= stack.layers => spec.layer_numbers().saturating_add(layer - stack.layers),
         _ => spec.layer_number(Site::new(kind, layer, Place::Layer)),
     };
     layers.map(|layer| number(layer).saturating_add(1)).max().unwrap_or(0)
@@ -275,7 +275,7 @@ pub(crate) fn meta_for(spec: &ModelSpec, hidden_size: usize, name: &str, options
     FolderMeta {
         name: name.to_owned(),
         model_type: Some(spec.model_type.clone()),
-        hidden_size: Some(hidden_size),
+        hidden_size: (!spec.is_pair).then_some(hidden_size),
         model_name: Some(options.model_name.clone()),
         model_class: options.model_class.clone().or_else(|| spec.names.model_class.map(str::to_owned)),
         version: Some(meta::VERSION.to_owned()),

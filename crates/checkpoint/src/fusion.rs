@@ -154,9 +154,9 @@ impl FusionFolder {
     fn check_depth(&self, spec: &ModelSpec) -> Result<(), CheckpointError> {
         let own = |tensor: &&str| FusionTensor::of(tensor, &self.meta.name) == FusionTensor::Own;
         match depth(self.tensors.keys().map(String::as_str).filter(own), spec) {
-            file if file != 0 && file != spec.layers() => {
+            file if file != 0 && file != spec.layer_numbers() => {
                 let (what, name) = (FUSION.what, self.meta.name.clone());
-                Err(CheckpointError::Depth { what, name, file, model: spec.layers() })
+                Err(CheckpointError::Depth { what, name, file, model: spec.layer_numbers() })
             }
             _ => Ok(()),
         }

@@ -148,6 +148,9 @@ pub struct ModelSpec {
     pub row_position: RowPosition,
     /// The stacks, in the order in which layers are numbered.
     pub stacks: Vec<StackSpec>,
+    /// Whether the encoder and the decoder are models of their own (`encoder-decoder`): configurations count the layers of
+    /// each from 0, prefixes of the encoder are those of self-attention, and adapter files have no hidden size.
+    pub is_pair: bool,
     /// The names of the model's modules in adapter files.
     pub names: SiteNames,
 }
@@ -166,6 +169,7 @@ impl ModelSpec {
             output_layer: OutputLayer::default(),
             row_position: RowPosition::First,
             stacks: Vec::new(),
+            is_pair: false,
             names: SiteNames::OWN,
         }
     }
@@ -211,14 +215,25 @@ impl ModelSpec {
         self.stacks.iter().map(|stack| stack.layers).sum()
     }
 
+    /// The number of layer numbers in configurations: see [`layer_number`](Self::layer_number).
+    pub fn layer_numbers(&self) -> usize {
+        match self.is_pair {
+            true => self.stacks.iter().map(|stack| stack.layers).max().unwrap_or(0),
+            false => self.layers(),
+        }
+    }
+
     /// The stack of this site, if the model has it.
     pub fn stack(&self, kind: StackKind) -> Option<&StackSpec> {
         self.stacks.iter().find(|stack| stack.kind == kind)
     }
 
     /// The number of a site's layer in configurations (`leave_out`, `reduction_factor`), which count through all
-    /// stacks.
+    /// stacks unless the model [is a pair](Self::is_pair).
     pub fn layer_number(&self, site: Site) -> usize {
+        if self.is_pair {
+            return site.layer;
+        }
         let before: usize =
             self.stacks.iter().take_while(|stack| stack.kind != site.stack).map(|stack| stack.layers).sum();
         before + site.layer
@@ -292,5 +307,7 @@ mod tests {
         assert_eq!(spec.layer_number(Site::decoder(1, Place::Query)), 4);
         assert_eq!(spec.matrices().count(), 25);
         assert_eq!(spec.sublayers().count(), 10);
+        let pair = ModelSpec { is_pair: true, ..spec };
+        assert_eq!((pair.layer_number(Site::decoder(1, Place::Query)), pair.layer_numbers()), (1, 3));
     }
 }

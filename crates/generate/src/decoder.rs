@@ -46,7 +46,7 @@ impl<'d> Decoder<'d> {
                 rows_of(prompts).iter().map(|row| Vec::from_iter(first(row))).collect()
             }
         };
-        let max = model.limits().sequence;
+        let max = model.decoder_limits().sequence;
         if let Some((row, tokens)) = rows.iter().enumerate().find(|(_, tokens)| tokens.len() >= max) {
             return Err(GenerateError::NoRoom { row, length: tokens.len(), max });
         }
@@ -56,7 +56,7 @@ impl<'d> Decoder<'d> {
 
     /// Whether a row is as long as the model allows with its next token.
     pub(crate) fn is_full(&self, row: usize) -> bool {
-        self.rows.get(row).is_none_or(|tokens| tokens.len() + 1 >= self.model.limits().sequence)
+        self.rows.get(row).is_none_or(|tokens| tokens.len() + 1 >= self.model.decoder_limits().sequence)
     }
 
     /// Appends a token to each row; `None` ends the row.

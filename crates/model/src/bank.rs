@@ -396,7 +396,7 @@ impl AdapterBank {
     /// If the setup names an adapter or fusion that does not exist, skips a layer that the model does not have, or
     /// contains an invalid composition.
     pub fn hooks(&self, setup: &Setup) -> Result<Hooks<'_>, BankError> {
-        let layers = self.spec.layers();
+        let layers = self.spec.layer_numbers();
         if let Some(layer) = setup.skip_layers.iter().copied().find(|layer| *layer >= layers) {
             return Err(BankError::SkippedLayer { layer, layers });
         }

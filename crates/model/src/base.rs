@@ -94,6 +94,11 @@ pub trait BaseModel: Matrices + Send + Sync {
     /// The inputs that the model takes.
     fn limits(&self) -> Limits;
 
+    /// The inputs that the decoder of an encoder-decoder model takes, and the vocabulary of its output.
+    fn decoder_limits(&self) -> Limits {
+        self.limits()
+    }
+
     /// The device that the model is on.
     fn device(&self) -> Device;
 

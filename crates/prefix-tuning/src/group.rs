@@ -78,7 +78,7 @@ impl PrefixGroup {
         for (site, stack) in spec.attentions() {
             let kind = PrefixKind::of(site, spec);
             let wanted = match kind {
-                PrefixKind::Encoder => config.encoder_prefix,
+                PrefixKind::Encoder => config.encoder_prefix || spec.is_pair,
                 PrefixKind::Cross => config.cross_prefix,
                 PrefixKind::SelfAttention => true,
             };

@@ -105,6 +105,10 @@ impl BaseModel for AutoModel {
         self.config.limits()
     }
 
+    fn decoder_limits(&self) -> Limits {
+        self.config.plan.decoder_limits()
+    }
+
     fn device(&self) -> Device {
         self.skeleton.device()
     }

@@ -36,11 +36,28 @@ impl<'a> Fields<'a> {
         self.map.get(key).filter(|value| !value.is_null())
     }
 
+    /// The object of a key; `file` is what errors call it.
+    pub(crate) fn part<'b>(&'b self, key: &'static str, file: &'b str) -> Result<Fields<'b>, ModelConfigError> {
+        Ok(Fields { map: self.object(key)?.ok_or_else(|| self.missing(key))?, file })
+    }
+
+    /// A copy of the object without some keys.
+    pub(crate) fn without(&self, keys: &[&str]) -> Value {
+        Value::Object(
+            self.map
+                .iter()
+                .filter(|(key, _)| !keys.contains(&key.as_str()))
+                .map(|(key, value)| (key.clone(), value.clone()))
+                .collect(),
+        )
+    }
+
     fn wrong(&self, key: &'static str, expected: &'static str, found: &Value) -> ModelConfigError {
         ModelConfigError::WrongType { file: self.file(), key, expected, found: shown(found) }
     }
 
-    fn missing(&self, key: &'static str) -> ModelConfigError {
+    /// The error for a key that is needed.
+    pub(crate) fn missing(&self, key: &'static str) -> ModelConfigError {
         ModelConfigError::MissingKey { file: self.file(), key }
     }
 

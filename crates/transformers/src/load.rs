@@ -13,7 +13,7 @@ use crate::{AutoModel, LoadError, ModelConfig};
 const BUFFERS: [&str; 2] = ["embeddings.position_ids", "embeddings.token_type_ids"];
 
 /// The causal masks that old files hold in each layer.
-const MASKS: [&str; 2] = [".attn.bias", ".attn.masked_bias"];
+const MASKS: [&str; 4] = [".attn.bias", ".attn.masked_bias", ".crossattention.bias", ".crossattention.masked_bias"];
 
 /// The prefixes of the heads of task models.
 const HEADS: &[&str] = &[
@@ -79,5 +79,7 @@ pub(crate) fn from_dir(
 
 /// Whether a tensor is a buffer that old files hold.
 pub(crate) fn is_buffer(name: &str) -> bool {
-    BUFFERS.contains(&name) || MASKS.iter().any(|mask| name.ends_with(mask))
+    // In a pair, below the path of a model.
+    let is = |buffer: &str| name.strip_suffix(buffer).is_some_and(|path| path.is_empty() || path.ends_with('.'));
+    BUFFERS.into_iter().any(is) || MASKS.iter().any(|mask| name.ends_with(mask))
 }

@@ -79,6 +79,11 @@ impl ModelConfig {
     pub fn limits(&self) -> Limits {
         self.plan.limits
     }
+
+    /// The inputs that the decoder of an encoder-decoder model takes, and the vocabulary of its output.
+    pub fn decoder_limits(&self) -> Limits {
+        self.plan.decoder_limits()
+    }
 }
 
 impl From<&ModelConfig> for ModelConfig {

@@ -1,14 +1,14 @@
 //! The skeleton of encoders, decoders and encoder-decoders: embeddings, one stack of layers or two, a pooler.
 
 use burn::module::Module;
-use burn::nn::Linear;
+use burn::nn::{Embedding, Linear};
 use burn::tensor::{Device, Tensor};
 use burn_adapters_core::{Site, project};
 use burn_adapters_model::{DecoderStart, Pass};
 
 use crate::LoadError;
 use crate::blocks::{Added, Embeddings, Output, Stack};
-use crate::plan::ModelPlan;
+use crate::plan::{DecoderPlan, ModelPlan, OutputPlan};
 use crate::weights::Source;
 
 /// A model of one stack, or of an encoder and a decoder.
@@ -24,10 +24,31 @@ pub(crate) struct Skeleton {
 /// The decoder of an encoder-decoder model.
 #[derive(Module, Debug)]
 struct Decoder {
+    /// Its word embeddings, if they are not the encoder's.
+    words: Option<Embedding>,
     embeddings: Added,
+    /// The layer over the encoder's states, if their width is another.
+    bridge: Option<Linear>,
     stack: Stack,
     #[module(skip)]
     start: DecoderStart,
+}
+
+impl Decoder {
+    fn build(plan: &DecoderPlan, std: f64, source: &mut impl Source) -> Result<Self, LoadError> {
+        let DecoderPlan { own, embeddings, stack, norm, start } = plan;
+        let bridge = own.as_ref().and_then(|own| own.bridge.as_ref());
+        let bridge = bridge.map(|bridge| source.linear(bridge, "", std)).transpose()?;
+        let mut source = source.scoped(own.as_ref().map_or("", |own| &own.scope));
+        let mut words = || source.embedding(embeddings.words.name, embeddings.words.shape, std);
+        Ok(Self {
+            words: own.is_some().then(&mut words).transpose()?,
+            embeddings: Added::build(embeddings, std, &mut source)?,
+            bridge,
+            stack: Stack::build(stack, norm.as_ref(), std, &mut source)?,
+            start: *start,
+        })
+    }
 }
 
 impl Skeleton {
@@ -36,20 +57,14 @@ impl Skeleton {
         let std = plan.initializer_range;
         let pooler = plan.pooler.as_ref();
         let pooler = pooler.map(|pooler| source.linear(pooler, "", std)).transpose()?;
-        let [vocabulary, _] = plan.embeddings.words.shape;
-        let output = plan.output.as_ref();
-        let output = output.map(|output| Output::build(output, vocabulary, std, source)).transpose()?;
-        let decoder = match &plan.decoder {
-            Some(decoder) => Some(Decoder {
-                embeddings: Added::build(&decoder.embeddings, std, source)?,
-                stack: Stack::build(&decoder.stack, decoder.norm.as_ref(), std, source)?,
-                start: decoder.start,
-            }),
-            None => None,
-        };
+        let vocabulary = plan.decoder_limits().vocabulary;
+        let build = |output: &OutputPlan| Output::build(output, vocabulary, std, &mut source.scoped(output.scope));
+        let output = plan.output.as_ref().map(build).transpose()?;
+        let decoder = plan.decoder.as_ref().map(|decoder| Decoder::build(decoder, std, source)).transpose()?;
+        let mut source = source.scoped(&plan.scope);
         Ok(Self {
-            embeddings: Embeddings::build(&plan.embeddings, std, source)?,
-            stack: Stack::build(&plan.stack, plan.norm.as_ref(), std, source)?,
+            embeddings: Embeddings::build(&plan.embeddings, std, &mut source)?,
+            stack: Stack::build(&plan.stack, plan.norm.as_ref(), std, &mut source)?,
             decoder,
             pooler,
             output,
@@ -78,7 +93,8 @@ impl Skeleton {
 
     /// The logits of the output layer, from these states: `[positions, vocabulary]`.
     pub(crate) fn logits(&self, states: Tensor<2>) -> Option<Tensor<2>> {
-        Some(self.output.as_ref()?.forward(self.embeddings.words(), states))
+        let words = self.decoder.as_ref().and_then(|decoder| decoder.words.as_ref());
+        Some(self.output.as_ref()?.forward(words.unwrap_or(self.embeddings.words()), states))
     }
 
     /// The table of word embeddings: `[vocabulary, embedding]`.
@@ -95,8 +111,12 @@ impl Skeleton {
             }
             self.stack.run(pass);
         }
-        if let Some(Decoder { embeddings, stack, start }) = &self.decoder {
-            pass.decode(*start, |pass| embeddings.forward(self.embeddings.words(), pass));
+        if let Some(Decoder { words, embeddings, bridge, stack, start }) = &self.decoder {
+            if let Some(bridge) = bridge {
+                pass.map(|states| project(bridge, states));
+            }
+            let words = words.as_ref().unwrap_or(self.embeddings.words());
+            pass.decode(*start, |pass| embeddings.forward(words, pass));
             stack.run(pass);
         }
         if let Some(pooler) = &self.pooler {

@@ -18,6 +18,7 @@ mod merging;
 mod optimizers;
 mod outputs;
 mod own_decoder;
+mod pairs;
 mod parity;
 mod parsing;
 mod roundtrip;

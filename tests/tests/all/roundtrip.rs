@@ -11,8 +11,9 @@ use std::path::Path;
 use burn::optim::{GradientsParams, SgdConfig};
 use burn::tensor::Device;
 use burn_adapters_checkpoint::{SaveOptions, load_adapter, load_head, save_adapter, save_head};
-use burn_adapters_model::{AdapterBank, BaseModel};
-use burn_adapters_tests::{Case, cases, family_cases, logits, values};
+use burn_adapters_model::{AdapterBank, BaseModel, Setup};
+use burn_adapters_tests::pairs;
+use burn_adapters_tests::{Case, Golden, cases, family_cases, logits, values};
 use burn_adapters_transformers::AutoModel;
 use safetensors::tensor::{Dtype, TensorView};
 
@@ -32,6 +33,32 @@ fn what_is_saved_runs_bit_for_bit_the_same_when_it_is_loaded() {
         let family = case.root.split('/').nth(1).unwrap();
         round_trip(&case, &root.join(format!("{family}__{}", case.folder)));
     }
+    for pair in pairs::pairs() {
+        let (model, golden) = pairs::load(&pair);
+        for (dir, _) in pairs::cases(&pair) {
+            let name = |path: &Path| path.file_name().unwrap().to_string_lossy().into_owned();
+            of_pair(&model, &golden, &dir, &root.join(format!("{}__{}", name(&pair), name(&dir))));
+        }
+    }
+}
+
+/// An adapter of a pair, which has no head.
+fn of_pair(model: &AutoModel, golden: &Golden, dir: &Path, folder: &Path) {
+    let mut bank = AdapterBank::new(model.spec(), &Device::default());
+    load_adapter(dir, &mut bank, None).unwrap();
+    let run = |bank: &AdapterBank| {
+        let hooks = bank.hooks(&Setup::adapter("task")).unwrap();
+        pairs::logits(model, &hooks, &golden.batch())
+    };
+    let expected = run(&bank);
+    let adapter = folder.join("adapter");
+    save_adapter(&adapter, &bank, "task", &SaveOptions::default()).unwrap();
+    let mut loaded = AdapterBank::new(model.spec(), bank.device());
+    load_adapter(&adapter, &mut loaded, None).unwrap();
+    assert_eq!(values(run(&loaded)), values(expected.clone()), "{}", folder.display());
+    let base = dir.ancestors().nth(2).unwrap().join("model");
+    let shape = [&golden.0["decoder_input_ids"].0[..], &expected.dims()[1..]].concat();
+    write_files(folder, &base, golden, (shape, &values(expected)));
 }
 
 fn round_trip(case: &Case, folder: &Path) {
@@ -85,19 +112,23 @@ fn run(case: &Case, model: &AutoModel, bank: &AdapterBank) -> Vec<f32> {
 
 /// The base model's place, the batch, and the logits, as the reference's side reads them.
 fn write_expected(case: &Case, folder: &Path, logits: &[f32]) {
-    std::fs::write(folder.join("model.txt"), case.model_dir().to_str().unwrap()).unwrap();
     if let Some(attention) = &case.attention {
         std::fs::write(folder.join("attention.txt"), attention).unwrap();
     }
     let golden = case.golden();
+    write_files(folder, &case.model_dir(), &golden, (golden.0["logits"].0.clone(), logits));
+}
+
+fn write_files(folder: &Path, base: &Path, golden: &Golden, (shape, logits): (Vec<usize>, &[f32])) {
+    std::fs::write(folder.join("model.txt"), base.to_str().unwrap()).unwrap();
     let mut tensors: BTreeMap<String, (Dtype, Vec<usize>, Vec<u8>)> = BTreeMap::new();
-    for name in ["input_ids", "attention_mask", "token_type_ids"] {
+    for name in ["input_ids", "attention_mask", "token_type_ids", "decoder_input_ids"] {
         let Some((shape, values)) = golden.0.get(name) else { continue };
         let bytes = values.iter().flat_map(|value| (*value as i64).to_le_bytes()).collect();
         tensors.insert(name.into(), (Dtype::I64, shape.clone(), bytes));
     }
     let bytes = logits.iter().flat_map(|value| value.to_le_bytes()).collect();
-    tensors.insert("logits".into(), (Dtype::F32, golden.0["logits"].0.clone(), bytes));
+    tensors.insert("logits".into(), (Dtype::F32, shape, bytes));
     let views = tensors
         .iter()
         .map(|(name, (dtype, shape, bytes))| (name.clone(), TensorView::new(*dtype, shape.clone(), bytes).unwrap()));

@@ -128,6 +128,8 @@ pub(crate) struct Contestant {
     pub(crate) label: String,
     /// Whether it is the Python side.
     pub(crate) python: bool,
+    /// Whether it is another build of our side.
+    pub(crate) against: bool,
     /// What it does, in the words of the protocol.
     pub(crate) kind: &'static str,
     /// The Python library, if not `adapters`.
@@ -142,11 +144,15 @@ pub(crate) struct Contestant {
     pub(crate) agrees: bool,
 }
 
+/// The label of another build of our programs.
+pub(crate) const OTHER_BUILD: &str = "the other build";
+
 impl Contestant {
     pub(super) fn ours(kind: &'static str, config: &str) -> Self {
         Self {
             label: "ours".into(),
             python: false,
+            against: false,
             kind,
             library: None,
             config: config.into(),
@@ -159,6 +165,11 @@ impl Contestant {
 
     pub(super) fn python(kind: &'static str, config: &str) -> Self {
         Self { label: "adapters".into(), python: true, ..Self::ours(kind, config) }
+    }
+
+    /// The same, done by another build.
+    pub(super) fn against(self) -> Self {
+        Self { label: OTHER_BUILD.into(), against: true, ..self }
     }
 
     pub(super) fn called(self, label: &str) -> Self {

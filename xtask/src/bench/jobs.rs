@@ -1,7 +1,7 @@
 //! The jobs, by family.
 
 use super::floor::Work;
-pub(crate) use super::job::{Contestant, Family, Input, Job, Model, SENTENCES};
+pub(crate) use super::job::{Contestant, Family, Input, Job, Model, OTHER_BUILD, SENTENCES};
 
 /// The identifiers of the reference's table of methods.
 pub(crate) const METHODS: [&str; 15] = [

@@ -77,14 +77,17 @@ impl Measured {
 /// Runs a job.
 pub(crate) fn measure(job: &Job, place: &Place, repetitions: usize) -> Result<Measured, String> {
     let model = place.model(job.model)?;
-    let contestants: Vec<&Contestant> =
-        job.contestants.iter().filter(|one| !one.python || place.python.is_some()).collect();
+    let own = job.contestants.iter().filter(|one| !one.python || place.python.is_some()).cloned();
+    let contestants: Vec<Contestant> = match place.against {
+        Some(_) => own.take(1).flat_map(|first| [first.clone(), first.against()]).collect(),
+        None => own.collect(),
+    };
     let mut sides = Vec::with_capacity(contestants.len());
     let mut times = Vec::with_capacity(contestants.len());
     let mut first: Option<Value> = None;
     let mut batches = Vec::new();
-    for contestant in contestants {
-        let mut side = place.start(&contestant.label, contestant.python)?;
+    for contestant in &contestants {
+        let mut side = place.start(contestant)?;
         let check = prepare(&mut side, job, contestant, &model, place)?;
         match &first {
             None => {

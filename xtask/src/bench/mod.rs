@@ -59,6 +59,11 @@ pub(crate) struct Arguments {
     #[arg(long)]
     no_python: bool,
 
+    /// Measure another build of our programs instead of the reference: the folder that has them, such as the
+    /// target/release of an earlier commit.
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["no_python", "python"])]
+    against: Option<PathBuf>,
+
     /// A Python with the reference, instead of a virtual environment in the cache.
     #[arg(long, value_name = "PATH", conflicts_with = "no_python")]
     python: Option<PathBuf>,
@@ -76,12 +81,12 @@ pub(crate) fn bench(arguments: &Arguments) -> Done {
         build()?;
     }
     let cache = place::cache().ok_or("no folder for the cache: set BURN_ADAPTERS_CACHE")?;
-    let python = match (&arguments.python, arguments.no_python) {
+    let python = match (&arguments.python, arguments.no_python || arguments.against.is_some()) {
         (_, true) => None,
         (Some(python), _) => Some(python.clone()),
         (None, false) => Some(python::reference(&cache.join("bench-venv"))?),
     };
-    let place = Place::new(python, &cache)?;
+    let place = Place::new(python, arguments.against.clone(), &cache)?;
     let machine = machine(&place)?;
     let rate = machine["matmul"]["operations_per_second"].as_f64();
 
@@ -164,7 +169,7 @@ fn machine(place: &Place) -> Result<Value, String> {
     let ours_rate = place.ask(&matmul(None))?["flops_per_second"].as_f64();
     let (mut reference, mut rate, mut best_threads) = (Value::Null, None, None);
     if place.python.is_some() {
-        let mut side = place.start("adapters", true)?;
+        let mut side = place.start_python("adapters")?;
         reference = side.ask(&json!({"op": "hello"}))?;
         for threads in candidates(cores) {
             let found = side.ask(&matmul(Some(threads)))?["flops_per_second"].as_f64();

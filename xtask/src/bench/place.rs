@@ -7,7 +7,7 @@ use std::process::Command;
 use serde_json::{Value, json};
 
 use super::floor::Sizes;
-use super::jobs::Model;
+use super::jobs::{Contestant, Model};
 use super::side::Side;
 use crate::process::root;
 
@@ -15,6 +15,8 @@ use crate::process::root;
 pub(crate) struct Place {
     /// Python with the reference; `None` for our side alone.
     pub(crate) python: Option<PathBuf>,
+    /// The folder of another build of our programs.
+    pub(crate) against: Option<PathBuf>,
     /// The model of the quickstart.
     pub(crate) minilm: PathBuf,
     /// The rated sentences.
@@ -27,7 +29,12 @@ pub(crate) struct Place {
 /// A program of the release build.
 pub(crate) fn program(name: &str) -> PathBuf {
     let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
-    target.join("release").join(format!("{name}{}", std::env::consts::EXE_SUFFIX))
+    program_in(&target.join("release"), name)
+}
+
+/// A program in a folder.
+pub(crate) fn program_in(folder: &Path, name: &str) -> PathBuf {
+    folder.join(format!("{name}{}", std::env::consts::EXE_SUFFIX))
 }
 
 /// The user's cache folder for fetched files, determined as by the program.
@@ -42,31 +49,44 @@ pub(crate) fn cache() -> Option<PathBuf> {
     variable("BURN_ADAPTERS_CACHE").or_else(user)
 }
 
-fn ours() -> Command {
-    let mut command = Command::new(program("burn-adapters-bench"));
+/// The program that answers requests.
+const SERVER: &str = "burn-adapters-bench";
+
+fn server(program: &Path) -> Command {
+    let mut command = Command::new(program);
     command.arg("serve");
     command
 }
 
 impl Place {
-    pub(crate) fn new(python: Option<PathBuf>, cache: &Path) -> Result<Self, String> {
-        let mut maker = Side::start("burn-adapters-bench", &mut ours())?;
+    pub(crate) fn new(python: Option<PathBuf>, against: Option<PathBuf>, cache: &Path) -> Result<Self, String> {
+        let mut maker = Side::start(SERVER, &mut server(&program(SERVER)))?;
         eprintln!("xtask: the model and the sentences (fetched once) …");
         let found = maker.ask(&json!({"op": "fetch"}))?;
         let path = |name: &str| found[name].as_str().map(PathBuf::from).ok_or(format!("no path of the {name}"));
         let (minilm, data) = (path("model")?, path("data")?);
-        Ok(Self { python, minilm, data, made: cache.join("bench"), maker: RefCell::new(maker) })
+        Ok(Self { python, against, minilm, data, made: cache.join("bench"), maker: RefCell::new(maker) })
     }
 
-    /// Starts a server of a side.
-    pub(crate) fn start(&self, label: &str, python: bool) -> Result<Side, String> {
-        match (&self.python, python) {
-            (Some(path), true) => {
-                Side::start(label, Command::new(path).arg(root().join("tests/python/bench_reference.py")))
-            }
-            (None, true) => Err(format!("{label}: no Python")),
-            (_, false) => Side::start(label, &mut ours()),
+    /// Starts the server of a contestant.
+    pub(crate) fn start(&self, contestant: &Contestant) -> Result<Side, String> {
+        let label = &contestant.label;
+        match &self.against {
+            Some(folder) if contestant.against => Side::start(label, &mut server(&program_in(folder, SERVER))),
+            _ if contestant.python => self.start_python(label),
+            _ => self.start_ours(label),
         }
+    }
+
+    /// Starts a server of our side.
+    pub(crate) fn start_ours(&self, label: &str) -> Result<Side, String> {
+        Side::start(label, &mut server(&program(SERVER)))
+    }
+
+    /// Starts a server of the reference.
+    pub(crate) fn start_python(&self, label: &str) -> Result<Side, String> {
+        let path = self.python.as_ref().ok_or_else(|| format!("{label}: no Python"))?;
+        Side::start(label, Command::new(path).arg(root().join("tests/python/bench_reference.py")))
     }
 
     /// Sends a request to the server that creates files.

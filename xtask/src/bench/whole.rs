@@ -1,7 +1,7 @@
 //! Whole programs: the quickstart, and the cold start of a prediction.
 
 use std::io::Read;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -9,10 +9,13 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use super::floor::{Sizes, Work, operations};
-use super::jobs::{Family, Input, Model, SENTENCES};
+use super::jobs::{Family, Input, Model, OTHER_BUILD, SENTENCES};
 use super::measure::{Measured, Times, agree, best_threads, lengths_of};
-use super::place::{Place, program};
+use super::place::{Place, program, program_in};
 use crate::process::root;
+
+/// The program of the command line.
+const PROGRAM: &str = "burn-adapters";
 
 /// The result of a program.
 struct Ran {
@@ -98,7 +101,7 @@ fn told(output: &str) -> Option<Value> {
 
 /// The threads with which the reference trains fastest.
 fn training_threads(place: &Place, config: &str) -> Result<usize, String> {
-    let mut side = place.start("adapters", true)?;
+    let mut side = place.start_python("adapters")?;
     let adapter = place.adapter(Model::MiniLm, config, 0.02)?;
     side.ask(&json!({
         "op": "prepare", "kind": "step", "model": place.minilm, "adapter": adapter, "data": place.data,
@@ -115,7 +118,7 @@ pub(crate) fn quickstart(place: &Place, config: &str, epochs: usize, repetitions
     let mut contestants = vec![Contestant {
         label: "ours",
         command: Box::new(|| {
-            let mut command = Command::new(program("burn-adapters"));
+            let mut command = Command::new(program(PROGRAM));
             command.args(["quickstart", "--json", "--quiet", "--config", config]);
             command.args(["--epochs", &epochs.to_string()]).arg("--dir").arg(&out);
             command
@@ -155,7 +158,7 @@ fn quickstart_operations(place: &Place, epochs: usize) -> Result<f64, String> {
     let batches: Vec<Value> = (0..SENTENCES).map(|row| json!({"rows": [row]})).collect();
     let adapter = place.adapter(Model::MiniLm, "seq_bn", 0.0)?;
     // Prepared only: that counts the tokens of each sentence.
-    let answer = place.start("ours", false)?.ask(&json!({
+    let answer = place.start_ours("ours")?.ask(&json!({
         "op": "prepare", "kind": "infer", "model": place.minilm, "adapter": adapter, "data": place.data,
         "batches": batches,
     }))?;
@@ -175,17 +178,18 @@ pub(crate) fn cold_start(place: &Place, config: &str, repetitions: usize) -> Res
     let adapter = place.adapter(Model::MiniLm, config, 0.02)?;
     let sentence = "A warm, funny and quietly wise film that I could watch again tomorrow.";
     let logits = |told: &Value| json!({"logits": told["logits"]});
-    let mut contestants = vec![Contestant {
-        label: "ours",
-        command: Box::new(|| {
-            let mut command = Command::new(program("burn-adapters"));
+    let ours = |label, program: PathBuf| {
+        let adapter = &adapter;
+        let command = move || {
+            let mut command = Command::new(&program);
             command.args(["predict", "--json", "--quiet", "--text", sentence]);
-            command.arg("--model").arg(&place.minilm).arg("--adapter").arg(&adapter);
+            command.arg("--model").arg(&place.minilm).arg("--adapter").arg(adapter);
             command
-        }),
-        told: logits,
-        threads: None,
-    }];
+        };
+        Contestant { label, command: Box::new(command), told: logits, threads: None }
+    };
+    let mut contestants = vec![ours("ours", program(PROGRAM))];
+    contestants.extend(place.against.as_ref().map(|folder| ours(OTHER_BUILD, program_in(folder, PROGRAM))));
     if let Some(python) = &place.python {
         let adapter = &adapter;
         contestants.push(Contestant {

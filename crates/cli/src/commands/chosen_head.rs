@@ -32,7 +32,7 @@ impl ChosenHead {
             return Ok(Self { config: head.clone(), loaded: true });
         }
         if let Some(task) = task.filter(|task| task.form().is_language()) {
-            let vocabulary = read_config(model)?.limits().vocabulary;
+            let vocabulary = read_config(model)?.decoder_limits().vocabulary;
             if let Some(config) = task.task().language_head(vocabulary) {
                 return Ok(Self { config, loaded: false });
             }

@@ -122,7 +122,7 @@ impl Loaded {
     /// Adds the model's own output layer as the head of every adapter that needs one and has none, for a task of language
     /// modeling.
     fn add_model_heads(&mut self, task: &'static dyn TrainTask, model: &Model) -> CliResult {
-        let Some(config) = task.task().language_head(model.base.limits().vocabulary) else { return Ok(()) };
+        let Some(config) = task.task().language_head(model.base.decoder_limits().vocabulary) else { return Ok(()) };
         let names = match self.setup(None).heads() {
             Some(heads) if heads != HeadSetup::Unnamed => heads.names().into_iter().map(str::to_owned).collect(),
             _ if self.is_open() => self.folders.iter().map(|(name, _)| name.clone()).collect(),

@@ -20,7 +20,7 @@ impl Builder<'_> {
     ) -> Result<String, BuildError> {
         self.check_layers("leave_out", config.leave_out.iter().copied())?;
         if let ReductionFactor::PerLayer { layers, .. } = &config.reduction_factor {
-            let count = self.spec.layers();
+            let count = self.spec.layer_numbers();
             let mut unknown = layers.keys().filter(|layer| **layer >= count);
             for layer in unknown.by_ref().take(MOST_NOTES) {
                 self.notes.push(format!("reduction_factor names layer {layer}, but the model has {count} layers"));
@@ -30,12 +30,19 @@ impl Builder<'_> {
                 self.notes.push(format!("reduction_factor names {more} more layers that the model does not have"));
             }
         }
+        // In a pair of models, cross-attention has the bottlenecks of self-attention, as in the reference.
+        let is_pair = self.spec.is_pair;
+        let crosses = if is_pair { config.mh_adapter } else { config.cross_adapter };
         let asked = [
             ("mh_adapter", config.mh_adapter, Place::Attention),
             ("output_adapter", config.output_adapter, Place::FeedForward),
-            ("cross_adapter", config.cross_adapter, Place::CrossAttention),
+            ("cross_adapter", crosses, Place::CrossAttention),
         ];
-        for (key, _, place) in asked.iter().filter(|(_, asked, _)| *asked) {
+        if is_pair && config.cross_adapter {
+            let note = "cross_adapter=True has no effect: in a pair of models, mh_adapter includes cross-attention";
+            self.notes.push(note.to_owned());
+        }
+        for (key, _, place) in asked.iter().filter(|(key, asked, _)| *asked && !(is_pair && *key == "cross_adapter")) {
             if !self.spec.sublayers().any(|(site, _)| site.place == *place) {
                 self.notes.push(format!("{key}=True has no effect: this model has no such sublayer"));
             }

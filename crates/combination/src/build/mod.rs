@@ -22,7 +22,7 @@ pub(crate) fn build(
     init: &mut Init,
     device: &Device,
 ) -> Result<(Adapter, AddReport), BuildError> {
-    config.check_layers(spec.layers())?;
+    config.check_layers(spec.layer_numbers())?;
     init.restart_demand();
     let mut remedy = Remedy::new();
     let mut builder = Builder { spec, init, device, entries: Vec::new(), notes: Vec::new() };
@@ -95,7 +95,7 @@ impl Builder<'_> {
     }
 
     fn check_layers(&self, key: &'static str, layers: impl Iterator<Item = usize>) -> Result<(), BuildError> {
-        let count = self.spec.layers();
+        let count = self.spec.layer_numbers();
         match layers.into_iter().find(|layer| *layer >= count) {
             Some(layer) => Err(BuildError::UnknownLayer { key, layer, layers: count }),
             None => Ok(()),

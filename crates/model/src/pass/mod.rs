@@ -35,7 +35,9 @@ pub struct Pass<'p> {
     hooks: ActiveHooks<'p>,
     /// The batch in the order of the pass.
     batch: TokenBatch,
+    /// Of the batch; in the decoder of an encoder-decoder model, the decoder's.
     limits: Limits,
+    decoder_limits: Limits,
     device: Device,
     reads: Reads,
     row_position: RowPosition,
@@ -105,13 +107,18 @@ impl<'p> Pass<'p> {
         let (limits, device, spec) = (model.limits(), model.device(), model.spec());
         let has_decoder = [StackKind::Encoder, StackKind::Decoder].iter().all(|kind| spec.stack(*kind).is_some());
         check(batch, limits)?;
-        if let Some(decoder) = batch.decoder() {
-            check_decoder(batch, decoder, limits, has_decoder)?;
+        let decoder_limits = model.decoder_limits();
+        match batch.decoder() {
+            Some(decoder) => check_decoder(batch, decoder, decoder_limits, has_decoder)?,
+            // It reads the encoder's rows.
+            None if has_decoder => check(batch, decoder_limits)?,
+            None => {}
         }
         Ok(Self {
             hooks,
             batch: batch.clone(),
             limits,
+            decoder_limits,
             device,
             reads,
             row_position: spec.row_position,
@@ -138,7 +145,7 @@ impl<'p> Pass<'p> {
         if model.spec().stack(StackKind::Decoder).is_none() {
             return Err(BaseError::NoCache);
         }
-        let max = model.limits().sequence;
+        let max = model.decoder_limits().sequence;
         let decoded = if batch.decoder().is_some() { batch.decoder() } else { Some(batch) };
         for (row, length) in decoded.map(TokenBatch::lengths).unwrap_or_default().iter().enumerate() {
             let length = length.saturating_add(cache.tokens(row));
@@ -221,6 +228,7 @@ impl<'p> Pass<'p> {
             None => (self.batch.shifted(start), spans(&self.batch)),
         };
         self.batch = batch;
+        self.limits = self.decoder_limits;
         let hidden = embeddings(self);
         let memory = match (self.states.take(), self.cache.as_mut().and_then(|cache| cache.memory.take())) {
             (_, Some(memory)) => memory,

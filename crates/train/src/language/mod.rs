@@ -214,6 +214,7 @@ pub(crate) fn nothing_to_predict(source: &str) -> TrainError {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 

@@ -34,6 +34,7 @@ pub(crate) struct MultiHeadAttention {
     query_bias: Option<Param<Tensor<1>>>,
     value_bias: Option<Param<Tensor<1>>>,
     output_dropout: f64,
+    is_adapted: bool,
     #[module(skip)]
     kind: Attention,
     #[module(skip)]
@@ -98,6 +99,7 @@ impl MultiHeadAttention {
             query_bias,
             value_bias,
             output_dropout: plan.output_dropout,
+            is_adapted: plan.is_adapted,
             kind,
             place,
         })
@@ -115,6 +117,21 @@ impl MultiHeadAttention {
         bias: Option<Bias<'_>>,
     ) -> Tensor<3> {
         self.drop(layer, self.project(layer, queries, hidden, bias))
+    }
+
+    /// The end of the sublayer.
+    pub(super) fn end(
+        &self,
+        layer: &LayerPass<'_>,
+        output: Tensor<3>,
+        residual: Tensor<3>,
+        norm: Option<&dyn Norm>,
+    ) -> Tensor<3> {
+        match (self.is_adapted, norm) {
+            (true, norm) => layer.sublayer(self.place, output, residual, norm),
+            (false, Some(norm)) => norm.norm(output + residual),
+            (false, None) => output + residual,
+        }
     }
 
     /// The dropout after the output projection.
@@ -138,11 +155,15 @@ impl MultiHeadAttention {
             ),
             _ => ([Place::Query, Place::Key, Place::Value], hidden.clone()),
         };
-        let query = with_bias(self.query_bias.as_ref(), layer.linear(places[0], &self.query, queries));
+        let linear = |place: Place, matrix: &Linear, x: Tensor<3>| match self.is_adapted {
+            true => layer.linear(place, matrix, x),
+            false => project(matrix, x),
+        };
+        let query = with_bias(self.query_bias.as_ref(), linear(places[0], &self.query, queries));
         let query = of_heads(self.query_norm.as_ref(), query);
         let key_and_value = || {
-            let key = of_heads(self.key_norm.as_ref(), layer.linear(places[1], &self.key, source.clone()));
-            [key, with_bias(self.value_bias.as_ref(), layer.linear(places[2], &self.value, source))]
+            let key = of_heads(self.key_norm.as_ref(), linear(places[1], &self.key, source.clone()));
+            [key, with_bias(self.value_bias.as_ref(), linear(places[2], &self.value, source))]
         };
         let [key, value] = match self.place {
             Place::CrossAttention => layer.of_encoder(key_and_value),

@@ -144,7 +144,7 @@ impl Added {
             Counting::FromPadding(pad_id) => {
                 let batch = pass.batch();
                 let counted = (0..batch.len()).flat_map(|row| {
-                    let mut last = pad_id;
+                    let mut last = pad_id + pass.tokens_before(row) as u32;
                     batch.row(row).iter().map(move |id| {
                         let is_token = *id != pad_id;
                         last += u32::from(is_token);

@@ -84,7 +84,7 @@ impl Layer {
                 let hidden = match &self.cross {
                     Some((cross, norm)) => {
                         let attended = cross.forward(layer, hidden.clone(), hidden.clone(), None);
-                        layer.sublayer(Place::CrossAttention, attended, hidden, Some(norm))
+                        cross.end(layer, attended, hidden, Some(norm))
                     }
                     None => hidden,
                 };
@@ -99,7 +99,7 @@ impl Layer {
                     Some((cross, norm)) => {
                         let normed = norm.norm(hidden.clone());
                         let attended = cross.forward(layer, normed.clone(), normed, None);
-                        layer.sublayer(Place::CrossAttention, attended, hidden, None)
+                        cross.end(layer, attended, hidden, None)
                     }
                     None => hidden,
                 };

@@ -6,6 +6,7 @@ mod bert;
 mod bert_generation;
 mod deberta;
 mod distilbert;
+mod encoder_decoder;
 mod gemma;
 mod gpt2;
 mod gptj;
@@ -45,6 +46,7 @@ pub(crate) const FAMILIES: &[Family] = &[
     deberta::DEBERTA,
     deberta::DEBERTA_V2,
     distilbert::DISTILBERT,
+    encoder_decoder::ENCODER_DECODER,
     gemma::GEMMA2,
     gemma::GEMMA3,
     gpt2::GPT2,

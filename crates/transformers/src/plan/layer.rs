@@ -71,6 +71,8 @@ pub(crate) struct AttentionPlan {
     pub(crate) output: LinearPlan,
     /// The names of biases of queries and values that are added after the adapters there.
     pub(crate) late_biases: Option<[&'static str; 2]>,
+    /// Whether adapters act on its matrices and its output; prefixes always do.
+    pub(crate) is_adapted: bool,
     pub(crate) heads: usize,
     pub(crate) key_value_heads: usize,
     /// Whether each position sees only itself and those before it.
@@ -169,6 +171,7 @@ impl AttentionPlan {
             value,
             output,
             late_biases: None,
+            is_adapted: true,
             heads,
             key_value_heads: heads,
             causal: false,

@@ -28,6 +28,9 @@ pub(crate) struct ModelPlan {
     pub(crate) model_type: &'static str,
     /// The prefix of the base model's weights in the checkpoint of a task model: `bert.`.
     pub(crate) prefix: &'static str,
+    /// The path of the weights of embeddings and layers, with a dot after it, where an encoder and a decoder are models of
+    /// their own: `encoder.`.
+    pub(crate) scope: String,
     /// AdapterHub's names of its modules.
     pub(crate) names: SiteNames,
     /// The inputs that it takes.
@@ -58,7 +61,7 @@ pub(crate) struct ModelPlan {
     pub(crate) row_position: RowPosition,
 }
 
-/// The decoder of an encoder-decoder model. Its word embeddings are the encoder's.
+/// The decoder of an encoder-decoder model.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct DecoderPlan {
     /// How its input begins, where it is the encoder's shifted to the right.
@@ -67,6 +70,19 @@ pub(crate) struct DecoderPlan {
     pub(crate) stack: StackPlan,
     /// The norm after the last layer.
     pub(crate) norm: Option<NormPlan>,
+    /// What it has as a model of its own; otherwise its word embeddings are the encoder's.
+    pub(crate) own: Option<OwnDecoder>,
+}
+
+/// A decoder that is a model of its own.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct OwnDecoder {
+    /// The path of its weights, with a dot after it: `decoder.bert.`.
+    pub(crate) scope: String,
+    /// The inputs that it takes.
+    pub(crate) limits: Limits,
+    /// The layer over the encoder's states, if their width is another.
+    pub(crate) bridge: Option<LinearPlan>,
 }
 
 /// Adapters for languages that a model's files hold in each layer: `LAYER.MODULE.LANGUAGE.PROJECTION`.
@@ -117,6 +133,7 @@ impl ModelPlan {
         Self {
             model_type,
             prefix: "",
+            scope: String::new(),
             names: SiteNames::OWN,
             limits,
             embeddings,
@@ -155,9 +172,19 @@ impl EmbeddingsPlan {
 }
 
 impl ModelPlan {
+    /// The inputs that the decoder of an encoder-decoder model takes.
+    pub(crate) fn decoder_limits(&self) -> Limits {
+        self.own_decoder().map_or(self.limits, |own| own.limits)
+    }
+
+    fn own_decoder(&self) -> Option<&OwnDecoder> {
+        self.decoder.as_ref()?.own.as_ref()
+    }
+
     /// The specification that adapters are built by. Its parameters are those of the base model with its pooler.
     pub(crate) fn spec(&self) -> ModelSpec {
-        let hidden = self.stack.layer.hidden;
+        let last = self.decoder.as_ref().map_or(&self.stack, |decoder| &decoder.stack);
+        let hidden = last.layer.hidden;
         let mut spec = ModelSpec::new(self.model_type, hidden)
             .with_stack(self.stack.spec())
             .with_names(self.names)
@@ -167,6 +194,7 @@ impl ModelPlan {
             .with_attention_dropout(self.stack.layer.attention.dropout);
         if let Some(decoder) = &self.decoder {
             spec = spec.with_stack(decoder.stack.spec());
+            spec.is_pair = decoder.own.is_some();
         }
         if let Some(output) = &self.output {
             spec.output_layer.is_tied = output.matrix.is_none();

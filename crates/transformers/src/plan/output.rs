@@ -8,6 +8,8 @@ use super::{LinearPlan, NormPlan};
 /// not counted.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct OutputPlan {
+    /// The path of its weights, with a dot after it, where the decoder is a model of its own: `decoder.`.
+    pub(crate) scope: &'static str,
     /// The layers before it, in models that are trained by masked language modeling.
     pub(crate) transform: Option<TransformPlan>,
     /// Its matrix, `NAME.weight`; `None` if it is the table of word embeddings.
@@ -43,7 +45,15 @@ pub(crate) enum BiasPlan {
 impl OutputPlan {
     /// The table of word embeddings as the matrix.
     pub(crate) fn tied() -> Self {
-        Self { transform: None, matrix: None, bias: BiasPlan::None, scale: None, softcap: None, inverts: false }
+        Self {
+            scope: "",
+            transform: None,
+            matrix: None,
+            bias: BiasPlan::None,
+            scale: None,
+            softcap: None,
+            inverts: false,
+        }
     }
 
     /// A matrix of its own, for a vocabulary and the width of its inputs, unless it is the table of word embeddings.
@@ -73,6 +83,7 @@ impl OutputPlan {
 
     /// The plan for files that hold these names; `None` if they lack a part of it.
     pub(crate) fn in_files(mut self, has: impl Fn(&str) -> bool) -> Option<Self> {
+        let has = |name: &str| has(&format!("{}{name}", self.scope));
         match &mut self.bias {
             BiasPlan::None => {}
             BiasPlan::Required(names) => {

@@ -156,8 +156,10 @@ impl StackPlan {
                 (Place::CrossKey, cross.key.size),
                 (Place::CrossValue, cross.value.size),
             ];
-            spec.matrices.splice(3..3, matrices);
-            spec.sublayers.insert(1, Place::CrossAttention);
+            if cross.is_adapted {
+                spec.matrices.splice(3..3, matrices);
+                spec.sublayers.insert(1, Place::CrossAttention);
+            }
             spec.attentions.push(Place::CrossAttention);
         }
         spec

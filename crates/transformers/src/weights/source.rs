@@ -28,6 +28,14 @@ pub(crate) trait Source {
         fill: Fill,
     ) -> Result<Param<Tensor<D>>, LoadError>;
 
+    /// The parameters below a path, which ends with a dot.
+    fn scoped<'a>(&'a mut self, scope: &'a str) -> Scoped<'a, Self>
+    where
+        Self: Sized,
+    {
+        Scoped { source: self, scope }
+    }
+
     /// The linear layer of a plan. `scope` is put before its name.
     fn linear(&mut self, plan: &LinearPlan, scope: &str, std: f64) -> Result<Linear, LoadError> {
         let name = format!("{scope}{}", plan.name);
@@ -59,6 +67,29 @@ pub(crate) trait Source {
         let mut embedding = EmbeddingConfig::new(shape[0], shape[1]).init(self.device());
         embedding.weight = self.param(&format!("{name}.weight"), shape, None, Fill::Normal { std })?;
         Ok(embedding)
+    }
+}
+
+/// The parameters below a path.
+pub(crate) struct Scoped<'a, S> {
+    source: &'a mut S,
+    /// With a dot after it.
+    scope: &'a str,
+}
+
+impl<S: Source> Source for Scoped<'_, S> {
+    fn device(&self) -> &Device {
+        self.source.device()
+    }
+
+    fn param<const D: usize>(
+        &mut self,
+        name: &str,
+        shape: [usize; D],
+        storage: Option<Storage>,
+        fill: Fill,
+    ) -> Result<Param<Tensor<D>>, LoadError> {
+        self.source.param(&format!("{}{name}", self.scope), shape, storage, fill)
     }
 }
 

@@ -154,6 +154,7 @@ fn plan(fields: &Fields<'_>, variant: &Variant) -> Result<ModelPlan, ModelConfig
             embeddings: embeddings("decoder.embed_positions", "decoder.layernorm_embedding"),
             stack: decoder,
             norm: last("decoder.layer_norm"),
+            own: None,
         }),
         word_copies: &["encoder.embed_tokens", "decoder.embed_tokens"],
         initializer_range: fields.positive("init_std", 0.02)?,

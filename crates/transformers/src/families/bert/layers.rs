@@ -70,6 +70,24 @@ impl BertLayers {
     }
 }
 
+/// The cross-attention of a layer of a decoder.
+pub(in crate::families) fn cross_attention(layer: &LayerPlan) -> (AttentionPlan, NormPlan) {
+    let hidden = layer.hidden;
+    let names = [
+        "crossattention.self.query",
+        "crossattention.self.key",
+        "crossattention.self.value",
+        "crossattention.output.dense",
+    ];
+    let attention = AttentionPlan {
+        dropout: layer.attention.dropout,
+        output_dropout: layer.attention.output_dropout,
+        ..AttentionPlan::new(names.map(|name| LinearPlan::new(name, hidden, hidden)), layer.attention.heads)
+    };
+    let epsilon = layer.attention_norm.as_ref().map_or(1e-12, |norm| norm.epsilon);
+    (attention, NormPlan::new("crossattention.output.LayerNorm", hidden, epsilon))
+}
+
 /// Refuses keys that change what a model computes, in ways that this crate does not know.
 pub(in crate::families) fn check_supported(fields: &Fields<'_>) -> Result<(), ModelConfigError> {
     if let Some(kind) = fields.string("position_embedding_type")?.filter(|kind| *kind != "absolute") {

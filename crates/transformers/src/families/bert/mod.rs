@@ -6,8 +6,8 @@ mod names;
 mod output;
 
 pub use config::{BertConfig, BertFamily};
-pub(super) use layers::{BertLayers, check_supported};
-pub(super) use names::{NAMES, places};
+pub(super) use layers::{BertLayers, check_supported, cross_attention};
+pub(super) use names::{CROSS_NAMES, NAMES, places};
 pub(super) use output::{BERT_HEAD, MaskedHead, ROBERTA_HEAD};
 
 use super::Family;

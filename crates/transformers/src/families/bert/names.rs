@@ -4,6 +4,7 @@ use burn_adapters_core::SiteName::Whole;
 use burn_adapters_core::{AttentionNames, Place, SiteName, SiteNames, StackKind, StackNames};
 
 use crate::BertFamily;
+use crate::families::encoder_decoder::CrossNames;
 
 impl BertFamily {
     /// The names of the family's modules in the files of adapters.
@@ -29,6 +30,17 @@ pub(in crate::families) const NAMES: SiteNames = SiteNames {
         attentions: &[AttentionNames { place: Place::Attention, module: "attention.self", prefix_key: None }],
     }],
     ..SiteNames::OWN
+};
+
+/// Those of cross-attention in a decoder.
+pub(in crate::families) const CROSS_NAMES: CrossNames = CrossNames {
+    module: "crossattention.self",
+    places: &[
+        (Place::CrossQuery, Whole("crossattention.self.query")),
+        (Place::CrossKey, Whole("crossattention.self.key")),
+        (Place::CrossValue, Whole("crossattention.self.value")),
+        (Place::CrossAttention, Whole("crossattention.output")),
+    ],
 };
 
 /// The places of a layer, whose query, key and value may have other names.

@@ -6,6 +6,7 @@ use burn_adapters_core::{Activation, AttentionNames, Place, RowPosition, SiteNam
 use burn_adapters_model::Limits;
 
 use super::Family;
+use super::encoder_decoder::CrossNames;
 use crate::ModelConfigError;
 use crate::fields::Fields;
 use crate::plan::{
@@ -37,6 +38,25 @@ const NAMES: SiteNames = SiteNames {
     }],
     ..SiteNames::OWN
 };
+
+/// In a pair, the reference adapts cross-attention by prefixes alone.
+pub(super) const CROSS_NAMES: CrossNames = CrossNames { module: "crossattention", places: &[] };
+
+/// The cross-attention of a layer of a decoder.
+pub(super) fn cross_attention(layer: &LayerPlan) -> (AttentionPlan, NormPlan) {
+    let hidden = layer.hidden;
+    let linear = |name, part| LinearPlan::new(name, hidden, hidden).stored(Storage { input_first: true, part });
+    let part = |index| linear("crossattention.c_attn", Some(Part::new(index, 2)));
+    let (query, output) = (linear("crossattention.q_attn", None), linear("crossattention.c_proj", None));
+    let attention = AttentionPlan {
+        is_adapted: false,
+        dropout: layer.attention.dropout,
+        output_dropout: layer.attention.output_dropout,
+        ..AttentionPlan::new([query, part(0), part(1), output], layer.attention.heads)
+    };
+    let epsilon = layer.attention_norm.as_ref().map_or(1e-5, |norm| norm.epsilon);
+    (attention, NormPlan::new("ln_cross_attn", hidden, epsilon))
+}
 
 fn plan(fields: &Fields<'_>) -> Result<ModelPlan, ModelConfigError> {
     for key in [

@@ -161,6 +161,7 @@ fn plan(fields: &Fields<'_>, variant: &Variant) -> Result<ModelPlan, ModelConfig
                 ..StackPlan::new(StackKind::Decoder, "decoder.block", decoder_layers, decoder)
             },
             norm: Some(norm("decoder.final_layer_norm")),
+            own: None,
         }),
         word_copies: &["encoder.embed_tokens", "decoder.embed_tokens"],
         head_dropout: fields.probability("classifier_dropout", 0.0)?,
