@@ -243,7 +243,7 @@ impl Composition {
         }
     }
 
-    fn children_mut(&mut self) -> &mut [Composition] {
+    pub(crate) fn children_mut(&mut self) -> &mut [Composition] {
         match self {
             Self::Stack(children)
             | Self::Parallel(children)

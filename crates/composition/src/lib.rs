@@ -96,6 +96,7 @@ mod json;
 mod limits;
 mod problem;
 mod route;
+mod rows;
 mod setup;
 mod sizes;
 mod spans;

@@ -96,16 +96,20 @@ pub(crate) fn generate(
     let start = Beam { ids: Vec::new(), score: 0.0 };
     let new = |_| Search { beams: vec![start.clone()], ended: Vec::new(), is_done: false };
     let mut searches: Vec<Search> = decoder.rows.iter().map(new).collect();
+    // The number of rows of the decoder for each: adapters of single rows need the same for all.
+    let mut held = vec![1; searches.len()];
+    let is_sized = decoder.is_sized();
+    let mut is_wide = false;
     while searches.iter().any(|search| !search.is_done) {
         let logits = decoder.next()?;
         let (mut order, mut tokens) = (Vec::new(), Vec::new());
         let mut first = 0;
-        for search in &mut searches {
-            let held = search.beams.len();
+        for (search, held) in searches.iter_mut().zip(&mut held) {
             let next = match search.is_done {
                 true => Vec::new(),
-                false => search.step(&decoder, first, &logits[first..first + held], options, &width),
+                false => search.step(&decoder, first, &logits[first..first + search.beams.len()], options, &width),
             };
+            let before = order.len();
             if search.is_done {
                 // One of its sequences stays, because other rows continue.
                 search.beams.truncate(1);
@@ -116,7 +120,16 @@ pub(crate) fn generate(
                 tokens.extend(next.iter().map(|next| Some(next.token)));
                 search.beams = next.into_iter().map(|next| next.beam).collect();
             }
-            first += held;
+            if is_sized {
+                order.resize(before + count, first);
+                tokens.resize(before + count, None);
+            }
+            first += *held;
+            *held = order.len() - before;
+        }
+        if is_sized && !is_wide {
+            decoder.repeat(count);
+            is_wide = true;
         }
         decoder.select(&order);
         decoder.push(&tokens);

@@ -8,7 +8,7 @@ use crate::{GenerateError, Logits};
 /// The rows of a batch, and the cache of their tokens.
 pub(crate) struct Decoder<'d> {
     model: &'d dyn BaseModel,
-    hooks: &'d Hooks<'d>,
+    hooks: Hooks<'d>,
     logits: &'d Logits<'d>,
     /// The rows of the encoder, if the model has one.
     encoded: Option<TokenBatch>,
@@ -24,7 +24,7 @@ pub(crate) struct Decoder<'d> {
 impl<'d> Decoder<'d> {
     pub(crate) fn new(
         model: &'d dyn BaseModel,
-        hooks: &'d Hooks<'d>,
+        hooks: &Hooks<'d>,
         prompts: &TokenBatch,
         logits: &'d Logits<'d>,
     ) -> Result<Self, GenerateError> {
@@ -51,7 +51,7 @@ impl<'d> Decoder<'d> {
             return Err(GenerateError::NoRoom { row, length: tokens.len(), max });
         }
         let (unread, ended) = (rows.clone(), vec![false; rows.len()]);
-        Ok(Self { model, hooks, logits, encoded, cache: KvCache::new(), rows, unread, ended })
+        Ok(Self { model, hooks: hooks.clone(), logits, encoded, cache: KvCache::new(), rows, unread, ended })
     }
 
     /// Whether a row is as long as the model allows with its next token.
@@ -72,6 +72,16 @@ impl<'d> Decoder<'d> {
                 None => self.unread[row].extend(self.rows[row].last()),
             }
         }
+    }
+
+    /// Whether its adapters fit a certain number of rows alone.
+    pub(crate) fn is_sized(&self) -> bool {
+        self.hooks.is_sized()
+    }
+
+    /// Lets each row be followed by copies, so that there are `times` rows for each.
+    pub(crate) fn repeat(&mut self, times: usize) {
+        self.hooks = self.hooks.with_repeated_rows(times);
     }
 
     /// Continues with these rows, in this order; a row may occur several times.
@@ -97,7 +107,7 @@ impl<'d> Decoder<'d> {
             None => tokens,
         };
         let rows = self.rows.len();
-        let output = self.model.forward_cached(&batch, self.hooks, Reads::First, &mut self.cache)?;
+        let output = self.model.forward_cached(&batch, &self.hooks, Reads::First, &mut self.cache)?;
         self.unread.iter_mut().for_each(Vec::clear);
         for (row, _) in self.ended.iter().enumerate().filter(|(_, ended)| **ended) {
             self.cache.forget_last(row);

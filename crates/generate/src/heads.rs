@@ -19,6 +19,11 @@ pub fn head_logits(
     states: Tensor<2>,
 ) -> Result<Tensor<2>, LogitsError> {
     let [rows, _] = states.dims();
+    // A beam search has several rows for each.
+    let setup = &match setup.rows() {
+        Some(own) if own > 0 && rows.is_multiple_of(own) => setup.with_repeated_rows(rows / own),
+        _ => setup.clone(),
+    };
     let device = states.device();
     let output = Output::new(states.clone().unsqueeze_dim(1), vec![1; rows]);
     let mut heads = Vec::new();

@@ -26,8 +26,7 @@ pub enum Strategy {
     Greedy,
     /// A random token.
     Sample(Sampling),
-    /// Beam search: the most probable of several sequences that are continued at once. They are rows of one batch, so a
-    /// setup with sizes (`Route`, `BatchSplit`) does not fit.
+    /// Beam search: the most probable of several sequences that are continued at once.
     Beams {
         /// The number of sequences of each row.
         count: usize,

@@ -114,6 +114,21 @@ impl Setup {
         }
     }
 
+    /// The number of rows that a batch must have; `None` if every batch fits.
+    pub fn rows(&self) -> Option<usize> {
+        let of_adapters = self.composition.as_ref().and_then(Composition::rows);
+        of_adapters.or_else(|| self.heads.as_ref()?.rows())
+    }
+
+    /// The setup for a batch in which each row stands `times` times, one after the other.
+    pub fn with_repeated_rows(&self, times: usize) -> Self {
+        Self {
+            composition: self.composition.as_ref().map(|composition| composition.with_repeated_rows(times)),
+            heads: self.heads.as_ref().map(|heads| heads.with_repeated_rows(times)),
+            ..self.clone()
+        }
+    }
+
     /// The composition of adapters.
     pub fn composition(&self) -> Option<&Composition> {
         self.composition.as_ref()

@@ -136,6 +136,33 @@ fn each_row_of_a_routed_batch_is_generated_with_its_adapter() {
 }
 
 #[test]
+fn beams_of_a_routed_row_are_those_of_its_adapter_alone() {
+    for (name, model) in decoders() {
+        let mut bank = AdapterBank::new(model.spec(), &Device::default());
+        let vocabulary = model.decoder_limits().vocabulary;
+        for (adapter, config, seed) in
+            [("a", "lora[r=2,init_weights='bert']", 7), ("b", "prefix_tuning_flat[prefix_length=3]", 8)]
+        {
+            bank.add_seeded(adapter, config.parse().unwrap(), seed).unwrap();
+            bank.add_head_seeded(adapter, &HeadConfig::causal_lm(vocabulary), seed).unwrap();
+        }
+        bank.tie_heads(&model).unwrap();
+        // Searches end at different times.
+        let options = GenerationOptions::beams(3).with_max_new_tokens(6).with_end_ids([1, 2, 3, 4, 5, 6]);
+        let run = |setup: &str, rows: &[&[u32]]| {
+            let setup = Setup::compose(setup.parse::<Composition>().unwrap());
+            let hooks = bank.hooks(&setup).unwrap();
+            let logits = |states| head_logits(&model, &bank, &setup, states);
+            ids(&generate(&model, &hooks, &TokenBatch::new(rows.iter().copied()), &logits, &options).unwrap())
+        };
+        let alone = [run("a", &ROWS[..1]), run("b", &ROWS[1..2]), run("a", &ROWS[2..])].concat();
+        assert_eq!(run("Route([a, b, a])", &ROWS), alone, "{name}");
+        let alone = [run("b", &ROWS[..1]), run("a", &ROWS[1..2]), run("a", &ROWS[2..])].concat();
+        assert_eq!(run("BatchSplit(b, a, batch_sizes=[1, 2])", &ROWS), alone, "{name}");
+    }
+}
+
+#[test]
 fn heads_of_adapters_choose_the_tokens_of_their_rows() {
     let model = gpt2();
     let vocabulary = model.limits().vocabulary;

@@ -125,14 +125,6 @@ impl Arguments {
             source.map(|source| self.adapters.load_to_predict(Some(source), &model, &device, style)).transpose()?;
         let options = self.options(&model, style)?;
         let prompts = self.prompts(&model)?;
-        if let (Some(loaded), Strategy::Beams { .. }) = (&loaded, options.strategy)
-            && loaded.is_sized()
-        {
-            let message = format!("--beams continues several sequences of a text, and {} has sizes", loaded.shown());
-            return Err(
-                CliError::mistake(message).with_help("generate each text with its own adapter, or use --greedy")
-            );
-        }
         self.generate(&model, loaded.as_ref(), &prompts, &options, style)
     }
 

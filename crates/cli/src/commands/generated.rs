@@ -86,12 +86,6 @@ impl GeneratedArguments {
             return Ok(None);
         }
         let options = self.options(model, dir, style)?;
-        if let Strategy::Beams { .. } = options.strategy
-            && loaded.is_sized()
-        {
-            let message = format!("--beams continues several sequences of a text, and {} has sizes", loaded.shown());
-            return Err(CliError::mistake(message).with_help("leave out --beams"));
-        }
         let mut texts = vec![String::new(); tokens.len()];
         let mut task = Progress::new(style, "generating", tokens.len() as u64, Unit::Count);
         let mut done = 0;

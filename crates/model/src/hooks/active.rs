@@ -110,7 +110,7 @@ impl<'a> ActiveHooks<'a> {
         let sites = self.active.values().flat_map(|adapter| adapter.sites());
         let first = sites
             .filter(|site| !self.skip_layers.contains(&spec.layer_number(*site)))
-            .min_by_key(|site| spec.layer_number(*site));
+            .min_by_key(|site| (site.stack, site.layer));
         match first {
             Some(site) => Replicated::AtLayer(site.stack, site.layer, channels),
             None => Replicated::AtEmbeddings(channels),

@@ -7,7 +7,7 @@ use burn_adapters_core::Site;
 use burn_adapters_prefix_tuning::{Attended, Prefixes};
 
 use super::ActiveHooks;
-use super::walk::{HookPoint, Rows, State, select_mask};
+use super::walk::{HookPoint, Rows, State, narrow_mask, select_mask};
 
 /// Keys, values and mask between adapters.
 #[derive(Clone)]
@@ -47,7 +47,7 @@ impl State for Attending {
             attended: Attended {
                 keys: self.attended.keys.clone().narrow(0, start, count),
                 values: self.attended.values.clone().narrow(0, start, count),
-                mask: self.attended.mask.clone().map(|mask| mask.narrow(0, start, count)),
+                mask: self.attended.mask.as_ref().map(|mask| narrow_mask(mask, start, count)),
             },
             input: self.input.clone().narrow(0, start, count),
             prefixes: self.prefixes[range].to_vec(),

@@ -29,18 +29,20 @@ use crate::{Adapter, AdapterBank, BankError, Observed, Setup};
 #[derive(Debug, Clone)]
 pub struct Hooks<'a> {
     active: ActiveHooks<'a>,
+    /// Whether the setup has adapters or heads for single rows.
+    is_sized: bool,
 }
 
 impl Hooks<'static> {
     /// No adapters, at inference: every hook computes exactly what the plain model would.
     pub fn none() -> Self {
-        Self { active: ActiveHooks::none() }
+        Self { active: ActiveHooks::none(), is_sized: false }
     }
 }
 
 impl<'a> Hooks<'a> {
     pub(crate) fn new(bank: &'a AdapterBank, active: BTreeMap<&'a str, &'a Adapter>, setup: &Setup) -> Self {
-        Self { active: ActiveHooks::new(bank, active, setup) }
+        Self { active: ActiveHooks::new(bank, active, setup), is_sized: setup.rows().is_some() }
     }
 
     /// Runs a forward pass that calls the hooks. This is the only way to call them, so the result of a pass with an
@@ -76,6 +78,17 @@ impl<'a> Hooks<'a> {
             Some(error) => Err(error),
             None => Ok(result),
         }
+    }
+
+    /// Whether their setup fits only batches with a certain number of rows: see [`Setup::rows`].
+    pub fn is_sized(&self) -> bool {
+        self.is_sized
+    }
+
+    /// The hooks for a batch in which each row stands `times` times, one after the other, as in a beam search.
+    pub fn with_repeated_rows(&self, times: usize) -> Self {
+        let composition = self.active.composition.as_ref().map(|composition| composition.with_repeated_rows(times));
+        Self { active: ActiveHooks { composition, ..self.active.clone() }, is_sized: self.is_sized }
     }
 
     /// The hooks of a new pass.

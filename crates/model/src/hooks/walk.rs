@@ -198,6 +198,11 @@ fn routed<P: HookPoint>(point: &P, route: &Route, state: P::State) -> P::State {
     if copies == 1 { copy(0) } else { point.join((0..copies).map(copy).collect()) }
 }
 
+/// Rows of a mask, one after the other, as integers for the same reason as in [`select_mask`].
+pub(super) fn narrow_mask<const D: usize>(mask: &Tensor<D, Bool>, start: usize, count: usize) -> Tensor<D, Bool> {
+    mask.clone().int().narrow(0, start, count).not_equal_elem(0)
+}
+
 /// Rows of a mask. They are selected as integers: on some backends, selected booleans have another type.
 pub(super) fn select_mask<const D: usize>(mask: &Tensor<D, Bool>, rows: &Rows) -> Tensor<D, Bool> {
     mask.clone().int().select(0, rows.indices.clone()).not_equal_elem(0)
