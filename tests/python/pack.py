@@ -17,6 +17,7 @@ import sys
 import tarfile
 
 import torch
+from gguf import GGUFReader
 from safetensors.torch import load
 
 from common import digest
@@ -24,7 +25,7 @@ from common import digest
 #: 32-bit numbers: of four bytes in a row, each is like the one four bytes before.
 FILTERS = [{"id": lzma.FILTER_LZMA2, "preset": 9 | lzma.PRESET_EXTREME, "lc": 0, "lp": 2, "pb": 2}]
 
-FOLDERS = ("models", "cases", "compositions", "folders", "heads", "matrix", "outputs", "pairs")
+FOLDERS = ("models", "cases", "compositions", "folders", "heads", "matrix", "outputs", "pairs", "gguf", "peft")
 
 #: The folder of the families beside BERT, each of which is an archive.
 FAMILIES = "families"
@@ -49,6 +50,8 @@ def without_drawn(path, data, drawn):
         tensors = load(data)
     elif path.endswith(".bin"):
         tensors = torch.load(io.BytesIO(data), weights_only=True)
+    elif path.endswith(".gguf"):
+        tensors = {tensor.name: torch.from_numpy(tensor.data.copy()) for tensor in GGUFReader(path).tensors}
     else:
         return data, []
     data, places = bytearray(data), []

@@ -18,7 +18,7 @@ const COMPRESSED: [&str; 6] = [
 
 /// Scripts under `crates` that make the small goldens of single crates, and the file beside each that takes what it
 /// prints; one without writes its files itself.
-const CRATE_SCRIPTS: [(&str, Option<&str>); 14] = [
+const CRATE_SCRIPTS: [(&str, Option<&str>); 15] = [
     ("composition/tests/goldens/make.py", None),
     ("config/tests/goldens/make.py", None),
     ("compacter/tests/goldens/phm.py", Some("phm.json")),
@@ -28,6 +28,7 @@ const CRATE_SCRIPTS: [(&str, Option<&str>); 14] = [
     ("prefix-tuning/tests/goldens/make.py", Some("prefix.json")),
     ("prompt-tuning/tests/goldens/make.py", Some("prompt.json")),
     ("reft/tests/goldens/make.py", Some("reft.json")),
+    ("tensors/tests/goldens/blocks.py", Some("blocks.json")),
     ("train/tests/goldens/spans.py", Some("spans.json")),
     ("train/tests/goldens/texts.py", None),
     ("transformers/tests/python/make_goldens.py", None),
@@ -71,6 +72,14 @@ pub(crate) fn goldens(check_only: bool) -> Done {
         run(
             "goldens of pairs",
             Command::new(&python).arg(scripts.join("make_pair_goldens.py")).arg("--output").arg(&output),
+        )?;
+        run(
+            "goldens of GGUF files",
+            Command::new(&python).arg(scripts.join("make_gguf_goldens.py")).arg("--output").arg(&output),
+        )?;
+        run(
+            "goldens of PEFT",
+            Command::new(&python).arg(scripts.join("make_peft_goldens.py")).arg("--output").arg(&output),
         )?;
         run(
             "packing",

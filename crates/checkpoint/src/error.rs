@@ -27,6 +27,14 @@ pub enum CheckpointError {
         /// The expected file names.
         expected: Vec<&'static str>,
     },
+    /// An adapter of PEFT that cannot be read.
+    #[error("`{}` cannot be read as LoRA of PEFT: {reason}", path.display())]
+    Peft {
+        /// The file.
+        path: PathBuf,
+        /// The reason.
+        reason: String,
+    },
     /// A folder of another kind.
     #[error("`{}` holds {found}, expected {}: {}", dir.display(), expectation(what), other_kind(found, what))]
     OtherKind {
@@ -309,8 +317,7 @@ fn expectation(what: &str) -> &'static str {
 fn other_kind(found: &FolderKind, what: &str) -> &'static str {
     match (found, what) {
         (FolderKind::Peft { .. }, _) => {
-            "PEFT folders cannot be read yet; train the adapter with `adapters` or burn-adapters, or merge it into \
-             its model with PEFT (`merge_and_unload`, `save_pretrained`) and use that as the model"
+            "LoRA of PEFT is read for a model; to have it as a folder of AdapterHub, load it for its model and save it"
         }
         (FolderKind::Model, "adapter") => "pass it as the model, and pass the folder of an adapter as the adapter",
         (FolderKind::Model, _) => "the classifier of a model is not read as a head; train an adapter with a head",

@@ -36,6 +36,17 @@ pub enum TensorFileError {
         /// The type of its elements.
         found: String,
     },
+    /// A tensor of a GGUF file whose type is not read.
+    #[error("{}: the tensor `{tensor}` is quantized as {found}, which is not supported: F32, F16, BF16, F64, Q4_0, Q4_1, Q5_0, \
+        Q5_1, Q8_0, Q2_K to Q6_K, IQ4_NL and MXFP4 are", path.display())]
+    BlockType {
+        /// The file.
+        path: PathBuf,
+        /// The tensor.
+        tensor: String,
+        /// The name of its type.
+        found: String,
+    },
     /// A tensor with elements that are NaN or infinite, or become so in the requested number format.
     #[error("{}: the tensor `{tensor}` cannot be used: {found}", path.display())]
     NotFinite {

@@ -1,11 +1,11 @@
-//! A file of tensors in either format.
+//! A file of tensors in any format.
 
 use std::path::Path;
 
 use burn::tensor::TensorData;
 use half::{bf16, f16};
 
-use crate::{Element, FloatType, Pytorch, RawTensor, Safetensors, TensorFileError, Tensors};
+use crate::{Element, FloatType, Gguf, Pytorch, RawTensor, Safetensors, TensorFileError, Tensors};
 
 /// A file of tensors, open for reading.
 #[derive(Debug)]
@@ -14,19 +14,21 @@ pub enum TensorFile {
     Safetensors(Safetensors),
     /// A file that `torch.save` wrote.
     Pytorch(Pytorch),
+    /// A file of llama.cpp.
+    Gguf(Gguf),
 }
 
 impl TensorFile {
-    /// Opens a file of at most `limit` bytes: as safetensors if its name ends with `.safetensors`, otherwise as a
-    /// PyTorch file.
+    /// Opens a file of at most `limit` bytes: as safetensors if its name ends with `.safetensors`, as GGUF if it ends with
+    /// `.gguf`, otherwise as a PyTorch file.
     ///
     /// # Errors
-    /// As [`Safetensors::open`] and [`Pytorch::open`].
+    /// As [`Safetensors::open`], [`Gguf::open`] and [`Pytorch::open`].
     pub fn open(path: &Path, limit: u64) -> Result<Self, TensorFileError> {
-        if path.extension().is_some_and(|extension| extension == "safetensors") {
-            Safetensors::open(path, limit).map(Self::Safetensors)
-        } else {
-            Pytorch::open(path, limit).map(Self::Pytorch)
+        match path.extension().and_then(|extension| extension.to_str()) {
+            Some("safetensors") => Safetensors::open(path, limit).map(Self::Safetensors),
+            Some("gguf") => Gguf::open(path, limit).map(Self::Gguf),
+            _ => Pytorch::open(path, limit).map(Self::Pytorch),
         }
     }
 
@@ -35,6 +37,7 @@ impl TensorFile {
         match self {
             Self::Safetensors(file) => file.path(),
             Self::Pytorch(file) => file.path(),
+            Self::Gguf(file) => file.path(),
         }
     }
 
@@ -43,6 +46,7 @@ impl TensorFile {
         let tensors: Box<dyn Iterator<Item = _>> = match self {
             Self::Safetensors(file) => Box::new(file.tensors()),
             Self::Pytorch(file) => Box::new(file.tensors()),
+            Self::Gguf(file) => Box::new(file.tensors()),
         };
         tensors
     }
@@ -55,6 +59,7 @@ impl TensorFile {
         match self {
             Self::Safetensors(file) => file.float_type(name),
             Self::Pytorch(file) => file.float_type(name),
+            Self::Gguf(file) => file.float_type(name),
         }
     }
 
@@ -67,6 +72,7 @@ impl TensorFile {
         match self {
             Self::Safetensors(file) => file.read(name),
             Self::Pytorch(file) => file.read(name),
+            Self::Gguf(file) => file.read(name),
         }
     }
 
@@ -78,6 +84,7 @@ impl TensorFile {
         let shape = match self {
             Self::Safetensors(file) => file.shape(name)?,
             Self::Pytorch(file) => file.shape(name)?,
+            Self::Gguf(file) => file.shape(name)?,
         };
         let shape = shape.to_vec();
         Ok(match float {

@@ -1,4 +1,4 @@
-//! Named tensors in files: safetensors and PyTorch's `.bin`.
+//! Named tensors in files: safetensors, PyTorch's `.bin`, and GGUF.
 //!
 //! [`TensorFile`] is the only reader of tensors in the workspace. [`save_safetensors`], [`write_safetensors`] and
 //! [`encode_safetensors`] write to a file, a stream and memory. Opening a file reads only its header, which is checked
@@ -21,6 +21,9 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
+//! [`Gguf`] reads the metadata and the tensors of llama.cpp's files, quantized ones dequantized, and [`write_gguf`] writes such
+//! files.
+//!
 //! [`Mismatch`] compares the tensors of a file with those that a module needs. [`parameters`] lists the parameters of any
 //! Burn module with their paths; [`visit_parameters`] and [`map_parameters`] pass the path to a visitor or mapper.
 
@@ -28,11 +31,13 @@ mod element;
 mod error;
 mod file;
 mod finite;
+mod gguf;
 mod index;
 mod matching;
 mod parameters;
 mod pytorch;
 mod raw;
+mod read;
 mod safetensors;
 mod write;
 
@@ -40,6 +45,7 @@ pub use self::element::{Element, FloatType};
 pub use self::error::TensorFileError;
 pub use self::file::TensorFile;
 pub use self::finite::{NotFinite, check_finite};
+pub use self::gguf::{BlockType, Gguf, GgufTensor, GgufValue, write_gguf};
 pub use self::index::shards;
 pub use self::matching::{Mismatch, Reshaped, TensorShape};
 pub use self::parameters::{

@@ -9,14 +9,15 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use burn_adapters_files::{FileError, FileErrorKind, Opened, check_memory, check_unique_keys, open};
+use burn_adapters_files::{FileError, FileErrorKind, Opened, check_unique_keys, open};
 use safetensors::Dtype;
 use safetensors::tensor::{Metadata, TensorInfo};
 
 use crate::finite::{all_finite, found};
+use crate::read::{read_exact_at, reserved};
 use crate::{Element, FloatType, TensorFileError};
 
 /// The size of the number at the start of the file, which is the length of the header.
@@ -122,14 +123,14 @@ impl Safetensors {
     /// read, or the tensor does not fit into memory.
     pub fn read<E: Element>(&self, name: &str) -> Result<Vec<E>, TensorFileError> {
         let (info, float) = (self.info(name)?, self.float_type(name)?);
-        let mut values: Vec<E> = self.reserved((info.data_offsets.1 - info.data_offsets.0) / float.size())?;
+        let mut values: Vec<E> = reserved(&self.path, (info.data_offsets.1 - info.data_offsets.0) / float.size())?;
         self.for_each_chunk(info, |bytes| float.decode(bytes, &mut values))?;
         if all_finite(&values) {
             return Ok(values);
         }
         // Read again, because the message shows an element that `E` cannot hold as it is in the file.
         drop(values);
-        let mut exact: Vec<f64> = self.reserved((info.data_offsets.1 - info.data_offsets.0) / float.size())?;
+        let mut exact: Vec<f64> = reserved(&self.path, (info.data_offsets.1 - info.data_offsets.0) / float.size())?;
         self.for_each_chunk(info, |bytes| float.decode(bytes, &mut exact))?;
         let found = found(exact, &info.shape, E::TYPE);
         Err(TensorFileError::NotFinite { path: self.path.clone(), tensor: name.to_owned(), found })
@@ -137,14 +138,6 @@ impl Safetensors {
 
     fn info(&self, name: &str) -> Result<&TensorInfo, TensorFileError> {
         self.tensors.get(name).ok_or_else(|| TensorFileError::no_tensor(&self.path, name))
-    }
-
-    fn reserved<T>(&self, count: usize) -> Result<Vec<T>, TensorFileError> {
-        check_memory(&self.path, (count as u64).saturating_mul(size_of::<T>() as u64))?;
-        let failed = |_| FileError::io(&self.path)(io::Error::from(io::ErrorKind::OutOfMemory));
-        let mut values = Vec::new();
-        values.try_reserve_exact(count).map_err(failed)?;
-        Ok(values)
     }
 
     fn for_each_chunk(&self, info: &TensorInfo, mut take: impl FnMut(&[u8])) -> Result<(), TensorFileError> {
@@ -158,26 +151,4 @@ impl Safetensors {
         }
         Ok(())
     }
-}
-
-/// Reads at a position without moving the file's own position, so that several threads can read.
-#[cfg(unix)]
-fn read_exact_at(file: &File, bytes: &mut [u8], position: u64) -> io::Result<()> {
-    std::os::unix::fs::FileExt::read_exact_at(file, bytes, position)
-}
-
-#[cfg(windows)]
-fn read_exact_at(file: &File, mut bytes: &mut [u8], mut position: u64) -> io::Result<()> {
-    while !bytes.is_empty() {
-        match std::os::windows::fs::FileExt::seek_read(file, bytes, position) {
-            Ok(0) => return Err(io::Error::from(io::ErrorKind::UnexpectedEof)),
-            Ok(read) => {
-                bytes = &mut bytes[read..];
-                position += read as u64;
-            }
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(())
 }

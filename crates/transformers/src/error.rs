@@ -22,6 +22,12 @@ pub enum ModelConfigError {
         /// The system's message.
         message: String,
     },
+    /// A GGUF file that cannot be read.
+    #[error("{message}")]
+    Gguf {
+        /// What is wrong with it.
+        message: String,
+    },
     /// A folder that does not hold a model.
     #[error(
         "{file} is not there: {} holds {found}, not a model; give the folder of its base model as the model{}",
@@ -233,6 +239,12 @@ pub enum ModelSaveError {
         file: PathBuf,
         /// The system's message.
         message: String,
+    },
+    /// A model that was read from a GGUF file.
+    #[error("{}: weights cannot be written as those of a GGUF file; give the model as a Hugging Face folder", file.display())]
+    Gguf {
+        /// The file.
+        file: PathBuf,
     },
     /// The model's parameters could not be read from the device.
     #[error("reading the model's parameters from the device failed: {0}")]

@@ -6,6 +6,7 @@ use burn_adapters_files::{MAX_CONFIG, is_there, read_text};
 
 use crate::ModelConfigError;
 use crate::fields::{Fields, parse};
+use crate::gguf::{self, is_gguf};
 
 /// The default generation settings of a Hugging Face folder, from `generation_config.json` or otherwise from
 /// `config.json`.
@@ -65,11 +66,15 @@ const UNSUPPORTED: [(&str, f64); 14] = [
 ];
 
 impl GenerationConfig {
-    /// Reads the files of a folder.
+    /// Reads the files of a folder, or the metadata of a GGUF file.
     ///
     /// # Errors
     /// If a file cannot be read, or a value is of the wrong type.
     pub fn from_dir(dir: &Path) -> Result<Self, ModelConfigError> {
+        if is_gguf(dir) {
+            let config = gguf::config(&gguf::open_config(dir)?)?;
+            return Self::from_fields(&Fields::new(&config, &dir.display().to_string())?);
+        }
         for name in ["generation_config.json", "config.json"] {
             let path = dir.join(name);
             if !is_there(&path) {

@@ -30,6 +30,7 @@ mod error;
 mod families;
 mod fields;
 mod generation_config;
+mod gguf;
 mod languages;
 mod load;
 mod long_text;

@@ -5,10 +5,12 @@ use std::path::Path;
 use burn_adapters_core::ModelSpec;
 use burn_adapters_files::{FolderKind, MAX_CONFIG, read_text};
 use burn_adapters_model::Limits;
+use serde_json::Value;
 
 use crate::ModelConfigError;
 use crate::families::{FAMILIES, family};
 use crate::fields::{Fields, parse};
+use crate::gguf::{self, is_gguf};
 use crate::plan::ModelPlan;
 
 /// The configuration of any supported model.
@@ -40,11 +42,15 @@ impl ModelConfig {
         FAMILIES.iter().flat_map(|family| family.model_types).copied()
     }
 
-    /// Reads the `config.json` of a Hugging Face folder.
+    /// Reads the `config.json` of a Hugging Face folder, or the metadata of a GGUF file.
     ///
     /// # Errors
     /// If it cannot be read, or does not describe a supported model.
     pub fn from_dir(dir: &Path) -> Result<Self, ModelConfigError> {
+        if is_gguf(dir) {
+            let file = gguf::open_config(dir)?;
+            return Self::from_value(&gguf::config(&file)?, &dir.display().to_string());
+        }
         let path = dir.join("config.json");
         let file = path.display().to_string();
         let text = read_text(&path, MAX_CONFIG).map_err(|error| match FolderKind::of(dir) {
@@ -62,8 +68,11 @@ impl ModelConfig {
     }
 
     fn from_named_str(text: &str, file: &str) -> Result<Self, ModelConfigError> {
-        let value = parse(text, file)?;
-        let fields = Fields::new(&value, file)?;
+        Self::from_value(&parse(text, file)?, file)
+    }
+
+    fn from_value(value: &Value, file: &str) -> Result<Self, ModelConfigError> {
+        let fields = Fields::new(value, file)?;
         let model_type = fields.required_string("model_type")?;
         let family = family(model_type)
             .ok_or_else(|| ModelConfigError::UnknownModelType { file: fields.file(), found: model_type.to_owned() })?;

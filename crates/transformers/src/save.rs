@@ -7,6 +7,7 @@ use burn::module::ParamId;
 use burn::tensor::{Device, Tensor, TensorData};
 use burn_adapters_tensors::{FloatType, parameters, save_safetensors, transposed, values};
 
+use crate::gguf::is_gguf;
 use crate::load::is_buffer;
 use crate::plan::Part;
 use crate::skeleton::Skeleton;
@@ -34,6 +35,9 @@ impl AutoModel {
     /// # Errors
     /// If the files of `like` cannot be read or belong to another model, or the file cannot be written.
     pub fn save(&self, like: &Path, file: &Path) -> Result<ModelSaveReport, ModelSaveError> {
+        if is_gguf(like) {
+            return Err(ModelSaveError::Gguf { file: like.to_owned() });
+        }
         let mut weights = Weights::open(like, self.config.plan.prefix)?;
         let own = self.names(|name| weights.has(name))?;
         weights.take_copy(&self.config.plan);

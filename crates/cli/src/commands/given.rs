@@ -3,7 +3,7 @@
 
 use std::path::PathBuf;
 
-use burn_adapters_checkpoint::{AdapterFolder, HeadFolder};
+use burn_adapters_checkpoint::{AdapterFolder, HeadFolder, is_peft, peft_name};
 use burn_adapters_heads::HeadConfig;
 
 use super::model::checkpoint_error;
@@ -38,6 +38,7 @@ impl Given {
             }
             let found = match own.or(name.filter(|_| !setup)) {
                 Some(name) => name.to_owned(),
+                None if is_peft(dir) => peft_name(dir),
                 None => AdapterFolder::read(dir).map_err(|error| folder_error(&error))?.meta.name,
             };
             Ok(Self { name: found, dir: dir.to_owned(), head: None })

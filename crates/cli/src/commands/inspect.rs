@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use burn_adapters_checkpoint::AdapterFolder;
+use burn_adapters_checkpoint::load_adapter;
 use burn_adapters_core::ModelSpec;
 use burn_adapters_model::{AdapterBank, AddReport};
 use clap::Args;
@@ -139,17 +139,17 @@ fn of_config(config: &str, spec: &ModelSpec) -> CliResult<Inspected> {
 }
 
 fn of_adapter(dir: &Path, spec: &ModelSpec) -> CliResult<Inspected> {
-    let folder = AdapterFolder::read(dir).map_err(|error| checkpoint_error(&error))?;
-    let notes = folder.notes.clone();
-    let (name, config) = (folder.meta.name.clone(), folder.config.clone());
-    let (_, loaded) = folder.into_adapter(spec, &plain_device(), None).map_err(|error| checkpoint_error(&error))?;
+    let mut bank = AdapterBank::new(spec.clone(), &plain_device());
+    let loaded = load_adapter(dir, &mut bank, None).map_err(|error| checkpoint_error(&error))?;
+    let adapter = bank.adapter(&loaded.name).map_err(|error| bank_error(&error))?;
+    let (name, config) = (loaded.name.clone(), adapter.config().clone());
     let mut size = 0;
     for path in &loaded.files {
         size += fs::metadata(path).map_err(|error| CliError::io("read", path, &error))?.len();
     }
     let text = config.to_string();
     let mut report = plan(&name, config, spec)?;
-    report.notes.splice(..0, notes);
+    report.notes = loaded.notes;
     Ok(Inspected { config: text, report, bytes: (size, true) })
 }
 

@@ -82,6 +82,10 @@ pub(super) struct Arguments {
 
 impl Arguments {
     pub(super) fn run(self, style: Style) -> CliResult {
+        if self.model.extension().is_some_and(|extension| extension == "gguf") {
+            let message = format!("--model {} is a GGUF file, into which nothing is merged", self.model.display());
+            return Err(CliError::mistake(message).with_help("give the model as a Hugging Face folder"));
+        }
         let existing = if self.overwrite { Existing::Replace } else { Existing::Refuse };
         let adapters = self.adapter.iter().map(|text| Input { option: "--adapter", path: named(text).1 });
         let inputs: Vec<_> = adapters.chain([Input { option: "--model", path: &self.model }]).collect();

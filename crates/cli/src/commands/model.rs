@@ -102,11 +102,12 @@ impl Model {
 
 pub(super) fn model_config_error(dir: &Path, error: &ModelConfigError) -> CliError {
     let error = CliError::mistake(chain(error));
-    if dir.is_dir() {
+    if dir.is_dir() || dir.extension().is_some_and(|extension| extension == "gguf") {
         error
     } else {
         error.with_help(
-            "--model takes a folder as Hugging Face stores a model: config.json, model.safetensors, tokenizer.json",
+            "--model takes a folder as Hugging Face stores a model (config.json, model.safetensors, tokenizer.json), or a GGUF \
+             file",
         )
     }
 }

@@ -1,6 +1,7 @@
 //! The model families: each is data, in a folder of its own.
 
 mod albert;
+mod architectures;
 mod bart;
 mod bert;
 mod bert_generation;
@@ -18,6 +19,7 @@ mod qwen;
 mod t5;
 mod xmod;
 
+pub(crate) use architectures::{ARCHITECTURES, Architecture, BYTE_LEVEL, WORDS, Words};
 pub use bert::{BertConfig, BertFamily};
 
 use crate::ModelConfigError;

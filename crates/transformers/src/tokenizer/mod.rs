@@ -5,6 +5,7 @@ mod class;
 mod clean;
 mod decode;
 mod encode;
+mod gguf;
 mod guard;
 mod json;
 mod sentencepiece;
@@ -23,6 +24,7 @@ pub(crate) use self::class::Class;
 pub use self::decode::{DecodeStream, SpecialIds};
 use self::guard::guarded;
 use self::settings::Settings;
+use crate::gguf::{is_gguf, open_config};
 use crate::{ModelConfig, TokenizerError};
 
 /// Encoded texts.
@@ -52,7 +54,8 @@ pub struct Tokenizer {
 impl Tokenizer {
     /// Reads the tokenizer of a Hugging Face folder: `tokenizer.json`; or the vocabulary of its class, which is `vocab.txt`
     /// (word pieces, as BERT's), `vocab.json` with `merges.txt` (byte-level BPE, as GPT-2's), or a SentencePiece model
-    /// (`tokenizer.model`, `spiece.model`, `spm.model` or `sentencepiece.bpe.model`; Unigram or BPE).
+    /// (`tokenizer.model`, `spiece.model`, `spm.model` or `sentencepiece.bpe.model`; Unigram or BPE). Of a GGUF file, it is in
+    /// the metadata.
     ///
     /// As in the reference, `tokenizer_config.json`, `special_tokens_map.json` and `added_tokens.json` beside it count:
     /// added and special tokens, lower case, accents, Chinese characters, the space before the first word, the side that
@@ -62,6 +65,9 @@ impl Tokenizer {
     /// If a file is absent or broken, the class is unknown, or the ids of tokens contradict each other.
     pub fn from_dir(dir: &Path) -> Result<Self, TokenizerError> {
         let limits = ModelConfig::from_dir(dir)?.limits();
+        if is_gguf(dir) {
+            return Self::from_gguf(dir, limits);
+        }
         let json = dir.join("tokenizer.json");
         let (mut inner, settings) = match read_text(&json, MAX_TEXT) {
             Ok(text) => json::tokenizer(dir, &json, &text)?,
@@ -98,6 +104,21 @@ impl Tokenizer {
         let alone = || tokenizer.encode_in("".into(), usize::MAX, false).map_err(|error| error.to_string());
         guarded(alone).map_err(|message| unusable(&json, message))?;
         Ok(tokenizer)
+    }
+
+    fn from_gguf(path: &Path, limits: Limits) -> Result<Self, TokenizerError> {
+        let file = open_config(path)?;
+        let build = || Ok(gguf::tokenizer(path, &file));
+        let gguf::FromGguf { inner, special } = guarded(build).map_err(|message| unusable(path, message))??;
+        Ok(Self {
+            inner,
+            limits,
+            max_length: None,
+            truncation: TruncationDirection::Right,
+            clean_up_spaces: false,
+            token_types: false,
+            special_ids: special,
+        })
     }
 
     /// The token that fills up rows.

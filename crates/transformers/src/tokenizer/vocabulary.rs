@@ -43,7 +43,7 @@ pub(super) fn word_pieces(dir: &Path, settings: &Settings) -> Result<tokenizers:
 }
 
 /// Qwen2's words: contractions, letters, single digits, signs, and white space.
-const QWEN2: &str = concat!(
+pub(super) const QWEN2: &str = concat!(
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}",
     r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 );

@@ -6,8 +6,10 @@ use std::path::{Path, PathBuf};
 use burn::tensor::TensorData;
 use burn_adapters_files::is_there;
 use burn_adapters_tensors::{FloatType, Mismatch, TensorFile, TensorShape, shards};
+use serde_json::Value;
 
 use crate::LoadError;
+use crate::gguf::{self, Rows, is_gguf};
 use crate::plan::ModelPlan;
 
 /// Where weights are looked for, in this order.
@@ -20,6 +22,8 @@ struct Stored {
     file: usize,
     name: String,
     shape: Vec<usize>,
+    /// The order of the rows in the file.
+    rows: Rows,
 }
 
 /// The tensors of a folder's weight files, by the names that the base model knows them by.
@@ -33,6 +37,9 @@ pub(crate) struct Weights {
 impl Weights {
     /// Opens the files; no tensor is read yet. `prefix` is what the names begin with where a task model was saved.
     pub(crate) fn open(dir: &Path, prefix: &str) -> Result<Self, LoadError> {
+        if is_gguf(dir) {
+            return Self::open_gguf(dir);
+        }
         let mut files = Vec::new();
         for path in weight_files(dir)? {
             // Of any size: no tensor is read before its shape is known to be the model's.
@@ -41,7 +48,12 @@ impl Weights {
         let mut stored = Vec::new();
         for (file, open) in files.iter().enumerate() {
             let tensors = open.tensors();
-            stored.extend(tensors.map(|(name, shape)| Stored { file, name: name.to_owned(), shape: shape.to_vec() }));
+            stored.extend(tensors.map(|(name, shape)| Stored {
+                file,
+                name: name.to_owned(),
+                shape: shape.to_vec(),
+                rows: Rows::Same,
+            }));
         }
         let prefix = if stored.iter().any(|tensor| tensor.name.starts_with(prefix)) { prefix } else { "" };
         let mut tensors: BTreeMap<String, Stored> = BTreeMap::new();
@@ -58,6 +70,22 @@ impl Weights {
             tensors.insert(weight, tensor);
         }
         Ok(Self { dir: dir.to_owned(), files, tensors })
+    }
+
+    /// Opens a GGUF file.
+    fn open_gguf(path: &Path) -> Result<Self, LoadError> {
+        let file = gguf::open(path)?;
+        let config = gguf::config(&file)?;
+        let heads = |key: &str| config.get(key).and_then(Value::as_u64).map(|heads| heads as usize);
+        let queries = heads("num_attention_heads").unwrap_or(1);
+        let heads = [queries, heads("num_key_value_heads").unwrap_or(queries)];
+        let heads = gguf::architecture(&file)?.is_interleaved.then_some(heads);
+        let tensors = file.tensors().map(|(name, shape)| {
+            let (weight, rows) = gguf::weight(name, heads);
+            (weight, Stored { file: 0, name: name.to_owned(), shape: shape.to_vec(), rows })
+        });
+        let tensors = tensors.collect();
+        Ok(Self { dir: path.to_owned(), files: vec![TensorFile::Gguf(file)], tensors })
     }
 
     /// Takes a copy of the table of word embeddings for the table itself where files hold copies alone.
@@ -118,7 +146,12 @@ impl Weights {
     /// A weight in a number format; all its elements are finite.
     pub(crate) fn read(&self, weight: &str, float: FloatType) -> Result<TensorData, LoadError> {
         let stored = self.stored(weight)?;
-        Ok(self.files[stored.file].read_as(&stored.name, float)?)
+        let data = self.files[stored.file].read_as(&stored.name, float)?;
+        let rows = stored.shape.first().copied().unwrap_or(1);
+        Ok(match stored.rows.put_back(data.as_bytes(), rows) {
+            Some(bytes) => TensorData::from_bytes_vec(bytes, data.shape().to_vec(), data.dtype()),
+            None => data,
+        })
     }
 
     /// The number format in which its file holds a weight.

@@ -1,0 +1,157 @@
+//! GGUF files, the format of llama.cpp: metadata and tensors, many of them quantized in blocks.
+//!
+//! Opening a file reads its header: the metadata, and the name, shape, type and place of each tensor. Every length is checked
+//! against the size of the file before memory is allocated for it. Tensors are then read one by one and dequantized, a chunk
+//! at a time, to the same bits as Python's package `gguf` gives. Versions 2 and 3 are read, little-endian.
+//!
+//! Shapes are in the order of PyTorch, the slowest axis first; the file has the reverse.
+
+mod block;
+mod header;
+mod value;
+mod write;
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+use burn_adapters_files::{FileError, FileErrorKind, Opened, open};
+
+use crate::finite::{all_finite, found};
+use crate::read::{read_exact_at, reserved};
+use crate::{Element, FloatType, TensorFileError};
+
+pub use self::block::BlockType;
+use self::header::Header;
+pub use self::value::GgufValue;
+pub use self::write::{GgufTensor, write_gguf};
+
+/// How many bytes are read at once, at most.
+const CHUNK: usize = 1 << 20;
+
+/// A GGUF file, open for reading.
+#[derive(Debug)]
+pub struct Gguf {
+    path: PathBuf,
+    file: File,
+    metadata: BTreeMap<String, GgufValue>,
+    tensors: BTreeMap<String, Info>,
+}
+
+/// A tensor of a file.
+#[derive(Debug, Clone, PartialEq)]
+struct Info {
+    /// The slowest axis first.
+    shape: Vec<usize>,
+    kind: BlockType,
+    /// The position of its first byte in the file.
+    start: u64,
+    /// The number of its bytes; `None` if the type is not known.
+    bytes: Option<u64>,
+}
+
+impl Gguf {
+    /// Opens a file of at most `limit` bytes and reads its header.
+    ///
+    /// # Errors
+    /// If it is not a regular file or is larger than `limit`; if its header is not one of GGUF, names a key or a tensor twice,
+    /// or describes tensors that overlap or that the file does not hold.
+    pub fn open(path: &Path, limit: u64) -> Result<Self, TensorFileError> {
+        let Opened { file, size } = open(path)?;
+        if size > limit {
+            return Err(FileError::new(path, FileErrorKind::TooLarge { size, limit }).into());
+        }
+        let Header { metadata, tensors } = Header::read(path, &file, size)?;
+        Ok(Self { path: path.to_owned(), file, metadata, tensors })
+    }
+
+    /// The file's path.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The metadata, by key.
+    pub fn metadata(&self) -> &BTreeMap<String, GgufValue> {
+        &self.metadata
+    }
+
+    /// The names and shapes of the tensors, sorted by name.
+    pub fn tensors(&self) -> impl Iterator<Item = (&str, &[usize])> {
+        self.tensors.iter().map(|(name, info)| (name.as_str(), info.shape.as_slice()))
+    }
+
+    pub(crate) fn shape(&self, name: &str) -> Result<&[usize], TensorFileError> {
+        self.info(name).map(|info| info.shape.as_slice())
+    }
+
+    /// The type of a tensor's blocks.
+    ///
+    /// # Errors
+    /// If the file has no such tensor.
+    pub fn block_type(&self, name: &str) -> Result<BlockType, TensorFileError> {
+        self.info(name).map(|info| info.kind)
+    }
+
+    /// The number format of a tensor; that of quantized ones is f32.
+    ///
+    /// # Errors
+    /// If the file has no such tensor, or its type is not known.
+    pub fn float_type(&self, name: &str) -> Result<FloatType, TensorFileError> {
+        match self.known(name)?.kind {
+            BlockType::F16 => Ok(FloatType::F16),
+            BlockType::Bf16 => Ok(FloatType::Bf16),
+            BlockType::F64 => Ok(FloatType::F64),
+            _ => Ok(FloatType::F32),
+        }
+    }
+
+    /// The elements of a tensor, dequantized and each rounded to the nearest `E`; all are finite. Beside them, no more than a
+    /// chunk of the file is in memory.
+    ///
+    /// # Errors
+    /// As [`float_type`](Self::float_type); if an element is NaN, infinite, or too large for `E`; if the file cannot be
+    /// read, or the tensor does not fit into memory.
+    pub fn read<E: Element>(&self, name: &str) -> Result<Vec<E>, TensorFileError> {
+        let info = self.known(name)?;
+        let values = self.decoded(info)?;
+        if all_finite(&values) {
+            return Ok(values);
+        }
+        // Read again, because the message shows an element that `E` cannot hold as it is in the file.
+        drop(values);
+        let found = found(self.decoded::<f64>(info)?, &info.shape, E::TYPE);
+        Err(TensorFileError::NotFinite { path: self.path.clone(), tensor: name.to_owned(), found })
+    }
+
+    fn decoded<E: Element>(&self, info: &Info) -> Result<Vec<E>, TensorFileError> {
+        let count = info.shape.iter().product();
+        let mut values: Vec<E> = reserved(&self.path, count)?;
+        let (block, bytes) = (info.kind.bytes() as u64, info.bytes.unwrap_or(0));
+        let most = CHUNK as u64 / block * block;
+        let mut buffer = vec![0; most.min(bytes) as usize];
+        let mut done = 0;
+        while done < bytes {
+            let chunk = &mut buffer[..most.min(bytes - done) as usize];
+            read_exact_at(&self.file, chunk, info.start + done).map_err(FileError::io(&self.path))?;
+            info.kind.decode(chunk, &mut values);
+            done += chunk.len() as u64;
+        }
+        Ok(values)
+    }
+
+    fn info(&self, name: &str) -> Result<&Info, TensorFileError> {
+        self.tensors.get(name).ok_or_else(|| TensorFileError::no_tensor(&self.path, name))
+    }
+
+    fn known(&self, name: &str) -> Result<&Info, TensorFileError> {
+        let info = self.info(name)?;
+        match info.bytes {
+            Some(_) => Ok(info),
+            None => Err(TensorFileError::BlockType {
+                path: self.path.clone(),
+                tensor: name.to_owned(),
+                found: info.kind.to_string(),
+            }),
+        }
+    }
+}

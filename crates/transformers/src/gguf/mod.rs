@@ -1,0 +1,130 @@
+//! Models in GGUF files: their configuration, and their weights under Hugging Face's names.
+//!
+//! The metadata of a file becomes the keys of a `config.json`, so that a family's plan is the same for both. Of some
+//! architectures, llama.cpp stores the rows of query and key in another order; they are put back when they are read.
+
+mod names;
+
+use std::path::Path;
+
+use burn_adapters_tensors::{Gguf, GgufValue, TensorFileError};
+use serde_json::{Map, Value, json};
+
+pub(crate) use self::names::{Rows, weight};
+use crate::ModelConfigError;
+use crate::families::{ARCHITECTURES, Architecture};
+
+/// The key of the architecture.
+const ARCHITECTURE: &str = "general.architecture";
+
+/// Whether a path is that of a GGUF file instead of a folder.
+pub(crate) fn is_gguf(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension == "gguf")
+}
+
+/// Opens a GGUF file.
+pub(crate) fn open(path: &Path) -> Result<Gguf, TensorFileError> {
+    // Of any size: no tensor is read before its shape is known to be the model's.
+    Gguf::open(path, u64::MAX)
+}
+
+/// Opens a GGUF file for its configuration.
+pub(crate) fn open_config(path: &Path) -> Result<Gguf, ModelConfigError> {
+    open(path).map_err(|error| ModelConfigError::Gguf { message: error.to_string() })
+}
+
+/// The architecture of a file.
+pub(crate) fn architecture(file: &Gguf) -> Result<&'static Architecture, ModelConfigError> {
+    let name = file.metadata().get(ARCHITECTURE).and_then(GgufValue::as_text);
+    let name = name.ok_or_else(|| ModelConfigError::MissingKey { file: shown(file), key: ARCHITECTURE })?;
+    ARCHITECTURES.iter().find(|known| known.name == name).ok_or_else(|| ModelConfigError::Unsupported {
+        file: shown(file),
+        key: ARCHITECTURE,
+        found: format!("\"{name}\""),
+        supported: ARCHITECTURES.iter().map(|known| format!("\"{}\"", known.name)).collect::<Vec<_>>().join(", "),
+    })
+}
+
+fn shown(file: &Gguf) -> String {
+    file.path().display().to_string()
+}
+
+/// The keys of an architecture, and the keys of `config.json` that they become.
+const KEYS: [(&str, &str); 10] = [
+    ("embedding_length", "hidden_size"),
+    ("block_count", "num_hidden_layers"),
+    ("feed_forward_length", "intermediate_size"),
+    ("attention.head_count", "num_attention_heads"),
+    ("attention.head_count_kv", "num_key_value_heads"),
+    ("attention.key_length", "head_dim"),
+    ("attention.layer_norm_rms_epsilon", "rms_norm_eps"),
+    ("rope.freq_base", "rope_theta"),
+    ("context_length", "max_position_embeddings"),
+    ("vocab_size", "vocab_size"),
+];
+
+/// The ids of special tokens, and their keys in `config.json`.
+const TOKENS: [(&str, &str); 3] = [
+    ("tokenizer.ggml.bos_token_id", "bos_token_id"),
+    ("tokenizer.ggml.eos_token_id", "eos_token_id"),
+    ("tokenizer.ggml.padding_token_id", "pad_token_id"),
+];
+
+/// Keys that change what a model computes, in ways that are not known here, with the only value that does not.
+const UNSUPPORTED: [(&str, f64); 3] = [("attention.sliding_window", 0.0), ("expert_count", 0.0), ("logit_scale", 1.0)];
+
+/// The `config.json` that the metadata stands for.
+pub(crate) fn config(file: &Gguf) -> Result<Value, ModelConfigError> {
+    let architecture = architecture(file)?;
+    let of_architecture = |key: &str| file.metadata().get(&format!("{}.{key}", architecture.name));
+    for (key, neutral) in UNSUPPORTED {
+        if let Some(value) = of_architecture(key).filter(|value| value.as_float() != Some(neutral)) {
+            let found = value.as_float().map_or(value.kind().to_owned(), |value| value.to_string());
+            let supported = format!("no such key, or {neutral}");
+            return Err(ModelConfigError::Unsupported { file: shown(file), key, found, supported });
+        }
+    }
+    let mut config = Map::new();
+    config.insert("model_type".into(), architecture.model_type.into());
+    for (own, key) in KEYS {
+        if let Some(value) = of_architecture(own) {
+            config.insert(key.into(), number(value));
+        }
+    }
+    for (own, key) in TOKENS {
+        if let Some(value) = file.metadata().get(own) {
+            config.insert(key.into(), number(value));
+        }
+    }
+    if !config.contains_key("vocab_size")
+        && let Some(tokens) = file.metadata().get("tokenizer.ggml.tokens").and_then(GgufValue::as_texts)
+    {
+        config.insert("vocab_size".into(), tokens.len().into());
+    }
+    // Files of llama.cpp have no output layer of their own where it is the table of word embeddings.
+    let is_tied = !file.tensors().any(|(name, _)| name == "output.weight");
+    config.insert("tie_word_embeddings".into(), is_tied.into());
+    if file.tensors().any(|(name, _)| name == "blk.0.attn_q.bias") {
+        config.insert("attention_bias".into(), true.into());
+    }
+    match of_architecture("rope.scaling.type").and_then(GgufValue::as_text) {
+        None | Some("none") => {}
+        Some(kind) => {
+            let factor = of_architecture("rope.scaling.factor").map_or(Value::Null, number);
+            config.insert("rope_scaling".into(), json!({ "rope_type": kind, "factor": factor }));
+        }
+    }
+    Ok(Value::Object(config))
+}
+
+/// A number as JSON; what is none stays a text that says so, for the error of the key that it becomes.
+fn number(value: &GgufValue) -> Value {
+    match value {
+        GgufValue::Unsigned(value) => (*value).into(),
+        GgufValue::Signed(value) => (*value).into(),
+        // As short as single precision has it.
+        GgufValue::F32(value) => value.to_string().parse::<f64>().map_or(Value::Null, Value::from),
+        GgufValue::F64(value) => (*value).into(),
+        value => value.kind().into(),
+    }
+}

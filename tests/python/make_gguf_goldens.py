@@ -1,0 +1,168 @@
+"""Generates the goldens of GGUF files: `gguf/` beside the other goldens.
+
+    python tests/python/make_gguf_goldens.py --output target/goldens
+
+    ARCHITECTURE.gguf           a tiny language model with a tokenizer, in f32
+    quantized.gguf              a Llama with tensors of several types
+    ARCHITECTURE.safetensors    ids and the logits that Transformers computes from the file, dequantized
+    tokens.json                 texts, and the ids that the tokenizer gives from which the files are made
+
+Everything is computed on the CPU in float32. Two runs write the same bytes.
+"""
+
+import argparse
+import os
+import shutil
+
+from common import folder_size, generator, make_deterministic, write_golden, write_json
+
+import gguf
+import numpy as np
+import torch
+import transformers
+from gguf import GGMLQuantizationType as Type
+from tokenizers import Tokenizer, models, pre_tokenizers, trainers
+
+from make_family_goldens import randomize
+
+SIZES = dict(
+    hidden_size=32,
+    num_hidden_layers=2,
+    num_attention_heads=4,
+    num_key_value_heads=2,
+    intermediate_size=64,
+    vocab_size=320,
+    max_position_embeddings=40,
+    rope_theta=5000.0,
+    rms_norm_eps=1e-5,
+)
+MODELS = {
+    "llama": ("Llama", SIZES, gguf.MODEL_ARCH.LLAMA),
+    "llama_tied": ("Llama", dict(SIZES, tie_word_embeddings=True), gguf.MODEL_ARCH.LLAMA),
+    "qwen2": ("Qwen2", SIZES, gguf.MODEL_ARCH.QWEN2),
+    "qwen3": ("Qwen3", dict(SIZES, head_dim=16), gguf.MODEL_ARCH.QWEN3),
+    "quantized": ("Llama", SIZES, gguf.MODEL_ARCH.LLAMA),
+}
+#: The types of the quantized model's tensors, by a part of their names.
+TYPES = {
+    "token_embd": Type.Q8_0,
+    "attn_q": Type.Q4_1,
+    "attn_k": Type.Q4_0,
+    "attn_v": Type.Q5_0,
+    "attn_output": Type.Q5_1,
+    "ffn_gate": Type.F16,
+    "ffn_up": Type.BF16,
+    "ffn_down": Type.Q4_1,
+    "output.weight": Type.Q8_0,
+}
+TEXTS = [
+    "The sea is blue.",
+    "  two spaces, 1234 and 5.6\n\nlines\t",
+    "naïve café — “quotes” 数字 ٣ 🙂",
+    "<|im_start|>user\nHello<|im_end|>",
+    "",
+]
+
+
+def trained_tokenizer():
+    """A byte-level BPE of some text of this script, with control tokens before it."""
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    trainer = trainers.BpeTrainer(
+        vocab_size=SIZES["vocab_size"],
+        special_tokens=["<|endoftext|>", "<|im_start|>", "<|im_end|>"],
+        initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
+    )
+    tokenizer.train_from_iterator([__doc__] * 3 + TEXTS, trainer)
+    return tokenizer
+
+
+def interleaved(weight, heads):
+    """The rows of each head as llama.cpp has them: neighboring pairs instead of halves."""
+    return weight.reshape(heads, 2, weight.shape[0] // heads // 2, *weight.shape[1:]).swapaxes(1, 2).reshape(weight.shape)
+
+
+def write_file(name, model, config, architecture, tokenizer):
+    writer = gguf.GGUFWriter(f"{name}.gguf", gguf.MODEL_ARCH_NAMES[architecture])
+    writer.add_context_length(config.max_position_embeddings)
+    writer.add_embedding_length(config.hidden_size)
+    writer.add_block_count(config.num_hidden_layers)
+    writer.add_feed_forward_length(config.intermediate_size)
+    writer.add_head_count(config.num_attention_heads)
+    writer.add_head_count_kv(config.num_key_value_heads)
+    writer.add_rope_freq_base(config.rope_theta)
+    writer.add_layer_norm_rms_eps(config.rms_norm_eps)
+    if name == "qwen3":
+        writer.add_key_length(config.head_dim)
+        writer.add_value_length(config.head_dim)
+    vocabulary = sorted(tokenizer.get_vocab().items(), key=lambda entry: entry[1])
+    writer.add_tokenizer_model("gpt2")
+    writer.add_tokenizer_pre("gpt-2")
+    writer.add_token_list([token for token, _ in vocabulary])
+    writer.add_token_types([3 if index < 3 else 1 for index in range(len(vocabulary))])
+    merges = __import__("json").loads(tokenizer.to_str())["model"]["merges"]
+    writer.add_token_merges([merge if isinstance(merge, str) else " ".join(merge) for merge in merges])
+    writer.add_bos_token_id(1)
+    writer.add_eos_token_id(2)
+    writer.add_pad_token_id(0)
+    writer.add_add_bos_token(False)
+    names = gguf.get_tensor_name_map(architecture, config.num_hidden_layers)
+    for key, parameter in model.state_dict().items():
+        if key == "lm_head.weight" and config.tie_word_embeddings:
+            continue
+        values = parameter.numpy()
+        if architecture == gguf.MODEL_ARCH.LLAMA and key.endswith("q_proj.weight"):
+            values = interleaved(values, config.num_attention_heads)
+        if architecture == gguf.MODEL_ARCH.LLAMA and key.endswith("k_proj.weight"):
+            values = interleaved(values, config.num_key_value_heads)
+        stored = names.get_name(key, try_suffixes=(".weight", ".bias"))
+        kind = next((kind for part, kind in TYPES.items() if part in stored), Type.F32) if name == "quantized" else Type.F32
+        if values.ndim == 1:
+            kind = Type.F32
+        data = gguf.quants.quantize(np.ascontiguousarray(values, dtype=np.float32), kind)
+        writer.add_tensor(stored, data, raw_dtype=kind)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+
+
+def write(name, tokenizer):
+    classes, sizes, architecture = MODELS[name]
+    config = getattr(transformers, f"{classes}Config")(**sizes)
+    model = getattr(transformers, f"{classes}ForCausalLM")(config)
+    randomize(model, name)
+    write_file(name, model, config, architecture, tokenizer)
+    read = model.eval()
+    # Its reader leaves out the width of Qwen3's heads.
+    if name != "qwen3":
+        read = transformers.AutoModelForCausalLM.from_pretrained(
+            ".", gguf_file=f"{name}.gguf", attn_implementation="eager", dtype=torch.float32
+        ).eval()
+    ids = torch.from_numpy(generator(name, "input_ids").integers(3, sizes["vocab_size"], size=(2, 9)))
+    with torch.no_grad():
+        logits = read(ids).logits
+        if name != "quantized":
+            torch.testing.assert_close(logits, model.eval()(ids).logits, atol=1e-5, rtol=1e-5)
+    write_golden(f"{name}.safetensors", {"input_ids": ids, "logits": logits})
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--output", required=True, help="the folder of goldens; its `gguf/` is replaced")
+    output = parser.parse_args().output
+    make_deterministic(output)
+    root = os.path.join(output, "gguf")
+    shutil.rmtree(root, ignore_errors=True)
+    os.makedirs(root)
+    os.chdir(root)
+    tokenizer = trained_tokenizer()
+    for name in MODELS:
+        write(name, tokenizer)
+    # Transformers' reader of such files puts a token before each text, whatever the file says.
+    write_json("tokens.json", [{"text": text, "ids": tokenizer.encode(text).ids} for text in TEXTS])
+    print(f"{len(MODELS)} files, {folder_size('.') / 1e6:.2f} MB")
+
+
+if __name__ == "__main__":
+    main()
