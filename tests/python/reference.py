@@ -17,7 +17,7 @@ from adapters import AdapterConfig, AutoAdapterModel
 from adapters.heads import ClassificationHead
 from adapters.loading import AdapterLoader, PredictionHeadLoader
 
-from common import generator, normal, seed, write_golden, write_json
+from common import generator, normal, seed, sums, write_golden, write_json
 from models import inputs
 from static import logits_of
 import interface
@@ -211,6 +211,8 @@ def _attempt(model, case, batch, salt, std, strict, classes):
     wide_logits, wide_after = in_double_precision(another(), batch, labels)
     noise = (wide_logits - logits).abs().max().item()
     noise = max([noise] + [(wide_after[n] - after[n]).abs().max().item() for n in after])
+    # Of parameters, a golden keeps sums.
+    noise = max([noise] + [abs(a - b) for n in after for a, b in zip(sums(n, wide_after[n]), sums(n, after[n]))])
     if noise > PRECISION:
         return None
 

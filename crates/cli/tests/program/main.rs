@@ -12,6 +12,7 @@ mod command_line;
 mod common;
 mod compositions;
 mod data;
+mod foreign;
 mod fusion_example;
 mod generate;
 mod inspect;

@@ -1,0 +1,70 @@
+//! Files of other programs from outside: a model of llama.cpp, an adapter of PEFT.
+
+use std::fs;
+use std::path::PathBuf;
+
+use serde_json::Value;
+
+use crate::common::{Workplace, json_of};
+
+fn golden(name: &str) -> PathBuf {
+    burn_adapters_goldens::folder().join(name)
+}
+
+fn succeeds(place: &Workplace, arguments: &[&str]) -> Value {
+    let (code, stdout, stderr) = place.run(arguments);
+    assert_eq!(code, 0, "{arguments:?}: {stderr}");
+    json_of(&stdout)
+}
+
+fn fails(place: &Workplace, arguments: &[&str], expected: &str) {
+    let (code, stdout, stderr) = place.run(arguments);
+    assert_eq!((code, stdout.as_str()), (2, ""), "{arguments:?}: {stderr}");
+    assert!(stderr.contains(expected), "{arguments:?}: {stderr}");
+}
+
+#[test]
+fn a_gguf_file_is_a_model_in_every_command() {
+    let place = Workplace::new();
+    fs::copy(golden("gguf/llama.gguf"), place.path("model.gguf")).unwrap();
+    let score = succeeds(&place, &["score", "--model", "model.gguf", "--text", "The sea is blue.", "--json"]);
+    assert!(score["perplexity"].as_f64().unwrap() > 1.0);
+    let generate = ["generate", "--model", "model.gguf", "--greedy", "--ignore-eos", "--max-new-tokens", "5", "--json"];
+    let found = succeeds(&place, &[&generate[..], &["--text", "The sea"]].concat());
+    assert_eq!(found["ids"].as_array().unwrap().len(), 5);
+    let inspected = succeeds(&place, &["inspect", "--model", "model.gguf", "--config", "lora", "--json"]);
+    assert!(inspected["trainable"].as_u64().unwrap() > 0);
+
+    fs::write(place.path("data.txt"), "The sea is blue.\nThe sea is two spaces.\n".repeat(4)).unwrap();
+    let train =
+        ["train", "--model", "model.gguf", "--task", "causal-lm", "--data", "data.txt", "--config", "lora[r=2]"];
+    succeeds(&place, &[&train[..], &["--epochs", "1", "--output", "out", "--name", "a", "--json", "--quiet"]].concat());
+    let adapted = ["--model", "model.gguf", "--adapter", "out", "--text", "The sea is blue.", "--json"];
+    let after = succeeds(&place, &[&["score"][..], &adapted].concat());
+    assert_ne!(after["log_likelihood"], score["log_likelihood"]);
+
+    let merge = ["merge-into", "--model", "model.gguf", "--adapter", "out", "--output", "merged"];
+    fails(&place, &merge, "give the model as a Hugging Face folder");
+    let whole = fs::read(place.path("model.gguf")).unwrap();
+    fs::write(place.path("cut.gguf"), &whole[..whole.len() / 2]).unwrap();
+    fails(&place, &["score", "--model", "cut.gguf", "--text", "The sea"], "cut short");
+    fs::write(place.path("other.gguf"), "not a model").unwrap();
+    fails(&place, &["score", "--model", "other.gguf", "--text", "The sea"], "not a GGUF file");
+}
+
+#[test]
+fn an_adapter_of_peft_is_an_adapter() {
+    let place = Workplace::new();
+    let model = golden("families/llama/models/with_head");
+    let model = model.to_str().unwrap();
+    let inspect = |adapter: &PathBuf| {
+        let adapter = adapter.to_str().unwrap().to_owned();
+        place.run(["inspect", "--model", model, "--adapter", &adapter, "--json"])
+    };
+    let (code, stdout, stderr) = inspect(&golden("peft/llama"));
+    assert_eq!(code, 0, "{stderr}");
+    assert_eq!(json_of(&stdout)["config"], "lora[r=2,alpha=4]");
+    let (code, stdout, stderr) = inspect(&golden("peft/output"));
+    assert_eq!((code, stdout.as_str()), (2, ""));
+    assert!(stderr.contains("`layers.0.self_attn.o_proj` is none of the matrices"), "{stderr}");
+}
