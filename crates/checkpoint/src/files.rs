@@ -38,6 +38,23 @@ pub(crate) const FUSION: Kind = Kind {
     pytorch: fusion::PYTORCH_FILE,
 };
 
+/// The weights of a folder, from a safetensors file of this name if there is one, else from a PyTorch file.
+pub(crate) fn weights_in(
+    dir: &Path,
+    [safetensors, pytorch]: [&str; 2],
+) -> Result<Option<(PathBuf, Tensors)>, CheckpointError> {
+    let (safetensors, pytorch) = (dir.join(safetensors), dir.join(pytorch));
+    Ok(if is_there(&safetensors) {
+        let tensors = TensorFile::Safetensors(Safetensors::open(&safetensors, MAX_WEIGHTS)?).read_all()?;
+        Some((safetensors, tensors))
+    } else if is_there(&pytorch) {
+        let tensors = TensorFile::Pytorch(Pytorch::open_plain(&pytorch, MAX_WEIGHTS)?).read_all()?;
+        Some((pytorch, tensors))
+    } else {
+        None
+    })
+}
+
 impl Kind {
     /// Whether a folder has the configuration file, or something else of its name.
     pub(crate) fn exists(&self, dir: &Path) -> bool {
@@ -55,17 +72,8 @@ impl Kind {
 
     /// The weights, from the safetensors file if there is one, else from the PyTorch file.
     pub(crate) fn read_weights(&self, dir: &Path) -> Result<(PathBuf, Tensors), CheckpointError> {
-        let safetensors = dir.join(self.safetensors);
-        if is_there(&safetensors) {
-            let tensors = TensorFile::Safetensors(Safetensors::open(&safetensors, MAX_WEIGHTS)?).read_all()?;
-            return Ok((safetensors, tensors));
-        }
-        let pytorch = dir.join(self.pytorch);
-        if is_there(&pytorch) {
-            let tensors = TensorFile::Pytorch(Pytorch::open_plain(&pytorch, MAX_WEIGHTS)?).read_all()?;
-            return Ok((pytorch, tensors));
-        }
-        Err(self.not_found(dir, vec![self.safetensors, self.pytorch]))
+        let names = [self.safetensors, self.pytorch];
+        weights_in(dir, names)?.ok_or_else(|| self.not_found(dir, names.to_vec()))
     }
 
     /// A folder without the files of its kind may be one of another kind.

@@ -12,18 +12,26 @@
 //! What changes the base model, or what the methods of AdapterHub do not have, is an error that names it.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use burn::module::Param;
 use burn::tensor::{Device, Tensor, TensorData};
 use burn_adapters_config::{AdapterConfig, LoraConfig};
 use burn_adapters_core::{ModelSpec, Place, Site, SiteName};
-use burn_adapters_files::{FolderKind, MAX_CONFIG, MAX_WEIGHTS, is_there, parse_json, read_text, shorten};
+use burn_adapters_files::{FolderKind, MAX_CONFIG, parse_json, read_text, shorten};
 use burn_adapters_model::{Adapter, AdapterBank};
-use burn_adapters_tensors::{Pytorch, RawTensor, Safetensors, TensorFile, Tensors};
+use burn_adapters_tensors::{RawTensor, Tensors};
 use serde_json::{Map, Value};
 
+use crate::files::weights_in;
 use crate::{CheckpointError, LoadReport};
+
+/// The files of the weights.
+const WEIGHTS: [&str; 2] = ["adapter_model.safetensors", "adapter_model.bin"];
+
+/// What to do with an adapter that is more than LoRA here.
+const REMEDY: &str =
+    "merge it into its model with PEFT (`merge_and_unload`, `save_pretrained`) and use that as the model";
 
 /// What the names of all tensors start with.
 const PREFIX: &str = "base_model.model.";
@@ -62,7 +70,7 @@ pub fn peft_name(dir: &Path) -> String {
 ///
 /// # Errors
 /// If a file is missing or damaged; if the folder holds another method, or anything that AdapterHub's LoRA cannot express; if
-/// a module is none of the model's, or a tensor has another shape there.
+/// the model lacks a module, or its matrix has another shape.
 pub fn read_peft(
     dir: &Path,
     spec: &ModelSpec,
@@ -78,7 +86,11 @@ pub fn read_peft(
         Err(error) => return Err(wrong(format!("not valid JSON: {error}"))),
     };
     let settings = Settings::read(&config).map_err(wrong)?;
-    let (path, tensors) = weights(dir)?;
+    let missing = || {
+        let (dir, expected) = (dir.to_owned(), WEIGHTS.to_vec());
+        CheckpointError::NotFound { dir, what: "adapter", expected }
+    };
+    let (path, tensors) = weights_in(dir, WEIGHTS)?.ok_or_else(missing)?;
     let wrong = |reason: String| CheckpointError::Peft { path: path.clone(), reason };
     let modules = modules(&tensors).map_err(wrong)?;
     let updates = Updates::new(&settings, modules, spec).map_err(wrong)?;
@@ -120,20 +132,6 @@ pub fn read_peft(
     Ok((adapter, report))
 }
 
-fn weights(dir: &Path) -> Result<(PathBuf, Tensors), CheckpointError> {
-    let (safetensors, pytorch) = (dir.join("adapter_model.safetensors"), dir.join("adapter_model.bin"));
-    if is_there(&safetensors) {
-        let tensors = TensorFile::Safetensors(Safetensors::open(&safetensors, MAX_WEIGHTS)?).read_all()?;
-        return Ok((safetensors, tensors));
-    }
-    if is_there(&pytorch) {
-        let tensors = TensorFile::Pytorch(Pytorch::open_plain(&pytorch, MAX_WEIGHTS)?).read_all()?;
-        return Ok((pytorch, tensors));
-    }
-    let expected = vec!["adapter_model.safetensors", "adapter_model.bin"];
-    Err(CheckpointError::NotFound { dir: dir.to_owned(), what: "adapter", expected })
-}
-
 /// The keys of a configuration that count.
 struct Settings {
     rank: usize,
@@ -151,7 +149,7 @@ impl Settings {
             Some("LORA") => {}
             Some(other) => {
                 let method = shorten(other);
-                return Err(format!("it holds {method} of PEFT, of which only LoRA is read"));
+                return Err(format!("it holds {method} of PEFT, of which only LoRA is read; {REMEDY}"));
             }
             None => return Err("the key `peft_type` is missing".to_owned()),
         }
@@ -163,7 +161,7 @@ impl Settings {
                 _ => false,
             };
             if get(key).is_some_and(|value| !is_neutral(value)) {
-                return Err(format!("it has {what} (`{key}`), which AdapterHub's LoRA does not"));
+                return Err(format!("it has {what} (`{key}`), which AdapterHub's LoRA lacks; {REMEDY}"));
             }
         }
         if let Some(kind) = get("init_lora_weights").and_then(Value::as_str)
@@ -177,7 +175,10 @@ impl Settings {
         }
         match get("bias").and_then(Value::as_str) {
             None | Some("none") => {}
-            Some(bias) => return Err(format!("it trained biases of the base model (bias=\"{}\")", shorten(bias))),
+            Some(bias) => {
+                let bias = shorten(bias);
+                return Err(format!("it trained biases of the base model (bias=\"{bias}\"); {REMEDY}"));
+            }
         }
         let number = |key: &str, default: f64| match get(key) {
             None => Ok(default),
@@ -295,8 +296,8 @@ impl Updates {
             let sites = sites(path, spec);
             if sites.is_empty() {
                 return Err(format!(
-                    "`{path}` is none of the matrices of this {} that AdapterHub's LoRA adapts: query, key, value, and the \
-                     two of the feed-forward block",
+                    "`{path}` is not a matrix that AdapterHub's LoRA adapts in this {}: these are query, key, value, and the \
+                     two of the feed-forward block; {REMEDY}",
                     spec.model_type
                 ));
             }

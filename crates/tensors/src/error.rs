@@ -38,7 +38,7 @@ pub enum TensorFileError {
     },
     /// A tensor of a GGUF file whose type is not read.
     #[error("{}: the tensor `{tensor}` is quantized as {found}, which is not supported: F32, F16, BF16, F64, Q4_0, Q4_1, Q5_0, \
-        Q5_1, Q8_0, Q2_K to Q6_K, IQ4_NL and MXFP4 are", path.display())]
+        Q5_1, Q8_0, Q2_K to Q6_K, IQ4_NL and MXFP4 are; take the file of another quantization", path.display())]
     BlockType {
         /// The file.
         path: PathBuf,

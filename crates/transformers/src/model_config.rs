@@ -5,6 +5,7 @@ use std::path::Path;
 use burn_adapters_core::ModelSpec;
 use burn_adapters_files::{FolderKind, MAX_CONFIG, read_text};
 use burn_adapters_model::Limits;
+use burn_adapters_tensors::Gguf;
 use serde_json::Value;
 
 use crate::ModelConfigError;
@@ -48,8 +49,7 @@ impl ModelConfig {
     /// If it cannot be read, or does not describe a supported model.
     pub fn from_dir(dir: &Path) -> Result<Self, ModelConfigError> {
         if is_gguf(dir) {
-            let file = gguf::open_config(dir)?;
-            return Self::from_value(&gguf::config(&file)?, &dir.display().to_string());
+            return Self::from_gguf(&gguf::open_config(dir)?);
         }
         let path = dir.join("config.json");
         let file = path.display().to_string();
@@ -69,6 +69,10 @@ impl ModelConfig {
 
     fn from_named_str(text: &str, file: &str) -> Result<Self, ModelConfigError> {
         Self::from_value(&parse(text, file)?, file)
+    }
+
+    pub(crate) fn from_gguf(file: &Gguf) -> Result<Self, ModelConfigError> {
+        Self::from_value(&gguf::config(file)?, &file.path().display().to_string())
     }
 
     fn from_value(value: &Value, file: &str) -> Result<Self, ModelConfigError> {

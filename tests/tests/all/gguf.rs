@@ -58,6 +58,20 @@ fn adapters_work_on_a_file() {
     assert!(largest_difference(&run(Setup::adapter("a")), &run(Setup::base())) > 1e-3);
 }
 
+/// A file whose names of tensors are those of two of the model's is ambiguous.
+#[test]
+fn two_tensors_for_one_weight_are_an_error() {
+    let golden = Gguf::open(&file("llama"), u64::MAX).unwrap();
+    let metadata: Vec<_> = golden.metadata().iter().map(|(key, value)| (key.as_str(), value.clone())).collect();
+    let tensor = |name: &str| GgufTensor { name: name.to_owned(), shape: vec![32], kind: BlockType::F32 };
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("x.gguf");
+    let tensors = [tensor("output_norm.weight"), tensor("norm.weight")];
+    write_gguf::<TensorFileError>(&path, &metadata, &tensors, |_| Ok(vec![1.0; 32])).unwrap();
+    let error = AutoModel::from_dir(&path, &Device::default()).unwrap_err().to_string();
+    assert!(error.contains("`norm.weight`") && error.contains("output_norm.weight"), "{error}");
+}
+
 /// The metadata of the Llama, with changes.
 fn changed(change: impl Fn(&mut Vec<(String, GgufValue)>)) -> tempfile::TempDir {
     let golden = Gguf::open(&file("llama"), u64::MAX).unwrap();
@@ -90,6 +104,7 @@ fn files_that_are_not_read_say_why() {
         (model(set("llama.embedding_length", 64.into())), "embed_tokens"),
         (model(set("llama.rope.scaling.type", "yarn".into())), "yarn"),
         (model(set("llama.expert_count", 8.into())), "expert_count"),
+        (model(set("llama.rope.dimension_count", 4.into())), "rope.dimension_count"),
         (model(changed(|metadata| metadata.retain(|(key, _)| !key.ends_with("head_count")))), "num_attention_heads"),
     ] {
         assert!(found.contains(part), "{found}");

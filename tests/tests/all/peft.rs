@@ -59,7 +59,7 @@ fn error(dir: &Path, model: &AutoModel) -> String {
 #[test]
 fn what_lora_here_does_not_have_is_an_error_that_names_it() {
     for (name, part) in [
-        ("output", "`layers.0.self_attn.o_proj` is none of the matrices"),
+        ("output", "`layers.0.self_attn.o_proj` is not a matrix"),
         ("dora", "`use_dora`"),
         ("bias", "bias=\"lora_only\""),
         ("regular", "is a regular expression"),
@@ -69,7 +69,7 @@ fn what_lora_here_does_not_have_is_an_error_that_names_it() {
         assert!(found.contains(part), "{name}: {found}");
     }
     let found = error(&folder("bert"), &model("llama"));
-    assert!(found.contains("is none of the matrices of this llama"), "{found}");
+    assert!(found.contains("is not a matrix that AdapterHub's LoRA adapts in this llama"), "{found}");
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use burn::tensor::Device;
 use burn_adapters_checkpoint::{FolderSave, HeadFolder, SaveError, load_adapter};
 use burn_adapters_model::{AdapterBank, BankError, MergedModel};
-use burn_adapters_transformers::{AutoModel, LoadError};
+use burn_adapters_transformers::{AutoModel, LoadError, is_gguf};
 use clap::Args;
 use serde_json::{Value, json};
 
@@ -82,7 +82,7 @@ pub(super) struct Arguments {
 
 impl Arguments {
     pub(super) fn run(self, style: Style) -> CliResult {
-        if self.model.extension().is_some_and(|extension| extension == "gguf") {
+        if is_gguf(&self.model) {
             let message = format!("--model {} is a GGUF file, into which nothing is merged", self.model.display());
             return Err(CliError::mistake(message).with_help("give the model as a Hugging Face folder"));
         }

@@ -10,7 +10,7 @@ use burn_adapters_heads::HeadConfig;
 use burn_adapters_model::{Adapter, AdapterBank, AddReport, BankError, BaseError, Forward};
 use burn_adapters_train::{Dataset, Lengths, TextForm, TokenData, TrainError};
 use burn_adapters_transformers::{
-    AutoModel, LoadError, ModelConfig, ModelConfigError, Tokenizer, TokenizerError, WeightFormat,
+    AutoModel, LoadError, ModelConfig, ModelConfigError, Tokenizer, TokenizerError, WeightFormat, is_gguf,
 };
 
 use super::data::data_error;
@@ -102,7 +102,7 @@ impl Model {
 
 pub(super) fn model_config_error(dir: &Path, error: &ModelConfigError) -> CliError {
     let error = CliError::mistake(chain(error));
-    if dir.is_dir() || dir.extension().is_some_and(|extension| extension == "gguf") {
+    if dir.is_dir() || is_gguf(dir) {
         error
     } else {
         error.with_help(

@@ -262,3 +262,17 @@ pub(crate) fn short_training<'a>(output: &'a str, extra: &[&'a str]) -> Vec<&'a 
     arguments.extend(extra);
     arguments
 }
+
+/// The JSON value that a program prints, which succeeds.
+pub(crate) fn succeeds(place: &Workplace, arguments: &[&str]) -> Value {
+    let (code, stdout, stderr) = place.run(arguments);
+    assert_eq!(code, 0, "{arguments:?}: {stderr}");
+    json_of(&stdout)
+}
+
+/// A program that is used wrongly says so, and prints nothing else.
+pub(crate) fn fails(place: &Workplace, arguments: &[&str], expected: &str) {
+    let (code, stdout, stderr) = place.run(arguments);
+    assert_eq!((code, stdout.as_str()), (2, ""), "{arguments:?}: {stderr}");
+    assert!(stderr.contains(expected), "{arguments:?}: {stderr}");
+}

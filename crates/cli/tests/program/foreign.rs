@@ -3,24 +3,10 @@
 use std::fs;
 use std::path::PathBuf;
 
-use serde_json::Value;
-
-use crate::common::{Workplace, json_of};
+use crate::common::{Workplace, fails, json_of, succeeds};
 
 fn golden(name: &str) -> PathBuf {
     burn_adapters_goldens::folder().join(name)
-}
-
-fn succeeds(place: &Workplace, arguments: &[&str]) -> Value {
-    let (code, stdout, stderr) = place.run(arguments);
-    assert_eq!(code, 0, "{arguments:?}: {stderr}");
-    json_of(&stdout)
-}
-
-fn fails(place: &Workplace, arguments: &[&str], expected: &str) {
-    let (code, stdout, stderr) = place.run(arguments);
-    assert_eq!((code, stdout.as_str()), (2, ""), "{arguments:?}: {stderr}");
-    assert!(stderr.contains(expected), "{arguments:?}: {stderr}");
 }
 
 #[test]
@@ -66,5 +52,5 @@ fn an_adapter_of_peft_is_an_adapter() {
     assert_eq!(json_of(&stdout)["config"], "lora[r=2,alpha=4]");
     let (code, stdout, stderr) = inspect(&golden("peft/output"));
     assert_eq!((code, stdout.as_str()), (2, ""));
-    assert!(stderr.contains("`layers.0.self_attn.o_proj` is none of the matrices"), "{stderr}");
+    assert!(stderr.contains("`layers.0.self_attn.o_proj` is not a matrix"), "{stderr}");
 }

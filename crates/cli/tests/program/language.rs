@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::common::{Workplace, json_of, names};
+use crate::common::{Workplace, fails, json_of, names, succeeds};
 use crate::models::{decoder, encoder_decoder};
 
 /// Lines of words that the models know, some of which are blank.
@@ -16,18 +16,6 @@ fn train<'a>(model: &'a str, data: &'a str, task: &'a str, extra: &[&'a str]) ->
         ["train", "--model", model, "--data", data, "--task", task, "--output", "out", "--epochs", "12", "--name", "a"];
     let options = options.into_iter().chain(["--learning-rate", "0.01", "--batch-size", "4", "--json", "--quiet"]);
     options.chain(extra.iter().copied()).collect()
-}
-
-fn succeeds(place: &Workplace, arguments: &[&str]) -> Value {
-    let (code, stdout, stderr) = place.run(arguments);
-    assert_eq!(code, 0, "{arguments:?}: {stderr}");
-    json_of(&stdout)
-}
-
-fn fails(place: &Workplace, arguments: &[&str], expected: &str) {
-    let (code, stdout, stderr) = place.run(arguments);
-    assert_eq!((code, stdout.as_str()), (2, ""), "{arguments:?}: {stderr}");
-    assert!(stderr.contains(expected), "{arguments:?}: {stderr}");
 }
 
 #[test]

@@ -111,7 +111,7 @@ impl<'p> Pass<'p> {
         match batch.decoder() {
             Some(decoder) => check_decoder(batch, decoder, decoder_limits, has_decoder)?,
             // It reads the encoder's rows.
-            None if has_decoder => check(batch, decoder_limits)?,
+            None if has_decoder && decoder_limits != limits => check(batch, decoder_limits)?,
             None => {}
         }
         Ok(Self {

@@ -5,9 +5,9 @@
 
 use std::fmt;
 
-use half::{bf16, f16};
+use half::f16;
 
-use crate::Element;
+use crate::{Element, FloatType};
 
 /// The type of a tensor's blocks, under the name of llama.cpp.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -141,16 +141,20 @@ impl BlockType {
         }
     }
 
+    /// The number format of the elements; that of quantized ones is f32.
+    pub(crate) fn float_type(self) -> FloatType {
+        match self {
+            Self::F16 => FloatType::F16,
+            Self::Bf16 => FloatType::Bf16,
+            Self::F64 => FloatType::F64,
+            _ => FloatType::F32,
+        }
+    }
+
     /// Appends the elements of whole blocks.
     pub(crate) fn decode<E: Element>(self, bytes: &[u8], values: &mut Vec<E>) {
         match self {
-            Self::F64 => values.extend(bytes.as_chunks().0.iter().map(|bytes| E::from_f64(f64::from_le_bytes(*bytes)))),
-            Self::F32 => values.extend(bytes.as_chunks().0.iter().map(|bytes| E::from_f32(f32::from_le_bytes(*bytes)))),
-            Self::F16 => values.extend(bytes.as_chunks().0.iter().map(|bytes| E::from_f32(half(*bytes)))),
-            Self::Bf16 => {
-                values
-                    .extend(bytes.as_chunks().0.iter().map(|bytes| E::from_f32(bf16::from_le_bytes(*bytes).to_f32())));
-            }
+            Self::F64 | Self::F32 | Self::F16 | Self::Bf16 => self.float_type().decode(bytes, values),
             Self::Q4_0 => blocks(bytes, values, q4_0),
             Self::Q4_1 => blocks(bytes, values, q4_1),
             Self::Q5_0 => blocks(bytes, values, q5_0),
@@ -195,10 +199,6 @@ impl fmt::Display for BlockType {
     }
 }
 
-fn half(bytes: [u8; 2]) -> f32 {
-    f16::from_le_bytes(bytes).to_f32()
-}
-
 /// Appends the elements of blocks of `BYTES` bytes.
 fn blocks<E: Element, const BYTES: usize, const ELEMENTS: usize>(
     bytes: &[u8],
@@ -212,7 +212,7 @@ fn blocks<E: Element, const BYTES: usize, const ELEMENTS: usize>(
 
 /// The half precision number at a position.
 fn half_at(block: &[u8], at: usize) -> f32 {
-    half([block[at], block[at + 1]])
+    f16::from_le_bytes([block[at], block[at + 1]]).to_f32()
 }
 
 /// The four bits of an element: the lower ones of 16 bytes, then the upper ones.

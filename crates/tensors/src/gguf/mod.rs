@@ -97,12 +97,7 @@ impl Gguf {
     /// # Errors
     /// If the file has no such tensor, or its type is not known.
     pub fn float_type(&self, name: &str) -> Result<FloatType, TensorFileError> {
-        match self.known(name)?.kind {
-            BlockType::F16 => Ok(FloatType::F16),
-            BlockType::Bf16 => Ok(FloatType::Bf16),
-            BlockType::F64 => Ok(FloatType::F64),
-            _ => Ok(FloatType::F32),
-        }
+        self.known(name).map(|info| info.kind.float_type())
     }
 
     /// The elements of a tensor, dequantized and each rounded to the nearest `E`; all are finite. Beside them, no more than a

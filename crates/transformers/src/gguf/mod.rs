@@ -18,7 +18,7 @@ use crate::families::{ARCHITECTURES, Architecture};
 const ARCHITECTURE: &str = "general.architecture";
 
 /// Whether a path is that of a GGUF file instead of a folder.
-pub(crate) fn is_gguf(path: &Path) -> bool {
+pub fn is_gguf(path: &Path) -> bool {
     path.extension().is_some_and(|extension| extension == "gguf")
 }
 
@@ -71,7 +71,17 @@ const TOKENS: [(&str, &str); 3] = [
 ];
 
 /// Keys that change what a model computes, in ways that are not known here, with the only value that does not.
-const UNSUPPORTED: [(&str, f64); 3] = [("attention.sliding_window", 0.0), ("expert_count", 0.0), ("logit_scale", 1.0)];
+const UNSUPPORTED: [(&str, f64); 6] = [
+    ("attention.sliding_window", 0.0),
+    ("attention.scale", 0.0),
+    ("embedding_scale", 1.0),
+    ("expert_count", 0.0),
+    ("logit_scale", 1.0),
+    ("residual_scale", 1.0),
+];
+
+/// The key of the number of elements of a head that are rotated: all of them in these architectures.
+const ROTATED: &str = "rope.dimension_count";
 
 /// The `config.json` that the metadata stands for.
 pub(crate) fn config(file: &Gguf) -> Result<Value, ModelConfigError> {
@@ -83,6 +93,14 @@ pub(crate) fn config(file: &Gguf) -> Result<Value, ModelConfigError> {
             let supported = format!("no such key, or {neutral}");
             return Err(ModelConfigError::Unsupported { file: shown(file), key, found, supported });
         }
+    }
+    let unsigned = |key: &str| of_architecture(key).and_then(GgufValue::as_unsigned);
+    let part = || Some(unsigned("embedding_length")? / unsigned("attention.head_count")?.max(1));
+    if let (Some(rotated), Some(head)) = (unsigned(ROTATED), unsigned("attention.key_length").or_else(part))
+        && rotated != head
+    {
+        let (found, supported) = (rotated.to_string(), format!("{head}, the width of a head"));
+        return Err(ModelConfigError::Unsupported { file: shown(file), key: ROTATED, found, supported });
     }
     let mut config = Map::new();
     config.insert("model_type".into(), architecture.model_type.into());
@@ -117,7 +135,7 @@ pub(crate) fn config(file: &Gguf) -> Result<Value, ModelConfigError> {
     Ok(Value::Object(config))
 }
 
-/// A number as JSON; what is none stays a text that says so, for the error of the key that it becomes.
+/// A number as JSON. Any other value becomes a text that names its kind, which the error of the key then shows.
 fn number(value: &GgufValue) -> Value {
     match value {
         GgufValue::Unsigned(value) => (*value).into(),

@@ -77,11 +77,7 @@ pub(super) fn of_class(
                 flag.unwrap_or(default).then(|| around.named(attribute)).transpose()
             };
             let (bos, eos) = (with(settings.add_bos, true, "bos_token")?, with(settings.add_eos, false, "eos_token")?);
-            let whole = |text: Part<'static>, token_type: u32| {
-                let token = move |content| Token(content, token_type);
-                bos.map(token).into_iter().chain([text]).chain(eos.map(token)).collect::<Vec<_>>()
-            };
-            around.template(&whole(First, 0), &[whole(First, 0), whole(Second(1), 1)].concat())?
+            of_each(tokenizer, file, bos, eos)?
         }
         Class::MBart | Class::MBart50 => {
             let (eos, language) = (around.named("eos_token")?, settings.source_language().unwrap_or("en_XX"));
@@ -121,20 +117,43 @@ impl<'a> Around<'a> {
 
     /// A template for one text, and one for two.
     fn template(&self, single: &[Part<'_>], pair: &[Part<'_>]) -> Result<PostProcessorWrapper, TokenizerError> {
-        let mut tokens = Map::new();
-        for part in single.iter().chain(pair) {
-            let Token(content, _) = part else { continue };
-            let missing =
-                || unusable(self.file, format!("it lacks the token `{content}`, which stands around each text"));
-            let id = self.tokenizer.token_to_id(content).ok_or_else(missing)?;
-            tokens.insert((*content).to_owned(), json!({ "id": content, "ids": [id], "tokens": [content] }));
-        }
-        let parts = |parts: &[Part<'_>]| -> Value { parts.iter().map(json_of).collect() };
-        let template = json!({
-            "type": "TemplateProcessing", "single": parts(single), "pair": parts(pair), "special_tokens": tokens
-        });
-        serde_json::from_value(template).map_err(|error| unusable(self.file, error))
+        template(self.tokenizer, self.file, single, pair)
     }
+}
+
+/// A token before each text, and one after it.
+pub(super) fn of_each(
+    tokenizer: &tokenizers::Tokenizer,
+    file: &Path,
+    bos: Option<&str>,
+    eos: Option<&str>,
+) -> Result<PostProcessorWrapper, TokenizerError> {
+    let whole = |text: Part<'static>, token_type: u32| {
+        let token = |content| Token(content, token_type);
+        bos.map(token).into_iter().chain([text]).chain(eos.map(token)).collect::<Vec<_>>()
+    };
+    template(tokenizer, file, &whole(First, 0), &[whole(First, 0), whole(Second(1), 1)].concat())
+}
+
+/// A template for one text, and one for two.
+fn template(
+    tokenizer: &tokenizers::Tokenizer,
+    file: &Path,
+    single: &[Part<'_>],
+    pair: &[Part<'_>],
+) -> Result<PostProcessorWrapper, TokenizerError> {
+    let mut tokens = Map::new();
+    for part in single.iter().chain(pair) {
+        let Token(content, _) = part else { continue };
+        let missing = || unusable(file, format!("it lacks the token `{content}`, which stands around each text"));
+        let id = tokenizer.token_to_id(content).ok_or_else(missing)?;
+        tokens.insert((*content).to_owned(), json!({ "id": content, "ids": [id], "tokens": [content] }));
+    }
+    let parts = |parts: &[Part<'_>]| -> Value { parts.iter().map(json_of).collect() };
+    let template = json!({
+        "type": "TemplateProcessing", "single": parts(single), "pair": parts(pair), "special_tokens": tokens
+    });
+    serde_json::from_value(template).map_err(|error| unusable(file, error))
 }
 
 /// A part as `tokenizer.json` has it.

@@ -7,7 +7,6 @@
 use std::path::Path;
 
 use burn_adapters_tensors::{Gguf, GgufValue};
-use serde_json::json;
 use tokenizers::decoders::byte_level::ByteLevel as ByteLevelDecoder;
 use tokenizers::models::bpe::{BPE, Vocab};
 use tokenizers::pre_tokenizers::byte_level::ByteLevel;
@@ -16,6 +15,7 @@ use tokenizers::pre_tokenizers::sequence::Sequence;
 use tokenizers::pre_tokenizers::split::{Split, SplitPattern};
 use tokenizers::{AddedToken, PreTokenizerWrapper, SplitDelimiterBehavior};
 
+use super::around::of_each;
 use super::vocabulary::QWEN2;
 use super::{SpecialIds, unusable};
 use crate::TokenizerError;
@@ -126,26 +126,8 @@ fn around(
     if first.is_none() && last.is_none() {
         return Ok(());
     }
-    let token = |id: u32| (tokens[id as usize].clone(), id);
-    let part = |id: u32, type_id: u32| json!({ "SpecialToken": { "id": tokens[id as usize], "type_id": type_id } });
-    let whole = |sequence: &str, type_id: u32| {
-        let text = json!({ "Sequence": { "id": sequence, "type_id": type_id } });
-        let parts = first.map(|id| part(id, type_id)).into_iter().chain([text]);
-        parts.chain(last.map(|id| part(id, type_id))).collect::<Vec<_>>()
-    };
-    let named: serde_json::Map<_, _> = first
-        .into_iter()
-        .chain(last)
-        .map(token)
-        .map(|(content, id)| (content.clone(), json!({ "id": content, "ids": [id], "tokens": [content] })))
-        .collect();
-    let pair = [whole("A", 0), whole("B", 1)].concat();
-    let template = json!({
-        "type": "TemplateProcessing", "single": whole("A", 0), "pair": pair,
-        "special_tokens": named,
-    });
-    let processor: tokenizers::PostProcessorWrapper =
-        serde_json::from_value(template).map_err(|error| unusable(reader.path, error))?;
+    let token = |id: Option<u32>| id.map(|id| tokens[id as usize].as_str());
+    let processor = of_each(inner, reader.path, token(first), token(last))?;
     inner.with_post_processor(Some(processor));
     Ok(())
 }

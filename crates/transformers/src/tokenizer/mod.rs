@@ -64,10 +64,10 @@ impl Tokenizer {
     /// # Errors
     /// If a file is absent or broken, the class is unknown, or the ids of tokens contradict each other.
     pub fn from_dir(dir: &Path) -> Result<Self, TokenizerError> {
-        let limits = ModelConfig::from_dir(dir)?.limits();
         if is_gguf(dir) {
-            return Self::from_gguf(dir, limits);
+            return Self::from_gguf(dir);
         }
+        let limits = ModelConfig::from_dir(dir)?.limits();
         let json = dir.join("tokenizer.json");
         let (mut inner, settings) = match read_text(&json, MAX_TEXT) {
             Ok(text) => json::tokenizer(dir, &json, &text)?,
@@ -106,8 +106,9 @@ impl Tokenizer {
         Ok(tokenizer)
     }
 
-    fn from_gguf(path: &Path, limits: Limits) -> Result<Self, TokenizerError> {
+    fn from_gguf(path: &Path) -> Result<Self, TokenizerError> {
         let file = open_config(path)?;
+        let limits = ModelConfig::from_gguf(&file)?.limits();
         let build = || Ok(gguf::tokenizer(path, &file));
         let gguf::FromGguf { inner, special } = guarded(build).map_err(|message| unusable(path, message))??;
         Ok(Self {

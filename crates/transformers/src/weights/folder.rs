@@ -80,11 +80,15 @@ impl Weights {
         let queries = heads("num_attention_heads").unwrap_or(1);
         let heads = [queries, heads("num_key_value_heads").unwrap_or(queries)];
         let heads = gguf::architecture(&file)?.is_interleaved.then_some(heads);
-        let tensors = file.tensors().map(|(name, shape)| {
+        let mut tensors: BTreeMap<String, Stored> = BTreeMap::new();
+        for (name, shape) in file.tensors() {
             let (weight, rows) = gguf::weight(name, heads);
-            (weight, Stored { file: 0, name: name.to_owned(), shape: shape.to_vec(), rows })
-        });
-        let tensors = tensors.collect();
+            if let Some(first) = tensors.get(&weight) {
+                let (first, second) = (first.name.clone(), name.to_owned());
+                return Err(LoadError::Duplicate { file: path.to_owned(), weight, first, second });
+            }
+            tensors.insert(weight, Stored { file: 0, name: name.to_owned(), shape: shape.to_vec(), rows });
+        }
         Ok(Self { dir: path.to_owned(), files: vec![TensorFile::Gguf(file)], tensors })
     }
 
