@@ -15,33 +15,74 @@ from common import folder_size, generator, make_deterministic, normal, write_gol
 
 import torch
 import transformers
-from peft import IA3Config, LoraConfig, get_peft_model
+from peft import (
+    IA3Config,
+    LNTuningConfig,
+    LoraConfig,
+    PrefixTuningConfig,
+    PromptEncoderConfig,
+    PromptTuningConfig,
+    VeraConfig,
+    get_peft_model,
+)
+
+LLAMA, MISTRAL, GPT2, T5 = "families/llama", "families/mistral", "families/gpt2", "families/t5"
+
+
+def lora(**settings):
+    return LoraConfig(**dict(dict(r=2, lora_alpha=4), **settings))
+
+
+def prompt(cls, **settings):
+    return cls(**dict(dict(num_virtual_tokens=3, task_type="CAUSAL_LM"), **settings))
+
 
 #: The model's folder, the class that it is loaded with, and the configuration.
 CASES = {
-    "llama": ("families/llama", "AutoModel", dict(target_modules=["q_proj", "v_proj"])),
-    "llama_causal": ("families/llama", "AutoModelForCausalLM", dict(target_modules=["q_proj", "k_proj", "up_proj", "down_proj"], r=3, lora_alpha=7)),
-    "llama_stabilized": ("families/llama", "AutoModel", dict(target_modules=["q_proj", "v_proj"], use_rslora=True, r=3)),
+    "llama": (LLAMA, "AutoModel", lora(target_modules=["q_proj", "v_proj"])),
+    "llama_causal": (LLAMA, "AutoModelForCausalLM", lora(target_modules=["q_proj", "k_proj", "up_proj", "down_proj"], r=3, lora_alpha=7)),
+    "llama_all": (LLAMA, "AutoModelForCausalLM", lora(target_modules="all-linear")),
+    "llama_stabilized": (LLAMA, "AutoModel", lora(target_modules=["q_proj", "v_proj"], use_rslora=True, r=3)),
     "llama_patterns": (
-        "families/llama",
+        LLAMA,
         "AutoModel",
-        dict(
+        lora(
             target_modules=["q_proj", "v_proj", "down_proj"],
             rank_pattern={"layers.1.self_attn.q_proj": 4, "down_proj": 1},
             alpha_pattern={"v_proj": 3},
         ),
     ),
-    "llama_layers": ("families/llama", "AutoModel", dict(target_modules=["q_proj"], layers_to_transform=[1], layers_pattern="layers")),
-    "gpt2": ("families/gpt2", "AutoModel", dict(target_modules=["c_attn", "mlp.c_proj"], fan_in_fan_out=True)),
-    "bert": ("bert", "AutoModel", dict(target_modules=["query", "value", "intermediate.dense"], lora_dropout=0.1)),
-    "t5": ("families/t5", "AutoModel", dict(target_modules=["q", "v"])),
-    "output": ("families/llama", "AutoModel", dict(target_modules=["q_proj", "o_proj"])),
-    "dora": ("families/llama", "AutoModel", dict(target_modules=["q_proj"], use_dora=True)),
-    "bias": ("bert", "AutoModel", dict(target_modules=["query"], bias="lora_only")),
-    "regular": ("families/llama", "AutoModel", dict(target_modules=["q_proj"], rank_pattern={".*1.self_attn.q_proj": 4})),
+    "llama_layers": (LLAMA, "AutoModel", lora(target_modules=["q_proj"], layers_to_transform=[1], layers_pattern="layers")),
+    "llama_regular": (LLAMA, "AutoModel", lora(target_modules=r".*layers\.0\.self_attn\.(q|k)_proj", rank_pattern={".*0.self_attn.q_.*": 4})),
+    "gpt2": (GPT2, "AutoModel", lora(target_modules=["c_attn", "mlp.c_proj"], fan_in_fan_out=True)),
+    "bert": ("bert", "AutoModel", lora(target_modules=["query", "value", "attention.output.dense", "intermediate.dense"], lora_dropout=0.1)),
+    "t5": (T5, "AutoModel", lora(target_modules=["q", "v", "o", "wi"])),
+    "dora": (MISTRAL, "AutoModel", lora(target_modules=["q_proj", "o_proj", "gate_proj"], use_dora=True)),
+    "head": (LLAMA, "AutoModelForSequenceClassification", lora(target_modules=["q_proj"], task_type="SEQ_CLS")),
+    "ia3": (LLAMA, "AutoModel", IA3Config(target_modules=["k_proj", "v_proj", "down_proj"], feedforward_modules=["down_proj"])),
+    "ia3_outputs": (GPT2, "AutoModel", IA3Config(target_modules=["c_attn", "mlp.c_fc"], feedforward_modules=[], fan_in_fan_out=True)),
+    "vera": (LLAMA, "AutoModel", VeraConfig(target_modules=["q_proj", "v_proj"], r=4)),
+    "prompt": (LLAMA, "AutoModelForCausalLM", prompt(PromptTuningConfig)),
+    "p_tuning": (LLAMA, "AutoModelForCausalLM", prompt(PromptEncoderConfig, encoder_hidden_size=8)),
 }
-#: A method of which nothing is read.
-OTHER = ("ia3", "families/llama", dict(target_modules=["k_proj", "v_proj"], feedforward_modules=[]))
+#: What is refused: of these nothing is computed.
+REFUSED = {
+    "bias": ("bert", "AutoModel", lora(target_modules=["query"], bias="lora_only")),
+    "update_bias": (LLAMA, "AutoModel", lora(target_modules=["q_proj"], lora_bias=True)),
+    "dora_bias": (GPT2, "AutoModel", lora(target_modules=["c_attn"], use_dora=True, fan_in_fan_out=True)),
+    "embeddings": (LLAMA, "AutoModel", lora(target_modules=["q_proj", "embed_tokens"])),
+    "whole": (LLAMA, "AutoModelForCausalLM", lora(target_modules=["q_proj"], modules_to_save=["lm_head", "embed_tokens"])),
+    "tokens": (LLAMA, "AutoModel", lora(target_modules=["q_proj"], trainable_token_indices={"embed_tokens": [1, 5]})),
+    "pissa": (LLAMA, "AutoModel", lora(target_modules=["q_proj"], init_lora_weights="pissa")),
+    "ia3_input": (GPT2, "AutoModel", IA3Config(target_modules=["c_attn", "mlp.c_proj"], feedforward_modules=["mlp.c_proj"], fan_in_fan_out=True)),
+    "vera_unsaved": (LLAMA, "AutoModel", VeraConfig(target_modules=["q_proj"], r=4, save_projection=False)),
+    "prompt_positions": (GPT2, "AutoModelForCausalLM", prompt(PromptTuningConfig)),
+    "prefix": (LLAMA, "AutoModelForCausalLM", prompt(PrefixTuningConfig)),
+    "prefix_t5": (T5, "AutoModelForSeq2SeqLM", prompt(PrefixTuningConfig, task_type="SEQ_2_SEQ_LM")),
+    "norms": (LLAMA, "AutoModel", LNTuningConfig(target_modules=["input_layernorm"])),
+}
+#: Parameters that an adapter of PEFT has.
+OWN = ("lora_", "ia3_l", "vera_lambda", "prompt_encoder", "score")
 
 
 def load(place, auto):
@@ -56,19 +97,29 @@ def saved(name, model):
     path = f"{name}/adapter_config.json"
     with open(path, encoding="utf-8") as file:
         config = json.load(file)
-    config["target_modules"] = sorted(config["target_modules"])
+    for key in ("target_modules", "modules_to_save"):
+        if isinstance(config.get(key), list):
+            config[key] = sorted(config[key])
     write_json(path, config)
+
+
+def adapted(name, place, auto, config):
+    torch.manual_seed(0)
+    model = get_peft_model(load(place, auto), config).eval()
+    with torch.no_grad():
+        for key, parameter in model.named_parameters():
+            if any(own in key for own in OWN) and "original_module" not in key:
+                around = 1.0 if any(part in key for part in ("ia3_l", "magnitude")) else 0.0
+                parameter.copy_(around + normal(parameter.shape, name, key, std=0.25))
+    saved(name, model)
+    write_json(f"{name}/case.json", {"model": place})
+    return model
 
 
 def write(name):
     place, auto, config = CASES[name]
-    base = load(place, auto)
-    model = get_peft_model(base, LoraConfig(**dict(dict(r=2, lora_alpha=4), **config))).eval()
-    with torch.no_grad():
-        for key, parameter in model.named_parameters():
-            if "lora_" in key:
-                parameter.copy_(normal(parameter.shape, name, key, std=0.25))
-    saved(name, model)
+    model = adapted(name, place, auto, config)
+    base = model.get_base_model()
     ids = torch.from_numpy(generator(name, "input_ids").integers(3, base.config.vocab_size, size=(2, 7)))
     batch = {"input_ids": ids}
     decoder = {}
@@ -78,8 +129,10 @@ def write(name):
     with torch.no_grad():
         result = model(**batch, **decoder, output_hidden_states=True)
         hidden = result.last_hidden_state if auto == "AutoModel" else result.hidden_states[-1]
-    write_json(f"{name}/case.json", {"model": place})
-    write_golden(f"{name}/golden.safetensors", batch | {"attention_mask": torch.ones_like(ids), "hidden": hidden})
+    tensors = {"attention_mask": torch.ones_like(ids), "hidden": hidden}
+    if auto == "AutoModelForSequenceClassification":
+        tensors["logits"] = result.logits
+    write_golden(f"{name}/golden.safetensors", batch | tensors)
 
 
 def main():
@@ -93,10 +146,9 @@ def main():
     os.chdir(root)
     for name in CASES:
         write(name)
-    name, place, config = OTHER
-    saved(name, get_peft_model(load(place, "AutoModel"), IA3Config(**config)))
-    write_json(f"{name}/case.json", {"model": place})
-    print(f"{len(CASES) + 1} folders, {folder_size('.') / 1e6:.2f} MB")
+    for name, case in REFUSED.items():
+        adapted(name, *case)
+    print(f"{len(CASES) + len(REFUSED)} folders, {folder_size('.') / 1e6:.2f} MB")
 
 
 if __name__ == "__main__":

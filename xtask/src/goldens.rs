@@ -113,5 +113,13 @@ pub(crate) fn goldens(check_only: bool) -> Done {
     run(
         "the reference reads what we write",
         Command::new(&python).arg(scripts.join("check_roundtrip.py")).arg(&written),
-    )
+    )?;
+    let written = root().join("target/peft");
+    run(
+        "writing adapters for PEFT",
+        cargo()
+            .args(["test", "-p", "burn-adapters-tests", "--test", "all", "peft"])
+            .env("BURN_ADAPTERS_PEFT_DIR", &written),
+    )?;
+    run("PEFT reads what we write", Command::new(&python).arg(scripts.join("check_peft.py")).arg(&written))
 }

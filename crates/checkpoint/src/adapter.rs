@@ -203,7 +203,7 @@ fn leave_out(method: &MethodConfig) -> &[usize] {
     }
 }
 
-/// Loads an adapter's folder into a bank, under its saved name or another one. It may also be a LoRA adapter of PEFT, which has
+/// Loads an adapter's folder into a bank, under its saved name or another one. It may also be an adapter of PEFT, which has
 /// the name of its folder.
 ///
 /// # Errors

@@ -28,10 +28,20 @@ pub enum CheckpointError {
         expected: Vec<&'static str>,
     },
     /// An adapter of PEFT that cannot be read.
-    #[error("`{}` cannot be read as LoRA of PEFT: {reason}", path.display())]
+    #[error("`{}` cannot be read as an adapter of PEFT: {reason}", path.display())]
     Peft {
         /// The file.
         path: PathBuf,
+        /// The reason.
+        reason: String,
+    },
+    /// An adapter that another library has no counterpart of.
+    #[error("the adapter `{name}` cannot be written for {format}: {reason}")]
+    Export {
+        /// The adapter.
+        name: String,
+        /// The format.
+        format: &'static str,
         /// The reason.
         reason: String,
     },
@@ -317,7 +327,7 @@ fn expectation(what: &str) -> &'static str {
 fn other_kind(found: &FolderKind, what: &str) -> &'static str {
     match (found, what) {
         (FolderKind::Peft { .. }, _) => {
-            "LoRA of PEFT is read for a model; to have it as a folder of AdapterHub, load it for its model and save it"
+            "adapters of PEFT are read for a model; to have one as a folder of AdapterHub, export it (`--to adapterhub`)"
         }
         (FolderKind::Model, "adapter") => "pass it as the model, and pass the folder of an adapter as the adapter",
         (FolderKind::Model, _) => "the classifier of a model is not read as a head; train an adapter with a head",

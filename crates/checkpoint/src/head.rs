@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use burn::tensor::Device;
-use burn_adapters_core::Init;
+use burn_adapters_core::{Init, ModelSpec};
 use burn_adapters_files::{FolderSave, shorten};
 use burn_adapters_heads::{Head, HeadConfig, reference_names};
 use burn_adapters_model::AdapterBank;
@@ -15,7 +15,9 @@ use crate::files::{ADAPTER, HEAD};
 use crate::layout::Layout;
 use crate::names::Entry;
 use crate::write::{save_alone, stage};
-use crate::{CheckpointError, FolderMeta, LoadReport, SaveOptions, SaveReport, Tensors, meta, static_head, strict};
+use crate::{
+    CheckpointError, FolderMeta, LoadReport, SaveOptions, SaveReport, Tensors, meta, peft, static_head, strict,
+};
 
 /// The contents of a head's folder, independent of a model.
 #[derive(Debug, Clone)]
@@ -35,9 +37,25 @@ pub struct HeadFolder {
 }
 
 impl HeadFolder {
-    /// Whether a folder holds a head.
+    /// Whether a folder holds a head, in a file of its own or beside an adapter of PEFT.
     pub fn exists(dir: impl AsRef<Path>) -> bool {
-        HEAD.exists(dir.as_ref())
+        HEAD.exists(dir.as_ref()) || peft::has_head(dir.as_ref())
+    }
+
+    /// The head of one of Hugging Face's classes, with its tensors under the names of its name, and the files.
+    pub(crate) fn of_class(meta: FolderMeta, config: HeadConfig, tensors: Tensors, files: [PathBuf; 2]) -> Self {
+        let note = static_head::note(meta.model_class.as_deref(), &config);
+        let [config_path, weights_path] = files;
+        Self { meta, config, tensors, notes: vec![note], is_static: true, config_path, weights_path }
+    }
+
+    /// As [`read`](Self::read), also beside an adapter of PEFT, whose files leave the class of the head to the model.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read), or if the class of the model and the task has no head that is known.
+    pub fn read_for(dir: impl AsRef<Path>, spec: &ModelSpec) -> Result<Self, CheckpointError> {
+        let dir = dir.as_ref();
+        if peft::has_head(dir) { peft::read_head(dir, spec) } else { Self::read(dir) }
     }
 
     /// A folder that was not read from disk; see [`write`](Self::write).
@@ -116,9 +134,7 @@ impl HeadFolder {
                     None => HEAD.read_weights(dir)?,
                 };
                 let tensors = static_head::rename(class.as_deref(), &config, &name, tensors);
-                let note = static_head::note(class.as_deref(), &config);
-                let (notes, meta) = (vec![note], meta.named(name));
-                Ok(Self { meta, config, tensors, notes, is_static: true, config_path, weights_path })
+                Ok(Self::of_class(meta.named(name), config, tensors, [config_path, weights_path]))
             }
             Some(other) => Err(bad_json(format!("`config` must be an object, found {}", shorten(&other.to_string())))),
             None => Err(bad_json("the key `config` is missing".into())),
@@ -167,8 +183,8 @@ pub fn load_head(
     bank: &mut AdapterBank,
     name: Option<&str>,
 ) -> Result<LoadReport, CheckpointError> {
-    let mut folder = HeadFolder::read(dir)?;
     let spec = bank.spec();
+    let mut folder = HeadFolder::read_for(dir, spec)?;
     // The files of Hugging Face's own classes leave the activation to the model.
     if folder.is_static && folder.config.head_type.is_language_model() {
         folder.config.activation_function = spec.output_layer.activation.or(folder.config.activation_function);

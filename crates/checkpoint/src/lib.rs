@@ -50,10 +50,13 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
+//! Adapters of PEFT are read as well, and written ([`read_peft`]).
+//!
 //! The names in a file come from a table for each method (in `names`) and from the model's own names
 //! ([`SiteNames`](burn_adapters_core::SiteNames)).
 
 mod adapter;
+mod convert;
 mod error;
 mod files;
 mod fused;
@@ -70,6 +73,7 @@ mod report;
 mod setup;
 mod static_head;
 mod strict;
+mod updates;
 mod write;
 
 pub use adapter::{AdapterFolder, load_adapter, save_adapter, stage_adapter};
@@ -79,6 +83,6 @@ pub use error::CheckpointError;
 pub use fusion::{FusionFolder, load_fusion, save_fusion, stage_fusion};
 pub use head::{HeadFolder, load_head, save_head, stage_head};
 pub use meta::FolderMeta;
-pub use peft::{is_peft, peft_name, read_peft};
+pub use peft::{ExportOptions, is_peft, peft_name, read_peft, stage_peft};
 pub use report::{LoadReport, SaveOptions, SaveReport};
 pub use setup::{load_setup, save_setup, stage_setup};

@@ -24,6 +24,13 @@ pub(crate) fn notes(config: &AdapterConfig) -> Vec<String> {
     let is_union = config.methods().len() > 1;
     for method in config.methods() {
         notes.extend(crash(method).map(|what| format!("the Python library cannot run this adapter: {what}")));
+        if adapts_more(method) {
+            notes.push(
+                "the Python library ignores this adapter's LoRA on the output of attention and on gates, which it does not \
+                 have; PEFT has both (`export --to peft`)"
+                    .to_owned(),
+            );
+        }
         if is_union && is_direft(method) {
             notes.push(
                 "the Python library reads this adapter's DiReFT as NoReFT, which computes other results: within a union it \
@@ -66,6 +73,12 @@ fn crash(method: &MethodConfig) -> Option<&'static str> {
         },
         _ => None,
     }
+}
+
+/// Whether a method adapts matrices that the library does not.
+fn adapts_more(method: &MethodConfig) -> bool {
+    let MethodConfig::Lora(config) = method else { return false };
+    config.gate_lora || config.selfattn_lora && config.attn_matrices.iter().any(|name| name == "o")
 }
 
 fn is_direft(method: &MethodConfig) -> bool {

@@ -191,6 +191,11 @@ const CLASSES: &[Class] = &[
     },
 ];
 
+/// The modules of the linear layers of a class' head; none if it is not known.
+pub(crate) fn layers(class: &str) -> &'static [&'static str] {
+    CLASSES.iter().find(|known| known.name == class).map_or(&[], |known| known.layers)
+}
+
 /// Whether a class predicts the tokens of masks: its configuration depends on its tensors.
 pub(crate) fn needs_tensors(class: Option<&str>) -> bool {
     CLASSES.iter().any(|known| Some(known.name) == class && known.norm.is_some())

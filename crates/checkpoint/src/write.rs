@@ -1,6 +1,6 @@
 //! Writing the files of a folder.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use burn_adapters_files::{FolderSave, MAX_WEIGHTS, SaveError};
 use burn_adapters_tensors::{Safetensors, TensorFileError, Tensors, encode_safetensors};
@@ -44,12 +44,11 @@ pub(crate) fn stage(
 ) -> Result<SaveReport, CheckpointError> {
     let dir = save.dir().to_owned();
     let (weights_name, config_name) = (part.join(kind.safetensors), part.join(kind.config));
-    let bytes = encode_safetensors(&dir.join(&weights_name), weights, &METADATA).map_err(not_written)?;
+    let bytes = encode(&dir.join(&weights_name), weights, &METADATA)?;
     save.write(&weights_name, &bytes)?;
     save.write(&config_name, config.as_bytes())?;
     // The Python library takes the `.bin` first: left there, it would be read with the new configuration.
-    let stale = part.join(kind.pytorch);
-    let removed = if save.remove(&stale) { vec![dir.join(stale)] } else { vec![] };
+    let removed = remove_other(save, part.join(kind.pytorch));
     Ok(SaveReport {
         files: vec![dir.join(config_name), dir.join(weights_name)],
         tensors: weights.len(),
@@ -58,6 +57,16 @@ pub(crate) fn stage(
         removed,
         notes: vec![],
     })
+}
+
+/// The bytes of a safetensors file.
+pub(crate) fn encode(path: &Path, tensors: &Tensors, metadata: &[(&str, &str)]) -> Result<Vec<u8>, CheckpointError> {
+    encode_safetensors(path, tensors, metadata).map_err(not_written)
+}
+
+/// Removes a file from a save, which a reader could take for one of it; its path if it was there.
+pub(crate) fn remove_other(save: &mut FolderSave, file: impl AsRef<Path>) -> Vec<PathBuf> {
+    if save.remove(file.as_ref()) { vec![save.dir().join(file)] } else { vec![] }
 }
 
 /// Removes files of kinds other than these from a save: a reader would take an old head for the new adapter's.

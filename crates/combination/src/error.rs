@@ -58,6 +58,15 @@ pub enum BuildError {
         /// The names that match.
         known: Vec<String>,
     },
+    /// `gate_lora` for a model without gates.
+    #[error(
+        "`gate_lora` adapts the gate of gated feed-forward blocks, but those of this {model_type} model have none of its own; \
+         write `gate_lora=False`"
+    )]
+    NoGate {
+        /// The family.
+        model_type: String,
+    },
     /// Two methods of a union at one site.
     #[error("two methods of the union both act at {site}: leave the layer out of one of them, or drop one")]
     Conflict {

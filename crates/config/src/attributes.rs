@@ -120,6 +120,7 @@ attributes!(LoraConfig {
     "vera_d" = vera_d: Optional<Float>,
     "vera_b" = vera_b: Optional<Float>,
     "dtype" = dtype: Optional<DType>,
+    "gate_lora" = gate_lora: Flag,
 });
 
 attributes!(MtlLora {
@@ -212,11 +213,12 @@ impl MethodConfig {
     }
 }
 
-/// Two attributes are not dataclass fields in the reference, which therefore never writes them. Here they are written
-/// if they are not the default; the reference keeps unknown keys as attributes, so it reads them back.
+/// Two attributes are not dataclass fields in the reference, which therefore never writes them, and it lacks `gate_lora`.
+/// Here they are written if they are not the default; the reference keeps unknown keys as attributes, so it reads them back.
 fn unwritten(key: &str, value: &Value) -> bool {
     match key {
         "subtract_projection" => *value == Value::Bool(true),
+        "gate_lora" => *value == Value::Bool(false),
         "random_uniform_scale" => value.as_f64() == Some(0.5),
         _ => false,
     }

@@ -220,11 +220,11 @@ fn lora_combinations(config: &LoraConfig, findings: &mut Findings) {
     }
     let attention = config.selfattn_lora && !config.attn_matrices.is_empty();
     findings.trains_nothing(
-        !attention && !config.intermediate_lora && !config.output_lora,
+        !attention && !config.intermediate_lora && !config.output_lora && !config.gate_lora,
         if config.selfattn_lora { "attn_matrices" } else { "selfattn_lora" },
         "LoRA",
         "it adapts no matrix",
-        "name matrices in `attn_matrices`, or set `selfattn_lora`, `intermediate_lora` or `output_lora`",
+        "name matrices in `attn_matrices`, or set `selfattn_lora`, `intermediate_lora`, `output_lora` or `gate_lora`",
     );
 }
 

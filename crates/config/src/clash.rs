@@ -93,6 +93,8 @@ fn shared_matrices(a: &LoraConfig, b: &LoraConfig) -> Option<&'static str> {
         Some("the first feed-forward matrix")
     } else if a.output_lora && b.output_lora {
         Some("the second feed-forward matrix")
+    } else if a.gate_lora && b.gate_lora {
+        Some("the gate of the feed-forward block")
     } else {
         None
     }

@@ -62,7 +62,9 @@ pub struct LoraConfig {
     pub alpha: f64,
     /// Dropout on the input of the update.
     pub dropout: f64,
-    /// The attention matrices to adapt: `q`, `k`, `v` (and others that a model has).
+    /// Adapt the gate of gated feed-forward blocks, such as Llama's. Not in the reference, which has no adapter there.
+    pub gate_lora: bool,
+    /// The attention matrices to adapt: `q`, `k`, `v`, and `o`, the output projection, which the reference lacks.
     pub attn_matrices: Vec<String>,
     /// Add or scale.
     pub composition_mode: CompositionMode,
@@ -114,6 +116,7 @@ impl LoraConfig {
             selfattn_lora: true,
             intermediate_lora: false,
             output_lora: false,
+            gate_lora: false,
             leave_out: Vec::new(),
             r: 8,
             alpha: 8.0,
@@ -190,6 +193,7 @@ builders!(LoraConfig {
     with_selfattn_lora selfattn_lora: plain (bool);
     with_intermediate_lora intermediate_lora: plain (bool);
     with_output_lora output_lora: plain (bool);
+    with_gate_lora gate_lora: plain (bool);
     with_leave_out leave_out: into (Vec<usize>);
     with_r r: plain (usize);
     with_alpha alpha: into (f64);

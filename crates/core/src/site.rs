@@ -41,6 +41,8 @@ pub enum Place {
     CrossValue,
     /// The output projection of cross-attention.
     CrossAttentionOutput,
+    /// The gate of a gated feed-forward block: `down(activation(gate(x)) · up(x))`.
+    FeedForwardGate,
     /// The first matrix of the feed-forward block.
     FeedForwardUp,
     /// The second matrix of the feed-forward block.
@@ -57,7 +59,7 @@ pub enum Place {
 
 impl Place {
     /// Every place.
-    pub const ALL: [Place; 14] = [
+    pub const ALL: [Place; 15] = [
         Place::Query,
         Place::Key,
         Place::Value,
@@ -66,6 +68,7 @@ impl Place {
         Place::CrossKey,
         Place::CrossValue,
         Place::CrossAttentionOutput,
+        Place::FeedForwardGate,
         Place::FeedForwardUp,
         Place::FeedForwardDown,
         Place::Attention,
@@ -85,6 +88,7 @@ impl Place {
             Place::CrossKey => "cross_key",
             Place::CrossValue => "cross_value",
             Place::CrossAttentionOutput => "cross_attention_output",
+            Place::FeedForwardGate => "feed_forward_gate",
             Place::FeedForwardUp => "feed_forward_up",
             Place::FeedForwardDown => "feed_forward_down",
             Place::Attention => "attention",

@@ -28,6 +28,8 @@ pub struct StackSpec {
     pub head_dim: usize,
     /// The matrices of a layer, with `[d_input, d_output]`.
     pub matrices: Vec<(Place, [usize; 2])>,
+    /// The matrices that have a bias.
+    pub biases: Vec<Place>,
     /// The sublayers of a layer after which a bottleneck can act: [`Place::Attention`], [`Place::CrossAttention`],
     /// [`Place::FeedForward`].
     pub sublayers: Vec<Place>,
@@ -47,19 +49,21 @@ impl StackSpec {
     /// A BERT-shaped encoder: self-attention and a feed-forward block, each followed by a residual and a norm.
     pub fn encoder(layers: usize, hidden_size: usize, heads: usize, intermediate_size: usize) -> Self {
         let square = [hidden_size, hidden_size];
+        let matrices = vec![
+            (Place::Query, square),
+            (Place::Key, square),
+            (Place::Value, square),
+            (Place::FeedForwardUp, [hidden_size, intermediate_size]),
+            (Place::FeedForwardDown, [intermediate_size, hidden_size]),
+        ];
         Self {
             kind: StackKind::Encoder,
             layers,
             hidden_size,
             key_value_heads: heads,
             head_dim: hidden_size / heads.max(1),
-            matrices: vec![
-                (Place::Query, square),
-                (Place::Key, square),
-                (Place::Value, square),
-                (Place::FeedForwardUp, [hidden_size, intermediate_size]),
-                (Place::FeedForwardDown, [intermediate_size, hidden_size]),
-            ],
+            biases: matrices.iter().map(|(place, _)| *place).collect(),
+            matrices,
             sublayers: vec![Place::Attention, Place::FeedForward],
             sublayer_end: SublayerEnd::AfterResidual,
             attentions: vec![Place::Attention],
@@ -83,6 +87,7 @@ impl StackSpec {
             key_value_heads,
             head_dim,
             matrices: matrices.collect(),
+            biases: encoder.biases,
             sublayers: encoder.sublayers,
             sublayer_end: encoder.sublayer_end,
             attentions: encoder.attentions,
@@ -151,6 +156,10 @@ pub struct ModelSpec {
     /// Whether the encoder and the decoder are models of their own (`encoder-decoder`): configurations count the layers of
     /// each from 0, prefixes of the encoder are those of self-attention, and adapter files have no hidden size.
     pub is_pair: bool,
+    /// The path of the base model within Hugging Face's class of its language model (`model`); empty for the class itself.
+    pub hub_prefix: String,
+    /// Whether the embeddings have a table of positions, or positions come in by attention alone.
+    pub has_position_table: bool,
     /// The names of the model's modules in adapter files.
     pub names: SiteNames,
 }
@@ -170,6 +179,8 @@ impl ModelSpec {
             row_position: RowPosition::First,
             stacks: Vec::new(),
             is_pair: false,
+            hub_prefix: String::new(),
+            has_position_table: false,
             names: SiteNames::OWN,
         }
     }
@@ -252,6 +263,11 @@ impl ModelSpec {
     pub fn matrix(&self, site: Site) -> Option<[usize; 2]> {
         let stack = self.stack_of(site)?;
         stack.matrices.iter().find(|(place, _)| *place == site.place).map(|(_, size)| *size)
+    }
+
+    /// Whether the matrix at a site has a bias.
+    pub fn has_bias(&self, site: Site) -> bool {
+        self.stack_of(site).is_some_and(|stack| stack.biases.contains(&site.place))
     }
 
     /// Every site with a matrix, with `[d_input, d_output]`.

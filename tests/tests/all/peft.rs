@@ -1,11 +1,15 @@
-//! LoRA adapters of PEFT: equal to PEFT where they are read, and errors that name what is not.
+//! Adapters of PEFT: equal to PEFT where they are read, and errors that name what is not.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use burn::tensor::Device;
-use burn_adapters_checkpoint::{SaveOptions, load_adapter, save_adapter};
+use burn_adapters_checkpoint::{
+    ExportOptions, FolderSave, HeadFolder, SaveOptions, load_adapter, load_head, save_adapter, stage_peft,
+};
+use burn_adapters_heads::HeadConfig;
 use burn_adapters_model::{AdapterBank, BaseModel, Forward, Setup};
 use burn_adapters_tests::{Golden, goldens, largest_difference, read_json, values};
 use burn_adapters_transformers::AutoModel;
@@ -20,20 +24,44 @@ fn folder(name: &str) -> PathBuf {
     goldens().join("peft").join(name)
 }
 
-fn model(name: &str) -> AutoModel {
+fn model_dir(name: &str) -> PathBuf {
     let Case { model } = read_json(&folder(name).join("case.json"));
-    let dir = if model == "bert" { "models/tiny-a".to_owned() } else { format!("{model}/models/tiny") };
-    AutoModel::from_dir(&goldens().join(dir), &Device::default()).unwrap().0
+    goldens().join(if model == "bert" { "models/tiny-a".to_owned() } else { format!("{model}/models/tiny") })
 }
 
+fn model(name: &str) -> AutoModel {
+    AutoModel::from_dir(&model_dir(name), &Device::default()).unwrap().0
+}
+
+/// The hidden states of the tokens, without those of a prompt.
 fn hidden(model: &AutoModel, bank: &AdapterBank, golden: &Golden, name: &str) -> Vec<f32> {
     let hooks = bank.hooks(&Setup::adapter(name)).unwrap();
     values(model.forward(&golden.batch(), &hooks).unwrap().hidden)
 }
 
+const READ: [&str; 17] = [
+    "llama",
+    "llama_causal",
+    "llama_all",
+    "llama_stabilized",
+    "llama_patterns",
+    "llama_layers",
+    "llama_regular",
+    "gpt2",
+    "bert",
+    "t5",
+    "dora",
+    "head",
+    "ia3",
+    "ia3_outputs",
+    "vera",
+    "prompt",
+    "p_tuning",
+];
+
 #[test]
-fn lora_of_peft_computes_what_it_computes_there() {
-    for name in ["llama", "llama_causal", "llama_stabilized", "llama_patterns", "llama_layers", "gpt2", "bert", "t5"] {
+fn adapters_of_peft_compute_what_they_compute_there() {
+    for name in READ {
         let model = model(name);
         let golden = Golden::read(&folder(name).join("golden.safetensors"));
         let mut bank = AdapterBank::new(model.spec(), &Device::default());
@@ -51,25 +79,128 @@ fn lora_of_peft_computes_what_it_computes_there() {
     }
 }
 
+/// Writes an adapter of a bank as PEFT has it, with its head if there is one.
+fn write(dir: &Path, bank: &AdapterBank, name: &str) {
+    let head = bank.head(name).is_ok().then(|| name.to_owned());
+    let mut save = FolderSave::new(dir).unwrap();
+    stage_peft(&mut save, bank, name, &ExportOptions { base_model: "org/base".into(), head }).unwrap();
+    save.commit().unwrap();
+}
+
+/// With `BURN_ADAPTERS_PEFT_DIR` the folders stay there, for `tests/python/check_peft.py`.
+#[test]
+fn what_is_written_for_peft_is_the_same_adapter() {
+    let kept = std::env::var_os("BURN_ADAPTERS_PEFT_DIR");
+    let temporary = tempfile::tempdir().unwrap();
+    let root = kept.as_ref().map_or(temporary.path(), Path::new);
+    for name in READ {
+        let model = model(name);
+        let golden = Golden::read(&folder(name).join("golden.safetensors"));
+        let mut bank = AdapterBank::new(model.spec(), &Device::default());
+        load_adapter(folder(name), &mut bank, None).unwrap();
+        if HeadFolder::exists(folder(name)) {
+            load_head(folder(name), &mut bank, None).unwrap();
+        }
+        let dir = root.join(name);
+        write(&dir, &bank, name);
+        let mut again = AdapterBank::new(model.spec(), &Device::default());
+        load_adapter(&dir, &mut again, None).unwrap_or_else(|error| panic!("{name}: {error}"));
+        let found = hidden(&model, &again, &golden, name);
+        assert!(largest_difference(&found, &hidden(&model, &bank, &golden, name)) < 1e-6, "{name}");
+        // Where nothing was filled up, joined or multiplied into another, the tensors are PEFT's own.
+        if !["llama_patterns", "llama_layers", "llama_regular", "gpt2", "dora", "ia3", "ia3_outputs"].contains(&name) {
+            let plain = |name: &str| {
+                let path = name.trim_start_matches("base_model.model.");
+                path.trim_start_matches("model.").trim_start_matches("bert.").to_owned()
+            };
+            let tensors = |dir: &Path| -> BTreeMap<String, (Vec<usize>, Vec<f32>)> {
+                let file = Golden::read(&dir.join("adapter_model.safetensors"));
+                let tensors = file.0.iter();
+                tensors.map(|(name, tensor)| (plain(name), tensor.clone())).collect()
+            };
+            assert!(tensors(&dir) == tensors(&folder(name)), "{name}");
+        }
+        if kept.is_some() {
+            std::fs::copy(folder(name).join("golden.safetensors"), dir.join("golden.safetensors")).unwrap();
+            std::fs::write(dir.join("model.txt"), model_dir(name).to_str().unwrap()).unwrap();
+        }
+    }
+}
+
+#[test]
+fn what_peft_does_not_have_is_not_written_for_it() {
+    let (llama, bert) = (model("llama"), model("bert"));
+    let refused = |model: &AutoModel, config: &str, head: Option<HeadConfig>| {
+        let mut bank = AdapterBank::new(model.spec(), &Device::default());
+        bank.add_for(model, "a", config.parse().unwrap(), 1).unwrap();
+        if let Some(head) = &head {
+            bank.add_head("a", head).unwrap();
+        }
+        let dir = tempfile::tempdir().unwrap();
+        let mut save = FolderSave::new(dir.path()).unwrap();
+        let options = ExportOptions { head: head.map(|_| "a".to_owned()), ..ExportOptions::default() };
+        stage_peft(&mut save, &bank, "a", &options).unwrap_err().to_string()
+    };
+    for (model, config, part) in [
+        (&llama, "seq_bn", "it has bottleneck adapters; PEFT has LoRA"),
+        (&llama, "mam", "it has bottleneck adapters and prefix tuning"),
+        (&llama, "lora[use_gating=True]", "has gates (`use_gating`)"),
+        (&llama, "lora|prompt_tuning", "it has prompt tuning and LoRA"),
+        (&bert, "dora", "the matrix has no bias"),
+        (&bert, "prompt_tuning", "in the table of positions of this bert model"),
+    ] {
+        let found = refused(model, config, None);
+        assert!(found.contains(part), "{config}: {found}");
+    }
+    let found = refused(&bert, "lora", Some(HeadConfig::classification(2)));
+    let part = "its classification head has 2 layers, tanh, a bias, and that of BertForSequenceClassification has 1 layer, \
+                no activation, a bias, on the pooled output; export the adapter without its head";
+    assert!(found.contains(part), "{found}");
+}
+
+#[test]
+fn the_head_of_a_class_is_read_beside_its_adapter() {
+    let (name, model) = ("head", model("head"));
+    let golden = Golden::read(&folder(name).join("golden.safetensors"));
+    let mut bank = AdapterBank::new(model.spec(), &Device::default());
+    load_adapter(folder(name), &mut bank, None).unwrap();
+    load_head(folder(name), &mut bank, None).unwrap();
+    let hooks = bank.hooks(&Setup::adapter(name)).unwrap();
+    let output = model.forward(&golden.batch(), &hooks).unwrap();
+    let mut logits = bank.logits(&Setup::adapter(name), &output).unwrap();
+    let found = values(logits.remove(0).logits.into_values());
+    let difference = largest_difference(&found, golden.values("logits"));
+    assert!(difference < 1e-4, "{difference:e}");
+    assert!(!HeadFolder::exists(folder("llama")));
+}
+
 fn error(dir: &Path, model: &AutoModel) -> String {
     let mut bank = AdapterBank::new(model.spec(), &Device::default());
     load_adapter(dir, &mut bank, None).unwrap_err().to_string()
 }
 
 #[test]
-fn what_lora_here_does_not_have_is_an_error_that_names_it() {
+fn what_has_no_counterpart_here_is_an_error_that_names_it() {
     for (name, part) in [
-        ("output", "`layers.0.self_attn.o_proj` is not a matrix"),
-        ("dora", "`use_dora`"),
         ("bias", "bias=\"lora_only\""),
-        ("regular", "is a regular expression"),
-        ("ia3", "IA3 of PEFT, of which only LoRA is read"),
+        ("update_bias", "`lora_bias`"),
+        ("dora_bias", "has a bias, which DoRA scales in AdapterHub"),
+        ("embeddings", "embed_tokens"),
+        ("whole", "it trained `embed_tokens` whole"),
+        ("tokens", "`trainable_token_indices`"),
+        ("pissa", "changed base model"),
+        ("ia3_input", "it scales the input of `h.0.mlp.c_proj`, after an activation"),
+        ("vera_unsaved", "`save_projection=True`"),
+        ("prompt_positions", "in the table of positions of this gpt2 model"),
+        ("prefix", "it holds PREFIX_TUNING"),
+        ("prefix_t5", "it holds PREFIX_TUNING"),
+        ("norms", "it holds LN_TUNING"),
     ] {
         let found = error(&folder(name), &model(name));
         assert!(found.contains(part), "{name}: {found}");
     }
     let found = error(&folder("bert"), &model("llama"));
-    assert!(found.contains("is not a matrix that AdapterHub's LoRA adapts in this llama"), "{found}");
+    assert!(found.contains("is not a matrix that adapters change in this llama model"), "{found}");
 }
 
 #[test]

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use burn::tensor::Device;
 use burn_adapters_checkpoint::{FolderSave, HeadFolder, SaveError, load_adapter};
+use burn_adapters_core::ModelSpec;
 use burn_adapters_model::{AdapterBank, BankError, MergedModel};
 use burn_adapters_transformers::{AutoModel, LoadError, is_gguf};
 use clap::Args;
@@ -118,7 +119,7 @@ impl Arguments {
         })?;
         let saved = saved.unwrap_or_default();
         self.copy_files(&mut save)?;
-        let heads = copy_heads(&names, &mut save)?;
+        let heads = copy_heads(&names, bank.spec(), &mut save)?;
         save.commit().map_err(|error| save_error(&error))?;
         if saved.widened > 0 {
             draw::warning(&format!(
@@ -204,10 +205,10 @@ fn with_f32(config: &str) -> String {
 }
 
 /// Copies the adapters' prediction heads and returns their folders.
-fn copy_heads(names: &[(String, &Path)], save: &mut FolderSave) -> CliResult<Vec<PathBuf>> {
+fn copy_heads(names: &[(String, &Path)], spec: &ModelSpec, save: &mut FolderSave) -> CliResult<Vec<PathBuf>> {
     let mut copied = Vec::new();
     for (name, dir) in names.iter().filter(|(_, dir)| HeadFolder::exists(dir)) {
-        let head = match HeadFolder::read(dir) {
+        let head = match HeadFolder::read_for(dir, spec) {
             Ok(head) => head,
             Err(error) => {
                 draw::warning(&format!("the prediction head of {name} is left out: {}", chain(&error)));

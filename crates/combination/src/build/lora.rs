@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use burn_adapters_config::{CompositionMode, LoraConfig};
-use burn_adapters_core::Site;
+use burn_adapters_core::{Place, Site};
 use burn_adapters_ia3::Ia3;
 use burn_adapters_lora::{Lora, MtlLoraModule, Vera, VeraShared};
 
@@ -17,6 +17,9 @@ impl Builder<'_> {
         check_dtype(config.dtype.as_deref())?;
         if config.selfattn_lora {
             self.check_matrices(&config.attn_matrices)?;
+        }
+        if config.gate_lora && !self.spec.matrices().any(|(site, _)| site.place == Place::FeedForwardGate) {
+            return Err(BuildError::NoGate { model_type: self.spec.model_type.clone() });
         }
         let wanted: Vec<_> = (self.spec.matrices())
             .filter(|(site, _)| {
@@ -56,7 +59,7 @@ impl Builder<'_> {
                 return Err(BuildError::Conflict { site });
             }
         }
-        Ok("selfattn_lora, intermediate_lora and output_lora are False, attn_matrices is empty, or leave_out names every \
+        Ok("selfattn_lora, intermediate_lora, output_lora and gate_lora are False, attn_matrices is empty, or leave_out names every \
             layer"
             .into())
     }
@@ -66,6 +69,7 @@ impl Builder<'_> {
         match self.spec.stack_at(site) {
             Some(stack) if stack.intermediate == site.place => config.intermediate_lora,
             Some(stack) if stack.output == site.place => config.output_lora,
+            _ if site.place == Place::FeedForwardGate => config.gate_lora,
             _ => {
                 let named = |letter| config.attn_matrices.iter().any(|name| name == letter);
                 config.selfattn_lora && site.place.matrix_letter().is_some_and(named)

@@ -138,7 +138,7 @@ fn lora() -> BoxedStrategy<LoraConfig> {
     let matrices = btree_set(prop_oneof![select(vec!["q", "k", "v", "o"]).prop_map(str::to_owned), text()], 1..4);
     let mtl = (1usize..5, select(TaskMatrix::ALL), positive());
     let scalars = (1usize..300, number(), probability(), seed(), dtype(), option::of((number(), number())));
-    (base, any::<bool>(), any::<[bool; 4]>(), layers(), matrices, scalars, select(LoraInit::ALL), mtl)
+    (base, any::<bool>(), any::<[bool; 5]>(), layers(), matrices, scalars, select(LoraInit::ALL), mtl)
         .prop_map(|(base, keep, flags, leave_out, matrices, scalars, init, (n, matrix, sharpness))| {
             if keep {
                 return base.with_leave_out(leave_out).with_attn_matrices(matrices);
@@ -150,6 +150,7 @@ fn lora() -> BoxedStrategy<LoraConfig> {
                 .with_selfattn_lora(flags[0] || !(flags[1] || flags[2]))
                 .with_intermediate_lora(flags[1])
                 .with_output_lora(flags[2])
+                .with_gate_lora(flags[4])
                 .with_leave_out(leave_out)
                 .with_attn_matrices(matrices)
                 .with_r(if scale { 1 } else { r })

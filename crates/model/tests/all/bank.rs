@@ -49,6 +49,7 @@ fn a_configuration_that_would_train_nothing_is_an_error() {
         matches!(error("lora[attn_matrices=['qq']]"), BankError::Build(BuildError::UnknownMatrix { name, .. }) if name == "qq")
     );
     assert!(matches!(error("lora[attn_matrices=['q', 'qq']]"), BankError::Build(BuildError::UnknownMatrix { .. })));
+    assert!(matches!(error("lora[gate_lora=True]"), BankError::Build(BuildError::NoGate { .. })));
     assert!(matches!(error("seq_bn[leave_out=[0, 1]]"), BankError::Config(_)));
     assert!(matches!(
         error("seq_bn[output_adapter=False,cross_adapter=True]"),

@@ -149,11 +149,11 @@ impl MultiHeadAttention {
     ) -> Tensor<3> {
         let (places, source) = match self.place {
             Place::CrossAttention => (
-                [Place::CrossQuery, Place::CrossKey, Place::CrossValue],
+                [Place::CrossQuery, Place::CrossKey, Place::CrossValue, Place::CrossAttentionOutput],
                 // There always is an encoder below: the plan of a model says so.
                 layer.encoded().unwrap_or_else(|| hidden.clone()),
             ),
-            _ => ([Place::Query, Place::Key, Place::Value], hidden.clone()),
+            _ => ([Place::Query, Place::Key, Place::Value, Place::AttentionOutput], hidden.clone()),
         };
         let linear = |place: Place, matrix: &Linear, x: Tensor<3>| match self.is_adapted {
             true => layer.linear(place, matrix, x),
@@ -181,7 +181,7 @@ impl MultiHeadAttention {
             _ => of_distances.as_ref().map(|bias| bias as &ScoreBias<'_>),
         };
         let attended = layer.biased_attention(self.place, &self.kind, [query, key, value], &hidden, bias);
-        project(&self.output, attended)
+        linear(places[3], &self.output, attended)
     }
 }
 

@@ -3,7 +3,7 @@
 use burn::module::Module;
 use burn::nn::Linear;
 use burn::tensor::Tensor;
-use burn_adapters_core::{Activation, Place, activate, project};
+use burn_adapters_core::{Activation, Place, activate};
 use burn_adapters_model::LayerPass;
 
 use crate::LoadError;
@@ -13,7 +13,7 @@ use crate::weights::Source;
 /// `down(activation(up(x)))`, or with a gate `down(activation(gate(x)) · up(x))`.
 #[derive(Module, Debug)]
 pub(crate) struct FeedForward {
-    gate: Option<Linear>,
+    pub(crate) gate: Option<Linear>,
     pub(crate) up: Linear,
     pub(crate) down: Linear,
     inner_dropout: f64,
@@ -54,7 +54,10 @@ impl FeedForward {
 
     /// As [`forward`](Self::forward), without the dropout after the block.
     pub(crate) fn project(&self, layer: &LayerPass<'_>, hidden: Tensor<3>) -> Tensor<3> {
-        let gate = self.gate.as_ref().map(|gate| activate(self.activation, project(gate, hidden.clone())));
+        let gate = self
+            .gate
+            .as_ref()
+            .map(|gate| activate(self.activation, layer.linear(Place::FeedForwardGate, gate, hidden.clone())));
         let up = layer.linear(Place::FeedForwardUp, &self.up, hidden);
         let inner = match gate {
             Some(gate) => gate * up,

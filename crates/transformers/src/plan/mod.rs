@@ -28,6 +28,8 @@ pub(crate) struct ModelPlan {
     pub(crate) model_type: &'static str,
     /// The prefix of the base model's weights in the checkpoint of a task model: `bert.`.
     pub(crate) prefix: &'static str,
+    /// That in the checkpoint of a language model, where it is another.
+    pub(crate) language_prefix: Option<&'static str>,
     /// The path of the weights of embeddings and layers, with a dot after it, where an encoder and a decoder are models of
     /// their own: `encoder.`.
     pub(crate) scope: String,
@@ -133,6 +135,7 @@ impl ModelPlan {
         Self {
             model_type,
             prefix: "",
+            language_prefix: None,
             scope: String::new(),
             names: SiteNames::OWN,
             limits,
@@ -202,6 +205,10 @@ impl ModelPlan {
             spec.output_layer.inverts = output.inverts;
             spec.output_layer.activation = output.transform.as_ref().map(|transform| transform.activation);
         }
+        spec.hub_prefix = self.language_prefix.unwrap_or(self.prefix).trim_end_matches('.').to_owned();
+        let is_counted = |embeddings: &EmbeddingsPlan| embeddings.positions.is_some();
+        spec.has_position_table = is_counted(&self.embeddings)
+            || self.decoder.as_ref().is_some_and(|decoder| is_counted(&decoder.embeddings));
         spec.output_layer.norm_epsilon = self.head_epsilon;
         spec.initializer_range = self.initializer_range;
         spec.embedding_size = self.embeddings.words.shape[1];

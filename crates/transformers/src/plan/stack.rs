@@ -130,38 +130,44 @@ impl StackPlan {
         let LayerPlan { hidden, attention, cross, feed_forward, .. } = &self.layer;
         let heads = attention.key_value_heads.max(1);
         let [_, keys] = attention.key.size;
-        let mut spec = StackSpec {
+        let mut linears = vec![
+            (Place::Query, &attention.query),
+            (Place::Key, &attention.key),
+            (Place::Value, &attention.value),
+            (Place::AttentionOutput, &attention.output),
+        ];
+        let mut sublayers = vec![Place::Attention];
+        let mut attentions = vec![Place::Attention];
+        if let Some((cross, _)) = cross {
+            if cross.is_adapted {
+                linears.extend([
+                    (Place::CrossQuery, &cross.query),
+                    (Place::CrossKey, &cross.key),
+                    (Place::CrossValue, &cross.value),
+                    (Place::CrossAttentionOutput, &cross.output),
+                ]);
+                sublayers.push(Place::CrossAttention);
+            }
+            attentions.push(Place::CrossAttention);
+        }
+        linears.extend(feed_forward.gate.iter().map(|gate| (Place::FeedForwardGate, gate)));
+        linears.extend([(Place::FeedForwardUp, &feed_forward.up), (Place::FeedForwardDown, &feed_forward.down)]);
+        sublayers.push(Place::FeedForward);
+        let late_biases = attention.late_biases.map(|_| [Place::Query, Place::Value]).into_iter().flatten();
+        let biased = linears.iter().filter(|(_, plan)| plan.bias).map(|(place, _)| *place);
+        StackSpec {
             kind: self.kind,
             layers: self.layers,
             hidden_size: *hidden,
             key_value_heads: heads,
             head_dim: keys / heads,
-            // The reference adapts no output projection of attention: the specification has no such site.
-            matrices: vec![
-                (Place::Query, attention.query.size),
-                (Place::Key, attention.key.size),
-                (Place::Value, attention.value.size),
-                (Place::FeedForwardUp, feed_forward.up.size),
-                (Place::FeedForwardDown, feed_forward.down.size),
-            ],
-            sublayers: vec![Place::Attention, Place::FeedForward],
+            biases: biased.chain(late_biases).collect(),
+            matrices: linears.iter().map(|(place, plan)| (*place, plan.size)).collect(),
+            sublayers,
             sublayer_end: self.layer.order.sublayer_end(),
-            attentions: vec![Place::Attention],
+            attentions,
             intermediate: feed_forward.adapted[0],
             output: feed_forward.adapted[1],
-        };
-        if let Some((cross, _)) = cross {
-            let matrices = [
-                (Place::CrossQuery, cross.query.size),
-                (Place::CrossKey, cross.key.size),
-                (Place::CrossValue, cross.value.size),
-            ];
-            if cross.is_adapted {
-                spec.matrices.splice(3..3, matrices);
-                spec.sublayers.insert(1, Place::CrossAttention);
-            }
-            spec.attentions.push(Place::CrossAttention);
         }
-        spec
     }
 }

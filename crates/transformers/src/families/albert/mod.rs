@@ -28,6 +28,7 @@ const NAMES: SiteNames = SiteNames {
             (Place::Query, Whole("attention.query")),
             (Place::Key, Whole("attention.key")),
             (Place::Value, Whole("attention.value")),
+            (Place::AttentionOutput, Whole("attention.dense")),
             (Place::FeedForwardUp, Whole("ffn")),
             (Place::FeedForwardDown, Whole("ffn_output")),
             (Place::Attention, Whole("attention.attention_adapters")),

@@ -39,16 +39,18 @@ pub(in crate::families) const CROSS_NAMES: CrossNames = CrossNames {
         (Place::CrossQuery, Whole("crossattention.self.query")),
         (Place::CrossKey, Whole("crossattention.self.key")),
         (Place::CrossValue, Whole("crossattention.self.value")),
+        (Place::CrossAttentionOutput, Whole("crossattention.output.dense")),
         (Place::CrossAttention, Whole("crossattention.output")),
     ],
 };
 
 /// The places of a layer, whose query, key and value may have other names.
-pub(in crate::families) const fn places([query, key, value]: [&'static str; 3]) -> [(Place, SiteName); 8] {
+pub(in crate::families) const fn places([query, key, value]: [&'static str; 3]) -> [(Place, SiteName); 9] {
     [
         (Place::Query, Whole(query)),
         (Place::Key, Whole(key)),
         (Place::Value, Whole(value)),
+        (Place::AttentionOutput, Whole("attention.output.dense")),
         (Place::FeedForwardUp, Whole("intermediate.dense")),
         (Place::FeedForwardDown, Whole("output.dense")),
         (Place::Attention, Whole("attention.output")),
@@ -68,7 +70,7 @@ mod tests {
         let names = BertFamily::XlmRoberta.names();
         let module = |place| names.module(Site::encoder(3, place)).map(|module| names.prefixed(&module));
         assert_eq!(module(Place::FeedForwardUp).as_deref(), Some("roberta.encoder.layer.3.intermediate.dense"));
-        assert_eq!(module(Place::AttentionOutput), None, "no method adapts it");
+        assert_eq!(module(Place::FeedForwardGate), None, "it has no gate");
         let layer = names.layer_of("roberta.encoder.layer.3.output.adapters.0.adapter_up.bias");
         assert_eq!(layer, Some((StackKind::Encoder, 3)));
     }

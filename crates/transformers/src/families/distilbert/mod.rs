@@ -27,6 +27,7 @@ const NAMES: SiteNames = SiteNames {
             (Place::Query, Whole("attention.q_lin")),
             (Place::Key, Whole("attention.k_lin")),
             (Place::Value, Whole("attention.v_lin")),
+            (Place::AttentionOutput, Whole("attention.out_lin")),
             (Place::FeedForwardUp, Whole("ffn.lin1")),
             (Place::FeedForwardDown, Whole("ffn.lin2")),
             (Place::Attention, Whole("attention_adapters")),

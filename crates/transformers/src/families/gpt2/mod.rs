@@ -28,6 +28,7 @@ const NAMES: SiteNames = SiteNames {
             (Place::Query, PartOf { module: "attn.c_attn", index: 0, of: 3 }),
             (Place::Key, PartOf { module: "attn.c_attn", index: 1, of: 3 }),
             (Place::Value, PartOf { module: "attn.c_attn", index: 2, of: 3 }),
+            (Place::AttentionOutput, Whole("attn.c_proj")),
             (Place::FeedForwardUp, Whole("mlp.c_fc")),
             (Place::FeedForwardDown, Whole("mlp.c_proj")),
             (Place::Attention, Whole("attention_adapters")),

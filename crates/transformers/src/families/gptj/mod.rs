@@ -27,6 +27,7 @@ const NAMES: SiteNames = SiteNames {
             (Place::Query, Whole("attn.q_proj")),
             (Place::Key, Whole("attn.k_proj")),
             (Place::Value, Whole("attn.v_proj")),
+            (Place::AttentionOutput, Whole("attn.out_proj")),
             (Place::FeedForwardUp, Whole("mlp.fc_in")),
             (Place::FeedForwardDown, Whole("mlp.fc_out")),
             (Place::Attention, Whole("attention_adapters")),

@@ -98,6 +98,8 @@ pub(in crate::families) const fn names(model_class: &'static str) -> SiteNames {
                 (Place::Query, Whole("self_attn.q_proj")),
                 (Place::Key, Whole("self_attn.k_proj")),
                 (Place::Value, Whole("self_attn.v_proj")),
+                (Place::AttentionOutput, Whole("self_attn.o_proj")),
+                (Place::FeedForwardGate, Whole("mlp.gate_proj")),
                 (Place::FeedForwardUp, Whole("mlp.up_proj")),
                 (Place::FeedForwardDown, Whole("mlp.down_proj")),
                 (Place::Attention, Whole("attention_adapters")),

@@ -28,6 +28,7 @@ const NAMES: SiteNames = SiteNames {
             (Place::Query, PartOf { module: "attn.Wqkv", index: 0, of: 3 }),
             (Place::Key, PartOf { module: "attn.Wqkv", index: 1, of: 3 }),
             (Place::Value, PartOf { module: "attn.Wqkv", index: 2, of: 3 }),
+            (Place::AttentionOutput, Whole("attn.Wo")),
             (Place::FeedForwardUp, Whole("mlp.Wi")),
             (Place::FeedForwardDown, Whole("mlp.Wo")),
             (Place::Attention, Whole("attention_adapters")),

@@ -28,6 +28,7 @@ const NAMES: SiteNames = SiteNames {
             (Place::Query, Whole("self_attn.q_proj")),
             (Place::Key, Whole("self_attn.k_proj")),
             (Place::Value, Whole("self_attn.v_proj")),
+            (Place::AttentionOutput, Whole("self_attn.dense")),
             (Place::FeedForwardUp, Whole("mlp.fc1")),
             (Place::FeedForwardDown, Whole("mlp.fc2")),
             (Place::Attention, Whole("attention_adapters")),

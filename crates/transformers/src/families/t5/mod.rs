@@ -150,6 +150,7 @@ fn plan(fields: &Fields<'_>, variant: &Variant) -> Result<ModelPlan, ModelConfig
         output: Some(OutputPlan { scale: is_tied.then(|| (hidden as f64).powf(-0.5)), ..output }),
         // The class with heads has it in AdapterHub's files; Hugging Face's have none but for one class.
         prefix: "transformer.",
+        language_prefix: Some(""),
         names: names::names(variant.model_class, is_gated),
         norm: Some(norm("encoder.final_layer_norm")),
         decoder: Some(DecoderPlan {

@@ -43,13 +43,13 @@ pub(super) const fn names(model_class: &'static str, gated: bool) -> SiteNames {
 }
 
 const PLAIN: &[StackNames] = &[
-    encoder(&encoder_places(Whole("layer.1.DenseReluDense.wi"))),
-    decoder(&decoder_places(Whole("layer.2.DenseReluDense.wi"))),
+    encoder(&encoder_places(Whole(ENCODER_FEED_FORWARD[2]))),
+    decoder(&decoder_places(Whole(DECODER_FEED_FORWARD[2]))),
 ];
 
 const GATED: &[StackNames] = &[
-    encoder(&encoder_places(Whole("layer.1.DenseReluDense.wi_1"))),
-    decoder(&decoder_places(Whole("layer.2.DenseReluDense.wi_1"))),
+    encoder(&encoder_places(Whole(ENCODER_FEED_FORWARD[1]))),
+    decoder(&decoder_places(Whole(DECODER_FEED_FORWARD[1]))),
 ];
 
 const fn encoder(places: &'static [(Place, SiteName)]) -> StackNames {
@@ -65,11 +65,13 @@ const fn decoder(places: &'static [(Place, SiteName)]) -> StackNames {
     StackNames { kind: StackKind::Decoder, root: "", layer: "decoder.block.{}", places, attentions }
 }
 
-const fn encoder_places(up: SiteName) -> [(Place, SiteName); 8] {
+const fn encoder_places(up: SiteName) -> [(Place, SiteName); 10] {
     [
         (Place::Query, Whole(SELF_ATTENTION[0])),
         (Place::Key, Whole(SELF_ATTENTION[1])),
         (Place::Value, Whole(SELF_ATTENTION[2])),
+        (Place::AttentionOutput, Whole(SELF_ATTENTION[3])),
+        (Place::FeedForwardGate, Whole(ENCODER_FEED_FORWARD[0])),
         (Place::FeedForwardUp, up),
         (Place::FeedForwardDown, Whole(ENCODER_FEED_FORWARD[3])),
         (Place::Attention, Whole("layer.0")),
@@ -78,14 +80,17 @@ const fn encoder_places(up: SiteName) -> [(Place, SiteName); 8] {
     ]
 }
 
-const fn decoder_places(up: SiteName) -> [(Place, SiteName); 12] {
+const fn decoder_places(up: SiteName) -> [(Place, SiteName); 15] {
     [
         (Place::Query, Whole(SELF_ATTENTION[0])),
         (Place::Key, Whole(SELF_ATTENTION[1])),
         (Place::Value, Whole(SELF_ATTENTION[2])),
+        (Place::AttentionOutput, Whole(SELF_ATTENTION[3])),
         (Place::CrossQuery, Whole(CROSS_ATTENTION[0])),
         (Place::CrossKey, Whole(CROSS_ATTENTION[1])),
         (Place::CrossValue, Whole(CROSS_ATTENTION[2])),
+        (Place::CrossAttentionOutput, Whole(CROSS_ATTENTION[3])),
+        (Place::FeedForwardGate, Whole(DECODER_FEED_FORWARD[0])),
         (Place::FeedForwardUp, up),
         (Place::FeedForwardDown, Whole(DECODER_FEED_FORWARD[3])),
         (Place::Attention, Whole("layer.0")),

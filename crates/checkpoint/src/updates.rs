@@ -1,0 +1,112 @@
+//! The updates of LoRA as other libraries hold them: both matrices in rows of their outputs, and a factor.
+
+use std::collections::BTreeMap;
+
+use burn::tensor::TensorData;
+use burn_adapters_core::Site;
+use burn_adapters_model::Adapter;
+use burn_adapters_tensors::values;
+
+use crate::CheckpointError;
+
+/// The update of one matrix, `factor · B A`.
+#[derive(Debug, Clone)]
+pub(crate) struct Update {
+    pub(crate) site: Site,
+    pub(crate) rank: usize,
+    /// `[d_input, d_output]`.
+    pub(crate) size: [usize; 2],
+    /// `[r, d_input]`.
+    pub(crate) a: Vec<f32>,
+    /// `[d_output, r]`.
+    pub(crate) b: Vec<f32>,
+    pub(crate) factor: f64,
+    /// The magnitude of DoRA: `[d_output]`.
+    pub(crate) magnitude: Option<Vec<f32>>,
+}
+
+impl Update {
+    /// As our module has it, `[d_input, r]` and `[r, d_output]`, with zeros up to a rank, and `B` times a factor.
+    pub(crate) fn padded(&self, rank: usize, factor: f32) -> [Vec<f32>; 2] {
+        let [d_input, d_output] = self.size;
+        let (mut a, mut b) = (vec![0.0; d_input * rank], vec![0.0; rank * d_output]);
+        for (inner, row) in self.a.chunks(d_input.max(1)).enumerate() {
+            row.iter().enumerate().for_each(|(input, value)| a[input * rank + inner] = *value);
+        }
+        for (output, row) in self.b.chunks(self.rank.max(1)).enumerate() {
+            row.iter().enumerate().for_each(|(inner, value)| b[inner * d_output + output] = value * factor);
+        }
+        [a, b]
+    }
+}
+
+/// The parameters of an adapter, by path.
+pub(crate) struct Values(BTreeMap<String, TensorData>);
+
+impl Values {
+    pub(crate) fn of(adapter: &Adapter) -> Result<Self, CheckpointError> {
+        let values = values(adapter, |path| Some(path.to_string()));
+        values.map(Self).map_err(|error| CheckpointError::Device(error.to_string()))
+    }
+
+    /// The values of a parameter; empty if there is none.
+    pub(crate) fn take(&mut self, path: &str) -> Vec<f32> {
+        // Data that was just converted to f32 is f32.
+        let data = self.0.remove(path).map(TensorData::convert::<f32>);
+        data.and_then(|data| data.try_into_vec::<f32>().ok()).unwrap_or_default()
+    }
+}
+
+/// The methods of an adapter, by the names of their modules.
+pub(crate) fn methods(adapter: &Adapter) -> Vec<&'static str> {
+    let parts = [
+        (!adapter.bottleneck.is_empty(), "bottleneck adapters"),
+        (adapter.invertible.is_some(), "an invertible adapter"),
+        (!adapter.prefix.is_empty(), "prefix tuning"),
+        (adapter.prompt.is_some(), "prompt tuning"),
+        (!adapter.reft.is_empty(), "ReFT"),
+        (!adapter.lora.is_empty(), "LoRA"),
+        (!adapter.vera.is_empty(), "VeRA"),
+        (!adapter.mtl.is_empty(), "MTL-LoRA"),
+        (!adapter.ia3.is_empty(), "(IA)³"),
+    ];
+    parts.into_iter().filter(|(is_there, _)| *is_there).map(|(_, name)| name).collect()
+}
+
+/// The updates of an adapter that is LoRA alone.
+///
+/// # Errors
+/// The reason why it is not.
+pub(crate) fn updates(adapter: &Adapter, values: &mut Values) -> Result<Vec<Update>, String> {
+    match methods(adapter).as_slice() {
+        ["LoRA"] => {}
+        other => return Err(format!("`{}` has {}, expected LoRA alone", adapter.name(), other.join(" and "))),
+    }
+    adapter
+        .lora
+        .iter()
+        .map(|(site, lora)| {
+            if lora.gate.is_some() {
+                return Err(format!("`{}` has gates (`use_gating`), which only AdapterHub has", adapter.name()));
+            }
+            let (size, [_, rank]) = (lora.shape(), lora.a.lazy_shape().dims());
+            let [d_input, d_output] = size;
+            let path = |local: &str| format!("lora.{}.{local}", site.key());
+            Ok(Update {
+                site: *site,
+                rank,
+                size,
+                a: transposed(&values.take(&path("a")), [d_input, rank]),
+                b: transposed(&values.take(&path("b")), [rank, d_output]),
+                factor: lora.scaling,
+                magnitude: lora.magnitude.is_some().then(|| values.take(&path("magnitude.vector"))),
+            })
+        })
+        .collect()
+}
+
+/// The transpose of a matrix, row by row.
+pub(crate) fn transposed(values: &[f32], [rows, columns]: [usize; 2]) -> Vec<f32> {
+    let column = |column: usize| (0..rows).filter_map(move |row| values.get(row * columns + column).copied());
+    (0..columns).flat_map(column).collect()
+}
