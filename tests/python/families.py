@@ -126,6 +126,8 @@ class Family:
     with_head: str = "ForSequenceClassification"
     #: Whether an adapter is saved with the head of that class.
     static: bool = True
+    #: Folders of adapters with the heads of further classes, the ends of these classes' names, and their base models.
+    static_classes: tuple = ()
     #: The configurations of which the names and shapes of the saved tensors are kept.
     named: tuple = NAMED
     #: Whether compositions are run on it.
@@ -316,6 +318,13 @@ T5 = dict(dropouts=T5_DROPOUTS, with_head="ForConditionalGeneration", static=Fal
 #: What the decoders of the reference's interface have in common.
 INTERFACE = dict(dropouts=("attention_dropout",), interface=True, with_head="ForCausalLM", named=INTERFACE_NAMED)
 
+
+
+def yarn(**scaling):
+    """Rotary positions stretched by YaRN. A low base lets every frequency rotate."""
+    return dict(rope_theta=100.0, rope_scaling=dict(rope_type="yarn", **scaling))
+
+
 FAMILIES = {
     "bart": Family(
         classes="Bart",
@@ -384,6 +393,10 @@ FAMILIES = {
         wide=WIDE_DECODER_SIZES,
         cases=DECODER_CASES,
         dropouts=("attention_dropout",),
+        variants={
+            "yarn": yarn(factor=4.0, beta_fast=2.0, beta_slow=0.2, mscale=1.2, mscale_all_dim=0.7, truncate=False),
+            "yarn_by_one_scale": yarn(factor=4.0, mscale=1.2, original_max_position_embeddings=16),
+        },
         with_head="ForCausalLM",
         static=False,
         named=DECODER_NAMED,
@@ -408,6 +421,8 @@ FAMILIES = {
         # What the others hold is Llama's.
         cases=some(DECODER_CASES, "double_seq_bn", "lora_all", "prefix_tuning", "loreft"),
         dropouts=("attention_dropout",),
+        # Without `head_dim`, Transformers fails to stretch positions of Mistral.
+        variants={"yarn": dict(yarn(factor=2.0, attention_factor=1.3, beta_fast=1.0, beta_slow=0.1), head_dim=4)},
         with_head="ForCausalLM",
         static=False,
         named=("seq_bn", "lora", "ia3"),
@@ -478,6 +493,8 @@ FAMILIES = {
         tiny=dict(**SMALL_DECODER_SIZES, rope_theta=100.0, use_sliding_window=True, sliding_window=4, max_window_layers=1),
         wide=WIDE_DECODER_SIZES,
         cases=INTERFACE_CASES,
+        # As released configurations have it.
+        variants={"yarn": dict(rope_scaling=dict(type="yarn", factor=4.0, original_max_position_embeddings=16))},
         **INTERFACE,
     ),
     "qwen3": Family(
@@ -485,6 +502,7 @@ FAMILIES = {
         tiny=dict(**SMALL_DECODER_SIZES, rope_theta=100.0, head_dim=6),
         wide=dict(**WIDE_DECODER_SIZES, head_dim=48),
         cases=FEW_INTERFACE_CASES,
+        variants={"yarn": yarn(factor=8.0, beta_fast=0, beta_slow=None, truncate=None)},
         static=False,
         **INTERFACE,
     ),
@@ -492,6 +510,7 @@ FAMILIES = {
         classes="Phi",
         tiny=dict(SMALL_DECODER_SIZES, rope_theta=100.0, qk_layernorm=True, num_attention_heads=2, num_key_value_heads=1),
         wide=WIDE_DECODER_SIZES,
+        variants={"yarn": yarn(factor=4.0, original_max_position_embeddings=16)},
         # The reference fails to run parallel adapters there.
         cases=(
             *(case for case in INTERFACE_CASES if case.name != "par_bn"),
@@ -551,7 +570,15 @@ FAMILIES = {
         dropouts=(),
         interface=True,
         with_head="ForMaskedLM",
-        static=False,
+        variants={
+            "mean": dict(classifier_pooling="mean", classifier_activation="relu", classifier_bias=True, norm_bias=True)
+        },
+        static_classes=(
+            ("static_mean", "SequenceClassification", "models/mean"),
+            ("static_tokens", "TokenClassification", "models/tiny"),
+            ("static_answers", "QuestionAnswering", "models/tiny"),
+            ("static_choices", "MultipleChoice", "models/mean"),
+        ),
         # It fails to add DoRA to a fused matrix.
         named=tuple(config for config in INTERFACE_NAMED if config != "dora"),
     ),

@@ -16,6 +16,8 @@ from adapters import AdapterConfig
 from adapters.loading import AdapterLoader
 from torch import nn
 
+from static import logits
+
 NAME = "task"
 
 
@@ -123,23 +125,23 @@ def load_head(model, tensors):
     model.load_state_dict({name: tensors[new] for name, new in names.items()}, strict=False)
 
 
-def write_static(name, family):
+def write_static(name, family, folder="static", of="SequenceClassification", base="models/tiny"):
     """An adapter of Hugging Face's own class, saved with its head, and the logits."""
     labels = dict(label2id=family.labels, id2label={index: label for label, index in family.labels.items()})
-    config = family.config(**family.tiny, **labels)
-    model_class = getattr(transformers, f"{family.builder()}ForSequenceClassification")
-    model = model_class.from_pretrained("models/tiny", config=config, attn_implementation="eager")
-    adapters.init(model)
+    if of == "QuestionAnswering":
+        labels = dict(num_labels=2)
+    config = transformers.AutoConfig.from_pretrained(base, **labels)
+    model_class = getattr(transformers, f"{family.builder()}For{of}")
+    model = model_class.from_pretrained(base, config=config, attn_implementation="eager")
+    without_new_biases(initialize(model))
     model.add_adapter("static", config="seq_bn[reduction_factor=4]")
     belongs = belongs_to_head(model)
     with torch.no_grad():
         for parameter_name, parameter in model.named_parameters():
             if ".adapters." in parameter_name or belongs(parameter_name):
-                parameter.copy_(normal(parameter.shape, name, "static", parameter_name, std=0.25))
+                parameter.copy_(normal(parameter.shape, name, folder, parameter_name, std=0.25))
     model.set_active_adapters("static")
-    model.eval()
-    os.makedirs("static", exist_ok=True)
-    model.save_adapter("static/adapter", "static", with_head=True)
+    os.makedirs(folder, exist_ok=True)
+    model.save_adapter(f"{folder}/adapter", "static", with_head=True)
     batch = family.batch()
-    with torch.no_grad():
-        write_golden("static/golden.safetensors", dict(batch, logits=model(**batch).logits))
+    write_golden(f"{folder}/golden.safetensors", dict(batch, logits=logits(model, batch)))

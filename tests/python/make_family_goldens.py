@@ -10,6 +10,7 @@ Each family has a folder with
     cases/              one adapter and head each, as in the folder `cases` of BERT
     converted/          the same, of adapters that have another form here; not of all
     static/             an adapter of that class (`adapters.init`), saved with its head, and the logits; not of all
+    static_*/           the same of further classes
     generation.json     the tokens that language models generate
     composed/           compositions of several adapters; of a decoder and of encoder-decoders
     names.json          the names, shapes and numbers of what the reference saves of each configuration, for a wider model
@@ -138,7 +139,10 @@ def write_head_of_class(name, family):
     model_class = getattr(transformers, f"{family.classes}ForSequenceClassification")
     options = dict(attn_implementation="eager")
     if family.interface:
-        return interface.write_static(name, family)
+        interface.write_static(name, family)
+        for folder, of, base in family.static_classes:
+            interface.write_static(name, family, folder, of, base)
+        return
     model = model_class.from_pretrained("models/with_head", **options)
     config = "seq_bn[reduction_factor=4]"
     write_static(model, config, [".adapters."], [name, "static"], "static", "models/tiny", family.batch(), **options)

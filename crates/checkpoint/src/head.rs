@@ -114,23 +114,19 @@ impl HeadFolder {
             }
             Some(Value::Null) => {
                 let class = meta.model_class.clone();
-                let needed = match &class {
-                    Some(class) if static_head::needs_tensors(Some(class)) => Some((class, HEAD.read_weights(dir)?)),
-                    _ => None,
+                let needed = match static_head::needs_tensors(class.as_deref()) {
+                    true => Some(HEAD.read_weights(dir)?),
+                    false => None,
                 };
-                let config = match &needed {
-                    Some((class, (_, tensors))) => {
-                        static_head::masked_config(class, |name| Some(tensors.get(name)?.shape.clone()))
-                    }
-                    None => static_head::config(class.as_deref(), &rest),
-                };
+                let shape = |name: &str| Some(needed.as_ref()?.1.get(name)?.shape.clone());
+                let config = static_head::config(class.as_deref(), &rest, shape);
                 let config = config.map_err(bad_head)?;
                 let name = match meta.name.clone().or_else(|| name_beside(dir)) {
                     Some(name) => name,
                     None => return Err(bad_json("the head has no name, and neither has its folder".into())),
                 };
                 let (weights_path, tensors) = match needed {
-                    Some((_, read)) => read,
+                    Some(read) => read,
                     None => HEAD.read_weights(dir)?,
                 };
                 let tensors = static_head::rename(class.as_deref(), &config, &name, tensors);
@@ -186,7 +182,8 @@ pub fn load_head(
     let spec = bank.spec();
     let mut folder = HeadFolder::read_for(dir, spec)?;
     // The files of Hugging Face's own classes leave the activation to the model.
-    if folder.is_static && folder.config.head_type.is_language_model() {
+    let has_models = folder.config.head_type.is_language_model() || folder.config.transform.is_some();
+    if folder.is_static && has_models {
         folder.config.activation_function = spec.output_layer.activation.or(folder.config.activation_function);
     }
     if let Some(file) = folder.meta.model_type.clone().filter(|file| *file != spec.model_type) {

@@ -6,7 +6,7 @@
 
 use burn_adapters_config::Activation;
 use burn_adapters_files::shorten;
-use burn_adapters_heads::{HeadConfig, HeadError};
+use burn_adapters_heads::{HeadConfig, HeadError, Transform};
 use serde_json::{Map, Value, json};
 
 use crate::Tensors;
@@ -22,7 +22,7 @@ struct Class {
     bias: bool,
     /// The modules of its linear layers.
     layers: &'static [&'static str],
-    /// The norm after the first of them, in heads of masked language models.
+    /// The norm after the first of them: in heads of masked language models, and in others with a [`Transform`].
     norm: Option<&'static str>,
     /// A second name of the last layer's bias.
     second_bias: &'static str,
@@ -83,6 +83,15 @@ impl Class {
 
     const fn of_answers(name: &'static str) -> Self {
         Self { head_type: "question_answering", layers: &["qa_outputs"], ..Self::of_tokens(name) }
+    }
+
+    /// Of ModernBERT, whose heads begin with a [`Transform`]; its activation is that of the model.
+    const fn transformed(self) -> Self {
+        let (activation, use_pooler) = match self.use_pooler {
+            Some(_) => (Some(Activation::Gelu), Some(false)),
+            None => (Some(Activation::Gelu), None),
+        };
+        Self { activation, use_pooler, layers: &["head.dense", "classifier"], norm: Some("head.norm"), ..self }
     }
 
     /// A layer on the pooled output.
@@ -172,6 +181,10 @@ const CLASSES: &[Class] = &[
         layers: &["pre_classifier", "classifier"],
         ..Class::of_choices("DistilBertForMultipleChoice")
     },
+    Class::of_texts("ModernBertForSequenceClassification", Activation::Gelu).transformed(),
+    Class::of_tokens("ModernBertForTokenClassification").transformed(),
+    Class::of_answers("ModernBertForQuestionAnswering").transformed(),
+    Class::of_choices("ModernBertForMultipleChoice").transformed(),
     Class::of_bert_masks("BertForMaskedLM"),
     Class::of_bert_masks("DebertaForMaskedLM"),
     Class::of_bert_masks("DebertaV2ForMaskedLM"),
@@ -191,29 +204,24 @@ const CLASSES: &[Class] = &[
     },
 ];
 
-/// The modules of the linear layers of a class' head; none if it is not known.
+/// The modules of the linear layers of a class's head; empty if it is not known, or has a norm.
 pub(crate) fn layers(class: &str) -> &'static [&'static str] {
-    CLASSES.iter().find(|known| known.name == class).map_or(&[], |known| known.layers)
+    let known = CLASSES.iter().find(|known| known.name == class && known.norm.is_none());
+    known.map_or(&[], |known| known.layers)
 }
 
-/// Whether a class predicts the tokens of masks: its configuration depends on its tensors.
+/// Whether the configuration of a class's head depends on its tensors.
 pub(crate) fn needs_tensors(class: Option<&str>) -> bool {
     CLASSES.iter().any(|known| Some(known.name) == class && known.norm.is_some())
 }
 
-/// The configuration of the head of a masked language model, by its tensors.
-pub(crate) fn masked_config(class: &str, shape: impl Fn(&str) -> Option<Vec<usize>>) -> Result<HeadConfig, HeadError> {
-    let known = CLASSES.iter().find(|known| known.name == class && known.norm.is_some());
-    let known = known.ok_or_else(|| HeadError::UnknownType { found: shorten(class).into_owned() })?;
-    let last = format!("{}.weight", known.layers[1]);
-    let Some(&[vocabulary, width]) = shape(&last).as_deref() else {
-        return Err(HeadError::Json { reason: format!("the head of {class} has no matrix `{last}`") });
-    };
-    Ok(HeadConfig::masked_lm(vocabulary).with_activation_function(known.activation).with_embedding_size(Some(width)))
-}
-
-/// The configuration of the head of a class, from the other keys of the file.
-pub(crate) fn config(class: Option<&str>, file: &Map<String, Value>) -> Result<HeadConfig, HeadError> {
+/// The configuration of the head of a class, from the other keys of the file and, where it [needs](needs_tensors) them,
+/// the shapes of its tensors.
+pub(crate) fn config(
+    class: Option<&str>,
+    file: &Map<String, Value>,
+    shape: impl Fn(&str) -> Option<Vec<usize>>,
+) -> Result<HeadConfig, HeadError> {
     let Some(class) = class else {
         let reason = "`config` is null and `model_class` is missing, so it is not known what head this is".to_owned();
         return Err(HeadError::Json { reason });
@@ -221,6 +229,27 @@ pub(crate) fn config(class: Option<&str>, file: &Map<String, Value>) -> Result<H
     let Some(known) = CLASSES.iter().find(|known| known.name == class) else {
         return Err(HeadError::UnknownType { found: shorten(class).into_owned() });
     };
+    match known.norm {
+        Some(_) if known.head_type == "masked_lm" => masked_config(known, shape),
+        Some(norm) => {
+            let has_bias = |module: &str| shape(&format!("{module}.bias")).is_some();
+            let transform = Transform { bias: has_bias(known.layers[0]), norm_bias: has_bias(norm) };
+            Ok(labeled_config(known, file)?.with_transform(Some(transform)))
+        }
+        None => labeled_config(known, file),
+    }
+}
+
+/// Of a masked language model.
+fn masked_config(known: &Class, shape: impl Fn(&str) -> Option<Vec<usize>>) -> Result<HeadConfig, HeadError> {
+    let last = format!("{}.weight", known.layers[1]);
+    let Some(&[vocabulary, width]) = shape(&last).as_deref() else {
+        return Err(HeadError::Json { reason: format!("the head of {} has no matrix `{last}`", known.name) });
+    };
+    Ok(HeadConfig::masked_lm(vocabulary).with_activation_function(known.activation).with_embedding_size(Some(width)))
+}
+
+fn labeled_config(known: &Class, file: &Map<String, Value>) -> Result<HeadConfig, HeadError> {
     let beside = |key: &str| file.get(key).cloned().unwrap_or_default();
     let (label2id, id2label) = (beside("label2id"), beside("id2label"));
     let labels = [&label2id, &id2label].into_iter().find_map(|map| map.as_object()).map(Map::len);
@@ -262,7 +291,7 @@ pub(crate) fn note(class: Option<&str>, config: &HeadConfig) -> String {
 pub(crate) fn rename(class: Option<&str>, config: &HeadConfig, name: &str, tensors: Tensors) -> Tensors {
     let known = CLASSES.iter().find(|known| Some(known.name) == class);
     if let Some((known, norm)) = known.and_then(|known| Some((known, known.norm?))) {
-        return rename_masked(known, norm, name, tensors);
+        return rename_normed(known, norm, config, name, tensors);
     }
     let layers = known.map_or(ONE_LAYER, |known| known.layers);
     let step = if config.activation_function.is_some() { 3 } else { 2 };
@@ -276,15 +305,17 @@ pub(crate) fn rename(class: Option<&str>, config: &HeadConfig, name: &str, tenso
     tensors.into_iter().map(|(tensor, values)| (renamed(tensor), values)).collect()
 }
 
-/// As [`rename`], of a masked language model: a linear layer, an activation, a norm and a linear layer.
-fn rename_masked(known: &Class, norm: &str, name: &str, tensors: Tensors) -> Tensors {
-    let modules = [(known.layers[0], 0), (norm, 2), (known.layers[1], 3)];
+/// As [`rename`], of a head that begins with a linear layer, an activation and a norm. Dropout follows, but for language
+/// models, and the last layer.
+fn rename_normed(known: &Class, norm: &str, config: &HeadConfig, name: &str, tensors: Tensors) -> Tensors {
+    let last = if config.transform.is_some() { 4 } else { 3 };
+    let modules = [(known.layers[0], 0), (norm, 2), (known.layers[1], last)];
     let bias = format!("{}.bias", known.layers[1]);
     // The two names are of one parameter.
     let has_bias = tensors.contains_key(&bias);
     let renamed = |tensor: String| {
         if tensor == known.second_bias {
-            return (!has_bias).then(|| format!("heads.{name}.3.bias"));
+            return (!has_bias).then(|| format!("heads.{name}.{last}.bias"));
         }
         let new = modules.iter().find_map(|(module, index)| {
             let parameter = tensor.strip_prefix(module)?.strip_prefix('.')?;

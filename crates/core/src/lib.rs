@@ -33,7 +33,7 @@ pub use mode::{Mode, draw_seed, has_own_kernels};
 pub use module_map::ModuleMap;
 pub use names::{AttentionNames, SiteName, SiteNames, StackNames, join_path};
 pub use norm::{Norm, NormWithEpsilon};
-pub use output::{Output, Reads, RowPosition, TokenSpan};
+pub use output::{Output, Reads, RowPosition, TokenSpan, mean_of_tokens};
 pub use project::project;
 pub use rows::{repeated_rows, row_indices};
 pub use site::{ModuleKey, NameMap, Place, Site, SiteMap, SiteReport, StackKind};

@@ -14,7 +14,7 @@ pub enum Reads {
     First,
 }
 
-/// The position whose state stands for a row, where a head reads only one.
+/// The position whose state stands for a row, where a head reads only one state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum RowPosition {
     /// The first, as in encoders.
@@ -22,6 +22,8 @@ pub enum RowPosition {
     First,
     /// That of the last token, as in decoders.
     LastToken,
+    /// None: the mean over the tokens stands for the row.
+    Mean,
 }
 
 impl Reads {
@@ -71,6 +73,9 @@ impl Output {
         if positions == 1 || self.row_position == RowPosition::First {
             return self.hidden.clone().narrow(1, 0, 1).squeeze_dim(1);
         }
+        if self.row_position == RowPosition::Mean {
+            return mean_of_tokens(self.hidden.clone(), &self.tokens).squeeze_dim(1);
+        }
         let last = |(row, span): (usize, &TokenSpan)| (row * positions + span.last()) as i32;
         let last: Vec<i32> = self.tokens.iter().enumerate().take(rows).map(last).collect();
         let count = last.len();
@@ -84,6 +89,21 @@ impl Output {
         self.pooled = pooled;
         self
     }
+}
+
+/// The mean over the tokens of each row, without padding and prompts: `[rows, positions, hidden]` to `[rows, 1, hidden]`.
+/// States at other positions may be anything finite.
+pub fn mean_of_tokens(hidden: Tensor<3>, tokens: &[TokenSpan]) -> Tensor<3> {
+    let [rows, positions, _] = hidden.dims();
+    let mut shares = vec![0.0_f32; rows * positions];
+    for (span, shares) in tokens.iter().zip(shares.chunks_mut(positions.max(1))) {
+        for position in span.positions() {
+            shares.get_mut(position).into_iter().for_each(|share| *share = 1.0 / span.length as f32);
+        }
+    }
+    let device = hidden.device().without_autodiff();
+    let shares = Tensor::<3>::from_data(TensorData::new(shares, [rows, 1, positions]), &device);
+    shares.cast(hidden.dtype()).matmul(hidden)
 }
 
 /// The positions of one row's tokens: consecutive, but for the prompts that adapters inserted.
@@ -150,5 +170,30 @@ impl TokenSpan {
 
     fn prompts(&self) -> usize {
         self.inserted.iter().map(|(_, count)| count).sum()
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use burn::tensor::Device;
+
+    use super::*;
+
+    #[test]
+    fn the_mean_over_tokens_leaves_out_padding_and_prompts() {
+        let hidden = [1.0, 100.0, 3.0, 5.0, 50.0, 2.0, 4.0, 60.0];
+        let hidden = TensorData::new(hidden.to_vec(), [2, 4, 1]);
+        let mut with_prompt = TokenSpan::new(3);
+        with_prompt.insert(1, 1);
+        let output = Output {
+            hidden: Tensor::from_data(hidden, &Device::default()),
+            pooled: None,
+            tokens: vec![with_prompt, TokenSpan::after(1, 2)],
+            row_position: RowPosition::Mean,
+        };
+        let states = output.row_states().into_data();
+        let states: Vec<f32> = states.try_to_vec().unwrap();
+        assert_eq!(states, [3.0, 3.0]);
     }
 }

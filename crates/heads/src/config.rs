@@ -4,102 +4,9 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use burn_adapters_config::Activation;
-use burn_adapters_files::{deserialize_unique, shorten};
-use serde_json::{Map, Value, json};
+use burn_adapters_files::shorten;
 
-use crate::{HeadError, TASKS, Task};
-
-/// The type of a head, under the reference's name, with the keys of its dictionary.
-///
-/// Types are the tasks' own: see [`Task::head_type`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct HeadType {
-    name: &'static str,
-    layers: usize,
-    keys: &'static [&'static str],
-    /// The key of the number of labels, choices or tokens.
-    count: &'static str,
-    /// The width of the last layer, where it is not that number.
-    outputs: Option<usize>,
-    language: Option<Language>,
-    /// Whether it scores pairs by matrices alone, so that its dictionary has labels only.
-    biaffine: bool,
-}
-
-/// The defaults of a language-model head: whether it has norms, and whether labels are those of the next positions.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Language {
-    activation: Option<Activation>,
-    layer_norm: bool,
-    shift_labels: bool,
-    bias: bool,
-}
-
-impl HeadType {
-    /// A type: its name, the default number of layers, and those of `use_pooler` and `bias` that its dictionary has.
-    pub(crate) const fn new(name: &'static str, layers: usize, keys: &'static [&'static str]) -> Self {
-        Self { name, layers, keys, count: "num_labels", outputs: None, language: None, biaffine: false }
-    }
-
-    /// This type with another key of the number of labels, and a last layer of `outputs` whatever that number is.
-    pub(crate) const fn with_outputs(self, count: &'static str, outputs: usize) -> Self {
-        Self { count, outputs: Some(outputs), ..self }
-    }
-
-    /// The type of a language-model head, whose dictionary has the number of tokens instead of labels. `shifts` is
-    /// whether each position is for the token after it.
-    pub(crate) const fn of_language(name: &'static str, keys: &'static [&'static str], shifts: bool) -> Self {
-        let language = Language { activation: None, layer_norm: false, shift_labels: shifts, bias: false };
-        Self { name, layers: 1, keys, count: "vocab_size", outputs: None, language: Some(language), biaffine: false }
-    }
-
-    /// With a further layer, GELU, a norm and a bias by default, as heads for masked language modeling have them.
-    pub(crate) const fn transformed(self) -> Self {
-        let language =
-            Language { activation: Some(Activation::Gelu), layer_norm: true, shift_labels: false, bias: true };
-        Self { layers: 2, language: Some(language), ..self }
-    }
-
-    /// A type that scores pairs of tokens, without layers.
-    pub(crate) const fn biaffine(self) -> Self {
-        Self { biaffine: true, ..self }
-    }
-
-    /// Whether heads of this type score pairs of tokens.
-    pub(crate) fn is_biaffine(self) -> bool {
-        self.biaffine
-    }
-
-    /// Whether heads of this type give a logit for each token of a vocabulary.
-    pub fn is_language_model(self) -> bool {
-        self.language.is_some()
-    }
-
-    /// The type of this name.
-    pub fn named(name: &str) -> Option<Self> {
-        TASKS.iter().map(|task| task.head_type()).find(|head_type| head_type.name == name)
-    }
-
-    /// The reference's name.
-    pub fn name(self) -> &'static str {
-        self.name
-    }
-
-    /// The names of all types.
-    pub fn names() -> Vec<&'static str> {
-        let mut names: Vec<&'static str> = Vec::new();
-        for head_type in TASKS.iter().map(|task| task.head_type()) {
-            if !names.contains(&head_type.name) {
-                names.push(head_type.name);
-            }
-        }
-        names
-    }
-
-    fn has(self, key: &str) -> bool {
-        self.keys.contains(&key)
-    }
-}
+use crate::{HeadError, HeadType, TASKS, Task};
 
 /// A head's configuration. The fields are the reference's keys, name for name.
 ///
@@ -135,6 +42,18 @@ pub struct HeadConfig {
     pub layer_norm: bool,
     /// For a language-model head, whether the logits of a position are for the next token.
     pub shift_labels: bool,
+    /// For other heads of two layers, whether the first one is a [`Transform`]. This key is not the reference's.
+    pub transform: Option<Transform>,
+}
+
+/// A first layer as in masked language models: linear, activation and layer norm, without dropout before it. The heads of
+/// ModernBERT's own classes begin with it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Transform {
+    /// Whether the linear layer has a bias.
+    pub bias: bool,
+    /// Whether the norm has one.
+    pub norm_bias: bool,
 }
 
 impl HeadConfig {
@@ -155,6 +74,7 @@ impl HeadConfig {
             embedding_size: None,
             layer_norm: language.is_some_and(|language| language.layer_norm),
             shift_labels: language.is_some_and(|language| language.shift_labels),
+            transform: None,
         }
     }
 
@@ -197,6 +117,12 @@ impl HeadConfig {
     /// Sets whether a layer norm follows each layer but the last of a language-model head.
     pub fn with_layer_norm(mut self, layer_norm: bool) -> Self {
         self.layer_norm = layer_norm;
+        self
+    }
+
+    /// Sets whether the first of two layers is a [`Transform`].
+    pub fn with_transform(mut self, transform: Option<Transform>) -> Self {
+        self.transform = transform;
         self
     }
 
@@ -293,6 +219,12 @@ impl HeadConfig {
         if let Some((key, _)) = of_language.into_iter().find(|(_, is_unknown)| *is_unknown) {
             return bad(key, "left out: a head of this type does not have it", "a value".into());
         }
+        if self.transform.is_some() && (is_language_model || self.head_type.biaffine) {
+            return bad("transform", "left out: a head of this type does not have it", "a value".into());
+        }
+        if self.transform.is_some() && self.layers != 2 {
+            return bad("layers", "2, as there is a `transform` before the last layer", self.layers.to_string());
+        }
         let mut seen: BTreeMap<usize, &str> = BTreeMap::new();
         for (label, &id) in self.label2id.iter().flatten() {
             let bad = |reason| Err(HeadError::BadLabel { label: shorten(label).into_owned(), id, reason });
@@ -305,139 +237,6 @@ impl HeadConfig {
         }
         Ok(())
     }
-
-    /// The reference's dictionary.
-    pub fn to_json_value(&self) -> Value {
-        if self.head_type.is_language_model() {
-            return self.language_json();
-        }
-        let mut value = json!({
-            "head_type": self.head_type.name(),
-            (self.head_type.count): self.num_labels,
-            "layers": self.layers,
-            "activation_function": self.activation_function.map(Activation::name),
-            "label2id": self.label2id,
-            "use_pooler": self.use_pooler,
-            "bias": self.bias,
-            "dropout_prob": self.dropout_prob,
-        });
-        if let Some(object) = value.as_object_mut() {
-            object.retain(|key, _| match key.as_str() {
-                "use_pooler" | "bias" => self.head_type.has(key),
-                "layers" | "activation_function" | "dropout_prob" => !self.head_type.biaffine,
-                _ => true,
-            });
-        }
-        value
-    }
-
-    fn language_json(&self) -> Value {
-        let mut value = json!({
-            "head_type": self.head_type.name(),
-            "vocab_size": self.num_labels,
-            "embedding_size": self.embedding_size,
-            "layers": self.layers,
-            "activation_function": self.activation_function.map(Activation::name),
-            "layer_norm": self.layer_norm,
-            "bias": self.bias,
-            "shift_labels": self.shift_labels,
-            "label2id": self.label2id,
-            "dropout_prob": self.dropout_prob,
-        });
-        if let Some(object) = value.as_object_mut() {
-            object.retain(|key, value| match key.as_str() {
-                "dropout_prob" => self.head_type.has(key),
-                "embedding_size" => self.head_type.has(key) && !value.is_null(),
-                _ => true,
-            });
-        }
-        value
-    }
-
-    /// Reads the reference's dictionary. Keys that older versions did not write get the reference's defaults;
-    /// `id2label` takes precedence over `label2id`.
-    ///
-    /// # Errors
-    /// If a key is unknown or has a value of the wrong type, the head type is not one of ours, or
-    /// [`check`](Self::check) fails.
-    pub fn from_json_value(value: &Value) -> Result<Self, HeadError> {
-        let object = value.as_object().ok_or_else(|| json_error("expected an object"))?;
-        let mut read = Reader(object.clone());
-        let name = read.required("head_type", |v| v.as_str().map(str::to_owned), "a string")?;
-        let unknown = || HeadError::UnknownType { found: shorten(&name).into_owned() };
-        let head_type = HeadType::named(&name).ok_or_else(unknown)?;
-        if head_type.biaffine
-            && let Some(key) =
-                ["layers", "activation_function", "dropout_prob"].iter().find(|key| read.0.contains_key(**key))
-        {
-            return Err(json_error(format!("unknown key `{key}`")));
-        }
-        let flag = |read: &mut Reader, key: &'static str, default: bool| -> Result<bool, HeadError> {
-            if !head_type.has(key) {
-                return Ok(default);
-            }
-            Ok(read.optional(key, Value::as_bool, "true or false")?.unwrap_or(default))
-        };
-        let language_flag = |read: &mut Reader, key: &'static str, default: bool| match head_type.language {
-            Some(_) => Ok(read.optional(key, Value::as_bool, "true or false")?.unwrap_or(default)),
-            None => Ok::<bool, HeadError>(false),
-        };
-        let default = Self::new(head_type, 1);
-        let count = |v: &Value| v.as_u64().and_then(|n| usize::try_from(n).ok());
-        let mut config = Self {
-            head_type,
-            num_labels: match head_type.language {
-                Some(_) => read.required(head_type.count, count, "a count")?,
-                None => read.optional(head_type.count, count, "a count")?.unwrap_or(2),
-            },
-            layers: read.optional("layers", count, "a count")?.unwrap_or(head_type.layers),
-            activation_function: default.activation_function,
-            label2id: read.optional("label2id", label2id, "an object from names to numbers")?,
-            use_pooler: flag(&mut read, "use_pooler", false)?,
-            bias: flag(&mut read, "bias", default.bias)?,
-            dropout_prob: read.optional("dropout_prob", Value::as_f64, "a number")?,
-            embedding_size: match head_type.has("embedding_size") {
-                true => read.optional("embedding_size", count, "a count")?,
-                false => None,
-            },
-            layer_norm: language_flag(&mut read, "layer_norm", false)?,
-            shift_labels: language_flag(&mut read, "shift_labels", default.shift_labels)?,
-        };
-        if let Some(map) = read.optional("id2label", id2label, "an object from numbers to names")? {
-            config.label2id = Some(map);
-        }
-        // Here null does not mean the default, but no activation.
-        match read.0.remove("activation_function") {
-            None => {}
-            Some(Value::Null) => config.activation_function = None,
-            Some(value) => {
-                let activation = value.as_str().and_then(Activation::from_name);
-                config.activation_function = Some(activation.ok_or_else(|| HeadError::BadValue {
-                    key: "activation_function",
-                    expected: "null or the name of an activation",
-                    found: shorten(&value.to_string()).into_owned(),
-                })?);
-            }
-        }
-        if let Some(key) = read.0.keys().next() {
-            return Err(json_error(format!("unknown key `{}`", shorten(key))));
-        }
-        config.check()?;
-        Ok(config)
-    }
-}
-
-impl serde::Serialize for HeadConfig {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        self.to_json_value().serialize(serializer)
-    }
-}
-
-impl<'de> serde::Deserialize<'de> for HeadConfig {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let value = deserialize_unique(deserializer)?;
-        Self::from_json_value(&value).map_err(serde::de::Error::custom)
-    }
 }
 
 /// A head of more labels than this is a damaged file.
@@ -449,48 +248,4 @@ const MAX_DEFAULT_LABELS: usize = 1 << 16;
 
 fn default_label(id: usize) -> String {
     format!("LABEL_{id}")
-}
-
-fn json_error(reason: impl Into<String>) -> HeadError {
-    HeadError::Json { reason: reason.into() }
-}
-
-struct Reader(Map<String, Value>);
-
-impl Reader {
-    /// The value of a key; none if it is absent or null.
-    fn optional<T>(
-        &mut self,
-        key: &str,
-        read: impl Fn(&Value) -> Option<T>,
-        expected: &str,
-    ) -> Result<Option<T>, HeadError> {
-        match self.0.remove(key) {
-            None | Some(Value::Null) => Ok(None),
-            Some(value) => match read(&value) {
-                Some(read) => Ok(Some(read)),
-                None => {
-                    let value = value.to_string();
-                    Err(json_error(format!("`{key}` must be {expected}, found {}", shorten(&value))))
-                }
-            },
-        }
-    }
-
-    fn required<T>(&mut self, key: &str, read: impl Fn(&Value) -> Option<T>, expected: &str) -> Result<T, HeadError> {
-        self.optional(key, read, expected)?.ok_or_else(|| json_error(format!("the key `{key}` is missing")))
-    }
-}
-
-fn label2id(value: &Value) -> Option<BTreeMap<String, usize>> {
-    // Some files quote the numbers.
-    let number = |v: &Value| match v {
-        Value::String(digits) => digits.parse().ok(),
-        v => v.as_u64().and_then(|n| usize::try_from(n).ok()),
-    };
-    value.as_object()?.iter().map(|(label, id)| Some((label.clone(), number(id)?))).collect()
-}
-
-fn id2label(value: &Value) -> Option<BTreeMap<String, usize>> {
-    value.as_object()?.iter().map(|(id, label)| Some((label.as_str()?.to_owned(), id.parse().ok()?))).collect()
 }

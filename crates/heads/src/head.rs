@@ -22,12 +22,13 @@ enum Tied {
 
 /// A prediction head. Its [task](HeadConfig::task) says which positions it reads.
 ///
-/// `layers` linear layers, each with dropout before it, all but the last followed by the activation.
+/// `layers` linear layers, each with dropout before it, all but the last followed by the activation. A
+/// [`Transform`](crate::Transform) has a norm after its activation, and no dropout before it.
 #[derive(Module, Debug)]
 pub struct Head {
     /// The layers before the last: `[hidden] → [hidden]` each; of a language-model head, to the width of its embeddings.
     pub hidden_layers: Vec<Linear>,
-    /// The norms after the activations of these layers, in language-model heads.
+    /// The norms after the activations of these layers, in language-model heads and after a [`Transform`](crate::Transform).
     pub norms: Vec<LayerNorm>,
     /// The last layer: `[hidden] → [outputs]`, where [`HeadConfig::outputs`] is the number of labels of most heads.
     pub output: Linear,
@@ -85,15 +86,23 @@ impl Head {
         demand.check("lower the number of labels (`num_labels`) or of `layers`").map_err(Box::new)?;
         let weight = Fill::Normal { std };
         let size = |layer| [if layer == 1 { hidden_size } else { width }, width];
+        let hidden_bias = config.transform.is_none_or(|transform| transform.bias).then_some(Fill::ZEROS);
         let hidden_layers =
-            (1..config.layers).map(|layer| init.linear(size(layer), weight, Some(Fill::ZEROS), device)).collect();
-        let norms = if config.layer_norm { config.layers - 1 } else { 0 };
+            (1..config.layers).map(|layer| init.linear(size(layer), weight, hidden_bias, device)).collect();
+        let norms = if config.layer_norm || config.transform.is_some() { config.layers - 1 } else { 0 };
+        let has_beta = config.transform.is_none_or(|transform| transform.norm_bias);
+        let mut norm = || {
+            let mut norm = init.layer_norm(width, device);
+            norm.beta = norm.beta.filter(|_| has_beta);
+            norm
+        };
+        let norms = (0..norms).map(|_| norm()).collect();
         let bias = (config.bias && !is_biaffine).then_some(Fill::ZEROS);
         let output = init.linear([width, if is_biaffine { 1 } else { config.outputs() }], weight, bias, device);
         Ok(Self {
             biaffine: is_biaffine.then(|| Biaffine::new(hidden_size, config.num_labels, init, device)),
             hidden_layers,
-            norms: (0..norms).map(|_| init.layer_norm(width, device)).collect(),
+            norms,
             output: if is_biaffine { output.set_require_grad(false) } else { output },
             norm_epsilon: 1e-12,
             scale: 1.0,
@@ -130,10 +139,13 @@ impl Head {
         self
     }
 
-    /// Takes over what a language-model head has of its model: the epsilon of its norms, and where the model's output layer
-    /// is its table of word embeddings, that matrix and the factor on hidden states. A new head of such a model has no
+    /// Takes over what a head has of its model: the epsilon of its norms, and where the model's output layer is its table of
+    /// word embeddings, a language-model head's matrix and the factor on hidden states. A new head of such a model has no
     /// matrix until [`tie`](Self::tie); a [filled](Self::filled) one keeps its own, frozen.
     pub fn with_output_layer(mut self, layer: OutputLayer) -> Self {
+        if self.config.transform.is_some() {
+            self.norm_epsilon = layer.norm_epsilon;
+        }
         if self.config.head_type.is_language_model() && !self.is_of_model() {
             self.norm_epsilon = layer.norm_epsilon;
             if layer.is_tied {
@@ -252,7 +264,7 @@ impl Head {
         if positions == 0 {
             return Err(HeadError::Shape { expected: "at least one position".into(), found: "none".into() });
         }
-        if positions > 1 && output.row_position == RowPosition::LastToken && output.tokens.len() != rows {
+        if positions > 1 && output.row_position != RowPosition::First && output.tokens.len() != rows {
             let (expected, found) = (format!("the tokens of {rows} rows"), output.tokens.len().to_string());
             return Err(HeadError::Shape { expected, found });
         }
@@ -292,7 +304,8 @@ impl Head {
             states = states * self.scale;
         }
         for (index, layer) in self.hidden_layers.iter().enumerate() {
-            states = project(layer, self.drop(mode, states));
+            let input = if self.config.transform.is_some() { states } else { self.drop(mode, states) };
+            states = project(layer, input);
             if let Some(activation) = self.config.activation_function {
                 states = activate(activation, states);
             }

@@ -24,17 +24,20 @@
 //! ```
 
 mod config;
+mod dictionary;
 mod error;
 mod head;
+mod head_type;
 mod logits;
 mod loss;
 mod names;
 mod targets;
 mod tasks;
 
-pub use config::{HeadConfig, HeadType};
+pub use config::{HeadConfig, Transform};
 pub use error::HeadError;
 pub use head::Head;
+pub use head_type::HeadType;
 pub use logits::Logits;
 pub use loss::{binary_cross_entropy, cross_entropy, mean_squared_error};
 pub use names::{HeadParameter, reference_names};

@@ -24,8 +24,8 @@ pub struct HeadParameter {
 /// assert_eq!(names[2].path, "output.weight");
 /// ```
 pub fn reference_names(config: &HeadConfig, name: &str) -> Vec<HeadParameter> {
-    if config.head_type.is_language_model() {
-        return language_names(config, name);
+    if config.head_type.is_language_model() || config.transform.is_some() {
+        return normed_names(config, name);
     }
     if config.head_type.is_biaffine() {
         let names = [("arcs", "biaffine_arcs"), ("relations", "biaffine_rels")];
@@ -52,8 +52,13 @@ pub fn reference_names(config: &HeadConfig, name: &str) -> Vec<HeadParameter> {
     names
 }
 
-/// The names of a language-model head, whose modules begin with a linear layer and have no dropout.
-fn language_names(config: &HeadConfig, name: &str) -> Vec<HeadParameter> {
+/// The parameters of a linear layer and of a norm: ours, and the reference's.
+static LINEAR: [[&str; 2]; 2] = [["weight", "weight"], ["bias", "bias"]];
+static NORM: [[&str; 2]; 2] = [["gamma", "weight"], ["beta", "bias"]];
+
+/// The names of a head whose modules begin with a linear layer: of a language-model head, which has no dropout, or one with
+/// a [`Transform`](crate::Transform), which has it before the last layer.
+fn normed_names(config: &HeadConfig, name: &str) -> Vec<HeadParameter> {
     let mut names = Vec::new();
     let mut index = 0;
     let mut module = |path: &str, kinds: &[[&str; 2]]| {
@@ -64,18 +69,21 @@ fn language_names(config: &HeadConfig, name: &str) -> Vec<HeadParameter> {
         names.extend(kinds.iter().map(parameter));
         index += 1;
     };
-    let (weight, bias) = (["weight", "weight"], ["bias", "bias"]);
+    let kinds = |kinds: &'static [[&'static str; 2]; 2], has_bias: bool| &kinds[..if has_bias { 2 } else { 1 }];
+    let transform = config.transform;
     for layer in 0..config.layers.saturating_sub(1) {
-        module(&format!("hidden_layers.{layer}"), &[weight, bias]);
+        module(&format!("hidden_layers.{layer}"), kinds(&LINEAR, transform.is_none_or(|transform| transform.bias)));
         if config.activation_function.is_some() {
             module("", &[]);
         }
-        if config.layer_norm {
-            module(&format!("norms.{layer}"), &[["gamma", "weight"], ["beta", "bias"]]);
+        if config.layer_norm || transform.is_some() {
+            module(&format!("norms.{layer}"), kinds(&NORM, transform.is_none_or(|transform| transform.norm_bias)));
         }
     }
-    let kinds = [weight, bias];
-    module("output", if config.bias { &kinds } else { &kinds[..1] });
+    if transform.is_some() {
+        module("", &[]);
+    }
+    module("output", kinds(&LINEAR, config.bias));
     names
 }
 

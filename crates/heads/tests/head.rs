@@ -6,7 +6,8 @@ use burn::tensor::{Device, Tensor, TensorData};
 use burn_adapters_config::Activation;
 use burn_adapters_core::{Fill, Init, Mode, Output, Reads, TokenSpan};
 use burn_adapters_heads::{
-    Head, HeadConfig, HeadError, HeadType, Logits, TASKS, Targets, binary_cross_entropy, reference_names, task_named,
+    Head, HeadConfig, HeadError, HeadType, Logits, TASKS, Targets, Transform, binary_cross_entropy, reference_names,
+    task_named,
 };
 use serde_json::json;
 
@@ -373,5 +374,57 @@ fn the_loss_of_tagging_is_that_of_the_tokens_with_a_target() {
         Targets::Classes(vec![0, 1]),
     ] {
         assert!(head.loss(&logits, &wrong).is_err(), "{wrong:?}");
+    }
+}
+
+/// A head that begins with a layer as in masked language models, without biases.
+fn transformed() -> HeadConfig {
+    let transform = Transform { bias: false, norm_bias: false };
+    HeadConfig::classification(3).with_activation_function(Some(Activation::Gelu)).with_transform(Some(transform))
+}
+
+#[test]
+fn a_transform_is_a_layer_with_a_norm_and_stands_in_the_dictionary() {
+    let names = |config: &HeadConfig| -> Vec<String> {
+        head(config).reference_names("x").into_iter().map(|name| name.reference).collect()
+    };
+    let config = transformed();
+    assert_eq!(names(&config), ["heads.x.0.weight", "heads.x.2.weight", "heads.x.4.weight", "heads.x.4.bias"]);
+    assert_eq!(Module::num_params(&head(&config)), 4 * 4 + 4 + 4 * 3 + 3);
+    let with_biases =
+        HeadConfig::tagging(3).with_layers(2).with_transform(Some(Transform { bias: true, norm_bias: true }));
+    assert_eq!(names(&with_biases).len(), 6);
+    for config in [config, with_biases] {
+        assert_eq!(HeadConfig::from_json_value(&config.to_json_value()).unwrap(), config);
+    }
+    let states = run(&head(&transformed()), random(2), Mode::Inference);
+    assert_eq!(states.dims(), [2, 3]);
+}
+
+#[test]
+fn dropout_acts_after_a_transform_and_not_before_it() {
+    let all = head(&transformed()).with_model_dropout(1.0);
+    let hidden = random(2).narrow(1, 0, 1).squeeze_dim::<2>(1);
+    let before = all.before_output(hidden.clone(), Mode::Training).unwrap();
+    assert_eq!(before.into_data(), all.before_output(hidden.clone(), Mode::Inference).unwrap().into_data());
+    let dropped = all.forward_vector(hidden, Mode::Training).unwrap();
+    assert_eq!(dropped.abs().max().into_scalar::<f32>(), 0.0);
+}
+
+#[test]
+fn a_transform_that_no_head_can_have_is_an_error() {
+    let error = |config: HeadConfig| config.check().unwrap_err().to_string();
+    assert!(error(transformed().with_layers(3)).contains("layers"));
+    let of_language = HeadConfig::masked_lm(7).with_transform(transformed().transform);
+    assert!(error(of_language).contains("transform"));
+    for wrong in [
+        json!(true),
+        json!({"bias": true}),
+        json!({"bias": 1, "norm_bias": true}),
+        json!({"a": 1, "bias": true, "norm_bias": true}),
+    ] {
+        let mut value = transformed().to_json_value();
+        value["transform"] = wrong;
+        assert!(HeadConfig::from_json_value(&value).unwrap_err().to_string().contains("norm_bias"));
     }
 }

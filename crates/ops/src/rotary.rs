@@ -25,6 +25,10 @@ pub struct Rotary {
     frequencies: Arc<[f32]>,
     /// Whether neighbors are pairs.
     is_interleaved: bool,
+    /// The base of the frequencies.
+    theta: f64,
+    /// A factor on cosines and sines.
+    magnitude: f32,
 }
 
 /// Ways to stretch rotary positions, as `rope_scaling` of Hugging Face's `config.json` names them.
@@ -46,11 +50,45 @@ pub enum RotaryScaling {
         /// The longest sequence that the model was first trained on.
         original_positions: f64,
     },
+    /// YaRN (Peng et al., 2023, <https://arxiv.org/abs/2309.00071>): frequencies that rotate less than `beta_slow` times
+    /// over the original positions are divided by `factor`, those that rotate more than `beta_fast` times are unchanged,
+    /// those between are interpolated along their numbers. Cosines and sines are multiplied by `attention_factor`.
+    Yarn {
+        /// The factor.
+        factor: f64,
+        /// The factor on cosines and sines.
+        attention_factor: f64,
+        /// Rotations of frequencies that are unchanged.
+        beta_fast: f64,
+        /// Rotations of frequencies that are divided.
+        beta_slow: f64,
+        /// The longest sequence that the model was first trained on.
+        original_positions: f64,
+        /// Whether the bounds of the interpolation are whole numbers of frequencies.
+        truncate: bool,
+    },
 }
 
 impl RotaryScaling {
-    fn of(self, frequency: f32) -> f32 {
+    /// The frequency with this number, of rotary positions of `dims` elements.
+    fn of(self, pair: usize, frequency: f32, dims: usize, theta: f64) -> f32 {
         match self {
+            Self::Yarn { factor, beta_fast, beta_slow, original_positions, truncate, .. } => {
+                // The number of the frequency that rotates so many times.
+                let dims = dims as f64;
+                let number = |rotations: f64| {
+                    let rotation = 2.0 * std::f64::consts::PI * rotations;
+                    dims * (original_positions / rotation).ln() / (2.0 * theta.ln())
+                };
+                let (low, high) = (number(beta_fast), number(beta_slow));
+                let (low, high) = if truncate { (low.floor(), high.ceil()) } else { (low, high) };
+                let (low, high) = (low.max(0.0), high.min(dims - 1.0));
+                let width = if low == high { 0.001 } else { high - low };
+                let ramp = ((pair as f32 - low as f32) / width as f32).clamp(0.0, 1.0);
+                let kept = 1.0 - ramp;
+                let divided = 1.0 / (factor as f32 * (1.0 / frequency));
+                divided * (1.0 - kept) + frequency * kept
+            }
             Self::Linear { factor } => frequency / factor as f32,
             Self::Llama3 { factor, low_frequency_factor, high_frequency_factor, original_positions } => {
                 let exact = f64::from(frequency);
@@ -73,12 +111,17 @@ impl Rotary {
     /// Rotates the first `dims` elements of each head; `theta` is the base of the frequencies, `theta^(-2i / dims)`.
     pub fn new(dims: usize, theta: f64) -> Self {
         let frequency = |pair: usize| (theta as f32).powf(2.0 * pair as f32 / dims as f32).recip();
-        Self { frequencies: (0..dims / 2).map(frequency).collect(), is_interleaved: false }
+        Self { frequencies: (0..dims / 2).map(frequency).collect(), is_interleaved: false, theta, magnitude: 1.0 }
     }
 
     /// Stretches the positions, for sequences longer than those that a model was trained on.
     pub fn scaled(mut self, scaling: RotaryScaling) -> Self {
-        self.frequencies = self.frequencies.iter().map(|frequency| scaling.of(*frequency)).collect();
+        let (dims, theta) = (self.dims(), self.theta);
+        let numbered = self.frequencies.iter().enumerate();
+        self.frequencies = numbered.map(|(pair, frequency)| scaling.of(pair, *frequency, dims, theta)).collect();
+        if let RotaryScaling::Yarn { attention_factor, .. } = scaling {
+            self.magnitude = attention_factor as f32;
+        }
         self
     }
 
@@ -142,12 +185,13 @@ impl Rotary {
 
     /// Cosines and sines: `[rows, 1, positions, dims / 2]` each.
     fn table(&self, first: &[usize], positions: usize, device: &Device) -> (Tensor<4>, Tensor<4>) {
-        let half = self.frequencies.len();
+        let (half, magnitude) = (self.frequencies.len(), self.magnitude);
         let angle = |position: usize, pair: usize| position as f32 * self.frequencies[pair];
         let fill = |function: fn(f32) -> f32| {
             let rows = first.iter().flat_map(|first| *first..first + positions);
-            let values: Vec<f32> =
-                rows.flat_map(|position| (0..half).map(move |pair| function(angle(position, pair)))).collect();
+            let values: Vec<f32> = rows
+                .flat_map(|position| (0..half).map(move |pair| function(angle(position, pair)) * magnitude))
+                .collect();
             Tensor::from_data(TensorData::new(values, [first.len(), 1, positions, half]), device)
         };
         (fill(f32::cos), fill(f32::sin))

@@ -7,7 +7,7 @@ use burn::optim::{GradientsParams, SgdConfig};
 use burn::tensor::Device;
 use burn_adapters_checkpoint::{HeadFolder, SaveOptions, load_adapter, load_head, save_head};
 use burn_adapters_core::{Output, TokenSpan};
-use burn_adapters_heads::Logits;
+use burn_adapters_heads::{Logits, Transform};
 use burn_adapters_model::{AdapterBank, BaseModel, Forward, Setup};
 use burn_adapters_tests::{
     Case, Golden, cases_in, goldens, largest_difference, read_json, saved, saved_name, sums_difference, values,
@@ -141,4 +141,51 @@ fn the_heads_of_hugging_faces_own_classes_are_read() {
     assert_eq!(of_own_class("static_bert_answers").config.task().name(), "question-answering");
     let choices = of_own_class("static_bert_choices").config;
     assert_eq!((choices.task().name(), choices.use_pooler), ("multiple-choice", true));
+}
+
+/// The logits of an adapter with a head.
+fn adapted(model: &AutoModel, bank: &AdapterBank, head: &str, golden: &Golden) -> Vec<f32> {
+    let setup = Setup::adapter("static").with_head(head);
+    let hooks = bank.hooks(&setup).unwrap();
+    values(burn_adapters_tests::logits(model, bank, &setup, &hooks, &golden.batch()).into_values())
+}
+
+#[test]
+fn heads_of_classes_that_begin_with_a_transform_are_read_and_come_back() {
+    let family = goldens().join("families/modernbert");
+    let device = Device::default();
+    for (folder, task) in [
+        ("static", "classification"),
+        ("static_mean", "classification"),
+        ("static_tokens", "tagging"),
+        ("static_answers", "question-answering"),
+        ("static_choices", "multiple-choice"),
+    ] {
+        let dir = family.join(folder).join("adapter");
+        let base: serde_json::Value = read_json(&dir.join("head_config.json"));
+        let (model, _) = AutoModel::from_dir(&family.join(base["model_name"].as_str().unwrap()), &device).unwrap();
+        let mut bank = AdapterBank::new(model.spec(), &device.clone().autodiff());
+        load_adapter(&dir, &mut bank, None).unwrap();
+        load_head(&dir, &mut bank, None).unwrap();
+        let config = bank.head("static").unwrap().config();
+        assert_eq!(config.task().name(), task);
+        let has_biases = folder == "static_mean" || folder == "static_choices";
+        assert_eq!(config.transform, Some(Transform { bias: has_biases, norm_bias: has_biases }), "{folder}");
+
+        let golden = Golden::read(&family.join(folder).join("golden.safetensors"));
+        let (shape, expected) = &golden.0["logits"];
+        let mask = golden.values("attention_mask");
+        let vectors = expected.chunks(shape[shape.len() - 1]).enumerate();
+        let is_read = |index: usize| shape.len() == 2 || mask[index] == 1.0;
+        let expected: Vec<f32> =
+            vectors.filter(|(index, _)| is_read(*index)).flat_map(|(_, vector)| vector.to_vec()).collect();
+        let found = adapted(&model, &bank, "static", &golden);
+        let difference = largest_difference(&found, &expected);
+        assert!(difference <= TOLERANCE, "{folder}: {difference:e}");
+
+        let saved = tempfile::tempdir().unwrap();
+        save_head(saved.path(), &bank, "static", &SaveOptions::default()).unwrap();
+        load_head(saved.path(), &mut bank, Some("again")).unwrap();
+        assert_eq!(adapted(&model, &bank, "again", &golden), found, "{folder}");
+    }
 }

@@ -118,6 +118,9 @@ pub(crate) fn read_head(dir: &Path, spec: &ModelSpec) -> Result<HeadFolder, Chec
 
 /// The configuration of the head of a class.
 fn config_of(class: &str, labels: Option<usize>) -> Result<HeadConfig, HeadError> {
+    if static_head::layers(class).is_empty() {
+        return Err(HeadError::UnknownType { found: class.to_owned() });
+    }
     let labels = labels.map(|labels| ("num_labels".to_owned(), labels.into()));
     static_head::config(Some(class), &labels.into_iter().collect())
 }

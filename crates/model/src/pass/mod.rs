@@ -16,7 +16,8 @@ use std::cell::Cell;
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use burn_adapters_core::{
-    KeptGates, Output, Place, Reads, RowPosition, Site, StackKind, TokenSpan, has_own_kernels, row_indices,
+    KeptGates, Output, Place, Reads, RowPosition, Site, StackKind, TokenSpan, has_own_kernels, mean_of_tokens,
+    row_indices,
 };
 
 pub use self::attention::{Attention, ScoreBias, ScoreShape};
@@ -421,6 +422,7 @@ impl<'p> Pass<'p> {
         let hidden = match (self.reads, self.row_position) {
             (Reads::First, RowPosition::First) => states.first(),
             (Reads::First, RowPosition::LastToken) => states.last(),
+            (Reads::First, RowPosition::Mean) => mean_of_tokens(states.padded(), &states.tokens),
             (Reads::All | Reads::Tokens, _) => states.padded(),
         };
         let restore = self.restore.as_ref();

@@ -80,6 +80,8 @@ const UNSUPPORTED: [(&str, f64); 6] = [
     ("residual_scale", 1.0),
 ];
 
+/// The key of how rotary positions are stretched.
+const SCALING: &str = "rope.scaling.type";
 /// The key of the number of elements of a head that are rotated: all of them in these architectures.
 const ROTATED: &str = "rope.dimension_count";
 
@@ -125,8 +127,18 @@ pub(crate) fn config(file: &Gguf) -> Result<Value, ModelConfigError> {
     if file.tensors().any(|(name, _)| name == "blk.0.attn_q.bias") {
         config.insert("attention_bias".into(), true.into());
     }
-    match of_architecture("rope.scaling.type").and_then(GgufValue::as_text) {
+    match of_architecture(SCALING).and_then(GgufValue::as_text) {
         None | Some("none") => {}
+        // Its keys of further scalings are not those of a folder.
+        Some(kind) if kind != "linear" => {
+            let found = format!("\"{kind}\"");
+            return Err(ModelConfigError::Unsupported {
+                file: shown(file),
+                key: SCALING,
+                found,
+                supported: "\"none\", \"linear\"; a folder of Hugging Face's may have others".into(),
+            });
+        }
         Some(kind) => {
             let factor = of_architecture("rope.scaling.factor").map_or(Value::Null, number);
             config.insert("rope_scaling".into(), json!({ "rope_type": kind, "factor": factor }));

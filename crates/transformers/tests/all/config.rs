@@ -160,3 +160,43 @@ fn text_that_is_no_configuration_is_an_error() {
     let deep = "[".repeat(100_000);
     assert!(matches!(ModelConfig::from_json_str(&deep), Err(ModelConfigError::NotJson { .. })));
 }
+
+/// A Llama whose positions are stretched so.
+fn stretched(scaling: Value) -> Result<ModelConfig, ModelConfigError> {
+    let config = json!({
+        "model_type": "llama", "vocab_size": 20, "hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2,
+        "intermediate_size": 8, "rope_scaling": scaling,
+    });
+    ModelConfig::from_json_str(&config.to_string())
+}
+
+#[test]
+fn positions_that_no_model_stretches_so_are_errors() {
+    for kind in ["dynamic", "longrope", "su", ""] {
+        let error = stretched(json!({"rope_type": kind, "factor": 2.0})).unwrap_err();
+        assert!(matches!(&error, ModelConfigError::Unsupported { key: "rope_scaling", .. }), "{error}");
+        assert!(error.to_string().contains(&format!("\"{kind}\"")), "{error}");
+    }
+    let yarn = |key: &str, value: Value| {
+        let mut scaling = json!({"rope_type": "yarn", "factor": 2.0});
+        scaling[key] = value;
+        stretched(scaling)
+    };
+    assert!(yarn("beta_fast", json!(null)).is_ok());
+    for (key, value) in [
+        ("factor", json!(0)),
+        ("factor", json!("2")),
+        ("factor", json!(null)),
+        ("attention_factor", json!(0.0)),
+        ("attention_factor", json!(-1.0)),
+        ("beta_fast", json!(-32)),
+        ("beta_slow", json!(33)),
+        ("mscale", json!(true)),
+        ("original_max_position_embeddings", json!([16])),
+        ("truncate", json!(1)),
+        ("low_freq_factor", json!(1.0)),
+    ] {
+        let error = yarn(key, value.clone()).unwrap_err().to_string();
+        assert!(error.contains("rope_scaling") && error.contains(key), "{key} = {value}: {error}");
+    }
+}

@@ -137,9 +137,10 @@ fn the_states_at_tokens_are_those_of_all_positions() {
 }
 
 #[test]
-fn a_decoder_reads_the_last_token_of_each_row() {
-    for family in ["gpt2", "llama", "mistral"] {
-        let folder = burn_adapters_goldens::folder().join("families").join(family).join("models/tiny");
+fn the_last_token_or_the_mean_stands_for_each_row_in_models_that_say_so() {
+    let models = ["gpt2/models/tiny", "llama/models/tiny", "mistral/models/tiny", "modernbert/models/mean"];
+    for family in models {
+        let folder = burn_adapters_goldens::folder().join("families").join(family);
         let (model, _) = AutoModel::from_dir(&folder, &Device::default()).unwrap();
         let mut bank = AdapterBank::new(model.spec(), &model.device());
         let configs = ["seq_bn[reduction_factor=4]", "prefix_tuning[prefix_length=3]", "prompt_tuning", "seq_bn_inv"];

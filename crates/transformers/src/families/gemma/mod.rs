@@ -42,7 +42,7 @@ fn plan(fields: &Fields<'_>, variant: Variant) -> Result<ModelPlan, ModelConfigE
     };
     let theta = if is_gemma3 { 1e6 } else { 10_000.0 };
     let attention = AttentionPlan {
-        rotary: Some(fields.rotary(sizes.head_dim, theta)?),
+        rotary: Some(fields.rotary(sizes.head_dim, theta, sizes.limits.sequence)?),
         head_norms: is_gemma3.then(|| ["self_attn.q_norm", "self_attn.k_norm"].map(|name| norm(name, sizes.head_dim))),
         scale: Some(fields.positive("query_pre_attn_scalar", 256.0)?.sqrt().recip()),
         softcap: cap("attn_logit_softcapping", 50.0)?,

@@ -51,7 +51,7 @@ fn plan(fields: &Fields<'_>, variant: &Variant) -> Result<ModelPlan, ModelConfig
     let norm = |name| NormPlan::rms(name, sizes.hidden, epsilon);
     let attention = AttentionPlan {
         window,
-        rotary: Some(fields.rotary(sizes.head_dim, 10_000.0)?),
+        rotary: Some(fields.rotary(sizes.head_dim, 10_000.0, sizes.limits.sequence)?),
         dropout: fields.probability("attention_dropout", 0.0)?,
         ..sizes.attention([attention_bias; 2])
     };

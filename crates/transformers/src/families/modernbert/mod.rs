@@ -3,7 +3,7 @@
 //! value as one matrix, and so the two inputs of the gate.
 
 use burn_adapters_core::SiteName::{Part as PartOf, Whole};
-use burn_adapters_core::{AttentionNames, Place, SiteNames, StackKind, StackNames};
+use burn_adapters_core::{AttentionNames, Place, RowPosition, SiteNames, StackKind, StackNames};
 use burn_adapters_model::Limits;
 
 use super::Family;
@@ -124,6 +124,11 @@ fn plan(fields: &Fields<'_>) -> Result<ModelPlan, ModelConfigError> {
     if !fields.flag_or("decoder_bias", true)? {
         output.bias = BiasPlan::None;
     }
+    let row_position = match fields.string("classifier_pooling")?.unwrap_or("cls") {
+        "cls" => RowPosition::First,
+        "mean" => RowPosition::Mean,
+        other => return Err(fields.unsupported("classifier_pooling", format!("\"{other}\""), "\"cls\", \"mean\"")),
+    };
     let limits = Limits { vocabulary, token_types: 1, sequence, pad_id: pad_id as u32 };
     Ok(ModelPlan {
         prefix: "model.",
@@ -133,6 +138,8 @@ fn plan(fields: &Fields<'_>) -> Result<ModelPlan, ModelConfigError> {
         output: Some(output),
         initializer_range: fields.positive("initializer_range", 0.02)?,
         head_dropout: fields.probability("classifier_dropout", 0.0)?,
+        head_epsilon: epsilon,
+        row_position,
         ..ModelPlan::new("modernbert", limits, embeddings, stack)
     })
 }

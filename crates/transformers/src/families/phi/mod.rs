@@ -61,7 +61,7 @@ fn plan(fields: &Fields<'_>) -> Result<ModelPlan, ModelConfigError> {
     let attention = sizes.attention([true; 2]);
     let attention = AttentionPlan {
         output: LinearPlan { name: "self_attn.dense", ..attention.output.clone() },
-        rotary: Some(rotary(fields, sizes.head_dim)?),
+        rotary: Some(rotary(fields, sizes.head_dim, sizes.limits.sequence)?),
         head_norms: (fields.flag("qk_layernorm")?)
             .then(|| ["self_attn.q_layernorm", "self_attn.k_layernorm"].map(head_norm)),
         dropout: fields.probability("attention_dropout", 0.0)?,
@@ -91,12 +91,12 @@ fn plan(fields: &Fields<'_>) -> Result<ModelPlan, ModelConfigError> {
 }
 
 /// The positions of a part of each head.
-fn rotary(fields: &Fields<'_>, head_dim: usize) -> Result<Rotary, ModelConfigError> {
+fn rotary(fields: &Fields<'_>, head_dim: usize, positions: usize) -> Result<Rotary, ModelConfigError> {
     let part = fields.probability("partial_rotary_factor", 0.5)?;
     let dims = (head_dim as f64 * part) as usize;
     if dims == 0 {
         let reason = format!("partial_rotary_factor ({part}) leaves nothing of heads of {head_dim} to rotate");
         return Err(fields.inconsistent(reason));
     }
-    fields.rotary(dims, 10_000.0)
+    fields.rotary(dims, 10_000.0, positions)
 }

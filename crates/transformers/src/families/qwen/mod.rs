@@ -35,7 +35,7 @@ fn plan(fields: &Fields<'_>, variant: Variant) -> Result<ModelPlan, ModelConfigE
     let head_norm = |name| NormPlan::rms(name, sizes.head_dim, epsilon);
     let attention = AttentionPlan {
         head_norms: is_qwen3.then(|| ["self_attn.q_norm", "self_attn.k_norm"].map(head_norm)),
-        rotary: Some(fields.rotary(sizes.head_dim, 10_000.0)?),
+        rotary: Some(fields.rotary(sizes.head_dim, 10_000.0, sizes.limits.sequence)?),
         dropout: fields.probability("attention_dropout", 0.0)?,
         ..sizes.attention(biases)
     };
