@@ -53,7 +53,12 @@ PAIRS = {
     "albert_bert": (("Albert", ENCODER | dict(embedding_size=6, num_hidden_layers=3)), ("Bert", ENCODER)),
     # The reference fails to run it; the model alone is Hugging Face's.
     "generation": (("BertGeneration", ENCODER), ("BertGeneration", ENCODER | dict(num_hidden_layers=1))),
+    # The encoder has a layer of its own.
+    "tied": (("Bert", ENCODER | dict(num_hidden_layers=3)), ("Bert", ENCODER)),
+    "roberta_tied_to_bert": (("Roberta", ENCODER), ("Bert", ENCODER)),
 }
+#: Those whose encoder has the weights of the decoder (`tie_encoder_decoder`).
+TIED = ("tied", "roberta_tied_to_bert")
 
 PREFIX = "prefix_tuning[prefix_length=3,bottleneck_size=4"
 GATED = "use_gating=True"
@@ -84,9 +89,13 @@ CONFIGS = {
     # Each of the two models counts its layers from 0.
     "leave_out": "seq_bn[reduction_factor=2,leave_out=[0]]",
 }
-#: Pairs whose adapters are cases; the others differ by their base models alone, and have a few.
-ALL = ("bert_bert", "bert_gpt2")
-FEW = ("double_seq_bn", "lora_everywhere", "prefix_tuning_flat", "seq_bn_inv")
+#: Half of the decoder's width is no multiple of 4.
+OTHERWISE = {
+    "roberta_bert": {
+        "compacter": "compacter[reduction_factor=2,phm_dim=2]",
+        "compacter++": "compacter++[reduction_factor=2,phm_dim=2]",
+    }
+}
 ADAPTER = "task"
 
 
@@ -103,7 +112,7 @@ def write_model(pair):
         decoder_start_token_id=2,
         pad_token_id=0,
     )
-    config.tie_encoder_decoder = False
+    config.tie_encoder_decoder = pair in TIED
     model = EncoderDecoderModel(config)
     randomize(model, pair)
     model.save_pretrained(f"{pair}/model")
@@ -202,8 +211,7 @@ def write(pair):
     prompts = [batch["input_ids"][row][: int(batch["attention_mask"][row].sum())].tolist() for row in range(3)]
     write_json(f"{pair}/generated.json", {"prompts": prompts, "greedy": tokens(fresh(pair), prompts)})
     refused = {}
-    names = CONFIGS if pair in ALL else {name: CONFIGS[name] for name in FEW}
-    for name, config in names.items():
+    for name, config in (CONFIGS | OTHERWISE.get(pair, {})).items():
         try:
             write_case(pair, name, config)
         except AssertionError:

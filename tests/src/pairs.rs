@@ -20,7 +20,7 @@ fn entries(dir: &Path) -> Vec<PathBuf> {
 /// The folder of each pair.
 pub fn pairs() -> Vec<PathBuf> {
     let pairs = entries(&goldens().join("pairs"));
-    assert_eq!(pairs.len(), 6);
+    assert_eq!(pairs.len(), 8);
     pairs
 }
 

@@ -178,6 +178,17 @@ pub enum LoadError {
         /// The elements that were found.
         found: NotFinite,
     },
+    /// An encoder and a decoder that have a weight in common, but not in their files.
+    #[error("{}: `{encoder}` and `{decoder}` differ, but config.json has `tie_encoder_decoder`; set it to false, or save the \
+        model again", dir.display())]
+    NotTied {
+        /// The folder.
+        dir: PathBuf,
+        /// The tensor of the encoder.
+        encoder: String,
+        /// The tensor of the decoder.
+        decoder: String,
+    },
     /// Two tensors for the same weight.
     #[error("{}: `{first}` and `{second}` are both the weight `{weight}`", file.display())]
     Duplicate {
@@ -245,6 +256,17 @@ pub enum ModelSaveError {
     Gguf {
         /// The file.
         file: PathBuf,
+    },
+    /// An encoder and a decoder that no longer have a weight in common.
+    #[error(
+        "`{encoder}` is no longer `{decoder}`, which its config.json asks for (`tie_encoder_decoder`): adapters changed \
+        them; save the base model without `tie_encoder_decoder` first, and merge into that one"
+    )]
+    NotTied {
+        /// The weight of the encoder.
+        encoder: String,
+        /// The weight of the decoder.
+        decoder: String,
     },
     /// The model's parameters could not be read from the device.
     #[error("reading the model's parameters from the device failed: {0}")]

@@ -47,6 +47,7 @@ pub(crate) fn from_dir(
     let mut plan = config.plan.clone();
     let mut weights = Weights::open(dir, plan.prefix)?;
     weights.take_copy(&plan);
+    weights.take_tied(&plan)?;
     let missing_pooler = plan.pooler.as_ref().is_some_and(|pooler| !weights.any(&format!("{}.", pooler.name)));
     if missing_pooler {
         plan.pooler = None;

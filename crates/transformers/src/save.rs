@@ -9,7 +9,7 @@ use burn_adapters_tensors::{FloatType, parameters, save_safetensors, transposed,
 
 use crate::gguf::is_gguf;
 use crate::load::is_buffer;
-use crate::plan::Part;
+use crate::plan::{Part, TiedWeight};
 use crate::skeleton::Skeleton;
 use crate::weights::{Listed, ListedParameter, Weights};
 use crate::{AutoModel, LoadError, ModelSaveError, ModelSaveReport};
@@ -41,6 +41,8 @@ impl AutoModel {
         let mut weights = Weights::open(like, self.config.plan.prefix)?;
         let own = self.names(|name| weights.has(name))?;
         weights.take_copy(&self.config.plan);
+        weights.take_tied(&self.config.plan)?;
+        self.check_tied(&own)?;
         let shapes =
             own.iter().filter_map(|(name, own)| Some((name.clone(), own.first()?.parameter.stored_shape()))).collect();
         weights.check(&shapes, |_| true)?;
@@ -70,6 +72,18 @@ impl AutoModel {
             Ok::<_, ModelSaveError>(data)
         })?;
         Ok(report)
+    }
+
+    /// Checks that the weights that an encoder and a decoder have in common are still the same.
+    fn check_tied(&self, own: &BTreeMap<String, Vec<Own>>) -> Result<(), ModelSaveError> {
+        for TiedWeight { encoder, decoder } in &self.config.plan.tied {
+            let (Some(of_encoder), Some(of_decoder)) = (own.get(encoder), own.get(decoder)) else { continue };
+            if self.value(of_encoder)?.as_bytes() != self.value(of_decoder)?.as_bytes() {
+                let (encoder, decoder) = (encoder.clone(), decoder.clone());
+                return Err(ModelSaveError::NotTied { encoder, decoder });
+            }
+        }
+        Ok(())
     }
 
     /// The parameters by their names in files; several where files store them as one. `has` is whether the files to be

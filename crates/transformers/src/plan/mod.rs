@@ -8,6 +8,8 @@ mod output;
 mod stack;
 mod weights;
 
+use std::collections::BTreeSet;
+
 use burn::tensor::Device;
 use burn_adapters_config::BottleneckConfig;
 use burn_adapters_core::{ModelSpec, RowPosition, SiteNames};
@@ -45,6 +47,8 @@ pub(crate) struct ModelPlan {
     pub(crate) decoder: Option<DecoderPlan>,
     /// Other names under which files hold the table of word embeddings, alone or beside its own.
     pub(crate) word_copies: &'static [&'static str],
+    /// Weights of a pair's encoder that are its decoder's: both names in files.
+    pub(crate) tied: Vec<TiedWeight>,
     /// The prefixes of the family's own heads in checkpoints of task models, beside the usual ones.
     pub(crate) heads: &'static [&'static str],
     /// The modules for languages that files hold beside the base model.
@@ -61,6 +65,15 @@ pub(crate) struct ModelPlan {
     pub(crate) head_dropout: f64,
     /// The position that stands for a row, for heads that read only one.
     pub(crate) row_position: RowPosition,
+}
+
+/// A weight that an encoder and a decoder have in common.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct TiedWeight {
+    /// Its name in the encoder. Files may lack it.
+    pub(crate) encoder: String,
+    /// Its name in the decoder.
+    pub(crate) decoder: String,
 }
 
 /// The decoder of an encoder-decoder model.
@@ -144,6 +157,7 @@ impl ModelPlan {
             norm: None,
             decoder: None,
             word_copies: &[],
+            tied: Vec::new(),
             heads: &[],
             languages: None,
             pooler: None,
@@ -220,12 +234,23 @@ impl ModelPlan {
         self.word_copies.iter().map(|name| format!("{name}.weight"))
     }
 
-    /// The number of parameters: of everything that building the model asks for, but for the output layer.
+    /// The number of parameters: of everything that building the model asks for, but for the output layer. Those that an
+    /// encoder and a decoder have in common count once.
     fn parameters(&self) -> usize {
+        let tied: BTreeSet<&str> = self.tied.iter().map(|weight| weight.encoder.as_str()).collect();
+        let once = |(name, _, elements): (String, _, usize)| if tied.contains(name.as_str()) { 0 } else { elements };
+        self.weights().map(once).fold(0, usize::saturating_add)
+    }
+
+    /// The name in files, the shape there and the number of elements of every parameter, but for the output layer.
+    pub(crate) fn weights(&self) -> impl Iterator<Item = (String, Vec<usize>, usize)> {
         let device = Device::default();
         let mut listed = Listed::new(&device);
         // Listing reads no file.
         drop(Skeleton::build(&Self { output: None, ..self.clone() }, &mut listed));
-        listed.parameters.iter().fold(0, |sum, parameter| sum.saturating_add(parameter.elements()))
+        listed.parameters.into_iter().map(|parameter| {
+            let (shape, elements) = (parameter.stored_shape(), parameter.elements());
+            (parameter.name, shape, elements)
+        })
     }
 }

@@ -10,14 +10,14 @@ use serde_json::Value;
 
 use crate::LoadError;
 use crate::gguf::{self, Rows, is_gguf};
-use crate::plan::ModelPlan;
+use crate::plan::{ModelPlan, TiedWeight};
 
 /// Where weights are looked for, in this order.
 const FILES: [&str; 4] =
     ["model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json"];
 
 /// A tensor in a file.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Stored {
     file: usize,
     name: String,
@@ -100,6 +100,28 @@ impl Weights {
         {
             self.tensors.insert(name, copy);
         }
+    }
+
+    /// Takes the decoder's weights for those of the encoder that it has in common with it, where files hold them once.
+    /// Files may hold both.
+    ///
+    /// # Errors
+    /// If they differ.
+    pub(crate) fn take_tied(&mut self, plan: &ModelPlan) -> Result<(), LoadError> {
+        for TiedWeight { encoder, decoder } in &plan.tied {
+            let Some(of_decoder) = self.tensors.get(decoder) else { continue };
+            let Some(of_encoder) = self.tensors.get(encoder) else {
+                self.tensors.insert(encoder.clone(), of_decoder.clone());
+                continue;
+            };
+            let is_same = of_encoder.shape == of_decoder.shape
+                && self.read(encoder, FloatType::F32)? == self.read(decoder, FloatType::F32)?;
+            if !is_same {
+                let (encoder, decoder) = (of_encoder.name.clone(), of_decoder.name.clone());
+                return Err(LoadError::NotTied { dir: self.dir.clone(), encoder, decoder });
+            }
+        }
+        Ok(())
     }
 
     /// The files.

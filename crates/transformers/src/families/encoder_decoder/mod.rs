@@ -1,13 +1,17 @@
 //! Pairs of an encoder and a decoder that are models of their own (Rothe et al., 2020,
 //! <https://arxiv.org/abs/1907.12461>). The decoder is a model with cross-attention, and has a language-model head.
 
+use std::collections::BTreeMap;
+
 use burn_adapters_core::{RowPosition, StackKind};
 use burn_adapters_model::DecoderStart;
 
 use super::{Family, bert, bert_generation, family, gpt2};
 use crate::ModelConfigError;
 use crate::fields::Fields;
-use crate::plan::{AttentionPlan, DecoderPlan, LayerPlan, LinearPlan, ModelPlan, NormPlan, OutputPlan, OwnDecoder};
+use crate::plan::{
+    AttentionPlan, DecoderPlan, LayerPlan, LinearPlan, ModelPlan, NormPlan, OutputPlan, OwnDecoder, TiedWeight,
+};
 use crate::tokenizer::Class;
 
 mod names;
@@ -32,7 +36,7 @@ static DECODERS: [Decoding; 3] = [
 ];
 
 fn plan(fields: &Fields<'_>) -> Result<ModelPlan, ModelConfigError> {
-    fields.absent("tie_encoder_decoder")?;
+    let is_tied = fields.flag(TIED)?;
     let [encoder_file, decoder_file] = ["encoder", "decoder"].map(|part| format!("{}, `{part}`", fields.file()));
     let encoder = encoder_plan(&fields.part("encoder", &encoder_file)?)?;
     let decoder_fields = fields.part("decoder", &decoder_file)?;
@@ -44,7 +48,8 @@ fn plan(fields: &Fields<'_>) -> Result<ModelPlan, ModelConfigError> {
     }
     let [encoded, decoded] = [encoder.stack.layer.hidden, decoder.stack.layer.hidden];
     let output = decoder.output.map(|output| OutputPlan { scope: "decoder.", ..output });
-    Ok(ModelPlan {
+    let types = [encoder.model_type, decoder.model_type];
+    let pair = ModelPlan {
         model_type: "encoder-decoder",
         prefix: "",
         scope: "encoder.".to_owned(),
@@ -69,7 +74,48 @@ fn plan(fields: &Fields<'_>) -> Result<ModelPlan, ModelConfigError> {
         head_dropout: decoder.head_dropout,
         row_position: RowPosition::LastToken,
         ..encoder
-    })
+    };
+    let tied = if is_tied { tied_weights(fields, &pair, types)? } else { Vec::new() };
+    Ok(ModelPlan { tied, ..pair })
+}
+
+/// The key by which the encoder has the weights of the decoder.
+const TIED: &str = "tie_encoder_decoder";
+
+/// The weights of the encoder that are the decoder's: those at the same path below both models. Where the paths of all layers
+/// differ (an encoder of ALBERT, a decoder of GPT-2), the layers are not tied.
+fn tied_weights(
+    fields: &Fields<'_>,
+    pair: &ModelPlan,
+    [encoder, decoder]: [&str; 2],
+) -> Result<Vec<TiedWeight>, ModelConfigError> {
+    let Some(DecoderPlan { own: Some(own), stack, .. }) = &pair.decoder else { return Ok(Vec::new()) };
+    let shapes: BTreeMap<String, Vec<usize>> = pair.weights().map(|(name, shape, _)| (name, shape)).collect();
+    let mut tied = Vec::new();
+    for (name, shape) in &shapes {
+        let Some(path) = name.strip_prefix(&own.scope) else { continue };
+        let of_encoder = format!("{}{path}", pair.scope);
+        match shapes.get(&of_encoder) {
+            Some(other) if other == shape => tied.push(TiedWeight { encoder: of_encoder, decoder: name.clone() }),
+            Some(other) => {
+                let reason = format!("{TIED}: {of_encoder} is {other:?}, but {name} is {shape:?}");
+                return Err(fields.inconsistent(reason));
+            }
+            None => {}
+        }
+    }
+    // Transformers pairs layers by their numbers; of two classes it pairs none unless there are as many.
+    let layers = [pair.stack.layers, stack.layers];
+    let of_layer =
+        |prefix: &str| tied.iter().any(|weight| weight.decoder.starts_with(&format!("{}{prefix}", own.scope)));
+    if of_layer("encoder.layer.") && (layers[0] < layers[1] || (encoder != decoder && layers[0] != layers[1])) {
+        let reason = format!(
+            "{TIED}: a decoder \"{decoder}\" of {} layers cannot have its weights in an encoder \"{encoder}\" of {}",
+            layers[1], layers[0]
+        );
+        return Err(fields.inconsistent(reason));
+    }
+    Ok(tied)
 }
 
 /// The plan of the encoder.
@@ -185,9 +231,47 @@ mod tests {
             (error(bert(json!({})), Value::Null, json!({})), "`decoder`"),
             (error(bert(json!({})), decoder(), json!({"decoder_start_token_id": 20})), "is not below the decoder's"),
             (error(bert(json!({})), decoder(), json!({"decoder_start_token_id": null})), "decoder_start_token_id"),
-            (error(bert(json!({})), decoder(), json!({"tie_encoder_decoder": true})), "tie_encoder_decoder"),
         ] {
             assert!(found.contains(part), "{found}");
+        }
+    }
+
+    fn tied(encoder: Value, decoder: Value) -> Result<ModelConfig, ModelConfigError> {
+        read(encoder, decoder, json!({"tie_encoder_decoder": true}))
+    }
+
+    #[test]
+    fn weights_that_an_encoder_and_a_decoder_have_in_common_count_once() {
+        let parameters = |config: Result<ModelConfig, ModelConfigError>| config.unwrap().spec().parameters;
+        let apart = parameters(read(bert(json!({})), decoder(), json!({})));
+        let single = ModelConfig::from_json_str(&bert(json!({})).to_string()).unwrap().spec().parameters - 72;
+        assert_eq!(parameters(tied(bert(json!({})), decoder())), apart - single);
+        // A further layer of the encoder is its own.
+        let three = bert(json!({"num_hidden_layers": 3}));
+        let own = parameters(read(three.clone(), decoder(), json!({}))) - apart;
+        assert_eq!(parameters(tied(three, decoder())), apart - single + own);
+        // GPT-2 has no module of a BERT's name.
+        let gpt2 = json!({
+            "model_type": "gpt2", "vocab_size": 20, "n_embd": 8, "n_layer": 2, "n_head": 2, "n_positions": 10,
+            "is_decoder": true, "add_cross_attention": true,
+        });
+        let of_gpt2 = read(bert(json!({})), gpt2.clone(), json!({}));
+        assert_eq!(parameters(tied(bert(json!({})), gpt2)), parameters(of_gpt2));
+    }
+
+    #[test]
+    fn an_encoder_that_cannot_have_the_weights_of_the_decoder_is_an_error() {
+        let roberta = |layers: usize| bert(json!({"model_type": "roberta", "num_hidden_layers": layers}));
+        assert!(tied(roberta(2), decoder()).is_ok());
+        for (encoder, decoder) in [
+            (bert(json!({"num_hidden_layers": 1})), decoder()),
+            (roberta(3), decoder()),
+            (bert(json!({"hidden_size": 12})), decoder()),
+            (bert(json!({"vocab_size": 21})), decoder()),
+        ] {
+            let error = tied(encoder, decoder).unwrap_err();
+            assert!(matches!(error, ModelConfigError::Inconsistent { .. }), "{error}");
+            assert!(error.to_string().contains("tie_encoder_decoder"), "{error}");
         }
     }
 }
