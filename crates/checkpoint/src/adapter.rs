@@ -14,8 +14,8 @@ use crate::fused::{self, Converted};
 use crate::names::{Context, adapter_entries, full_where_needed};
 use crate::write::{is_ours, save_alone, stage};
 use crate::{
-    CheckpointError, FolderMeta, LoadReport, SaveOptions, SaveReport, Tensors, interface, legacy, meta, peft, python,
-    strict,
+    CheckpointError, FolderMeta, LoadReport, SaveOptions, SaveReport, Tensors, interface, legacy, meta, python,
+    read_adapter, strict,
 };
 
 /// The contents of an adapter's folder, independent of a model.
@@ -203,22 +203,17 @@ fn leave_out(method: &MethodConfig) -> &[usize] {
     }
 }
 
-/// Loads an adapter's folder into a bank, under its saved name or another one. It may also be an adapter of PEFT, which has
-/// the name of its folder.
+/// Loads an adapter into a bank, under its saved name or another one: from a folder of AdapterHub, PEFT or mlx-lm, or a GGUF
+/// file. The last three have no name, so that it is that of the folder or the file.
 ///
 /// # Errors
-/// As [`AdapterFolder::read`], [`read_peft`](peft::read_peft) and [`AdapterFolder::into_adapter`]; if the bank already has an adapter of that
-/// name. The bank is then unchanged.
+/// As [`read_adapter`]; if the bank already has an adapter of that name. The bank is then unchanged.
 pub fn load_adapter(
-    dir: impl AsRef<Path>,
+    path: impl AsRef<Path>,
     bank: &mut AdapterBank,
     name: Option<&str>,
 ) -> Result<LoadReport, CheckpointError> {
-    let dir = dir.as_ref();
-    let (adapter, report) = match peft::is_peft(dir) {
-        true => peft::read_peft(dir, bank.spec(), bank.device(), name)?,
-        false => AdapterFolder::read(dir)?.into_adapter(bank.spec(), bank.device(), name)?,
-    };
+    let (adapter, report) = read_adapter(path.as_ref(), bank.spec(), bank.device(), name)?;
     bank.insert(adapter)?;
     Ok(report)
 }

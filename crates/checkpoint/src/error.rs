@@ -27,11 +27,13 @@ pub enum CheckpointError {
         /// The expected file names.
         expected: Vec<&'static str>,
     },
-    /// An adapter of PEFT that cannot be read.
-    #[error("`{}` cannot be read as an adapter of PEFT: {reason}", path.display())]
-    Peft {
-        /// The file.
+    /// An adapter of another program that cannot be read.
+    #[error("`{}` cannot be read as an adapter of {format}: {reason}", path.display())]
+    Foreign {
+        /// The file or folder.
         path: PathBuf,
+        /// The program.
+        format: &'static str,
         /// The reason.
         reason: String,
     },
@@ -326,8 +328,8 @@ fn expectation(what: &str) -> &'static str {
 /// Advice on a folder of another kind.
 fn other_kind(found: &FolderKind, what: &str) -> &'static str {
     match (found, what) {
-        (FolderKind::Peft { .. }, _) => {
-            "adapters of PEFT are read for a model; to have one as a folder of AdapterHub, export it (`--to adapterhub`)"
+        (FolderKind::Peft { .. } | FolderKind::Mlx, _) => {
+            "such adapters are read for a model; to have one as a folder of AdapterHub, export it (`--to adapterhub`)"
         }
         (FolderKind::Model, "adapter") => "pass it as the model, and pass the folder of an adapter as the adapter",
         (FolderKind::Model, _) => "the classifier of a model is not read as a head; train an adapter with a head",

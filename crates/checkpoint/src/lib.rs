@@ -50,7 +50,8 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! Adapters of PEFT are read as well, and written ([`read_peft`]).
+//! Adapters of PEFT, mlx-lm and llama.cpp are read as well ([`AdapterFormat`]), and written ([`stage_peft`], [`stage_mlx`],
+//! [`save_gguf_adapter`]).
 //!
 //! The names in a file come from a table for each method (in `names`) and from the model's own names
 //! ([`SiteNames`](burn_adapters_core::SiteNames)).
@@ -59,13 +60,16 @@ mod adapter;
 mod convert;
 mod error;
 mod files;
+mod format;
 mod fused;
 mod fusion;
+mod gguf;
 mod head;
 mod interface;
 mod layout;
 mod legacy;
 mod meta;
+mod mlx;
 mod names;
 mod peft;
 mod python;
@@ -80,9 +84,12 @@ pub use adapter::{AdapterFolder, load_adapter, save_adapter, stage_adapter};
 pub use burn_adapters_files::{FolderClaim, FolderSave, SaveError};
 pub use burn_adapters_tensors::{Mismatch, RawTensor, Tensors};
 pub use error::CheckpointError;
+pub use format::{AdapterFormat, adapter_name, read_adapter};
 pub use fusion::{FusionFolder, load_fusion, save_fusion, stage_fusion};
+pub use gguf::save_gguf_adapter;
 pub use head::{HeadFolder, load_head, save_head, stage_head};
 pub use meta::FolderMeta;
-pub use peft::{ExportOptions, is_peft, peft_name, read_peft, stage_peft};
+pub use mlx::stage_mlx;
+pub use peft::{ExportOptions, stage_peft};
 pub use report::{LoadReport, SaveOptions, SaveReport};
 pub use setup::{load_setup, save_setup, stage_setup};

@@ -37,4 +37,4 @@ pub use output::{Output, Reads, RowPosition, TokenSpan, mean_of_tokens};
 pub use project::project;
 pub use rows::{repeated_rows, row_indices};
 pub use site::{ModuleKey, NameMap, Place, Site, SiteMap, SiteReport, StackKind};
-pub use spec::{ModelSpec, OutputLayer, StackSpec, SublayerEnd};
+pub use spec::{LlamaCpp, ModelSpec, OutputLayer, StackSpec, SublayerEnd};

@@ -98,6 +98,20 @@ impl Place {
         }
     }
 
+    /// The name of this matrix in llama.cpp, in every architecture that has it as a matrix of its own: `attn_q`.
+    pub const fn llama_cpp_name(self) -> Option<&'static str> {
+        match self {
+            Place::Query => Some("attn_q"),
+            Place::Key => Some("attn_k"),
+            Place::Value => Some("attn_v"),
+            Place::AttentionOutput => Some("attn_output"),
+            Place::FeedForwardGate => Some("ffn_gate"),
+            Place::FeedForwardUp => Some("ffn_up"),
+            Place::FeedForwardDown => Some("ffn_down"),
+            _ => None,
+        }
+    }
+
     /// The letter of this matrix in `attn_matrices`: `q`, `k`, `v` or `o`.
     pub fn matrix_letter(self) -> Option<&'static str> {
         match self {

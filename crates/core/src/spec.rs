@@ -122,6 +122,15 @@ impl Default for OutputLayer {
     }
 }
 
+/// The architecture of llama.cpp that a model is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LlamaCpp {
+    /// Its name: `llama`.
+    pub architecture: &'static str,
+    /// Whether the rows of query and key are those of neighboring rotated pairs.
+    pub is_interleaved: bool,
+}
+
 /// Everything that is needed to build an adapter for a model and count its parameters, before any weight is read.
 ///
 /// ```
@@ -158,6 +167,8 @@ pub struct ModelSpec {
     pub is_pair: bool,
     /// The path of the base model within Hugging Face's class of its language model (`model`); empty for the class itself.
     pub hub_prefix: String,
+    /// The architecture of llama.cpp, if it has one of the same matrices.
+    pub llama_cpp: Option<LlamaCpp>,
     /// Whether the embeddings have a table of positions, or positions come in by attention alone.
     pub has_position_table: bool,
     /// The names of the model's modules in adapter files.
@@ -180,6 +191,7 @@ impl ModelSpec {
             stacks: Vec::new(),
             is_pair: false,
             hub_prefix: String::new(),
+            llama_cpp: None,
             has_position_table: false,
             names: SiteNames::OWN,
         }

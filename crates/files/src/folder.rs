@@ -18,6 +18,8 @@ pub enum FolderKind {
         /// Its method, from `peft_type`, in upper case: `LORA`.
         method: Option<String>,
     },
+    /// An adapter of mlx-lm.
+    Mlx,
     /// An AdapterFusion of AdapterHub.
     Fusion,
     /// A prediction head of AdapterHub, without an adapter.
@@ -65,6 +67,7 @@ impl FolderKind {
             None if ["adapter_model.safetensors", "adapter_model.bin"].iter().any(|name| is_there(&dir.join(name))) => {
                 Self::Peft { method: None }
             }
+            None if is_there(&dir.join("adapters.safetensors")) => Self::Mlx,
             None => Self::Adapter,
         }
     }
@@ -81,6 +84,7 @@ impl fmt::Display for FolderKind {
                     None => f.write_str("an adapter of PEFT"),
                 };
             }
+            FolderKind::Mlx => "an adapter of mlx-lm",
             FolderKind::Fusion => "an AdapterFusion",
             FolderKind::Head => "a prediction head without an adapter",
             FolderKind::Setup => "a whole setup of several adapters",

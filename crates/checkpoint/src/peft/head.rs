@@ -11,7 +11,8 @@ use burn_adapters_tensors::{RawTensor, Tensors, transposed, values};
 use serde_json::{Map, Value, json};
 
 use super::settings::get;
-use super::{Folder, PREFIX, is_peft, peft_name, read_config};
+use super::{Folder, PREFIX, is_peft, read_config};
+use crate::format::path_name;
 use crate::head::HeadFolder;
 use crate::{CheckpointError, FolderMeta, static_head};
 
@@ -103,7 +104,7 @@ pub(crate) fn read_head(dir: &Path, spec: &ModelSpec) -> Result<HeadFolder, Chec
     let labels = tensors.get(&format!("{last}.weight")).and_then(|tensor| tensor.shape.first().copied());
     let config = config_of(&class, labels)
         .map_err(|source| CheckpointError::Head { path: folder.config_path.clone(), source })?;
-    let name = peft_name(dir);
+    let name = path_name(dir);
     let tensors = static_head::rename(Some(&class), &config, &name, tensors);
     let meta = FolderMeta {
         name,
@@ -122,7 +123,7 @@ fn config_of(class: &str, labels: Option<usize>) -> Result<HeadConfig, HeadError
         return Err(HeadError::UnknownType { found: class.to_owned() });
     }
     let labels = labels.map(|labels| ("num_labels".to_owned(), labels.into()));
-    static_head::config(Some(class), &labels.into_iter().collect())
+    static_head::config(Some(class), &labels.into_iter().collect(), |_| None)
 }
 
 /// The tensors of a head under the names of the class for its task, which goes to the configuration. A head that is the

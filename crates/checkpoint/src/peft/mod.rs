@@ -38,6 +38,7 @@ pub(crate) use self::head::{has_head, read_head};
 use self::settings::Method;
 pub use self::write::{ExportOptions, stage_peft};
 use crate::files::weights_in;
+use crate::format::path_name;
 use crate::{CheckpointError, LoadReport};
 
 /// The files of the weights.
@@ -47,16 +48,8 @@ const WEIGHTS: [&str; 2] = ["adapter_model.safetensors", "adapter_model.bin"];
 const PREFIX: &str = "base_model.model.";
 
 /// Whether a folder holds an adapter of PEFT.
-pub fn is_peft(dir: &Path) -> bool {
+pub(crate) fn is_peft(dir: &Path) -> bool {
     matches!(FolderKind::of(dir), Some(FolderKind::Peft { .. }))
-}
-
-/// The name that an adapter of PEFT gets: that of its folder, because its files have none.
-pub fn peft_name(dir: &Path) -> String {
-    let name = std::path::absolute(dir).ok().and_then(|dir| Some(dir.file_name()?.to_string_lossy().into_owned()));
-    let name: String =
-        name.unwrap_or_default().chars().map(|c| if c == '.' || c.is_control() { '_' } else { c }).collect();
-    if name.is_empty() { "adapter".to_owned() } else { name }
 }
 
 /// A folder as it is.
@@ -80,7 +73,7 @@ impl Folder {
 
     /// An error about the weights.
     fn wrong(&self, reason: String) -> CheckpointError {
-        CheckpointError::Peft { path: self.weights_path.clone(), reason }
+        CheckpointError::Foreign { path: self.weights_path.clone(), format: "PEFT", reason }
     }
 }
 
@@ -92,7 +85,7 @@ fn read_config(dir: &Path) -> Result<(PathBuf, Map<String, Value>), CheckpointEr
         Ok(_) => "expected a JSON object".to_owned(),
         Err(error) => format!("not valid JSON: {error}"),
     };
-    Err(CheckpointError::Peft { path, reason })
+    Err(CheckpointError::Foreign { path, format: "PEFT", reason })
 }
 
 /// The module of a tensor with this last part.
@@ -105,14 +98,14 @@ fn module_of<'a>(name: &'a str, part: &str) -> Option<&'a str> {
 /// # Errors
 /// If a file is missing or damaged; if the folder holds another method, or anything that AdapterHub's methods cannot express; if
 /// the model lacks a module, or its matrix has another shape.
-pub fn read_peft(
+pub(crate) fn read(
     dir: &Path,
     spec: &ModelSpec,
     device: &Device,
     name: Option<&str>,
 ) -> Result<(Adapter, LoadReport), CheckpointError> {
     let mut folder = Folder::read(dir)?;
-    let of_config = |reason| CheckpointError::Peft { path: folder.config_path.clone(), reason };
+    let of_config = |reason| CheckpointError::Foreign { path: folder.config_path.clone(), format: "PEFT", reason };
     let method = Method::of(&folder.config).map_err(of_config)?;
     settings::check(&folder.config).map_err(of_config)?;
     head::check(&folder.config).map_err(of_config)?;
@@ -124,7 +117,7 @@ pub fn read_peft(
         Method::Prompt => prompt::read(&folder.tensors, spec),
     };
     let converted = converted.map_err(|reason| folder.wrong(reason))?;
-    let saved_name = peft_name(dir);
+    let saved_name = path_name(dir);
     let name = name.unwrap_or(&saved_name);
     let (adapter, notes) = converted.build(spec, device, name, |reason| folder.wrong(reason))?;
     let report = LoadReport {

@@ -1,12 +1,12 @@
 //! The adapters that `train --adapter` loads: those whose training continues, and those beside which others are
 //! trained.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use burn_adapters_checkpoint::{AdapterFolder, HeadFolder, is_peft, peft_name};
+use burn_adapters_checkpoint::{HeadFolder, adapter_name};
 use burn_adapters_heads::HeadConfig;
 
-use super::model::checkpoint_error;
+use super::model::{checkpoint_error, read_spec};
 use super::plan::{Configs, Shape};
 use super::setup::{folder_error, named};
 use crate::error::{CliError, CliResult};
@@ -38,18 +38,17 @@ impl Given {
             }
             let found = match own.or(name.filter(|_| !setup)) {
                 Some(name) => name.to_owned(),
-                None if is_peft(dir) => peft_name(dir),
-                None => AdapterFolder::read(dir).map_err(|error| folder_error(&error))?.meta.name,
+                None => adapter_name(dir).map_err(|error| folder_error(&error))?,
             };
             Ok(Self { name: found, dir: dir.to_owned(), head: None })
         };
         texts.iter().map(read).collect()
     }
 
-    /// Reads the head of an adapter whose training continues.
-    pub(super) fn read_head(&mut self) -> CliResult {
+    /// Reads the head of an adapter of a model whose training continues.
+    pub(super) fn read_head(&mut self, model: &Path) -> CliResult {
         if HeadFolder::exists(&self.dir) {
-            self.head = match HeadFolder::read(&self.dir) {
+            self.head = match HeadFolder::read_for(&self.dir, &read_spec(model)?) {
                 Ok(head) => Some(head.config),
                 // A head of another kind, such as a language model's: it gets a new one.
                 Err(error) if error.is_unknown_head() => None,

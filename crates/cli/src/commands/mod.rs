@@ -6,6 +6,7 @@ mod config;
 mod data;
 mod devices;
 mod evaluate;
+mod export;
 mod feed;
 mod generate;
 mod generated;
@@ -75,6 +76,7 @@ enum Command {
     Score(score::Arguments),
     Merge(merge::Arguments),
     MergeInto(merge_into::Arguments),
+    Export(export::Arguments),
     Inspect(inspect::Arguments),
     Methods(methods::Arguments),
     Config(config::Arguments),
@@ -94,6 +96,7 @@ impl Cli {
             Command::Score(arguments) => arguments.run(style),
             Command::Merge(arguments) => arguments.run(style),
             Command::MergeInto(arguments) => arguments.run(style),
+            Command::Export(arguments) => arguments.run(style),
             Command::Inspect(arguments) => arguments.run(),
             Command::Methods(arguments) => arguments.run(),
             Command::Config(arguments) => arguments.run(),

@@ -16,10 +16,15 @@ pub(super) const QUICKSTART_CHECKPOINTS: &str = "quickstart-checkpoints";
 pub(super) const FINAL_CHECKPOINT: &str = "final-checkpoint";
 
 /// The files of a finished run. A new run replaces all of them, so that no old file is taken for a new one.
-const RUN_FILES: [&str; 14] = [
+const RUN_FILES: [&str; 19] = [
     "adapter_config.json",
     "adapter.safetensors",
     "pytorch_adapter.bin",
+    "adapter_model.safetensors",
+    "adapter_model.bin",
+    "adapters.safetensors",
+    "adapter.gguf",
+    "Modelfile",
     "head_config.json",
     "model_head.safetensors",
     "pytorch_model_head.bin",

@@ -150,7 +150,7 @@ impl SetupArguments {
             let (name, dir) = named(text);
             let only = matches!(source, SetupSource::Single).then(|| folders.first()).flatten();
             let name = name.map(str::to_owned).or_else(|| only.map(|(name, _)| name.clone()));
-            let found = HeadFolder::read(dir).map_err(|error| head_folder_error(&error, dir))?;
+            let found = HeadFolder::read_for(dir, bank.spec()).map_err(|error| head_folder_error(&error, dir))?;
             // A given head replaces one that came with a setup or a fusion.
             let _ = bank.remove_head(name.as_deref().unwrap_or(&found.meta.name));
             let report = load_head(dir, &mut bank, name.as_deref()).map_err(|error| folder_error(&error))?;

@@ -183,7 +183,7 @@ impl Arguments {
         if fusion.is_none() {
             for given in given.iter_mut().filter(|given| plan.names().contains(&given.name.as_str())) {
                 given.check_config(plan.shape, &configs)?;
-                given.read_head()?;
+                given.read_head(&self.model)?;
             }
         }
         self.check_task(&given)?;

@@ -50,7 +50,56 @@ fn an_adapter_of_peft_is_an_adapter() {
     let (code, stdout, stderr) = inspect(&golden("peft/llama"));
     assert_eq!(code, 0, "{stderr}");
     assert_eq!(json_of(&stdout)["config"], "lora[r=2,alpha=4]");
-    let (code, stdout, stderr) = inspect(&golden("peft/output"));
+    let (code, stdout, stderr) = inspect(&golden("peft/update_bias"));
     assert_eq!((code, stdout.as_str()), (2, ""));
-    assert!(stderr.contains("`layers.0.self_attn.o_proj` is not a matrix"), "{stderr}");
+    assert!(stderr.contains("biases of the update (`lora_bias`)"), "{stderr}");
+}
+
+#[test]
+fn an_adapter_is_written_for_every_program_and_read_back() {
+    let place = Workplace::new();
+    fs::copy(golden("gguf/llama.gguf"), place.path("model.gguf")).unwrap();
+    fs::write(place.path("data.txt"), "The sea is blue.\nThe sea is two spaces.\n".repeat(4)).unwrap();
+    let config = "lora[r=2,attn_matrices=['q','k','v','o'],gate_lora=True,intermediate_lora=True,output_lora=True]";
+    let train =
+        ["train", "--model", "model.gguf", "--task", "causal-lm", "--data", "data.txt", "--learning-rate", "0.01"];
+    let options = ["--epochs", "1", "--output", "out", "--name", "a", "--json", "--quiet", "--config", config];
+    succeeds(&place, &[&train[..], &options].concat());
+    let score = |adapter: &[&str]| {
+        let score = ["score", "--model", "model.gguf", "--text", "The sea is blue.", "--json"];
+        succeeds(&place, &[&score[..], adapter].concat())["log_likelihood"].as_f64().unwrap()
+    };
+    let (plain, adapted) = (score(&[]), score(&["--adapter", "out"]));
+    assert!((plain - adapted).abs() > 1e-2, "{plain} {adapted}");
+    let mut last = "out".to_owned();
+    for (format, file) in [("peft", ""), ("gguf", "/adapter.gguf"), ("mlx", ""), ("adapterhub", "")] {
+        let export =
+            ["export", "--model", "model.gguf", "--adapter", &last, "--to", format, "--output", format, "--json"];
+        let report = succeeds(&place, &export);
+        assert_eq!(report["head"], false);
+        last = format!("{format}{file}");
+        let found = score(&["--adapter", &last]);
+        assert!((found - adapted).abs() < 1e-5, "{format}: {found}, {adapted}");
+    }
+    let modelfile = fs::read_to_string(place.path("gguf/Modelfile")).unwrap();
+    assert!(modelfile.starts_with("FROM /") && modelfile.contains("\nADAPTER ./adapter.gguf\n"), "{modelfile}");
+    let again = ["export", "--model", "model.gguf", "--adapter", "out", "--to", "peft", "--output", "peft"];
+    fails(&place, &again, "--overwrite");
+    fails(
+        &place,
+        &["score", "--model", "model.gguf", "--text", "The sea", "--adapter", "model.gguf"],
+        "give it as the model",
+    );
+
+    let bottleneck =
+        ["--epochs", "1", "--output", "bottleneck", "--name", "b", "--json", "--quiet", "--config", "seq_bn"];
+    succeeds(&place, &[&train[..], &bottleneck].concat());
+    for (format, part) in [
+        ("gguf", "expected LoRA alone; merge it into its model"),
+        ("peft", "PEFT has LoRA"),
+        ("mlx", "expected LoRA alone"),
+    ] {
+        let export = ["export", "--model", "model.gguf", "--adapter", "bottleneck", "--to", format, "--output", "no"];
+        fails(&place, &export, part);
+    }
 }

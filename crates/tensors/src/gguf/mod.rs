@@ -8,6 +8,7 @@
 
 mod block;
 mod header;
+mod rows;
 mod value;
 mod write;
 
@@ -23,6 +24,7 @@ use crate::{Element, FloatType, TensorFileError};
 
 pub use self::block::BlockType;
 use self::header::Header;
+pub use self::rows::{heads_in_pairs, pairs_in_heads};
 pub use self::value::GgufValue;
 pub use self::write::{GgufTensor, write_gguf};
 

@@ -5,15 +5,17 @@ pub(crate) struct Architecture {
     pub(crate) name: &'static str,
     /// The `model_type` of Hugging Face.
     pub(crate) model_type: &'static str,
+    /// That of models that llama.cpp has under the same name.
+    pub(crate) also: Option<&'static str>,
     /// Whether the rows of query and key are those of neighboring rotated pairs.
     pub(crate) is_interleaved: bool,
 }
 
 /// The architectures that are read.
 pub(crate) const ARCHITECTURES: [Architecture; 3] = [
-    Architecture { name: "llama", model_type: "llama", is_interleaved: true },
-    Architecture { name: "qwen2", model_type: "qwen2", is_interleaved: false },
-    Architecture { name: "qwen3", model_type: "qwen3", is_interleaved: false },
+    Architecture { name: "llama", model_type: "llama", also: Some("mistral"), is_interleaved: true },
+    Architecture { name: "qwen2", model_type: "qwen2", also: None, is_interleaved: false },
+    Architecture { name: "qwen3", model_type: "qwen3", also: None, is_interleaved: false },
 ];
 
 /// The tokenizer of byte-level BPE.

@@ -12,13 +12,14 @@ use std::collections::BTreeSet;
 
 use burn::tensor::Device;
 use burn_adapters_config::BottleneckConfig;
-use burn_adapters_core::{ModelSpec, RowPosition, SiteNames};
+use burn_adapters_core::{LlamaCpp, ModelSpec, RowPosition, SiteNames};
 use burn_adapters_model::{DecoderStart, Limits};
 
 pub(crate) use self::layer::{AttentionPlan, FeedForwardPlan, LayerPlan, Order, PositionsPlan, ProjectionPlan};
 pub(crate) use self::output::{BiasPlan, OutputPlan, TransformPlan};
 pub(crate) use self::stack::{ConvolutionPlan, DistancesPlan, RelativePlan, Sharing, StackPlan};
 pub(crate) use self::weights::{LinearPlan, NormKind, NormPlan, Part, Storage, TablePlan};
+use crate::families::ARCHITECTURES;
 use crate::skeleton::Skeleton;
 use crate::weights::Listed;
 
@@ -220,6 +221,11 @@ impl ModelPlan {
             spec.output_layer.activation = output.transform.as_ref().map(|transform| transform.activation);
         }
         spec.hub_prefix = self.language_prefix.unwrap_or(self.prefix).trim_end_matches('.').to_owned();
+        let architecture = ARCHITECTURES
+            .iter()
+            .find(|known| known.model_type == self.model_type || known.also == Some(self.model_type));
+        spec.llama_cpp =
+            architecture.map(|known| LlamaCpp { architecture: known.name, is_interleaved: known.is_interleaved });
         let is_counted = |embeddings: &EmbeddingsPlan| embeddings.positions.is_some();
         spec.has_position_table = is_counted(&self.embeddings)
             || self.decoder.as_ref().is_some_and(|decoder| is_counted(&decoder.embeddings));
