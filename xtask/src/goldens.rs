@@ -28,7 +28,7 @@ const CRATE_SCRIPTS: [(&str, Option<&str>); 15] = [
     ("prefix-tuning/tests/goldens/make.py", Some("prefix.json")),
     ("prompt-tuning/tests/goldens/make.py", Some("prompt.json")),
     ("reft/tests/goldens/make.py", Some("reft.json")),
-    ("tensors/tests/goldens/blocks.py", Some("blocks.json")),
+    ("quantization/tests/goldens/blocks.py", Some("blocks.json")),
     ("train/tests/goldens/spans.py", Some("spans.json")),
     ("train/tests/goldens/texts.py", None),
     ("transformers/tests/python/make_goldens.py", None),

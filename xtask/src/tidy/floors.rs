@@ -24,7 +24,7 @@ pub(crate) const PARTS: [&str; 10] = [
 /// The crates of each floor, by folder; docs/ARCHITECTURE.md describes their contents. Those of the last floor are not
 /// libraries: nothing depends on them.
 const FLOORS: [&[&str]; 10] = [
-    &["diagnostics", "config", "composition", "files", "goldens"],
+    &["diagnostics", "config", "composition", "files", "quantization", "goldens"],
     &["ops", "tensors", "core"],
     &PARTS,
     &["combination", "reparameterize"],

@@ -29,6 +29,12 @@ impl<'a, T> Strided<'a, T> {
         Self { rows: self.columns, columns: self.rows, strides: [by_column, by_row], ..self }
     }
 
+    /// Some columns, from `first` on.
+    pub(crate) fn columns_from(self, first: usize, columns: usize) -> Self {
+        assert!(first + columns <= self.columns, "there are {} columns", self.columns);
+        Self { numbers: &self.numbers[self.index(0, first)..], columns, ..self }
+    }
+
     /// Whether all elements lie inside the slice.
     pub(crate) fn is_inside(&self) -> bool {
         let last = |count: usize, stride: isize| {
@@ -111,6 +117,55 @@ fn multiplied(left: Strided<'_>, right: Strided<'_>) -> Vec<f32> {
     };
     // SAFETY: a product writes all of its result.
     unsafe { written(rows * columns, write) }
+}
+
+/// `output += left · right`, on this thread. `stride` is that of the output's rows.
+///
+/// # Safety
+/// `output` must point to `left.rows` rows of `right.columns` elements that no other thread reads or writes.
+pub(crate) unsafe fn accumulate(left: Strided<'_>, right: Strided<'_>, output: *mut f32, stride: usize) {
+    if left.rows == 0 || left.columns == 0 || right.columns == 0 {
+        return;
+    }
+    assert!(
+        left.is_inside() && right.is_inside() && left.columns == right.rows,
+        "cannot multiply {left:?} and {right:?}"
+    );
+    // SAFETY: gemm reads the two matrices, which were just checked to lie in their slices; the caller promises the rest.
+    unsafe {
+        gemm::gemm(
+            left.rows,
+            right.columns,
+            left.columns,
+            output,
+            1,
+            stride as isize,
+            true,
+            left.numbers.as_ptr(),
+            left.strides[1],
+            left.strides[0],
+            right.numbers.as_ptr(),
+            right.strides[1],
+            right.strides[0],
+            1.0,
+            1.0,
+            false,
+            false,
+            false,
+            Parallelism::None,
+        );
+    }
+}
+
+/// Writes rows of `columns` elements as columns.
+pub(crate) fn transpose(numbers: &[f32], columns: usize, output: &mut [f32]) {
+    let rows = numbers.len() / columns;
+    // SAFETY: a value may always be where none need be, and only values are written.
+    let output = unsafe { &mut *(std::ptr::from_mut(output) as *mut [MaybeUninit<f32>]) };
+    let turn = Transpose { numbers, rows: columns, columns: rows };
+    for (number, output) in output.chunks_mut(rows * BLOCK).enumerate() {
+        turn.rows(number * BLOCK, output);
+    }
 }
 
 /// The side of the blocks in which a matrix is transposed: a row of a block fills a cache line.

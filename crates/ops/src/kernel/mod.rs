@@ -4,6 +4,7 @@ pub(crate) mod bfloat;
 pub(crate) mod dense;
 pub(crate) mod math;
 pub(crate) mod product;
+pub(crate) mod quantized;
 pub(crate) mod random;
 
 use std::mem::MaybeUninit;
@@ -34,6 +35,12 @@ pub(crate) unsafe fn written<T>(len: usize, write: impl FnOnce(&mut [MaybeUninit
     unsafe { numbers.set_len(len) };
     numbers
 }
+
+/// An output of which each thread writes a part of its own.
+pub(crate) struct Output(pub(crate) *mut f32);
+
+// SAFETY: those who write through it promise that no two threads write the same elements.
+unsafe impl Sync for Output {}
 
 /// The operation on a piece. Mark the method and everything that it calls `#[inline(always)]`: code that is not inlined
 /// is compiled for the baseline processor. (Closures cannot be marked.)

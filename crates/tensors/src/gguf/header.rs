@@ -6,9 +6,9 @@ use std::io::{self, BufReader, Read};
 use std::path::Path;
 
 use burn_adapters_files::{FileError, shorten};
+use burn_adapters_quantization::BlockType;
 
 use super::Info;
-use super::block::BlockType;
 use super::value::{
     ARRAY, BOOL, FLOAT32, FLOAT64, GgufValue, INT8, INT16, INT32, INT64, STRING, UINT8, UINT16, UINT32, UINT64,
 };
@@ -252,7 +252,7 @@ impl Reader<'_> {
             return Err(self.damaged(reason));
         }
         let bytes = (elements as u64 / block).saturating_mul(kind.bytes() as u64);
-        let bytes = (!matches!(kind, BlockType::Other(_))).then_some(bytes);
+        let bytes = kind.is_known().then_some(bytes);
         let shape = sizes.iter().rev().map(|size| *size as usize).collect();
         Ok((name, Info { shape, kind, start, bytes }))
     }

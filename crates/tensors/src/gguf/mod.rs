@@ -6,7 +6,6 @@
 //!
 //! Shapes are in the order of PyTorch, the slowest axis first; the file has the reverse.
 
-mod block;
 mod header;
 mod rows;
 mod value;
@@ -17,12 +16,12 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use burn_adapters_files::{FileError, FileErrorKind, Opened, open};
+pub use burn_adapters_quantization::BlockType;
 
 use crate::finite::{all_finite, found};
 use crate::read::{read_exact_at, reserved};
 use crate::{Element, FloatType, TensorFileError};
 
-pub use self::block::BlockType;
 use self::header::Header;
 pub use self::rows::{heads_in_pairs, pairs_in_heads};
 pub use self::value::GgufValue;
@@ -30,6 +29,8 @@ pub use self::write::{GgufTensor, write_gguf};
 
 /// How many bytes are read at once, at most.
 const CHUNK: usize = 1 << 20;
+/// How many elements are checked at once: they stay in the cache.
+const CHECKED: usize = 4096;
 
 /// A GGUF file, open for reading.
 #[derive(Debug)]
@@ -99,7 +100,7 @@ impl Gguf {
     /// # Errors
     /// If the file has no such tensor, or its type is not known.
     pub fn float_type(&self, name: &str) -> Result<FloatType, TensorFileError> {
-        self.known(name).map(|info| info.kind.float_type())
+        self.known(name).map(|info| float_type(info.kind))
     }
 
     /// The elements of a tensor, dequantized and each rounded to the nearest `E`; all are finite. Beside them, no more than a
@@ -120,17 +121,40 @@ impl Gguf {
         Err(TensorFileError::NotFinite { path: self.path.clone(), tensor: name.to_owned(), found })
     }
 
+    /// The blocks of a tensor as the file has them; all their elements are finite.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read).
+    pub fn read_blocks(&self, name: &str) -> Result<Vec<u8>, TensorFileError> {
+        let info = self.known(name)?;
+        let count = usize::try_from(info.bytes.unwrap_or(0)).unwrap_or(usize::MAX);
+        let mut blocks: Vec<u8> = reserved(&self.path, count)?;
+        blocks.resize(count, 0);
+        read_exact_at(&self.file, &mut blocks, info.start).map_err(FileError::io(&self.path))?;
+        let mut values = vec![0.0_f32; CHECKED];
+        for chunk in blocks.chunks(CHECKED / info.kind.elements() * info.kind.bytes()) {
+            let values = &mut values[..chunk.len() / info.kind.bytes() * info.kind.elements()];
+            info.kind.dequantize(chunk, values);
+            if !all_finite(values) {
+                let found = found(self.decoded::<f64>(info)?, &info.shape, FloatType::F32);
+                return Err(TensorFileError::NotFinite { path: self.path.clone(), tensor: name.to_owned(), found });
+            }
+        }
+        Ok(blocks)
+    }
+
     fn decoded<E: Element>(&self, info: &Info) -> Result<Vec<E>, TensorFileError> {
         let count = info.shape.iter().product();
         let mut values: Vec<E> = reserved(&self.path, count)?;
         let (block, bytes) = (info.kind.bytes() as u64, info.bytes.unwrap_or(0));
         let most = CHUNK as u64 / block * block;
         let mut buffer = vec![0; most.min(bytes) as usize];
+        let mut scratch = Vec::new();
         let mut done = 0;
         while done < bytes {
             let chunk = &mut buffer[..most.min(bytes - done) as usize];
             read_exact_at(&self.file, chunk, info.start + done).map_err(FileError::io(&self.path))?;
-            info.kind.decode(chunk, &mut values);
+            decode(info.kind, chunk, &mut scratch, &mut values);
             done += chunk.len() as u64;
         }
         Ok(values)
@@ -151,4 +175,24 @@ impl Gguf {
             }),
         }
     }
+}
+
+/// The number format of a tensor's elements; that of quantized ones is f32.
+fn float_type(kind: BlockType) -> FloatType {
+    match kind {
+        BlockType::F16 => FloatType::F16,
+        BlockType::Bf16 => FloatType::Bf16,
+        BlockType::F64 => FloatType::F64,
+        _ => FloatType::F32,
+    }
+}
+
+/// Appends the elements of whole blocks. `scratch` is for those of quantized ones, before they are converted.
+fn decode<E: Element>(kind: BlockType, bytes: &[u8], scratch: &mut Vec<f32>, values: &mut Vec<E>) {
+    if kind.is_plain() {
+        return float_type(kind).decode(bytes, values);
+    }
+    scratch.resize(bytes.len() / kind.bytes() * kind.elements(), 0.0);
+    kind.dequantize(bytes, scratch);
+    values.extend(scratch.iter().map(|value| E::from_f32(*value)));
 }

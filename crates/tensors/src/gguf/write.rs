@@ -5,9 +5,8 @@ use std::io::{BufWriter, Write};
 use std::path::Path;
 
 use burn_adapters_files::{SaveError, save_file_with};
-use half::{bf16, f16};
+use burn_adapters_quantization::BlockType;
 
-use super::block::BlockType;
 use super::header::{ALIGNMENT, MAGIC};
 use super::value::{ARRAY, BOOL, FLOAT32, FLOAT64, GgufValue, INT32, INT64, STRING, UINT32, UINT64};
 use crate::{TensorFileError, check_finite};
@@ -22,7 +21,7 @@ pub struct GgufTensor {
     pub name: String,
     /// Its shape, the slowest axis first.
     pub shape: Vec<usize>,
-    /// The type of its blocks: F32, F16, BF16 or Q8_0.
+    /// The type of its blocks: F32, F16, BF16, Q8_0, Q4_0 or Q4_1.
     pub kind: BlockType,
 }
 
@@ -102,8 +101,9 @@ fn header(path: &Path, metadata: &[(&str, GgufValue)], tensors: &[GgufTensor]) -
 fn size_of_tensor(path: &Path, tensor: &GgufTensor) -> Result<usize, TensorFileError> {
     let GgufTensor { name, shape, kind } = tensor;
     let damaged = |reason: String| Err(TensorFileError::damaged(path, reason));
-    if !matches!(kind, BlockType::F32 | BlockType::F16 | BlockType::Bf16 | BlockType::Q8_0) {
-        return damaged(format!("the tensor `{name}` cannot be written as {kind}: F32, F16, BF16 and Q8_0 can"));
+    if !kind.is_made() {
+        let can = "F32, F16, BF16, Q8_0, Q4_0 and Q4_1 can";
+        return damaged(format!("the tensor `{name}` cannot be written as {kind}: {can}"));
     }
     let elements = shape.iter().try_fold(1_usize, |product, size| product.checked_mul(*size));
     let bytes = elements.and_then(|elements| (elements / kind.elements()).checked_mul(kind.bytes()));
@@ -128,25 +128,8 @@ fn encode(path: &Path, tensor: &GgufTensor, values: &[f32]) -> Result<Vec<u8>, T
         tensor: name.clone(),
         found,
     })?;
-    Ok(match tensor.kind {
-        BlockType::F16 => values.iter().flat_map(|value| f16::from_f32(*value).to_le_bytes()).collect(),
-        BlockType::Bf16 => values.iter().flat_map(|value| bf16::from_f32(*value).to_le_bytes()).collect(),
-        BlockType::Q8_0 => values.as_chunks().0.iter().flat_map(q8_0).collect(),
-        _ => values.iter().flat_map(|value| value.to_le_bytes()).collect(),
-    })
-}
-
-/// A block of Q8_0: the largest element becomes 127 or -127.
-fn q8_0(values: &[f32; 32]) -> [u8; 34] {
-    let largest = values.iter().fold(0.0_f32, |largest, value| largest.max(value.abs()));
-    let scale = largest / 127.0;
-    let inverse = if scale == 0.0 { 0.0 } else { 1.0 / scale };
-    let mut block = [0; 34];
-    block[..2].copy_from_slice(&f16::from_f32(scale).to_le_bytes());
-    for (byte, value) in block[2..].iter_mut().zip(values) {
-        *byte = (value * inverse).round() as i8 as u8;
-    }
-    block
+    let refused = |error| TensorFileError::damaged(path, format!("the tensor `{name}` cannot be written: {error}"));
+    tensor.kind.quantize(values).map_err(refused)
 }
 
 fn text(bytes: &mut Vec<u8>, text: &str) {

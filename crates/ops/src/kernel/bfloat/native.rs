@@ -13,7 +13,7 @@ use std::ops::Range;
 use rayon::iter::{IntoParallelIterator, ParallelIterator};
 
 use crate::kernel::dense::Strided;
-use crate::kernel::{rows_in_piece, written};
+use crate::kernel::{Output, rows_in_piece, written};
 
 /// Rows of the block of the result that is kept in registers.
 const ROWS: usize = 8;
@@ -217,12 +217,6 @@ struct Whole<'a> {
     columns: usize,
     output: Output,
 }
-
-/// The output.
-struct Output(*mut f32);
-
-// SAFETY: each thread writes its own blocks.
-unsafe impl Sync for Output {}
 
 impl Whole<'_> {
     /// Computes some rows of some panels.

@@ -1,6 +1,7 @@
 """What Python's package `gguf` makes of random blocks: JSON on standard output.
 
-For each type the bytes of some blocks, as hexadecimal digits, and the bits of the elements that it gives for them.
+For each type the bytes of some blocks, as hexadecimal digits, and the bits of the elements that it gives for them; then
+the blocks that it makes of some values.
 """
 
 import json
@@ -45,8 +46,18 @@ def main():
             # Exponents near those of weights, and the two smallest.
             blocks[:, 0] = [1, 120]
         golden[name] = {"bytes": blocks.tobytes().hex(), "bits": "".join(bits(dequantize(blocks, kind)))}
-    values = random.standard_normal(64).astype(np.float32)
-    golden["quantized"] = {"values": "".join(bits(values)), "bytes": quantize(values, Type.Q8_0).tobytes().hex()}
+    values = random.standard_normal((8, 32)).astype(np.float32)
+    values[1] *= 1e-3
+    # Nothing but zeros, nothing but one value, a value far from the others, equal distances from zero, halves, whole steps.
+    values[2] = 0.0
+    values[3] = -0.75
+    values[4, 7] = 40.0
+    values[5, [3, 20]] = [5.0, -5.0]
+    values[6] = np.arange(-16, 16, dtype=np.float32) / 2
+    values[7] = np.arange(32, dtype=np.float32) - 8
+    golden["quantized"] = {"values": "".join(bits(values))}
+    for name in ["Q8_0", "Q4_0", "Q4_1"]:
+        golden["quantized"][name] = quantize(values, Type[name]).tobytes().hex()
     print(json.dumps(golden, indent=1))
 
 

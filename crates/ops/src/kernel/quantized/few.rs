@@ -1,0 +1,127 @@
+//! A few rows times a weight in blocks: bound by the memory that the weight takes.
+
+use burn_adapters_quantization::{BlockType, q4_0, q4_1, q4_k, q8_0};
+
+use crate::kernel::{Work, run};
+use crate::quantized::QuantizedMatrix;
+
+/// Elements of the weight per piece of work.
+const PIECE: usize = 1 << 16;
+/// The most rows of x for which a block is decoded once.
+const ROWS: usize = 4;
+
+/// `x · weightᵀ + bias`, giving `[rows, d_output]`.
+pub(super) fn product(x: &[f32], weight: &QuantizedMatrix, bias: Option<&[f32]>) -> Vec<f32> {
+    let [d_output, d_input] = weight.shape();
+    let rows = x.len() / d_input;
+    // The outputs of all rows lie together here.
+    let mut across = vec![0.0; rows * d_output];
+    let high = (PIECE / d_input).max(1);
+    let pieces = across.chunks_mut(high * rows).zip(weight.blocks().chunks(high * weight.row_bytes())).collect();
+    run(pieces, &Few { x, weight });
+    let mut output = across;
+    if rows > 1 {
+        output = (0..rows * d_output).map(|at| output[at % d_output * rows + at / d_output]).collect();
+    }
+    if let Some(bias) = bias {
+        for output in output.chunks_exact_mut(d_output) {
+            output.iter_mut().zip(bias).for_each(|(output, bias)| *output += bias);
+        }
+    }
+    output
+}
+
+struct Few<'a> {
+    x: &'a [f32],
+    weight: &'a QuantizedMatrix,
+}
+
+impl Work<(&mut [f32], &[u8])> for Few<'_> {
+    type Result = ();
+
+    #[inline(always)]
+    fn work<S: pulp::Simd>(&self, simd: S, (output, blocks): (&mut [f32], &[u8])) {
+        match self.weight.kind() {
+            BlockType::Q4_0 => self.rows(simd, output, blocks, q4_0),
+            BlockType::Q4_1 => self.rows(simd, output, blocks, q4_1),
+            BlockType::Q8_0 => self.rows(simd, output, blocks, q8_0),
+            BlockType::Q4K => self.rows(simd, output, blocks, q4_k),
+            kind => self.decoded_rows(simd, output, blocks, kind),
+        }
+    }
+}
+
+impl Few<'_> {
+    /// The outputs of some rows of the weight.
+    #[inline(always)]
+    fn rows<S: pulp::Simd, const BYTES: usize, const ELEMENTS: usize>(
+        &self,
+        simd: S,
+        output: &mut [f32],
+        blocks: &[u8],
+        decode: impl Fn(&[u8; BYTES]) -> [f32; ELEMENTS],
+    ) {
+        let d_input = self.weight.shape()[1];
+        let rows = self.x.len() / d_input;
+        for (output, blocks) in output.chunks_exact_mut(rows).zip(blocks.chunks_exact(self.weight.row_bytes())) {
+            let blocks = blocks.as_chunks().0;
+            for (output, x) in output.chunks_mut(ROWS).zip(self.x.chunks(ROWS * d_input)) {
+                match output.len() {
+                    1 => self.dots::<S, BYTES, ELEMENTS, 1>(simd, output, x, blocks, &decode),
+                    2 => self.dots::<S, BYTES, ELEMENTS, 2>(simd, output, x, blocks, &decode),
+                    3 => self.dots::<S, BYTES, ELEMENTS, 3>(simd, output, x, blocks, &decode),
+                    _ => self.dots::<S, BYTES, ELEMENTS, ROWS>(simd, output, x, blocks, &decode),
+                }
+            }
+        }
+    }
+
+    /// The products of `R` rows of x and one of the weight.
+    #[inline(always)]
+    fn dots<S: pulp::Simd, const BYTES: usize, const ELEMENTS: usize, const R: usize>(
+        &self,
+        simd: S,
+        output: &mut [f32],
+        x: &[f32],
+        blocks: &[[u8; BYTES]],
+        decode: &impl Fn(&[u8; BYTES]) -> [f32; ELEMENTS],
+    ) {
+        let d_input = blocks.len() * ELEMENTS;
+        let x: [&[[f32; ELEMENTS]]; R] = std::array::from_fn(|row| x[row * d_input..][..d_input].as_chunks().0);
+        // Two sums each, so that one need not wait for the other.
+        let mut sums = [[simd.splat_f32s(0.0); 2]; R];
+        for (index, block) in blocks.iter().enumerate() {
+            let values = decode(block);
+            let (values, _) = S::as_simd_f32s(&values);
+            for (sums, x) in sums.iter_mut().zip(x) {
+                let (x, _) = S::as_simd_f32s(&x[index]);
+                for (at, (value, x)) in values.iter().zip(x).enumerate() {
+                    sums[at % 2] = simd.mul_add_e_f32s(*value, *x, sums[at % 2]);
+                }
+            }
+        }
+        for (output, [first, second]) in output.iter_mut().zip(sums) {
+            *output = simd.reduce_sum_f32s(simd.add_f32s(first, second));
+        }
+    }
+
+    /// As [`rows`](Self::rows), for any type: each row is decoded as a whole first.
+    #[inline(always)]
+    fn decoded_rows<S: pulp::Simd>(&self, simd: S, output: &mut [f32], blocks: &[u8], kind: BlockType) {
+        let d_input = self.weight.shape()[1];
+        let rows = self.x.len() / d_input;
+        let mut values = vec![0.0; d_input];
+        for (output, blocks) in output.chunks_exact_mut(rows).zip(blocks.chunks_exact(self.weight.row_bytes())) {
+            kind.dequantize(blocks, &mut values);
+            for (output, x) in output.iter_mut().zip(self.x.chunks_exact(d_input)) {
+                let ((values, end), (x, x_end)) = (S::as_simd_f32s(&values), S::as_simd_f32s(x));
+                let mut sums = [simd.splat_f32s(0.0); 2];
+                for (at, (value, x)) in values.iter().zip(x).enumerate() {
+                    sums[at % 2] = simd.mul_add_e_f32s(*value, *x, sums[at % 2]);
+                }
+                let end: f32 = end.iter().zip(x_end).map(|(value, x)| value * x).sum();
+                *output = simd.reduce_sum_f32s(simd.add_f32s(sums[0], sums[1])) + end;
+            }
+        }
+    }
+}

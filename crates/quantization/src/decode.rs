@@ -1,0 +1,216 @@
+//! From blocks to f32.
+//!
+//! Everything is `#[inline(always)]`, so that a caller that is compiled for wide vectors dequantizes with them. The types
+//! that most files have are written as loops over whole vectors.
+
+use half::bf16;
+
+use crate::BlockType;
+use crate::scales::{half_at, scales_and_leasts};
+
+/// The values of four bits in `IQ4_NL`.
+const IQ4_NL: [i8; 16] = [-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113];
+
+/// Twice the values of four bits in `MXFP4`.
+const MXFP4: [i8; 16] = [0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12];
+
+impl BlockType {
+    /// The elements of whole blocks. Bytes and elements beyond the last whole block are left alone, as are blocks of a type
+    /// that is not known.
+    #[inline(always)]
+    pub fn dequantize(self, bytes: &[u8], values: &mut [f32]) {
+        match self {
+            Self::F32 => numbers(bytes, values, |bytes| f32::from_le_bytes(*bytes)),
+            Self::F16 => numbers(bytes, values, |bytes: &[u8; 2]| half_at(bytes, 0)),
+            Self::Bf16 => numbers(bytes, values, |bytes| bf16::from_le_bytes(*bytes).to_f32()),
+            Self::F64 => numbers(bytes, values, |bytes| f64::from_le_bytes(*bytes) as f32),
+            Self::Q4_0 => blocks(bytes, values, q4_0),
+            Self::Q4_1 => blocks(bytes, values, q4_1),
+            Self::Q5_0 => blocks(bytes, values, q5_0),
+            Self::Q5_1 => blocks(bytes, values, q5_1),
+            Self::Q8_0 => blocks(bytes, values, q8_0),
+            Self::Q2K => blocks(bytes, values, q2_k),
+            Self::Q3K => blocks(bytes, values, q3_k),
+            Self::Q4K => blocks(bytes, values, q4_k),
+            Self::Q5K => blocks(bytes, values, q5_k),
+            Self::Q6K => blocks(bytes, values, q6_k),
+            Self::Iq4Nl => blocks(bytes, values, iq4_nl),
+            Self::Mxfp4 => blocks(bytes, values, mxfp4),
+            Self::Other(_) => {}
+        }
+    }
+}
+
+#[inline(always)]
+fn numbers<const BYTES: usize>(bytes: &[u8], values: &mut [f32], decode: impl Fn(&[u8; BYTES]) -> f32) {
+    for (value, bytes) in values.iter_mut().zip(bytes.as_chunks().0) {
+        *value = decode(bytes);
+    }
+}
+
+#[inline(always)]
+fn blocks<const BYTES: usize, const ELEMENTS: usize>(
+    bytes: &[u8],
+    values: &mut [f32],
+    decode: impl Fn(&[u8; BYTES]) -> [f32; ELEMENTS],
+) {
+    for (values, block) in values.as_chunks_mut().0.iter_mut().zip(bytes.as_chunks().0) {
+        *values = decode(block);
+    }
+}
+
+/// The elements of a block of [`BlockType::Q4_0`].
+#[inline(always)]
+pub fn q4_0(block: &[u8; 18]) -> [f32; 32] {
+    let scale = half_at(block, 0);
+    nibbles(&block[2..], |four| scale * (i32::from(four) - 8) as f32)
+}
+
+/// The elements of a block of [`BlockType::Q4_1`].
+#[inline(always)]
+pub fn q4_1(block: &[u8; 20]) -> [f32; 32] {
+    let (scale, least) = (half_at(block, 0), half_at(block, 2));
+    nibbles(&block[4..], |four| scale * i32::from(four) as f32 + least)
+}
+
+/// The elements of a block of [`BlockType::Q8_0`].
+#[inline(always)]
+pub fn q8_0(block: &[u8; 34]) -> [f32; 32] {
+    let scale = half_at(block, 0);
+    let mut values = [0.0; 32];
+    for (value, byte) in values.iter_mut().zip(&block[2..]) {
+        *value = scale * i32::from(*byte as i8) as f32;
+    }
+    values
+}
+
+/// The elements of a block of [`BlockType::Q4K`].
+#[inline(always)]
+pub fn q4_k(block: &[u8; 144]) -> [f32; 256] {
+    let parts = scales_and_leasts(&block[4..16], half_at(block, 0), half_at(block, 2));
+    let mut values = [0.0; 256];
+    let (pairs, _) = values.as_chunks_mut::<64>();
+    for (pair, (values, bytes)) in pairs.iter_mut().zip(block[16..].as_chunks::<32>().0).enumerate() {
+        let ((scale, least), (upper_scale, upper_least)) = (parts[2 * pair], parts[2 * pair + 1]);
+        let (low, high) = values.split_at_mut(32);
+        for ((low, high), byte) in low.iter_mut().zip(high).zip(bytes) {
+            *low = scale * i32::from(byte & 0x0F) as f32 - least;
+            *high = upper_scale * i32::from(byte >> 4) as f32 - upper_least;
+        }
+    }
+    values
+}
+
+/// The elements of 16 bytes: the lower bits of all of them, then the upper ones.
+#[inline(always)]
+fn nibbles(bytes: &[u8], value: impl Fn(u8) -> f32) -> [f32; 32] {
+    let mut values = [0.0; 32];
+    let (low, high) = values.split_at_mut(16);
+    for ((low, high), byte) in low.iter_mut().zip(high).zip(bytes) {
+        *low = value(byte & 0x0F);
+        *high = value(byte >> 4);
+    }
+    values
+}
+
+/// The four bits of an element: the lower ones of 16 bytes, then the upper ones.
+#[inline(always)]
+fn nibble(bytes: &[u8], element: usize) -> u8 {
+    if element < 16 { bytes[element] & 0x0F } else { bytes[element - 16] >> 4 }
+}
+
+/// A bit of four bytes.
+#[inline(always)]
+fn bit(bytes: &[u8], element: usize) -> u8 {
+    bytes[element / 8] >> (element % 8) & 1
+}
+
+#[inline(always)]
+fn q5_0(block: &[u8; 22]) -> [f32; 32] {
+    let scale = half_at(block, 0);
+    let five = |element| nibble(&block[6..], element) | (bit(&block[2..6], element) << 4);
+    std::array::from_fn(|element| scale * f32::from(five(element) as i8 - 16))
+}
+
+#[inline(always)]
+fn q5_1(block: &[u8; 24]) -> [f32; 32] {
+    let (scale, least) = (half_at(block, 0), half_at(block, 2));
+    let five = |element| nibble(&block[8..], element) | (bit(&block[4..8], element) << 4);
+    std::array::from_fn(|element| scale * f32::from(five(element)) + least)
+}
+
+#[inline(always)]
+fn iq4_nl(block: &[u8; 18]) -> [f32; 32] {
+    let scale = half_at(block, 0);
+    std::array::from_fn(|element| scale * f32::from(IQ4_NL[usize::from(nibble(&block[2..], element))]))
+}
+
+#[inline(always)]
+fn mxfp4(block: &[u8; 17]) -> [f32; 32] {
+    // Half of the power of two whose exponent the byte is.
+    let exponent = u32::from(block[0]);
+    let scale = f32::from_bits(if exponent < 2 { 0x0020_0000 << exponent } else { (exponent - 1) << 23 });
+    std::array::from_fn(|element| scale * f32::from(MXFP4[usize::from(nibble(&block[1..], element))]))
+}
+
+/// The two bits of an element: 32 elements for each two bits of 32 bytes.
+#[inline(always)]
+fn two_bits(bytes: &[u8], element: usize) -> u8 {
+    bytes[element / 128 * 32 + element % 32] >> (element / 32 % 4 * 2) & 3
+}
+
+/// The four bits of an element: 32 elements for the lower bits of 32 bytes, then 32 for the upper ones.
+#[inline(always)]
+fn four_bits(bytes: &[u8], element: usize) -> u8 {
+    bytes[element / 64 * 32 + element % 32] >> (element / 32 % 2 * 4) & 0x0F
+}
+
+#[inline(always)]
+fn q2_k(block: &[u8; 84]) -> [f32; 256] {
+    let (scales, quants) = (&block[..16], &block[16..80]);
+    let (scale, least) = (half_at(block, 80), half_at(block, 82));
+    std::array::from_fn(|element| {
+        let part = scales[element / 16];
+        let (scale, least) = (scale * f32::from(part & 0x0F), least * f32::from(part >> 4));
+        scale * f32::from(two_bits(quants, element)) - least
+    })
+}
+
+#[inline(always)]
+fn q3_k(block: &[u8; 110]) -> [f32; 256] {
+    let (mask, quants, packed) = (&block[..32], &block[32..96], &block[96..108]);
+    let scale = half_at(block, 108);
+    let of_part = |part: usize| {
+        let low = if part < 8 { packed[part] & 0x0F } else { packed[part - 8] >> 4 };
+        let high = packed[8 + part % 4] >> (part / 4 * 2) & 3;
+        scale * f32::from((low | (high << 4)) as i8 - 32)
+    };
+    let scales: [f32; 16] = std::array::from_fn(of_part);
+    std::array::from_fn(|element| {
+        // A bit that is not set takes 4 away.
+        let high = (mask[element % 32] >> (element / 32) & 1) ^ 1;
+        scales[element / 16] * f32::from(two_bits(quants, element) as i8 - (high << 2) as i8)
+    })
+}
+
+#[inline(always)]
+fn q5_k(block: &[u8; 176]) -> [f32; 256] {
+    let parts = scales_and_leasts(&block[4..16], half_at(block, 0), half_at(block, 2));
+    let high = &block[16..48];
+    std::array::from_fn(|element| {
+        let (scale, least) = parts[element / 32];
+        let five = four_bits(&block[48..], element) | ((high[element % 32] >> (element / 32) & 1) << 4);
+        scale * f32::from(five) - least
+    })
+}
+
+#[inline(always)]
+fn q6_k(block: &[u8; 210]) -> [f32; 256] {
+    let (low, high, scales) = (&block[..128], &block[128..192], &block[192..208]);
+    let scale = half_at(block, 208);
+    std::array::from_fn(|element| {
+        let four = low[element / 128 * 64 + element % 64] >> (element / 64 % 2 * 4) & 0x0F;
+        let six = four | (two_bits(high, element) << 4);
+        scale * f32::from(scales[element / 16] as i8) * f32::from(six as i8 - 32)
+    })
+}
