@@ -87,7 +87,7 @@ pub fn q8_0(block: &[u8; 34]) -> [f32; 32] {
 /// The elements of a block of [`BlockType::Q4K`].
 #[inline(always)]
 pub fn q4_k(block: &[u8; 144]) -> [f32; 256] {
-    let parts = scales_and_leasts(&block[4..16], half_at(block, 0), half_at(block, 2));
+    let parts = q4_k_parts(block);
     let mut values = [0.0; 256];
     let (pairs, _) = values.as_chunks_mut::<64>();
     for (pair, (values, bytes)) in pairs.iter_mut().zip(block[16..].as_chunks::<32>().0).enumerate() {
@@ -99,6 +99,12 @@ pub fn q4_k(block: &[u8; 144]) -> [f32; 256] {
         }
     }
     values
+}
+
+/// The factors of the eight parts of a block of [`BlockType::Q4K`], and what is taken away from each element there.
+#[inline(always)]
+pub fn q4_k_parts(block: &[u8; 144]) -> [(f32, f32); 8] {
+    scales_and_leasts(&block[4..16], half_at(block, 0), half_at(block, 2))
 }
 
 /// The elements of 16 bytes: the lower bits of all of them, then the upper ones.
@@ -159,12 +165,6 @@ fn two_bits(bytes: &[u8], element: usize) -> u8 {
     bytes[element / 128 * 32 + element % 32] >> (element / 32 % 4 * 2) & 3
 }
 
-/// The four bits of an element: 32 elements for the lower bits of 32 bytes, then 32 for the upper ones.
-#[inline(always)]
-fn four_bits(bytes: &[u8], element: usize) -> u8 {
-    bytes[element / 64 * 32 + element % 32] >> (element / 32 % 2 * 4) & 0x0F
-}
-
 #[inline(always)]
 fn q2_k(block: &[u8; 84]) -> [f32; 256] {
     let (scales, quants) = (&block[..16], &block[16..80]);
@@ -196,21 +196,36 @@ fn q3_k(block: &[u8; 110]) -> [f32; 256] {
 #[inline(always)]
 fn q5_k(block: &[u8; 176]) -> [f32; 256] {
     let parts = scales_and_leasts(&block[4..16], half_at(block, 0), half_at(block, 2));
-    let high = &block[16..48];
-    std::array::from_fn(|element| {
-        let (scale, least) = parts[element / 32];
-        let five = four_bits(&block[48..], element) | ((high[element % 32] >> (element / 32) & 1) << 4);
-        scale * f32::from(five) - least
-    })
+    let (high, low) = (&block[16..48], &block[48..]);
+    let mut values = [0.0; 256];
+    let (chunks, _) = values.as_chunks_mut::<32>();
+    for (part, (values, (scale, least))) in chunks.iter_mut().zip(parts).enumerate() {
+        let low = &low[part / 2 * 32..][..32];
+        for ((value, low), high) in values.iter_mut().zip(low).zip(high) {
+            let five = (low >> (part % 2 * 4) & 0x0F) | (high >> part & 1) << 4;
+            *value = scale * i32::from(five) as f32 - least;
+        }
+    }
+    values
 }
 
 #[inline(always)]
 fn q6_k(block: &[u8; 210]) -> [f32; 256] {
     let (low, high, scales) = (&block[..128], &block[128..192], &block[192..208]);
     let scale = half_at(block, 208);
-    std::array::from_fn(|element| {
-        let four = low[element / 128 * 64 + element % 64] >> (element / 64 % 2 * 4) & 0x0F;
-        let six = four | (two_bits(high, element) << 4);
-        scale * f32::from(scales[element / 16] as i8) * f32::from(six as i8 - 32)
-    })
+    let mut values = [0.0; 256];
+    let (parts, _) = values.as_chunks_mut::<16>();
+    for (part, values) in parts.iter_mut().enumerate() {
+        let scale = scale * f32::from(scales[part] as i8);
+        // 128 elements: four bits each of 64 bytes, and two bits each of 32.
+        let (half, inside) = (part / 8, part % 8 * 16);
+        let low = &low[half * 64 + inside % 64..][..16];
+        let high = &high[half * 32 + inside % 32..][..16];
+        let (low_shift, high_shift) = (inside / 64 * 4, inside / 32 * 2);
+        for ((value, low), high) in values.iter_mut().zip(low).zip(high) {
+            let six = (low >> low_shift & 0x0F) | (high >> high_shift & 3) << 4;
+            *value = scale * (i32::from(six) - 32) as f32;
+        }
+    }
+    values
 }

@@ -1,5 +1,10 @@
 //! A few rows times a weight in blocks: bound by the memory that the weight takes.
 
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
+
 use burn_adapters_quantization::{BlockType, q4_0, q4_1, q4_k, q8_0};
 
 use crate::kernel::{Work, run};
@@ -36,12 +41,45 @@ struct Few<'a> {
     weight: &'a QuantizedMatrix,
 }
 
+/// Some rows of a weight, and what they give.
+struct Piece<'a> {
+    kind: BlockType,
+    x: &'a [f32],
+    d_input: usize,
+    /// For each row of the weight, its products with all rows of x.
+    output: &'a mut [f32],
+    blocks: &'a [u8],
+}
+
+/// Computes a piece with the instructions of this processor, if there is such code.
+#[cfg(target_arch = "x86_64")]
+fn native(piece: Piece<'_>) -> Result<(), Piece<'_>> {
+    avx512::compute(piece).or_else(avx2::compute)
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn native(piece: Piece<'_>) -> Result<(), Piece<'_>> {
+    Err(piece)
+}
+
 impl Work<(&mut [f32], &[u8])> for Few<'_> {
     type Result = ();
 
     #[inline(always)]
     fn work<S: pulp::Simd>(&self, simd: S, (output, blocks): (&mut [f32], &[u8])) {
-        match self.weight.kind() {
+        let (kind, d_input) = (self.weight.kind(), self.weight.shape()[1]);
+        if let Err(piece) = native(Piece { kind, x: self.x, d_input, output, blocks }) {
+            self.portable(simd, piece);
+        }
+    }
+}
+
+impl Few<'_> {
+    /// Computes a piece on any processor.
+    #[inline(always)]
+    fn portable<S: pulp::Simd>(&self, simd: S, piece: Piece<'_>) {
+        let Piece { kind, output, blocks, .. } = piece;
+        match kind {
             BlockType::Q4_0 => self.rows(simd, output, blocks, q4_0),
             BlockType::Q4_1 => self.rows(simd, output, blocks, q4_1),
             BlockType::Q8_0 => self.rows(simd, output, blocks, q8_0),
@@ -49,9 +87,7 @@ impl Work<(&mut [f32], &[u8])> for Few<'_> {
             kind => self.decoded_rows(simd, output, blocks, kind),
         }
     }
-}
 
-impl Few<'_> {
     /// The outputs of some rows of the weight.
     #[inline(always)]
     fn rows<S: pulp::Simd, const BYTES: usize, const ELEMENTS: usize>(
@@ -121,6 +157,78 @@ impl Few<'_> {
                 }
                 let end: f32 = end.iter().zip(x_end).map(|(value, x)| value * x).sum();
                 *output = simd.reduce_sum_f32s(simd.add_f32s(sums[0], sums[1])) + end;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    /// The outputs of the code for each kind of processor that this one can run.
+    fn outputs(x: &[f32], weight: &QuantizedMatrix) -> Vec<(&'static str, Vec<f32>)> {
+        let [d_output, d_input] = weight.shape();
+        let mut all = Vec::new();
+        let mut add = |name, compute: &dyn Fn(Piece<'_>) -> Result<(), Piece<'_>>| {
+            let mut output = vec![f32::NAN; x.len() / d_input * d_output];
+            let piece = Piece { kind: weight.kind(), x, d_input, output: &mut output, blocks: weight.blocks() };
+            if compute(piece).is_ok() {
+                all.push((name, output));
+            }
+        };
+        #[cfg(target_arch = "x86_64")]
+        add("avx512", &avx512::compute);
+        #[cfg(target_arch = "x86_64")]
+        add("avx2", &avx2::compute);
+        let few = Few { x, weight };
+        add("portable", &|piece| {
+            few.portable(pulp::Scalar, piece);
+            Ok(())
+        });
+        add("vectors", &|piece| {
+            let dispatch = Portable(&few);
+            crate::kernel::run(vec![piece], &dispatch);
+            Ok(())
+        });
+        all
+    }
+
+    struct Portable<'a>(&'a Few<'a>);
+
+    impl Work<Piece<'_>> for Portable<'_> {
+        type Result = ();
+
+        #[inline(always)]
+        fn work<S: pulp::Simd>(&self, simd: S, piece: Piece<'_>) {
+            self.0.portable(simd, piece);
+        }
+    }
+
+    #[test]
+    fn every_processor_gives_the_products_of_the_dequantized_weight() {
+        let number = |at: usize| ((at * 7919) % 2003) as f32 / 1001.0 - 1.0;
+        for kind in [BlockType::Q4_0, BlockType::Q4_1, BlockType::Q8_0, BlockType::Q4K, BlockType::Q6K, BlockType::F16]
+        {
+            for (rows, d_output, d_input) in [(1, 5, 256), (3, 2, 512), (7, 3, 256)] {
+                let count = d_output * d_input;
+                let blocks = match kind.is_made() {
+                    true => kind.quantize(&(0..count).map(number).collect::<Vec<_>>()).unwrap(),
+                    false => (0..count / 256 * kind.bytes()).map(|at| 0x14 + (at * 37 % 16) as u8).collect(),
+                };
+                let weight = QuantizedMatrix::new(kind, [d_output, d_input], blocks).unwrap();
+                let mut dense = vec![0.0; count];
+                kind.dequantize(weight.blocks(), &mut dense);
+                let x: Vec<f32> = (0..rows * d_input).map(|at| number(at + 5)).collect();
+                for (name, output) in outputs(&x, &weight) {
+                    for (at, found) in output.iter().enumerate() {
+                        let (column, row) = (at / rows, at % rows);
+                        let pairs = x[row * d_input..][..d_input].iter().zip(&dense[column * d_input..]);
+                        let expected: f64 = pairs.map(|(x, weight)| f64::from(*x) * f64::from(*weight)).sum();
+                        assert!((f64::from(*found) - expected).abs() < 1e-3, "{kind}, {name}: {found} {expected}");
+                    }
+                }
             }
         }
     }
