@@ -4,6 +4,8 @@ use burn::module::{Module, ModuleMapper, Param};
 use burn::tensor::{Device, FloatDType, Tensor};
 use thiserror::Error;
 
+use crate::is_quantized;
+
 /// Reasons why weights cannot be stored in bf16.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
@@ -19,6 +21,9 @@ pub enum Bf16Error {
         "weights on an autodiff device are trained and cannot be bf16: put a frozen model on the plain device first"
     )]
     Trained,
+    /// Weights in blocks, which take less memory than bf16.
+    #[error("weights that are quantized are not converted to bf16: load the model with bf16 weights instead")]
+    Quantized,
     /// The module has no linear layers.
     #[error("expected a module with linear layers (burn's `Linear`), found none: there are no weights to convert")]
     NoLinear,
@@ -48,7 +53,7 @@ pub fn check_bf16(device: &Device) -> Result<(), Bf16Error> {
 /// Run such layers with hooks or with [`project`](crate::project): burn's own `Linear::forward` does not mix types.
 ///
 /// # Errors
-/// If the device does not support bf16, the weights are on an autodiff device, or there are no linear layers.
+/// If the device does not support bf16, the weights are on an autodiff device or quantized, or there are no linear layers.
 ///
 /// ```
 /// use burn::nn::LinearConfig;
@@ -61,6 +66,9 @@ pub fn check_bf16(device: &Device) -> Result<(), Bf16Error> {
 /// # Ok::<(), burn_adapters_core::Bf16Error>(())
 /// ```
 pub fn linear_weights_in_bf16<M: Module>(module: M) -> Result<M, Bf16Error> {
+    if is_quantized(&module) {
+        return Err(Bf16Error::Quantized);
+    }
     let mut cast = Cast::default();
     let module = module.map(&mut cast);
     match cast.problem {

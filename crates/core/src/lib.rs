@@ -16,6 +16,7 @@ mod names;
 mod norm;
 mod output;
 mod project;
+mod quantized;
 mod rows;
 mod site;
 mod spec;
@@ -35,6 +36,9 @@ pub use names::{AttentionNames, SiteName, SiteNames, StackNames, join_path};
 pub use norm::{Norm, NormWithEpsilon};
 pub use output::{Output, Reads, RowPosition, TokenSpan, mean_of_tokens};
 pub use project::project;
+pub use quantized::{
+    BlockRows, QuantizedWeightError, dense_weight, is_quantized, look_up, quantized_matrix, quantized_weight,
+};
 pub use rows::{repeated_rows, row_indices};
 pub use site::{ModuleKey, NameMap, Place, Site, SiteMap, SiteReport, StackKind};
 pub use spec::{LlamaCpp, ModelSpec, OutputLayer, StackSpec, SublayerEnd};

@@ -2,7 +2,9 @@
 
 use burn::nn::Linear;
 use burn::tensor::Tensor;
-use burn_adapters_ops::linear;
+use burn_adapters_ops::{linear, quantized_linear};
+
+use crate::quantized_matrix;
 
 /// Computes `layer.forward(x)`, where the backend supports it as one operation with a custom backward pass.
 ///
@@ -13,5 +15,9 @@ use burn_adapters_ops::linear;
 /// # Panics
 /// If the last dimension of `x` is not the layer's `d_input`.
 pub fn project<const D: usize>(layer: &Linear, x: Tensor<D>) -> Tensor<D> {
-    linear(x, layer.weight.val(), layer.bias.as_ref().map(|bias| bias.val()))
+    let bias = layer.bias.as_ref().map(|bias| bias.val());
+    match quantized_matrix(&layer.weight) {
+        Some(matrix) => quantized_linear(x, matrix, bias),
+        None => linear(x, layer.weight.val(), bias),
+    }
 }

@@ -3,6 +3,7 @@
 use burn::module::Param;
 use burn::nn::Linear;
 use burn::tensor::Tensor;
+use burn_adapters_core::dense_weight;
 
 use crate::{Ia3, Ia3Error};
 
@@ -30,8 +31,8 @@ impl MergedIa3 {
         }
         let before = Self { weight: linear.weight.clone(), bias: linear.bias.clone() };
         let factor = ia3.vector.val().without_autodiff() * ia3.alpha;
-        // In bf16 the product would be rounded again.
-        let weight = before.weight.val().without_autodiff().cast(factor.dtype()) * factor.clone().unsqueeze();
+        // In bf16 or blocks the product would be rounded again.
+        let weight = dense_weight(&before.weight).without_autodiff().cast(factor.dtype()) * factor.clone().unsqueeze();
         linear.weight = Param::initialized(before.weight.id, weight);
         linear.bias =
             before.bias.clone().map(|bias| Param::initialized(bias.id, bias.val().without_autodiff() * factor));

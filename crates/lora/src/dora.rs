@@ -15,8 +15,7 @@ use burn::module::{Module, Param, ParamId};
 use burn::nn::Linear;
 use burn::tensor::{Device, FloatDType, Shape, Tensor};
 
-use burn_adapters_core::Fill;
-use burn_adapters_core::Init;
+use burn_adapters_core::{Fill, Init, dense_weight};
 
 /// The trained magnitude `m` of each output. It is all ones until it is [set from the base weight](Self::set_from).
 #[derive(Module, Debug)]
@@ -46,7 +45,7 @@ impl Magnitude {
 
     /// Sets the magnitude to the norms of the base weight, so that the adapted layer computes the same as the base.
     pub fn set_from(&mut self, linear: &Linear) {
-        self.set_from_weight(linear.weight.val());
+        self.set_from_weight(dense_weight(&linear.weight));
     }
 
     /// [`set_from`](Self::set_from) for a matrix without a layer.

@@ -3,6 +3,7 @@
 use burn::module::{Module, Param};
 use burn::nn::Linear;
 use burn::tensor::Tensor;
+use burn_adapters_core::dense_weight;
 
 use crate::{Lora, LoraError, Magnitude, MtlLoraModule, Vera, VeraShared};
 
@@ -91,9 +92,9 @@ impl Merged {
     }
 }
 
-/// The weight in the number format of the update: in bf16, most of an update would be rounded away.
+/// The weight in the number format of the update: in bf16 or blocks, most of an update would be rounded away.
 fn frozen(linear: &Linear, delta: &Tensor<2>) -> Tensor<2> {
-    linear.weight.val().without_autodiff().cast(delta.dtype())
+    dense_weight(&linear.weight).without_autodiff().cast(delta.dtype())
 }
 
 fn magnitude_factor(

@@ -2,9 +2,10 @@
 
 use std::path::PathBuf;
 
-use burn_adapters_core::Bf16Error;
+use burn_adapters_core::{Bf16Error, QuantizedWeightError};
 use burn_adapters_files::{FileError, FolderKind, SaveError};
 use burn_adapters_model::BankError;
+use burn_adapters_ops::QuantizedMatrixError;
 use burn_adapters_tensors::{Mismatch, NotFinite, TensorFileError};
 use thiserror::Error;
 
@@ -130,6 +131,17 @@ pub enum LoadError {
     /// The device has no bf16 for frozen weights.
     #[error(transparent)]
     Bf16(#[from] Bf16Error),
+    /// Quantized weights on a device where weights are trained.
+    #[error(transparent)]
+    Quantized(#[from] QuantizedWeightError),
+    /// A weight that cannot be quantized.
+    #[error("the weight `{weight}` cannot be kept quantized: {source}; load the model in f32")]
+    Quantize {
+        /// The weight.
+        weight: String,
+        /// The reason.
+        source: QuantizedMatrixError,
+    },
     /// The configuration.
     #[error(transparent)]
     Config(#[from] ModelConfigError),
@@ -268,6 +280,11 @@ pub enum ModelSaveError {
         /// The weight of the decoder.
         decoder: String,
     },
+    /// A model whose weights are quantized.
+    #[error(
+        "the weights of this model are quantized, that is rounded: load it in f32 (without quantization) to merge and save it"
+    )]
+    Quantized,
     /// The model's parameters could not be read from the device.
     #[error("reading the model's parameters from the device failed: {0}")]
     Device(String),

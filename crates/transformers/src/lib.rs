@@ -51,4 +51,4 @@ pub use generation_config::GenerationConfig;
 pub use gguf::is_gguf;
 pub use model_config::ModelConfig;
 pub use tokenizer::{DecodeStream, Encoded, SpecialIds, Tokenizer};
-pub use weights::{ModelLoadReport, ModelSaveReport, WeightFormat};
+pub use weights::{MatrixFormats, ModelLoadReport, ModelSaveReport, WeightFormat};

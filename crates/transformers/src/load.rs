@@ -66,13 +66,15 @@ pub(crate) fn from_dir(
     })?;
 
     let files = weights.files();
-    let skeleton = Skeleton::build(&plan, &mut FromFiles { weights, device, format })?;
+    let mut source = FromFiles::new(weights, device, format);
+    let skeleton = Skeleton::build(&plan, &mut source)?;
     let model = AutoModel { skeleton, config };
     let report = ModelLoadReport {
         files,
         tensors: expected.len(),
         parameters: Module::num_params(&model),
         unused,
+        formats: source.formats(),
         missing_pooler,
     };
     Ok((model, report))

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use burn::module::ParamId;
 use burn::tensor::{Device, Tensor, TensorData};
+use burn_adapters_core::is_quantized;
 use burn_adapters_tensors::{FloatType, parameters, save_safetensors, transposed, values};
 
 use crate::gguf::is_gguf;
@@ -33,10 +34,13 @@ impl AutoModel {
     /// ```
     ///
     /// # Errors
-    /// If the files of `like` cannot be read or belong to another model, or the file cannot be written.
+    /// If the files of `like` cannot be read or belong to another model, weights are quantized, or the file cannot be written.
     pub fn save(&self, like: &Path, file: &Path) -> Result<ModelSaveReport, ModelSaveError> {
         if is_gguf(like) {
             return Err(ModelSaveError::Gguf { file: like.to_owned() });
+        }
+        if is_quantized(&self.skeleton) {
+            return Err(ModelSaveError::Quantized);
         }
         let mut weights = Weights::open(like, self.config.plan.prefix)?;
         let own = self.names(|name| weights.has(name))?;

@@ -3,7 +3,7 @@
 use burn::module::Module;
 use burn::nn::{Embedding, Linear};
 use burn::tensor::{Device, Tensor};
-use burn_adapters_core::{Site, project};
+use burn_adapters_core::{Site, dense_weight, project};
 use burn_adapters_model::{DecoderStart, Pass};
 
 use crate::LoadError;
@@ -40,7 +40,7 @@ impl Decoder {
         let bridge = own.as_ref().and_then(|own| own.bridge.as_ref());
         let bridge = bridge.map(|bridge| source.linear(bridge, "", std)).transpose()?;
         let mut source = source.scoped(own.as_ref().map_or("", |own| &own.scope));
-        let mut words = || source.embedding(embeddings.words.name, embeddings.words.shape, std);
+        let mut words = || source.words(&embeddings.words, std);
         Ok(Self {
             words: own.is_some().then(&mut words).transpose()?,
             embeddings: Added::build(embeddings, std, &mut source)?,
@@ -99,7 +99,7 @@ impl Skeleton {
 
     /// The table of word embeddings: `[vocabulary, embedding]`.
     pub(crate) fn word_table(&self) -> Tensor<2> {
-        self.embeddings.words().weight.val()
+        dense_weight(&self.embeddings.words().weight)
     }
 
     pub(crate) fn run(&self, pass: &mut Pass<'_>) {

@@ -38,11 +38,12 @@ mod training;
 use std::path::Path;
 
 use burn::tensor::Device;
-use burn_adapters_transformers::WeightFormat;
-use clap::{Args, Parser, Subcommand};
+use burn_adapters_transformers::{WeightFormat, is_gguf};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use self::model::Model;
 use crate::device::{Choice, Found};
+use crate::draw;
 use crate::error::CliResult;
 use crate::progress::Style;
 
@@ -113,11 +114,29 @@ struct DeviceArguments {
     #[arg(long, value_name = "DEVICE", default_value = "auto")]
     device: Choice,
 
-    /// Keep the frozen weights of linear layers in bf16. They take half the memory, and CPUs with AVX-512 BF16 multiply
-    /// them about twice as fast. Results differ by rounding; adapters stay in f32. Pass it again when you resume a
+    /// Number format of the frozen weights: none (f32), bf16, int8 or int4. Quantized weights take less memory, and results
+    /// differ by rounding; adapters stay in f32. CPUs with AVX-512 BF16 multiply bf16 about twice as fast as f32. Without
+    /// the option, a GGUF file is kept as it is quantized, and any other model is f32. Pass it again when you resume a
     /// training.
-    #[arg(long)]
+    #[arg(long, value_enum, value_name = "FORMAT")]
+    quantize: Option<Quantize>,
+
+    /// The same as `--quantize bf16`.
+    #[arg(long, conflicts_with = "quantize")]
     bf16: bool,
+}
+
+/// The values of `--quantize`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Quantize {
+    /// f32, also from GGUF files.
+    None,
+    /// bf16: half the memory of f32.
+    Bf16,
+    /// 8 bits: a quarter, as GGUF's Q8_0. What a GGUF file has in blocks stays in these.
+    Int8,
+    /// 4 bits: a sixth, as GGUF's Q4_1. What a GGUF file has in blocks stays in these.
+    Int4,
 }
 
 impl DeviceArguments {
@@ -128,12 +147,29 @@ impl DeviceArguments {
     }
 
     fn load(&self, dir: &Path, device: &Device, style: Style) -> CliResult<Model> {
-        let format = if self.bf16 { WeightFormat::Bf16 } else { WeightFormat::F32 };
-        let model = Model::load(dir, format, device, style)?;
-        if self.bf16 {
+        let format = match self.quantize() {
+            Some(Quantize::None) => WeightFormat::F32,
+            Some(Quantize::Bf16) => WeightFormat::Bf16,
+            Some(Quantize::Int8) => WeightFormat::Int8,
+            Some(Quantize::Int4) => WeightFormat::Int4,
+            None if is_gguf(dir) => WeightFormat::AsStored,
+            None => WeightFormat::F32,
+        };
+        let (model, formats) = Model::load(dir, format, device, style)?;
+        if format == WeightFormat::Bf16 {
             style.say(format_args!("the weights of its linear layers are bf16"));
+        } else if formats.dequantized || !formats.not_quantized.is_empty() {
+            // Less memory was asked for, or expected of the file, than is saved.
+            draw::warning(&formats.to_string());
+        } else if formats.is_quantized() {
+            style.say(format_args!("frozen weights: {formats}"));
         }
         Ok(model)
+    }
+
+    /// The requested format of frozen weights.
+    fn quantize(&self) -> Option<Quantize> {
+        if self.bf16 { Some(Quantize::Bf16) } else { self.quantize }
     }
 }
 

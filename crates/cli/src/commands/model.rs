@@ -10,7 +10,8 @@ use burn_adapters_heads::HeadConfig;
 use burn_adapters_model::{Adapter, AdapterBank, AddReport, BankError, BaseError, Forward};
 use burn_adapters_train::{Dataset, Lengths, TextForm, TokenData, TrainError};
 use burn_adapters_transformers::{
-    AutoModel, LoadError, ModelConfig, ModelConfigError, Tokenizer, TokenizerError, WeightFormat, is_gguf,
+    AutoModel, LoadError, MatrixFormats, ModelConfig, ModelConfigError, Tokenizer, TokenizerError, WeightFormat,
+    is_gguf,
 };
 
 use super::data::data_error;
@@ -82,7 +83,13 @@ pub(super) struct Model {
 }
 
 impl Model {
-    pub(super) fn load(dir: &Path, format: WeightFormat, device: &Device, style: Style) -> CliResult<Self> {
+    /// Loads a model; gives the formats of its matrices as well.
+    pub(super) fn load(
+        dir: &Path,
+        format: WeightFormat,
+        device: &Device,
+        style: Style,
+    ) -> CliResult<(Self, MatrixFormats)> {
         let tokenizer = Tokenizer::from_dir(dir).map_err(|error| match &error {
             TokenizerError::Config(error) => model_config_error(dir, error),
             error => CliError::mistake(chain(error)),
@@ -90,13 +97,13 @@ impl Model {
         let (base, report) = AutoModel::from_dir_as(dir, format, device).map_err(|error| match &error {
             LoadError::Config(error) => model_config_error(dir, error),
             LoadError::Bf16(error) => {
-                CliError::mistake(chain(error)).with_help("without --bf16 the model is f32, on every device")
+                CliError::mistake(chain(error)).with_help("with `--quantize none` the model is f32, on every device")
             }
             error => CliError::mistake(chain(error)),
         })?;
         let name = folder_name(dir);
         style.say(format_args!("loaded {name}: {} parameters", crate::output::thousands(report.parameters)));
-        Ok(Self { base, tokenizer, name })
+        Ok((Self { base, tokenizer, name }, report.formats))
     }
 }
 

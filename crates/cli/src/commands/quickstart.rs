@@ -11,13 +11,13 @@ use burn_adapters_train::{
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::DeviceArguments;
 use super::data::data_error;
 use super::job::{Job, JobOutcome, Saved, stage_json};
 use super::model::{check_fits, max_length, tokenize, train_error};
 use super::output_folder::{Existing, Input, OutputFolder, QUICKSTART_CHECKPOINTS, is_quickstart, save_error};
 use super::predictions::table as predictions_table;
 use super::report::{confusion_json, confusion_table};
+use super::{DeviceArguments, Quantize};
 use crate::device::Found;
 use crate::error::{CliError, CliResult};
 use crate::output::{self, Align, Table, bytes, duration, shown, thousands};
@@ -271,7 +271,7 @@ impl Outcome<'_> {
         let confusion = confusion_json(&self.evaluation.scores);
         json!({
             "model": self.job.model_name, "config": self.job.adapter.to_string(), "device": self.found.name(),
-            "bf16": self.arguments.device.bf16,
+            "bf16": self.arguments.device.quantize() == Some(Quantize::Bf16),
             "base": done.report.base_parameters, "trainable": done.report.parameters(),
             "head_parameters": done.head_parameters,
             "examples": {"train": self.examples[0], "held_out": self.examples[1]},

@@ -39,6 +39,27 @@ fn a_gguf_file_is_a_model_in_every_command() {
 }
 
 #[test]
+fn the_blocks_of_a_gguf_file_are_kept() {
+    let place = Workplace::new();
+    fs::copy(golden("gguf/quantized.gguf"), place.path("model.gguf")).unwrap();
+    let score = |model: &str, extra: &[&str]| {
+        let arguments = ["score", "--model", model, "--device", "flex", "--text", "The sea is blue.", "--json"];
+        let (code, stdout, stderr) = place.run([&arguments[..], extra].concat());
+        assert_eq!(code, 0, "{stderr}");
+        (json_of(&stdout)["log_likelihood"].as_f64().unwrap(), stderr)
+    };
+    // What the file has in blocks is kept in them without an option.
+    let (kept, stderr) = score("model.gguf", &[]);
+    assert!(stderr.contains("frozen weights:") && stderr.contains("in Q4_1 ("), "{stderr}");
+    let (dense, stderr) = score("model.gguf", &["--quantize", "none"]);
+    assert!(!stderr.contains("frozen weights"), "{stderr}");
+    assert!((kept - dense).abs() < 1e-4, "{kept} {dense}");
+    let both = ["score", "--model", "model.gguf", "--text", "The sea", "--bf16", "--quantize", "int8"];
+    fails(&place, &both, "cannot be used with");
+    fails(&place, &["score", "--model", "model.gguf", "--text", "The sea", "--quantize", "int3"], "int4");
+}
+
+#[test]
 fn an_adapter_of_peft_is_an_adapter() {
     let place = Workplace::new();
     let model = golden("families/llama/models/with_head");

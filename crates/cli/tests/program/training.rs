@@ -129,6 +129,36 @@ fn frozen_weights_in_bf16_change_little() {
     for (whole, half) in whole.iter().zip(&half) {
         assert!((whole - half).abs() < 0.1, "{whole} and {half}");
     }
+    assert_eq!(half, predict(&["--quantize", "bf16"]));
+    assert_eq!(whole, predict(&["--quantize", "none"]));
+}
+
+#[test]
+fn frozen_weights_in_blocks_change_little() {
+    for (format, shown, bound) in [("int8", "in Q8_0 (", 0.1), ("int4", "in Q4_1 (", 1.0)] {
+        let place = place();
+        let (code, _, err) = place.run(train(&["--epochs", "12", "--quantize", format]));
+        assert_eq!(code, 0, "{err}");
+        // Most of this model's matrices have rows of 16 elements.
+        assert!(err.contains("warning: ") && err.contains(shown) && err.contains("not quantized"), "{err}");
+        let predict = |extra: &[&str]| {
+            let mut arguments = vec!["predict", "--model", "model", "--adapter", "out", "--text", "good", "--json"];
+            arguments.extend(extra);
+            let (code, out, err) = place.run(arguments);
+            assert_eq!(code, 0, "{err}");
+            json_of(&out)["logits"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .map(|number| number.as_f64().unwrap())
+                .collect::<Vec<_>>()
+        };
+        let (whole, rounded) = (predict(&[]), predict(&["--quantize", format]));
+        assert_ne!(whole, rounded);
+        for (whole, rounded) in whole.iter().zip(&rounded) {
+            assert!((whole - rounded).abs() < bound, "{format}: {whole} and {rounded}");
+        }
+    }
 }
 
 #[test]

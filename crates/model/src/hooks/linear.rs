@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use burn::nn::Linear;
 use burn::tensor::{Device, Tensor};
-use burn_adapters_core::Site;
+use burn_adapters_core::{Site, dense_weight};
 use burn_adapters_lora::LoraOutput;
 
 use super::ActiveHooks;
@@ -100,7 +100,7 @@ impl<'a> LinearPoint<'_, 'a> {
 
     fn magnitude_factor(&self, adapter: &str) -> Option<Tensor<3>> {
         let module = self.hooks.active.get(adapter)?;
-        let weight = || self.linear.weight.val();
+        let weight = || dense_weight(&self.linear.weight);
         if let Some(lora) = module.lora.get(&self.site) {
             return Some(lora.magnitude.as_ref()?.factor(weight(), lora.a.val(), lora.b.val()));
         }

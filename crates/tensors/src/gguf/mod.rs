@@ -78,6 +78,11 @@ impl Gguf {
         &self.metadata
     }
 
+    /// Gives up the metadata, which can take as much memory as a small model: a vocabulary is part of it.
+    pub fn drop_metadata(&mut self) {
+        self.metadata = BTreeMap::new();
+    }
+
     /// The names and shapes of the tensors, sorted by name.
     pub fn tensors(&self) -> impl Iterator<Item = (&str, &[usize])> {
         self.tensors.iter().map(|(name, info)| (name.as_str(), info.shape.as_slice()))

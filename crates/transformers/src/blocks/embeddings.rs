@@ -3,7 +3,7 @@
 use burn::module::Module;
 use burn::nn::{Embedding, Linear};
 use burn::tensor::{Device, Tensor};
-use burn_adapters_core::{Norm, project};
+use burn_adapters_core::{Norm, look_up, project};
 use burn_adapters_model::Pass;
 
 use super::Normalization;
@@ -36,10 +36,7 @@ pub(crate) struct Added {
 
 impl Embeddings {
     pub(crate) fn build(plan: &EmbeddingsPlan, std: f64, source: &mut impl Source) -> Result<Self, LoadError> {
-        Ok(Self {
-            words: source.embedding(plan.words.name, plan.words.shape, std)?,
-            added: Added::build(plan, std, source)?,
-        })
+        Ok(Self { words: source.words(&plan.words, std)?, added: Added::build(plan, std, source)? })
     }
 
     /// The device that the model is on.
@@ -102,7 +99,7 @@ impl Added {
     pub(crate) fn forward(&self, words: &Embedding, pass: &Pass<'_>) -> Tensor<3> {
         // Positions and types may both be one row for the whole batch: added first, they cost one sum over the batch.
         let added = [self.positions(pass), self.types(pass)].into_iter().flatten().reduce(|sum, next| sum + next);
-        let words = words.forward(pass.ids());
+        let words = look_up(words, pass.ids());
         let words = match self.scale {
             Some(scale) => words * scale,
             None => words,

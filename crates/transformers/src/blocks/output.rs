@@ -3,7 +3,8 @@
 use burn::module::{Module, Param};
 use burn::nn::{Embedding, Linear};
 use burn::tensor::Tensor;
-use burn_adapters_core::{Activation, Fill, Norm, activate, linear, project};
+use burn_adapters_core::{Activation, Fill, Norm, activate, linear, project, quantized_matrix};
+use burn_adapters_ops::quantized_linear;
 
 use super::Normalization;
 use crate::LoadError;
@@ -83,11 +84,14 @@ impl Output {
             Some(scale) => states * scale,
             None => states,
         };
-        let matrix = match &self.matrix {
-            Some(matrix) => matrix.weight.val(),
-            None => words.weight.val().transpose(),
+        let bias = self.bias.as_ref().map(|bias| bias.val());
+        let weight = self.matrix.as_ref().map_or(&words.weight, |matrix| &matrix.weight);
+        let logits = match (quantized_matrix(weight), &self.matrix) {
+            // Its rows are outputs, be they a layer's or those of the table.
+            (Some(blocks), _) => quantized_linear(hidden, blocks, bias),
+            (None, Some(_)) => linear(hidden, weight.val(), bias),
+            (None, None) => linear(hidden, weight.val().transpose(), bias),
         };
-        let logits = linear(hidden, matrix, self.bias.as_ref().map(|bias| bias.val()));
         let logits = match &self.constant {
             Some(constant) => logits + constant.val(),
             None => logits,

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use burn::tensor::TensorData;
 use burn_adapters_files::is_there;
-use burn_adapters_tensors::{FloatType, Mismatch, TensorFile, TensorShape, shards};
+use burn_adapters_tensors::{BlockType, FloatType, Mismatch, TensorFile, TensorShape, shards};
 use serde_json::Value;
 
 use crate::LoadError;
@@ -74,7 +74,7 @@ impl Weights {
 
     /// Opens a GGUF file.
     fn open_gguf(path: &Path) -> Result<Self, LoadError> {
-        let file = gguf::open(path)?;
+        let mut file = gguf::open(path)?;
         let config = gguf::config(&file)?;
         let heads = |key: &str| config.get(key).and_then(Value::as_u64).map(|heads| heads as usize);
         let queries = heads("num_attention_heads").unwrap_or(1);
@@ -89,6 +89,7 @@ impl Weights {
             }
             tensors.insert(weight, Stored { file: 0, name: name.to_owned(), shape: shape.to_vec(), rows });
         }
+        file.drop_metadata();
         Ok(Self { dir: path.to_owned(), files: vec![TensorFile::Gguf(file)], tensors })
     }
 
@@ -178,6 +179,25 @@ impl Weights {
             Some(bytes) => TensorData::from_bytes_vec(bytes, data.shape().to_vec(), data.dtype()),
             None => data,
         })
+    }
+
+    /// The type of the blocks in which its file holds a weight, if it is a GGUF file.
+    pub(super) fn block_type(&self, weight: &str) -> Result<Option<BlockType>, LoadError> {
+        let stored = self.stored(weight)?;
+        match &self.files[stored.file] {
+            TensorFile::Gguf(file) => Ok(Some(file.block_type(&stored.name)?)),
+            _ => Ok(None),
+        }
+    }
+
+    /// The blocks of a matrix in a GGUF file, in the order of the model's rows; all its elements are finite.
+    pub(super) fn read_blocks(&self, weight: &str) -> Result<Vec<u8>, LoadError> {
+        let stored = self.stored(weight)?;
+        let TensorFile::Gguf(file) = &self.files[stored.file] else { return Ok(Vec::new()) };
+        let blocks = file.read_blocks(&stored.name)?;
+        // A row is whole blocks.
+        let rows = stored.shape.first().copied().unwrap_or(1);
+        Ok(stored.rows.put_back(&blocks, rows).unwrap_or(blocks))
     }
 
     /// The number format in which its file holds a weight.

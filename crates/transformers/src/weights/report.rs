@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use burn_adapters_files::Listed;
 
+use super::MatrixFormats;
+
 /// The result of loading a model.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
@@ -17,6 +19,8 @@ pub struct ModelLoadReport {
     pub parameters: usize,
     /// Tensors that a base model does not use: buffers, and the heads of task models.
     pub unused: Vec<String>,
+    /// The number formats of its matrices.
+    pub formats: MatrixFormats,
     /// Whether the files lack the pooler that the family has; the model then has no pooled output.
     pub missing_pooler: bool,
 }
@@ -26,6 +30,9 @@ impl fmt::Display for ModelLoadReport {
         let files: Vec<_> = self.files.iter().map(|file| file.display().to_string()).collect();
         write!(f, "loaded {} parameters in {} tensors from ", self.parameters, self.tensors)?;
         write!(f, "{}", Listed(&files))?;
+        if self.formats.is_quantized() || self.formats.dequantized || !self.formats.not_quantized.is_empty() {
+            write!(f, "\n{}", self.formats)?;
+        }
         if self.missing_pooler {
             write!(f, "\nthe files contain no pooler: there is no pooled output")?;
         }

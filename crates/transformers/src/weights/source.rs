@@ -1,4 +1,4 @@
-//! Where a model's parameters come from: freshly drawn, or read from files.
+//! Where a model's parameters come from: freshly drawn, or read from files ([`FromFiles`](super::FromFiles)).
 //!
 //! A model is built once for all sources, so that its names and shapes are written down in one place: building it from
 //! [`Listed`] gives the list that the files are checked against before anything is read.
@@ -6,12 +6,10 @@
 use burn::module::{Param, ParamId};
 use burn::nn::{Embedding, EmbeddingConfig, LayerNorm, LayerNormConfig, Linear, RmsNorm, RmsNormConfig};
 use burn::tensor::{Device, Tensor};
-use burn_adapters_core::{Bf16Error, Fill, Init, check_bf16};
-use burn_adapters_tensors::{FloatType, transposed};
+use burn_adapters_core::{Fill, Init};
 
-use super::Weights;
 use crate::LoadError;
-use crate::plan::{LinearPlan, Part, Storage};
+use crate::plan::{LinearPlan, Storage, TablePlan};
 
 /// Gives parameters by name. Names are those of the files.
 pub(crate) trait Source {
@@ -28,6 +26,22 @@ pub(crate) trait Source {
         fill: Fill,
     ) -> Result<Param<Tensor<D>>, LoadError>;
 
+    /// The weight of a linear layer, `[input, output]`, which may be quantized.
+    fn matrix(
+        &mut self,
+        name: &str,
+        size: [usize; 2],
+        storage: Storage,
+        fill: Fill,
+    ) -> Result<Param<Tensor<2>>, LoadError> {
+        self.param(name, size, Some(storage), fill)
+    }
+
+    /// The table of word embeddings, `[vocabulary, width]`, which may be quantized.
+    fn table(&mut self, name: &str, shape: [usize; 2], fill: Fill) -> Result<Param<Tensor<2>>, LoadError> {
+        self.param(name, shape, None, fill)
+    }
+
     /// The parameters below a path, which ends with a dot.
     fn scoped<'a>(&'a mut self, scope: &'a str) -> Scoped<'a, Self>
     where
@@ -40,7 +54,7 @@ pub(crate) trait Source {
     fn linear(&mut self, plan: &LinearPlan, scope: &str, std: f64) -> Result<Linear, LoadError> {
         let name = format!("{scope}{}", plan.name);
         let storage = Some(plan.storage);
-        let weight = self.param(&format!("{name}.weight"), plan.size, storage, Fill::Normal { std })?;
+        let weight = self.matrix(&format!("{name}.weight"), plan.size, plan.storage, Fill::Normal { std })?;
         let mut bias = || self.param(&format!("{name}.bias"), [plan.size[1]], storage, Fill::ZEROS);
         let bias = plan.bias.then(&mut bias).transpose()?;
         Ok(Linear { weight, bias })
@@ -62,7 +76,15 @@ pub(crate) trait Source {
         Ok(norm)
     }
 
-    /// A table of embeddings, `[rows, size]`.
+    /// Word embeddings, `[vocabulary, size]`.
+    fn words(&mut self, plan: &TablePlan, std: f64) -> Result<Embedding, LoadError> {
+        let [rows, width] = plan.shape;
+        let mut embedding = EmbeddingConfig::new(rows, width).init(self.device());
+        embedding.weight = self.table(&format!("{}.weight", plan.name), plan.shape, Fill::Normal { std })?;
+        Ok(embedding)
+    }
+
+    /// A table of other embeddings, `[rows, size]`.
     fn embedding(&mut self, name: &str, shape: [usize; 2], std: f64) -> Result<Embedding, LoadError> {
         let mut embedding = EmbeddingConfig::new(shape[0], shape[1]).init(self.device());
         embedding.weight = self.param(&format!("{name}.weight"), shape, None, Fill::Normal { std })?;
@@ -90,6 +112,20 @@ impl<S: Source> Source for Scoped<'_, S> {
         fill: Fill,
     ) -> Result<Param<Tensor<D>>, LoadError> {
         self.source.param(&format!("{}{name}", self.scope), shape, storage, fill)
+    }
+
+    fn matrix(
+        &mut self,
+        name: &str,
+        size: [usize; 2],
+        storage: Storage,
+        fill: Fill,
+    ) -> Result<Param<Tensor<2>>, LoadError> {
+        self.source.matrix(&format!("{}{name}", self.scope), size, storage, fill)
+    }
+
+    fn table(&mut self, name: &str, shape: [usize; 2], fill: Fill) -> Result<Param<Tensor<2>>, LoadError> {
+        self.source.table(&format!("{}{name}", self.scope), shape, fill)
     }
 }
 
@@ -166,76 +202,5 @@ impl Source for Listed<'_> {
         let (id, name, shape) = (param.id, name.to_owned(), shape.to_vec());
         self.parameters.push(ListedParameter { id, name, shape, storage });
         Ok(param)
-    }
-}
-
-/// Parameters read from files that were checked against [`Listed`] ones, one after the other: beside the model no more than
-/// one of them is in memory.
-pub(crate) struct FromFiles<'a> {
-    pub(crate) weights: Weights,
-    pub(crate) device: &'a Device,
-    /// The number format of matrices.
-    pub(crate) format: WeightFormat,
-}
-
-/// The number format of the weights of a model's linear layers. Everything else is f32.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-#[non_exhaustive]
-pub enum WeightFormat {
-    /// Single precision, whatever the format of the files.
-    #[default]
-    F32,
-    /// Half the memory of f32; see [`linear_weights_in_bf16`](burn_adapters_core::linear_weights_in_bf16).
-    Bf16,
-}
-
-impl WeightFormat {
-    /// The type of the elements.
-    pub(crate) fn float_type(self) -> FloatType {
-        match self {
-            Self::F32 => FloatType::F32,
-            Self::Bf16 => FloatType::Bf16,
-        }
-    }
-
-    /// Checks that a device has the format for frozen weights.
-    pub(crate) fn check(self, device: &Device) -> Result<(), Bf16Error> {
-        match self {
-            Self::F32 => Ok(()),
-            Self::Bf16 => check_bf16(device),
-        }
-    }
-}
-
-impl Source for FromFiles<'_> {
-    fn device(&self) -> &Device {
-        self.device
-    }
-
-    fn param<const D: usize>(
-        &mut self,
-        name: &str,
-        shape: [usize; D],
-        storage: Option<Storage>,
-        _fill: Fill,
-    ) -> Result<Param<Tensor<D>>, LoadError> {
-        let (Some(storage), Some(outputs)) = (storage, shape.last()) else {
-            return Ok(Param::from_tensor(Tensor::from_data(self.weights.read(name, FloatType::F32)?, self.device)));
-        };
-        let format = if D == 2 { self.format } else { WeightFormat::F32 };
-        let data = self.weights.read(name, format.float_type())?;
-        let data = if D == 1 || storage.input_first { data } else { transposed(data) };
-        let dtype = data.dtype();
-        let data = match storage.part {
-            // The outputs are the last dimension. A copy of them: the tensor of all parts is not kept.
-            Some(Part { index, of, heads }) => {
-                let all = Tensor::<D>::from_data(data, (self.device, dtype));
-                let inputs = shape.iter().rev().skip(1).product();
-                let by_head = all.reshape([inputs, heads, of, outputs / heads.max(1)]);
-                by_head.narrow(2, index, 1).reshape(shape).into_data()
-            }
-            None => data,
-        };
-        Ok(Param::from_tensor(Tensor::from_data(data, (self.device, dtype))))
     }
 }

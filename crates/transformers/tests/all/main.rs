@@ -11,6 +11,7 @@ mod loading;
 #[cfg(target_os = "linux")]
 mod memory;
 mod minilm;
+mod quantized;
 mod tokenizer;
 mod tokenizer_goldens;
 mod tokenizer_hostile;

@@ -195,7 +195,7 @@ impl Decode for Q4K {
             // Two parts share 32 bytes: the lower bits of all of them, then the upper ones.
             let bytes = block.add(16 + part / 2 * 32);
             let ([a, b, c, d], [e, f, g, h]) = (nibbles(bytes), nibbles(bytes.add(16)));
-            let four = if part % 2 == 0 { [a, b, e, f] } else { [c, d, g, h] };
+            let four = if part.is_multiple_of(2) { [a, b, e, f] } else { [c, d, g, h] };
             four.map(|four| _mm256_fmadd_ps(four, scale, least))
         }
     }

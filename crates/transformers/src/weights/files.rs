@@ -1,0 +1,156 @@
+//! Parameters read from files.
+
+use burn::module::Param;
+use burn::tensor::{Device, Tensor, TensorData};
+use burn_adapters_core::{BlockRows, Fill, has_own_kernels, quantized_weight};
+use burn_adapters_ops::QuantizedMatrix;
+use burn_adapters_tensors::{BlockType, FloatType, transposed};
+
+use super::source::Source;
+use super::{MatrixFormats, WeightFormat, Weights};
+use crate::LoadError;
+use crate::plan::{Part, Storage};
+
+/// Parameters read from files that were checked against [`Listed`](super::Listed) ones, one after the other: beside the model
+/// no more than one of them is in memory.
+pub(crate) struct FromFiles<'a> {
+    weights: Weights,
+    device: &'a Device,
+    /// The number format of matrices.
+    format: WeightFormat,
+    formats: MatrixFormats,
+}
+
+impl<'a> FromFiles<'a> {
+    pub(crate) fn new(weights: Weights, device: &'a Device, format: WeightFormat) -> Self {
+        Self { weights, device, format, formats: MatrixFormats::default() }
+    }
+
+    /// The formats of the matrices that were read.
+    pub(crate) fn formats(self) -> MatrixFormats {
+        self.formats
+    }
+
+    /// A parameter as the model has it.
+    fn dense<const D: usize>(
+        &self,
+        name: &str,
+        shape: [usize; D],
+        storage: Option<Storage>,
+        float: FloatType,
+    ) -> Result<TensorData, LoadError> {
+        let data = self.weights.read(name, float)?;
+        let (Some(storage), Some(outputs)) = (storage, shape.last()) else { return Ok(data) };
+        let data = if D == 1 || storage.input_first { data } else { transposed(data) };
+        let dtype = data.dtype();
+        Ok(match storage.part {
+            // The outputs are the last dimension. A copy of them: the tensor of all parts is not kept.
+            Some(Part { index, of, heads }) => {
+                let all = Tensor::<D>::from_data(data, (self.device, dtype));
+                let inputs = shape.iter().rev().skip(1).product();
+                let by_head = all.reshape([inputs, heads, of, outputs / heads.max(1)]);
+                by_head.narrow(2, index, 1).reshape(shape).into_data()
+            }
+            None => data,
+        })
+    }
+
+    fn to_param<const D: usize>(&self, data: TensorData) -> Param<Tensor<D>> {
+        let dtype = data.dtype();
+        Param::from_tensor(Tensor::from_data(data, (self.device, dtype)))
+    }
+
+    /// A matrix in blocks, if the model keeps it so: those of its file, or blocks of type `made`. `shape` is that of its
+    /// rows, `storage` how files store it if it is the weight of a linear layer.
+    fn blocks(
+        &mut self,
+        name: &str,
+        shape: [usize; 2],
+        storage: Option<Storage>,
+        made: Option<BlockType>,
+    ) -> Result<Option<QuantizedMatrix>, LoadError> {
+        let failed = |source| LoadError::Quantize { weight: name.to_owned(), source };
+        let is_straight = storage.is_none_or(|storage| storage == Storage::default());
+        if let Some(kind) = self.weights.block_type(name)?
+            && is_straight
+            && self.format.keeps(kind, self.device)
+        {
+            let blocks = self.weights.read_blocks(name)?;
+            return QuantizedMatrix::new(kind, shape, blocks).map(Some).map_err(failed);
+        }
+        let Some(kind) = made else { return Ok(None) };
+        if !shape[1].is_multiple_of(kind.elements()) {
+            self.formats.not_quantized.push(name.to_owned());
+            return Ok(None);
+        }
+        let data = match is_straight {
+            true => self.weights.read(name, FloatType::F32)?,
+            false => transposed(self.dense(name, [shape[1], shape[0]], storage, FloatType::F32)?),
+        };
+        let values = data.as_slice::<f32>().unwrap_or_default();
+        QuantizedMatrix::quantize(kind, shape, values).map(Some).map_err(failed)
+    }
+
+    /// The parameter of a matrix in blocks.
+    fn quantized(&mut self, matrix: QuantizedMatrix, rows: BlockRows) -> Result<Param<Tensor<2>>, LoadError> {
+        if has_own_kernels(self.device) {
+            self.formats.add(matrix.kind(), matrix.blocks().len());
+        } else {
+            self.formats.add("f32", 4 * matrix.shape().into_iter().product::<usize>());
+            self.formats.dequantized = true;
+        }
+        Ok(quantized_weight(matrix, rows, self.device)?)
+    }
+
+    /// A matrix that is not in blocks.
+    fn plain(
+        &mut self,
+        name: &str,
+        shape: [usize; 2],
+        storage: Option<Storage>,
+        float: FloatType,
+    ) -> Result<Param<Tensor<2>>, LoadError> {
+        let data = self.dense(name, shape, storage, float)?;
+        self.formats.add(if float == FloatType::Bf16 { "bf16" } else { "f32" }, data.as_bytes().len());
+        let is_stored_so = self.format == WeightFormat::AsStored && !has_own_kernels(self.device);
+        self.formats.dequantized |= is_stored_so && self.weights.block_type(name)?.is_some_and(|kind| !kind.is_plain());
+        Ok(self.to_param(data))
+    }
+}
+
+impl Source for FromFiles<'_> {
+    fn device(&self) -> &Device {
+        self.device
+    }
+
+    fn param<const D: usize>(
+        &mut self,
+        name: &str,
+        shape: [usize; D],
+        storage: Option<Storage>,
+        _fill: Fill,
+    ) -> Result<Param<Tensor<D>>, LoadError> {
+        Ok(self.to_param(self.dense(name, shape, storage, FloatType::F32)?))
+    }
+
+    fn matrix(
+        &mut self,
+        name: &str,
+        size: [usize; 2],
+        storage: Storage,
+        _fill: Fill,
+    ) -> Result<Param<Tensor<2>>, LoadError> {
+        let [d_input, d_output] = size;
+        match self.blocks(name, [d_output, d_input], Some(storage), self.format.of_linear())? {
+            Some(matrix) => self.quantized(matrix, BlockRows::Outputs),
+            None => self.plain(name, size, Some(storage), self.format.float_type()),
+        }
+    }
+
+    fn table(&mut self, name: &str, shape: [usize; 2], _fill: Fill) -> Result<Param<Tensor<2>>, LoadError> {
+        match self.blocks(name, shape, None, self.format.of_words())? {
+            Some(matrix) => self.quantized(matrix, BlockRows::Rows),
+            None => self.plain(name, shape, None, FloatType::F32),
+        }
+    }
+}
