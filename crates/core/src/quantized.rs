@@ -51,6 +51,9 @@ impl Blocks {
 
 /// A frozen weight that is kept in blocks. On devices without kernels for blocks, it is dequantized right away.
 ///
+/// Whatever reads the parameter's value dequantizes it for good: [`Param::val`], [`Module::valid`], printing the module.
+/// [`dense_weight`] dequantizes it for one use.
+///
 /// # Shapes
 /// - matrix: `[d_output, d_input]` or `[rows, width]`
 /// - output: `[d_input, d_output]` or `[rows, width]`
@@ -192,5 +195,66 @@ impl Module for Blocks {
 
     fn materialize(self) -> Self {
         self
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use burn::nn::{EmbeddingConfig, Linear, LinearConfig};
+    use burn_adapters_quantization::BlockType;
+
+    use super::*;
+    use crate::project;
+
+    fn matrix() -> QuantizedMatrix {
+        let values: Vec<f32> = (0..5 * 64).map(|at| ((at * 37) % 101) as f32 / 50.0 - 1.0).collect();
+        QuantizedMatrix::quantize(BlockType::Q4_1, [5, 64], &values).unwrap()
+    }
+
+    fn values<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
+        tensor.into_data().iter::<f32>().collect()
+    }
+
+    #[test]
+    fn a_weight_in_blocks_is_used_without_its_value() {
+        let device = Device::default();
+        let weight = quantized_weight(matrix(), BlockRows::Outputs, &device).unwrap();
+        let linear = Linear { weight, ..LinearConfig::new(64, 5).init(&device) };
+        let x = Tensor::<2>::ones([2, 64], &device);
+        let found = project(&linear, x.clone());
+        let dense = dense_weight(&linear.weight);
+        assert_eq!(dense.dims(), [64, 5]);
+        assert_eq!((linear.num_params(), is_quantized(&linear)), (64 * 5 + 5, has_own_kernels(&device)));
+        if has_own_kernels(&device) {
+            assert!(!linear.weight.is_initialized());
+            assert_eq!(quantized_matrix(&linear.weight), Some(&matrix()));
+        }
+        // Read, it is the same weight, and a copy shares what was read.
+        let copy = linear.clone();
+        assert_eq!(values(linear.weight.val()), values(dense));
+        assert_eq!(quantized_matrix(&copy.weight), None);
+        let again = values(project(&copy, x));
+        assert!(values(found).iter().zip(&again).all(|(found, again)| (found - again).abs() < 1e-4));
+    }
+
+    #[test]
+    fn a_table_in_blocks_is_looked_up() {
+        let device = Device::default();
+        let weight = quantized_weight(matrix(), BlockRows::Rows, &device).unwrap();
+        let mut table = EmbeddingConfig::new(5, 64).init(&device);
+        table.weight = weight;
+        let ids = || Tensor::<2, Int>::from_data([[4, 0, 4], [1, 2, 3]], &device);
+        let found = look_up(&table, ids());
+        assert_eq!(found.dims(), [2, 3, 64]);
+        assert_eq!(table.weight.is_initialized(), !has_own_kernels(&device));
+        assert_eq!(values(found), values(table.forward(ids())));
+    }
+
+    #[test]
+    fn weights_that_are_trained_are_not_quantized() {
+        let device = Device::default().autodiff();
+        assert_eq!(quantized_weight(matrix(), BlockRows::Rows, &device).unwrap_err(), QuantizedWeightError);
+        assert!(!is_quantized(&LinearConfig::new(2, 2).init(&device)));
     }
 }

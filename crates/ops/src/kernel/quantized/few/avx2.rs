@@ -1,9 +1,11 @@
 //! Rows of blocks on processors with AVX2.
 
 use std::arch::x86_64::{
-    __m128i, __m256, _mm_and_si128, _mm_loadl_epi64, _mm_loadu_si128, _mm_set1_epi8, _mm_set1_epi16, _mm_srli_epi16,
-    _mm_srli_si128, _mm256_add_ps, _mm256_cvtepi8_epi32, _mm256_cvtepi32_ps, _mm256_cvtepu8_epi32, _mm256_cvtph_ps,
-    _mm256_fmadd_ps, _mm256_loadu_ps, _mm256_mul_ps, _mm256_set1_ps, _mm256_setzero_ps, _mm256_storeu_ps,
+    __m128i, __m256, _mm_and_si128, _mm_cvtsi32_si128, _mm_loadl_epi64, _mm_loadu_si128, _mm_set1_epi8, _mm_set1_epi16,
+    _mm_srli_epi16, _mm_srli_si128, _mm256_add_ps, _mm256_and_si256, _mm256_cvtepi8_epi32, _mm256_cvtepi32_ps,
+    _mm256_cvtepu8_epi32, _mm256_cvtph_ps, _mm256_fmadd_ps, _mm256_loadu_ps, _mm256_mul_ps, _mm256_or_si256,
+    _mm256_set1_epi32, _mm256_set1_ps, _mm256_setzero_ps, _mm256_slli_epi32, _mm256_srl_epi32, _mm256_storeu_ps,
+    _mm256_sub_epi32,
 };
 
 use burn_adapters_quantization::{BlockType, q4_k_parts};
@@ -30,6 +32,7 @@ pub(super) fn compute(piece: Piece<'_>) -> Result<(), Piece<'_>> {
             BlockType::Q4_1 => rows::<Q4_1>(piece),
             BlockType::Q8_0 => rows::<Q8_0>(piece),
             BlockType::Q4K => rows::<Q4K>(piece),
+            BlockType::Q6K => rows::<Q6K>(piece),
             _ => return Err(piece),
         }
     }
@@ -197,6 +200,40 @@ impl Decode for Q4K {
             let ([a, b, c, d], [e, f, g, h]) = (nibbles(bytes), nibbles(bytes.add(16)));
             let four = if part.is_multiple_of(2) { [a, b, e, f] } else { [c, d, g, h] };
             four.map(|four| _mm256_fmadd_ps(four, scale, least))
+        }
+    }
+}
+
+struct Q6K;
+
+impl Decode for Q6K {
+    const BYTES: usize = 210;
+    const PARTS: usize = 8;
+
+    #[target_feature(enable = "avx2,fma,f16c")]
+    #[inline]
+    unsafe fn decode(block: *const u8, part: usize) -> [__m256; 4] {
+        // 128 elements: four bits each of 64 bytes, and two bits each of 32.
+        let (outer, inside) = (part / 4, part % 4 * 32);
+        let (low_at, low_shift) = (outer * 64 + inside % 64, inside / 64 * 4);
+        let (high_at, high_shift) = (128 + outer * 32, inside / 32 * 2);
+        // SAFETY: the caller promises the bytes.
+        unsafe {
+            let scale = half(block.add(208));
+            // Some bits of each of eight bytes.
+            let bits = |at: usize, shift: usize, mask: i32| {
+                let bytes = _mm256_cvtepu8_epi32(_mm_loadl_epi64(block.add(at).cast::<__m128i>()));
+                let moved = _mm256_srl_epi32(bytes, _mm_cvtsi32_si128(shift as i32));
+                _mm256_and_si256(moved, _mm256_set1_epi32(mask))
+            };
+            [0, 1, 2, 3].map(|vector| {
+                let low = bits(low_at + vector * LANES, low_shift, 0x0F);
+                let high = bits(high_at + vector * LANES, high_shift, 3);
+                let six = _mm256_or_si256(low, _mm256_slli_epi32::<4>(high));
+                let number = _mm256_cvtepi32_ps(_mm256_sub_epi32(six, _mm256_set1_epi32(32)));
+                let own = f32::from(block.add(192 + 2 * part + vector / 2).cast::<i8>().read());
+                _mm256_mul_ps(_mm256_mul_ps(scale, _mm256_set1_ps(own)), number)
+            })
         }
     }
 }

@@ -3,9 +3,10 @@
 //! The elements of four bits are looked up in a vector of the sixteen values that they may have.
 
 use std::arch::x86_64::{
-    __m128i, __m512, __m512i, _mm_loadu_si128, _mm256_set1_epi16, _mm512_add_ps, _mm512_cvtepi8_epi32,
-    _mm512_cvtepi32_ps, _mm512_cvtepu8_epi32, _mm512_cvtph_ps, _mm512_fmadd_ps, _mm512_loadu_ps, _mm512_mul_ps,
-    _mm512_permutexvar_ps, _mm512_reduce_add_ps, _mm512_set1_ps, _mm512_setr_ps, _mm512_setzero_ps, _mm512_srli_epi32,
+    __m128i, __m512, __m512i, _mm_cvtsi32_si128, _mm_loadu_si128, _mm256_set1_epi16, _mm512_add_ps, _mm512_and_si512,
+    _mm512_cvtepi8_epi32, _mm512_cvtepi32_ps, _mm512_cvtepu8_epi32, _mm512_cvtph_ps, _mm512_fmadd_ps, _mm512_loadu_ps,
+    _mm512_mul_ps, _mm512_or_si512, _mm512_permutexvar_ps, _mm512_reduce_add_ps, _mm512_set1_epi32, _mm512_set1_ps,
+    _mm512_setr_ps, _mm512_setzero_ps, _mm512_slli_epi32, _mm512_srl_epi32, _mm512_srli_epi32, _mm512_sub_epi32,
 };
 
 use burn_adapters_quantization::{BlockType, q4_k_parts};
@@ -32,6 +33,7 @@ pub(super) fn compute(piece: Piece<'_>) -> Result<(), Piece<'_>> {
             BlockType::Q4_1 => rows::<Q4_1, 2>(piece),
             BlockType::Q8_0 => rows::<Q8_0, 2>(piece),
             BlockType::Q4K => rows::<Q4K, 16>(piece),
+            BlockType::Q6K => rows::<Q6K, 16>(piece),
             _ => return Err(piece),
         }
     }
@@ -195,6 +197,39 @@ impl Decode<16> for Q4K {
                     values[pair * 4 + half] = _mm512_permutexvar_ps(low, tables[2 * pair]);
                     values[pair * 4 + 2 + half] = _mm512_permutexvar_ps(high, tables[2 * pair + 1]);
                 }
+            }
+        }
+        values
+    }
+}
+
+struct Q6K;
+
+impl Decode<16> for Q6K {
+    const BYTES: usize = 210;
+
+    #[target_feature(enable = "avx512f,avx512bw")]
+    #[inline]
+    unsafe fn decode(block: *const u8) -> [__m512; 16] {
+        let mut values = [_mm512_setzero_ps(); 16];
+        // SAFETY: the caller promises the bytes.
+        unsafe {
+            let scale = half(block.add(208));
+            // Some bits of each of sixteen bytes.
+            let bits = |at: usize, shift: usize, mask: i32| {
+                let bytes = _mm512_cvtepu8_epi32(_mm_loadu_si128(block.add(at).cast::<__m128i>()));
+                let moved = _mm512_srl_epi32(bytes, _mm_cvtsi32_si128(shift as i32));
+                _mm512_and_si512(moved, _mm512_set1_epi32(mask))
+            };
+            for (part, values) in values.iter_mut().enumerate() {
+                // 128 elements: four bits each of 64 bytes, and two bits each of 32.
+                let (half, inside) = (part / 8, part % 8 * LANES);
+                let low = bits(half * 64 + inside % 64, inside / 64 * 4, 0x0F);
+                let high = bits(128 + half * 32 + inside % 32, inside / 32 * 2, 3);
+                let six = _mm512_or_si512(low, _mm512_slli_epi32::<4>(high));
+                let number = _mm512_cvtepi32_ps(_mm512_sub_epi32(six, _mm512_set1_epi32(32)));
+                let own = f32::from(block.add(192 + part).cast::<i8>().read());
+                *values = _mm512_mul_ps(_mm512_mul_ps(scale, _mm512_set1_ps(own)), number);
             }
         }
         values
