@@ -37,6 +37,16 @@ impl FloatType {
         }
     }
 
+    /// The number format of Burn's elements.
+    pub fn dtype(self) -> DType {
+        match self {
+            FloatType::F64 => DType::F64,
+            FloatType::F32 => DType::F32,
+            FloatType::F16 => DType::F16,
+            FloatType::Bf16 => DType::BF16,
+        }
+    }
+
     /// Its name in safetensors files.
     pub(crate) fn name(self) -> &'static str {
         match self {

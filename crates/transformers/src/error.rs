@@ -263,6 +263,23 @@ pub enum ModelSaveError {
         /// The system's message.
         message: String,
     },
+    /// A model of an architecture that GGUF files are not written of.
+    #[error(
+        "models of the type {model_type} cannot be written as a GGUF file: those of {} can; write a Hugging Face folder instead",
+        crate::families::ARCHITECTURES.map(|known| known.model_type).join(", ")
+    )]
+    NoGguf {
+        /// The type.
+        model_type: &'static str,
+    },
+    /// A configuration or tokenizer that cannot be written as the metadata of a GGUF file.
+    #[error("{} cannot be written as a GGUF file: {reason}", path.display())]
+    GgufMetadata {
+        /// The file or folder.
+        path: PathBuf,
+        /// The reason.
+        reason: String,
+    },
     /// A model that was read from a GGUF file.
     #[error("{}: weights cannot be written as those of a GGUF file; give the model as a Hugging Face folder", file.display())]
     Gguf {

@@ -48,7 +48,7 @@ pub use burn_adapters_tensors::Mismatch;
 pub use error::{LoadError, ModelConfigError, ModelSaveError, TokenizerError};
 pub use families::{BertConfig, BertFamily};
 pub use generation_config::GenerationConfig;
-pub use gguf::is_gguf;
+pub use gguf::{GgufFormat, is_gguf};
 pub use model_config::ModelConfig;
 pub use tokenizer::{DecodeStream, Encoded, SpecialIds, Tokenizer};
 pub use weights::{MatrixFormats, ModelLoadReport, ModelSaveReport, WeightFormat};

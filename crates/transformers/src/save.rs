@@ -36,6 +36,14 @@ impl AutoModel {
     /// # Errors
     /// If the files of `like` cannot be read or belong to another model, weights are quantized, or the file cannot be written.
     pub fn save(&self, like: &Path, file: &Path) -> Result<ModelSaveReport, ModelSaveError> {
+        self.save_as(like, file, FloatType::F32)
+    }
+
+    /// As [`save`](Self::save), with all tensors in the given number format.
+    ///
+    /// # Errors
+    /// As [`save`](Self::save).
+    pub fn save_as(&self, like: &Path, file: &Path, format: FloatType) -> Result<ModelSaveReport, ModelSaveError> {
         if is_gguf(like) {
             return Err(ModelSaveError::Gguf { file: like.to_owned() });
         }
@@ -54,14 +62,14 @@ impl AutoModel {
             weights.names().filter(|(weight, _)| !is_buffer(weight)).map(|(weight, name)| (name, weight)).collect();
         let mut tensors = BTreeMap::new();
         for (name, weight) in &names {
-            tensors.insert(name.clone(), (FloatType::F32, weights.shape(weight)?.to_vec()));
+            tensors.insert(name.clone(), (format, weights.shape(weight)?.to_vec()));
         }
         let mut report = ModelSaveReport::default();
         // Without the metadata the reference does not read the file.
         save_safetensors(file, &tensors, &[("format", "pt")], |name| {
             let weight = &names[name];
             let stored = weights.read(weight, FloatType::F32)?;
-            report.widened += usize::from(weights.float_type(weight)? != FloatType::F32);
+            report.converted += usize::from(weights.float_type(weight)? != format);
             let data = match own.get(weight) {
                 Some(own) => {
                     let data = self.value(own)?;
@@ -70,6 +78,7 @@ impl AutoModel {
                 }
                 None => stored,
             };
+            let data = data.convert_dtype(format.dtype());
             report.tensors += 1;
             report.parameters += data.num_elements();
             report.bytes += data.as_bytes().len() as u64;
@@ -92,7 +101,7 @@ impl AutoModel {
 
     /// The parameters by their names in files; several where files store them as one. `has` is whether the files to be
     /// written hold a weight.
-    fn names(&self, has: impl Fn(&str) -> bool) -> Result<BTreeMap<String, Vec<Own>>, LoadError> {
+    pub(crate) fn names(&self, has: impl Fn(&str) -> bool) -> Result<BTreeMap<String, Vec<Own>>, LoadError> {
         // The names are known where a model is built; two of one configuration have their parameters at the same paths.
         let device = Device::default();
         let mut listed = Listed::new(&device);
@@ -113,7 +122,7 @@ impl AutoModel {
     }
 
     /// A tensor as files have it, in f32, of the parameters that it consists of.
-    fn value(&self, own: &[Own]) -> Result<TensorData, ModelSaveError> {
+    pub(crate) fn value(&self, own: &[Own]) -> Result<TensorData, ModelSaveError> {
         let mut found = values(&self.skeleton, |path| {
             Some(path.to_string()).filter(|path| own.iter().any(|own| own.path == *path))
         })
@@ -146,10 +155,10 @@ fn joined<const D: usize>(parts: impl Iterator<Item = TensorData>, first: &Own) 
 }
 
 /// A parameter of a model.
-struct Own {
+pub(crate) struct Own {
     /// Its path in the model.
     path: String,
-    parameter: ListedParameter,
+    pub(crate) parameter: ListedParameter,
 }
 
 impl Own {

@@ -52,7 +52,7 @@ fn a_language_model_is_saved_with_its_head() {
         let copy = tempfile::tempdir().unwrap();
         std::fs::copy(dir.join("config.json"), copy.path().join("config.json")).unwrap();
         let report = model.save(&dir, &copy.path().join("model.safetensors")).unwrap();
-        assert_eq!((report.changed, report.widened), (0, 0), "{}", dir.display());
+        assert_eq!((report.changed, report.converted), (0, 0), "{}", dir.display());
         let (again, _) = AutoModel::from_dir(copy.path(), &Device::default()).unwrap();
         check(&again, &dir, TOLERANCE);
     }

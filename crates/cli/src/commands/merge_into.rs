@@ -7,12 +7,14 @@ use burn::tensor::Device;
 use burn_adapters_checkpoint::{FolderSave, HeadFolder, SaveError, load_adapter};
 use burn_adapters_core::ModelSpec;
 use burn_adapters_model::{AdapterBank, BankError, MergedModel};
-use burn_adapters_transformers::{AutoModel, LoadError, is_gguf};
-use clap::Args;
+use burn_adapters_tensors::FloatType;
+use burn_adapters_transformers::{AutoModel, GgufFormat, LoadError, ModelSaveReport, is_gguf};
+use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
 
-use super::model::{bank_error, checkpoint_error, model_config_error};
-use super::output_folder::{Existing, Input, OutputFolder, save_error};
+use super::merge_check::{Checked, Probe};
+use super::model::{bank_error, checkpoint_error, model_config_error, read_spec, report_loaded};
+use super::output_folder::{Existing, Input, OutputFile, OutputFolder, save_error};
 use super::setup::named;
 use crate::draw;
 use crate::error::{CliError, CliResult, chain};
@@ -23,13 +25,16 @@ const HELP: &str = "\
 LoRA, DoRA, VeRA, MTL-LoRA and (IA)³ can be merged. Bottlenecks, prefixes, prompts, ReFT and gates cannot, because they \
 are not changes of weights. Several adapters are merged one after the other, as `Stack` runs them.
 
-The output is a model folder in Hugging Face's format, with the input's configuration, tokenizer and weight names; weights \
-are in f32. A prediction head is not part of a base model, so each adapter's head is saved to `heads/NAME` of the output.
+The output is a model folder in Hugging Face's format, with the input's configuration, tokenizer and weight names, or a GGUF \
+file for llama.cpp (Llama, Qwen2 and Qwen3). Before it is put in place, it is read back, and its outputs are compared with those \
+of the model with its adapter. A prediction head is not part of a base model, so each adapter's head is saved to `heads/NAME` of \
+the output folder.
 
 Examples:
   burn-adapters merge-into --model all-MiniLM-L6-v2 --adapter reviews --output merged
   burn-adapters merge-into --model all-MiniLM-L6-v2 --adapter german --adapter reviews \\
-    --output merged --overwrite";
+    --output merged --overwrite
+  burn-adapters merge-into --model SmolLM2.gguf --adapter tuned --output tuned.gguf --format q8_0";
 
 /// The files of a model folder that are copied: the configuration, and the files of its tokenizer.
 const COPIED: [&str; 14] = [
@@ -60,17 +65,21 @@ const POOLING: &str = "1_Pooling/config.json";
 #[derive(Debug, Args)]
 #[command(after_help = HELP)]
 pub(super) struct Arguments {
-    /// Model folder.
-    #[arg(long, value_name = "DIR")]
+    /// Model folder or GGUF file.
+    #[arg(long, value_name = "DIR|FILE.gguf")]
     model: PathBuf,
 
     /// Adapter folder. Repeat the option for several adapters.
     #[arg(long, value_name = "[NAME=]DIR", required = true)]
     adapter: Vec<String>,
 
-    /// Output folder for the merged model.
-    #[arg(long, value_name = "DIR")]
+    /// Output folder for the merged model, or a GGUF file if the path ends with `.gguf`.
+    #[arg(long, value_name = "DIR|FILE.gguf")]
     output: PathBuf,
+
+    /// Number format of the weights. `q8_0` (8 bits with a factor for 32 weights) is for GGUF files.
+    #[arg(long, value_enum, default_value_t = Format::F32)]
+    format: Format,
 
     /// Replace the model or the results in the output folder.
     #[arg(long)]
@@ -83,55 +92,110 @@ pub(super) struct Arguments {
 
 impl Arguments {
     pub(super) fn run(self, style: Style) -> CliResult {
-        if is_gguf(&self.model) {
-            let message = format!("--model {} is a GGUF file, into which nothing is merged", self.model.display());
-            return Err(CliError::mistake(message).with_help("give the model as a Hugging Face folder"));
-        }
+        let to_gguf = is_gguf(&self.output);
+        self.check_formats(to_gguf)?;
         let existing = if self.overwrite { Existing::Replace } else { Existing::Refuse };
         let adapters = self.adapter.iter().map(|text| Input { option: "--adapter", path: named(text).1 });
         let inputs: Vec<_> = adapters.chain([Input { option: "--model", path: &self.model }]).collect();
-        let output = OutputFolder::open("--output", &self.output, existing, &inputs)?;
-        let spec = super::model::read_spec(&self.model)?;
-        let device = Device::default();
-        let mut bank = AdapterBank::new(spec, &device);
+        let output = match to_gguf {
+            true => Output::File(OutputFile::open("--output", &self.output, existing, &inputs)?),
+            false => Output::Folder(OutputFolder::open("--output", &self.output, existing, &inputs)?),
+        };
+        let mut bank = AdapterBank::new(read_spec(&self.model)?, &Device::default());
         let mut names = Vec::new();
         for text in &self.adapter {
             let (name, dir) = named(text);
             let report = load_adapter(dir, &mut bank, name).map_err(|error| checkpoint_error(&error))?;
-            style.say(&report);
+            report_loaded(&report, style);
             names.push((report.name, dir));
         }
+        let device = Device::default();
         let (mut base, report) =
             AutoModel::from_dir(&self.model, &device).map_err(|error| load_error(&self.model, &error))?;
         style.say(format_args!("loaded {} parameters", thousands(report.parameters)));
+        let probe = Probe::new(&base, &bank, names.iter().map(|(name, _)| name.as_str()))?;
         for (name, _) in &names {
             let adapter = bank.adapter(name).map_err(|error| bank_error(&error))?;
             let merged = MergedModel::merge(base, adapter).map_err(|failure| merge_error(&failure.error))?;
             base = AutoModel::clone(&merged);
         }
+        let done = match output {
+            Output::File(file) => self.write_file(&base, &names, &probe, file)?,
+            Output::Folder(folder) => self.write_folder(&base, &names, bank.spec(), &probe, &folder)?,
+        };
+        self.report(&names, &done)
+    }
+
+    fn check_formats(&self, to_gguf: bool) -> CliResult {
+        if is_gguf(&self.model) && !to_gguf {
+            let message = format!("--model {} is a GGUF file, and --output is a folder", self.model.display());
+            return Err(CliError::mistake(message)
+                .with_help("write a GGUF file (--output FILE.gguf), or give the model as a Hugging Face folder"));
+        }
+        if self.format == Format::Q8_0 && !to_gguf {
+            return Err(CliError::mistake("--format q8_0 is one of GGUF files, and --output is a folder")
+                .with_help("write a GGUF file (--output FILE.gguf), or choose f32 or bf16"));
+        }
+        Ok(())
+    }
+
+    fn write_folder(
+        &self,
+        base: &AutoModel,
+        names: &[(String, &Path)],
+        spec: &ModelSpec,
+        probe: &Probe,
+        output: &OutputFolder,
+    ) -> CliResult<Done> {
         let mut save = output.save()?;
         remove_model(&mut save);
         let mut saved = None;
         save.write_with(WEIGHTS, |path| -> Result<(), CliError> {
-            let report = base.save(&self.model, path).map_err(|error| CliError::failure(chain(&error)))?;
-            saved = Some(report);
+            let report = base.save_as(&self.model, path, self.format.float_type());
+            saved = Some(report.map_err(|error| CliError::failure(chain(&error)))?);
             Ok(())
         })?;
         let saved = saved.unwrap_or_default();
         self.copy_files(&mut save)?;
-        let heads = copy_heads(&names, bank.spec(), &mut save)?;
+        let heads = copy_heads(names, spec, &mut save)?;
+        let check = probe.check(save.staged(), self.format)?;
         save.commit().map_err(|error| save_error(&error))?;
-        if saved.widened > 0 {
+        if saved.converted > 0 && self.format == Format::F32 {
             draw::warning(&format!(
-                "{} tensors of the model are not f32; the merged model is f32 throughout",
-                saved.widened
+                "{} tensors of the model are not f32; the merged model is f32 throughout (--format bf16 writes bf16)",
+                saved.converted
             ));
         }
+        Ok(Done { saved, heads, check })
+    }
+
+    fn write_file(
+        &self,
+        base: &AutoModel,
+        names: &[(String, &Path)],
+        probe: &Probe,
+        output: OutputFile,
+    ) -> CliResult<Done> {
+        let saved = base
+            .save_gguf(&self.model, output.staged(), self.format.gguf())
+            .map_err(|error| CliError::failure(chain(&error)))?;
+        let check = probe.check(output.staged(), self.format)?;
+        output.commit()?;
+        let with_heads = names.iter().filter(|(_, dir)| HeadFolder::exists(dir));
+        for (name, _) in with_heads {
+            draw::warning(&format!("the prediction head of {} is not written: GGUF files have none", shown(name)));
+        }
+        Ok(Done { saved, heads: Vec::new(), check })
+    }
+
+    fn report(&self, names: &[(String, &Path)], done: &Done) -> CliResult {
+        let Done { saved, heads, check } = done;
         if self.json {
             let adapters: Vec<Value> = names.iter().map(|(name, dir)| json!({"name": name, "folder": dir})).collect();
             return output::json(&json!({
                 "output": self.output, "model": self.model, "adapters": adapters, "tensors": saved.tensors,
                 "changed": saved.changed, "parameters": saved.parameters, "bytes": saved.bytes, "heads": heads,
+                "check": { "largest_difference": check.difference, "effect": check.effect },
             }));
         }
         output::line(format_args!(
@@ -143,7 +207,11 @@ impl Arguments {
             thousands(saved.parameters),
             bytes(saved.bytes)
         ))?;
-        for head in &heads {
+        output::line(format_args!(
+            "checked: its outputs differ by at most {:.1e} from those with the adapter, which changes them by {:.1e}",
+            check.difference, check.effect
+        ))?;
+        for head in heads {
             output::line(format_args!(
                 "its prediction head is not part of the model: saved to {}",
                 shown(self.output.join(head).display())
@@ -164,8 +232,44 @@ impl Arguments {
         let from = self.model.join("config.json");
         let text = burn_adapters_files::read_text(&from, burn_adapters_files::MAX_CONFIG)
             .map_err(|error| CliError::mistake(error.to_string()))?;
-        save.write("config.json", with_f32(&text).as_bytes()).map_err(|error| save_error(&error))
+        save.write("config.json", with_type(&text, self.format).as_bytes()).map_err(|error| save_error(&error))
     }
+}
+
+/// The number format of the merged weights.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum Format {
+    F32,
+    Bf16,
+    #[value(name = "q8_0")]
+    Q8_0,
+}
+
+impl Format {
+    fn float_type(self) -> FloatType {
+        if self == Self::F32 { FloatType::F32 } else { FloatType::Bf16 }
+    }
+
+    fn gguf(self) -> GgufFormat {
+        match self {
+            Self::F32 => GgufFormat::F32,
+            Self::Bf16 => GgufFormat::Bf16,
+            Self::Q8_0 => GgufFormat::Q8_0,
+        }
+    }
+}
+
+/// Where the merged model is written to.
+enum Output {
+    File(OutputFile),
+    Folder(OutputFolder),
+}
+
+/// What was written.
+struct Done {
+    saved: ModelSaveReport,
+    heads: Vec<PathBuf>,
+    check: Checked,
 }
 
 impl From<SaveError> for CliError {
@@ -192,12 +296,13 @@ fn remove_model(save: &mut FolderSave) {
 }
 
 /// The configuration, with the type that the weights now have.
-fn with_f32(config: &str) -> String {
+fn with_type(config: &str, format: Format) -> String {
+    let name = if format == Format::F32 { "float32" } else { "bfloat16" };
     let Ok(Value::Object(mut map)) = serde_json::from_str(config) else { return config.to_owned() };
     let mut changed = false;
     for key in ["torch_dtype", "dtype"] {
-        if let Some(value) = map.get_mut(key).filter(|value| value.as_str() != Some("float32")) {
-            *value = "float32".into();
+        if let Some(value) = map.get_mut(key).filter(|value| value.as_str() != Some(name)) {
+            *value = name.into();
             changed = true;
         }
     }
@@ -247,7 +352,7 @@ mod tests {
 
     #[test]
     fn the_type_of_the_weights_is_that_of_the_file() {
-        assert!(with_f32(r#"{"torch_dtype": "float16"}"#).contains("float32"));
-        assert_eq!(with_f32(r#"{ "torch_dtype":"float32" }"#), r#"{ "torch_dtype":"float32" }"#);
+        assert!(with_type(r#"{"torch_dtype": "float16"}"#, Format::F32).contains("float32"));
+        assert_eq!(with_type(r#"{ "torch_dtype":"float32" }"#, Format::F32), r#"{ "torch_dtype":"float32" }"#);
     }
 }

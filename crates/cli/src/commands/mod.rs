@@ -16,6 +16,7 @@ mod job;
 mod lengths;
 mod masks;
 mod merge;
+mod merge_check;
 mod merge_into;
 mod methods;
 mod model;

@@ -113,6 +113,53 @@ impl OutputFolder {
     }
 }
 
+/// A file that a command writes: put in place when it is whole.
+pub(super) struct OutputFile {
+    /// Beside the file, so that the move into place is a rename.
+    beside: tempfile::TempDir,
+    staged: PathBuf,
+    path: PathBuf,
+}
+
+impl OutputFile {
+    /// Prepares the file; `option` is how the user named it.
+    pub(super) fn open(option: &str, path: &Path, existing: Existing, inputs: &[Input<'_>]) -> CliResult<Self> {
+        inputs.iter().try_for_each(|input| check_input(option, path, input))?;
+        let is_output =
+            |input: &&Input<'_>| input.path.canonicalize().ok().is_some_and(|found| resolved(path) == Some(found));
+        if let Some(input) = inputs.iter().find(is_output) {
+            let message = format!("{option} {} is the file of {}", path.display(), input.option);
+            let help = format!("choose another {option}; inputs are never overwritten");
+            return Err(CliError::mistake(message).with_help(help));
+        }
+        if path.is_dir() {
+            let message = format!("{option} {} is a folder, but a file is to be written", path.display());
+            return Err(CliError::mistake(message).with_help(format!("choose another {option}")));
+        }
+        if path.exists() && existing == Existing::Refuse {
+            let message = format!("{option} {} already exists", path.display());
+            return Err(CliError::mistake(message).with_help("--overwrite replaces it"));
+        }
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let cannot = |error: io::Error| CliError::io("write to", folder, &error);
+        fs::create_dir_all(folder).map_err(cannot)?;
+        let beside = tempfile::Builder::new().prefix(".saving-").tempdir_in(folder).map_err(cannot)?;
+        let name = path.file_name().unwrap_or_default();
+        Ok(Self { staged: beside.path().join(name), beside, path: path.to_owned() })
+    }
+
+    /// Where the file is until [`commit`](Self::commit).
+    pub(super) fn staged(&self) -> &Path {
+        &self.staged
+    }
+
+    /// Puts the file in place.
+    pub(super) fn commit(self) -> CliResult {
+        fs::rename(&self.staged, &self.path).map_err(|error| CliError::io("write", &self.path, &error))?;
+        self.beside.close().map_err(|error| CliError::io("write", &self.path, &error))
+    }
+}
+
 /// Keeps the last checkpoint, so that a finished training can be continued.
 pub(super) fn keep_state(save: &mut FolderSave, checkpoint: Option<&Path>) -> CliResult {
     let Some(checkpoint) = checkpoint else { return Ok(()) };

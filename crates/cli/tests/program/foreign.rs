@@ -23,14 +23,26 @@ fn a_gguf_file_is_a_model_in_every_command() {
 
     fs::write(place.path("data.txt"), "The sea is blue.\nThe sea is two spaces.\n".repeat(4)).unwrap();
     let train =
-        ["train", "--model", "model.gguf", "--task", "causal-lm", "--data", "data.txt", "--config", "lora[r=2]"];
-    succeeds(&place, &[&train[..], &["--epochs", "1", "--output", "out", "--name", "a", "--json", "--quiet"]].concat());
+        ["train", "--model", "model.gguf", "--task", "causal-lm", "--data", "data.txt", "--learning-rate", "0.02"];
+    let options = ["--config", "lora[r=2]", "--epochs", "2", "--output", "out", "--name", "a", "--json", "--quiet"];
+    succeeds(&place, &[&train[..], &options].concat());
     let adapted = ["--model", "model.gguf", "--adapter", "out", "--text", "The sea is blue.", "--json"];
     let after = succeeds(&place, &[&["score"][..], &adapted].concat());
     assert_ne!(after["log_likelihood"], score["log_likelihood"]);
 
-    let merge = ["merge-into", "--model", "model.gguf", "--adapter", "out", "--output", "merged"];
-    fails(&place, &merge, "give the model as a Hugging Face folder");
+    let merge = ["merge-into", "--model", "model.gguf", "--adapter", "out", "--json"];
+    fails(&place, &[&merge[..], &["--output", "merged"]].concat(), "give the model as a Hugging Face folder");
+    fails(&place, &[&merge[..], &["--output", "model.gguf", "--overwrite"]].concat(), "is the file of --model");
+    for format in ["f32", "bf16", "q8_0"] {
+        let merged = format!("{format}.gguf");
+        let report = succeeds(&place, &[&merge[..], &["--output", &merged, "--format", format]].concat());
+        let check = |key: &str| report["check"][key].as_f64().unwrap();
+        assert!(check("largest_difference") < check("effect"), "{report}");
+        let again = succeeds(&place, &["score", "--model", &merged, "--text", "The sea is blue.", "--json"]);
+        let difference = again["log_likelihood"].as_f64().unwrap() - after["log_likelihood"].as_f64().unwrap();
+        assert!(difference.abs() < if format == "f32" { 1e-4 } else { 0.2 }, "{format}: {difference}");
+    }
+    fails(&place, &[&merge[..], &["--output", "f32.gguf"]].concat(), "already exists");
     let whole = fs::read(place.path("model.gguf")).unwrap();
     fs::write(place.path("cut.gguf"), &whole[..whole.len() / 2]).unwrap();
     fails(&place, &["score", "--model", "cut.gguf", "--text", "The sea"], "cut short");

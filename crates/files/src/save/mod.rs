@@ -101,6 +101,11 @@ impl FolderSave {
         &self.dir
     }
 
+    /// The folder that the files are in until [`commit`](Self::commit), to check them there.
+    pub fn staged(&self) -> &Path {
+        &self.staging.path
+    }
+
     /// Whether the folder currently (before the save) has a file or folder of this name.
     pub fn holds(&self, name: impl AsRef<Path>) -> bool {
         fs::symlink_metadata(self.place.target.join(name)).is_ok()

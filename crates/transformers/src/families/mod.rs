@@ -19,6 +19,7 @@ mod qwen;
 mod t5;
 mod xmod;
 
+pub(crate) use self::llama::NAMES as LLAMA_NAMES;
 pub(crate) use architectures::{ARCHITECTURES, Architecture, BYTE_LEVEL, WORDS, Words};
 pub use bert::{BertConfig, BertFamily};
 

@@ -3,7 +3,9 @@
 //! The metadata of a file becomes the keys of a `config.json`, so that a family's plan is the same for both. Of some
 //! architectures, llama.cpp stores the rows of query and key in another order; they are put back when they are read.
 
+mod metadata;
 mod names;
+mod write;
 
 use std::path::Path;
 
@@ -11,6 +13,7 @@ use burn_adapters_tensors::{Gguf, GgufValue, TensorFileError};
 use serde_json::{Map, Value, json};
 
 pub(crate) use self::names::{Rows, weight};
+pub use self::write::GgufFormat;
 use crate::ModelConfigError;
 use crate::families::{ARCHITECTURES, Architecture};
 

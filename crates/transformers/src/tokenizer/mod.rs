@@ -18,6 +18,7 @@ use std::path::{Path, PathBuf};
 
 use burn_adapters_files::{MAX_TEXT, is_there, read_text};
 use burn_adapters_model::{Limits, Row};
+use burn_adapters_tensors::GgufValue;
 use tokenizers::TruncationDirection;
 
 pub(crate) use self::class::Class;
@@ -104,6 +105,14 @@ impl Tokenizer {
         let alone = || tokenizer.encode_in("".into(), usize::MAX, false).map_err(|error| error.to_string());
         guarded(alone).map_err(|message| unusable(&json, message))?;
         Ok(tokenizer)
+    }
+
+    /// The metadata of a GGUF file with this tokenizer, for a model of so many tokens.
+    ///
+    /// # Errors
+    /// The reason why llama.cpp has no such tokenizer.
+    pub(crate) fn gguf_metadata(&self, vocabulary: usize) -> Result<Vec<(String, GgufValue)>, String> {
+        gguf::metadata(&self.inner, &self.special_ids, vocabulary)
     }
 
     fn from_gguf(path: &Path) -> Result<Self, TokenizerError> {

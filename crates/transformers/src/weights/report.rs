@@ -56,6 +56,6 @@ pub struct ModelSaveReport {
     pub bytes: u64,
     /// The number of tensors that differ from the files that the model was read from.
     pub changed: usize,
-    /// The number of tensors in those files that were not f32.
-    pub widened: usize,
+    /// The number of tensors that were of another number format in those files.
+    pub converted: usize,
 }

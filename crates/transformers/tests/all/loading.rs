@@ -67,7 +67,7 @@ fn a_model_is_saved_over_the_file_that_it_was_read_from() {
     let file = folder.path().join("model.safetensors");
     let (bert, _) = load(&folder).unwrap();
     let report = bert.save(folder.path(), &file).unwrap();
-    assert_eq!((report.changed, report.widened, report.tensors), (0, 0, weights().len()));
+    assert_eq!((report.changed, report.converted, report.tensors), (0, 0, weights().len()));
     assert_eq!(read(&file), weights());
 }
 

@@ -7,6 +7,9 @@ mod layers;
 use burn_adapters_core::{Activation, Place, RowPosition, SiteNames, StackKind};
 
 pub(super) use self::layers::{Defaults, LlamaLayers, names};
+
+/// The names of the modules of Llama and its relatives.
+pub(crate) const NAMES: SiteNames = names("LlamaAdapterModel");
 use super::Family;
 use crate::ModelConfigError;
 use crate::fields::Fields;
@@ -19,7 +22,7 @@ use crate::tokenizer::Class;
 pub(super) const LLAMA: Family = Family {
     model_types: &["llama"],
     tokenizer: |_| Class::Llama,
-    plan: |fields| plan(fields, &Variant { model_type: "llama", names: names("LlamaAdapterModel"), mistral: false }),
+    plan: |fields| plan(fields, &Variant { model_type: "llama", names: NAMES, mistral: false }),
 };
 
 pub(super) const MISTRAL: Family = Family {

@@ -1,0 +1,61 @@
+//! The metadata of a GGUF file, from a Hugging Face folder.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use burn_adapters_files::{MAX_CONFIG, parse_json, read_text};
+use burn_adapters_tensors::GgufValue;
+use serde_json::Value;
+
+use super::{ARCHITECTURE, Architecture, KEYS, ROTATED};
+use crate::plan::ModelPlan;
+use crate::{ModelSaveError, Tokenizer};
+
+/// The keys of the architecture that are numbers in single precision.
+const FLOATS: [&str; 2] = ["attention.layer_norm_rms_epsilon", "rope.freq_base"];
+
+/// The metadata of a folder's model and tokenizer.
+pub(super) fn of_folder(
+    dir: &Path,
+    plan: &ModelPlan,
+    architecture: &Architecture,
+) -> Result<BTreeMap<String, GgufValue>, ModelSaveError> {
+    let path = dir.join("config.json");
+    let refused = |reason: String| ModelSaveError::GgufMetadata { path: path.clone(), reason };
+    let text = read_text(&path, MAX_CONFIG).map_err(|error| refused(error.kind.to_string()))?;
+    let config: Value = parse_json(&text).map_err(|error| refused(error.to_string()))?;
+    let scaling = config.get("rope_scaling").filter(|value| !value.is_null());
+    let kind = scaling.and_then(|scaling| scaling.get("rope_type").or_else(|| scaling.get("type")));
+    if let Some(kind) = kind.or(scaling).filter(|kind| kind.as_str() != Some("default")) {
+        return Err(refused(format!("its rotary positions are scaled ({kind}), which is not written to GGUF files")));
+    }
+    let attention = &plan.stack.layer.attention;
+    let head = attention.key.size[1] / attention.key_value_heads.max(1);
+    // What the folder may leave to defaults is the plan's.
+    let planned = |key: &str| match key {
+        "attention.head_count_kv" => Some(attention.key_value_heads as f64),
+        "attention.key_length" => Some(head as f64),
+        "attention.layer_norm_rms_epsilon" => Some(1e-6),
+        "context_length" => Some(plan.limits.sequence as f64),
+        "vocab_size" => Some(plan.limits.vocabulary as f64),
+        _ => None,
+    };
+    let mut values = BTreeMap::new();
+    for (own, key) in KEYS {
+        let found = config.get(key).and_then(Value::as_f64).or_else(|| planned(own));
+        let Some(number) = found else { continue };
+        let value =
+            if FLOATS.contains(&own) { GgufValue::F32(number as f32) } else { GgufValue::Unsigned(number as u64) };
+        values.insert(format!("{}.{own}", architecture.name), value);
+    }
+    for key in ["attention.value_length", ROTATED] {
+        values.insert(format!("{}.{key}", architecture.name), GgufValue::Unsigned(head as u64));
+    }
+    let name = dir.file_name().map(|name| name.to_string_lossy().into_owned());
+    values.insert("general.name".to_owned(), GgufValue::Text(name.unwrap_or_default()));
+    values.insert("general.type".to_owned(), GgufValue::Text("model".to_owned()));
+    values.insert(ARCHITECTURE.to_owned(), GgufValue::Text(architecture.name.to_owned()));
+    let tokenizer = Tokenizer::from_dir(dir).map_err(|error| refused(error.to_string()))?;
+    values.extend(tokenizer.gguf_metadata(plan.limits.vocabulary).map_err(refused)?);
+    Ok(values)
+}

@@ -1,0 +1,108 @@
+//! Writing a model as a GGUF file.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use burn_adapters_tensors::{BlockType, GgufTensor, GgufValue, write_gguf};
+
+use super::names::{Rows, stored};
+use super::{Architecture, is_gguf, metadata, open};
+use crate::families::ARCHITECTURES;
+use crate::{AutoModel, ModelSaveError, ModelSaveReport};
+
+/// How the matrices of a model are written. Norms and biases are always f32.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum GgufFormat {
+    /// As they are.
+    F32,
+    /// Rounded to bf16.
+    Bf16,
+    /// Rounded to blocks of 32 8-bit numbers with a factor; bf16 where rows are no multiple of 32.
+    Q8_0,
+}
+
+impl GgufFormat {
+    /// The type of a tensor's blocks.
+    fn kind(self, shape: &[usize]) -> BlockType {
+        let kind = match self {
+            _ if shape.len() < 2 => BlockType::F32,
+            Self::F32 => BlockType::F32,
+            Self::Bf16 => BlockType::Bf16,
+            Self::Q8_0 => BlockType::Q8_0,
+        };
+        match shape.last() {
+            Some(row) if row % kind.elements() != 0 => BlockType::Bf16,
+            _ => kind,
+        }
+    }
+
+    /// The number of `general.file_type` for a file that is mostly of this format.
+    fn file_type(self) -> u64 {
+        match self {
+            Self::F32 => 0,
+            Self::Q8_0 => 7,
+            Self::Bf16 => 32,
+        }
+    }
+}
+
+impl AutoModel {
+    /// Writes the model as a GGUF file, which llama.cpp reads. `like` is the GGUF file or the Hugging Face folder that the model
+    /// was read from: it gives the tokenizer, the chat template and the other metadata.
+    ///
+    /// # Errors
+    /// If the model is not of an architecture whose tensors have names there, or its weights are quantized; if `like` cannot be
+    /// read, or has a tokenizer that cannot be written; if the file cannot be written.
+    pub fn save_gguf(&self, like: &Path, file: &Path, format: GgufFormat) -> Result<ModelSaveReport, ModelSaveError> {
+        let plan = &self.config.plan;
+        let architecture = ARCHITECTURES.iter().find(|known| known.model_type == plan.model_type);
+        let architecture = architecture.ok_or_else(|| ModelSaveError::NoGguf { model_type: plan.model_type })?;
+        let metadata = self.metadata(like, architecture, format)?;
+        let heads = architecture.is_interleaved.then(|| {
+            let stack = &plan.stack.layer.attention;
+            [stack.heads, stack.key_value_heads]
+        });
+        let own = self.names(|_| true)?;
+        let mut tensors = Vec::new();
+        let mut sources: BTreeMap<String, (&str, Rows)> = BTreeMap::new();
+        for (name, parts) in &own {
+            // The pooled output and buffers have no counterpart; a model of these architectures has none.
+            let Some((stored, rows)) = stored(name, heads) else { continue };
+            let Some(first) = parts.first() else { continue };
+            let shape = first.parameter.stored_shape();
+            tensors.push(GgufTensor { name: stored.clone(), kind: format.kind(&shape), shape });
+            sources.insert(stored, (name, rows));
+        }
+        let mut report = ModelSaveReport::default();
+        let metadata: Vec<(&str, GgufValue)> =
+            metadata.iter().map(|(key, value)| (key.as_str(), value.clone())).collect();
+        write_gguf(file, &metadata, &tensors, |stored| {
+            let Some((name, rows)) = sources.get(stored) else { return Ok(Vec::new()) };
+            let data = self.value(&own[*name])?;
+            let count = data.shape().first().copied().unwrap_or(1);
+            report.tensors += 1;
+            report.parameters += data.num_elements();
+            let values = data.try_into_vec::<f32>().map_err(|error| ModelSaveError::Device(format!("{error:?}")))?;
+            Ok::<_, ModelSaveError>(rows.as_stored(values, count))
+        })?;
+        report.bytes = std::fs::metadata(file).map_or(0, |metadata| metadata.len());
+        report.changed = report.tensors;
+        Ok(report)
+    }
+
+    /// The metadata of a file like the one that the model was read from.
+    fn metadata(
+        &self,
+        like: &Path,
+        architecture: &Architecture,
+        format: GgufFormat,
+    ) -> Result<BTreeMap<String, GgufValue>, ModelSaveError> {
+        let mut values = match is_gguf(like) {
+            true => open(like)?.metadata().clone(),
+            false => metadata::of_folder(like, &self.config.plan, architecture)?,
+        };
+        values.insert("general.file_type".to_owned(), GgufValue::Unsigned(format.file_type()));
+        values.insert("general.quantization_version".to_owned(), GgufValue::Unsigned(2));
+        Ok(values)
+    }
+}
