@@ -171,7 +171,7 @@ fn a_model_is_saved_as_it_was_read() {
             let copy = tempfile::tempdir().unwrap();
             std::fs::copy(dir.join("config.json"), copy.path().join("config.json")).unwrap();
             let report = model.save(&dir, &copy.path().join("model.safetensors")).unwrap();
-            assert_eq!((report.changed, report.widened), (0, 0), "{}", dir.display());
+            assert_eq!((report.changed, report.converted), (0, 0), "{}", dir.display());
             let (again, _) = AutoModel::from_dir(copy.path(), &Device::default()).unwrap();
             let golden = Golden::read(&family.join("models/tiny/hidden.safetensors"));
             let hidden = |model: &AutoModel| values(model.forward(&golden.batch(), &Hooks::none()).unwrap().hidden);

@@ -4,11 +4,12 @@
 
 use std::path::PathBuf;
 
-use burn::tensor::Device;
-use burn_adapters_model::{AdapterBank, BaseModel, Forward, Hooks, Setup, TokenBatch};
-use burn_adapters_tensors::{BlockType, Gguf, GgufTensor, GgufValue, TensorFileError, write_gguf};
+use burn::tensor::{Device, TensorData};
+use burn_adapters_checkpoint::{load_adapter, save_gguf_adapter};
+use burn_adapters_model::{AdapterBank, BaseModel, Forward, Hooks, MergedModel, Setup, TokenBatch};
+use burn_adapters_tensors::{BlockType, Gguf, GgufTensor, GgufValue, TensorFileError, fill, write_gguf};
 use burn_adapters_tests::{Golden, goldens, largest_difference, read_json, values};
-use burn_adapters_transformers::{AutoModel, GenerationConfig, ModelConfig, Tokenizer};
+use burn_adapters_transformers::{AutoModel, GenerationConfig, GgufFormat, ModelConfig, Tokenizer};
 use serde::Deserialize;
 
 fn file(name: &str) -> PathBuf {
@@ -56,6 +57,99 @@ fn adapters_work_on_a_file() {
     let batch = TokenBatch::new([[5, 6, 7].as_slice()]);
     let run = |setup: Setup| values(model.forward(&batch, &bank.hooks(&setup).unwrap()).unwrap().hidden);
     assert!(largest_difference(&run(Setup::adapter("a")), &run(Setup::base())) > 1e-3);
+}
+
+#[test]
+fn a_model_is_written_as_it_was_read() {
+    let dir = tempfile::tempdir().unwrap();
+    let batch = TokenBatch::new([[5, 6, 7, 8].as_slice(), [9, 10, 11].as_slice()]);
+    let hidden = |path: &std::path::Path| {
+        let (model, _) = AutoModel::from_dir(path, &Device::default()).unwrap();
+        (values(model.forward(&batch, &Hooks::none()).unwrap().hidden), model)
+    };
+    for name in ["llama", "llama_tied", "qwen2", "qwen3", "quantized"] {
+        let (expected, model) = hidden(&file(name));
+        for (format, kind, tolerance) in [
+            (GgufFormat::F32, BlockType::F32, 0.0),
+            (GgufFormat::Bf16, BlockType::Bf16, 0.2),
+            (GgufFormat::Q8_0, BlockType::Q8_0, 0.2),
+        ] {
+            let path = dir.path().join("written.gguf");
+            let report = model.save_gguf(&file(name), &path, format).unwrap();
+            let tied = usize::from(model.spec().output_layer.is_tied);
+            assert_eq!(report.parameters, model.spec().parameters + (1 - tied) * 32 * model.limits().vocabulary);
+            let (found, _) = hidden(&path);
+            let difference = largest_difference(&found, &expected);
+            assert!(difference <= tolerance, "{name} {format:?}: {difference:e}");
+            let written = Gguf::open(&path, u64::MAX).unwrap();
+            assert_eq!(written.block_type("blk.0.ffn_up.weight").unwrap(), kind);
+            assert_eq!(written.block_type("blk.0.ffn_norm.weight").unwrap(), BlockType::F32);
+            let like = Gguf::open(&file(name), u64::MAX).unwrap();
+            assert!(
+                like.metadata()
+                    .iter()
+                    .all(|(key, value)| { written.metadata().get(key) == Some(value) || key == "general.file_type" })
+            );
+        }
+    }
+    let bert = AutoModel::from_dir(&goldens().join("models/tiny-a"), &Device::default()).unwrap().0;
+    let error = bert.save_gguf(&file("llama"), &dir.path().join("x.gguf"), GgufFormat::F32).unwrap_err().to_string();
+    assert!(error.contains("models of the type bert cannot be written"), "{error}");
+}
+
+/// A base model, LoRA on all its matrices, and the model that it is merged into, with the logits of each. With
+/// `BURN_ADAPTERS_LLAMA_CPP_DIR` the files stay there, for `tests/python/check_llama_cpp.py`.
+#[test]
+fn lora_in_a_gguf_file_is_the_same_adapter() {
+    let kept = std::env::var_os("BURN_ADAPTERS_LLAMA_CPP_DIR");
+    let temporary = tempfile::tempdir().unwrap();
+    let root = kept.as_ref().map_or(temporary.path(), std::path::Path::new);
+    for name in ["llama", "qwen2"] {
+        let dir = root.join(name);
+        std::fs::create_dir_all(&dir).unwrap();
+        let (model, _) = AutoModel::from_dir(&file(name), &Device::default()).unwrap();
+        let mut bank = AdapterBank::new(model.spec(), &Device::default());
+        let config = "lora[r=2,alpha=6,init_weights='bert',attn_matrices=['q','k','v','o'],gate_lora=True,intermediate_lora=True,\
+                      output_lora=True]";
+        bank.add_seeded("a", config.parse().unwrap(), 1).unwrap();
+        let large = fill(bank.remove("a").unwrap(), |path, shape| {
+            let count: usize = shape.iter().product();
+            let seed = path.to_string().bytes().fold(7_u32, |sum, byte| sum.wrapping_mul(31).wrapping_add(byte.into()));
+            let value = |at: usize| {
+                ((seed.wrapping_add(at as u32).wrapping_mul(2_654_435_761) >> 8) as f32) / 16_777_216.0 - 0.5
+            };
+            Some(TensorData::new((0..count).map(value).collect::<Vec<_>>(), shape))
+        });
+        bank.insert(large).unwrap();
+        let ids: Vec<u32> = vec![5, 6, 7, 8, 9, 30, 31, 12, 3, 14];
+        let batch = TokenBatch::new([ids.as_slice()]);
+        let logits = |model: &AutoModel, hooks: &Hooks<'_>| {
+            let hidden = model.forward(&batch, hooks).unwrap().hidden;
+            values(model.token_logits(hidden.flatten(0, 1)).unwrap())
+        };
+        let adapted = logits(&model, &bank.hooks(&Setup::adapter("a")).unwrap());
+        let plain = logits(&model, &Hooks::none());
+        assert!(largest_difference(&adapted, &plain) > 0.5);
+        save_gguf_adapter(&dir.join("adapter.gguf"), &bank, "a").unwrap();
+        let mut again = AdapterBank::new(model.spec(), &Device::default());
+        let report = load_adapter(dir.join("adapter.gguf"), &mut again, None).unwrap();
+        assert_eq!(report.name, "adapter");
+        let found = logits(&model, &again.hooks(&Setup::adapter("adapter")).unwrap());
+        assert!(largest_difference(&found, &adapted) < 1e-6);
+        // For another architecture it is an error.
+        let other = AutoModel::from_dir(&file("qwen3"), &Device::default()).unwrap().0;
+        let error =
+            load_adapter(dir.join("adapter.gguf"), &mut AdapterBank::new(other.spec(), &Device::default()), None);
+        let error = error.unwrap_err().to_string();
+        assert!(error.contains("it is for the architecture"), "{error}");
+
+        model.save_gguf(&file(name), &dir.join("base.gguf"), GgufFormat::F32).unwrap();
+        let merged = MergedModel::merge(model, bank.adapter("a").unwrap()).unwrap();
+        merged.save_gguf(&file(name), &dir.join("merged.gguf"), GgufFormat::F32).unwrap();
+        assert!(largest_difference(&logits(&merged, &Hooks::none()), &adapted) < 1e-4);
+        let case = serde_json::json!({ "ids": ids, "plain": plain, "adapted": adapted });
+        std::fs::write(dir.join("case.json"), case.to_string()).unwrap();
+    }
 }
 
 /// A file whose names of tensors are those of two of the model's is ambiguous.
