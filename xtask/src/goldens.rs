@@ -121,5 +121,13 @@ pub(crate) fn goldens(check_only: bool) -> Done {
             .args(["test", "-p", "burn-adapters-tests", "--test", "all", "peft"])
             .env("BURN_ADAPTERS_PEFT_DIR", &written),
     )?;
-    run("PEFT reads what we write", Command::new(&python).arg(scripts.join("check_peft.py")).arg(&written))
+    run("PEFT reads what we write", Command::new(&python).arg(scripts.join("check_peft.py")).arg(&written))?;
+    let written = root().join("target/llama.cpp");
+    run(
+        "writing models and adapters for llama.cpp",
+        cargo()
+            .args(["test", "-p", "burn-adapters-tests", "--test", "all", "gguf::lora"])
+            .env("BURN_ADAPTERS_LLAMA_CPP_DIR", &written),
+    )?;
+    run("llama.cpp runs what we write", Command::new(&python).arg(scripts.join("check_llama_cpp.py")).arg(&written))
 }
