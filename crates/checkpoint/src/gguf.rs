@@ -42,11 +42,10 @@ pub(crate) fn read(
     let alpha = alpha.ok_or_else(|| wrong(format!("the key `{ALPHA}` is missing, or no number")))?;
     let mut updates = Vec::new();
     let mut applied = Vec::new();
-    for (site, shapes) in sites(&file, spec).map_err(wrong)? {
-        let (stored, shapes) = whole(site, shapes).map_err(wrong)?;
+    for (site, (stored, shapes)) in sites(&file, spec).map_err(wrong)? {
+        let [[rank, input], [output, other]] = whole(site, shapes).map_err(wrong)?;
         let size = spec.matrix(site).ok_or_else(|| wrong(format!("the model has no matrix `{stored}`")))?;
         let [d_input, d_output] = size;
-        let ([rank, input], [output, other]) = shapes;
         if rank != other || rank == 0 || [input, output] != size {
             return Err(wrong(format!(
                 "`{stored}` has halves of {:?} and {:?}, but the model's matrix is [{d_output}, {d_input}]",
@@ -124,13 +123,10 @@ fn site(stored: &str, spec: &ModelSpec) -> Option<Site> {
     spec.matrix(site).map(|_| site)
 }
 
-fn whole(site: Site, (stored, shapes): Halves) -> Result<(String, ([usize; 2], [usize; 2])), String> {
-    let matrix = |shape: Option<Vec<usize>>| <[usize; 2]>::try_from(shape?).ok();
-    let [a, b] = shapes;
-    match (matrix(a), matrix(b)) {
-        (Some(a), Some(b)) => Ok((stored, (a, b))),
-        _ => Err(format!("the update at {site} lacks a half, or it is no matrix")),
-    }
+/// The shapes of both halves of a site's update.
+fn whole(site: Site, shapes: [Option<Vec<usize>>; 2]) -> Result<[[usize; 2]; 2], String> {
+    let [a, b] = shapes.map(|shape| <[usize; 2]>::try_from(shape?).ok());
+    a.zip(b).map(|(a, b)| [a, b]).ok_or_else(|| format!("the update at {site} lacks a half, or it is no matrix"))
 }
 
 /// The number of heads of a matrix whose rows are stored as pairs.

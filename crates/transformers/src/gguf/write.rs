@@ -56,7 +56,7 @@ impl AutoModel {
     pub fn save_gguf(&self, like: &Path, file: &Path, format: GgufFormat) -> Result<ModelSaveReport, ModelSaveError> {
         let plan = &self.config.plan;
         let architecture = ARCHITECTURES.iter().find(|known| known.model_type == plan.model_type);
-        let architecture = architecture.ok_or_else(|| ModelSaveError::NoGguf { model_type: plan.model_type })?;
+        let architecture = architecture.ok_or(ModelSaveError::NoGguf { model_type: plan.model_type })?;
         let metadata = self.metadata(like, architecture, format)?;
         let heads = architecture.is_interleaved.then(|| {
             let stack = &plan.stack.layer.attention;
