@@ -18,7 +18,8 @@ const COMPRESSED: [&str; 6] = [
 
 /// Scripts under `crates` that make the small goldens of single crates, and the file beside each that takes what it
 /// prints; one without writes its files itself.
-const CRATE_SCRIPTS: [(&str, Option<&str>); 15] = [
+const CRATE_SCRIPTS: [(&str, Option<&str>); 16] = [
+    ("chat/tests/goldens/make.py", None),
     ("composition/tests/goldens/make.py", None),
     ("config/tests/goldens/make.py", None),
     ("compacter/tests/goldens/phm.py", Some("phm.json")),

@@ -29,7 +29,7 @@ const FLOORS: [&[&str]; 10] = [
     &PARTS,
     &["combination", "reparameterize"],
     &["model"],
-    &["checkpoint", "transformers"],
+    &["chat", "checkpoint", "transformers"],
     &["merging", "train", "fetch", "generate"],
     &["cli"],
     &["burn-adapters"],
