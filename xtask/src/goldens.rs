@@ -18,7 +18,7 @@ const COMPRESSED: [&str; 6] = [
 
 /// Scripts under `crates` that make the small goldens of single crates, and the file beside each that takes what it
 /// prints; one without writes its files itself.
-const CRATE_SCRIPTS: [(&str, Option<&str>); 16] = [
+const CRATE_SCRIPTS: [(&str, Option<&str>); 17] = [
     ("chat/tests/goldens/make.py", None),
     ("composition/tests/goldens/make.py", None),
     ("config/tests/goldens/make.py", None),
@@ -30,6 +30,7 @@ const CRATE_SCRIPTS: [(&str, Option<&str>); 16] = [
     ("prompt-tuning/tests/goldens/make.py", Some("prompt.json")),
     ("reft/tests/goldens/make.py", Some("reft.json")),
     ("quantization/tests/goldens/blocks.py", Some("blocks.json")),
+    ("train/tests/goldens/masks.py", None),
     ("train/tests/goldens/spans.py", Some("spans.json")),
     ("train/tests/goldens/texts.py", None),
     ("transformers/tests/python/make_goldens.py", None),

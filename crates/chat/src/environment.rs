@@ -10,13 +10,13 @@ use minijinja::{Environment, Error, ErrorKind, State};
 use minijinja_contrib::globals::{cycler, joiner};
 use minijinja_contrib::pycompat::unknown_method_callback;
 
-use crate::python;
 use crate::tags::{FUNCTION, MARKS};
 use crate::template::Clock;
 use crate::tojson::tojson;
+use crate::{nesting, python};
 
 /// The work and the memory of one rendering: about this many instructions, or 64 bytes for each, together.
-const FUEL: u64 = 4_000_000;
+const FUEL: u64 = 2_000_000;
 
 /// What a template said when it refused a conversation.
 #[derive(Debug)]
@@ -62,6 +62,7 @@ pub(crate) fn environment(clock: Clock) -> Environment<'static> {
         Err(Error::new(ErrorKind::InvalidOperation, message.clone()).with_source(Raised(message)))
     });
     environment.add_function("strftime_now", move |format: &str| strftime(format, clock.now()));
+    nesting::add_to(&mut environment);
     environment.add_function(FUNCTION, |state: &mut State, options: Kwargs| -> Result<Value, Error> {
         let body = options.get::<Value>("caller")?.call(state, &[])?;
         let [open, close] = MARKS;

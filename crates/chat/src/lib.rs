@@ -27,6 +27,7 @@ mod environment;
 mod error;
 mod json;
 mod message;
+mod nesting;
 mod python;
 mod spans;
 mod tags;

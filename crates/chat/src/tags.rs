@@ -28,23 +28,43 @@ pub(crate) fn rewritten(source: &str) -> (Cow<'_, str>, bool) {
     (Cow::Owned(text), true)
 }
 
-/// The names of the tags and where they are; comments and raw blocks are skipped.
+/// The tags of marked turns, by name.
 fn tags(source: &str) -> Vec<(Range<usize>, &str)> {
+    let named = code_parts(source).into_iter().filter_map(|part| Some((part.name?, part.start)));
+    let marks = named.filter(|(name, _)| matches!(&source[name.clone()], "generation" | "endgeneration"));
+    marks.map(|(name, _)| (name.clone(), &source[name])).collect()
+}
+
+/// What stands between the delimiters of a tag or an expression.
+pub(crate) struct CodePart {
+    /// Where it begins, after the opening delimiter.
+    pub(crate) start: usize,
+    /// Where it ends, before the closing delimiter.
+    pub(crate) end: usize,
+    /// Where the name of a tag is; `None` in expressions.
+    pub(crate) name: Option<Range<usize>>,
+}
+
+/// The tags and expressions of a template; comments and raw blocks are skipped.
+pub(crate) fn code_parts(source: &str) -> Vec<CodePart> {
     let (mut found, mut at) = (Vec::new(), 0);
     while let Some(start) = source[at..].find('{').map(|offset| at + offset) {
         let rest = &source[start..];
+        let mut part = |end: &str, name: Option<Range<usize>>| {
+            let length = code(&rest[2..], end);
+            let after = start + 2 + length;
+            let is_closed = source[..after].ends_with(end) && length >= end.len();
+            found.push(CodePart { start: start + 2, end: if is_closed { after - end.len() } else { after }, name });
+            after
+        };
         at = match rest.as_bytes().get(1) {
             Some(b'#') => start + rest.find("#}").map_or(rest.len(), |end| end + 2),
-            Some(b'{') => start + 2 + code(&rest[2..], "}}"),
+            Some(b'{') => part("}}", None),
             Some(b'%') => {
-                let inner = &rest[2..];
-                let body = inner.trim_start_matches(['-', '+']).trim_start();
+                let body = rest[2..].trim_start_matches(['-', '+']).trim_start();
                 let name_start = start + rest.len() - body.len();
                 let name = body.split(|c: char| !c.is_alphanumeric() && c != '_').next().unwrap_or_default();
-                let end = start + 2 + code(inner, "%}");
-                if matches!(name, "generation" | "endgeneration") {
-                    found.push((name_start..name_start + name.len(), name));
-                }
+                let end = part("%}", Some(name_start..name_start + name.len()));
                 if name == "raw" { after_raw(source, end) } else { end }
             }
             _ => start + 1,
@@ -107,7 +127,7 @@ pub(crate) fn unmarked(marked: &str) -> Result<(String, Vec<Range<usize>>), &'st
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
+#[allow(clippy::unwrap_used, clippy::single_range_in_vec_init)]
 mod tests {
     use super::*;
 

@@ -5,6 +5,7 @@ use std::sync::OnceLock;
 use minijinja::{Environment, ErrorKind, Value, context};
 
 use crate::environment::{Raised, environment};
+use crate::nesting::held;
 use crate::tags::{MARKS, rewritten, unmarked};
 use crate::{ChatError, Conversation, Json, Message, Role};
 
@@ -86,7 +87,7 @@ impl ChatTemplate {
         }
         let (text, has_tags) = rewritten(source);
         let mut environment = environment(Clock::System);
-        environment.add_template_owned(NAME, text.into_owned()).map_err(|error| ChatError::Syntax {
+        environment.add_template_owned(NAME, held(&text)).map_err(|error| ChatError::Syntax {
             name: name.clone(),
             line: error.line().unwrap_or(1),
             message: error.detail().map_or_else(|| error.kind().to_string(), str::to_owned),
@@ -109,7 +110,7 @@ impl ChatTemplate {
     pub fn with_clock(mut self, clock: Clock) -> Self {
         let mut environment = environment(clock);
         // It was parsed before.
-        let _ = environment.add_template_owned(NAME, rewritten(&self.source).0.into_owned());
+        let _ = environment.add_template_owned(NAME, held(&rewritten(&self.source).0));
         self.environment = environment;
         self
     }

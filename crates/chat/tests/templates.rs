@@ -171,8 +171,25 @@ fn hostile_templates_end() {
     let json = "{% set ns = namespace(x=[1]) %}{% for i in range(60) %}{% set ns.x = [ns.x, ns.x] %}{% endfor %}{{ ns.x|tojson }}";
     let printed =
         "{% set ns = namespace(x=[1]) %}{% for i in range(60) %}{% set ns.x = [ns.x, ns.x] %}{% endfor %}{{ ns.x }}";
+    let shared = "{% set ns = namespace(x=[1], y=[1]) %}{% for i in range(60) %}{% set ns.x = [ns.x, ns.x] %}{% set ns.y = [ns.y, ns.y] %}{% endfor %}";
+    let tuples = "{% set ns = namespace(x=[1], y=[1]) %}{% for i in range(60) %}{% set ns.x = (ns.x, ns.x) %}{% set ns.y = ns.x %}{% endfor %}";
+    let ends = [
+        "{{ 'a' ~ ns.x }}",
+        "{{ ns.x == ns.y }}",
+        "{{ {ns.x: 1} }}",
+        "{{ [ns.x, ns.y]|sort }}",
+        "{{ raise_exception(ns.x) }}",
+    ];
+    let shared = [shared, tuples].into_iter().flat_map(|start| ends.map(|end| format!("{start}{end}")));
+    let turns =
+        ["[x, x]", "{'a': x, 'b': x}", "(x, x)", "[x] * 2", "dict(a=x, b=x)", "x|zip(x)|list", "namespace(a=x, b=x)"];
+    let turns = turns.map(|more| format!("{{% macro f(x, n) %}}{{% if n %}}{{{{ f({more}, n - 1) }}}}{{% else %}}{{{{ x ~ '' }}}}{{% endif %}}{{% endmacro %}}{{{{ f([1], 60) }}}}"));
+    let shared: Vec<String> = shared.chain(turns).collect();
     let deep = "{% set ns = namespace(x=[1]) %}{% for i in range(9000) %}{% set ns.x = [ns.x] %}{% endfor %}{{ ns.x }}{{ ns.x|tojson }}";
-    for source in [growing, calls, nested, replaced, "{{ 'a' * 10000000000 }}", json, printed, deep] {
+    for source in [growing, calls, nested, replaced, "{{ 'a' * 10000000000 }}", json, printed, deep]
+        .into_iter()
+        .chain(shared.iter().map(String::as_str))
+    {
         let error = parse(source).unwrap().render(&plain(), false).unwrap_err();
         assert!(matches!(error, ChatError::Limit { .. } | ChatError::Render { .. }), "{source}: {error}");
     }

@@ -6,7 +6,8 @@
 use std::ffi::OsString;
 
 /// Options whose values are text of any kind.
-const TEXTS: [&str; 7] = ["--text", "--question", "--context", "--pair", "--text-column", "--label-column", "--route"];
+const TEXTS: [&str; 8] =
+    ["--text", "--question", "--context", "--pair", "--system", "--text-column", "--label-column", "--route"];
 
 /// The arguments as clap reads them.
 pub(crate) fn joined(arguments: impl IntoIterator<Item = OsString>) -> Vec<OsString> {

@@ -42,7 +42,7 @@ fn indented(text: &str) -> String {
 }
 
 /// Whether the environment allows colors (<https://no-color.org>).
-fn colors_wanted() -> bool {
+pub(crate) fn colors_wanted() -> bool {
     let set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
     !set("NO_COLOR") && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
 }

@@ -4,11 +4,12 @@
 //! terminal unescaped.
 
 use std::fmt;
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 
 use burn_adapters_files::{printable, printable_json, printable_line};
 use serde::Serialize;
 
+use crate::draw;
 use crate::error::{CliError, CliResult};
 
 /// Writes one or several lines of a result.
@@ -26,6 +27,26 @@ pub(crate) fn piece(text: &str) -> CliResult {
     let mut stdout = std::io::stdout().lock();
     let written = write!(stdout, "{}", printable(text)).and_then(|()| stdout.flush());
     written.map_err(|error| CliError::output(&error))
+}
+
+/// A part of a text.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Part<'t> {
+    pub(crate) text: &'t str,
+    pub(crate) marked: bool,
+}
+
+/// Writes a text with some parts marked: in color on a terminal, otherwise in brackets.
+pub(crate) fn parts(parts: &[Part<'_>]) -> CliResult {
+    let [open, close] = match std::io::stdout().is_terminal() && draw::colors_wanted() {
+        true => ["\u{1b}[1;32m", "\u{1b}[0m"],
+        false => ["⟦", "⟧"],
+    };
+    let shown = |part: &Part<'_>| match part.marked {
+        true => format!("{open}{}{close}", printable(part.text)),
+        false => printable(part.text).into_owned(),
+    };
+    write(&parts.iter().map(shown).collect::<String>())
 }
 
 fn write(text: &str) -> CliResult {

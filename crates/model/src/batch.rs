@@ -245,6 +245,16 @@ pub trait Tokenize {
         Err("this tokenizer does not report the pieces of text that tokens represent".into())
     }
 
+    /// The tokens of a text that already has all of its special tokens, with the piece of text of each; a longer text is
+    /// cut at its end.
+    ///
+    /// # Errors
+    /// If the text cannot be tokenized, or the tokenizer does not know the pieces.
+    fn tokenize_bare(&self, text: &str, max_length: usize) -> Result<Tokenized, Box<dyn Error + Send + Sync>> {
+        let _ = (text, max_length);
+        Err("this tokenizer does not read texts that have their special tokens".into())
+    }
+
     /// The rows of each question (the text) with its context (the pair): one for each window of a context that is too long
     /// for a row of `max_length` tokens. Neighboring windows share `overlap` tokens of the context, or half a window if that
     /// is less. The pieces are those of the context alone.

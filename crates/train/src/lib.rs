@@ -3,8 +3,8 @@
 //! A custom training loop does not need this crate: an [`AdapterBank`](burn_adapters_model::AdapterBank) is a Burn
 //! module like any other. This crate has the loop of the `burn-adapters` program:
 //!
-//! * [`Dataset`] reads CSV, TSV, JSON Lines and CoNLL columns, and reports invalid rows; [`TokenData`] is the same as
-//!   tokens.
+//! * [`Dataset`] reads CSV, TSV, JSON Lines and CoNLL columns, and reports invalid rows; [`ChatData`] reads conversations.
+//!   [`TokenData`] is the same as tokens.
 //! * [`Trainer`] trains the adapter and head of one setup, the branches of a `Parallel`, each with its own head, or a
 //!   fusion over frozen adapters ([`Setup::train_fusions`](burn_adapters_model::Setup::train_fusions)). It has AdamW,
 //!   warm-up and [`Schedule`], clipping, gradient accumulation, selection of the best epoch, early stopping, and
@@ -73,8 +73,8 @@ pub use burn_adapters_model::{Row, TokenBatch, Tokenize, Tokenized};
 pub use class_weights::ClassWeights;
 pub use config::TrainConfig;
 pub use data::{
-    Answer, Column, Columns, DataError, DataProblem, Dataset, Doubt, Example, Form, Format, Header, Label, Problems,
-    RowProblem, Source,
+    Answer, ChatData, ChatRow, ChatShape, Column, Columns, DataError, DataProblem, Dataset, Doubt, Example, Form,
+    Format, Header, Label, PreferenceData, PreferencePair, Problems, RowProblem, Source, TrainedSpans, Turns,
 };
 pub use error::{BoxError, TrainError};
 pub use evaluate::{
@@ -83,9 +83,9 @@ pub use evaluate::{
 };
 pub use gradients::Gradients;
 pub use history::{Best, EvaluationRecord, History, NoGain, StepRecord, Stopped};
-pub use language::MASKED_FRACTION;
+pub use language::{MASKED_FRACTION, MaskedTokens, TrainedCounts};
 pub use metrics::{ClassScore, Metric, Scores};
-pub use notes::{LostWords, Truncation};
+pub use notes::{LostWords, Truncation, Untrained};
 pub use observer::{Observer, TrainingPlan};
 pub use rouge::Rouge;
 pub use schedule::{Schedule, Warmup};

@@ -49,6 +49,56 @@ impl std::fmt::Display for Truncation {
     }
 }
 
+/// The rows of a data set of which no token is learned.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Untrained {
+    /// The data set.
+    pub source: String,
+    /// The number of such rows.
+    pub rows: usize,
+    /// The number of them that were cut before the first part that is learned.
+    pub cut: usize,
+    /// The number of rows of the data set.
+    pub of: usize,
+    /// The line of the first of them.
+    pub first_line: usize,
+    /// The maximum length in tokens.
+    pub max_length: usize,
+}
+
+impl Untrained {
+    /// That of these rows, each with its line and whether it was cut; `None` if there are none.
+    pub(crate) fn of(data: &Dataset, rows: &[(usize, bool)], max_length: usize) -> Option<Self> {
+        let (first_line, _) = *rows.first()?;
+        let (source, cut) = (data.source().to_owned(), rows.iter().filter(|(_, cut)| *cut).count());
+        Some(Self { source, rows: rows.len(), cut, of: data.len(), first_line, max_length })
+    }
+
+    /// The error if these are all rows.
+    pub(crate) fn all(&self) -> String {
+        let Self { of, cut, max_length, first_line, .. } = self;
+        let why = match cut {
+            0 => format!("the first, on line {first_line}, has no part that is learned (an answer of the assistant)"),
+            cut => format!("{cut} of them were cut to {max_length} tokens before it: raise the maximum length"),
+        };
+        format!("no token of any of the {of} rows is learned: {why}")
+    }
+}
+
+impl std::fmt::Display for Untrained {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { source, rows, cut, of, first_line, max_length } = self;
+        write!(
+            f,
+            "{source}: {rows} of {of} rows have no token that is learned and are left out (the first on line {first_line})"
+        )?;
+        if *cut > 0 {
+            write!(f, "; {cut} of them were cut to {max_length} tokens before it")?;
+        }
+        Ok(())
+    }
+}
+
 /// Labeled words that the tokenizer drops.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LostWords {

@@ -6,9 +6,9 @@ use std::ops::Range;
 use burn_adapters_heads::{AnswerRules, ChoiceTarget, HeadConfig, Targets};
 use burn_adapters_model::{Piece, Row, Text, Tokenize, Tokenized};
 
-use crate::language::{LanguageRows, check_targets, no_mask, nothing_to_predict};
+use crate::language::{LanguageRows, TrainedCounts, check_targets, has_spans, no_mask, nothing_to_predict};
 use crate::notes::missing_words;
-use crate::{DataError, Dataset, Example, LostWords, TextForm, TrainError, Truncation, train_task};
+use crate::{DataError, Dataset, Example, LostWords, TextForm, TrainError, Truncation, Untrained, train_task};
 
 /// The maximum length of rows, and how longer contexts are divided.
 ///
@@ -64,6 +64,10 @@ pub struct TokenData {
     /// For each row, the pieces of its text, if they were requested.
     pieces: Vec<Vec<Option<Piece>>>,
     lost_words: Option<LostWords>,
+    /// The rows that were left out because nothing of them is learned.
+    pub(crate) untrained: Option<Untrained>,
+    /// The numbers of tokens, where only parts of texts are learned.
+    pub(crate) counts: Option<TrainedCounts>,
     /// The rows of each example; empty if each example is one row.
     groups: Vec<Range<usize>>,
     pub(crate) form: TextForm,
@@ -104,6 +108,9 @@ impl TokenData {
         tokenizer: &(impl Tokenize + ?Sized),
         lengths: impl Into<Lengths>,
     ) -> Result<Self, TrainError> {
+        if form == TextForm::Causal && has_spans(data) {
+            return Self::with_spans(data, tokenizer, lengths.into());
+        }
         let mut new = Self::rows_of(data, form, form == TextForm::Causal, tokenizer, lengths.into())?;
         match form {
             TextForm::Causal => new.learn(LanguageRows::causal(&new.rows)),
@@ -246,6 +253,8 @@ impl TokenData {
             target_truncation: None,
             pieces,
             lost_words: None,
+            untrained: None,
+            counts: None,
             groups,
             form: self.form,
             lengths: self.lengths,
@@ -257,6 +266,21 @@ impl TokenData {
     pub(crate) fn with_rows(&self, rows: Vec<Row>) -> Self {
         let (head_labels, groups) = (self.head_labels.clone(), self.groups.clone());
         Self { rows, labels: None, head_labels, groups, ..self.select(&[]) }
+    }
+
+    /// Sets the rows of each example, and how they came to be.
+    pub(crate) fn set_groups(&mut self, groups: Vec<Range<usize>>, form: TextForm, lengths: Lengths) {
+        (self.groups, self.form, self.lengths) = (groups, form, lengths);
+    }
+
+    /// The rows that were left out because nothing of them is learned, if there are any.
+    pub fn untrained(&self) -> Option<&Untrained> {
+        self.untrained.as_ref()
+    }
+
+    /// The numbers of rows and tokens, where only parts of texts are learned.
+    pub fn counts(&self) -> Option<TrainedCounts> {
+        self.counts
     }
 
     /// How examples became rows.
@@ -365,6 +389,8 @@ impl TokenData {
             target_truncation: None,
             pieces,
             lost_words: None,
+            untrained: None,
+            counts: None,
             groups,
             form,
             lengths,

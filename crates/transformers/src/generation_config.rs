@@ -72,8 +72,13 @@ impl GenerationConfig {
     /// If a file cannot be read, or a value is of the wrong type.
     pub fn from_dir(dir: &Path) -> Result<Self, ModelConfigError> {
         if is_gguf(dir) {
-            let config = gguf::config(&gguf::open_config(dir)?)?;
-            return Self::from_fields(&Fields::new(&config, &dir.display().to_string())?);
+            let file = gguf::open_config(dir)?;
+            let config = gguf::config(&file)?;
+            let mut own = Self::from_fields(&Fields::new(&config, &dir.display().to_string())?)?;
+            own.end_ids.extend(gguf::turn_ends(&file)?);
+            own.end_ids.sort_unstable();
+            own.end_ids.dedup();
+            return Ok(own);
         }
         for name in ["generation_config.json", "config.json"] {
             let path = dir.join(name);

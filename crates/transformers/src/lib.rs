@@ -26,6 +26,7 @@
 
 mod auto;
 mod blocks;
+mod chat_template;
 mod error;
 mod families;
 mod fields;
@@ -45,6 +46,7 @@ mod weights;
 pub use auto::AutoModel;
 pub use burn_adapters_model::{Row, TokenBatch};
 pub use burn_adapters_tensors::Mismatch;
+pub use chat_template::ModelChatTemplate;
 pub use error::{LoadError, ModelConfigError, ModelSaveError, TokenizerError};
 pub use families::{BertConfig, BertFamily};
 pub use generation_config::GenerationConfig;

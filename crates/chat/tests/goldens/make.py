@@ -24,7 +24,7 @@ CHATML = """\
 {{ '<|im_start|>' + message['role'] + '\\n' + message['content'] | trim + '<|im_end|>' }}
 {% endfor %}
 {% if add_generation_prompt %}
-{{ '<|im_start|>assistant\\n' }}
+{{ '<|im_start|>assistant' }}
 {% endif %}"""
 
 MARKED = """\

@@ -9,6 +9,7 @@ use burn_adapters_train::{
 };
 use clap::Args;
 
+use super::chat_data::ChatDataArguments;
 use crate::draw;
 use crate::error::{CliError, CliResult, chain};
 
@@ -75,6 +76,9 @@ pub(super) struct LabeledArguments {
     /// modeling.
     #[arg(long, value_name = "csv|tsv|jsonl|conll|lines")]
     pub(super) format: Option<Format>,
+
+    #[command(flatten)]
+    chat: ChatDataArguments,
 }
 
 impl LabeledArguments {
@@ -117,8 +121,17 @@ impl LabeledArguments {
         Source::from_reader("standard input", std::io::stdin().lock(), format).map_err(|error| data_error(&error))
     }
 
-    /// The texts of a file, with the labels of a head.
-    pub(super) fn read(&self, source: &Source, head: &str, task: &'static dyn TrainTask) -> CliResult<Dataset> {
+    /// The texts of a file, with the labels of a head. Conversations become texts as `model` reads them.
+    pub(super) fn read(
+        &self,
+        source: &Source,
+        head: &str,
+        task: &'static dyn TrainTask,
+        model: &Path,
+    ) -> CliResult<Dataset> {
+        if let Some(data) = self.chat.read(source, task, self.text_column.is_some(), model)? {
+            return Ok(data);
+        }
         let columns = match of_head(&self.label_column, head) {
             None if !task.is_labeled() => Columns::unlabeled(self.text_column(task)),
             label => Columns::new(self.text_column(task), label.unwrap_or(task.columns()[1])),

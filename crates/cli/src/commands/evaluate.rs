@@ -186,7 +186,7 @@ impl Arguments {
         let mut labeled: BTreeMap<String, Dataset> = BTreeMap::new();
         for head in heads.names() {
             let config = loaded.head(head)?;
-            let data = self.columns.read(source, head, train_task(config))?;
+            let data = self.columns.read(source, head, train_task(config), &self.model)?;
             labeled.insert(head.to_owned(), data);
         }
         let configs = labeled.iter().filter_map(|(head, data)| Some((data, loaded.head(head).ok()?)));

@@ -1,20 +1,21 @@
 //! `generate`: texts that continue others.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Instant;
 
-use burn::tensor::Tensor;
+use burn_adapters_chat::{ChatTemplate, Conversation, Message, Role};
 use burn_adapters_core::StackKind;
-use burn_adapters_generate::{Flow, GenerateError, GenerationOptions, Sampling, Strategy, generate_with, head_logits};
-use burn_adapters_model::{BaseModel, Forward, TokenBatch};
-use burn_adapters_transformers::{DecodeStream, GenerationConfig};
+use burn_adapters_generate::GenerationOptions;
+use burn_adapters_model::{BaseModel, TokenBatch};
 use clap::Args;
 use serde::Serialize;
 
 use super::DeviceArguments;
+use super::continuing::{Continued, continue_prompts};
 use super::model::{Model, max_length};
-use super::setup::{Loaded, SETUP_HELP, SetupArguments, batch_hooks};
-use super::stops::Stops;
+use super::sampling::SamplingArguments;
+use super::setup::{Loaded, SETUP_HELP, SetupArguments};
+use super::template::{TemplateArguments, prompt, turn_ends};
 use crate::draw;
 use crate::error::{CliError, CliResult, chain};
 use crate::output;
@@ -27,7 +28,8 @@ Examples:
   burn-adapters generate --model t5-small --text 'translate English to German: The house is old.' \\
     --beams 4
   burn-adapters generate --model gpt2 --adapter a=poems --adapter b=news --setup 'Route([a, b])' \\
-    --text 'The sea' 'The sea'";
+    --text 'The sea' 'The sea'
+  burn-adapters generate --model SmolLM2-135M-Instruct.gguf --chat --text 'What is the capital of France?'";
 
 /// Continue texts with a decoder, or answer them with an encoder-decoder, with adapters or without.
 ///
@@ -36,7 +38,7 @@ Examples:
 #[derive(Debug, Args)]
 #[command(after_help = format!("{EXAMPLES}\n\n{SETUP_HELP}"))]
 pub(super) struct Arguments {
-    /// Model folder.
+    /// Model: a folder, or a GGUF file.
     #[arg(long, value_name = "DIR")]
     model: PathBuf,
 
@@ -47,54 +49,19 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "TEXT", num_args = 1.., required = true)]
     text: Vec<String>,
 
-    /// Largest number of new tokens of a text.
-    #[arg(long, value_name = "N", default_value_t = 128)]
-    max_new_tokens: usize,
+    #[command(flatten)]
+    sampling: SamplingArguments,
 
-    /// Choose the most probable token each time.
-    #[arg(long, conflicts_with_all = ["beams", "temperature", "top_k", "top_p", "min_p", "seed"])]
-    greedy: bool,
-
-    /// Search with this many sequences for each text, and give the most probable one.
-    #[arg(long, value_name = "N", conflicts_with_all = ["temperature", "top_k", "top_p", "min_p", "seed"])]
-    beams: Option<usize>,
-
-    /// Compare the sequences of --beams by their log-probability divided by their length to this power [default: the model's,
-    /// or 1].
-    #[arg(long, value_name = "POWER", requires = "beams", allow_negative_numbers = true)]
-    length_penalty: Option<f64>,
-
-    /// Divide the logits by this: below 1, probable tokens become more probable [default: the model's, or 1].
-    #[arg(long, value_name = "NUMBER", allow_negative_numbers = true)]
-    temperature: Option<f64>,
-
-    /// Draw from the N most probable tokens only [default: the model's, or all].
-    #[arg(long, value_name = "N")]
-    top_k: Option<usize>,
-
-    /// Draw from the most probable tokens whose probabilities add up to P [default: the model's, or all].
-    #[arg(long, value_name = "P", allow_negative_numbers = true)]
-    top_p: Option<f64>,
-
-    /// Draw only from tokens with at least this fraction of the largest probability [default: the model's, or 0].
-    #[arg(long, value_name = "P", allow_negative_numbers = true)]
-    min_p: Option<f64>,
-
-    /// Make tokens that the text already has less probable: above 1 [default: the model's, or 1].
-    #[arg(long, value_name = "NUMBER", allow_negative_numbers = true)]
-    repetition_penalty: Option<f64>,
-
-    /// Seed of the random choices; the same seed gives the same text [default: a random one, which is printed].
-    #[arg(long, value_name = "N")]
-    seed: Option<u64>,
-
-    /// End a text before this string. Repeat the option for several.
-    #[arg(long, value_name = "TEXT")]
-    stop: Vec<String>,
-
-    /// Do not end texts at the model's end token.
+    /// Apply the model's chat template: each text is what a user says, and the new text is the answer.
     #[arg(long)]
-    ignore_eos: bool,
+    chat: bool,
+
+    /// With --chat, the system message that stands before the text.
+    #[arg(long, value_name = "TEXT", requires = "chat")]
+    system: Option<String>,
+
+    #[command(flatten)]
+    template: TemplateArguments,
 
     #[command(flatten)]
     device: DeviceArguments,
@@ -115,17 +82,35 @@ struct Line<'a> {
 
 impl Arguments {
     pub(super) fn run(self, style: Style) -> CliResult {
-        if self.stop.iter().any(String::is_empty) {
-            return Err(CliError::mistake("--stop is empty, and every text contains the empty string"));
-        }
+        self.sampling.check()?;
         let source = self.adapters.composition_if_any()?;
+        let template = self.chat.then(|| self.template.needed(&self.model, false)).transpose()?;
+        if template.is_none() && self.template.is_given() {
+            return Err(
+                CliError::mistake("--chat-template is for conversations").with_help("--chat makes each text one")
+            );
+        }
         let device = self.device.open(style)?.device;
         let model = self.device.load(&self.model, &device, style)?;
         let loaded =
             source.map(|source| self.adapters.load_to_predict(Some(source), &model, &device, style)).transpose()?;
-        let options = self.options(&model, style)?;
-        let prompts = self.prompts(&model)?;
+        let ends = template.as_ref().map(|template| turn_ends(&model, template)).unwrap_or_default();
+        let options = self.sampling.options(&model, &self.model, &ends, style)?;
+        let prompts = match &template {
+            Some(template) => self.questions(&model, template)?,
+            None => self.prompts(&model)?,
+        };
         self.generate(&model, loaded.as_ref(), &prompts, &options, style)
+    }
+
+    /// The tokens of the texts as turns of a user.
+    fn questions(&self, model: &Model, template: &ChatTemplate) -> CliResult<TokenBatch> {
+        let system = self.system.iter().map(|system| Message::new(Role::System, system));
+        let prompt = |text: &String| {
+            let question = Message::new(Role::User, text);
+            prompt(model, template, &Conversation::new(system.clone().chain([question])))
+        };
+        Ok(TokenBatch::from_rows(&self.text.iter().map(prompt).collect::<CliResult<Vec<_>>>()?))
     }
 
     /// The tokens of the texts.
@@ -148,53 +133,6 @@ impl Arguments {
         Ok(TokenBatch::from_rows(&encoded.rows))
     }
 
-    fn options(&self, model: &Model, style: Style) -> CliResult<GenerationOptions> {
-        let own = read_settings(&self.model, style)?;
-        let samples = [self.temperature, self.top_p, self.min_p].iter().any(Option::is_some)
-            || self.top_k.is_some()
-            || self.seed.is_some();
-        let beams = self
-            .beams
-            .or(own.beams.filter(|count| *count > 1 && !samples && !self.greedy && own.is_sampled != Some(true)));
-        let is_greedy = self.greedy || (own.is_sampled == Some(false) && !samples);
-        let mut options = match (beams, is_greedy) {
-            (Some(count), _) => {
-                let length_penalty = self.length_penalty.or(own.length_penalty).unwrap_or(1.0);
-                GenerationOptions::beams(count).with_strategy(Strategy::Beams { count, length_penalty })
-            }
-            (None, true) => GenerationOptions::greedy(),
-            (None, false) => {
-                let seed = self.seed.unwrap_or_else(|| {
-                    let seed = Sampling::random_seed();
-                    style.say(format_args!("--seed {seed}"));
-                    seed
-                });
-                GenerationOptions::sample(Sampling {
-                    temperature: self.temperature.or(own.temperature).unwrap_or(1.0),
-                    top_k: self.top_k.or(own.top_k).unwrap_or(0),
-                    top_p: self.top_p.or(own.top_p).unwrap_or(1.0),
-                    min_p: self.min_p.or(own.min_p).unwrap_or(0.0),
-                    seed,
-                })
-            }
-        };
-        // As in Transformers, only a decoder with an encoder has a forced first token.
-        let first_id = own.first_id.filter(|_| model.base.spec().stack(StackKind::Encoder).is_some());
-        options = options.with_max_new_tokens(self.max_new_tokens).with_first_id(first_id);
-        options = options.with_repetition_penalty(self.repetition_penalty.or(own.repetition_penalty).unwrap_or(1.0));
-        if self.ignore_eos {
-            return Ok(options);
-        }
-        let end_ids = end_ids(model, &own);
-        if end_ids.is_empty() {
-            style.say(format_args!(
-                "note: the model names no end token, so each text has {} new tokens",
-                self.max_new_tokens
-            ));
-        }
-        Ok(options.with_end_ids(end_ids))
-    }
-
     fn generate(
         &self,
         model: &Model,
@@ -204,109 +142,21 @@ impl Arguments {
         style: Style,
     ) -> CliResult {
         let setup = loaded.map(|loaded| loaded.setup(None));
-        let used = loaded.zip(setup.as_ref());
-        let hooks = batch_hooks(used, prompts)?;
-        let logits = |states: Tensor<2>| match used {
-            Some((loaded, setup)) => head_logits(&model.base, &loaded.bank, setup, states),
-            None => Ok(model.base.token_logits(states)?),
-        };
         let streams = !self.json && self.text.len() == 1;
-        let mut rows: Vec<Growing<'_>> = self.text.iter().map(|_| Growing::new(model, &self.stop)).collect();
-        let mut failed = None;
-        let start = Instant::now();
-        let mut on_token = |row: usize, token: u32| match rows[row].push(token) {
-            Ok((piece, flow)) => {
-                let written = if streams { output::piece(&piece) } else { Ok(()) };
-                match written {
-                    Ok(()) => flow,
-                    Err(error) => {
-                        failed.get_or_insert(error);
-                        Flow::Stop
-                    }
-                }
-            }
-            Err(error) => {
-                failed.get_or_insert(error);
-                Flow::Stop
-            }
-        };
-        let generated = generate_with(&model.base, &hooks, prompts, &logits, options, &mut on_token);
-        let generated = generated.map_err(|error| generate_error(&error))?;
-        if let Some(error) = failed {
-            return Err(error);
-        }
+        let mut on_piece = |_: usize, piece: &str| if streams { output::piece(piece) } else { Ok(()) };
+        let (start, stops) = (Instant::now(), &self.sampling.stop);
+        let used = loaded.zip(setup.as_ref());
+        let continued = continue_prompts(model, used, prompts, options, stops, &mut on_piece)?;
         let seconds = start.elapsed().as_secs_f64();
-        for ((text, row), generated) in self.text.iter().zip(rows).zip(&generated) {
-            let (whole, rest) = row.finish()?;
+        let tokens: usize = continued.iter().map(|one| one.generated.ids.len()).sum();
+        for (text, Continued { text: whole, rest, generated }) in self.text.iter().zip(&continued) {
             match (self.json, streams) {
-                (true, _) => output::json_line(&Line { text, generated: &whole, ids: &generated.ids })?,
+                (true, _) => output::json_line(&Line { text, generated: whole, ids: &generated.ids })?,
                 (false, true) => output::line(rest)?,
                 (false, false) => output::line(whole)?,
             }
         }
-        let tokens: usize = generated.iter().map(|one| one.ids.len()).sum();
         style.say(format_args!("{tokens} new tokens in {seconds:.1} s ({:.1} a second)", tokens as f64 / seconds));
         Ok(())
-    }
-}
-
-/// The model's settings; tells which of them are not used.
-pub(super) fn read_settings(model: &Path, style: Style) -> CliResult<GenerationConfig> {
-    let own = GenerationConfig::from_dir(model).map_err(|error| CliError::mistake(chain(&error)))?;
-    if !own.unsupported.is_empty() {
-        let keys = own.unsupported.join(", ");
-        style.say(format_args!("note: these settings of the model's generation_config.json are not used: {keys}"));
-    }
-    Ok(own)
-}
-
-/// The tokens that end a text.
-pub(super) fn end_ids(model: &Model, own: &GenerationConfig) -> Vec<u32> {
-    match own.end_ids.as_slice() {
-        [] => Vec::from_iter(model.tokenizer.special_ids().eos),
-        ids => ids.to_vec(),
-    }
-}
-
-/// The new text of a row.
-struct Growing<'m> {
-    stream: Option<DecodeStream<'m>>,
-    stops: Stops,
-}
-
-impl<'m> Growing<'m> {
-    fn new(model: &'m Model, stops: &[String]) -> Self {
-        Self { stream: Some(model.tokenizer.decode_stream(true)), stops: Stops::new(stops) }
-    }
-
-    /// The text that is certain with another token, and whether the row continues.
-    fn push(&mut self, token: u32) -> CliResult<(String, Flow)> {
-        let Some(stream) = &mut self.stream else { return Ok((String::new(), Flow::Stop)) };
-        let piece = stream.push(token).map_err(|error| CliError::failure(chain(&error)))?;
-        let shown = self.stops.push(&piece);
-        Ok((shown, if self.stops.is_stopped() { Flow::Stop } else { Flow::Continue }))
-    }
-
-    /// The whole text, and what was held back of it.
-    fn finish(mut self) -> CliResult<(String, String)> {
-        let last = self.stream.take().map(DecodeStream::finish).transpose();
-        let last = last.map_err(|error| CliError::failure(chain(&error)))?.unwrap_or_default();
-        let mut rest = self.stops.push(&last);
-        rest += &self.stops.rest();
-        Ok((self.stops.into_text(), rest))
-    }
-}
-
-pub(super) fn generate_error(error: &GenerateError) -> CliError {
-    match error {
-        GenerateError::BadOption { option, expected, found } => {
-            CliError::mistake(format!("--{} is {found}, but must be {expected}", option.replace('_', "-")))
-        }
-        GenerateError::Branches { .. }
-        | GenerateError::NoRoom { .. }
-        | GenerateError::Logits(_)
-        | GenerateError::NoStart
-        | GenerateError::NoDecoder => CliError::mistake(chain(error)),
-        error => CliError::failure(chain(error)),
     }
 }

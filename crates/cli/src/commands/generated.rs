@@ -10,8 +10,9 @@ use burn_adapters_train::{Dataset, Label, Rouge, TokenData, bleu};
 use clap::Args;
 use serde_json::{Map, Value};
 
-use super::generate::{end_ids, generate_error, read_settings};
+use super::continuing::generate_error;
 use super::model::{Model, bank_error};
+use super::sampling::{end_ids, read_settings};
 use super::setup::Loaded;
 use crate::error::{CliError, CliResult, chain};
 use crate::progress::{Style, Task as Progress, Unit};

@@ -1,4 +1,4 @@
-//! `inspect`: the parameters that an adapter adds to a model, site by site.
+//! `inspect`: the parameters that an adapter adds to a model, site by site, and what is learned of conversations.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,18 +9,20 @@ use burn_adapters_model::{AdapterBank, AddReport};
 use clap::Args;
 use serde_json::{Map, Value, json};
 
+use super::inspect_data::DataArguments;
 use super::model::{bank_error, checkpoint_error, folder_name, read_spec};
 use crate::error::{CliError, CliResult};
 use crate::output::{self, Align, Table, bytes, shown, thousands};
 use crate::{draw, input};
 
-/// Show a model's sites, and what a configuration or an adapter adds at each.
+/// Show a model's sites, and what a configuration or an adapter adds at each; or what a model learns of conversations.
 ///
 /// Only the model's config.json is read, no weights.
 #[derive(Debug, Args)]
 #[command(
     after_help = "Examples:\n  burn-adapters inspect --model all-MiniLM-L6-v2\n  burn-adapters inspect --model all-MiniLM-L6-v2 \
-    --config 'lora[r=16]'\n  burn-adapters inspect --model all-MiniLM-L6-v2 --adapter my-adapter --json"
+    --config 'lora[r=16]'\n  burn-adapters inspect --model all-MiniLM-L6-v2 --adapter my-adapter --json\n  burn-adapters inspect --model SmolLM2-135M-Instruct.gguf --data \
+    chats.jsonl"
 )]
 pub(super) struct Arguments {
     /// Model folder.
@@ -34,6 +36,9 @@ pub(super) struct Arguments {
     /// Adapter folder.
     #[arg(long, value_name = "DIR")]
     adapter: Option<PathBuf>,
+
+    #[command(flatten)]
+    data: DataArguments,
 
     /// Print the result as JSON.
     #[arg(long)]
@@ -50,6 +55,9 @@ struct Inspected {
 
 impl Arguments {
     pub(super) fn run(self) -> CliResult {
+        if let Some(done) = self.data.run(&self.model, self.json) {
+            return done;
+        }
         let spec = read_spec(&self.model)?;
         let inspected = match (&self.config, &self.adapter) {
             (Some(config), _) => Some(of_config(config, &spec)?),

@@ -1,8 +1,11 @@
 //! The commands, one file each.
 
 mod answers;
+mod chat;
+mod chat_data;
 mod chosen_head;
 mod config;
+mod continuing;
 mod data;
 mod devices;
 mod evaluate;
@@ -12,6 +15,7 @@ mod generate;
 mod generated;
 mod given;
 mod inspect;
+mod inspect_data;
 mod job;
 mod lengths;
 mod masks;
@@ -28,9 +32,11 @@ mod predictions;
 mod quickstart;
 mod report;
 mod routes;
+mod sampling;
 mod score;
 mod setup;
 mod stops;
+mod template;
 mod texts;
 mod train;
 mod train_options;
@@ -74,7 +80,8 @@ enum Command {
     Train(Box<train::Arguments>),
     Evaluate(evaluate::Arguments),
     Predict(predict::Arguments),
-    Generate(generate::Arguments),
+    Generate(Box<generate::Arguments>),
+    Chat(Box<chat::Arguments>),
     Score(score::Arguments),
     Merge(merge::Arguments),
     MergeInto(merge_into::Arguments),
@@ -95,6 +102,7 @@ impl Cli {
             Command::Evaluate(arguments) => arguments.run(style),
             Command::Predict(arguments) => arguments.run(style),
             Command::Generate(arguments) => arguments.run(style),
+            Command::Chat(arguments) => arguments.run(style),
             Command::Score(arguments) => arguments.run(style),
             Command::Merge(arguments) => arguments.run(style),
             Command::MergeInto(arguments) => arguments.run(style),

@@ -90,10 +90,7 @@ impl Model {
         device: &Device,
         style: Style,
     ) -> CliResult<(Self, MatrixFormats)> {
-        let tokenizer = Tokenizer::from_dir(dir).map_err(|error| match &error {
-            TokenizerError::Config(error) => model_config_error(dir, error),
-            error => CliError::mistake(chain(error)),
-        })?;
+        let tokenizer = Tokenizer::from_dir(dir).map_err(|error| tokenizer_error(dir, &error))?;
         let (base, report) = AutoModel::from_dir_as(dir, format, device).map_err(|error| match &error {
             LoadError::Config(error) => model_config_error(dir, error),
             LoadError::Bf16(error) => {
@@ -104,6 +101,14 @@ impl Model {
         let name = folder_name(dir);
         style.say(format_args!("loaded {name}: {} parameters", crate::output::thousands(report.parameters)));
         Ok((Self { base, tokenizer, name }, report.formats))
+    }
+}
+
+/// A tokenizer that cannot be read.
+pub(super) fn tokenizer_error(dir: &Path, error: &TokenizerError) -> CliError {
+    match error {
+        TokenizerError::Config(error) => model_config_error(dir, error),
+        error => CliError::mistake(chain(error)),
     }
 }
 
@@ -228,6 +233,7 @@ pub(super) fn tokenize_unlabeled(
 fn warn_tokens(tokens: &TokenData) {
     let cut = [tokens.truncation(), tokens.target_truncation()];
     cut.into_iter().flatten().for_each(|truncation| draw::warning(&truncation.to_string()));
+    tokens.untrained().into_iter().for_each(|untrained| draw::warning(&untrained.to_string()));
     tokens.lost_words().into_iter().for_each(|lost| draw::warning(&lost.to_string()));
 }
 

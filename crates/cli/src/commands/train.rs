@@ -390,7 +390,7 @@ impl Arguments {
         let read = |source: &Source| {
             let read = |name: &str| {
                 let task = self.task().or_else(|| task(name));
-                Ok((name.to_owned(), self.columns.read(source, name, task.unwrap_or(TRAIN_TASKS[0]))?))
+                Ok((name.to_owned(), self.columns.read(source, name, task.unwrap_or(TRAIN_TASKS[0]), &self.model)?))
             };
             plan.names().into_iter().map(read).collect::<CliResult<Labeled>>()
         };

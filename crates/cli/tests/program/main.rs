@@ -6,6 +6,7 @@
 #![allow(clippy::duplicate_mod)]
 
 mod answering;
+mod chat;
 mod choosing;
 mod command_line;
 #[path = "../common/mod.rs"]

@@ -350,6 +350,12 @@ pub enum DataProblem {
         /// The line of the first label.
         first: usize,
     },
+    /// A row of a conversation, a prompt or a preference that is not one.
+    #[error("{message}")]
+    Chat {
+        /// The problem, and what was expected.
+        message: String,
+    },
     /// The row is not valid UTF-8.
     #[error("not valid UTF-8")]
     InvalidUtf8,

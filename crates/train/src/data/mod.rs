@@ -1,6 +1,7 @@
 //! Labeled text: reading, label names, splitting.
 
 mod answers;
+mod chat;
 mod choices;
 mod columns;
 mod conll;
@@ -17,6 +18,7 @@ mod table;
 
 pub use answers::Answer;
 pub(crate) use answers::{of_cell as answers_of_cell, of_json as answers_of_json, settle as settle_answers};
+pub use chat::{ChatData, ChatRow, ChatShape, PreferenceData, PreferencePair, Turns};
 pub(crate) use choices::settle as settle_choices;
 pub use columns::{Column, Columns, Format, Header};
 pub use doubts::Doubt;
@@ -54,6 +56,15 @@ pub enum Label {
     Text(String),
 }
 
+/// The parts of a text that are learned.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct TrainedSpans {
+    /// Byte ranges of the text, in order.
+    pub spans: Vec<Range<usize>>,
+    /// Whether the text already has all of its special tokens, as a conversation has: none are put around it.
+    pub is_bare: bool,
+}
+
 /// A text with its label.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Example {
@@ -67,6 +78,8 @@ pub struct Example {
     pub choices: Vec<String>,
     /// The label; `None` in data to predict on.
     pub label: Option<Label>,
+    /// In causal language modeling, the parts of the text that are learned; all of it by default.
+    pub trained: Option<TrainedSpans>,
     /// The first line of the example in the file, from 1; for examples from other sources, its number from 1.
     pub line: usize,
 }

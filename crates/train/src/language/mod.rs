@@ -2,6 +2,7 @@
 
 mod loss;
 mod masking;
+mod spans;
 
 use std::borrow::Cow;
 
@@ -12,6 +13,8 @@ use burn_adapters_model::{BaseModel, MaskTokens, Row, Text, TokenBatch, Tokenize
 pub(crate) use self::loss::{PartialLoss, loss, measure};
 pub use self::masking::MASKED_FRACTION;
 use self::masking::mask;
+pub(crate) use self::spans::has_spans;
+pub use self::spans::{MaskedTokens, TrainedCounts};
 use crate::{DataError, Dataset, Example, Label, TextForm, TokenData, TrainError, Truncation, batches};
 
 /// The seed of the masks of evaluation, which are always the same.

@@ -3,6 +3,7 @@
 
 mod checkpoints;
 mod finite;
+mod masks;
 mod several;
 mod support;
 mod training;

@@ -73,6 +73,21 @@ const TOKENS: [(&str, &str); 3] = [
     ("tokenizer.ggml.padding_token_id", "pad_token_id"),
 ];
 
+/// The ids of further tokens that end what a model says: a turn, or a message of several.
+const TURN_ENDS: [&str; 2] = ["tokenizer.ggml.eot_token_id", "tokenizer.ggml.eom_token_id"];
+
+/// The tokens that end a turn, beside the one that ends a text.
+pub(crate) fn turn_ends(file: &Gguf) -> Result<Vec<u32>, ModelConfigError> {
+    let read = |key: &'static str| {
+        let value = file.metadata().get(key)?;
+        let id = value.as_unsigned().and_then(|id| u32::try_from(id).ok());
+        Some(id.ok_or_else(|| ModelConfigError::Gguf {
+            message: format!("{}: {key} is {}, expected the id of a token", shown(file), value.kind()),
+        }))
+    };
+    TURN_ENDS.into_iter().filter_map(read).collect()
+}
+
 /// Keys that change what a model computes, in ways that are not known here, with the only value that does not.
 const UNSUPPORTED: [(&str, f64); 6] = [
     ("attention.sliding_window", 0.0),

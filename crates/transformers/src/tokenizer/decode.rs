@@ -31,6 +31,20 @@ impl Tokenizer {
         self.special_ids
     }
 
+    /// The special tokens that the files name, by the attributes that name them (`bos_token`, `eos_token`, …).
+    pub fn named_special_tokens(&self) -> Vec<(&'static str, String)> {
+        let SpecialIds { bos, eos, unk, sep, pad, cls, mask } = self.special_ids;
+        let all = [("bos_token", bos), ("eos_token", eos), ("unk_token", unk), ("sep_token", sep), ("pad_token", pad)];
+        let all = all.into_iter().chain([("cls_token", cls), ("mask_token", mask)]);
+        all.filter_map(|(name, id)| Some((name, self.inner.id_to_token(id?)?))).collect()
+    }
+
+    /// Whether a token is special: decoding can leave it out.
+    pub fn is_special(&self, id: u32) -> bool {
+        let token = self.inner.id_to_token(id);
+        token.is_some_and(|token| self.inner.get_added_vocabulary().is_special_token(&token))
+    }
+
     /// The text of tokens, the same as that of the reference's `decode`. `skip_special_tokens` leaves out special
     /// tokens. Ids without a token add no text, because a model's table may have more rows than its tokenizer has
     /// tokens.

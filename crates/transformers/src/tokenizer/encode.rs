@@ -49,6 +49,27 @@ impl Tokenizer {
         Ok(encoded)
     }
 
+    /// Encodes a text that already has all of its special tokens, such as a conversation: none are put around it. Tells the
+    /// piece of the text that each token stands for. A longer text is cut at its end.
+    ///
+    /// # Errors
+    /// As [`encode_text`](Self::encode_text).
+    pub fn encode_bare(&self, text: &str, max_length: usize) -> Result<Tokenized, TokenizerError> {
+        let room = max_length.min(self.model_limit());
+        let encode = || {
+            let mut encoding = long_text::encode(&self.inner, text, room, true).map_err(|error| error.to_string())?;
+            let truncated = encoding.len() > room;
+            if truncated {
+                encoding.truncate(room, 0, TruncationDirection::Right);
+            }
+            let pieces = own_pieces(&encoding).into_iter().map(Some).collect();
+            Ok(Tokenized { row: self.row(&encoding), truncated, pieces })
+        };
+        let encoded = guarded(encode).map_err(|message| TokenizerError::Encoding { index: 0, message })?;
+        self.check(&encoded.row)?;
+        Ok(encoded)
+    }
+
     /// The number of tokens beside the special ones in a row of `max_length`; at least one for each text.
     pub(super) fn room(&self, max_length: usize, pair: bool) -> Result<usize, TokenizerError> {
         let max_length = max_length.min(self.model_limit());
@@ -99,6 +120,10 @@ impl Tokenize for Tokenizer {
         max_length: usize,
     ) -> Result<Vec<Tokenized>, Box<dyn Error + Send + Sync>> {
         self.tokenize_all(texts, max_length, true)
+    }
+
+    fn tokenize_bare(&self, text: &str, max_length: usize) -> Result<Tokenized, Box<dyn Error + Send + Sync>> {
+        Ok(self.encode_bare(text, max_length)?)
     }
 
     fn tokenize_windows(
