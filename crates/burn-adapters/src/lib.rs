@@ -18,6 +18,7 @@
 //! ```
 
 pub use burn_adapters_bottleneck as bottleneck;
+pub use burn_adapters_chat as chat;
 pub use burn_adapters_checkpoint as checkpoint;
 pub use burn_adapters_combination as combination;
 pub use burn_adapters_compacter as compacter;

@@ -99,7 +99,8 @@ fn assigned(code: &str) -> Option<usize> {
 fn literals(code: &str) -> String {
     let tokens = tokens(code);
     // The positions of opening brackets that begin a literal, and of those that close them.
-    let (mut open, mut insert): (Vec<(usize, bool, bool)>, Vec<(usize, String)>) = (Vec::new(), Vec::new());
+    let mut open: Vec<(usize, bool, bool)> = Vec::new();
+    let mut insert: Vec<(usize, String)> = Vec::new();
     for (index, (at, token)) in tokens.iter().enumerate() {
         match token {
             Token::Sign(sign @ ('(' | '[' | '{')) => {

@@ -1,3 +1,5 @@
+//! Rows of every shape, and wrong ones.
+
 #![allow(clippy::unwrap_used)]
 
 use super::*;
