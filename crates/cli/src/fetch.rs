@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-pub(crate) use burn_adapters_fetch::MODEL_NAME;
+pub(crate) use burn_adapters_fetch::{CHAT_MODEL_NAME, MODEL_NAME};
 use burn_adapters_fetch::{Cache, FetchError, Kind, Progress};
 
 use crate::error::{CliError, CliResult};
@@ -21,6 +21,20 @@ pub(crate) fn reviews(style: Style) -> CliResult<PathBuf> {
     let [path] = burn_adapters_fetch::sentences(&cache, [Kind::MovieReviews], &mut Shown::new(style))
         .map_err(|error| fetch_error(&error, "\nor name the file with --data FILE"))?;
     Ok(path)
+}
+
+/// The GGUF file of the chat model, fetched if the cache does not hold it.
+pub(crate) fn chat_model(style: Style) -> CliResult<PathBuf> {
+    let cache = Cache::from_env().map_err(|error| fetch_error(&error, ""))?;
+    burn_adapters_fetch::chat_model(&cache, &mut Shown::new(style))
+        .map_err(|error| fetch_error(&error, "\nor name a model with --model"))
+}
+
+/// The files of questions with answers, fetched if the cache does not hold them.
+pub(crate) fn questions(style: Style) -> CliResult<[PathBuf; 3]> {
+    let cache = Cache::from_env().map_err(|error| fetch_error(&error, ""))?;
+    burn_adapters_fetch::questions(&cache, &mut Shown::new(style))
+        .map_err(|error| fetch_error(&error, "\nor name a file of conversations with --data FILE"))
 }
 
 /// `instead` is the command's alternative to fetching.

@@ -30,6 +30,15 @@ pub enum FetchError {
         /// The folder where the model belongs.
         folder: PathBuf,
     },
+    /// A package cannot be fetched.
+    Package {
+        /// The package.
+        package: String,
+        /// The error.
+        tried: String,
+        /// The path where each of its files belongs.
+        files: Vec<PathBuf>,
+    },
     /// No source has the sentences.
     Sentences {
         /// The sources that were tried, and their errors.
@@ -50,6 +59,7 @@ impl FetchError {
                 format!("cannot write to the cache folder {}: {source}", path.display())
             }
             Self::Model { tried, .. } => format!("cannot get the model {MODEL_NAME}:\n  {}", tried.join("\n  ")),
+            Self::Package { package, tried, .. } => format!("cannot get files of {package}:\n  through pip: {tried}"),
             Self::Sentences { tried, .. } => format!("cannot get the sentences to train on:\n  {tried}"),
         }
     }
@@ -62,6 +72,10 @@ impl FetchError {
             Self::Model { folder, .. } => {
                 let names = MODEL_FILES.map(|file| file.name).join(", ");
                 format!("put {names} of https://huggingface.co/{MODEL_REPOSITORY}\ninto {}", folder.display())
+            }
+            Self::Package { package, files, .. } => {
+                let paths = files.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join("\n  ");
+                format!("put the files of {package} on the Python Package Index at\n  {paths}")
             }
             Self::Sentences { files, .. } => {
                 let name = |path: &PathBuf| path.file_name().unwrap_or_default().to_string_lossy().into_owned();

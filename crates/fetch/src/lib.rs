@@ -1,5 +1,6 @@
 //! Fetches the model and data of the quickstart and the examples into the user's cache, with verification: a small
-//! pre-trained model ([`model`]) and rated sentences of four kinds ([`sentences`]).
+//! pre-trained model ([`model`]) and rated sentences of four kinds ([`sentences`]), a chat model ([`chat_model`]), and questions
+//! with their answers ([`questions`]).
 //!
 //! Every file is identified by its size and SHA-256 checksum. So is the archive that contains it, which is checked
 //! before anything is unpacked. Fetched files are never executed, and no server chooses a path. Files are fetched into
@@ -17,6 +18,7 @@
 //! ```
 
 mod cache;
+mod chat;
 mod checksum;
 mod error;
 mod find;
@@ -28,6 +30,7 @@ mod progress;
 mod sentences;
 
 pub use cache::Cache;
+pub use chat::{CHAT_MODEL_NAME, chat_model, questions};
 pub use error::FetchError;
 pub use model::{MODEL_NAME, model};
 pub use progress::Progress;

@@ -14,7 +14,7 @@ use super::template::{TemplateArguments, no_template};
 use crate::error::{CliError, CliResult};
 
 /// How conversations become texts, and what is learned of them.
-#[derive(Debug, Clone, Args)]
+#[derive(Debug, Clone, Default, Args)]
 pub(super) struct ChatDataArguments {
     #[command(flatten)]
     template: TemplateArguments,

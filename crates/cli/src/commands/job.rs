@@ -6,9 +6,9 @@ use burn::tensor::Device;
 use burn_adapters_checkpoint::{FolderSave, SaveError, SaveOptions, SaveReport, stage_adapter, stage_head};
 use burn_adapters_config::AdapterConfig;
 use burn_adapters_heads::HeadConfig;
-use burn_adapters_model::{AdapterBank, AddReport, BaseModel, Setup};
+use burn_adapters_model::{AdapterBank, AddReport, BaseModel, Forward, Setup};
 use burn_adapters_train::tasks::question_answering::F1;
-use burn_adapters_train::{EvaluationRecord, Metric, Stopped, TokenData, TrainConfig, Trained, Trainer};
+use burn_adapters_train::{EvaluationRecord, Metric, Stopped, TokenData, TrainConfig, Trained, Trainer, train_task};
 use serde_json::{Value, json};
 
 use super::model::{Model, add_adapter, bank_error, checkpoint_error, train_error, warn_notes};
@@ -57,7 +57,12 @@ impl Job<'_> {
         let mut bank = AdapterBank::new(model.base.spec(), &device.clone().autodiff());
         let report = add_adapter(&mut bank, model, self.name, self.adapter.clone(), seed)?;
         warn_notes(self.name, &report.notes);
-        let head_parameters = bank.add_head_seeded(self.name, &self.head, seed).map_err(|error| bank_error(&error))?;
+        // The model's own output layer is the head of a language model.
+        let head_parameters = match train_task(&self.head).form().is_language() && model.base.has_token_logits() {
+            true => bank.add_model_head(self.name, &self.head).map(|()| 0),
+            false => bank.add_head_seeded(self.name, &self.head, seed),
+        };
+        let head_parameters = head_parameters.map_err(|error| bank_error(&error))?;
         let setup = Setup::adapter(self.name);
         let run = Run::new(&self.train, model, bank, &setup, train, evaluation, style)?;
         run.check_interrupted(json)?;

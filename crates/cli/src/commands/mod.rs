@@ -30,6 +30,7 @@ mod plan;
 mod predict;
 mod predictions;
 mod quickstart;
+mod quickstart_chat;
 mod report;
 mod routes;
 mod sampling;

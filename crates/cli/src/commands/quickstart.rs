@@ -9,6 +9,7 @@ use burn_adapters_train::{
     Columns, Dataset, Evaluation, Format, Header, Label, Metric, Prediction, TrainConfig, evaluate, predict,
 };
 use clap::Args;
+use clap::builder::ArgPredicate::IsPresent;
 use serde_json::{Value, json};
 
 use super::data::data_error;
@@ -27,6 +28,10 @@ use crate::{draw, fetch, input, memory};
 /// The adapter's name.
 const NAME: &str = "reviews";
 
+/// The configuration that a chat model is trained with by default.
+const CHAT_CONFIG: &str =
+    "lora[r=8,alpha=16,attn_matrices=['q','k','v','o'],gate_lora=True,intermediate_lora=True,output_lora=True]";
+
 /// The labels, in the order of the head's logits.
 const LABELS: [&str; 2] = ["negative", "positive"];
 
@@ -42,59 +47,77 @@ const SENTENCES: [&str; 3] = [
 /// The model is all-MiniLM-L6-v2 (22.7 million parameters). The data is 10,605 sentences from movie reviews with human
 /// ratings; every tenth sentence is held out. Both are fetched once, checked, and kept in $BURN_ADAPTERS_CACHE or your
 /// cache folder.
+///
+/// With --chat, the model is SmolLM2-135M-Instruct (134.5 million parameters, in 4 bits), which learns to answer some 300 questions
+/// by LoRA on all its matrices, and answers three held-out ones before and after.
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
     /// Output folder for the adapter, the learning curve and the results. Results of an earlier quickstart there are
     /// replaced.
-    #[arg(long, value_name = "DIR", default_value = "quickstart-out")]
-    dir: PathBuf,
+    #[arg(
+        long,
+        value_name = "DIR",
+        default_value = "quickstart-out",
+        default_value_if("chat", IsPresent, "quickstart-chat")
+    )]
+    pub(super) dir: PathBuf,
+
+    /// Train a chat model on questions with answers instead.
+    #[arg(long)]
+    pub(super) chat: bool,
 
     /// Write to DIR even if it is not empty, replacing the results of other commands.
     #[arg(long, conflicts_with = "resume")]
-    overwrite: bool,
+    pub(super) overwrite: bool,
 
     /// Resume an interrupted quickstart in DIR from its last completed epoch.
     #[arg(long)]
-    resume: bool,
+    pub(super) resume: bool,
 
     /// Configuration to train, such as `lora` or `seq_bn[reduction_factor=8]`.
-    #[arg(long, value_name = "STRING|FILE", default_value = "seq_bn")]
-    config: String,
+    #[arg(
+        long,
+        value_name = "STRING|FILE",
+        default_value = "seq_bn",
+        default_value_if("chat", IsPresent, CHAT_CONFIG)
+    )]
+    pub(super) config: String,
 
     /// Use this model folder instead of fetching one.
     #[arg(long, value_name = "DIR")]
-    model: Option<PathBuf>,
+    pub(super) model: Option<PathBuf>,
 
-    /// Use this file of rated sentences instead of fetching it: number, rating (positive above 0) and text, tab-separated.
+    /// Use this file of rated sentences instead of fetching it: number, rating (positive above 0) and text, tab-separated. With
+    /// --chat, a file of conversations (.jsonl).
     #[arg(long, value_name = "FILE")]
-    data: Option<PathBuf>,
+    pub(super) data: Option<PathBuf>,
 
     /// Number of passes over the data.
     #[arg(long, value_name = "N", default_value_t = 2)]
-    epochs: usize,
+    pub(super) epochs: usize,
 
     /// Texts per batch.
-    #[arg(long, value_name = "N", default_value_t = 32)]
-    batch_size: usize,
+    #[arg(long, value_name = "N", default_value_t = 32, default_value_if("chat", IsPresent, "8"))]
+    pub(super) batch_size: usize,
 
     /// Initial learning rate; it decreases linearly to 0.
-    #[arg(long, value_name = "RATE", default_value_t = 1e-3)]
-    learning_rate: f64,
+    #[arg(long, value_name = "RATE", default_value_t = 1e-3, default_value_if("chat", IsPresent, "0.0003"))]
+    pub(super) learning_rate: f64,
 
     /// Random seed.
     #[arg(long, value_name = "N", default_value_t = 42)]
-    seed: u64,
+    pub(super) seed: u64,
 
-    /// Sentences to predict at the end, instead of the three built-in ones.
+    /// Sentences to predict, or questions to answer, at the end, instead of three built-in or held-out ones.
     #[arg(long, value_name = "TEXT", num_args = 1..)]
-    text: Vec<String>,
+    pub(super) text: Vec<String>,
 
     #[command(flatten)]
-    device: DeviceArguments,
+    pub(super) device: DeviceArguments,
 
     /// Print the contents of result.json.
     #[arg(long)]
-    json: bool,
+    pub(super) json: bool,
 }
 
 /// The maximum length in tokens; the sentences are far shorter.
@@ -102,18 +125,12 @@ const MAX_LENGTH: usize = 128;
 
 impl Arguments {
     pub(super) fn run(self, style: Style) -> CliResult {
+        if self.chat {
+            return super::quickstart_chat::run(&self, style);
+        }
         let start = Instant::now();
         let adapter = input::adapter_config(&self.config)?;
-        let train_config = TrainConfig::new()
-            .with_epochs(self.epochs)
-            .with_batch_size(self.batch_size)
-            .with_learning_rate(self.learning_rate)
-            .with_seed(self.seed)
-            .with_evaluate_at_start(true)
-            .with_checkpoints(self.dir.join(QUICKSTART_CHECKPOINTS))
-            .with_keep_checkpoints(1)
-            .with_resume(self.resume);
-        train_config.check().map_err(|error| train_error(&error))?;
+        let train_config = self.train_config()?;
         let output = self.claim_output()?;
         if self.resume && is_quickstart(&self.dir) && !self.dir.join(QUICKSTART_CHECKPOINTS).exists() {
             return self.print_finished();
@@ -171,8 +188,22 @@ impl Arguments {
         if self.json { output::json(&json) } else { result.print() }
     }
 
+    pub(super) fn train_config(&self) -> CliResult<TrainConfig> {
+        let config = TrainConfig::new()
+            .with_epochs(self.epochs)
+            .with_batch_size(self.batch_size)
+            .with_learning_rate(self.learning_rate)
+            .with_seed(self.seed)
+            .with_evaluate_at_start(true)
+            .with_checkpoints(self.dir.join(QUICKSTART_CHECKPOINTS))
+            .with_keep_checkpoints(1)
+            .with_resume(self.resume);
+        config.check().map_err(|error| train_error(&error))?;
+        Ok(config)
+    }
+
     /// Claims DIR, before any work.
-    fn claim_output(&self) -> CliResult<OutputFolder> {
+    pub(super) fn claim_output(&self) -> CliResult<OutputFolder> {
         let existing = if self.overwrite { Existing::Replace } else { Existing::OwnQuickstart };
         let mut inputs: Vec<_> = self.model.iter().map(|path| Input { option: "--model", path }).collect();
         inputs.extend(self.data.iter().map(|path| Input { option: "--data", path }));
@@ -181,7 +212,7 @@ impl Arguments {
     }
 
     /// Reports that there was nothing to resume.
-    fn print_finished(&self) -> CliResult {
+    pub(super) fn print_finished(&self) -> CliResult {
         let path = self.dir.join("result.json");
         if self.json {
             let text = burn_adapters_files::read_text(&path, burn_adapters_files::MAX_TEXT);
@@ -211,7 +242,7 @@ impl Arguments {
 }
 
 /// The size of a model's weights on disk.
-fn weights_size(dir: &Path) -> u64 {
+pub(super) fn weights_size(dir: &Path) -> u64 {
     let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
     let is_weights =
         |path: &Path| path.extension().is_some_and(|extension| extension == "safetensors" || extension == "bin");

@@ -66,6 +66,24 @@ pub(super) struct SamplingArguments {
 }
 
 impl SamplingArguments {
+    /// The most probable token each time.
+    pub(super) fn greedy(max_new_tokens: usize) -> Self {
+        Self {
+            max_new_tokens,
+            greedy: true,
+            beams: None,
+            length_penalty: None,
+            temperature: None,
+            top_k: None,
+            top_p: None,
+            min_p: None,
+            repetition_penalty: None,
+            seed: None,
+            stop: Vec::new(),
+            ignore_eos: false,
+        }
+    }
+
     /// Refuses what cannot be meant, before a model is loaded.
     pub(super) fn check(&self) -> CliResult {
         if self.stop.iter().any(String::is_empty) {

@@ -16,7 +16,7 @@ use crate::output::shown;
 const HELP: &str = "--chat-template FILE reads a template (Jinja) from a file, and --chat-template chatml uses ChatML";
 
 /// Which chat template is used.
-#[derive(Debug, Clone, Args)]
+#[derive(Debug, Clone, Default, Args)]
 pub(super) struct TemplateArguments {
     /// Chat template, which turns a conversation into a text: a file with a Jinja template, the name of one of the model's
     /// templates, or `chatml` [default: the model's].
