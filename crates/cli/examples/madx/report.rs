@@ -123,7 +123,8 @@ impl Report {
     }
 
     fn markdown(&self) -> String {
-        let mut text = INTRODUCTION.replace("MODEL", &self.model);
+        let rows = self.rows.map(|rows| format!("--rows {rows} ")).unwrap_or_default();
+        let mut text = INTRODUCTION.replace("MODEL", &self.model).replace("ROWS ", &rows);
         for (title, lines, decimals) in self.parts() {
             let _ = write!(text, "| {title} | {} |\n| --- |", self.kinds.join(" | "));
             text.push_str(&" ---: |".repeat(self.kinds.len()));
@@ -163,7 +164,7 @@ impl Report {
 const INTRODUCTION: &str = "\
 # Language adapters and a task adapter: MAD-X
 
-Made by `cargo run --release --example madx -- --output docs`.
+Made by `cargo run --release --example madx -- ROWS --output docs`.
 
 MAD-X (Pfeiffer et al., 2020) transfers a task to a language without labeled texts in it. A language adapter learns from
 plain text by masked language modeling. A task adapter is trained on labeled texts of a source language, stacked on that
