@@ -4,7 +4,7 @@
 //! answer is.
 
 use burn_adapters_heads::Targets;
-use burn_adapters_model::{Row, Text, Tokenize, Tokenized};
+use burn_adapters_model::{Text, Tokenize, Tokenized};
 
 use super::LanguageRows;
 use crate::{DataError, Dataset, Example, Lengths, TextForm, TokenData, TrainError, Truncation, Untrained};
@@ -104,7 +104,7 @@ impl TokenData {
             let message = untrained.map_or_else(|| "there are no rows".to_owned(), |untrained| untrained.all());
             return Err(DataError::Malformed { source_name: data.source().to_owned(), message }.into());
         }
-        let mut tokens = Self::new(data.source(), Vec::<Row>::from(rows), None)?;
+        let mut tokens = Self::new(data.source(), rows, None)?;
         tokens.truncation = Truncation::of(data, cut.into_iter(), lengths.max_length);
         tokens.untrained = untrained;
         tokens.counts = Some(counts);
