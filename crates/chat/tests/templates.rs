@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use burn_adapters_chat::{ChatError, ChatTemplate, Clock, Conversation, Json, Message, Role, SpecialTokens, TrainOn};
+use proptest::prelude::*;
 
 fn golden() -> Json {
     Json::parse(include_str!("goldens/templates.json")).unwrap()
@@ -180,7 +181,8 @@ fn hostile_templates_end() {
         "{{ [ns.x, ns.y]|sort }}",
         "{{ raise_exception(ns.x) }}",
     ];
-    let shared = [shared, tuples].into_iter().flat_map(|start| ends.map(|end| format!("{start}{end}")));
+    let tuples = format!("{tuples}{}", ends[1]);
+    let shared = ends.iter().map(|end| format!("{shared}{end}")).chain([tuples]);
     let turns =
         ["[x, x]", "{'a': x, 'b': x}", "(x, x)", "[x] * 2", "dict(a=x, b=x)", "x|zip(x)|list", "namespace(a=x, b=x)"];
     let turns = turns.map(|more| format!("{{% macro f(x, n) %}}{{% if n %}}{{{{ f({more}, n - 1) }}}}{{% else %}}{{{{ x ~ '' }}}}{{% endif %}}{{% endmacro %}}{{{{ f([1], 60) }}}}"));
@@ -224,3 +226,44 @@ fn wrong_conversations_are_errors_that_name_the_message() {
     assert_eq!(tools(r#""[{\"name\": \"f\"}]""#).unwrap().tools.unwrap().len(), 1);
     assert_eq!(ChatTemplate::chatml().render(&Conversation::default(), true), Err(ChatError::Empty));
 }
+
+proptest! {
+    #[test]
+    fn no_text_is_a_template_that_panics(parts in prop::collection::vec(prop::sample::select(FRAGMENTS.to_vec()), 0..12)) {
+        let source = parts.concat();
+        if let Ok(template) = parse(&source) {
+            let _ = template.render_trained(&plain(), TrainOn::Assistant);
+            let _ = template.render_trained(&plain(), TrainOn::Completion);
+        }
+    }
+}
+
+/// Pieces of templates, in any order.
+const FRAGMENTS: [&str; 26] = [
+    "{% for m in messages %}",
+    "{% endfor %}",
+    "{{ m.content }}",
+    "{{",
+    "}}",
+    "{%",
+    "%}",
+    "{#",
+    "#}",
+    "{% generation %}",
+    "{%- endgeneration -%}",
+    "{% set x = [1, 'a'] %}",
+    "{% set x = (",
+    ")",
+    "[",
+    "]",
+    "'",
+    "\"",
+    "\\",
+    "{% raw %}",
+    "{% endraw %}",
+    "é🙂",
+    "\n  ",
+    "{{ messages[0]|tojson }}",
+    "{% if x %}",
+    "{% endif %}",
+];
