@@ -31,7 +31,7 @@ pub(crate) fn chat_model(style: Style) -> CliResult<PathBuf> {
 }
 
 /// The files of questions with answers, fetched if the cache does not hold them.
-pub(crate) fn questions(style: Style) -> CliResult<[PathBuf; 3]> {
+pub(crate) fn questions(style: Style) -> CliResult<[PathBuf; 2]> {
     let cache = Cache::from_env().map_err(|error| fetch_error(&error, ""))?;
     burn_adapters_fetch::questions(&cache, &mut Shown::new(style))
         .map_err(|error| fetch_error(&error, "\nor name a file of conversations with --data FILE"))

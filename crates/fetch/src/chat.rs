@@ -42,8 +42,8 @@ pub(crate) const QUESTIONS_PACKAGE: Package = Package {
     },
 };
 
-/// The English questions of general knowledge, of science, and of literature.
-const QUESTIONS: [Known; 3] = [
+/// The English questions of general knowledge and of science.
+const QUESTIONS: [Known; 2] = [
     Known {
         name: "trivia.yml",
         sha256: "3a9de77e6d82803d1ea3eba48cf6543c884908f4c4f50501fed69f88112994dc",
@@ -53,11 +53,6 @@ const QUESTIONS: [Known; 3] = [
         name: "science.yml",
         sha256: "3c259799bba36c67a1601fc264ec01ab051e9e63950734ce1ef644e022081fe7",
         bytes: 2_397,
-    },
-    Known {
-        name: "literature.yml",
-        sha256: "9361ff1478273d811259ca307a1e6be23a5e08e776a5bc5d9524fb13deb886f1",
-        bytes: 4_077,
     },
 ];
 
@@ -80,7 +75,7 @@ pub fn chat_model(cache: &Cache, progress: &mut dyn Progress) -> Result<PathBuf,
 ///
 /// # Errors
 /// If the cache is not writable, or the package cannot be fetched.
-pub fn questions(cache: &Cache, progress: &mut dyn Progress) -> Result<[PathBuf; 3], FetchError> {
+pub fn questions(cache: &Cache, progress: &mut dyn Progress) -> Result<[PathBuf; 2], FetchError> {
     of_package(cache, &QUESTIONS_PACKAGE, QUESTIONS, QUESTIONS_DIR, "questions with answers (0.3 MB)", progress)
 }
 

@@ -289,7 +289,8 @@ fn has_checkpoints(dir: &Path) -> bool {
 pub(super) fn is_quickstart(dir: &Path) -> bool {
     let text = burn_adapters_files::read_text(&dir.join("result.json"), burn_adapters_files::MAX_TEXT);
     let result = text.ok().and_then(|text| serde_json::from_str::<serde_json::Value>(&text).ok());
-    result.is_some_and(|result| result.get("accuracy_before").is_some() && result.get("predictions").is_some())
+    let keys = [["accuracy_before", "predictions"], ["perplexity_before", "answers"]];
+    result.is_some_and(|result| keys.iter().any(|keys| keys.iter().all(|key| result.get(key).is_some())))
 }
 
 fn list(names: &[String]) -> String {

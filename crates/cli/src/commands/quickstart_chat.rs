@@ -170,14 +170,29 @@ fn conversations(arguments: &Arguments, style: Style) -> CliResult<Conversations
 fn questions(paths: &[PathBuf]) -> CliResult<Vec<(String, String)>> {
     #[derive(Deserialize)]
     struct File {
-        conversations: Vec<Vec<String>>,
+        conversations: Vec<Entry>,
+    }
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Entry {
+        Turns(Vec<String>),
+        /// A question that the file has apart from its answer.
+        Alone(String),
+    }
+    impl Entry {
+        fn turns(self) -> Vec<String> {
+            match self {
+                Self::Turns(turns) => turns,
+                Self::Alone(turn) => vec![turn],
+            }
+        }
     }
     let mut pairs: Vec<(String, String)> = Vec::new();
     for path in paths {
         let text = burn_adapters_files::read_text(path, burn_adapters_files::MAX_TEXT).map_err(CliError::file)?;
         let file: File = serde_saphyr::from_str(&text)
             .map_err(|error| CliError::mistake(format!("{} is not valid YAML: {error}", path.display())))?;
-        for turns in file.conversations {
+        for turns in file.conversations.into_iter().map(Entry::turns) {
             if let [question, answer, ..] = turns.as_slice()
                 && pairs.iter().all(|(known, _)| known != question)
             {

@@ -278,3 +278,30 @@ fn a_gguf_file_brings_its_template_and_the_tokens_that_end_a_turn() {
     let span: Vec<usize> = serde_json::from_value(found["samples"][0]["trained"][0].clone()).unwrap();
     assert_eq!(&found["samples"][0]["text"].as_str().unwrap()[span[0]..span[1]], "blue<|im_end|>\n");
 }
+
+#[test]
+fn the_quickstart_answers_before_and_after() {
+    let place = Workplace::new();
+    chat_model(&place);
+    place.write("chats.jsonl", &CHATS.repeat(5));
+    let quickstart =
+        ["quickstart", "--chat", "--model", "decoder", "--data", "chats.jsonl", "--epochs", "4", "--quiet"];
+    let options = ["--config", "lora[r=4]", "--learning-rate", "0.05", "--text", "the sea", "a ship", "--dir", "out"];
+    let result = succeeds(&place, &[&quickstart[..], &options, &["--json"]].concat());
+    assert_eq!(result["examples"], json!({"train": 18, "held_out": 2}));
+    let number = |key: &str| result[key].as_f64().unwrap();
+    assert!(number("perplexity") < 0.7 * number("perplexity_before"), "{result:#}");
+    let answers = result["answers"].as_array().unwrap();
+    assert_eq!((answers.len(), &answers[0]["text"]), (2, &json!("the sea")));
+    assert_ne!(answers[0]["before"], answers[0]["after"]);
+    assert_eq!(result["epochs"].as_array().unwrap().len(), 5);
+    for file in ["adapter_config.json", "adapter.safetensors", "curve.svg", "result.json"] {
+        assert!(place.path("out").join(file).is_file(), "{file}");
+    }
+    // It may be run again over its own results, and prints a table.
+    let (code, out, err) = place.run([&quickstart[..], &options].concat());
+    assert_eq!(code, 0, "{err}");
+    assert!(out.contains("held-out perplexity") && out.contains("> the sea\n  before: "), "{out}");
+    let score = ["score", "--model", "decoder", "--adapter", "out", "--text", "the sea is", "--json", "-q"];
+    assert!(succeeds(&place, &score)["log_likelihood"].is_number());
+}
