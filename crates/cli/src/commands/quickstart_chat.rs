@@ -110,7 +110,7 @@ pub(super) fn run(arguments: &Arguments, style: Style) -> CliResult {
         warnings: &warnings,
         examples: [data.train.rows.len(), data.held_out.rows.len()],
         evaluations: evaluations.collect(),
-        losses: trained.history.epoch_losses().iter().map(|loss| f64::from(*loss)).collect(),
+        losses: trained.history.epoch_losses(),
         answers: questions
             .into_iter()
             .zip(before)
