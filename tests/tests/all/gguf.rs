@@ -7,7 +7,10 @@ use std::path::PathBuf;
 use burn::tensor::{Device, TensorData};
 use burn_adapters_checkpoint::{load_adapter, save_gguf_adapter};
 use burn_adapters_model::{AdapterBank, BaseModel, Forward, Hooks, MergedModel, Setup, TokenBatch};
-use burn_adapters_tensors::{BlockType, Gguf, GgufTensor, GgufValue, TensorFileError, fill, write_gguf};
+use burn_adapters_tensors::{
+    BlockType, Gguf, GgufTensor, GgufValue, RawTensor, TensorFileError, encode_safetensors, fill, pairs_in_heads,
+    write_gguf,
+};
 use burn_adapters_tests::{Golden, goldens, largest_difference, read_json, values};
 use burn_adapters_transformers::{AutoModel, GenerationConfig, GgufFormat, ModelConfig, Tokenizer};
 use serde::Deserialize;
@@ -95,6 +98,105 @@ fn a_model_is_written_as_it_was_read() {
     let bert = AutoModel::from_dir(&goldens().join("models/tiny-a"), &Device::default()).unwrap().0;
     let error = bert.save_gguf(&file("llama"), &dir.path().join("x.gguf"), GgufFormat::F32).unwrap_err().to_string();
     assert!(error.contains("models of the type bert cannot be written"), "{error}");
+}
+
+/// The Llama as a folder of Hugging Face, with its tokenizer and a chat template.
+fn as_folder(dir: &std::path::Path) {
+    let golden = Gguf::open(&file("llama"), u64::MAX).unwrap();
+    let number = |key: &str| golden.metadata()[&format!("llama.{key}")].as_float().unwrap();
+    let texts = |key: &str| golden.metadata()[&format!("tokenizer.ggml.{key}")].as_texts().unwrap();
+    let (heads, key_heads) = (number("attention.head_count") as usize, number("attention.head_count_kv") as usize);
+    let config = serde_json::json!({
+        "model_type": "llama", "hidden_size": number("embedding_length") as usize,
+        "num_hidden_layers": number("block_count") as usize, "intermediate_size": number("feed_forward_length") as usize,
+        "num_attention_heads": heads, "num_key_value_heads": key_heads,
+        "rms_norm_eps": number("attention.layer_norm_rms_epsilon"), "vocab_size": texts("tokens").len(),
+        "rope_theta": number("rope.freq_base"), "max_position_embeddings": number("context_length") as usize,
+        "bos_token_id": 1, "eos_token_id": 2, "tie_word_embeddings": false,
+    });
+    let names = [
+        ("token_embd", "model.embed_tokens"),
+        ("output_norm", "model.norm"),
+        ("output", "lm_head"),
+        ("blk", "model.layers"),
+        ("attn_norm", "input_layernorm"),
+        ("ffn_norm", "post_attention_layernorm"),
+        ("attn_q", "self_attn.q_proj"),
+        ("attn_k", "self_attn.k_proj"),
+        ("attn_v", "self_attn.v_proj"),
+        ("attn_output", "self_attn.o_proj"),
+        ("ffn_gate", "mlp.gate_proj"),
+        ("ffn_up", "mlp.up_proj"),
+        ("ffn_down", "mlp.down_proj"),
+    ];
+    let part = |part: &str| {
+        names.iter().find(|(stored, _)| *stored == part).map_or(part.to_owned(), |(_, own)| (*own).to_owned())
+    };
+    let mut tensors = std::collections::BTreeMap::new();
+    for (name, shape) in golden.tensors() {
+        let mut values = golden.read::<f32>(name).unwrap();
+        for (module, heads) in [("attn_q.", heads), ("attn_k.", key_heads)] {
+            if name.contains(module) {
+                values = pairs_in_heads(&values, shape[0], heads).unwrap();
+            }
+        }
+        let own: Vec<String> = name.split('.').map(part).collect();
+        tensors.insert(own.join("."), RawTensor { shape: shape.to_vec(), values });
+    }
+    let vocabulary: serde_json::Map<String, serde_json::Value> =
+        texts("tokens").iter().enumerate().map(|(id, token)| (token.clone(), id.into())).collect();
+    let types = golden.metadata()["tokenizer.ggml.token_type"].as_integers().unwrap();
+    let special = texts("tokens").iter().zip(types).enumerate().filter(|(_, (_, kind))| **kind == 3);
+    let added: Vec<_> = special
+        .map(|(id, (token, _))| {
+            serde_json::json!({ "id": id, "content": token, "special": true, "normalized": false, "lstrip": false,
+                "rstrip": false, "single_word": false })
+        })
+        .collect();
+    let (bos, eos) = (&texts("tokens")[1], &texts("tokens")[2]);
+    let tokenizer = serde_json::json!({
+        "version": "1.0", "added_tokens": added, "normalizer": null, "post_processor": null,
+        "pre_tokenizer": { "type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": true },
+        "decoder": { "type": "ByteLevel", "add_prefix_space": true, "trim_offsets": true, "use_regex": true },
+        "model": { "type": "BPE", "vocab": vocabulary, "merges": texts("merges") },
+    });
+    let settings =
+        serde_json::json!({ "bos_token": bos, "eos_token": eos, "chat_template": "{{ messages[0].content }}" });
+    std::fs::create_dir_all(dir).unwrap();
+    for (name, value) in [("config.json", config), ("tokenizer.json", tokenizer), ("tokenizer_config.json", settings)] {
+        std::fs::write(dir.join(name), value.to_string()).unwrap();
+    }
+    let bytes = encode_safetensors(dir, &tensors, &[("format", "pt")]).unwrap();
+    std::fs::write(dir.join("model.safetensors"), bytes).unwrap();
+}
+
+#[test]
+fn a_folder_is_written_as_a_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let (folder, path) = (dir.path().join("llama"), dir.path().join("llama.gguf"));
+    as_folder(&folder);
+    let (model, _) = AutoModel::from_dir(&folder, &Device::default()).unwrap();
+    model.save_gguf(&folder, &path, GgufFormat::F32).unwrap();
+    let written = Gguf::open(&path, u64::MAX).unwrap();
+    let golden = Gguf::open(&file("llama"), u64::MAX).unwrap();
+    for (name, _) in golden.tensors() {
+        assert_eq!(written.read::<f32>(name).unwrap(), golden.read::<f32>(name).unwrap(), "{name}");
+    }
+    let same = |key: &str| assert_eq!(written.metadata().get(key), golden.metadata().get(key), "{key}");
+    for key in golden.metadata().keys().filter(|key| key.starts_with("llama.") || key.ends_with("_token_id")) {
+        same(key);
+    }
+    ["tokens", "token_type", "merges"].into_iter().for_each(|key| same(&format!("tokenizer.ggml.{key}")));
+    assert_eq!(written.metadata()["tokenizer.chat_template"].as_text(), Some("{{ messages[0].content }}"));
+    let [of_folder, of_file] = [&folder, &path].map(|path| Tokenizer::from_dir(path).unwrap());
+    for text in ["The sea is blue.", "two  spaces, 12 \u{e9}", ""] {
+        assert_eq!(of_folder.encode(&[text], 50).unwrap(), of_file.encode(&[text], 50).unwrap(), "{text:?}");
+    }
+    // A way of splitting texts that has no name is an error.
+    let json = std::fs::read_to_string(folder.join("tokenizer.json")).unwrap();
+    std::fs::write(folder.join("tokenizer.json"), json.replace("\"use_regex\":true", "\"use_regex\":false")).unwrap();
+    let error = model.save_gguf(&folder, &path, GgufFormat::F32).unwrap_err().to_string();
+    assert!(error.contains("splits texts in a way that has no name there"), "{error}");
 }
 
 /// A base model, LoRA on all its matrices, and the model that it is merged into, with the logits of each. With

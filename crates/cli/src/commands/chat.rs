@@ -81,7 +81,7 @@ impl Arguments {
             return Err(CliError::mistake(message));
         }
         let adapters = self.adapters(&model, &device, style)?;
-        let ends = turn_ends(&model, &template);
+        let ends = turn_ends(&model.tokenizer, &template);
         let options = self.sampling.options(&model, &self.model, &ends, style)?;
         let mut chat = Chat {
             model: &model,

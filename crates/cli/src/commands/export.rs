@@ -12,6 +12,7 @@ use clap::{Args, ValueEnum};
 use serde_json::json;
 
 use super::model::{checkpoint_error, folder_name, read_spec};
+use super::modelfile::modelfile;
 use super::output_folder::{Existing, Input, OutputFolder, save_error};
 use super::setup::{folder_error, named};
 use crate::error::{CliError, CliResult};
@@ -167,7 +168,8 @@ impl Arguments {
                     Ok(())
                 })?;
                 let model = std::path::absolute(&self.model).unwrap_or_else(|_| self.model.clone());
-                let modelfile = format!("FROM {}\nADAPTER ./{GGUF}\n", model.display());
+                let adapter = format!("./{GGUF}");
+                let modelfile = modelfile(&model.display().to_string(), Some(&adapter), &self.model);
                 save.write("Modelfile", modelfile.as_bytes()).map_err(|error| save_error(&error))?;
                 let files = [GGUF, "Modelfile"].map(|file| self.output.join(file)).into();
                 report.map(|report| vec![SaveReport { files, ..report }]).unwrap_or_default()

@@ -94,7 +94,7 @@ impl Arguments {
         let model = self.device.load(&self.model, &device, style)?;
         let loaded =
             source.map(|source| self.adapters.load_to_predict(Some(source), &model, &device, style)).transpose()?;
-        let ends = template.as_ref().map(|template| turn_ends(&model, template)).unwrap_or_default();
+        let ends = template.as_ref().map(|template| turn_ends(&model.tokenizer, template)).unwrap_or_default();
         let options = self.sampling.options(&model, &self.model, &ends, style)?;
         let prompts = match &template {
             Some(template) => self.questions(&model, template)?,

@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 
 use super::merge_check::{Checked, Probe};
 use super::model::{bank_error, checkpoint_error, model_config_error, read_spec, report_loaded};
+use super::modelfile::modelfile;
 use super::output_folder::{Existing, Input, OutputFile, OutputFolder, save_error};
 use super::setup::named;
 use crate::draw;
@@ -26,7 +27,7 @@ LoRA, DoRA, VeRA, MTL-LoRA and (IA)³ can be merged. Bottlenecks, prefixes, prom
 are not changes of weights. Several adapters are merged one after the other, as `Stack` runs them.
 
 The output is a model folder in Hugging Face's format, with the input's configuration, tokenizer and weight names, or a GGUF \
-file for llama.cpp (Llama, Qwen2 and Qwen3). Before it is put in place, it is read back, and its outputs are compared with those \
+file for llama.cpp (Llama, Qwen2 and Qwen3), with a `Modelfile` for Ollama beside it. Before it is put in place, it is read back, and its outputs are compared with those \
 of the model with its adapter. A prediction head is not part of a base model, so each adapter's head is saved to `heads/NAME` of \
 the output folder.
 
@@ -126,7 +127,17 @@ impl Arguments {
         self.report(&names, &done)
     }
 
+    /// Where Ollama's description of a GGUF file is put.
+    fn modelfile(&self) -> PathBuf {
+        self.output.with_extension("Modelfile")
+    }
+
     fn check_formats(&self, to_gguf: bool) -> CliResult {
+        let modelfile = self.modelfile();
+        if to_gguf && !self.overwrite && modelfile.exists() {
+            let message = format!("{} already exists", modelfile.display());
+            return Err(CliError::mistake(message).with_help("--overwrite replaces it"));
+        }
         if is_gguf(&self.model) && !to_gguf {
             let message = format!("--model {} is a GGUF file, and --output is a folder", self.model.display());
             return Err(CliError::mistake(message)
@@ -181,6 +192,9 @@ impl Arguments {
             .map_err(|error| CliError::failure(chain(&error)))?;
         let check = probe.check(output.staged(), self.format)?;
         output.commit()?;
+        let name = self.output.file_name().unwrap_or_default().to_string_lossy();
+        let text = modelfile(&format!("./{name}"), None, &self.output);
+        burn_adapters_files::save_file(self.modelfile(), text.as_bytes()).map_err(|error| save_error(&error))?;
         let with_heads = names.iter().filter(|(_, dir)| HeadFolder::exists(dir));
         for (name, _) in with_heads {
             draw::warning(&format!("the prediction head of {} is not written: GGUF files have none", shown(name)));

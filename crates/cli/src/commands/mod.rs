@@ -25,6 +25,7 @@ mod merge_into;
 mod methods;
 mod model;
 mod model_heads;
+mod modelfile;
 mod output_folder;
 mod plan;
 mod predict;

@@ -212,7 +212,8 @@ fn answers(
     questions: &[String],
     style: Style,
 ) -> CliResult<Vec<String>> {
-    let options = SamplingArguments::greedy(MAX_NEW_TOKENS).options(model, dir, &turn_ends(model, template), style)?;
+    let options =
+        SamplingArguments::greedy(MAX_NEW_TOKENS).options(model, dir, &turn_ends(&model.tokenizer, template), style)?;
     let row = |question: &String| prompt(model, template, &Conversation::new([Message::new(Role::User, question)]));
     let rows = questions.iter().map(row).collect::<CliResult<Vec<_>>>()?;
     let setup = loaded.map(|loaded| loaded.setup(None));

@@ -110,12 +110,12 @@ pub(super) fn prompt(model: &Model, template: &ChatTemplate, conversation: &Conv
 }
 
 /// The special token that the template puts after an answer: it ends a turn, though not always a text.
-pub(super) fn turn_ends(model: &Model, template: &ChatTemplate) -> Vec<u32> {
+pub(super) fn turn_ends(tokenizer: &Tokenizer, template: &ChatTemplate) -> Vec<u32> {
     const ANSWER: &str = "An answer";
     let example = [Message::new(Role::User, "A question"), Message::new(Role::Assistant, ANSWER)];
     let Ok(text) = template.render(&Conversation::new(example), false) else { return Vec::new() };
     let Some((_, rest)) = text.rsplit_once(ANSWER) else { return Vec::new() };
-    let encoded = model.tokenizer.encode_bare(rest.trim_start(), 8);
+    let encoded = tokenizer.encode_bare(rest.trim_start(), 8);
     let first = encoded.ok().and_then(|encoded| encoded.row.ids.first().copied());
-    first.filter(|id| model.tokenizer.is_special(*id)).into_iter().collect()
+    first.filter(|id| tokenizer.is_special(*id)).into_iter().collect()
 }

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::{ARCHITECTURE, Architecture, KEYS, ROTATED};
 use crate::plan::ModelPlan;
-use crate::{ModelSaveError, Tokenizer};
+use crate::{ModelChatTemplate, ModelSaveError, Tokenizer};
 
 /// The keys of the architecture that are numbers in single precision.
 const FLOATS: [&str; 2] = ["attention.layer_norm_rms_epsilon", "rope.freq_base"];
@@ -56,6 +56,10 @@ pub(super) fn of_folder(
     values.insert("general.type".to_owned(), GgufValue::Text("model".to_owned()));
     values.insert(ARCHITECTURE.to_owned(), GgufValue::Text(architecture.name.to_owned()));
     let tokenizer = Tokenizer::from_dir(dir).map_err(|error| refused(error.to_string()))?;
+    let templates = ModelChatTemplate::all(dir).map_err(|error| refused(error.to_string()))?;
+    if let Some(template) = ModelChatTemplate::choose(&templates, false) {
+        values.insert("tokenizer.chat_template".to_owned(), GgufValue::Text(template.source.clone()));
+    }
     values.extend(tokenizer.gguf_metadata(plan.limits.vocabulary).map_err(refused)?);
     Ok(values)
 }
