@@ -47,6 +47,11 @@ pub struct TrainConfig {
     pub max_gradient_norm: Option<f64>,
     /// Whether texts of similar length are batched together. True by default.
     pub group_by_length: bool,
+    /// Whether texts come in the order of the data in every epoch, neither shuffled nor grouped by length: for data in a
+    /// chosen order, and to repeat another program's training. `group_by_length` has no effect then. False by default.
+    // As `class_weights`: not in older checkpoints.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub keep_order: bool,
     /// Whether the base model's own dropout is on, as in the reference. True by default.
     pub base_dropout: bool,
     /// Random seed, for the order of texts and all dropout. 42 by default.
@@ -87,6 +92,7 @@ impl Default for TrainConfig {
             adamw: AdamWOptions::default(),
             max_gradient_norm: Some(1.0),
             group_by_length: true,
+            keep_order: false,
             base_dropout: true,
             seed: 42,
             class_weights: None,
@@ -133,6 +139,8 @@ setters! {
     with_max_gradient_norm, max_gradient_norm: Option<f64> => max_gradient_norm;
     /// Sets whether texts of similar length are batched together.
     with_group_by_length, group_by_length: bool => group_by_length;
+    /// Sets whether texts come in the order of the data.
+    with_keep_order, keep_order: bool => keep_order;
     /// Sets whether the base model's own dropout is on.
     with_base_dropout, base_dropout: bool => base_dropout;
     /// Sets the seed.

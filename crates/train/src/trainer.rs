@@ -9,6 +9,7 @@ use burn_adapters_files::FolderClaim;
 use burn_adapters_model::{AdapterBank, BankError, BaseModel, Setup};
 
 use crate::adamw::AdamW;
+use crate::batches::Order;
 use crate::checkpoint::{self, Checkpoint, State};
 use crate::evaluate::{evaluate_heads, labels_of, outputs};
 use crate::heads::{self, heads_of};
@@ -344,9 +345,10 @@ impl<M: BaseModel + ?Sized> Run<'_, M> {
 
     /// Runs one epoch; returns false if the observer ended it early.
     fn one_epoch(&mut self, observer: &mut dyn Observer) -> Result<bool, TrainError> {
-        let TrainConfig { batch_size, group_by_length, seed, accumulation, .. } = *self.config;
+        let TrainConfig { batch_size, seed, accumulation, .. } = *self.config;
+        let order = Order::of(self.config);
         let data = self.train.of_epoch(seed, self.epoch);
-        let batches = data.batches(|lengths| batches::epoch(lengths, batch_size, group_by_length, seed, self.epoch));
+        let batches = data.batches(|lengths| batches::epoch(lengths, batch_size, order, seed, self.epoch));
         let groups = batches.chunks(accumulation);
         let last = groups.len() - 1;
         for (index, group) in groups.enumerate() {

@@ -50,6 +50,10 @@ pub(super) struct Options {
     #[command(flatten)]
     pub(super) lengths: LengthArguments,
 
+    /// Read the rows in the order of the data in every epoch, instead of shuffled and grouped by length.
+    #[arg(long)]
+    pub(super) keep_order: bool,
+
     /// Disable the base model's own dropout in training.
     #[arg(long)]
     pub(super) no_base_dropout: bool,
@@ -82,6 +86,7 @@ impl Options {
             .with_warmup(self.warmup)
             .with_adamw(AdamWOptions { weight_decay: self.weight_decay, ..AdamWOptions::default() })
             .with_max_gradient_norm(Some(self.max_gradient_norm).filter(|norm| *norm != 0.0))
+            .with_keep_order(self.keep_order)
             .with_base_dropout(!self.no_base_dropout)
             .with_seed(self.seed);
         config.best = self.best;

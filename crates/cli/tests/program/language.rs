@@ -55,6 +55,32 @@ fn a_decoder_learns_lines_without_a_head_of_its_own() {
 }
 
 #[test]
+fn the_order_of_the_rows_is_kept_in_every_epoch() {
+    let place = Workplace::new();
+    decoder(&place);
+    let texts = ["the sea is", "the sea is blue and deep", "a ship", "a ship sails home", "the ship is blue and"];
+    place.write("data.txt", &(texts.join("\n") + "\n"));
+    // Rows of a step have different lengths: their sum tells which they are.
+    let counts = |extra: &[&str], output: &str| -> Vec<u64> {
+        let fixed = ["train", "--model", "decoder", "--data", "data.txt", "--task", "causal-lm", "--epochs", "3"];
+        let all = [&fixed[..], &["--batch-size", "2", "--output", output, "--json", "-q"], extra].concat();
+        succeeds(&place, &all);
+        let history = json_of(&std::fs::read_to_string(place.path(output).join("history.json")).unwrap());
+        history["steps"].as_array().unwrap().iter().map(|step| step["tokens"].as_u64().unwrap()).collect()
+    };
+    let kept = counts(&["--keep-order"], "kept");
+    assert_eq!(kept, [3 + 6, 2 + 4, 5].repeat(3));
+    assert_eq!(counts(&["--keep-order", "--seed", "7"], "seed"), kept);
+    assert_ne!(counts(&[], "shuffled"), kept);
+
+    // It belongs to what a training is: one that is resumed must have it, too.
+    let resume = ["train", "--model", "decoder", "--data", "data.txt", "--task", "causal-lm", "--epochs", "4"];
+    let resume = [&resume[..], &["--batch-size", "2", "--output", "kept", "-q", "--resume"]].concat();
+    fails(&place, &resume, "keep_order");
+    succeeds(&place, &[&resume[..], &["--keep-order", "--json"]].concat());
+}
+
+#[test]
 fn an_encoder_learns_masked_tokens_with_a_new_head_and_predicts_them() {
     let place = Workplace::new();
     place.model("model", 2);
