@@ -317,3 +317,54 @@ fn files_that_are_not_read_say_why() {
     }
     assert!(ModelConfig::from_dir(std::path::Path::new("nowhere.gguf")).is_err());
 }
+
+#[test]
+fn a_damaged_or_foreign_adapter_is_an_error_that_names_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("adapter.gguf");
+    let model = AutoModel::from_dir(&file("llama"), &Device::default()).unwrap().0;
+    let text = |text: &str| GgufValue::Text(text.to_owned());
+    let error = |change: &dyn Fn(&mut Vec<(&str, GgufValue)>, &mut Vec<GgufTensor>)| {
+        let mut metadata = vec![
+            ("general.type", text("adapter")),
+            ("general.architecture", text("llama")),
+            ("adapter.type", text("lora")),
+            ("adapter.lora.alpha", GgufValue::F32(4.0)),
+        ];
+        let tensor =
+            |name: &str, shape: [usize; 2]| GgufTensor { name: name.into(), shape: shape.into(), kind: BlockType::F32 };
+        let mut tensors =
+            vec![tensor("blk.0.attn_q.weight.lora_a", [2, 32]), tensor("blk.0.attn_q.weight.lora_b", [32, 2])];
+        change(&mut metadata, &mut tensors);
+        let sizes: std::collections::BTreeMap<String, usize> =
+            tensors.iter().map(|tensor| (tensor.name.clone(), tensor.shape.iter().product())).collect();
+        write_gguf::<TensorFileError>(&path, &metadata, &tensors, |name| Ok(vec![0.5; sizes[name]])).unwrap();
+        let mut bank = AdapterBank::new(model.spec(), &Device::default());
+        load_adapter(&path, &mut bank, None).map(|report| report.name).map_err(|error| error.to_string())
+    };
+    assert_eq!(error(&|_, _| {}).unwrap(), "adapter");
+    for (change, part) in [
+        (
+            &(|metadata, _| metadata.truncate(3)) as &dyn Fn(&mut Vec<(&str, GgufValue)>, &mut Vec<GgufTensor>),
+            "`adapter.lora.alpha` is missing",
+        ),
+        (&|metadata, _| metadata[0].1 = text("model"), "it holds a model"),
+        (&|metadata, _| metadata[1].1 = text("gemma2"), "for the architecture `gemma2`"),
+        (&|metadata, _| metadata[2].1 = text("dora"), "the type `dora`"),
+        (&|_, tensors| tensors.truncate(1), "lacks a half"),
+        (&|_, tensors| tensors[1].shape = vec![32, 3], "has halves of [2, 32] and [32, 3]"),
+        (
+            &|_, tensors| tensors[0].name = "blk.7.attn_q.weight.lora_a".into(),
+            "`blk.7.attn_q.weight.lora_a` is no half",
+        ),
+        (&|_, tensors| tensors[0].name = "output.weight.lora_a".into(), "`output.weight.lora_a` is no half"),
+        (&|_, tensors| tensors.clear(), "it has no tensors"),
+    ] {
+        let found = error(change).unwrap_err();
+        assert!(found.contains(part), "{found}");
+    }
+    let whole = std::fs::read(&path).unwrap();
+    std::fs::write(&path, &whole[..whole.len() - 3]).unwrap();
+    let mut bank = AdapterBank::new(model.spec(), &Device::default());
+    assert!(load_adapter(&path, &mut bank, None).is_err());
+}

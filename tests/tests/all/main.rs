@@ -25,3 +25,4 @@ mod parity;
 mod parsing;
 mod peft;
 mod roundtrip;
+mod smollm2;

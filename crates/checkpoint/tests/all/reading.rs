@@ -167,7 +167,7 @@ fn folders_of_other_kinds_are_named_with_what_to_do() {
         }
     }
     let error = AdapterFolder::read(peft.path()).unwrap_err().to_string();
-    assert!(error.contains("adapters of PEFT are read for a model"), "{error}");
+    assert!(error.contains("such adapters are read for a model"), "{error}");
     let error = AdapterFolder::read(head.path()).unwrap_err().to_string();
     assert!(error.contains("a prediction head without an adapter"), "{error}");
     let empty = AdapterFolder::read(with(&[]).path()).unwrap_err();

@@ -37,8 +37,11 @@ Examples:
     --output merged --overwrite
   burn-adapters merge-into --model SmolLM2.gguf --adapter tuned --output tuned.gguf --format q8_0";
 
-/// The files of a model folder that are copied: the configuration, and the files of its tokenizer.
-const COPIED: [&str; 14] = [
+/// The files of a model folder that are copied: the files of its tokenizer, the chat template, and what ends a text.
+const COPIED: [&str; 17] = [
+    "generation_config.json",
+    "chat_template.jinja",
+    "chat_template.json",
     "tokenizer.json",
     "tokenizer_config.json",
     "special_tokens_map.json",

@@ -9,7 +9,6 @@ use burn_adapters_train::{
     Columns, Dataset, Evaluation, Format, Header, Label, Metric, Prediction, TrainConfig, evaluate, predict,
 };
 use clap::Args;
-use clap::builder::ArgPredicate::IsPresent;
 use serde_json::{Value, json};
 
 use super::data::data_error;
@@ -58,7 +57,7 @@ pub(super) struct Arguments {
         long,
         value_name = "DIR",
         default_value = "quickstart-out",
-        default_value_if("chat", IsPresent, "quickstart-chat")
+        default_value_if("chat", "true", "quickstart-chat")
     )]
     pub(super) dir: PathBuf,
 
@@ -75,12 +74,7 @@ pub(super) struct Arguments {
     pub(super) resume: bool,
 
     /// Configuration to train, such as `lora` or `seq_bn[reduction_factor=8]`.
-    #[arg(
-        long,
-        value_name = "STRING|FILE",
-        default_value = "seq_bn",
-        default_value_if("chat", IsPresent, CHAT_CONFIG)
-    )]
+    #[arg(long, value_name = "STRING|FILE", default_value = "seq_bn", default_value_if("chat", "true", CHAT_CONFIG))]
     pub(super) config: String,
 
     /// Use this model folder instead of fetching one.
@@ -97,11 +91,11 @@ pub(super) struct Arguments {
     pub(super) epochs: usize,
 
     /// Texts per batch.
-    #[arg(long, value_name = "N", default_value_t = 32, default_value_if("chat", IsPresent, "8"))]
+    #[arg(long, value_name = "N", default_value_t = 32, default_value_if("chat", "true", "8"))]
     pub(super) batch_size: usize,
 
     /// Initial learning rate; it decreases linearly to 0.
-    #[arg(long, value_name = "RATE", default_value_t = 1e-3, default_value_if("chat", IsPresent, "0.0003"))]
+    #[arg(long, value_name = "RATE", default_value_t = 1e-3, default_value_if("chat", "true", "0.0003"))]
     pub(super) learning_rate: f64,
 
     /// Random seed.

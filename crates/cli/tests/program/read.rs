@@ -195,7 +195,7 @@ fn folders_of_other_kinds_are_named_in_every_command() {
         fails(&place, 2, arguments, &["adapter_model.safetensors", "too few for a safetensors file"]);
     }
     let merge = ["merge", "peft", "adapter", "--output", "merged"];
-    fails(&place, 2, &merge, &["a LoRA adapter of PEFT", "is read for a model"]);
+    fails(&place, 2, &merge, &["a LoRA adapter of PEFT", "are read for a model"]);
     fails(&place, 2, &["config", "peft/adapter_config.json"], &["a LoRA adapter of PEFT"]);
     fails(
         &place,
