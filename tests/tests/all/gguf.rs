@@ -160,8 +160,10 @@ fn as_folder(dir: &std::path::Path) {
         "decoder": { "type": "ByteLevel", "add_prefix_space": true, "trim_offsets": true, "use_regex": true },
         "model": { "type": "BPE", "vocab": vocabulary, "merges": texts("merges") },
     });
-    let settings =
-        serde_json::json!({ "bos_token": bos, "eos_token": eos, "chat_template": "{{ messages[0].content }}" });
+    let settings = serde_json::json!({
+        "tokenizer_class": "GPT2Tokenizer", "add_prefix_space": false, "bos_token": bos, "eos_token": eos, "pad_token": texts("tokens")[0],
+        "chat_template": "{{ messages[0].content }}",
+    });
     std::fs::create_dir_all(dir).unwrap();
     for (name, value) in [("config.json", config), ("tokenizer.json", tokenizer), ("tokenizer_config.json", settings)] {
         std::fs::write(dir.join(name), value.to_string()).unwrap();
@@ -196,7 +198,7 @@ fn a_folder_is_written_as_a_file() {
     let json = std::fs::read_to_string(folder.join("tokenizer.json")).unwrap();
     std::fs::write(folder.join("tokenizer.json"), json.replace("\"use_regex\":true", "\"use_regex\":false")).unwrap();
     let error = model.save_gguf(&folder, &path, GgufFormat::F32).unwrap_err().to_string();
-    assert!(error.contains("splits texts in a way that has no name there"), "{error}");
+    assert!(error.contains("splits texts in a way that has no name there: {"), "{error}");
 }
 
 /// A base model, LoRA on all its matrices, and the model that it is merged into, with the logits of each. With
@@ -318,13 +320,18 @@ fn files_that_are_not_read_say_why() {
     assert!(ModelConfig::from_dir(std::path::Path::new("nowhere.gguf")).is_err());
 }
 
+/// A change of the metadata and the tensors of an adapter.
+type Change = dyn Fn(&mut Vec<(&str, GgufValue)>, &mut Vec<GgufTensor>);
+
 #[test]
 fn a_damaged_or_foreign_adapter_is_an_error_that_names_it() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("adapter.gguf");
     let model = AutoModel::from_dir(&file("llama"), &Device::default()).unwrap().0;
-    let text = |text: &str| GgufValue::Text(text.to_owned());
-    let error = |change: &dyn Fn(&mut Vec<(&str, GgufValue)>, &mut Vec<GgufTensor>)| {
+    fn text(text: &str) -> GgufValue {
+        GgufValue::Text(text.to_owned())
+    }
+    let error = |change: &Change| {
         let mut metadata = vec![
             ("general.type", text("adapter")),
             ("general.architecture", text("llama")),
@@ -343,11 +350,8 @@ fn a_damaged_or_foreign_adapter_is_an_error_that_names_it() {
         load_adapter(&path, &mut bank, None).map(|report| report.name).map_err(|error| error.to_string())
     };
     assert_eq!(error(&|_, _| {}).unwrap(), "adapter");
-    for (change, part) in [
-        (
-            &(|metadata, _| metadata.truncate(3)) as &dyn Fn(&mut Vec<(&str, GgufValue)>, &mut Vec<GgufTensor>),
-            "`adapter.lora.alpha` is missing",
-        ),
+    let changes: [(&Change, &str); 9] = [
+        (&|metadata, _| metadata.truncate(3), "`adapter.lora.alpha` is missing"),
         (&|metadata, _| metadata[0].1 = text("model"), "it holds a model"),
         (&|metadata, _| metadata[1].1 = text("gemma2"), "for the architecture `gemma2`"),
         (&|metadata, _| metadata[2].1 = text("dora"), "the type `dora`"),
@@ -359,7 +363,8 @@ fn a_damaged_or_foreign_adapter_is_an_error_that_names_it() {
         ),
         (&|_, tensors| tensors[0].name = "output.weight.lora_a".into(), "`output.weight.lora_a` is no half"),
         (&|_, tensors| tensors.clear(), "it has no tensors"),
-    ] {
+    ];
+    for (change, part) in changes {
         let found = error(change).unwrap_err();
         assert!(found.contains(part), "{found}");
     }

@@ -8,7 +8,7 @@ use burn::tensor::Device;
 use burn_adapters_chat::{ChatTemplate, Conversation, Message, Role, SpecialTokens};
 use burn_adapters_fetch::{Cache, chat_model};
 use burn_adapters_generate::{GenerationOptions, generate};
-use burn_adapters_model::{BaseModel, Forward, Hooks, TokenBatch};
+use burn_adapters_model::{Forward, Hooks, TokenBatch};
 use burn_adapters_tests::values;
 use burn_adapters_transformers::{AutoModel, ModelChatTemplate, Tokenizer, WeightFormat};
 

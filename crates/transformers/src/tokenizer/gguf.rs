@@ -141,9 +141,10 @@ pub(super) fn metadata(
     }
     let split = inner.get_pre_tokenizer().and_then(|split| serde_json::to_value(split).ok()).unwrap_or_default();
     let is_it = |way: Words| words(way).is_ok_and(|parts| same_split(&split, &parts));
-    let (pre, _) = WORDS.iter().find(|(_, way)| is_it(*way)).ok_or_else(|| {
-        "its tokenizer splits texts in a way that has no name there; the file could not say which".to_owned()
-    })?;
+    let (pre, _) = WORDS
+        .iter()
+        .find(|(_, way)| is_it(*way))
+        .ok_or_else(|| format!("its tokenizer splits texts in a way that has no name there: {split}"))?;
     let ids = inner.get_vocab(true);
     let added = inner.get_added_tokens_decoder();
     let count = vocabulary.max(ids.len());
