@@ -25,7 +25,7 @@ from common import digest
 #: 32-bit numbers: of four bytes in a row, each is like the one four bytes before.
 FILTERS = [{"id": lzma.FILTER_LZMA2, "preset": 9 | lzma.PRESET_EXTREME, "lc": 0, "lp": 2, "pb": 2}]
 
-FOLDERS = ("models", "cases", "compositions", "folders", "heads", "matrix", "outputs", "pairs", "gguf", "peft")
+FOLDERS = ("models", "cases", "compositions", "folders", "heads", "matrix", "outputs", "pairs", "gguf", "peft", "preferences")
 
 #: The folder of the families beside BERT, each of which is an archive.
 FAMILIES = "families"

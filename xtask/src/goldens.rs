@@ -84,6 +84,10 @@ pub(crate) fn goldens(check_only: bool) -> Done {
             Command::new(&python).arg(scripts.join("make_peft_goldens.py")).arg("--output").arg(&output),
         )?;
         run(
+            "goldens of preferences",
+            Command::new(&python).arg(scripts.join("make_preference_goldens.py")).arg("--output").arg(&output),
+        )?;
+        run(
             "packing",
             Command::new(&python).arg(scripts.join("pack.py")).arg(&output).arg(root().join("tests/goldens")),
         )?;

@@ -41,8 +41,9 @@ pub use head_type::HeadType;
 pub use logits::Logits;
 pub use loss::{binary_cross_entropy, cross_entropy, mean_squared_error};
 pub use names::{HeadParameter, reference_names};
-pub use targets::{AnswerRules, ChoiceTarget, Question, SpanTarget, Targets, TreeTarget};
+pub use targets::{AnswerRules, ChoiceTarget, PreferenceTarget, Question, SpanTarget, Targets, TreeTarget};
 pub use tasks::{
-    Biaffine, CAUSAL_LM, Classification, DependencyParsing, LanguageModeling, MASKED_LM, Multilabel, MultipleChoice,
-    QuestionAnswering, Regression, SEQ2SEQ_LM, TASKS, Tagging, Task, task_named, token_states,
+    Biaffine, CAUSAL_LM, Classification, ComparedAnswers, DependencyParsing, LanguageModeling, MASKED_LM, Multilabel,
+    MultipleChoice, Preference, QuestionAnswering, Regression, SEQ2SEQ_LM, TASKS, Tagging, Task, task_named,
+    token_states,
 };

@@ -26,6 +26,23 @@ pub enum Targets {
     Choices(Vec<ChoiceTarget>),
     /// For each row, the tree of its words.
     Trees(Vec<TreeTarget>),
+    /// For each row, one of two answers to a prompt.
+    Preferences(Vec<PreferenceTarget>),
+}
+
+/// One of the two answers to a prompt.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PreferenceTarget {
+    /// The number of the pair; two rows have the same.
+    pub pair: usize,
+    /// Whether this is the preferred answer.
+    pub chosen: bool,
+    /// The tokens of the answer, in order.
+    pub tokens: Vec<usize>,
+    /// How strongly the answers of the trained model are tied to those of the reference model: β, above 0.
+    pub beta: f64,
+    /// The log-probability of the answer for the reference model; `None` if it is not computed yet.
+    pub reference: Option<f64>,
 }
 
 /// The words of a row, each with its head and its relation.
@@ -130,14 +147,17 @@ impl Targets {
             Targets::Spans(rows) => rows.len(),
             Targets::Choices(rows) => rows.len(),
             Targets::Trees(rows) => rows.len(),
+            Targets::Preferences(rows) => rows.len(),
         }
     }
 
-    /// The number of examples, each of which may be several rows: the windows of a context, or the choices of a question.
+    /// The number of examples, each of which may be several rows: the windows of a context, the choices of a question, or the
+    /// two answers of a pair.
     pub fn examples(&self) -> usize {
         match self {
             Targets::Spans(rows) => rows.iter().map(|row| Arc::as_ptr(&row.question)).collect::<BTreeSet<_>>().len(),
             Targets::Choices(rows) => rows.iter().map(|row| row.question).collect::<BTreeSet<_>>().len(),
+            Targets::Preferences(rows) => rows.iter().map(|row| row.pair).collect::<BTreeSet<_>>().len(),
             _ => self.len(),
         }
     }
@@ -157,6 +177,7 @@ impl Targets {
             Targets::Spans(_) => "the tokens that begin and end the answer in a row",
             Targets::Choices(_) => "whether a row is the right choice",
             Targets::Trees(_) => "the heads and the relations of the words of a row",
+            Targets::Preferences(_) => "the tokens of an answer in a row, and whether it is preferred",
         }
     }
 
@@ -177,16 +198,20 @@ impl Targets {
             Targets::Spans(all) => Targets::Spans(of(all, rows)),
             Targets::Choices(all) => Targets::Choices(of(all, rows)),
             Targets::Trees(all) => Targets::Trees(of(all, rows)),
+            Targets::Preferences(all) => Targets::Preferences(of(all, rows)),
         }
     }
 
-    /// The classes of all tokens that have one; nothing for targets of rows.
+    /// The classes of all tokens that have one, and the tokens of answers; nothing for targets of rows.
     pub fn token_classes(&self) -> impl Iterator<Item = usize> + '_ {
-        let rows = if let Targets::Tokens(rows) = self { rows.as_slice() } else { &[] };
-        rows.iter().flatten().flatten().copied()
+        let tokens = if let Targets::Tokens(rows) = self { rows.as_slice() } else { &[] };
+        let answers = if let Targets::Preferences(rows) = self { rows.as_slice() } else { &[] };
+        let of_answers = answers.iter().flat_map(|row| row.tokens.iter().copied());
+        tokens.iter().flatten().flatten().copied().chain(of_answers)
     }
 
-    /// Every target as a whole number, in order: what a fingerprint of the targets is made of.
+    /// Every target as a whole number, in order: what a fingerprint of the targets is made of. The log-probabilities of the
+    /// reference model, which follow from the model, are left out.
     pub fn for_each_bits(&self, mut each: impl FnMut(u64)) {
         match self {
             Targets::Classes(rows) => rows.iter().for_each(|class| each(*class as u64)),
@@ -207,6 +232,11 @@ impl Targets {
                 };
                 rows.iter().flat_map(of_row).for_each(|value| each(value.map_or(u64::MAX, |value| value as u64)));
             }
+            Targets::Preferences(rows) => rows.iter().for_each(|row| {
+                each(2 * row.pair as u64 + u64::from(row.chosen));
+                each(row.tokens.len() as u64);
+                row.tokens.iter().for_each(|token| each(*token as u64));
+            }),
         }
     }
 }

@@ -299,6 +299,7 @@ fn every_task_stands_in_the_registry_under_its_own_name_and_head_type() {
         "causal_lm",
         "seq2seq_lm",
         "dependency_parsing",
+        "dpo",
     ];
     assert_eq!(HeadType::names(), names);
 }

@@ -26,6 +26,15 @@ pub enum TrainError {
         /// The kind of model that the task needs.
         expected: &'static str,
     },
+    /// Preferences, and a model that cannot be the reference.
+    #[error(
+        "preferences are learned against the base model without adapters, but the {model_type} has no output layer of its own, \
+         so it gives no probabilities: use the files of the language model instead of those of its base model"
+    )]
+    NoReference {
+        /// The type of the model.
+        model_type: String,
+    },
     /// A head of a task that is neither trained nor scored.
     #[error(
         "the head `{head}` is for {task}, which is neither trained nor scored; supported are {}",

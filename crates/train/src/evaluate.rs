@@ -3,12 +3,12 @@
 use burn::module::Module;
 use burn::tensor::{Tensor, TensorData};
 use burn_adapters_core::Mode;
-use burn_adapters_heads::{Head, HeadConfig, Logits, Targets};
+use burn_adapters_heads::{ComparedAnswers, Head, HeadConfig, Logits, Targets};
 use burn_adapters_model::{AdapterBank, BankError, BaseModel, Forward, HeadLogits, HeadOutput, Setup, TokenStates};
 use serde::{Deserialize, Serialize};
 
 use crate::heads::{check_tasks, distinct, heads_of, one_head};
-use crate::language::measure;
+use crate::language::{compared, measure};
 use crate::{Metric, Scores, TokenData, TrainError, batches, train_task};
 
 /// The evaluation of an adapter on labeled data.
@@ -73,7 +73,7 @@ impl Evaluation {
             return Err(TrainError::LabelCount { source_name, rows: values.len(), labels: labels.len() });
         }
         check_logits("", &values)?;
-        let loss = -log_likelihood(&values) / count.max(1) as f64;
+        let loss = sum_of_losses(&values, labels)? / head.task().mass(labels, None).max(1.0);
         check_loss("", loss)?;
         Ok(Self::scored(head, values, labels, loss))
     }
@@ -278,9 +278,13 @@ fn values_of(
     Ok(HeadValues { head: states.head, rows: states.rows, values })
 }
 
-/// The sum of the log-probabilities of all targets, of which each has two values.
-fn log_likelihood(values: &[Vec<f32>]) -> f64 {
-    values.iter().flat_map(|row| row.iter().step_by(2)).map(|value| f64::from(*value)).sum()
+/// The sum of the losses of a language-model head, from two values for each token: those of tokens, or of pairs of answers.
+fn sum_of_losses(values: &[Vec<f32>], labels: &Targets) -> Result<f64, TrainError> {
+    if let Targets::Preferences(rows) = labels {
+        return Ok(compared(rows, values)?.iter().map(ComparedAnswers::loss).sum());
+    }
+    let tokens = values.iter().flat_map(|row| row.iter().step_by(2));
+    Ok(-tokens.map(|value| f64::from(*value)).sum::<f64>())
 }
 
 /// The numbers of one head for some rows, that scores are made of.
@@ -368,9 +372,9 @@ fn run(
                     result.loss += scalar(head.loss(&part.logits, &labels)?)? * mass;
                     HeadValues::of(part)?
                 }
-                (output @ HeadOutput::States(_), Some(_)) => {
+                (output @ HeadOutput::States(_), Some(labels)) => {
                     let part = values_of(model, bank, data, &indices, output)?;
-                    result.loss -= log_likelihood(&part.values);
+                    result.loss += sum_of_losses(&part.values, &labels.select(&part.rows))?;
                     part
                 }
                 (output, None) => HeadValues::of(logits_of(model, bank, setup, output)?)?,
@@ -392,7 +396,7 @@ fn run(
 }
 
 /// Checks that logits are finite: otherwise they give neither labels nor scores.
-fn check_logits(head: &str, logits: &[Vec<f32>]) -> Result<(), TrainError> {
+pub(crate) fn check_logits(head: &str, logits: &[Vec<f32>]) -> Result<(), TrainError> {
     let bad = |row: &[f32]| row.iter().copied().find(|value| !value.is_finite());
     let mut rows = logits.iter().enumerate().filter_map(|(row, logits)| Some((row, bad(logits)?)));
     let Some((first, value)) = rows.next() else { return Ok(()) };

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use burn::tensor::Tensor;
 use burn_adapters_composition::{Composition, HeadSetup};
+use burn_adapters_heads::Targets;
 use burn_adapters_model::{AdapterBank, BankError, BaseModel, HeadOutput, Setup};
 
 use crate::evaluate::{labels_of, scalar};
@@ -168,8 +169,13 @@ pub(crate) fn loss(
             }
             HeadOutput::States(states) => {
                 let targets: Vec<usize> = selected.token_classes().collect();
-                let PartialLoss { value, rest, gradients } =
-                    language::loss(model, bank, &states, &targets, 1.0 / whole)?;
+                let factor = 1.0 / whole;
+                let PartialLoss { value, rest, gradients } = match &selected {
+                    Targets::Preferences(pairs) => {
+                        language::preference_loss(model, bank, &states, pairs, &targets, factor)?
+                    }
+                    _ => language::loss(model, bank, &states, &targets, factor)?,
+                };
                 found.known += value;
                 add(&mut found.rest, rest);
                 found.gradients.accumulate(gradients);

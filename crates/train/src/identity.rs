@@ -37,6 +37,9 @@ pub(crate) fn made_with(
         parts.insert(format!("fusion {name}"), bank.fusion(&name)?.config().to_string());
     }
     parts.insert("setup".into(), format!("{setup:?}"));
+    if let Some(beta) = train.beta() {
+        parts.insert("beta".into(), beta.to_string());
+    }
     parts.insert("training data".into(), fingerprint(train));
     parts.insert("evaluation data".into(), evaluation.map_or("none".into(), fingerprint));
     Ok(parts)

@@ -85,7 +85,7 @@ pub use gradients::Gradients;
 pub use history::{Best, EvaluationRecord, History, NoGain, StepRecord, Stopped};
 pub use language::{MASKED_FRACTION, MaskedTokens, TrainedCounts};
 pub use metrics::{ClassScore, Metric, Scores};
-pub use notes::{LostWords, Truncation, Untrained};
+pub use notes::{LostWords, Truncation, Unpreferred, Untrained};
 pub use observer::{Observer, TrainingPlan};
 pub use rouge::Rouge;
 pub use schedule::{Schedule, Warmup};

@@ -99,6 +99,81 @@ impl std::fmt::Display for Untrained {
     }
 }
 
+/// The pairs of answers of a data set of which nothing can be learned.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unpreferred {
+    /// The data set.
+    pub source: String,
+    /// The number of pairs with an answer without tokens.
+    pub empty: usize,
+    /// The number of pairs with two answers of the same tokens.
+    pub equal: usize,
+    /// The number of these pairs that were cut.
+    pub cut: usize,
+    /// The number of pairs of the data set.
+    pub of: usize,
+    /// The line of the first of these pairs.
+    pub first_line: usize,
+    /// The maximum length in tokens.
+    pub max_length: usize,
+}
+
+impl Unpreferred {
+    /// Without any pair yet.
+    pub(crate) fn new(data: &Dataset, max_length: usize) -> Self {
+        let (source, of) = (data.source().to_owned(), data.len());
+        Self { source, empty: 0, equal: 0, cut: 0, of, first_line: 0, max_length }
+    }
+
+    /// Counts a pair with an empty answer, or with equal ones.
+    pub(crate) fn add(&mut self, example: &Example, is_empty: bool, is_cut: bool) {
+        if self.pairs() == 0 {
+            self.first_line = example.line;
+        }
+        *(if is_empty { &mut self.empty } else { &mut self.equal }) += 1;
+        self.cut += usize::from(is_cut);
+    }
+
+    /// The number of pairs.
+    pub fn pairs(&self) -> usize {
+        self.empty + self.equal
+    }
+
+    /// These, if there are any.
+    pub(crate) fn found(self) -> Option<Self> {
+        (self.pairs() > 0).then_some(self)
+    }
+
+    /// The error if these are all pairs.
+    pub(crate) fn all(&self) -> String {
+        let advice = if self.cut > 0 { ": raise the maximum length" } else { "" };
+        format!("nothing can be learned of any of the {} pairs: {}{advice}", self.of, self.reasons())
+    }
+
+    fn reasons(&self) -> String {
+        let Self { empty, equal, cut, max_length, .. } = self;
+        let mut reasons = Vec::new();
+        if *empty > 0 {
+            reasons.push(format!("{empty} have an answer without tokens"));
+        }
+        if *equal > 0 {
+            reasons.push(format!("{equal} have two answers of the same tokens"));
+        }
+        if *cut > 0 {
+            reasons.push(format!("{cut} of them were cut to {max_length} tokens"));
+        }
+        reasons.join(", ")
+    }
+}
+
+impl std::fmt::Display for Unpreferred {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { source, of, first_line, .. } = self;
+        let (pairs, reasons) = (self.pairs(), self.reasons());
+        write!(f, "{source}: {pairs} of {of} pairs are left out (the first on line {first_line}): {reasons}")
+    }
+}
+
 /// Labeled words that the tokenizer drops.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LostWords {

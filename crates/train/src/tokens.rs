@@ -8,7 +8,9 @@ use burn_adapters_model::{Piece, Row, Text, Tokenize, Tokenized};
 
 use crate::language::{LanguageRows, TrainedCounts, check_targets, has_spans, no_mask, nothing_to_predict};
 use crate::notes::missing_words;
-use crate::{DataError, Dataset, Example, LostWords, TextForm, TrainError, Truncation, Untrained, train_task};
+use crate::{
+    DataError, Dataset, Example, LostWords, TextForm, TrainError, Truncation, Unpreferred, Untrained, train_task,
+};
 
 /// The maximum length of rows, and how longer contexts are divided.
 ///
@@ -66,6 +68,8 @@ pub struct TokenData {
     lost_words: Option<LostWords>,
     /// The rows that were left out because nothing of them is learned.
     pub(crate) untrained: Option<Untrained>,
+    /// The pairs of answers that were left out because nothing can be learned of them.
+    pub(crate) unpreferred: Option<Unpreferred>,
     /// The numbers of tokens, where only parts of texts are learned.
     pub(crate) counts: Option<TrainedCounts>,
     /// The rows of each example; empty if each example is one row.
@@ -108,6 +112,9 @@ impl TokenData {
         tokenizer: &(impl Tokenize + ?Sized),
         lengths: impl Into<Lengths>,
     ) -> Result<Self, TrainError> {
+        if form == TextForm::Preferences {
+            return Self::with_preferences(data, tokenizer, lengths.into());
+        }
         if form == TextForm::Causal && has_spans(data) {
             return Self::with_spans(data, tokenizer, lengths.into());
         }
@@ -140,7 +147,7 @@ impl TokenData {
         let single = |texts: Vec<Tokenized>| texts.into_iter().map(|text| vec![text]).collect::<Vec<_>>();
         let tokenized = match form {
             _ if divide => tokenizer.tokenize_parts(&texts, max_length),
-            TextForm::Whole | TextForm::Target | TextForm::Masked | TextForm::Causal => {
+            TextForm::Whole | TextForm::Target | TextForm::Masked | TextForm::Causal | TextForm::Preferences => {
                 tokenizer.tokenize(&texts, max_length).map(single)
             }
             TextForm::Words => tokenizer.tokenize_pieces(&texts, max_length).map(single),
@@ -254,6 +261,7 @@ impl TokenData {
             pieces,
             lost_words: None,
             untrained: None,
+            unpreferred: None,
             counts: None,
             groups,
             form: self.form,
@@ -271,16 +279,6 @@ impl TokenData {
     /// Sets the rows of each example, and how they came to be.
     pub(crate) fn set_groups(&mut self, groups: Vec<Range<usize>>, form: TextForm, lengths: Lengths) {
         (self.groups, self.form, self.lengths) = (groups, form, lengths);
-    }
-
-    /// The rows that were left out because nothing of them is learned, if there are any.
-    pub fn untrained(&self) -> Option<&Untrained> {
-        self.untrained.as_ref()
-    }
-
-    /// The numbers of rows and tokens, where only parts of texts are learned.
-    pub fn counts(&self) -> Option<TrainedCounts> {
-        self.counts
     }
 
     /// How examples became rows.
@@ -315,10 +313,11 @@ impl TokenData {
         !self.groups.is_empty()
     }
 
-    /// What is put into batches as a whole: the choices of a question, otherwise a row.
+    /// What is put into batches as a whole: the choices of a question, the answers of a pair, otherwise a row.
     fn units(&self) -> Vec<Range<usize>> {
-        if self.form == TextForm::Choices {
-            self.groups.clone()
+        if self.form.keeps_together() {
+            // Examples that were left out have no rows.
+            self.groups.iter().filter(|group| !group.is_empty()).cloned().collect()
         } else {
             (0..self.len()).map(|row| row..row + 1).collect()
         }
@@ -326,7 +325,7 @@ impl TokenData {
 
     /// The number of what is put into batches as a whole.
     pub(crate) fn unit_count(&self) -> usize {
-        if self.form == TextForm::Choices { self.groups.len() } else { self.len() }
+        self.units().len()
     }
 
     /// Batches of rows, from the lengths of what is put into batches as a whole.
@@ -390,6 +389,7 @@ impl TokenData {
             pieces,
             lost_words: None,
             untrained: None,
+            unpreferred: None,
             counts: None,
             groups,
             form,

@@ -24,5 +24,6 @@ mod pairs;
 mod parity;
 mod parsing;
 mod peft;
+mod preferences;
 mod roundtrip;
 mod smollm2;

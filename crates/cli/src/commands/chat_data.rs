@@ -2,9 +2,9 @@
 
 use std::path::Path;
 
-use burn_adapters_chat::TrainOn;
+use burn_adapters_chat::{ChatTemplate, TrainOn};
 use burn_adapters_train::tasks::language::CAUSAL;
-use burn_adapters_train::{ChatData, ChatShape, Dataset, Source, TrainTask};
+use burn_adapters_train::{ChatData, ChatShape, Dataset, PreferenceData, Source, TextForm, TrainTask};
 use burn_adapters_transformers::Tokenizer;
 use clap::Args;
 
@@ -36,6 +36,9 @@ impl ChatDataArguments {
         has_column: bool,
         model: &Path,
     ) -> CliResult<Option<Dataset>> {
+        if task.form() == TextForm::Preferences {
+            return self.preferences(source, model).map(Some);
+        }
         let shape = match task == &CAUSAL as &dyn TrainTask && !has_column {
             true => ChatData::shape_of(source).map_err(|error| data_error(&error))?,
             false => None,
@@ -50,6 +53,39 @@ impl ChatDataArguments {
                 self.render(&read(source)?, model, &tokenizer).map(Some)
             }
         }
+    }
+
+    /// Pairs of answers, of which the answers are learned.
+    fn preferences(&self, source: &Source, model: &Path) -> CliResult<Dataset> {
+        if let Some(on) = self.loss_on {
+            let message = format!("--loss-on {}, but of preferences the answers are learned", on.name());
+            return Err(CliError::mistake(message).with_help("leave out --loss-on"));
+        }
+        let data = PreferenceData::from_source(source).map_err(|error| {
+            data_error(&error).with_help(
+                "--task dpo reads .jsonl files with `prompt`, `chosen` and `rejected`, each a text or a list of messages",
+            )
+        })?;
+        let tokenizer = Tokenizer::from_dir(model).map_err(|error| tokenizer_error(model, &error))?;
+        let has_tools = data.pairs.iter().any(|pair| pair.tools.is_some());
+        let needs_template = data.pairs.iter().any(|pair| pair.needs_template());
+        let template = self.template(needs_template, has_tools, model, &tokenizer)?;
+        data.render(template.as_ref(), end_token(&tokenizer).as_deref())
+            .map_err(|error| data_error(&error).with_help("--chat-template FILE reads another template"))
+    }
+
+    /// The template, if rows need one.
+    fn template(
+        &self,
+        is_needed: bool,
+        has_tools: bool,
+        model: &Path,
+        tokenizer: &Tokenizer,
+    ) -> CliResult<Option<ChatTemplate>> {
+        if !is_needed {
+            return Ok(None);
+        }
+        self.template.read(model, tokenizer, has_tools)?.ok_or_else(|| no_template(model)).map(Some)
     }
 
     /// Refuses options that have no effect on texts.
@@ -70,19 +106,21 @@ impl ChatDataArguments {
     pub(super) fn render(&self, data: &ChatData, model: &Path, tokenizer: &Tokenizer) -> CliResult<Dataset> {
         let has_tools = data.rows.iter().any(|row| row.tools.is_some());
         let needs_template = data.rows.iter().any(|row| row.needs_template());
-        let template = match needs_template {
-            true => Some(self.template.read(model, tokenizer, has_tools)?.ok_or_else(|| no_template(model))?),
-            false => None,
-        };
-        let end = tokenizer.named_special_tokens().into_iter().find(|(name, _)| *name == "eos_token");
+        let template = self.template(needs_template, has_tools, model, tokenizer)?;
         let on = self.loss_on.unwrap_or(if data.shape == ChatShape::Text { TrainOn::All } else { TrainOn::Assistant });
-        let data = data.render(template.as_ref(), on, end.as_ref().map(|(_, token)| token.as_str()));
+        let data = data.render(template.as_ref(), on, end_token(tokenizer).as_deref());
         data.map_err(|error| {
             data_error(&error).with_help(
                 "--loss-on completion or all learns other parts, and --chat-template FILE reads another template",
             )
         })
     }
+}
+
+/// The token that ends a text.
+fn end_token(tokenizer: &Tokenizer) -> Option<String> {
+    let named = tokenizer.named_special_tokens().into_iter().find(|(name, _)| *name == "eos_token");
+    named.map(|(_, token)| token)
 }
 
 /// Reads conversations or completions.

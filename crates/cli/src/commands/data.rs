@@ -5,11 +5,12 @@ use std::path::Path;
 
 use burn_adapters_heads::{HeadConfig, TASKS};
 use burn_adapters_train::{
-    Columns, DataError, DataProblem, Dataset, Doubt, Format, Header, Source, TrainTask, train_task_named,
+    Columns, DataError, DataProblem, Dataset, Doubt, Format, Header, Source, TextForm, TrainTask, train_task_named,
 };
 use clap::Args;
 
 use super::chat_data::ChatDataArguments;
+use super::preference::PreferenceArguments;
 use crate::draw;
 use crate::error::{CliError, CliResult, chain};
 
@@ -79,6 +80,9 @@ pub(super) struct LabeledArguments {
 
     #[command(flatten)]
     chat: ChatDataArguments,
+
+    #[command(flatten)]
+    preference: PreferenceArguments,
 }
 
 impl LabeledArguments {
@@ -107,6 +111,26 @@ impl LabeledArguments {
         Ok(())
     }
 
+    /// The options of preferences, if a task learns them; an error if they are given for another task.
+    pub(super) fn preference(&self, form: TextForm) -> CliResult<Option<f64>> {
+        self.preference.beta(form)
+    }
+
+    /// Refuses columns for data that have none.
+    fn check_no_columns(&self) -> CliResult {
+        let given = [
+            ("--text-column", self.text_column.is_some()),
+            ("--pair-column", self.pair_column.is_some()),
+            ("--choice-columns", !self.choice_columns.is_empty()),
+            ("--label-column", !self.label_column.is_empty()),
+            ("--label-names", !self.label_names.is_empty()),
+        ];
+        let Some((option, _)) = given.into_iter().find(|(_, given)| *given) else { return Ok(()) };
+        let message =
+            format!("{option}, but preferences have no columns: their keys are `prompt`, `chosen` and `rejected`");
+        Err(CliError::mistake(message).with_help(format!("leave out {option}")))
+    }
+
     /// Reads a file, or standard input for `-`.
     pub(super) fn source(&self, path: &Path, option: &str) -> CliResult<Source> {
         if path != Path::new("-") {
@@ -129,6 +153,9 @@ impl LabeledArguments {
         task: &'static dyn TrainTask,
         model: &Path,
     ) -> CliResult<Dataset> {
+        if task.form() == TextForm::Preferences {
+            self.check_no_columns()?;
+        }
         if let Some(data) = self.chat.read(source, task, self.text_column.is_some(), model)? {
             return Ok(data);
         }

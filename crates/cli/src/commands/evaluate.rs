@@ -14,6 +14,7 @@ use super::data::{LabeledArguments, data_error, parse_task, warn};
 use super::generated::{GeneratedArguments, Similarity};
 use super::lengths::LengthArguments;
 use super::model::{tokenize, tokenize_unlabeled, train_error};
+use super::preference::with_reference;
 use super::report::{describe, evaluation_json, overall};
 use super::routes::{self, Routes};
 use super::setup::{Loaded, SETUP_HELP, SetupArguments};
@@ -31,6 +32,7 @@ Examples:
   burn-adapters evaluate --model all-MiniLM-L6-v2 --adapter films=a --adapter tweets=b \\
     --data mixed.csv --route kind
   burn-adapters evaluate --model gpt2 --task causal-lm --data texts.txt
+  burn-adapters evaluate --model SmolLM2.gguf --adapter preferred --task dpo --data pairs.jsonl
   burn-adapters evaluate --model t5-small --adapter summaries --task seq2seq-lm --data test.jsonl --beams 4";
 
 /// Evaluate one or several adapters on data: loss and, depending on the task, accuracy, F1, confusion matrix, perplexity,
@@ -57,7 +59,7 @@ pub(super) struct Arguments {
     columns: LabeledArguments,
 
     /// Task of the head: classification, multilabel, regression, tagging, question-answering, multiple-choice,
-    /// dependency-parsing, masked-lm, causal-lm or seq2seq-lm. A head with another task is an error. In language
+    /// dependency-parsing, masked-lm, causal-lm, seq2seq-lm or dpo. A head with another task is an error. In language
     /// modeling, adapters without a head use the model's own output layer. [default: the head's]
     #[arg(long, value_name = "TASK", value_parser = parse_task)]
     task: Option<&'static dyn TrainTask>,
@@ -68,7 +70,7 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "COLUMN")]
     route: Option<String>,
 
-    /// Texts per batch. If --setup has sizes, all texts are one batch.
+    /// Texts (pairs of answers in preference optimization) per batch. If --setup has sizes, all texts are one batch.
     #[arg(long, value_name = "N", default_value_t = 64)]
     batch_size: usize,
 
@@ -120,6 +122,7 @@ impl Scored {
 
 impl Arguments {
     pub(super) fn run(self, style: Style) -> CliResult {
+        let beta = self.columns.preference(self.task.map_or(TextForm::Whole, TrainTask::form))?;
         let setup_source = self.adapters.composition_for(self.task, self.route.is_some())?;
         let source = self.columns.source(&self.data, "--data")?;
         let device = self.device.open(style)?.device;
@@ -145,7 +148,13 @@ impl Arguments {
         let data = labeled.values().next().ok_or_else(|| no_rows(&source.name))?;
         let (form, lengths) = (loaded.form()?, self.lengths.lengths(&model, false)?);
         let tokens = match heads.names().first() {
-            Some(head) if form.is_language() => tokenize(&model, data, loaded.head(head)?, lengths)?,
+            Some(head) if form.is_language() => {
+                let tokens = tokenize(&model, data, loaded.head(head)?, lengths)?;
+                match beta {
+                    Some(beta) => with_reference(tokens, &model, beta, self.batch_size, style)?,
+                    None => tokens,
+                }
+            }
             _ => {
                 // The labels of each head are looked at later.
                 let texts = data.examples().iter().map(without_label).collect();

@@ -7,6 +7,7 @@ use burn_adapters_checkpoint::{FolderSave, SaveError, SaveOptions, SaveReport, s
 use burn_adapters_config::AdapterConfig;
 use burn_adapters_heads::HeadConfig;
 use burn_adapters_model::{AdapterBank, AddReport, BaseModel, Forward, Setup};
+use burn_adapters_train::tasks::preference::REWARD_ACCURACY;
 use burn_adapters_train::tasks::question_answering::F1;
 use burn_adapters_train::{EvaluationRecord, Metric, Stopped, TokenData, TrainConfig, Trained, Trainer, train_task};
 use serde_json::{Value, json};
@@ -181,9 +182,10 @@ pub(super) fn stage_history(
 ) -> CliResult<(Vec<&'static str>, Vec<String>)> {
     let history = &trained.history;
     stage_json(save, "history.json", &json!(history))?;
-    // What is best at 1 and is told of all heads: the accuracy, or else the F1.
+    // What is best at 1 and is told of all heads: an accuracy, or else the F1.
     let has = |metric: &Metric| history.evaluations.iter().any(|record| record.metric(*metric).is_some());
-    let metric = [Metric::ACCURACY, Metric::MICRO_F1, F1].into_iter().find(has).unwrap_or(Metric::ACCURACY);
+    let metric =
+        [Metric::ACCURACY, REWARD_ACCURACY, Metric::MICRO_F1, F1].into_iter().find(has).unwrap_or(Metric::ACCURACY);
     let score = |record: &EvaluationRecord| Some((record.step, record.metric(metric)?));
     let curve = Curve {
         title: shown(title),

@@ -12,7 +12,7 @@ use crate::error::{CliError, CliResult};
 pub(super) struct LengthArguments {
     /// Truncate texts to this many tokens [default: the model's limit]. In question answering, longer contexts are
     /// divided into windows of this length, each with the question, instead of truncated; in masked and causal language
-    /// modeling, longer texts are divided into parts.
+    /// modeling, longer texts are divided into parts (conversations, completions and answers are cut).
     #[arg(long, value_name = "TOKENS")]
     max_length: Option<usize>,
 

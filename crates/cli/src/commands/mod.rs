@@ -30,6 +30,7 @@ mod output_folder;
 mod plan;
 mod predict;
 mod predictions;
+mod preference;
 mod quickstart;
 mod quickstart_chat;
 mod report;

@@ -234,6 +234,7 @@ fn warn_tokens(tokens: &TokenData) {
     let cut = [tokens.truncation(), tokens.target_truncation()];
     cut.into_iter().flatten().for_each(|truncation| draw::warning(&truncation.to_string()));
     tokens.untrained().into_iter().for_each(|untrained| draw::warning(&untrained.to_string()));
+    tokens.unpreferred().into_iter().for_each(|pairs| draw::warning(&pairs.to_string()));
     tokens.lost_words().into_iter().for_each(|lost| draw::warning(&lost.to_string()));
 }
 

@@ -186,9 +186,14 @@ impl Arguments {
         let model = self.device.load(&self.model, &device, style)?;
         let loaded = self.adapters.load_for(self.task, setup_source, &model, &device, style)?;
         let form = loaded.form()?;
-        if matches!(form, TextForm::Causal | TextForm::Target) {
-            let task = if form == TextForm::Causal { "causal" } else { "seq2seq" };
-            let message = format!("predict has no labels to print for {task} language modeling");
+        let unlabeled = match form {
+            TextForm::Causal => Some("causal language modeling"),
+            TextForm::Target => Some("seq2seq language modeling"),
+            TextForm::Preferences => Some("preference optimization"),
+            _ => None,
+        };
+        if let Some(task) = unlabeled {
+            let message = format!("predict has no labels to print for {task}");
             return Err(CliError::mistake(message).with_help(
                 "`burn-adapters generate` writes texts, and `burn-adapters score` tells how probable they are",
             ));

@@ -87,6 +87,7 @@ impl Loaded {
                 TextForm::Words => "which reads single texts",
                 TextForm::Choices => "which reads the choices as second texts",
                 TextForm::Masked | TextForm::Causal => "which reads single texts",
+                TextForm::Preferences => "which reads pairs of answers",
                 TextForm::Whole | TextForm::Windows | TextForm::Target => continue,
             };
             let message =

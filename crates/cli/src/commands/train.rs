@@ -8,7 +8,7 @@ use burn_adapters_fusion::FusionConfig;
 use burn_adapters_heads::HeadConfig;
 use burn_adapters_model::{AdapterBank, BaseModel, Forward, Setup};
 use burn_adapters_train::tasks::TRAIN_TASKS;
-use burn_adapters_train::{Dataset, Source, TrainConfig, TrainTask, train_task};
+use burn_adapters_train::{Dataset, Source, TextForm, TrainConfig, TrainTask, train_task};
 use clap::Args;
 use serde_json::json;
 
@@ -22,7 +22,7 @@ use super::output_folder::{CHECKPOINTS, Existing, FINAL_CHECKPOINT, Input, Outpu
 use super::plan::{Configs, Plan, Shape, fusion_config};
 use super::setup::{check_adapters, check_names, folder_error, named};
 use super::train_options::Options;
-use super::training::{Labeled, Part, Training, Written, add_fusions};
+use super::training::{Labeled, Part, TokenOptions, Training, Written, add_fusions};
 use crate::error::{CliError, CliResult};
 use crate::output::{self, duration, shown};
 use crate::progress::Style;
@@ -47,6 +47,8 @@ Examples:
   burn-adapters train --model bert-base-uncased --data texts.txt --task masked-lm --config seq_bn_inv --name german \\
     --output german
   burn-adapters train --model gpt2 --data poems.txt --task causal-lm --config lora --eval-fraction 0.1 --output poems
+  burn-adapters train --model SmolLM2.gguf --data pairs.jsonl --task dpo --beta 0.1 --config lora --learning-rate 1e-4 \\
+    --batch-size 4 --eval-fraction 0.1 --best reward_accuracy --output preferred
   burn-adapters train --model t5-small --data summaries.jsonl --task seq2seq-lm --text-column article \\
     --label-column summary --output summaries
   burn-adapters train --model all-MiniLM-L6-v2 --data reviews.csv --task multilabel --label-names a,b,c --output topics
@@ -135,8 +137,9 @@ pub(super) struct Arguments {
     /// label, which is the number or the text of the right choice. `dependency-parsing`: the head and the relation of
     /// each word, from CoNLL-U, or from .jsonl with a list of tokens and a list of arcs such as "2:nsubj". `masked-lm`:
     /// masked tokens of plain texts (15 % of the tokens, chosen anew in each epoch). `causal-lm`: each token of plain
-    /// texts from those before it. `seq2seq-lm`: the text in the column target from the one in the column text. Language
-    /// modeling trains no head if the model has an output layer of its own. [default: the task of the head of --adapter,
+    /// texts from those before it. `seq2seq-lm`: the text in the column target from the one in the column text. `dpo`: the
+    /// preferred of two answers to a prompt, by direct preference optimization, from .jsonl with `prompt`, `chosen` and
+    /// `rejected`; the reference model is the model without adapters. Language modeling trains no head if the model has an output layer of its own. [default: the task of the head of --adapter,
     /// otherwise classification]
     #[arg(long, value_name = "TASK", value_parser = parse_task, conflicts_with = "labels")]
     task: Option<&'static dyn TrainTask>,
@@ -187,6 +190,7 @@ impl Arguments {
             }
         }
         self.check_task(&given)?;
+        let beta = self.columns.preference(self.task().map_or(TextForm::Whole, TrainTask::form))?;
         let trained = |name: &str| given.iter().find(|given| fusion.is_none() && given.name == name);
         for name in plan.names().into_iter().filter(|name| fusion.is_none() && trained(name).is_none()) {
             check_fits(&configs.of(name)?, &self.model)?;
@@ -200,8 +204,9 @@ impl Arguments {
         let model = self.device.load(&self.model, &device, style)?;
         let training = self.prepare(&plan, &configs, fusion.as_ref(), &given, heads, &model, &device, style)?;
         let lengths = self.options.lengths.lengths(&model, false)?;
-        let train = training.tokens(&model, &train, lengths)?;
-        let evaluation = evaluation.map(|data| training.tokens(&model, &data, lengths)).transpose()?;
+        let options = TokenOptions { lengths, beta, batch_size: self.options.batch_size, style };
+        let train = training.tokens(&model, &train, &options)?;
+        let evaluation = evaluation.map(|data| training.tokens(&model, &data, &options)).transpose()?;
         if self.overwrite {
             output.drop_checkpoints()?;
         }

@@ -14,7 +14,7 @@ pub(super) struct Options {
     #[arg(long, value_name = "N", default_value_t = 3)]
     pub(super) epochs: usize,
 
-    /// Texts per batch.
+    /// Texts per batch; in preference optimization, pairs of answers.
     #[arg(long, value_name = "N", default_value_t = 32)]
     pub(super) batch_size: usize,
 
@@ -60,7 +60,8 @@ pub(super) struct Options {
 
     /// Keep the epoch that is best by this metric: loss, accuracy, macro_f1, micro_f1; for regression
     /// mean_squared_error, mean_absolute_error or pearson; for tagging micro_, macro_ and weighted_ precision, recall
-    /// and f1 (of spans), or token_accuracy; for question answering f1 or exact_match. Of equally good epochs, the
+    /// and f1 (of spans), or token_accuracy; for question answering f1 or exact_match; for language modeling
+    /// perplexity; for dpo reward_accuracy, reward_margin or perplexity. Of equally good epochs, the
     /// latest is kept. The untrained state is never kept.
     #[arg(long, value_name = "METRIC")]
     pub(super) best: Option<Metric>,

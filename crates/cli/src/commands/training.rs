@@ -12,9 +12,11 @@ use super::job::{Run, Saved, stage_history};
 use super::model::{Model, bank_error, checkpoint_error, tokenize, train_error};
 use super::output_folder::{OutputFolder, keep_state, save_error};
 use super::plan::{Plan, Shape};
+use super::preference::with_reference;
 use crate::draw;
 use crate::error::{CliError, CliResult};
 use crate::output::{bytes, thousands};
+use crate::progress::Style;
 
 /// Labeled data of each head, in the order of the heads.
 pub(super) type Labeled = Vec<(String, Dataset)>;
@@ -51,12 +53,26 @@ pub(super) struct Written {
     pub(super) warnings: Vec<String>,
 }
 
+/// How texts become tokens.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct TokenOptions {
+    pub(super) lengths: Lengths,
+    /// In preference optimization, how strongly the trained model is tied to the reference model.
+    pub(super) beta: Option<f64>,
+    /// The pairs that the reference model reads together.
+    pub(super) batch_size: usize,
+    pub(super) style: Style,
+}
+
 impl Training {
     /// The texts as tokens, with the labels of each head.
-    pub(super) fn tokens(&self, model: &Model, data: &Labeled, lengths: Lengths) -> CliResult<TokenData> {
+    pub(super) fn tokens(&self, model: &Model, data: &Labeled, options: &TokenOptions) -> CliResult<TokenData> {
         let mut all = data.iter().zip(&self.heads);
         let Some(((_, first), head)) = all.next() else { return Err(CliError::mistake("there is no head to train")) };
-        let mut tokens = tokenize(model, first, head, lengths)?;
+        let mut tokens = tokenize(model, first, head, options.lengths)?;
+        if let Some(beta) = options.beta {
+            tokens = with_reference(tokens, model, beta, options.batch_size, options.style)?;
+        }
         for ((name, data), head) in all {
             if let Some(labels) = tokens.targets(data, head).map_err(|error| train_error(&error))? {
                 tokens = tokens.with_head_labels(name, labels).map_err(|error| train_error(&error))?;

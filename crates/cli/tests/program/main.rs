@@ -23,6 +23,7 @@ mod models;
 mod pairs;
 mod parsing;
 mod predicting;
+mod preferences;
 mod python_reader;
 mod quickstart;
 mod read;

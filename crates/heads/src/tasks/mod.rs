@@ -7,6 +7,7 @@ mod dependency_parsing;
 mod language;
 mod multilabel;
 mod multiple_choice;
+mod preference;
 mod question_answering;
 mod regression;
 mod tagging;
@@ -21,13 +22,14 @@ pub use self::dependency_parsing::{Biaffine, DependencyParsing};
 pub use self::language::{CAUSAL_LM, LanguageModeling, MASKED_LM, SEQ2SEQ_LM};
 pub use self::multilabel::Multilabel;
 pub use self::multiple_choice::MultipleChoice;
+pub use self::preference::{ComparedAnswers, Preference};
 pub use self::question_answering::QuestionAnswering;
 pub use self::regression::Regression;
 pub use self::tagging::{Tagging, token_states};
 use crate::{Head, HeadConfig, HeadError, HeadType, Logits, Targets};
 
 /// Every task. The first one is used for head types that no task claims.
-pub static TASKS: [&dyn Task; 10] = [
+pub static TASKS: [&dyn Task; 11] = [
     &Classification,
     &Multilabel,
     &Regression,
@@ -38,6 +40,7 @@ pub static TASKS: [&dyn Task; 10] = [
     &CAUSAL_LM,
     &SEQ2SEQ_LM,
     &DependencyParsing,
+    &Preference,
 ];
 
 /// What a head does: the positions it reads, its logits, its loss.

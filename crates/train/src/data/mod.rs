@@ -80,6 +80,8 @@ pub struct Example {
     pub label: Option<Label>,
     /// In causal language modeling, the parts of the text that are learned; all of it by default.
     pub trained: Option<TrainedSpans>,
+    /// In preference optimization, the text with the rejected answer; this one has the preferred one.
+    pub rejected: Option<Box<Example>>,
     /// The first line of the example in the file, from 1; for examples from other sources, its number from 1.
     pub line: usize,
 }

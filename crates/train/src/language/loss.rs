@@ -37,7 +37,41 @@ pub(crate) fn loss(
     targets: &[usize],
     factor: f64,
 ) -> Result<PartialLoss, TrainError> {
-    loss_in_parts(model, bank, states, targets, factor, part_size(model))
+    loss_in_parts(model, bank, states, targets, Factor::Common(factor), part_size(model))
+}
+
+/// As [`loss`], where each target has a factor of its own.
+pub(crate) fn weighted_loss(
+    model: &(impl BaseModel + ?Sized),
+    bank: &AdapterBank,
+    states: &TokenStates,
+    targets: &[usize],
+    factors: &[f32],
+) -> Result<PartialLoss, TrainError> {
+    loss_in_parts(model, bank, states, targets, Factor::Own(factors), part_size(model))
+}
+
+/// What the losses of targets are multiplied by.
+#[derive(Debug, Clone, Copy)]
+enum Factor<'a> {
+    /// All by the same.
+    Common(f64),
+    /// Each by its own.
+    Own(&'a [f32]),
+}
+
+impl Factor<'_> {
+    /// The sum of the products with the losses of the targets in a range: `[range, 1]`.
+    fn sum(self, losses: Tensor<2>, range: Range<usize>) -> Tensor<1> {
+        match self {
+            Factor::Common(factor) => losses.sum() * factor,
+            Factor::Own(factors) => {
+                let (device, shape) = (losses.device().without_autodiff(), [range.len(), 1]);
+                let factors = TensorData::new(factors[range].to_vec(), shape);
+                (losses * Tensor::<2>::from_data(factors, &device)).sum()
+            }
+        }
+    }
 }
 
 fn loss_in_parts(
@@ -45,7 +79,7 @@ fn loss_in_parts(
     bank: &AdapterBank,
     states: &TokenStates,
     targets: &[usize],
-    factor: f64,
+    factor: Factor<'_>,
     size: usize,
 ) -> Result<PartialLoss, TrainError> {
     check(bank, states, targets)?;
@@ -53,9 +87,9 @@ fn loss_in_parts(
     let all = if all.device().is_autodiff() { all } else { all.autodiff() };
     let (mut value, mut gradients, mut of_states) = (0.0, Gradients::default(), Vec::new());
     for (range, targets) in parts(targets, size) {
-        let leaf = all.clone().slice([range]).detach().require_grad();
+        let leaf = all.clone().slice([range.clone()]).detach().require_grad();
         let logits = bank.token_logits(model, &states.head, leaf.clone(), Mode::Training)?;
-        let loss = -log_probabilities(logits, targets).sum() * factor;
+        let loss = factor.sum(-log_probabilities(logits, targets), range);
         value += scalar(loss.clone())?;
         let mut found = loss.backward();
         of_states.push(leaf.grad_remove(&mut found).unwrap_or_else(|| leaf.clone().inner().zeros_like()));
@@ -166,7 +200,7 @@ mod tests {
             let HeadOutput::States(states) = bank.outputs(&model, &setup, &output, None).unwrap().remove(0) else {
                 panic!("no states")
             };
-            let found = loss_in_parts(&model, &bank, &states, &targets, 0.2, size).unwrap();
+            let found = loss_in_parts(&model, &bank, &states, &targets, Factor::Common(0.2), size).unwrap();
             assert!((found.value - value).abs() < 1e-6, "{} and {value} in parts of {size}", found.value);
             let mut gradients = found.gradients;
             gradients.accumulate(Gradients::collect(found.rest.backward(), &bank));

@@ -2,6 +2,7 @@
 
 mod loss;
 mod masking;
+mod preferences;
 mod spans;
 
 use std::borrow::Cow;
@@ -13,6 +14,7 @@ use burn_adapters_model::{BaseModel, MaskTokens, Row, Text, TokenBatch, Tokenize
 pub(crate) use self::loss::{PartialLoss, loss, measure};
 pub use self::masking::MASKED_FRACTION;
 use self::masking::mask;
+pub(crate) use self::preferences::{compared, preference_loss};
 pub(crate) use self::spans::has_spans;
 pub use self::spans::{MaskedTokens, TrainedCounts};
 use crate::{DataError, Dataset, Example, Label, TextForm, TokenData, TrainError, Truncation, batches};
@@ -167,7 +169,7 @@ impl TokenData {
         let kinds: Vec<StackKind> = model.spec().stacks.iter().map(|stack| stack.kind).collect();
         let (expected, fits) = match self.form() {
             TextForm::Masked => ("an encoder such as BERT", kinds == [StackKind::Encoder]),
-            TextForm::Causal => ("a decoder such as GPT-2", kinds == [StackKind::Decoder]),
+            TextForm::Causal | TextForm::Preferences => ("a decoder such as GPT-2", kinds == [StackKind::Decoder]),
             TextForm::Target => ("an encoder-decoder such as T5", model.decoder_start().is_some()),
             _ => return Ok(()),
         };

@@ -69,6 +69,16 @@ pub(crate) fn has_spans(data: &Dataset) -> bool {
 }
 
 impl TokenData {
+    /// The rows that were left out because nothing of them is learned, if there are any.
+    pub fn untrained(&self) -> Option<&Untrained> {
+        self.untrained.as_ref()
+    }
+
+    /// The numbers of rows and tokens, where only parts of texts are learned.
+    pub fn counts(&self) -> Option<TrainedCounts> {
+        self.counts
+    }
+
     /// Tokenizes texts of which parts are learned. Rows without such tokens are left out, and counted.
     pub(crate) fn with_spans(
         data: &Dataset,

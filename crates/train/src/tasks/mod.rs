@@ -8,6 +8,7 @@ pub mod dependency_parsing;
 pub mod language;
 pub mod multilabel;
 pub mod multiple_choice;
+pub mod preference;
 pub mod question_answering;
 pub mod regression;
 pub mod tagging;
@@ -23,6 +24,7 @@ pub use self::dependency_parsing::DependencyParsing;
 pub use self::language::Language;
 pub use self::multilabel::Multilabel;
 pub use self::multiple_choice::MultipleChoice;
+pub use self::preference::Preference;
 pub use self::question_answering::QuestionAnswering;
 pub use self::regression::Regression;
 pub use self::tagging::Tagging;
@@ -30,7 +32,7 @@ use crate::data::{Dataset, Example, Form, Problems};
 use crate::{DataError, DataProblem, Label, Metric, Prediction, Scores, TokenData};
 
 /// Every task.
-pub static TRAIN_TASKS: [&dyn TrainTask; 10] = [
+pub static TRAIN_TASKS: [&dyn TrainTask; 11] = [
     &Classification,
     &Multilabel,
     &Regression,
@@ -41,6 +43,7 @@ pub static TRAIN_TASKS: [&dyn TrainTask; 10] = [
     &language::CAUSAL,
     &language::SEQ2SEQ,
     &DependencyParsing,
+    &Preference,
 ];
 
 /// The training side of a task: its data, its metrics, its predictions.
@@ -233,12 +236,19 @@ pub enum TextForm {
     Causal,
     /// A row for each example, and one for its target text, which is predicted.
     Target,
+    /// Two rows for each example: a prompt with a preferred and with a rejected answer, whose tokens are predicted.
+    Preferences,
 }
 
 impl TextForm {
     /// Whether the tokens of texts are predicted.
     pub fn is_language(self) -> bool {
-        matches!(self, TextForm::Masked | TextForm::Causal | TextForm::Target)
+        matches!(self, TextForm::Masked | TextForm::Causal | TextForm::Target | TextForm::Preferences)
+    }
+
+    /// Whether the rows of an example are put into a batch together, because its loss compares them.
+    pub fn keeps_together(self) -> bool {
+        matches!(self, TextForm::Choices | TextForm::Preferences)
     }
 }
 

@@ -4,7 +4,7 @@ use burn_adapters_chat::{ChatTemplate, Json, TrainOn};
 
 use super::turns::{pair, tools};
 use super::{ChatRow, ChatShape, Turns, each_row, problem};
-use crate::data::{DataError, DataProblem, Example, Source};
+use crate::data::{DataError, DataProblem, Dataset, Example, Problems, Source};
 
 /// A prompt with a preferred and a rejected answer.
 #[derive(Debug, Clone, PartialEq)]
@@ -65,6 +65,25 @@ impl PreferenceData {
         }
         Ok(Self { source: source.name.clone(), pairs })
     }
+
+    /// The texts with the preferred answers, with those of the rejected ones beside them ([`Example::rejected`]). `end` is as
+    /// in [`ChatData::render`](super::ChatData::render).
+    ///
+    /// # Errors
+    /// If rows need a template and there is none, or it fails for a row. The error lists the rows.
+    pub fn render(&self, template: Option<&ChatTemplate>, end: Option<&str>) -> Result<Dataset, DataError> {
+        let (mut examples, mut problems) = (Vec::with_capacity(self.pairs.len()), Problems::default());
+        for pair in &self.pairs {
+            match pair.render(template, end) {
+                Ok([chosen, rejected]) => {
+                    examples.push(Example { rejected: Some(Box::new(rejected)), ..chosen });
+                }
+                Err(problem) => problems.push(pair.line, problem),
+            }
+        }
+        problems.into_result(&self.source)?;
+        Dataset::from_examples(&self.source, examples)
+    }
 }
 
 fn read(row: &Json, line: usize) -> Result<PreferencePair, DataProblem> {
@@ -79,6 +98,11 @@ fn read(row: &Json, line: usize) -> Result<PreferencePair, DataProblem> {
 }
 
 impl PreferencePair {
+    /// Whether a chat template is needed, because the prompt or the answers are messages.
+    pub fn needs_template(&self) -> bool {
+        [&self.prompt, &self.chosen].into_iter().any(|turns| matches!(turns, Turns::Messages(_)))
+    }
+
     /// The texts with the chosen and with the rejected answer; what is learned of each is the answer. `end` is as in
     /// [`ChatData::render`](super::ChatData::render).
     ///

@@ -86,7 +86,7 @@ pub(super) fn row(shape: ChatShape, row: Json, line: usize) -> Result<ChatRow, D
         ChatShape::Alpaca => Ok(new(None, Turns::Messages(alpaca(&row)?), None)),
         ChatShape::ShareGpt => Ok(new(None, Turns::Messages(sharegpt(&row)?), tools(&row)?)),
         ChatShape::Preference => Err(problem(
-            "the row is a preference (`chosen` and `rejected`), which is not a text to learn: it is for training on preferences",
+            "the row is a preference (`chosen` and `rejected`), which is not a text to learn: the task dpo learns it",
         )),
     }
 }
