@@ -130,8 +130,8 @@ impl Trainer {
         let resumed_after = run.step;
         observer.started(&TrainingPlan {
             epochs: self.config.epochs,
-            examples: train.len(),
-            evaluation_examples: evaluation.map_or(0, TokenData::len),
+            examples: train.unit_count(),
+            evaluation_examples: evaluation.map_or(0, TokenData::unit_count),
             steps_per_epoch,
             steps: run.steps,
             done_steps: run.step,

@@ -56,7 +56,7 @@ impl ChatDataArguments {
     }
 
     /// Pairs of answers, of which the answers are learned.
-    fn preferences(&self, source: &Source, model: &Path) -> CliResult<Dataset> {
+    pub(super) fn preferences(&self, source: &Source, model: &Path) -> CliResult<Dataset> {
         if let Some(on) = self.loss_on {
             let message = format!("--loss-on {}, but of preferences the answers are learned", on.name());
             return Err(CliError::mistake(message).with_help("leave out --loss-on"));

@@ -17,8 +17,8 @@ use crate::output::{self, Part, shown, thousands};
 /// The data to inspect.
 #[derive(Debug, Clone, Args)]
 pub(super) struct DataArguments {
-    /// Conversations, completions or texts (.jsonl): show a sample of rows with the tokens that causal language modeling
-    /// learns marked, and count them. Only the model's tokenizer is read.
+    /// Conversations, completions, preferences or texts (.jsonl): show a sample of rows with the tokens that are learned
+    /// marked, and count them. The two answers of a preference are two rows, the chosen one first. Only the model's tokenizer is read.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["config", "adapter"])]
     data: Option<PathBuf>,
 
@@ -67,19 +67,24 @@ impl DataArguments {
         let source = Source::open(path, None).map_err(|error| data_error(&error))?;
         if source.format != Format::JsonLines {
             return Err(CliError::mistake(format!("{} is not a .jsonl file", path.display()))
-                .with_help("--data shows conversations, completions and texts in JSON Lines"));
+                .with_help("--data shows conversations, completions, preferences and texts in JSON Lines"));
         }
         let tokenizer = Tokenizer::from_dir(model).map_err(|error| tokenizer_error(model, &error))?;
         let max_length = self.max_length(&tokenizer)?;
         // Tells rows of no shape.
-        ChatData::shape_of(&source).map_err(|error| data_error(&error))?;
-        let rows = chat_data::read(&source)?;
-        let data = self.chat.render(&rows, model, &tokenizer)?;
+        let shape = ChatData::shape_of(&source).map_err(|error| data_error(&error))?;
+        let (shape, data) = match shape {
+            Some(shape @ ChatShape::Preference) => (shape, answers(&self.chat.preferences(&source, model)?)?),
+            _ => {
+                let rows = chat_data::read(&source)?;
+                (rows.shape, self.chat.render(&rows, model, &tokenizer)?)
+            }
+        };
         let (counts, samples) = self.tokenized(&data, &tokenizer, max_length)?;
         if json {
-            return output::json(&to_json(&source.name, rows.shape, &counts, &samples));
+            return output::json(&to_json(&source.name, shape, &counts, &samples));
         }
-        print(&source.name, rows.shape, &counts, &samples)
+        print(&source.name, shape, &counts, &samples)
     }
 
     fn max_length(&self, tokenizer: &Tokenizer) -> CliResult<usize> {
@@ -108,6 +113,13 @@ impl DataArguments {
         }
         Ok((counts, samples))
     }
+}
+
+/// The two answers of each pair one after the other, as rows of their own.
+fn answers(pairs: &Dataset) -> CliResult<Dataset> {
+    let both = |pair: &Example| [Some(Example { rejected: None, ..pair.clone() }), pair.rejected.as_deref().cloned()];
+    let rows = pairs.examples().iter().flat_map(both).flatten().collect();
+    Dataset::from_examples(pairs.source(), rows).map_err(|error| data_error(&error))
 }
 
 fn sample(example: &Example, masked: &MaskedTokens) -> Sample {

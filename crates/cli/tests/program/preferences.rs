@@ -107,6 +107,20 @@ fn messages_become_texts_by_the_template() {
     let options = ["--output", "out", "--epochs", "1"];
     fails(&place, &train("pairs.jsonl", &options), "has no chat template");
     fs::write(dir.join("chat_template.jinja"), TEMPLATE).unwrap();
+    // Both answers are shown, with what is learned of them.
+    let inspect = ["inspect", "--model", "decoder", "--data", "pairs.jsonl", "--json"];
+    let found = succeeds(&place, &inspect);
+    let learned = |sample: &Value| {
+        let span = &sample["trained"][0];
+        let [start, end] = [0, 1].map(|at| span[at].as_u64().unwrap() as usize);
+        sample["text"].as_str().unwrap()[start..end].to_owned()
+    };
+    let answers: Vec<String> = found["samples"].as_array().unwrap().iter().map(learned).collect();
+    assert_eq!(
+        (answers, found["rows"].as_u64()),
+        (vec!["is blue <end>".to_owned(), "is deep <end>".to_owned()], Some(2))
+    );
+    fails(&place, &[&inspect[..], &["--loss-on", "all"]].concat(), "the answers are learned");
     let trained = succeeds(&place, &train("pairs.jsonl", &options));
     assert!((trained["final_loss"].as_f64().unwrap() - 2f64.ln()).abs() < 1e-6, "{trained:#}");
 }

@@ -196,18 +196,27 @@ mod tests {
         assert!(expected.len() > 8);
 
         for size in [1, 2, 3, 5, 9] {
-            let output = model.forward(&batch, &bank.hooks(&setup).unwrap()).unwrap();
-            let HeadOutput::States(states) = bank.outputs(&model, &setup, &output, None).unwrap().remove(0) else {
-                panic!("no states")
-            };
-            let found = loss_in_parts(&model, &bank, &states, &targets, Factor::Common(0.2), size).unwrap();
-            assert!((found.value - value).abs() < 1e-6, "{} and {value} in parts of {size}", found.value);
-            let mut gradients = found.gradients;
-            gradients.accumulate(Gradients::collect(found.rest.backward(), &bank));
-            assert_eq!(gradients.len(), expected.len());
-            for (path, gradient) in &expected.tensors {
-                let difference = (gradients.tensors[path].clone() - gradient.clone()).abs().max();
-                assert!(scalar(difference).unwrap() < 1e-6, "{path} in parts of {size}");
+            // Once with a common factor, and once as two halves whose factors are those of each target.
+            let halves = [[0.2, 0.0, -0.3, 0.1, 0.5], [0.0, 0.2, 0.5, 0.1, -0.3]];
+            for factors in [vec![Factor::Common(0.2)], halves.iter().map(|half| Factor::Own(half)).collect()] {
+                let (mut sum, mut gradients) = (0.0, Gradients::default());
+                for factor in factors {
+                    let output = model.forward(&batch, &bank.hooks(&setup).unwrap()).unwrap();
+                    let HeadOutput::States(states) = bank.outputs(&model, &setup, &output, None).unwrap().remove(0)
+                    else {
+                        panic!("no states")
+                    };
+                    let found = loss_in_parts(&model, &bank, &states, &targets, factor, size).unwrap();
+                    sum += found.value;
+                    gradients.accumulate(found.gradients);
+                    gradients.accumulate(Gradients::collect(found.rest.backward(), &bank));
+                }
+                assert!((sum - value).abs() < 1e-6, "{sum} and {value} in parts of {size}");
+                assert_eq!(gradients.len(), expected.len());
+                for (path, gradient) in &expected.tensors {
+                    let difference = (gradients.tensors[path].clone() - gradient.clone()).abs().max();
+                    assert!(scalar(difference).unwrap() < 1e-6, "{path} in parts of {size}");
+                }
             }
         }
         let output = model.forward(&batch, &bank.hooks(&setup).unwrap()).unwrap();
