@@ -6,7 +6,7 @@ use crate::TASKS;
 
 /// The type of a head, under the reference's name, with the keys of its dictionary.
 ///
-/// Types are the tasks' own: see [`Task::head_type`].
+/// Types are the tasks' own: see [`Task::head_type`](crate::Task::head_type).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct HeadType {
     name: &'static str,
