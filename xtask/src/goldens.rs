@@ -7,12 +7,14 @@ use crate::process::{Done, cargo, root, run};
 use crate::python::reference;
 
 /// The goldens of crates that are large enough to be kept compressed.
-const COMPRESSED: [&str; 6] = [
+const COMPRESSED: [&str; 8] = [
+    "chat/tests/goldens/templates.json",
     "compacter/tests/goldens/phm.json",
     "fusion/tests/goldens/fusion.json",
     "merging/tests/goldens/reference.json",
     "prefix-tuning/tests/goldens/prefix.json",
     "reft/tests/goldens/reft.json",
+    "train/tests/goldens/masks.json",
     "transformers/tests/goldens/tokenizers.json",
 ];
 

@@ -5,7 +5,7 @@ use burn_adapters_chat::{ChatError, ChatTemplate, Clock, Conversation, Json, Mes
 use proptest::prelude::*;
 
 fn golden() -> Json {
-    Json::parse(include_str!("goldens/templates.json")).unwrap()
+    Json::parse(&burn_adapters_goldens::text(include_bytes!("goldens/templates.json.xz"))).unwrap()
 }
 
 fn string(value: &Json, key: &str) -> String {

@@ -17,7 +17,7 @@ fn tokenizer() -> Tokenizer {
 }
 
 fn cases() -> Vec<Value> {
-    serde_json::from_str(&std::fs::read_to_string(goldens().join("masks.json")).unwrap()).unwrap()
+    serde_json::from_str(&burn_adapters_goldens::text(include_bytes!("../goldens/masks.json.xz"))).unwrap()
 }
 
 /// The texts of a case, with what is learned.
