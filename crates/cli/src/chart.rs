@@ -1,5 +1,6 @@
 //! The learning curve, as `curve.svg` and `curve.png`.
 
+use std::borrow::Cow;
 use std::ops::Range;
 use std::path::Path;
 use std::sync::Once;
@@ -101,8 +102,8 @@ impl Drawing<'_> {
     fn draw<DB: DrawingBackend>(&self, area: &DrawingArea<DB, Shift>) -> Result<(), String> {
         let text = |error: DrawingAreaErrorKind<DB::ErrorType>| error.to_string();
         area.fill(&WHITE).map_err(text)?;
-        area.draw_text(&self.curve.title, &self.font(24, FontStyle::Bold, INK), (self.px(28), self.px(22)))
-            .map_err(text)?;
+        let title = fitting(&self.curve.title);
+        area.draw_text(&title, &self.font(24, FontStyle::Bold, INK), (self.px(28), self.px(22))).map_err(text)?;
         let (_, charts) = area.split_vertically(self.px(64));
         if self.curve.scores.is_empty() {
             self.loss(&charts).map_err(text)?;
@@ -236,10 +237,28 @@ impl Drawing<'_> {
     }
 }
 
+/// The most characters of a title that a drawing is wide enough for.
+const LONGEST_TITLE: usize = 72;
+
+/// A title, without what would be cut off.
+fn fitting(title: &str) -> Cow<'_, str> {
+    match title.char_indices().nth(LONGEST_TITLE) {
+        Some((end, _)) => format!("{} …", title[..end].trim_end()).into(),
+        None => title.into(),
+    }
+}
+
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_title_that_is_too_long_ends_with_an_ellipsis() {
+        assert_eq!(fitting("a run"), "a run");
+        let long = fitting(&"ü".repeat(100)).into_owned();
+        assert_eq!((long.chars().count(), long.ends_with(" …")), (LONGEST_TITLE + 2, true));
+    }
 
     #[test]
     fn both_files_are_drawn_even_of_a_run_of_one_step_or_none() {

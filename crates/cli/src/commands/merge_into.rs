@@ -27,9 +27,9 @@ LoRA, DoRA, VeRA, MTL-LoRA and (IA)³ can be merged. Bottlenecks, prefixes, prom
 are not changes of weights. Several adapters are merged one after the other, as `Stack` runs them.
 
 The output is a model folder in Hugging Face's format, with the input's configuration, tokenizer and weight names, or a GGUF \
-file for llama.cpp (Llama, Qwen2 and Qwen3), with a `Modelfile` for Ollama beside it. Before it is put in place, it is read back, and its outputs are compared with those \
-of the model with its adapter. A prediction head is not part of a base model, so each adapter's head is saved to `heads/NAME` of \
-the output folder.
+file for llama.cpp (Llama, Qwen2 and Qwen3), with a `Modelfile` for Ollama beside it. Before it is put in place, it is read \
+back, and its outputs are compared with those of the model with its adapter. A prediction head is not part of a base model, so \
+each adapter's head is saved to `heads/NAME` of the output folder.
 
 Examples:
   burn-adapters merge-into --model all-MiniLM-L6-v2 --adapter reviews --output merged
