@@ -11,7 +11,7 @@ use crate::process::{Done, cargo, root, run};
 
 /// The examples and the arguments with which they take seconds. Those of the README are called there with other
 /// arguments; `fusion` and `madx` fetch their model and data once, into the user's cache.
-const EXAMPLES: [(&str, &[&str]); 10] = [
+const EXAMPLES: [(&str, &[&str]); 11] = [
     ("own_loop", &[]),
     ("own_decoder", &[]),
     ("learner", &["--quick"]),
@@ -21,6 +21,7 @@ const EXAMPLES: [(&str, &[&str]); 10] = [
     ("madx", &["--rows", "10", "--language-epochs", "1", "--output", "target/madx-out"]),
     ("kronecker", &["--quick"]),
     ("ops_times", &["--quick"]),
+    ("quantized_times", &["--quick"]),
     ("cost", &["--quick"]),
 ];
 
