@@ -61,7 +61,7 @@ impl Conversation {
     }
 }
 
-/// The definitions of tools; an empty list is none.
+/// The definitions of tools. An empty list means that there are no tools.
 fn tools(value: Json) -> Result<Option<Vec<Json>>, ChatError> {
     let wrong = |found: String| ChatError::Tools {
         problem: format!("`tools` must be a list of objects (JSON schemas of functions), found {found}"),

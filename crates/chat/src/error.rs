@@ -78,7 +78,7 @@ pub enum ChatError {
         /// The line that was reached, from 1; 0 if it is unknown.
         line: usize,
     },
-    /// The text of a turn cannot be told apart, because what stands before it changes with it.
+    /// A turn cannot be located in the text, because the template changes the text before it.
     #[error(
         "the chat template of {name} does not mark the assistant's turns with {{% generation %}}, and message {message} cannot \
          be found in the text: {reason}"

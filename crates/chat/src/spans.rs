@@ -57,7 +57,7 @@ impl ChatTemplate {
     /// The text of a conversation, with what is learned of it.
     ///
     /// # Errors
-    /// As [`render`](Self::render); and [`ChatError::NoPrefix`] if the assistant's turns cannot be told apart.
+    /// As [`render`](Self::render), and [`ChatError::NoPrefix`] if the assistant's turns cannot be located in the text.
     pub fn render_trained(&self, conversation: &Conversation, on: TrainOn) -> Result<Rendered, ChatError> {
         let (text, marked) = self.render_marked(conversation, false)?;
         let last = conversation.assistant_turns().last();

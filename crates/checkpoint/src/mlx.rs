@@ -124,7 +124,7 @@ fn of_tensors(tensors: &Tensors, scale: f64, spec: &ModelSpec) -> Result<Vec<Upd
 /// Adds the LoRA adapter of a bank to a save, as mlx-lm has it.
 ///
 /// # Errors
-/// If the adapter is not LoRA alone, or the model is none that mlx-lm has under the names of Hugging Face; if the bank has none
+/// If the adapter has other methods than LoRA, or mlx-lm names the modules of the model differently; if the bank has no adapter
 /// of this name, or writing fails.
 pub fn stage_mlx(save: &mut FolderSave, bank: &AdapterBank, name: &str) -> Result<SaveReport, CheckpointError> {
     let (adapter, spec) = (bank.adapter(name)?, bank.spec());

@@ -92,7 +92,10 @@ fn class(spec: &ModelSpec, end: &str) -> String {
 pub(crate) fn read_head(dir: &Path, spec: &ModelSpec) -> Result<HeadFolder, CheckpointError> {
     let folder = Folder::read(dir)?;
     let end = class_end(&folder.config).ok_or_else(|| {
-        folder.wrong(format!("it has no head: its task_type is none of {}", CLASSES.map(|(task, _)| task).join(", ")))
+        folder.wrong(format!(
+            "it has no head: expected task_type to be one of {}; load the adapter without a head",
+            CLASSES.map(|(task, _)| task).join(", ")
+        ))
     })?;
     let class = class(spec, end);
     let saved = saved(&folder.config);

@@ -211,16 +211,18 @@ impl Arguments {
             let adapters: Vec<Value> = names.iter().map(|(name, dir)| json!({"name": name, "folder": dir})).collect();
             return output::json(&json!({
                 "output": self.output, "model": self.model, "adapters": adapters, "tensors": saved.tensors,
-                "changed": saved.changed, "parameters": saved.parameters, "bytes": saved.bytes, "heads": heads,
+                "changed": (!is_gguf(&self.output)).then_some(saved.changed), "parameters": saved.parameters, "bytes": saved.bytes, "heads": heads,
                 "check": { "largest_difference": check.difference, "effect": check.effect },
             }));
         }
+        let tensors = match is_gguf(&self.output) {
+            true => format!("{} tensors", saved.tensors),
+            false => format!("{} of {} tensors changed", saved.changed, saved.tensors),
+        };
         output::line(format_args!(
-            "merged {} into {}: {} of {} tensors changed, {} parameters, {}",
+            "merged {} into {}: {tensors}, {} parameters, {}",
             shown(names.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>().join(", ")),
             shown(super::model::folder_name(&self.model)),
-            saved.changed,
-            saved.tensors,
             thousands(saved.parameters),
             bytes(saved.bytes)
         ))?;

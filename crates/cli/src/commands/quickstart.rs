@@ -126,7 +126,7 @@ impl Arguments {
         let adapter = input::adapter_config(&self.config)?;
         let train_config = self.train_config()?;
         let output = self.claim_output()?;
-        if self.resume && is_quickstart(&self.dir) && !self.dir.join(QUICKSTART_CHECKPOINTS).exists() {
+        if self.is_finished() {
             return self.print_finished();
         }
         let found = self.device.open(style)?;
@@ -203,6 +203,11 @@ impl Arguments {
         inputs.extend(self.data.iter().map(|path| Input { option: "--data", path }));
         inputs.push(Input { option: "--config", path: Path::new(&self.config) });
         OutputFolder::open("--dir", &self.dir, existing, &inputs)
+    }
+
+    /// Whether it is to be resumed, and there is nothing left to do.
+    pub(super) fn is_finished(&self) -> bool {
+        self.resume && is_quickstart(&self.dir) && !self.dir.join(QUICKSTART_CHECKPOINTS).exists()
     }
 
     /// Reports that there was nothing to resume.

@@ -17,7 +17,7 @@ use super::continuing::continue_prompts;
 use super::data::data_error;
 use super::job::{Job, JobOutcome, Saved, stage_json};
 use super::model::{Model, check_fits, max_length, tokenize};
-use super::output_folder::{QUICKSTART_CHECKPOINTS, is_quickstart, save_error};
+use super::output_folder::save_error;
 use super::quickstart::{Arguments, weights_size};
 use super::sampling::SamplingArguments;
 use super::setup::Loaded;
@@ -56,7 +56,7 @@ pub(super) fn run(arguments: &Arguments, style: Style) -> CliResult {
     let adapter = input::adapter_config(&arguments.config)?;
     let train = arguments.train_config()?;
     let output = arguments.claim_output()?;
-    if arguments.resume && is_quickstart(&arguments.dir) && !arguments.dir.join(QUICKSTART_CHECKPOINTS).exists() {
+    if arguments.is_finished() {
         return arguments.print_finished();
     }
     let found = arguments.device.open(style)?;

@@ -43,6 +43,16 @@ fn a_gguf_file_is_a_model_in_every_command() {
         assert!(difference.abs() < if format == "f32" { 1e-4 } else { 0.2 }, "{format}: {difference}");
     }
     fails(&place, &[&merge[..], &["--output", "f32.gguf"]].concat(), "already exists");
+    // What is smaller than the rounding would be lost.
+    let small = ["--config", "lora[r=2]", "--epochs", "1", "--output", "small", "--name", "b", "--json", "--quiet"];
+    let train = [&train[..train.len() - 1], &["0.000001"], &small].concat();
+    succeeds(&place, &train);
+    let merge =
+        ["merge-into", "--model", "model.gguf", "--adapter", "small", "--output", "lost.gguf", "--format", "q8_0"];
+    let (code, _, stderr) = place.run(merge);
+    assert_eq!(code, 1, "{stderr}");
+    assert!(stderr.contains("nothing was written") && stderr.contains("rounding hides the adapter"), "{stderr}");
+    assert!(!place.path("lost.gguf").exists());
     let whole = fs::read(place.path("model.gguf")).unwrap();
     fs::write(place.path("cut.gguf"), &whole[..whole.len() / 2]).unwrap();
     fails(&place, &["score", "--model", "cut.gguf", "--text", "The sea"], "cut short");

@@ -86,7 +86,6 @@ impl AutoModel {
             Ok::<_, ModelSaveError>(rows.as_stored(values, count))
         })?;
         report.bytes = std::fs::metadata(file).map_or(0, |metadata| metadata.len());
-        report.changed = report.tensors;
         Ok(report)
     }
 

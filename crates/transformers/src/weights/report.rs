@@ -54,7 +54,8 @@ pub struct ModelSaveReport {
     pub parameters: usize,
     /// Their size in bytes.
     pub bytes: u64,
-    /// The number of tensors that differ from the files that the model was read from.
+    /// The number of tensors that differ from the files that the model was read from; 0 for a GGUF file, whose tensors are not
+    /// compared.
     pub changed: usize,
     /// The number of tensors that were of another number format in those files.
     pub converted: usize,
