@@ -52,6 +52,11 @@ pub struct TrainConfig {
     // As `class_weights`: not in older checkpoints.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub keep_order: bool,
+    /// Whether to keep only the input of each layer, and to compute the layers again in the backward pass (see
+    /// [`RecordedPass`](burn_adapters_model::RecordedPass)): a step takes about a third longer, and far less memory.
+    /// False by default.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub checkpoint_layers: bool,
     /// Whether the base model's own dropout is on, as in the reference. True by default.
     pub base_dropout: bool,
     /// Random seed, for the order of texts and all dropout. 42 by default.
@@ -93,6 +98,7 @@ impl Default for TrainConfig {
             max_gradient_norm: Some(1.0),
             group_by_length: true,
             keep_order: false,
+            checkpoint_layers: false,
             base_dropout: true,
             seed: 42,
             class_weights: None,
@@ -141,6 +147,8 @@ setters! {
     with_group_by_length, group_by_length: bool => group_by_length;
     /// Sets whether texts come in the order of the data.
     with_keep_order, keep_order: bool => keep_order;
+    /// Sets whether layers are computed again in the backward pass, to save memory.
+    with_checkpoint_layers, checkpoint_layers: bool => checkpoint_layers;
     /// Sets whether the base model's own dropout is on.
     with_base_dropout, base_dropout: bool => base_dropout;
     /// Sets the seed.

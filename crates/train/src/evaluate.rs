@@ -4,7 +4,9 @@ use burn::module::Module;
 use burn::tensor::{Tensor, TensorData};
 use burn_adapters_core::Mode;
 use burn_adapters_heads::{ComparedAnswers, Head, HeadConfig, Logits, Targets};
-use burn_adapters_model::{AdapterBank, BankError, BaseModel, Forward, HeadLogits, HeadOutput, Setup, TokenStates};
+use burn_adapters_model::{
+    AdapterBank, BankError, BaseModel, Forward, HeadLogits, HeadOutput, Output, RecordedPass, Setup, TokenStates,
+};
 use serde::{Deserialize, Serialize};
 
 use crate::heads::{check_tasks, distinct, heads_of, one_head};
@@ -322,10 +324,37 @@ pub(crate) fn outputs(
     data.check_model(model)?;
     let hooks = bank.hooks(setup)?;
     let output = model.forward_reading(&data.batch(model, rows), &hooks, bank.reads(setup))?;
+    outputs_of(model, bank, setup, data, rows, &output)
+}
+
+/// [`outputs`] in training, of a pass that keeps only the inputs of its layers.
+pub(crate) fn recorded(
+    model: &(impl BaseModel + ?Sized),
+    bank: &AdapterBank,
+    setup: &Setup,
+    data: &TokenData,
+    rows: &[usize],
+    seed: u64,
+) -> Result<(Vec<HeadOutput>, RecordedPass), TrainError> {
+    check_tasks(bank, setup)?;
+    data.check_model(model)?;
+    let pass = RecordedPass::new(model, bank, setup, data.batch(model, rows), seed)?;
+    Ok((outputs_of(model, bank, setup, data, rows, pass.output())?, pass))
+}
+
+/// What the heads give for the output of the base model.
+fn outputs_of(
+    model: &(impl BaseModel + ?Sized),
+    bank: &AdapterBank,
+    setup: &Setup,
+    data: &TokenData,
+    rows: &[usize],
+    output: &Output,
+) -> Result<Vec<HeadOutput>, TrainError> {
     let wanted: &mut dyn FnMut(&str, usize) -> Vec<usize> =
         &mut |_, row| data.wanted(rows[row]).unwrap_or_default().to_vec();
     let wanted = (!data.language.wanted.is_empty()).then_some(wanted);
-    Ok(bank.outputs(model, setup, &output, wanted)?)
+    Ok(bank.outputs(model, setup, output, wanted)?)
 }
 
 /// The values of one head for all rows in order, and the loss if there are labels.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use burn::tensor::Tensor;
 use burn_adapters_composition::{Composition, HeadSetup};
 use burn_adapters_heads::Targets;
-use burn_adapters_model::{AdapterBank, BankError, BaseModel, HeadOutput, Setup};
+use burn_adapters_model::{AdapterBank, BankError, BaseModel, HeadOutput, RecordedPass, Setup};
 
 use crate::evaluate::{labels_of, scalar};
 use crate::language::{self, PartialLoss};
@@ -105,8 +105,14 @@ impl StepLoss {
         add(&mut self.sum, loss);
     }
 
-    /// The value and the gradients of the parameters of a bank.
-    pub(crate) fn backward(self, bank: &AdapterBank) -> Result<(f64, Gradients), TrainError> {
+    /// The value and the gradients of the parameters of a bank. The pass is that of the loss, if its layers are to be
+    /// computed again.
+    pub(crate) fn backward(
+        self,
+        model: &(impl BaseModel + ?Sized),
+        bank: &AdapterBank,
+        pass: Option<RecordedPass>,
+    ) -> Result<(f64, Gradients), TrainError> {
         let Self { known, sum, mut rest, mut gradients } = self;
         let value = known + sum.clone().map(scalar).transpose()?.unwrap_or(0.0);
         if !value.is_finite() {
@@ -117,7 +123,11 @@ impl StepLoss {
         }
         let rest = rest.ok_or(TrainError::NothingToTrain)?;
         if rest.is_tracked() {
-            gradients.accumulate(Gradients::collect(rest.backward(), bank));
+            let mut found = rest.backward();
+            if let Some(pass) = pass {
+                pass.backward(model, bank, &mut found, |found| gradients.accumulate(Gradients::collect(found, bank)))?;
+            }
+            gradients.accumulate(Gradients::collect(found, bank));
         } else if gradients.is_empty() {
             return Err(TrainError::NothingToTrain);
         }

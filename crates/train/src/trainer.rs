@@ -11,7 +11,7 @@ use burn_adapters_model::{AdapterBank, BankError, BaseModel, Setup};
 use crate::adamw::AdamW;
 use crate::batches::Order;
 use crate::checkpoint::{self, Checkpoint, State};
-use crate::evaluate::{evaluate_heads, labels_of, outputs};
+use crate::evaluate::{evaluate_heads, labels_of, outputs, recorded};
 use crate::heads::{self, heads_of};
 use crate::history::rounded;
 use crate::parameters::{self, Scope};
@@ -381,13 +381,17 @@ impl<M: BaseModel + ?Sized> Run<'_, M> {
         let seed = batches::mix(config.seed, self.step as u64);
         for (index, indices) in group.iter().enumerate() {
             self.model.device().seed(batches::mix(seed, index as u64));
-            let outputs = outputs(self.model, &self.bank, &setup, data, indices)?;
+            let (outputs, pass) = match config.checkpoint_layers {
+                true => recorded(self.model, &self.bank, &setup, data, indices, batches::mix(seed, index as u64))
+                    .map(|(outputs, pass)| (outputs, Some(pass)))?,
+                false => (outputs(self.model, &self.bank, &setup, data, indices)?, None),
+            };
             let weights = &self.class_weights;
             let mut part = heads::loss(self.model, &self.bank, outputs, data, indices, group, weights)?;
             if let Some(regularization) = self.bank.regularization_loss(&setup).filter(|_| index == 0) {
                 part.add(regularization);
             }
-            let (value, found) = part.backward(&self.bank)?;
+            let (value, found) = part.backward(self.model, &self.bank, pass)?;
             loss += value;
             self.check_finite("loss", loss)?;
             gradients.accumulate(found);

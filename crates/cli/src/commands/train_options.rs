@@ -54,6 +54,11 @@ pub(super) struct Options {
     #[arg(long)]
     pub(super) keep_order: bool,
 
+    /// Keep only the input of each layer in the forward pass, and compute the layers again in the backward pass (gradient
+    /// checkpointing): far less memory, for a step that takes about a third longer.
+    #[arg(long)]
+    pub(super) checkpoint_layers: bool,
+
     /// Disable the base model's own dropout in training.
     #[arg(long)]
     pub(super) no_base_dropout: bool,
@@ -88,6 +93,7 @@ impl Options {
             .with_adamw(AdamWOptions { weight_decay: self.weight_decay, ..AdamWOptions::default() })
             .with_max_gradient_norm(Some(self.max_gradient_norm).filter(|norm| *norm != 0.0))
             .with_keep_order(self.keep_order)
+            .with_checkpoint_layers(self.checkpoint_layers)
             .with_base_dropout(!self.no_base_dropout)
             .with_seed(self.seed);
         config.best = self.best;

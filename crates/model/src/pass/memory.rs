@@ -32,6 +32,16 @@ impl Memory {
         })
     }
 
+    /// The encoder's states: `[rows, positions, hidden]`.
+    pub(crate) fn states(&self) -> &Tensor<3> {
+        &self.hidden
+    }
+
+    /// Applies a function to the states.
+    pub(super) fn map(self, function: impl Fn(Tensor<3>) -> Tensor<3>) -> Self {
+        Self { hidden: function(self.hidden), ..self }
+    }
+
     /// The number of rows.
     pub(super) fn rows(&self) -> usize {
         self.hidden.dims()[0]

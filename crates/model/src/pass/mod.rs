@@ -7,10 +7,12 @@
 mod attention;
 mod cached;
 mod check;
+mod extent;
 mod layer;
 mod mask;
 mod memory;
 mod packing;
+mod states;
 
 use std::cell::Cell;
 
@@ -23,11 +25,13 @@ use burn_adapters_core::{
 pub use self::attention::{Attention, ScoreBias, ScoreShape};
 use self::cached::Cached;
 use self::check::{check, check_decoder};
+pub(crate) use self::extent::{Extent, OneStep, StepInput, StepOutput};
 pub use self::layer::LayerPass;
 pub(crate) use self::mask::padding_of;
 use self::mask::{Mask, SightMasks};
 pub(crate) use self::memory::Memory;
 use self::packing::Packing;
+use self::states::{Form, States};
 use crate::{ActiveHooks, BankError, BaseError, BaseModel, DecoderStart, Hooks, KvCache, Limits, TokenBatch};
 
 /// A pass: [`Forward`](crate::Forward) begins it, [`BaseModel::run`](crate::BaseModel::run) computes it, and `Forward`
@@ -56,23 +60,9 @@ pub struct Pass<'p> {
     /// Whether a decoder follows the encoder.
     has_decoder: bool,
     pooled: Option<Tensor<2>>,
-}
-
-/// The hidden states between two steps of a pass.
-struct States<'p> {
-    hidden: Tensor<3>,
-    tokens: Vec<TokenSpan>,
-    form: Form<'p>,
-}
-
-/// The positions of the hidden states.
-enum Form<'p> {
-    /// All positions, including padding: `[rows, sequence, hidden]`.
-    Padded,
-    /// All non-padding positions: `[Σ lengths, 1, hidden]`.
-    Packed(Box<Packing<'p>>),
-    /// The first position of each row: `[rows, 1, hidden]`.
-    First,
+    extent: Extent<'p>,
+    /// The number of steps of earlier stacks.
+    steps_before: usize,
 }
 
 impl<'p> Pass<'p> {
@@ -96,6 +86,12 @@ impl<'p> Pass<'p> {
             },
             None => Self { observed, ..pass },
         })
+    }
+
+    /// The pass with another extent.
+    pub(crate) fn with_extent(self, extent: Extent<'p>) -> Self {
+        extent.seed(0, &self.device);
+        Self { extent, ..self }
     }
 
     /// Begins a pass whose rows stay in their order.
@@ -132,6 +128,8 @@ impl<'p> Pass<'p> {
             cached: None,
             has_decoder,
             pooled: None,
+            extent: Extent::Whole,
+            steps_before: 0,
         })
     }
 
@@ -204,6 +202,9 @@ impl<'p> Pass<'p> {
     /// # Shapes
     /// - embeddings: `[rows, sequence, embedding]`
     pub fn embeddings(&mut self, embeddings: Tensor<3>) {
+        if self.extent.begins_later() {
+            return;
+        }
         let tokens = spans(&self.batch);
         let continues = self.continues();
         let (hidden, tokens) = match continues {
@@ -230,6 +231,11 @@ impl<'p> Pass<'p> {
         };
         self.batch = batch;
         self.limits = self.decoder_limits;
+        if let (Extent::Step(only), Some(states)) = (&mut self.extent, &self.states) {
+            only.output = Some(states.padded());
+            self.states = None;
+            return;
+        }
         let hidden = embeddings(self);
         let memory = match (self.states.take(), self.cache.as_mut().and_then(|cache| cache.memory.take())) {
             (_, Some(memory)) => memory,
@@ -306,13 +312,19 @@ impl<'p> Pass<'p> {
         layers: impl IntoIterator<Item = usize>,
         layer: impl Fn(&LayerPass<'_>, Tensor<3>) -> Tensor<3>,
     ) {
-        let Some(States { mut hidden, mut tokens, mut form }) = self.states.take() else { return };
         let layers: Vec<usize> = layers.into_iter().collect();
+        let first_step = self.steps_before;
+        self.steps_before += layers.len();
+        let recorded = self.extent.take_input(first_step..self.steps_before);
+        if recorded.is_some() {
+            (self.states, self.memory) = self.restored(recorded);
+        }
+        let Some(States { mut hidden, mut tokens, mut form }) = self.states.take() else { return };
         let mut memory = self.memory.take();
         let is_read = stack == StackKind::Decoder || !self.has_decoder;
         self.observe(&hidden);
-        let packs = memory.is_none() && self.cached.is_none();
-        if let Some(packing) = self.packing(&tokens, &hidden).filter(|_| packs) {
+        let packs = memory.is_none() && self.cached.is_none() && matches!(form, Form::Padded);
+        if let Some(packing) = packs.then(|| self.packing(&tokens, hidden.dims()[1])).flatten() {
             hidden = packing.pack(hidden);
             form = Form::Packed(Box::new(packing));
         }
@@ -324,11 +336,18 @@ impl<'p> Pass<'p> {
             Some(cached) if cached.is_filled => Mask::continued(&cached.continued, tokens.len(), &device),
             _ => Mask::new(tokens, sequence, is_decoding, &device),
         };
-        let mut mask = mask_of(&tokens, sequence_of(&form, &hidden));
+        let mut mask = mask_of(&tokens, form.sequence(&hidden));
         let mut sight_masks = SightMasks::default();
         let first_is_read = is_read && self.reads == Reads::First && self.row_position == RowPosition::First;
         for (step, &index) in layers.iter().enumerate() {
+            if !self.extent.has(first_step + step) {
+                continue;
+            }
             let site = Site::new(stack, index, Place::Layer);
+            if first_step + step > 0 {
+                self.extent.seed(first_step + step, &self.device);
+            }
+            self.extent.record(site, &hidden, &tokens, &form, memory.as_ref());
             let is_last = step + 1 == layers.len();
             let packing = match &form {
                 Form::Packed(packing) => Some(packing.as_ref()),
@@ -380,6 +399,10 @@ impl<'p> Pass<'p> {
                 hidden = self.hooks.layer(site, hidden, &tokens);
             }
             self.observe(&hidden);
+            if let (Extent::Step(only), false) = (&mut self.extent, is_last) {
+                only.output = Some(hidden);
+                return;
+            }
         }
         (self.memory, self.cached) = (memory, kept);
         self.states = Some(States { hidden, tokens, form });
@@ -393,10 +416,21 @@ impl<'p> Pass<'p> {
     }
 
     /// The packing of a batch with padding, if it is faster and every adapter allows it.
-    fn packing(&self, tokens: &[TokenSpan], hidden: &Tensor<3>) -> Option<Packing<'p>> {
+    fn packing(&self, tokens: &[TokenSpan], sequence: usize) -> Option<Packing<'p>> {
         // A backend that compiles kernels per shape would compile a new one for each batch.
         let pays = self.reads != Reads::All && self.observed.is_none() && has_own_kernels(&self.device);
-        pays.then(|| Packing::new(tokens, hidden.dims()[1], &self.hooks)).flatten()
+        pays.then(|| Packing::new(tokens, sequence, &self.hooks)).flatten()
+    }
+
+    /// The states, and what cross-attention sees, at the input of a step.
+    fn restored(&self, input: Option<StepInput>) -> (Option<States<'p>>, Option<Memory>) {
+        let Some(StepInput { hidden, memory, tokens, packed, .. }) = input else { return (None, None) };
+        if tokens.len() > self.batch.len() {
+            self.hooks.was_repeated();
+        }
+        let packing = packed.and_then(|sequence| self.packing(&tokens, sequence));
+        let form = packing.map_or(Form::Padded, |packing| Form::Packed(Box::new(packing)));
+        (Some(States { hidden, tokens, form }), memory)
     }
 
     fn observe(&mut self, hidden: &Tensor<3>) {
@@ -411,6 +445,19 @@ impl<'p> Pass<'p> {
         let output = self.finish()?;
         let cached = cached.ok_or(BaseError::NothingComputed)?;
         Ok((output, cached.finished(&lengths)))
+    }
+
+    /// The output of the only step: `[rows, positions, hidden]`; the whole output if it is the last one.
+    pub(crate) fn finish_step(mut self) -> Result<StepOutput, BaseError> {
+        let output = match &mut self.extent {
+            Extent::Step(only) => only.output.take(),
+            Extent::Whole | Extent::Recording { .. } => None,
+        };
+        match (self.hooks.failure(), output) {
+            (Some(error), _) => Err(error.into()),
+            (None, Some(hidden)) => Ok(StepOutput { hidden, pooled: None }),
+            (None, None) => self.finish().map(StepOutput::from),
+        }
     }
 
     /// The output, in the order of the caller's rows.
@@ -435,51 +482,10 @@ impl<'p> Pass<'p> {
     }
 }
 
-impl States<'_> {
-    /// `[rows, 1, hidden]`.
-    fn first(&self) -> Tensor<3> {
-        match &self.form {
-            Form::Padded => self.hidden.clone().narrow(1, 0, 1),
-            Form::Packed(packing) => packing.first(self.hidden.clone()),
-            Form::First => self.hidden.clone(),
-        }
-    }
-
-    /// The state of the last token of each row: `[rows, 1, hidden]`.
-    fn last(&self) -> Tensor<3> {
-        let [_, positions, _] = self.hidden.dims();
-        let mut before = 0;
-        let index = |span: &TokenSpan| {
-            let index = before + span.last();
-            before += if matches!(self.form, Form::Packed(_)) { span.end() } else { positions };
-            index
-        };
-        let indices: Vec<usize> = self.tokens.iter().map(index).collect();
-        let indices = row_indices(&indices, &self.hidden.device().without_autodiff());
-        self.hidden.clone().flatten::<2>(0, 1).select(0, indices).unsqueeze_dim(1)
-    }
-
-    /// `[rows, sequence, hidden]`.
-    fn padded(&self) -> Tensor<3> {
-        match &self.form {
-            Form::Packed(packing) => packing.unpack(self.hidden.clone()),
-            Form::Padded | Form::First => self.hidden.clone(),
-        }
-    }
-}
-
 /// The positions of each row's tokens.
 fn spans(batch: &TokenBatch) -> Vec<TokenSpan> {
     let rows = batch.lengths().iter().enumerate();
     rows.map(|(row, length)| TokenSpan::after(batch.start(row), *length)).collect()
-}
-
-/// The length of the padded sequences.
-fn sequence_of(form: &Form<'_>, hidden: &Tensor<3>) -> usize {
-    match form {
-        Form::Packed(packing) => packing.sequence(),
-        Form::Padded | Form::First => hidden.dims()[1],
-    }
 }
 
 fn in_order<const D: usize>(tensor: Tensor<D>, rows: Option<&Tensor<1, Int>>) -> Tensor<D> {

@@ -83,6 +83,20 @@ fn accumulated_batches_are_one_large_batch() {
 }
 
 #[test]
+fn layers_can_be_computed_again_in_the_backward_pass() {
+    let _alone = alone();
+    let head = head().with_dropout_prob(Some(0.0));
+    let run = |checkpoint_layers| {
+        let config = config().with_epochs(1).with_base_dropout(false).with_checkpoint_layers(checkpoint_layers);
+        train(config, bank("seq_bn", &head, 1), &mut ()).unwrap().history.steps
+    };
+    for (ordinary, again) in run(false).iter().zip(run(true)) {
+        assert!((ordinary.loss - again.loss).abs() < 1e-5, "{} {}", ordinary.loss, again.loss);
+        assert!((ordinary.gradient_norm - again.gradient_norm).abs() < 1e-4 * ordinary.gradient_norm);
+    }
+}
+
+#[test]
 fn the_base_models_dropout_is_on_and_can_be_turned_off() {
     let _alone = alone();
     let head = head().with_dropout_prob(Some(0.0));

@@ -12,6 +12,7 @@ mod loading;
 mod memory;
 mod minilm;
 mod quantized;
+mod recorded;
 mod tokenizer;
 mod tokenizer_goldens;
 mod tokenizer_hostile;
