@@ -21,7 +21,7 @@ mod rows;
 mod site;
 mod spec;
 
-pub use activation::activate;
+pub use activation::{activate, activate_gate};
 pub use bf16::{Bf16Error, check_bf16, linear_weights_in_bf16};
 pub use burn_adapters_config::Activation;
 pub use burn_adapters_ops::linear;

@@ -27,7 +27,10 @@ impl Norm for LayerNorm {
 
 impl Norm for RmsNorm {
     fn norm(&self, hidden: Tensor<3>) -> Tensor<3> {
-        self.forward(hidden)
+        if hidden.dtype() != DType::F32 {
+            return self.forward(hidden);
+        }
+        burn_adapters_ops::rms_norm(hidden, self.gamma.val(), self.epsilon)
     }
 
     fn width(&self) -> Option<usize> {

@@ -29,7 +29,7 @@ use crate::pass::Memory;
 pub struct KvCache {
     rows: Vec<CachedRow>,
     /// By the steps of the decoder, which may share layers.
-    layers: BTreeMap<usize, [Tensor<4>; 2]>,
+    layers: BTreeMap<usize, [Columns; 2]>,
     /// The projected keys and values of the encoder's states, which do not change.
     encoded: BTreeMap<usize, [Tensor<3>; 2]>,
     pub(crate) memory: Option<Memory>,
@@ -37,6 +37,48 @@ pub struct KvCache {
     pub(crate) gates: KeptGates,
     /// Whether the cache is incomplete: a pass with it failed, or a part of it could not be selected.
     is_broken: bool,
+}
+
+/// Keys or values with room for more, so that a new column is written without copying the others.
+#[derive(Debug, Clone)]
+struct Columns {
+    /// `[rows, heads, columns and room, head]`
+    tensor: Tensor<4>,
+    used: usize,
+}
+
+impl Columns {
+    fn new(tensor: Tensor<4>) -> Self {
+        Self { used: tensor.dims()[2], tensor }
+    }
+
+    /// Adds columns after the used ones.
+    fn extend(self, new: Tensor<4>) -> Self {
+        let Self { tensor, used } = self;
+        let ([rows, heads, room, width], [_, _, count, _]) = (tensor.dims(), new.dims());
+        if used + count <= room {
+            // In place: nothing else holds the tensor between two passes.
+            let tensor = tensor.slice_assign([0..rows, 0..heads, used..used + count, 0..width], new);
+            return Self { tensor, used: used + count };
+        }
+        let spare = (used / 2).max(64);
+        let device = tensor.device();
+        let zeros = Tensor::<4>::zeros([rows, heads, spare, width], &device).cast(tensor.dtype());
+        let tensor = Tensor::cat(vec![tensor.narrow(2, 0, used), new, zeros], 2);
+        Self { tensor, used: used + count }
+    }
+
+    /// The used columns.
+    fn all(&self) -> Tensor<4> {
+        self.tensor.clone().narrow(2, 0, self.used)
+    }
+
+    /// Those of these rows of a batch of `rows`, which may have been repeated.
+    fn select(&self, order: &[usize], rows: usize) -> Option<Self> {
+        let indices = repeated_rows(order, rows, self.tensor.dims()[0])?;
+        let indices = row_indices(&indices, &self.tensor.device());
+        Some(Self { tensor: self.all().select(0, indices), used: self.used })
+    }
 }
 
 #[derive(Debug, Clone, Default)]
@@ -91,8 +133,11 @@ impl KvCache {
         let rows = self.rows.len();
         Some(Self {
             rows: order.iter().map(|row| self.rows[*row].clone()).collect(),
-            layers: selected(&self.layers, order, rows)?,
-            encoded: selected(&self.encoded, order, rows)?,
+            layers: pairs_of(&self.layers, |columns| columns.select(order, rows))?,
+            encoded: pairs_of(&self.encoded, |tensor| {
+                let indices = repeated_rows(order, rows, tensor.dims()[0])?;
+                Some(tensor.clone().select(0, row_indices(&indices, &tensor.device())))
+            })?,
             memory: match &self.memory {
                 Some(memory) => Some(memory.select(order, rows)?),
                 None => None,
@@ -146,18 +191,14 @@ impl KvCache {
 
     /// Adds the keys and values of a layer's new columns, and returns all of them.
     pub(crate) fn extend(&mut self, step: usize, new: [Tensor<4>; 2]) -> [Tensor<4>; 2] {
+        let [keys, values] = new;
         let all = match self.layers.remove(&step) {
-            Some(held) => {
-                let mut pairs = held.into_iter().zip(new).map(|(held, new)| Tensor::cat(vec![held, new], 2));
-                match (pairs.next(), pairs.next()) {
-                    (Some(keys), Some(values)) => [keys, values],
-                    _ => unreachable!("there are two of them"),
-                }
-            }
-            None => new,
+            Some([held_keys, held_values]) => [held_keys.extend(keys), held_values.extend(values)],
+            None => [Columns::new(keys), Columns::new(values)],
         };
-        self.layers.insert(step, all.clone());
-        all
+        let found = all.each_ref().map(Columns::all);
+        self.layers.insert(step, all);
+        found
     }
 
     /// The keys and values of the encoder's states of a layer, if they are there.
@@ -179,19 +220,13 @@ impl KvCache {
     }
 }
 
-/// The keys and values of these rows of a batch of `rows`, which may have been repeated for the branches of a `Parallel` below
-/// a layer.
-fn selected<const D: usize>(
-    layers: &BTreeMap<usize, [Tensor<D>; 2]>,
-    order: &[usize],
-    rows: usize,
-) -> Option<BTreeMap<usize, [Tensor<D>; 2]>> {
-    let select = |tensor: &Tensor<D>| {
-        let indices = repeated_rows(order, rows, tensor.dims()[0])?;
-        Some(tensor.clone().select(0, row_indices(&indices, &tensor.device())))
-    };
-    let layer = |(step, [keys, values]): (&usize, &[Tensor<D>; 2])| Some((*step, [select(keys)?, select(values)?]));
-    layers.iter().map(layer).collect()
+/// Applies a function to the keys and the values of every step.
+fn pairs_of<T>(
+    layers: &BTreeMap<usize, [T; 2]>,
+    function: impl Fn(&T) -> Option<T>,
+) -> Option<BTreeMap<usize, [T; 2]>> {
+    let pair = |(step, [keys, values]): (&usize, &[T; 2])| Some((*step, [function(keys)?, function(values)?]));
+    layers.iter().map(pair).collect()
 }
 
 /// The positions of a pass that continues from a cache.

@@ -20,30 +20,39 @@
 //! assert_eq!(x.grad(&gradients).map(|gradient| gradient.dims()), Some([1, 4]));
 //! ```
 
+mod activation;
 mod allocator;
 mod attention;
 mod dropout;
 #[cfg(feature = "flex")]
 mod flex;
-mod gelu;
+#[cfg(feature = "flex")]
+mod heads;
 #[cfg(feature = "flex")]
 mod kernel;
 mod layer_norm;
 mod linear;
 mod pool;
 mod quantized;
+mod rms_norm;
 mod rotary;
 mod rows;
 mod softmax;
+mod token_loss;
 
+pub use activation::{Nonlinearity, gated, gelu, nonlinear};
 pub use allocator::keep_freed_memory;
-pub use attention::{AttentionOptions, Dropout, ScoreChanges, attention, changed_attention, packed_attention};
+pub use attention::{
+    AttentionOptions, Dropout, ScoreChanges, Sight, attention, changed_attention, packed_attention,
+    packed_sighted_attention, sighted_attention,
+};
 pub use dropout::dropout;
-pub use gelu::gelu;
 pub use layer_norm::layer_norm;
 pub use linear::linear;
 pub use pool::on_working_thread;
 pub use quantized::{QuantizedMatrix, QuantizedMatrixError, quantized_linear};
-pub use rotary::{Rotary, RotaryScaling};
+pub use rms_norm::rms_norm;
+pub use rotary::{Rotary, RotaryScaling, RotaryTable};
 pub use rows::{Rows, take_rows};
 pub use softmax::softmax;
+pub use token_loss::token_losses;

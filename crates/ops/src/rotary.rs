@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::{Tensor, TensorData};
 
 /// Rotary position embeddings (Su et al., 2021, <https://arxiv.org/abs/2104.09864>). Element `i` of a head is rotated
 /// together with element `i + dims / 2`, as in Llama, or with its [neighbor](Self::interleaved).
@@ -155,9 +155,69 @@ impl Rotary {
     /// # Panics
     /// If a head is narrower than [`dims`](Self::dims).
     pub fn rotate_rows(&self, x: Tensor<4>, first: &[usize]) -> Tensor<4> {
+        let [_, _, positions, _] = x.dims();
+        self.table(first.iter().flat_map(|first| *first..first + positions)).rotate(x)
+    }
+
+    /// The cosines and sines of positions, for tensors that are rotated alike: of all positions of one row, if every row has
+    /// the same, or of all rows, row by row.
+    pub fn table(&self, positions: impl IntoIterator<Item = usize>) -> RotaryTable {
+        let angles = positions
+            .into_iter()
+            .flat_map(|position| self.frequencies.iter().map(move |frequency| (position as f32 * frequency).sin_cos()));
+        let turns = angles.map(|(sin, cos)| [cos * self.magnitude, sin * self.magnitude]).collect();
+        RotaryTable { turns, half: self.frequencies.len(), is_interleaved: self.is_interleaved }
+    }
+}
+
+/// The cosines and sines of [`Rotary`] positions. A clone shares them.
+#[derive(Debug, Clone)]
+pub struct RotaryTable {
+    /// The cosine and the sine of each pair, position by position.
+    turns: Arc<[[f32; 2]]>,
+    /// The number of pairs.
+    half: usize,
+    is_interleaved: bool,
+}
+
+impl RotaryTable {
+    /// Rotates queries or keys.
+    ///
+    /// # Shapes
+    /// - x, output: `[batch, heads, positions, head]`
+    ///
+    /// # Panics
+    /// If a head is narrower than what is rotated, or the table has other positions than the rows.
+    pub fn rotate(&self, x: Tensor<4>) -> Tensor<4> {
+        let [batch, _, positions, head] = x.dims();
+        assert!(head >= 2 * self.half, "heads of {head} elements are too narrow to rotate {}", 2 * self.half);
+        if self.half == 0 {
+            return x;
+        }
+        let rows = self.turns.len() / (positions * self.half).max(1);
+        assert!(
+            self.turns.len() == rows * positions * self.half
+                && (rows == 1 || rows == batch || x.shape().num_elements() == 0),
+            "a table for {} turns does not fit {batch} rows of {positions} positions",
+            self.turns.len()
+        );
+        #[cfg(feature = "flex")]
+        if let Some(operand) = crate::flex::Operand::new(&x).filter(|_| x.shape().num_elements() > 0) {
+            drop(x);
+            return own::rotate(operand, self);
+        }
+        self.composed(x, rows)
+    }
+
+    fn composed(&self, x: Tensor<4>, rows: usize) -> Tensor<4> {
         let [_, _, positions, head] = x.dims();
-        let half = self.frequencies.len();
-        let (cos, sin) = self.table(first, positions, &x.device().without_autodiff());
+        let half = self.half;
+        let device = x.device().without_autodiff();
+        let fill = |part: usize| {
+            let values: Vec<f32> = self.turns.iter().map(|turn| turn[part]).collect();
+            Tensor::<4>::from_data(TensorData::new(values, [rows, 1, positions, half]), &device)
+        };
+        let (cos, sin) = (fill(0), fill(1));
         let turned = x.clone().narrow(3, 0, 2 * half);
         let (low, high) = self.pairs(turned);
         let (low, high) = (low.clone() * cos.clone() - high.clone() * sin.clone(), high * cos + low * sin);
@@ -174,7 +234,7 @@ impl Rotary {
     /// The first and the second elements of all pairs: `[batch, heads, positions, dims / 2]` each.
     fn pairs(&self, x: Tensor<4>) -> (Tensor<4>, Tensor<4>) {
         let [batch, heads, positions, _] = x.dims();
-        let half = self.frequencies.len();
+        let half = self.half;
         if !self.is_interleaved {
             return (x.clone().narrow(3, 0, half), x.narrow(3, half, half));
         }
@@ -182,25 +242,106 @@ impl Rotary {
         let element = |index| pairs.clone().narrow(4, index, 1).squeeze_dim(4);
         (element(0), element(1))
     }
+}
 
-    /// Cosines and sines: `[rows, 1, positions, dims / 2]` each.
-    fn table(&self, first: &[usize], positions: usize, device: &Device) -> (Tensor<4>, Tensor<4>) {
-        let (half, magnitude) = (self.frequencies.len(), self.magnitude);
-        let angle = |position: usize, pair: usize| position as f32 * self.frequencies[pair];
-        let fill = |function: fn(f32) -> f32| {
-            let rows = first.iter().flat_map(|first| *first..first + positions);
-            let values: Vec<f32> = rows
-                .flat_map(|position| (0..half).map(move |pair| function(angle(position, pair)) * magnitude))
-                .collect();
-            Tensor::from_data(TensorData::new(values, [first.len(), 1, positions, half]), device)
+#[cfg(feature = "flex")]
+mod own {
+    use std::mem::MaybeUninit;
+
+    use burn::backend::Flex;
+    use burn::backend::autodiff::checkpoint::base::Checkpointer;
+    use burn::backend::autodiff::grads::Gradients;
+    use burn::backend::autodiff::ops::{Backward, Ops};
+    use burn::backend::ops::FloatTensorOps;
+    use burn::tensor::{Shape, Tensor};
+
+    use super::RotaryTable;
+    use crate::flex::{Operand, Raw, record, register, tensor};
+    use crate::heads::Heads;
+    use crate::kernel::{Work, rows_in_piece, run, written};
+
+    #[derive(Debug)]
+    struct Rotate;
+
+    impl Backward<Flex, 1> for Rotate {
+        type State = RotaryTable;
+
+        fn backward(self, ops: Ops<RotaryTable, 1>, gradients: &mut Gradients, _: &mut Checkpointer) {
+            let [x] = ops.parents;
+            let gradient = gradients.consume::<Flex>(&ops.node);
+            register(gradients, x.map(|node| node.id), rotated(gradient, &ops.state, -1.0));
+        }
+    }
+
+    pub(super) fn rotate(x: Operand, table: &RotaryTable) -> Tensor<4> {
+        record([x], Rotate, |[x], [keeps]| (rotated(x, table, 1.0), keeps.then(|| table.clone())))
+    }
+
+    /// Rotates, or with a sign of -1 rotates back. Heads that are next to each other in x are so in the output.
+    fn rotated(x: Raw, table: &RotaryTable, sign: f32) -> Raw {
+        let dims: Vec<usize> = x.layout().shape().to_vec();
+        let (batch, heads, positions, head) = (dims[0], dims[1], dims[2], dims[3]);
+        let x = Heads::of_batch(x);
+        let write = |output: &mut [MaybeUninit<f32>]| {
+            let high = rows_in_piece(heads * head);
+            let pieces =
+                output.chunks_mut(high * heads * head).enumerate().map(|(piece, output)| (piece * high, output));
+            let sizes = [heads, positions, head];
+            run(pieces.collect(), &Turn { x: &x, table, sign, sizes });
         };
-        (fill(f32::cos), fill(f32::sin))
+        // SAFETY: the pieces cover all positions of all rows, and each element of a position is written.
+        let output = unsafe { written(batch * positions * heads * head, write) };
+        Flex::float_swap_dims(tensor(output, Shape::new([batch, positions, heads, head])), 1, 2)
+    }
+
+    struct Turn<'a> {
+        x: &'a Heads,
+        table: &'a RotaryTable,
+        sign: f32,
+        /// Heads, positions, and the width of a head.
+        sizes: [usize; 3],
+    }
+
+    impl Work<(usize, &mut [MaybeUninit<f32>])> for Turn<'_> {
+        type Result = ();
+
+        #[inline(always)]
+        fn work<S: pulp::Simd>(&self, _: S, (first, output): (usize, &mut [MaybeUninit<f32>])) {
+            let [heads, positions, head] = self.sizes;
+            let RotaryTable { turns, half, is_interleaved } = self.table;
+            let half = *half;
+            for (number, output) in output.chunks_exact_mut(heads * head).enumerate() {
+                let (row, position) = ((first + number) / positions, (first + number) % positions);
+                let turns = &turns[(first + number) * half % turns.len()..][..half];
+                for (index, output) in output.chunks_exact_mut(head).enumerate() {
+                    let x = &self.x.get(row, index, position).data[..head];
+                    let (output, rest) = output.split_at_mut(2 * half);
+                    rest.write_copy_of_slice(&x[2 * half..]);
+                    if *is_interleaved {
+                        let pairs = output.as_chunks_mut::<2>().0.iter_mut().zip(x.as_chunks::<2>().0);
+                        for (([low, high], [x, y]), [cos, sin]) in pairs.zip(turns) {
+                            low.write(x * cos - y * sin * self.sign);
+                            high.write(y * cos + x * sin * self.sign);
+                        }
+                        continue;
+                    }
+                    let (lows, highs) = output.split_at_mut(half);
+                    let pairs = x[..half].iter().zip(&x[half..2 * half]);
+                    for (((low, high), (x, y)), [cos, sin]) in lows.iter_mut().zip(highs).zip(pairs).zip(turns) {
+                        low.write(x * cos - y * sin * self.sign);
+                        high.write(y * cos + x * sin * self.sign);
+                    }
+                }
+            }
+        }
     }
 }
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use burn::tensor::Device;
+
     use super::*;
 
     #[test]

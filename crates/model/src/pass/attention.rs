@@ -5,7 +5,8 @@ use burn::tensor::ops::AttentionModuleOptions;
 use burn::tensor::{Bool, Tensor};
 use burn_adapters_core::{Place, draw_seed, has_own_kernels};
 use burn_adapters_ops::{
-    AttentionOptions, Dropout, Rotary, ScoreChanges, attention, changed_attention, packed_attention,
+    AttentionOptions, Dropout, Rotary, ScoreChanges, Sight as KeySight, attention, changed_attention, packed_attention,
+    packed_sighted_attention, sighted_attention,
 };
 use burn_adapters_prefix_tuning::Attended;
 
@@ -159,10 +160,18 @@ impl Attention {
         AttentionOptions { scale: self.scale, dropout }
     }
 
-    /// Whether the kernel for batches without padding supports it.
+    /// Whether the simplest kernel for batches without padding supports it.
     fn is_plain(&self) -> bool {
         let sees_all = !self.causal && self.reach.is_none();
         sees_all && self.rotary.is_none() && self.softcap.is_none() && self.key_value_heads == self.heads
+    }
+
+    /// The keys that queries see which are as many as the keys after the prefixes.
+    fn sight(&self, prefixes: usize) -> KeySight {
+        let window = self.window.map(|window| window.saturating_sub(1)).filter(|_| self.causal);
+        let before = [window, self.reach].into_iter().flatten().min();
+        let after = if self.causal { Some(0) } else { self.reach };
+        KeySight { prefixes, before, after }
     }
 }
 
@@ -197,14 +206,27 @@ impl LayerPass<'_> {
         let head = width / kind.heads.max(1);
         let dropout = self.base_dropout(kind, input);
         if let Some(packing) = self.packing
-            && kind.is_plain()
+            && (kind.is_plain() || (kind.softcap.is_none() && !packing.is_by_row(&query)))
             && bias.is_none()
             && !self.hooks.extends_attention(site)
         {
             let split = |x: Tensor<3>| {
-                let [rows, _, _] = x.dims();
-                x.reshape([rows, kind.heads, head])
+                let [rows, _, width] = x.dims();
+                x.reshape([rows, width / head.max(1), head])
             };
+            if !kind.is_plain() {
+                let turn = |x: Tensor<3>| match &kind.rotary {
+                    Some(rotary) => {
+                        let table = self.sight_masks.packed_table(rotary, &packing.lengths);
+                        table.rotate(x.unsqueeze::<4>().swap_dims(1, 2)).swap_dims(1, 2).squeeze_dim(0)
+                    }
+                    None => x,
+                };
+                let (query, key, value) = (turn(split(query)), turn(split(key)), split(value));
+                let (lengths, options) = (&packing.lengths, kind.options(dropout));
+                let attended = packed_sighted_attention(query, key, value, lengths, kind.sight(0), options);
+                return attended.reshape([rows, 1, width]);
+            }
             let ones = vec![1; rows];
             let queries = if packing.is_by_row(&query) { &ones } else { &packing.lengths };
             let (query, key, value) = (split(query), split(key), split(value));
@@ -228,7 +250,9 @@ impl LayerPass<'_> {
         let cached = self.cached.filter(|_| place == Place::Attention);
         if let Some(rotary) = &kind.rotary {
             let first = cached.map_or_else(|| vec![0], |cached| cached.continued.firsts(query.dims()[0]));
-            (query, keys) = (rotary.rotate_rows(query, &first), rotary.rotate_rows(keys, &first));
+            // A table is for all rows that have the same number of positions.
+            let turn = |x: Tensor<4>| self.sight_masks.table(rotary, &first, x.dims()[2]).rotate(x);
+            (query, keys) = (turn(query), turn(keys));
         }
         if let Some(cached) = cached {
             [keys, values] = cached.extend(self.step, [keys, values]);
@@ -244,7 +268,18 @@ impl LayerPass<'_> {
         let Attended { keys, values, mask } = attended;
         let [batch, _, queries, _] = query.dims();
         let [_, _, all_keys, _] = keys.dims();
-        let mask = match kind.causal || kind.reach.is_some() {
+        let has_kernels = has_own_kernels(&keys.device());
+        // Queries are at the positions of the keys, and see at least one that is no padding.
+        let is_whole = !kind.isolates_padding
+            && queries == own_keys
+            && place == Place::Attention
+            && self.tokens.iter().all(|span| span.start == 0);
+        let by_range = has_kernels && kind.softcap.is_none() && bias.is_none();
+        let sight = match by_range && is_whole {
+            true => kind.sight(all_keys - own_keys),
+            false => KeySight::default(),
+        };
+        let mask = match (kind.causal || kind.reach.is_some()) && sight == KeySight::default() {
             true => {
                 let device = keys.device().without_autodiff();
                 let sight = Sight { causal: kind.causal, window: kind.window, reach: kind.reach };
@@ -262,6 +297,10 @@ impl LayerPass<'_> {
             }
             false => mask,
         };
+        if by_range && (sight != KeySight::default() || kind.key_value_heads != kind.heads) {
+            let attended = sighted_attention(query, keys, values, mask, sight, kind.options(dropout));
+            return self.after_attention(attended, [batch, queries, width], by_row);
+        }
         let (keys, values) = (kind.for_each_query_head(keys), kind.for_each_query_head(values));
         let bias = bias.map(|bias| {
             let continued = cached.map(|cached| &cached.continued);
@@ -280,7 +319,12 @@ impl LayerPass<'_> {
             true => attend(query, keys, values, mask, kind.options(dropout)),
             false => changed_attention(query, keys, values, mask, changes, kind.options(dropout)),
         };
-        let attended = attended.swap_dims(1, 2).reshape([batch, queries, width]);
+        self.after_attention(attended, [batch, queries, width], by_row)
+    }
+
+    /// The heads of each position side by side, without padding if the pass has none.
+    fn after_attention(&self, attended: Tensor<4>, shape: [usize; 3], by_row: bool) -> Tensor<3> {
+        let attended = attended.swap_dims(1, 2).reshape(shape);
         match self.packing {
             Some(packing) if !by_row => packing.pack(attended),
             _ => attended,

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use burn::tensor::{Bool, Device, Tensor, TensorData};
 use burn_adapters_core::TokenSpan;
+use burn_adapters_ops::{Rotary, RotaryTable};
 
 use crate::cache::Continued;
 
@@ -80,14 +81,49 @@ impl Sight {
 /// A mask, or `None` if every query sees all keys.
 type SightMask = Option<Tensor<4, Bool>>;
 
-/// The masks of a pass by what a layer's queries see, their number, that of the keys, and that of the prefixes before
-/// them. Layers of one kind share a mask.
+/// What layers of one kind share: masks, by what the queries see, their number, that of the keys, and that of the prefixes
+/// before them; and the tables of rotary positions.
 #[derive(Default)]
-pub(super) struct SightMasks(RefCell<BTreeMap<(Sight, [usize; 3]), SightMask>>);
+pub(super) struct SightMasks {
+    masks: RefCell<BTreeMap<(Sight, [usize; 3]), SightMask>>,
+    tables: RefCell<Vec<(Rotary, Positions, RotaryTable)>>,
+}
+
+/// The positions of a table.
+#[derive(PartialEq)]
+enum Positions {
+    /// So many from each of the first ones.
+    From(Vec<usize>, usize),
+    /// Those of sequences of these lengths, one after the other.
+    Packed(Vec<usize>),
+}
 
 impl SightMasks {
     pub(super) fn of(&self, sight: Sight, sizes: [usize; 3], compute: impl FnOnce() -> SightMask) -> SightMask {
-        self.0.borrow_mut().entry((sight, sizes)).or_insert_with(compute).clone()
+        self.masks.borrow_mut().entry((sight, sizes)).or_insert_with(compute).clone()
+    }
+
+    /// The table of so many positions from each of the first ones.
+    pub(super) fn table(&self, rotary: &Rotary, first: &[usize], positions: usize) -> RotaryTable {
+        self.cached(rotary, Positions::From(first.to_vec(), positions))
+    }
+
+    /// The table of sequences of these lengths, one after the other.
+    pub(super) fn packed_table(&self, rotary: &Rotary, lengths: &[usize]) -> RotaryTable {
+        self.cached(rotary, Positions::Packed(lengths.to_vec()))
+    }
+
+    fn cached(&self, rotary: &Rotary, positions: Positions) -> RotaryTable {
+        let mut tables = self.tables.borrow_mut();
+        if let Some((.., table)) = tables.iter().find(|(one, of, _)| one == rotary && *of == positions) {
+            return table.clone();
+        }
+        let table = match &positions {
+            Positions::From(first, count) => rotary.table(first.iter().flat_map(|first| *first..first + count)),
+            Positions::Packed(lengths) => rotary.table(lengths.iter().flat_map(|length| 0..*length)),
+        };
+        tables.push((rotary.clone(), positions, table.clone()));
+        table
     }
 }
 

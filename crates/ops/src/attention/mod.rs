@@ -2,9 +2,13 @@
 
 #[cfg(feature = "flex")]
 mod own;
+#[cfg(feature = "flex")]
+mod ranges;
+mod sight;
 
 use burn::tensor::{Bool, Tensor};
 
+pub use self::sight::{Sight, packed_sighted_attention, sighted_attention};
 use crate::{dropout, softmax};
 
 /// Seeded dropout: see [`dropout`](crate::dropout()).

@@ -9,14 +9,15 @@ use burn::backend::tensor::BoolTensor;
 use burn::tensor::{Bool, Shape, Tensor};
 
 use super::Dropout;
-use crate::flex::{Operand, Raw, Tape, contiguous, record, register, tensor, values};
+use crate::flex::{Operand, Raw, Tape, record, register, tensor, values};
+use crate::heads::Heads;
 use crate::kernel::product::{Matrix, Packed};
 use crate::kernel::{Work, math, random::Keep, run};
 use crate::softmax::own::row;
 
 /// True where attention is masked: one byte per element.
 #[derive(Debug, Clone)]
-struct Mask {
+pub(super) struct Mask {
     bytes: BoolTensor<Flex>,
     /// The strides of batch, heads and queries.
     dims: [usize; 3],
@@ -46,6 +47,15 @@ enum Form {
     Batch,
     /// Concatenated sequences: `[rows, heads, columns]`.
     Packed,
+}
+
+impl Form {
+    fn heads(self, raw: Raw) -> Heads {
+        match self {
+            Form::Batch => Heads::of_batch(raw),
+            Form::Packed => Heads::of_rows(raw),
+        }
+    }
 }
 
 /// The work that one thread does at once: some heads of one sequence.
@@ -124,12 +134,12 @@ pub(super) fn plan_packed(
     Some(([Operand::new(q)?, Operand::new(k)?, Operand::new(v)?], plan))
 }
 
-fn keep(dropout: Option<Dropout>) -> Option<Keep> {
+pub(super) fn keep(dropout: Option<Dropout>) -> Option<Keep> {
     dropout.map(|dropout| Keep::new(dropout.probability, dropout.seed))
 }
 
 impl Mask {
-    fn new(mask: &Tensor<4, Bool>, full: [usize; 4]) -> Option<Self> {
+    pub(super) fn new(mask: &Tensor<4, Bool>, full: [usize; 4]) -> Option<Self> {
         let dims = mask.dims();
         if dims.iter().zip(full).any(|(&dim, full)| dim != full && dim != 1) {
             return None;
@@ -146,40 +156,10 @@ impl Mask {
 
     /// The bytes of a row of the scores.
     #[inline(always)]
-    fn row(&self, [batch, head, query]: [usize; 3], keys: usize) -> &[u8] {
+    pub(super) fn row(&self, [batch, head, query]: [usize; 3], keys: usize) -> &[u8] {
         let [of_batch, of_heads, of_queries] = self.dims;
         let row = (batch % of_batch * of_heads + head % of_heads) * of_queries + query % of_queries;
         &self.bytes.storage::<u8>()[row * keys..][..keys]
-    }
-}
-
-/// The heads of a tensor, in any layout.
-#[derive(Debug, Clone)]
-struct Heads {
-    raw: Raw,
-    offset: usize,
-    /// The strides of sequence, head and row.
-    strides: [usize; 3],
-}
-
-impl Heads {
-    fn new(raw: Raw, form: Form) -> Self {
-        let in_rows = raw.layout().strides().last() == Some(&1) && raw.layout().strides().iter().all(|&by| by >= 0);
-        let raw = if in_rows { raw } else { contiguous(raw) };
-        let by = |dim: usize| raw.layout().strides()[dim] as usize;
-        let strides = match form {
-            Form::Batch => [by(0), by(1), by(2)],
-            Form::Packed => [0, by(1), by(0)],
-        };
-        Self { offset: raw.layout().start_offset(), strides, raw }
-    }
-
-    /// The part that begins at this row.
-    #[inline(always)]
-    fn get(&self, sequence: usize, head: usize, row: usize) -> Matrix<'_> {
-        let [by_sequence, by_head, by_row] = self.strides;
-        let start = self.offset + sequence * by_sequence + head * by_head + row * by_row;
-        Matrix::new(&self.raw.storage()[start..], by_row)
     }
 }
 
@@ -270,30 +250,6 @@ impl Plan {
         }
     }
 
-    /// The factors that the values are multiplied by.
-    #[inline(always)]
-    fn thinned<'a>(&self, shares: &'a [f32], room: &'a mut Vec<f32>) -> &'a [f32] {
-        let Some(Keep { scale, .. }) = self.keep else {
-            return shares;
-        };
-        room.clear();
-        room.extend(shares.iter().map(|share| if *share < 0.0 { 0.0 } else { share * scale }));
-        room
-    }
-
-    /// Turns the gradient of the probabilities after dropout into that of `q kᵀ`, in place.
-    #[inline(always)]
-    fn scores(&self, gradient: &mut [f32], shares: &[f32], keys: usize) {
-        let kept = self.keep.map_or(1.0, |keep| keep.scale);
-        for (gradient, shares) in gradient.chunks_exact_mut(keys).zip(shares.chunks_exact(keys)) {
-            let along = math::sum2(gradient, shares, |g, p| if p > 0.0 { g * p } else { 0.0 }) * kept;
-            for (gradient, share) in gradient.iter_mut().zip(shares) {
-                let own = if *share > 0.0 { *gradient * kept } else { 0.0 };
-                *gradient = (own - along) * share.abs() * self.scale;
-            }
-        }
-    }
-
     /// The output, and the probabilities if they are kept.
     fn forward(&self, q: &Heads, k: &Heads, v: &Heads, keeps: bool) -> (Raw, Vec<f32>) {
         let queries = |piece: &Piece| piece.queries;
@@ -350,7 +306,7 @@ impl Work<((&Piece, &mut [f32]), Option<&mut [f32]>)> for Forward<'_> {
             let keys_across = k.get(sequence, head, key).transposed();
             packed.product(simd, q.get(sequence, head, query), keys_across, [queries, width, keys], shares, keys);
             plan.shares(shares, piece, number);
-            let thinned = Matrix::new(plan.thinned(shares, &mut room), keys);
+            let thinned = Matrix::new(thinned(plan.keep, shares, &mut room), keys);
             let (start, stride) = piece.place(number, value);
             let values = v.get(sequence, head, key);
             packed.product(simd, thinned, values, [queries, keys, value], &mut output[start..], stride);
@@ -384,18 +340,42 @@ impl Work<Reversed<'_>> for Reverse<'_> {
         for (number, shares) in shares.take(piece.heads).enumerate() {
             let head = piece.first_head + number;
             let gradient = gradient.get(sequence, head, query);
-            let thinned = Matrix::new(plan.thinned(shares, &mut room), keys).transposed();
+            let thinned = Matrix::new(thinned(plan.keep, shares, &mut room), keys).transposed();
             let (start, stride) = piece.place(number, value);
             packed.product(simd, thinned, gradient, [keys, queries, value], &mut to_v[start..], stride);
             let values_across = v.get(sequence, head, key).transposed();
             packed.product(simd, gradient, values_across, [queries, value, keys], &mut scores, keys);
-            plan.scores(&mut scores, shares, keys);
+            of_scores(plan.keep, plan.scale, &mut scores, shares, keys);
             let scores = Matrix::new(&scores, keys);
             let (start, stride) = piece.place(number, width);
             let heads = k.get(sequence, head, key);
             packed.product(simd, scores, heads, [queries, keys, width], &mut to_q[start..], stride);
             let heads = q.get(sequence, head, query);
             packed.product(simd, scores.transposed(), heads, [keys, queries, width], &mut to_k[start..], stride);
+        }
+    }
+}
+
+/// The factors that the values are multiplied by.
+#[inline(always)]
+pub(super) fn thinned<'a>(keep: Option<Keep>, shares: &'a [f32], room: &'a mut Vec<f32>) -> &'a [f32] {
+    let Some(Keep { scale, .. }) = keep else {
+        return shares;
+    };
+    room.clear();
+    room.extend(shares.iter().map(|share| if *share < 0.0 { 0.0 } else { share * scale }));
+    room
+}
+
+/// Turns the gradient of the probabilities after dropout into that of `q kᵀ`, in place.
+#[inline(always)]
+pub(super) fn of_scores(keep: Option<Keep>, scale: f32, gradient: &mut [f32], shares: &[f32], keys: usize) {
+    let kept = keep.map_or(1.0, |keep| keep.scale);
+    for (gradient, shares) in gradient.chunks_exact_mut(keys).zip(shares.chunks_exact(keys)) {
+        let along = math::sum2(gradient, shares, |g, p| if p > 0.0 { g * p } else { 0.0 }) * kept;
+        for (gradient, share) in gradient.iter_mut().zip(shares) {
+            let own = if *share > 0.0 { *gradient * kept } else { 0.0 };
+            *gradient = (own - along) * share.abs() * scale;
         }
     }
 }
@@ -413,7 +393,7 @@ struct State {
 pub(super) fn attention<const D: usize>(operands: [Operand; 3], plan: Plan) -> Tensor<D> {
     record(operands, Attention, |operands, tracked| {
         let keeps = tracked.contains(&true);
-        let operands = operands.map(|operand| Heads::new(operand, plan.sizes.form));
+        let operands = operands.map(|operand| plan.sizes.form.heads(operand));
         let [q, k, v] = &operands;
         let (output, shares) = plan.forward(q, k, v, keeps);
         let shape = Shape::new([shares.len()]);
@@ -427,7 +407,7 @@ impl Backward<Flex, 3> for Attention {
 
     fn backward(self, ops: Ops<State, 3>, gradients: &mut Gradients, _: &mut Checkpointer) {
         let State { plan, operands, shares } = ops.state;
-        let gradient = Heads::new(gradients.consume::<Flex>(&ops.node), plan.sizes.form);
+        let gradient = plan.sizes.form.heads(gradients.consume::<Flex>(&ops.node));
         let results = plan.backward(&gradient, operands.each_ref(), values(&shares));
         for (node, result) in ops.parents.into_iter().zip(results) {
             register(gradients, node.map(|node| node.id), result);

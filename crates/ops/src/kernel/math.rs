@@ -87,6 +87,14 @@ pub(crate) fn exp_of_negative(x: f32) -> f32 {
     if x < -87.0 { 0.0 } else { p * power }
 }
 
+/// The logistic function, `1 / (1 + e⁻ˣ)`.
+#[inline(always)]
+pub(crate) fn sigmoid(x: f32) -> f32 {
+    let power = exp_of_negative(-x.abs());
+    let share = 1.0 / (1.0 + power);
+    if x < 0.0 { power * share } else { share }
+}
+
 /// The cumulative distribution function and the density of the standard normal distribution at `x`.
 #[inline(always)]
 pub(crate) fn normal(x: f32) -> (f32, f32) {

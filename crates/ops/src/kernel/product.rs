@@ -1,5 +1,7 @@
 //! Products of matrices as small as those of one attention head.
 
+use std::ops::Range;
+
 /// Rows of the block of the result that is kept in registers.
 const ROWS: usize = 6;
 /// Columns of that block, in vectors: two times six fit the sixteen registers of AVX2.
@@ -33,8 +35,8 @@ impl<'a> Matrix<'a> {
 /// Scratch buffers for the operands, packed in the order in which they are used.
 #[derive(Debug, Default)]
 pub(crate) struct Packed {
-    left: Vec<[f32; ROWS]>,
-    right: Vec<f32>,
+    left: Rows,
+    right: Panels,
 }
 
 impl Packed {
@@ -49,21 +51,52 @@ impl Packed {
         output: &mut [f32],
         stride: usize,
     ) {
+        self.right.pack::<S>(right, k, n);
+        self.left.product(simd, left, m, self.right.part(0..k, 0..n), Into { output, stride, adds: false });
+    }
+}
+
+/// Scratch for six rows of a left operand.
+#[derive(Debug, Default)]
+pub(crate) struct Rows(Vec<[f32; ROWS]>);
+
+/// Where a product goes.
+pub(crate) struct Into<'a> {
+    pub(crate) output: &'a mut [f32],
+    /// The stride of the output's rows.
+    pub(crate) stride: usize,
+    /// Whether the product is added to the output.
+    pub(crate) adds: bool,
+}
+
+impl Rows {
+    /// `left · right`, where `left` has `m` rows, and as many columns as `right` has rows.
+    #[inline(always)]
+    pub(crate) fn product<S: pulp::Simd>(
+        &mut self,
+        simd: S,
+        left: Matrix<'_>,
+        m: usize,
+        right: Part<'_>,
+        Into { output, stride, adds }: Into<'_>,
+    ) {
         let width = VECTORS * S::F32_LANES;
-        self.pack_right(right, k, n, width);
+        let Part { panels, rows: depth, columns } = right;
+        let k = depth.len();
         for first in (0..m).step_by(ROWS) {
             let rows = ROWS.min(m - first);
             let packed = left.column == 1 || rows < ROWS;
             if packed {
-                self.left.clear();
-                self.left.resize(k, [0.0; ROWS]);
-                interleave(left, first, rows, &mut self.left);
+                self.0.clear();
+                self.0.resize(k, [0.0; ROWS]);
+                interleave(left, first, rows, &mut self.0);
             }
-            for (panel, right) in self.right.chunks_exact(k * width).enumerate() {
-                let (right, _) = S::as_simd_f32s(right);
+            for (number, start) in (columns.start..columns.end).step_by(width).enumerate() {
+                let panel = (start / width * panels.rows + depth.start) * width;
+                let (right, _) = S::as_simd_f32s(&panels.numbers[panel..][..k * width]);
                 let (right, _) = right.as_chunks::<VECTORS>();
                 let block = if packed {
-                    block(simd, self.left.iter(), right)
+                    block(simd, self.0.iter(), right)
                 } else {
                     // Six neighbors in a row-major matrix need no packing.
                     let rows = left.data[first..].chunks(left.column).take(k);
@@ -74,29 +107,67 @@ impl Packed {
                 for (target, block) in vectors.iter_mut().zip(block.as_flattened()) {
                     *target = *block;
                 }
-                let start = panel * width;
-                let columns = width.min(n - start);
+                let wide = width.min(columns.end - start);
                 for (row, numbers) in numbers.chunks_exact(width).take(rows).enumerate() {
-                    output[(first + row) * stride + start..][..columns].copy_from_slice(&numbers[..columns]);
+                    let output = &mut output[(first + row) * stride + number * width..][..wide];
+                    if adds {
+                        output.iter_mut().zip(numbers).for_each(|(output, number)| *output += number);
+                    } else {
+                        output.copy_from_slice(&numbers[..wide]);
+                    }
                 }
             }
         }
     }
+}
 
+/// A right operand, packed as `[panel][row][column of the panel]`.
+#[derive(Debug, Default)]
+pub(crate) struct Panels {
+    numbers: Vec<f32>,
+    rows: usize,
+    columns: usize,
+}
+
+/// Some rows and columns of a packed operand.
+#[derive(Debug, Clone)]
+pub(crate) struct Part<'a> {
+    panels: &'a Panels,
+    rows: Range<usize>,
+    columns: Range<usize>,
+}
+
+impl Panels {
+    /// The number of columns of a panel.
     #[inline(always)]
-    fn pack_right(&mut self, matrix: Matrix<'_>, k: usize, n: usize, width: usize) {
-        self.right.clear();
-        self.right.resize(k * n.div_ceil(width) * width, 0.0);
+    pub(crate) fn width<S: pulp::Simd>() -> usize {
+        VECTORS * S::F32_LANES
+    }
+
+    /// Packs a matrix `[k, n]`.
+    #[inline(always)]
+    pub(crate) fn pack<S: pulp::Simd>(&mut self, matrix: Matrix<'_>, k: usize, n: usize) {
+        let width = Self::width::<S>();
+        (self.rows, self.columns) = (k, n);
+        self.numbers.clear();
+        self.numbers.resize(k * n.div_ceil(width) * width, 0.0);
         if matrix.column == 1 {
             for row in 0..k {
                 let source = &matrix.data[row * matrix.row..][..n];
                 for (panel, source) in source.chunks(width).enumerate() {
-                    self.right[(panel * k + row) * width..][..source.len()].copy_from_slice(source);
+                    self.numbers[(panel * k + row) * width..][..source.len()].copy_from_slice(source);
                 }
             }
         } else {
-            across(matrix, [k, n], width, &mut self.right);
+            across(matrix, [k, n], width, &mut self.numbers);
         }
+    }
+
+    /// Some rows and columns. The columns begin at a panel, a multiple of its [width](Self::width).
+    #[inline(always)]
+    pub(crate) fn part(&self, rows: Range<usize>, columns: Range<usize>) -> Part<'_> {
+        assert!(rows.end <= self.rows && columns.end <= self.columns, "{rows:?} and {columns:?} exceed the operand");
+        Part { panels: self, rows, columns }
     }
 }
 

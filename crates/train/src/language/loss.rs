@@ -7,11 +7,11 @@
 
 use std::ops::Range;
 
-use burn::tensor::activation::log_softmax;
 use burn::tensor::{Int, Tensor, TensorData};
 use burn_adapters_core::Mode;
 use burn_adapters_heads::HeadError;
 use burn_adapters_model::{AdapterBank, BankError, BaseModel, TokenStates};
+use burn_adapters_ops::token_losses;
 
 use crate::evaluate::{scalar, to_vec};
 use crate::{Gradients, TrainError};
@@ -89,7 +89,7 @@ fn loss_in_parts(
     for (range, targets) in parts(targets, size) {
         let leaf = all.clone().slice([range.clone()]).detach().require_grad();
         let logits = bank.token_logits(model, &states.head, leaf.clone(), Mode::Training)?;
-        let loss = factor.sum(-log_probabilities(logits, targets), range);
+        let loss = factor.sum(token_losses(logits, targets), range);
         value += scalar(loss.clone())?;
         let mut found = loss.backward();
         of_states.push(leaf.grad_remove(&mut found).unwrap_or_else(|| leaf.clone().inner().zeros_like()));
@@ -121,8 +121,8 @@ pub(crate) fn measure(
         let logits = bank.token_logits(model, &states.head, states.states.clone().slice([range]), Mode::Inference)?;
         let best = to_vec(logits.clone().max_dim(1).squeeze_dim::<1>(1))?;
         let own = to_vec(logits.clone().gather(1, indices(&logits, targets)).squeeze_dim::<1>(1))?;
-        let log_probabilities = to_vec(log_probabilities(logits, targets).squeeze_dim::<1>(1))?;
-        let each = log_probabilities.into_iter().zip(own.into_iter().zip(best));
+        let losses = to_vec(token_losses(logits, targets).squeeze_dim::<1>(1))?;
+        let each = losses.into_iter().map(|loss| -loss).zip(own.into_iter().zip(best));
         measured.extend(each.map(|(log_probability, (own, best))| Measured { log_probability, is_best: own >= best }));
     }
     Ok(measured)
@@ -156,12 +156,6 @@ fn indices(logits: &Tensor<2>, targets: &[usize]) -> Tensor<2, Int> {
     let targets: Vec<i32> = targets.iter().map(|target| *target as i32).collect();
     let shape = [targets.len(), 1];
     Tensor::from_data(TensorData::new(targets, shape), &logits.device().without_autodiff())
-}
-
-/// The log-probability of each target: `[targets, 1]`.
-fn log_probabilities(logits: Tensor<2>, targets: &[usize]) -> Tensor<2> {
-    let targets = indices(&logits, targets);
-    log_softmax(logits, 1).gather(1, targets)
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use burn::module::Module;
 use burn::nn::Linear;
 use burn::tensor::Tensor;
-use burn_adapters_core::{Activation, Place, activate};
+use burn_adapters_core::{Activation, Place, activate, activate_gate};
 use burn_adapters_model::LayerPass;
 
 use crate::LoadError;
@@ -54,17 +54,13 @@ impl FeedForward {
 
     /// As [`forward`](Self::forward), without the dropout after the block.
     pub(crate) fn project(&self, layer: &LayerPass<'_>, hidden: Tensor<3>) -> Tensor<3> {
-        let gate = self
-            .gate
-            .as_ref()
-            .map(|gate| activate(self.activation, layer.linear(Place::FeedForwardGate, gate, hidden.clone())));
+        let gate = self.gate.as_ref().map(|gate| layer.linear(Place::FeedForwardGate, gate, hidden.clone()));
         let up = layer.linear(Place::FeedForwardUp, &self.up, hidden);
         let inner = match gate {
-            Some(gate) => gate * up,
+            Some(gate) => activate_gate(self.activation, gate, up),
             None if self.is_up_gated => {
                 let half = up.dims()[2] / 2;
-                let gate = activate(self.activation, up.clone().narrow(2, 0, half));
-                gate * up.narrow(2, half, half)
+                activate_gate(self.activation, up.clone().narrow(2, 0, half), up.narrow(2, half, half))
             }
             None => activate(self.activation, up),
         };

@@ -4,6 +4,7 @@ use burn::module::Module;
 use burn::nn::{LayerNorm, RmsNorm};
 use burn::tensor::Tensor;
 use burn_adapters_core::{Fill, Norm, NormWithEpsilon};
+use burn_adapters_ops::rms_norm;
 
 use crate::LoadError;
 use crate::plan::{NormKind, NormPlan};
@@ -83,8 +84,7 @@ pub(crate) struct RmsFromOne {
 
 impl Norm for RmsFromOne {
     fn norm(&self, hidden: Tensor<3>) -> Tensor<3> {
-        let square = hidden.clone().square().mean_dim(2);
-        hidden * (square + self.norm.epsilon).sqrt().recip() * (self.norm.gamma.val() + 1.0).unsqueeze()
+        rms_norm(hidden, self.norm.gamma.val() + 1.0, self.norm.epsilon)
     }
 
     fn width(&self) -> Option<usize> {
