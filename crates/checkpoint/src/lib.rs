@@ -57,6 +57,7 @@
 //! ([`SiteNames`](burn_adapters_core::SiteNames)).
 
 mod adapter;
+mod card;
 mod convert;
 mod error;
 mod files;
@@ -83,6 +84,7 @@ mod write;
 pub use adapter::{AdapterFolder, load_adapter, save_adapter, stage_adapter};
 pub use burn_adapters_files::{FolderClaim, FolderSave, SaveError};
 pub use burn_adapters_tensors::{Mismatch, RawTensor, Tensors};
+pub use card::model_card;
 pub use error::CheckpointError;
 pub use format::{AdapterFormat, adapter_name, read_adapter};
 pub use fusion::{FusionFolder, load_fusion, save_fusion, stage_fusion};

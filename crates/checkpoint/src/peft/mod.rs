@@ -15,7 +15,6 @@
 //!
 //! What changes the base model, or what the methods of AdapterHub do not have, is an error that names it.
 
-mod card;
 mod head;
 mod lora;
 mod prompt;

@@ -13,10 +13,10 @@ use burn_adapters_model::{Adapter, AdapterBank};
 use burn_adapters_tensors::{RawTensor, Tensors};
 use serde_json::{Map, Value, json};
 
-use super::card::card;
 use super::head;
 use super::targets::{Target, of_site};
 use super::{PREFIX, WEIGHTS};
+use crate::card::peft_card;
 use crate::updates::{Update, Values, methods, updates};
 use crate::write::{encode, remove_other};
 use crate::{CheckpointError, SaveReport};
@@ -74,7 +74,7 @@ pub fn stage_peft(
     let bytes = encode(&path, &folder.tensors, &[("format", "pt")])?;
     save.write(WEIGHTS[0], &bytes)?;
     save.write("adapter_config.json", config.as_bytes())?;
-    save.write("README.md", card(&options.base_model, &method, task).as_bytes())?;
+    save.write("README.md", peft_card(&options.base_model, &method, task).as_bytes())?;
     let removed = remove_other(save, WEIGHTS[1]);
     Ok(SaveReport {
         files: [WEIGHTS[0], "adapter_config.json", "README.md"].map(|file| save.dir().join(file)).into(),

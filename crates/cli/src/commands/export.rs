@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use burn::tensor::Device;
 use burn_adapters_checkpoint::{
-    AdapterFormat, ExportOptions, FolderSave, HeadFolder, SaveOptions, SaveReport, load_adapter, load_head,
+    AdapterFormat, ExportOptions, FolderSave, HeadFolder, SaveOptions, SaveReport, load_adapter, load_head, model_card,
     save_gguf_adapter, stage_adapter, stage_head, stage_mlx, stage_peft,
 };
 use burn_adapters_model::AdapterBank;
@@ -104,7 +104,9 @@ impl Arguments {
         let from = AdapterFormat::of(path);
         let reports = self.stage(&mut save, &bank, &name, head.then_some(name.as_str()), base_model)?;
         save.commit().map_err(|error| save_error(&error))?;
-        let files: Vec<&PathBuf> = reports.iter().flat_map(|report| &report.files).collect();
+        let card = self.output.join("README.md");
+        let card = (self.to != Format::Peft).then_some(&card);
+        let files: Vec<&PathBuf> = reports.iter().flat_map(|report| &report.files).chain(card).collect();
         let parameters: usize = reports.iter().map(|report| report.parameters).sum();
         let size: u64 = reports.iter().map(|report| report.bytes).sum();
         for report in &reports {
@@ -149,6 +151,11 @@ impl Arguments {
         base_model: String,
     ) -> CliResult<Vec<SaveReport>> {
         let failed = |error| checkpoint_error(&error);
+        if self.to != Format::Peft {
+            // PEFT's has the method and the task, too.
+            let card = model_card(self.to.format(), bank.spec(), &base_model, name);
+            save.write("README.md", card.as_bytes()).map_err(|error| save_error(&error))?;
+        }
         Ok(match self.to {
             Format::Adapterhub => {
                 let options = SaveOptions::new(base_model);
@@ -181,12 +188,16 @@ impl Arguments {
 impl Format {
     /// The program that reads it.
     fn described(self) -> &'static str {
-        described(match self {
+        described(self.format())
+    }
+
+    fn format(self) -> AdapterFormat {
+        match self {
             Self::Adapterhub => AdapterFormat::AdapterHub,
             Self::Peft => AdapterFormat::Peft,
             Self::Gguf => AdapterFormat::Gguf,
             Self::Mlx => AdapterFormat::Mlx,
-        })
+        }
     }
 }
 

@@ -120,6 +120,9 @@ fn an_adapter_is_written_for_every_program_and_read_back() {
             ["export", "--model", "model.gguf", "--adapter", &last, "--to", format, "--output", format, "--json"];
         let report = succeeds(&place, &export);
         assert_eq!(report["head"], false);
+        let card = fs::read_to_string(place.path(format).join("README.md")).unwrap();
+        let tag = ["library_name: peft", "- gguf", "library_name: mlx", "- adapter-transformers\n- llama"];
+        assert!(tag.iter().filter(|tag| card.contains(**tag)).count() == 1, "{format}: {card}");
         last = format!("{format}{file}");
         let found = score(&["--adapter", &last]);
         assert!((found - adapted).abs() < 1e-5, "{format}: {found}, {adapted}");
