@@ -3,20 +3,20 @@
     python tests/python/bench_reference.py
 
 reads one JSON request a line on standard input and answers each with one line, as `burn-adapters-bench serve` does; the
-requests are described in crates/bench/src/protocol.rs. Nothing is timed but the units of a job.
+requests are described in crates/bench/src/protocol.rs. Nothing is timed but the units of a job. The jobs of language models
+are in bench_language.py, llama.cpp's in bench_llama_cpp.py.
 """
 
-import json
 import logging
 import os
-import resource
-import sys
 import time
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 
+import bench_language  # noqa: E402
 import torch  # noqa: E402
+from bench_protocol import peak, serve  # noqa: E402
 from safetensors.torch import load_file  # noqa: E402
 from tokenizers import Tokenizer  # noqa: E402
 
@@ -272,6 +272,7 @@ JOBS = {
     "add": Adding,
     "add_and_use": Adding,
     "switch": Adding,
+    **bench_language.JOBS,
 }
 
 
@@ -303,9 +304,11 @@ class Server:
             return {"seconds": [self.job.unit(unit) for unit in range(request["units"])]}
         if op == "matmul":
             return {"flops_per_second": rate(request["size"], request["repetitions"])}
+        if op == "make_language_model":
+            bench_language.make_model(request["model"], request["dir"])
+            return {"done": True}
         if op == "peak":
-            peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-            return {"peak_memory_bytes": peak if sys.platform == "darwin" else peak * 1024}
+            return {"peak_memory_bytes": peak()}
         raise ValueError(f"not a request: {op}")
 
 
@@ -323,16 +326,7 @@ def rate(size, repetitions):
 
 def main():
     torch.manual_seed(7)
-    answers, server = sys.stdout, Server()
-    sys.stdout = sys.stderr  # What the libraries print is no answer.
-    for line in sys.stdin:
-        if not line.strip():
-            continue
-        try:
-            answer = server.answer(json.loads(line))
-        except Exception as error:  # noqa: BLE001 - whatever goes wrong is the answer to this line
-            answer = {"error": " ".join(f"{type(error).__name__}: {error}".split())}
-        print(json.dumps(answer), file=answers, flush=True)
+    serve(Server())
 
 
 if __name__ == "__main__":

