@@ -5,7 +5,7 @@ use std::fs;
 
 use burn::module::{Module, ModuleMapper, Param};
 use burn::tensor::{Device, Distribution, Tensor, TensorData};
-use burn_adapters_checkpoint::{SaveOptions, save_adapter, save_head};
+use burn_adapters_checkpoint::{ExportOptions, FolderSave, SaveOptions, save_adapter, save_head, stage_peft};
 use burn_adapters_heads::HeadConfig;
 use burn_adapters_model::AdapterBank;
 use burn_adapters_tensors::{FloatType, TensorFileError, save_safetensors};
@@ -102,6 +102,19 @@ pub(crate) fn adapter(make: &MakeAdapter, device: &Device) -> Result<(), Failed>
     let options = SaveOptions::default();
     save_adapter(&make.dir, &bank, NAME, &options)?;
     save_head(&make.dir, &bank, NAME, &options)?;
+    Ok(())
+}
+
+/// Writes a LoRA of a language model, with the model's own head, in PEFT's format.
+pub(crate) fn peft_adapter(make: &MakeAdapter, device: &Device) -> Result<(), Failed> {
+    let config = ModelConfig::from_dir(&make.model)?;
+    let mut bank = AdapterBank::new(config.spec(), device);
+    bank.add_seeded(NAME, make.config.parse()?, 11)?;
+    bank.add_model_head(NAME, &HeadConfig::causal_lm(config.decoder_limits().vocabulary))?;
+    let bank = with_noise(bank, make.noise, 17);
+    let mut save = FolderSave::new(&make.dir)?;
+    stage_peft(&mut save, &bank, NAME, &ExportOptions { base_model: String::new(), head: Some(NAME.into()) })?;
+    save.commit()?;
     Ok(())
 }
 

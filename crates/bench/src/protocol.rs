@@ -12,10 +12,14 @@ pub(crate) enum Request {
     Hello,
     /// Return the paths of the small model and the rated sentences; fetch them if they are not in the cache.
     Fetch,
+    /// Return the path of the language model, a GGUF file; fetch it if it is not in the cache.
+    FetchLanguageModel,
     /// Write a model with random weights, the same for both sides.
     MakeModel(MakeModel),
     /// Write an adapter and its head, the same for both sides.
     MakeAdapter(MakeAdapter),
+    /// Write a LoRA of a language model as PEFT holds it, the same for both sides.
+    MakePeftAdapter(MakeAdapter),
     /// Load the data of a job, and return its results.
     Prepare(Box<Prepare>),
     /// Run units of the prepared job, each timed.
@@ -61,7 +65,8 @@ pub(crate) struct Prepare {
     /// The configuration, for jobs that create their own adapters.
     #[serde(default)]
     pub(crate) config: Option<String>,
-    /// The rated sentences: number, rating and text, separated by tabs.
+    /// The rated sentences: number, rating and text, separated by tabs. Batches of tokens do not need them.
+    #[serde(default)]
     pub(crate) data: PathBuf,
     pub(crate) batches: Vec<BatchSpec>,
     /// The number of adapters: one after another (`infer`), in the bank (`add`, `switch`) or in the batch (`routed`).
@@ -70,6 +75,12 @@ pub(crate) struct Prepare {
     /// Whether the weights of the model's linear layers are bf16.
     #[serde(default)]
     pub(crate) bf16: bool,
+    /// Whether the blocks of a GGUF file stay as they are.
+    #[serde(default)]
+    pub(crate) stored: bool,
+    /// The number of tokens to generate, for `lm_generate`.
+    #[serde(default)]
+    pub(crate) new_tokens: usize,
 }
 
 fn one() -> usize {
@@ -102,6 +113,12 @@ pub(crate) enum Kind {
     AddAndUse,
     /// A pass through another adapter than the one before.
     Switch,
+    /// A training step of a language model's adapter, which predicts all next tokens.
+    LmStep,
+    /// A pass of a language model over prompts, to the logits of the last token.
+    LmPrompt,
+    /// Generation of tokens after prompts, the most probable ones, each row with the adapter of its turn.
+    LmGenerate,
 }
 
 /// A batch: rows of the data file (from 0), or tokens.
@@ -155,6 +172,9 @@ pub(crate) struct Check {
     /// The norm of all gradients of the first batch.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) gradient_norm: Option<f64>,
+    /// The new tokens of each row, for jobs that generate.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) generated: Vec<Vec<u32>>,
 }
 
 /// One line of output.
@@ -163,6 +183,7 @@ pub(crate) struct Check {
 pub(crate) enum Answer {
     Hello { side: &'static str, version: &'static str, backend: String, threads: usize },
     Fetched { model: PathBuf, data: PathBuf },
+    FetchedLanguageModel { model: PathBuf },
     Done { done: bool },
     Prepared { check: Check },
     Ran { seconds: Vec<f64> },

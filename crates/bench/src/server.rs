@@ -43,8 +43,15 @@ impl Server {
                 threads: threads(),
             }),
             Request::Fetch => fetch(),
+            Request::FetchLanguageModel => {
+                let model = burn_adapters_fetch::chat_model(&Cache::from_env()?, &mut ())?;
+                Ok(Answer::FetchedLanguageModel { model })
+            }
             Request::MakeModel(make) => make::model(&make).map(|()| Answer::Done { done: true }),
             Request::MakeAdapter(make) => make::adapter(&make, &self.device).map(|()| Answer::Done { done: true }),
+            Request::MakePeftAdapter(make) => {
+                make::peft_adapter(&make, &self.device).map(|()| Answer::Done { done: true })
+            }
             Request::Prepare(prepare) => {
                 // Dropped first, so that two jobs are never in memory together.
                 self.job = None;

@@ -32,12 +32,27 @@ pub(crate) enum Family {
     BurnLora,
     /// How time grows with length, batch, layers and adapters.
     Growth,
+    /// A training step of LoRA on a language model.
+    LmTrain,
+    /// A pass of a language model over a prompt.
+    LmPrompt,
+    /// Generation of tokens after a prompt.
+    LmGenerate,
+    /// The first token of a language model, from the start of the process.
+    LmLoad,
+    /// How the time of a prompt grows with its length.
+    LmGrowth,
 }
 
 impl Family {
     /// The name on the command line and in the results.
     pub(crate) fn name(self) -> String {
         self.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
+    }
+
+    /// Whether its jobs are those of a language model.
+    pub(crate) fn is_language(self) -> bool {
+        matches!(self, Self::LmTrain | Self::LmPrompt | Self::LmGenerate | Self::LmLoad | Self::LmGrowth)
     }
 }
 
@@ -50,6 +65,8 @@ pub(crate) enum Model {
     Base,
     /// As wide as MiniLM and this deep, with random weights.
     Layers(usize),
+    /// SmolLM2-135M-Instruct, as `quickstart --chat` fetches it: a GGUF file.
+    SmolLm2,
 }
 
 impl Model {
@@ -58,6 +75,7 @@ impl Model {
             Model::MiniLm => "MiniLM-L6".into(),
             Model::Base => "BERT-base size".into(),
             Model::Layers(layers) => format!("MiniLM's width, {layers} layers"),
+            Model::SmolLm2 => "SmolLM2-135M".into(),
         }
     }
 
@@ -66,6 +84,7 @@ impl Model {
             Model::MiniLm => 6,
             Model::Base => 12,
             Model::Layers(layers) => layers,
+            Model::SmolLm2 => 30,
         }
     }
 }
@@ -121,6 +140,19 @@ impl Input {
     }
 }
 
+/// How close the results of a contestant must be to those of the first one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Agreement {
+    /// Both compute in f32.
+    Rounding,
+    /// Both round to bf16, but not at the same places.
+    Bf16,
+    /// The other one rounds activations to eight bits: only its most probable token is compared.
+    BestToken,
+    /// It computes something else.
+    Nothing,
+}
+
 /// One of those who do a job.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Contestant {
@@ -140,9 +172,13 @@ pub(crate) struct Contestant {
     pub(crate) noise: f64,
     /// Whether the frozen weights are bf16.
     pub(crate) bf16: bool,
-    /// Whether it must compute what the first one does.
-    pub(crate) agrees: bool,
+    /// Whether the frozen weights are the blocks of the GGUF file.
+    pub(crate) stored: bool,
+    pub(crate) agreement: Agreement,
 }
+
+/// The library that runs GGUF files.
+pub(crate) const LLAMA_CPP: &str = "llama.cpp";
 
 /// The label of another build of our programs.
 pub(crate) const OTHER_BUILD: &str = "the other build";
@@ -159,7 +195,8 @@ impl Contestant {
             adapters: 1,
             noise: 0.02,
             bf16: false,
-            agrees: true,
+            stored: false,
+            agreement: Agreement::Rounding,
         }
     }
 
@@ -177,7 +214,16 @@ impl Contestant {
     }
 
     pub(super) fn other(self) -> Self {
-        Self { agrees: false, ..self }
+        self.agreeing(Agreement::Nothing)
+    }
+
+    pub(super) fn agreeing(self, agreement: Agreement) -> Self {
+        Self { agreement, ..self }
+    }
+
+    /// Whether it is llama.cpp.
+    pub(crate) fn is_llama_cpp(&self) -> bool {
+        self.library == Some(LLAMA_CPP)
     }
 }
 
@@ -194,6 +240,10 @@ pub(crate) struct Job {
     pub(crate) contestants: Vec<Contestant>,
     /// Where it stands on a chart of growth: what grows, and how much there is of it.
     pub(crate) growth: Option<(&'static str, usize)>,
+    /// The number of threads of every contestant; otherwise the number at which each is fastest.
+    pub(crate) threads: Option<usize>,
+    /// The number of tokens to generate for each row.
+    pub(crate) new_tokens: usize,
 }
 
 impl Job {
@@ -207,6 +257,17 @@ impl Job {
             work: Work::Infer,
             contestants,
             growth: None,
+            threads: None,
+            new_tokens: 0,
+        }
+    }
+
+    /// The number of tokens that a unit processes: those of the batch, or the new ones. `None` for sentences.
+    pub(crate) fn tokens(&self) -> Option<usize> {
+        match self.input {
+            Input::Sentences { .. } => None,
+            Input::Tokens { rows, .. } if self.new_tokens > 0 => Some(rows * self.new_tokens),
+            Input::Tokens { rows, length } => Some(rows * length),
         }
     }
 

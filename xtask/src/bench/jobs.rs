@@ -1,7 +1,8 @@
 //! The jobs, by family.
 
 use super::floor::Work;
-pub(crate) use super::job::{Contestant, Family, Input, Job, Model, OTHER_BUILD, SENTENCES};
+pub(crate) use super::job::{Agreement, Contestant, Family, Input, Job, LLAMA_CPP, Model, OTHER_BUILD, SENTENCES};
+use super::language;
 
 /// The identifiers of the reference's table of methods.
 pub(crate) const METHODS: [&str; 15] = [
@@ -32,6 +33,8 @@ pub(crate) struct Wanted {
     pub(crate) configs: Vec<String>,
     /// No large model.
     pub(crate) quick: bool,
+    /// The numbers of threads of language models' jobs.
+    pub(crate) threads: Vec<usize>,
 }
 
 impl Wanted {
@@ -47,7 +50,7 @@ impl Wanted {
 /// The jobs of a family that runs on servers; none for whole programs.
 pub(crate) fn jobs(family: Family, wanted: &Wanted) -> Vec<Job> {
     match family {
-        Family::Quickstart | Family::Cold => Vec::new(),
+        Family::Quickstart | Family::Cold | Family::LmLoad => Vec::new(),
         Family::Methods => methods(wanted),
         Family::Step => steps(wanted),
         Family::Infer => inference(wanted),
@@ -58,6 +61,7 @@ pub(crate) fn jobs(family: Family, wanted: &Wanted) -> Vec<Job> {
         Family::Full => full(wanted),
         Family::BurnLora => burn_lora(wanted),
         Family::Growth => growth(wanted),
+        Family::LmTrain | Family::LmPrompt | Family::LmGenerate | Family::LmGrowth => language::jobs(family, wanted),
     }
 }
 
@@ -257,11 +261,12 @@ mod tests {
     fn every_family_of_servers_has_jobs_with_names_of_their_own() {
         let mut names = BTreeSet::new();
         for family in Family::value_variants() {
-            let jobs = jobs(*family, &Wanted::default());
-            assert_eq!(jobs.is_empty(), matches!(family, Family::Quickstart | Family::Cold));
+            let wanted = Wanted { threads: vec![1, 2], ..Wanted::default() };
+            let jobs = jobs(*family, &wanted);
+            assert_eq!(jobs.is_empty(), matches!(family, Family::Quickstart | Family::Cold | Family::LmLoad));
             for job in jobs {
                 // One point may stand on two charts of growth.
-                assert!(names.insert((family.name(), job.growth, job.name.clone())), "{}", job.name);
+                assert!(names.insert((family.name(), job.growth, job.threads, job.name.clone())), "{}", job.name);
                 assert!(job.units >= job.input.count() && job.contestants.len() > 1 && !job.contestants[0].python);
             }
         }
@@ -291,7 +296,7 @@ mod tests {
 
     #[test]
     fn quick_jobs_leave_the_large_model_out_and_configurations_can_be_chosen() {
-        let wanted = Wanted { configs: vec!["par_bn[reduction_factor=4]".into()], quick: true };
+        let wanted = Wanted { configs: vec!["par_bn[reduction_factor=4]".into()], quick: true, ..Wanted::default() };
         assert_eq!(jobs(Family::Step, &wanted).len(), 2);
         let upper = jobs(Family::Upper, &wanted);
         assert_eq!(upper.len(), 1);

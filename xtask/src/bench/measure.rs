@@ -1,21 +1,15 @@
 //! Measuring a job: its contestants are checked against each other, then run in turn.
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::floor::operations;
-use super::jobs::{Contestant, Job};
+use super::agreement::{agree, apart};
+use super::floor::{Work, operations};
+use super::jobs::{Agreement, Contestant, Job, LLAMA_CPP, Model};
 use super::place::Place;
 use super::side::Side;
 use super::statistics::{mean, median, ratio};
-
-/// The allowed difference of logits and losses between two sides.
-const TOLERANCE: f64 = 1e-3;
-
-/// The allowed relative difference of gradient norms between two sides.
-const NORM_TOLERANCE: f64 = 1e-2;
 
 /// The pause between two sides: threads of the first may spin for a while.
 const SETTLE: Duration = Duration::from_millis(300);
@@ -27,6 +21,8 @@ pub(crate) struct Times {
     /// Seconds per unit, for each repetition.
     pub(crate) seconds: Vec<f64>,
     pub(crate) peak: Option<u64>,
+    /// CPU seconds per unit, for each repetition; fewer if the system does not report them.
+    pub(crate) cpu: Vec<f64>,
     /// The number of threads, if it was selected.
     pub(crate) threads: Option<usize>,
     pub(crate) parameters: Option<u64>,
@@ -35,7 +31,7 @@ pub(crate) struct Times {
 }
 
 /// The result of a job.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Measured {
     pub(crate) family: String,
     pub(crate) name: String,
@@ -44,6 +40,14 @@ pub(crate) struct Measured {
     pub(crate) operations: Option<f64>,
     pub(crate) times: Vec<Times>,
     pub(crate) growth: Option<(&'static str, usize)>,
+    /// The number of threads, if it was the same for all.
+    pub(crate) threads: Option<usize>,
+    /// The number of tokens that a unit processes, if it is known.
+    pub(crate) tokens: Option<usize>,
+    /// The size of the model's file in bytes, if it is compared with the memory.
+    pub(crate) file: Option<u64>,
+    /// Those that could not be compared with, and why.
+    pub(crate) skipped: Vec<String>,
 }
 
 impl Measured {
@@ -58,7 +62,7 @@ impl Measured {
             let ratio = (index > 0).then(|| ratio(first, &times.seconds)).flatten();
             json!({
                 "label": times.label, "seconds": times.seconds, "median_seconds": median(&times.seconds),
-                "peak_memory_bytes": times.peak, "threads": times.threads, "parameters": times.parameters,
+                "cpu_seconds": times.cpu, "peak_memory_bytes": times.peak, "threads": times.threads, "parameters": times.parameters,
                 "ratio_of_first": ratio.map(|ratio| json!({
                     "of_medians": ratio.medians, "lowest": ratio.lowest, "highest": ratio.highest,
                 })),
@@ -67,7 +71,8 @@ impl Measured {
         };
         json!({
             "family": self.family, "name": self.name, "config": self.config, "operations": self.operations,
-            "floor_seconds": self.floor(rate),
+            "floor_seconds": self.floor(rate), "threads": self.threads, "tokens": self.tokens,
+            "file_bytes": self.file, "skipped": self.skipped,
             "growth": self.growth.map(|(what, value)| json!({"of": what, "value": value})),
             "sides": self.times.iter().enumerate().map(side).collect::<Vec<_>>(),
         })
@@ -76,30 +81,29 @@ impl Measured {
 
 /// Runs a job.
 pub(crate) fn measure(job: &Job, place: &Place, repetitions: usize) -> Result<Measured, String> {
-    let model = place.model(job.model)?;
     let own = job.contestants.iter().filter(|one| !one.python || place.python.is_some()).cloned();
     let contestants: Vec<Contestant> = match place.against {
         Some(_) => own.take(1).flat_map(|first| [first.clone(), first.against()]).collect(),
         None => own.collect(),
     };
+    let (contestants, skipped) = available(contestants, place);
     let mut sides = Vec::with_capacity(contestants.len());
     let mut times = Vec::with_capacity(contestants.len());
     let mut first: Option<Value> = None;
     let mut batches = Vec::new();
     for contestant in &contestants {
-        let mut side = place.start(contestant)?;
-        let check = prepare(&mut side, job, contestant, &model, place)?;
+        let mut side = place.start(contestant, job.threads)?;
+        let check = prepare(&mut side, job, contestant, place)?;
         match &first {
             None => {
                 batches = lengths_of(&check);
                 first = Some(check.clone());
             }
-            Some(first) if contestant.agrees => agree(first, &check).map_err(|what| {
+            Some(first) => agree(first, &check, contestant.agreement).map_err(|what| {
                 format!("{} does not compute what {} does: {what}", contestant.label, times_label(&times))
             })?,
-            Some(_) => {}
         }
-        let rounds = job.contestants.iter().any(|one| one.bf16);
+        let rounds = job.contestants.iter().any(|one| one.bf16 || one.agreement == Agreement::BestToken);
         let apart = first.as_ref().filter(|_| rounds).and_then(|first| apart(&first["logits"], &check["logits"]));
         times.push(Times {
             label: contestant.label.clone(),
@@ -110,7 +114,10 @@ pub(crate) fn measure(job: &Job, place: &Place, repetitions: usize) -> Result<Me
         sides.push((side, contestant.python));
     }
     for ((side, python), times) in sides.iter_mut().zip(&mut times) {
-        times.threads = if *python { Some(best_threads(side, job.units)?) } else { None };
+        times.threads = match job.threads {
+            None if *python => Some(best_threads(side, job.units)?),
+            threads => threads,
+        };
     }
     for repetition in 0..repetitions {
         let mut order: Vec<usize> = (0..sides.len()).collect();
@@ -119,15 +126,21 @@ pub(crate) fn measure(job: &Job, place: &Place, repetitions: usize) -> Result<Me
         }
         for index in order {
             std::thread::sleep(SETTLE);
-            let seconds = sides[index].0.run(job.units, times[index].threads)?;
-            times[index].seconds.extend(mean(&seconds));
+            let ran = sides[index].0.run(job.units, times[index].threads)?;
+            times[index].seconds.extend(mean(&ran.seconds));
+            times[index].cpu.extend(ran.cpu.map(|cpu| cpu / job.units as f64));
         }
     }
     for ((side, _), times) in sides.iter_mut().zip(&mut times) {
         times.peak = side.peak();
     }
-    let sizes = place.sizes(job.model)?;
-    let all: Vec<f64> = batches.iter().map(|lengths| operations(sizes, lengths, job.work)).collect();
+    let all: Vec<f64> = match job.work {
+        Work::Nothing => Vec::new(),
+        work => {
+            let sizes = place.sizes(job.model)?;
+            batches.iter().map(|lengths| operations(sizes, lengths, work)).collect()
+        }
+    };
     Ok(Measured {
         family: job.family.name(),
         name: job.name.clone(),
@@ -135,27 +148,51 @@ pub(crate) fn measure(job: &Job, place: &Place, repetitions: usize) -> Result<Me
         operations: mean(&all),
         times,
         growth: job.growth,
+        threads: job.threads,
+        tokens: job.tokens().filter(|_| job.family.is_language()),
+        file: None,
+        skipped,
     })
+}
+
+/// The contestants that can be measured, and why the others cannot.
+fn available(contestants: Vec<Contestant>, place: &Place) -> (Vec<Contestant>, Vec<String>) {
+    let missing = contestants.iter().any(Contestant::is_llama_cpp).then(|| place.without_llama_cpp()).flatten();
+    match missing {
+        Some(reason) => {
+            let found = contestants.into_iter().filter(|one| !one.is_llama_cpp()).collect();
+            (found, vec![format!("{LLAMA_CPP} is left out: {reason}")])
+        }
+        None => (contestants, Vec::new()),
+    }
 }
 
 fn times_label(times: &[Times]) -> &str {
     times.first().map_or("", |times| times.label.as_str())
 }
 
-fn prepare(
-    side: &mut Side,
-    job: &Job,
-    contestant: &Contestant,
-    model: &PathBuf,
-    place: &Place,
-) -> Result<Value, String> {
+fn prepare(side: &mut Side, job: &Job, contestant: &Contestant, place: &Place) -> Result<Value, String> {
     let adapter = place.adapter(job.model, &contestant.config, contestant.noise)?;
+    let model = place.model_of(job.model, contestant)?;
     let mut request = json!({
         "op": "prepare", "kind": contestant.kind, "model": model, "adapter": adapter, "config": contestant.config,
-        "data": place.data, "batches": job.input.batches(), "adapters": contestant.adapters,
+        "batches": job.input.batches(), "adapters": contestant.adapters,
     });
+    if job.model != Model::SmolLm2 {
+        request["data"] = json!(place.data()?);
+    }
+    // Our side's threads are set when it starts.
+    if let Some(threads) = job.threads.filter(|_| contestant.python) {
+        request["threads"] = threads.into();
+    }
     if contestant.bf16 {
         request["bf16"] = true.into();
+    }
+    if contestant.stored {
+        request["stored"] = true.into();
+    }
+    if job.new_tokens > 0 {
+        request["new_tokens"] = job.new_tokens.into();
     }
     if let Some(library) = contestant.library {
         request["library"] = library.into();
@@ -170,9 +207,8 @@ pub(crate) fn best_threads(side: &mut Side, units: usize) -> Result<usize, Strin
     let mut best = (f64::INFINITY, cores);
     for threads in candidates(cores) {
         std::thread::sleep(SETTLE);
-        let seconds = side.run(units.min(2), Some(threads))?;
         // Added up, because units have different batches.
-        let sum: f64 = seconds.iter().sum();
+        let sum: f64 = side.run(units.min(2), Some(threads))?.seconds.iter().sum();
         if sum < best.0 {
             best = (sum, threads);
         }
@@ -196,85 +232,10 @@ pub(crate) fn lengths_of(check: &Value) -> Vec<Vec<usize>> {
     batches.iter().map(numbers).collect()
 }
 
-/// Checks that two sides compute the same; returns the difference if not.
-pub(crate) fn agree(ours: &Value, theirs: &Value) -> Result<(), String> {
-    for name in ["tokens", "checksum", "parameters"] {
-        if ours.get(name) != theirs.get(name) {
-            return Err(format!("{name}: {} and {}", ours[name], theirs[name]));
-        }
-    }
-    let (left, right) = (numbers(&ours["logits"]), numbers(&theirs["logits"]));
-    // A side without gradients to compare reports none.
-    if !left.is_empty() && !right.is_empty() {
-        let Some(difference) = apart(&ours["logits"], &theirs["logits"]) else {
-            return Err(format!("{} logits and {}", left.len(), right.len()));
-        };
-        if difference.is_nan() || difference > TOLERANCE {
-            return Err(format!("logits differ by {difference:.1e}, at most {TOLERANCE:.0e} is rounding"));
-        }
-    }
-    for (name, tolerance) in [("loss", TOLERANCE), ("gradient_norm", NORM_TOLERANCE)] {
-        if let (Some(left), Some(right)) = (ours[name].as_f64(), theirs[name].as_f64()) {
-            let scale = if name == "loss" { 1.0 } else { left.abs().max(right.abs()).max(1e-12) };
-            let difference = (left - right).abs() / scale;
-            if difference.is_nan() || difference > tolerance {
-                return Err(format!("{name}: {left} and {right}"));
-            }
-        }
-    }
-    Ok(())
-}
-
-/// The largest difference between the logits of two sides; `None` if their numbers differ.
-fn apart(ours: &Value, theirs: &Value) -> Option<f64> {
-    let (left, right) = (numbers(ours), numbers(theirs));
-    let differences = left.iter().zip(&right).map(|(left, right)| (left - right).abs());
-    (left.len() == right.len()).then(|| differences.fold(0.0, worse))
-}
-
-/// The greater of two values; NaN is kept.
-fn worse(left: f64, right: f64) -> f64 {
-    if left.is_nan() || right.is_nan() { f64::NAN } else { left.max(right) }
-}
-
-/// All numbers in nested lists; other values become NaN.
-fn numbers(value: &Value) -> Vec<f64> {
-    match value {
-        Value::Array(list) => list.iter().flat_map(numbers).collect(),
-        value => vec![value.as_f64().unwrap_or(f64::NAN)],
-    }
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-
-    fn check() -> Value {
-        json!({"parameters": 5, "tokens": 9, "checksum": 77, "logits": [[0.5, -0.25]], "loss": 0.7, "gradient_norm": 2.0})
-    }
-
-    #[test]
-    fn rounding_is_agreement_and_more_is_not() {
-        let with = |name: &str, value: Value| {
-            let mut other = check();
-            other[name] = value;
-            agree(&check(), &other)
-        };
-        assert!(with("logits", json!([[0.5004, -0.25]])).is_ok());
-        assert!(with("gradient_norm", json!(2.01)).is_ok());
-        for (name, value) in [
-            ("logits", json!([[0.502, -0.25]])),
-            ("logits", json!([[0.5]])),
-            ("logits", json!([[null, -0.25]])),
-            ("loss", json!(0.702)),
-            ("gradient_norm", json!(2.1)),
-            ("parameters", json!(6)),
-            ("checksum", json!(78)),
-        ] {
-            assert!(with(name, value.clone()).is_err(), "{name} {value}");
-        }
-    }
 
     #[test]
     fn threads_double_up_to_the_cores() {
@@ -293,7 +254,7 @@ mod tests {
             config: None,
             operations: Some(2e9),
             times: vec![times("ours", &[0.1, 0.3, 0.2]), times("adapters", &[0.4, 0.4, 0.4])],
-            growth: None,
+            ..Measured::default()
         };
         let json = measured.json(Some(1e10));
         assert_eq!(json["floor_seconds"], 0.2);

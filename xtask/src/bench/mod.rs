@@ -4,15 +4,20 @@
 //! they compute the same batch without dropout: if the results differ, the comparison is invalid. Then they run in
 //! turn, so that a slow minute of the machine affects all of them. Whole programs are started and awaited.
 
+mod agreement;
+mod first_token;
 mod floor;
 mod job;
 mod jobs;
+mod language;
+mod language_table;
 mod load;
 mod measure;
 mod place;
 mod report;
 mod side;
 mod statistics;
+mod usage;
 mod whole;
 
 use std::path::{Path, PathBuf};
@@ -42,6 +47,11 @@ pub(crate) struct Arguments {
     /// Measure these configurations instead of a job's own.
     #[arg(long, value_name = "STRING")]
     config: Vec<String>,
+
+    /// The number of threads of the jobs of language models; by default 1, and 2 if there are as many cores. Can be given
+    /// several times.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    threads: Vec<u16>,
 
     /// A quick check that everything works: no large model, one epoch of the quickstart, at most two repetitions.
     #[arg(long)]
@@ -92,14 +102,21 @@ pub(crate) fn bench(arguments: &Arguments) -> Done {
 
     let repetitions = arguments.repetitions.min(if arguments.quick { 2 } else { u32::MAX }) as usize;
     let families = if arguments.job.is_empty() { Family::value_variants().to_vec() } else { arguments.job.clone() };
-    let wanted = Wanted { configs: arguments.config.clone(), quick: arguments.quick };
+    let wanted = Wanted {
+        configs: arguments.config.clone(),
+        quick: arguments.quick,
+        threads: match arguments.threads.as_slice() {
+            [] => (1..=std::thread::available_parallelism().map_or(1, usize::from).min(2)).collect(),
+            own => own.iter().map(|threads| usize::from(*threads)).collect(),
+        },
+    };
     let (mut measured, mut problems) = (Vec::new(), Vec::new());
     for family in families {
         for (name, job) in work(family, &wanted, &place, repetitions) {
             eprintln!("xtask: {}: {name} …", family.name());
             match job() {
                 Ok(done) => {
-                    let table = report::table(std::slice::from_ref(&done), rate);
+                    let table = report::tables(std::slice::from_ref(&done), rate);
                     table.lines().skip(2).for_each(|line| eprintln!("{line}"));
                     measured.push(done);
                 }
@@ -140,10 +157,31 @@ fn work<'a>(family: Family, wanted: &Wanted, place: &'a Place, repetitions: usiz
                 (name, Box::new(move || whole::cold_start(place, &config, repetitions)))
             })
             .collect(),
+        Family::LmLoad => wanted
+            .threads
+            .iter()
+            .map(|threads| -> Work<'a> {
+                let threads = *threads;
+                let name = with_threads("the first token", Some(threads));
+                (name, Box::new(move || first_token::first_token(place, threads, repetitions)))
+            })
+            .collect(),
         family => jobs::jobs(family, wanted)
             .into_iter()
-            .map(|job| -> Work<'a> { (job.name.clone(), Box::new(move || measure::measure(&job, place, repetitions))) })
+            .map(|job| -> Work<'a> {
+                let name = with_threads(&job.name, job.threads);
+                (name, Box::new(move || measure::measure(&job, place, repetitions)))
+            })
             .collect(),
+    }
+}
+
+/// A job's name with its number of threads.
+fn with_threads(name: &str, threads: Option<usize>) -> String {
+    match threads {
+        None => name.to_owned(),
+        Some(1) => format!("{name}, 1 thread"),
+        Some(threads) => format!("{name}, {threads} threads"),
     }
 }
 
@@ -169,7 +207,7 @@ fn machine(place: &Place) -> Result<Value, String> {
     let ours_rate = place.ask(&matmul(None))?["flops_per_second"].as_f64();
     let (mut reference, mut rate, mut best_threads) = (Value::Null, None, None);
     if place.python.is_some() {
-        let mut side = place.start_python("adapters")?;
+        let mut side = place.start_python("adapters", None)?;
         reference = side.ask(&json!({"op": "hello"}))?;
         for threads in candidates(cores) {
             let found = side.ask(&matmul(Some(threads)))?["flops_per_second"].as_f64();
@@ -203,7 +241,7 @@ fn finish(
     load: Value,
     machine: Value,
 ) -> Done {
-    println!("{}", report::table(measured, rate));
+    println!("{}", report::tables(measured, rate));
     if let Some(methods) = report::methods(measured) {
         println!("{methods}");
     }

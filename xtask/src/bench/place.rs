@@ -1,13 +1,13 @@
 //! The location of everything: the programs, Python, the model, the data, and files made for the bench.
 
-use std::cell::RefCell;
+use std::cell::{OnceCell, RefCell};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use serde_json::{Value, json};
 
 use super::floor::Sizes;
-use super::jobs::{Contestant, Model};
+use super::jobs::{Contestant, LLAMA_CPP, Model};
 use super::side::Side;
 use crate::process::root;
 
@@ -17,14 +17,19 @@ pub(crate) struct Place {
     pub(crate) python: Option<PathBuf>,
     /// The folder of another build of our programs.
     pub(crate) against: Option<PathBuf>,
-    /// The model of the quickstart.
-    pub(crate) minilm: PathBuf,
-    /// The rated sentences.
-    pub(crate) data: PathBuf,
+    /// The model of the quickstart and the rated sentences.
+    fetched: OnceCell<[PathBuf; 2]>,
+    /// The language model.
+    smollm2: OnceCell<PathBuf>,
+    /// Why there is no llama.cpp.
+    without_llama_cpp: OnceCell<Option<String>>,
     /// The folder of the bench's models and adapters.
     made: PathBuf,
     maker: RefCell<Side>,
 }
+
+/// The program of the command line.
+pub(crate) const PROGRAM: &str = "burn-adapters";
 
 /// A program of the release build.
 pub(crate) fn program(name: &str) -> PathBuf {
@@ -52,6 +57,20 @@ pub(crate) fn cache() -> Option<PathBuf> {
 /// The program that answers requests.
 const SERVER: &str = "burn-adapters-bench";
 
+/// The server of llama.cpp's side.
+const LLAMA_CPP_SERVER: &str = "bench_llama_cpp.py";
+
+/// Sets the number of threads of a program that starts.
+pub(crate) fn with_threads(command: &mut Command, threads: Option<usize>) -> &mut Command {
+    match threads {
+        Some(threads) => {
+            let threads = threads.to_string();
+            command.env("RAYON_NUM_THREADS", &threads).env("OMP_NUM_THREADS", &threads)
+        }
+        None => command,
+    }
+}
+
 fn server(program: &Path) -> Command {
     let mut command = Command::new(program);
     command.arg("serve");
@@ -60,33 +79,79 @@ fn server(program: &Path) -> Command {
 
 impl Place {
     pub(crate) fn new(python: Option<PathBuf>, against: Option<PathBuf>, cache: &Path) -> Result<Self, String> {
-        let mut maker = Side::start(SERVER, &mut server(&program(SERVER)))?;
-        eprintln!("xtask: the model and the sentences (fetched once) …");
-        let found = maker.ask(&json!({"op": "fetch"}))?;
-        let path = |name: &str| found[name].as_str().map(PathBuf::from).ok_or(format!("no path of the {name}"));
-        let (minilm, data) = (path("model")?, path("data")?);
-        Ok(Self { python, against, minilm, data, made: cache.join("bench"), maker: RefCell::new(maker) })
+        let maker = RefCell::new(Side::start(SERVER, &mut server(&program(SERVER)))?);
+        let (fetched, smollm2, without_llama_cpp) = Default::default();
+        Ok(Self { python, against, fetched, smollm2, without_llama_cpp, made: cache.join("bench"), maker })
     }
 
-    /// Starts the server of a contestant.
-    pub(crate) fn start(&self, contestant: &Contestant) -> Result<Side, String> {
+    /// The model of the quickstart.
+    pub(crate) fn minilm(&self) -> Result<&Path, String> {
+        Ok(&self.fetched()?[0])
+    }
+
+    /// The rated sentences.
+    pub(crate) fn data(&self) -> Result<&Path, String> {
+        Ok(&self.fetched()?[1])
+    }
+
+    fn fetched(&self) -> Result<&[PathBuf; 2], String> {
+        if let Some(fetched) = self.fetched.get() {
+            return Ok(fetched);
+        }
+        eprintln!("xtask: the model and the sentences (fetched once) …");
+        let found = self.ask(&json!({"op": "fetch"}))?;
+        let path = |name: &str| found[name].as_str().map(PathBuf::from).ok_or(format!("no path of the {name}"));
+        let fetched = [path("model")?, path("data")?];
+        Ok(self.fetched.get_or_init(|| fetched))
+    }
+
+    /// The GGUF file of the language model.
+    pub(crate) fn smollm2(&self) -> Result<&Path, String> {
+        if let Some(path) = self.smollm2.get() {
+            return Ok(path);
+        }
+        eprintln!("xtask: the language model (fetched once) …");
+        let found = self.ask(&json!({"op": "fetch_language_model"}))?;
+        let path = found["model"].as_str().map(PathBuf::from).ok_or("no path of the language model")?;
+        Ok(self.smollm2.get_or_init(|| path))
+    }
+
+    /// The reason why llama.cpp cannot be compared with, if there is one: it is fetched through npm, once.
+    pub(crate) fn without_llama_cpp(&self) -> Option<&str> {
+        let found = || {
+            let hello = |mut side: Side| side.ask(&json!({"op": "hello"}));
+            self.start_script(LLAMA_CPP, LLAMA_CPP_SERVER, None).and_then(hello).err()
+        };
+        self.without_llama_cpp.get_or_init(found).as_deref()
+    }
+
+    /// Starts the server of a contestant, with this number of threads if it is given.
+    pub(crate) fn start(&self, contestant: &Contestant, threads: Option<usize>) -> Result<Side, String> {
         let label = &contestant.label;
         match &self.against {
-            Some(folder) if contestant.against => Side::start(label, &mut server(&program_in(folder, SERVER))),
-            _ if contestant.python => self.start_python(label),
-            _ => self.start_ours(label),
+            Some(folder) if contestant.against => {
+                Side::start(label, with_threads(&mut server(&program_in(folder, SERVER)), threads))
+            }
+            _ if contestant.is_llama_cpp() => self.start_script(label, LLAMA_CPP_SERVER, threads),
+            _ if contestant.python => self.start_python(label, threads),
+            _ => self.start_ours(label, threads),
         }
     }
 
     /// Starts a server of our side.
-    pub(crate) fn start_ours(&self, label: &str) -> Result<Side, String> {
-        Side::start(label, &mut server(&program(SERVER)))
+    pub(crate) fn start_ours(&self, label: &str, threads: Option<usize>) -> Result<Side, String> {
+        Side::start(label, with_threads(&mut server(&program(SERVER)), threads))
     }
 
     /// Starts a server of the reference.
-    pub(crate) fn start_python(&self, label: &str) -> Result<Side, String> {
+    pub(crate) fn start_python(&self, label: &str, threads: Option<usize>) -> Result<Side, String> {
+        self.start_script(label, "bench_reference.py", threads)
+    }
+
+    fn start_script(&self, label: &str, script: &str, threads: Option<usize>) -> Result<Side, String> {
         let path = self.python.as_ref().ok_or_else(|| format!("{label}: no Python"))?;
-        Side::start(label, Command::new(path).arg(root().join("tests/python/bench_reference.py")))
+        let script = root().join("tests/python").join(script);
+        Side::start(label, with_threads(Command::new(path).arg(script), threads))
     }
 
     /// Sends a request to the server that creates files.
@@ -97,7 +162,8 @@ impl Place {
     /// The folder of a model, which is created if it does not exist.
     pub(crate) fn model(&self, model: Model) -> Result<PathBuf, String> {
         let (hidden, layers, heads) = match model {
-            Model::MiniLm => return Ok(self.minilm.clone()),
+            Model::MiniLm => return Ok(self.minilm()?.to_owned()),
+            Model::SmolLm2 => return Ok(self.smollm2()?.to_owned()),
             Model::Base => (768, 12, 12),
             Model::Layers(layers) => (384, layers, 12),
         };
@@ -105,9 +171,24 @@ impl Place {
         if !dir.join("config.json").is_file() {
             eprintln!("xtask: making {} (once) …", dir.display());
             self.ask(&json!({
-                "op": "make_model", "dir": dir, "tokenizer": self.minilm, "vocabulary": 30_522, "hidden": hidden,
+                "op": "make_model", "dir": dir, "tokenizer": self.minilm()?, "vocabulary": 30_522, "hidden": hidden,
                 "layers": layers, "heads": heads, "intermediate": 4 * hidden,
             }))?;
+        }
+        Ok(dir)
+    }
+
+    /// The model as a contestant reads it: for PyTorch, a GGUF file becomes a folder with its dequantized weights.
+    pub(crate) fn model_of(&self, model: Model, contestant: &Contestant) -> Result<PathBuf, String> {
+        let path = self.model(model)?;
+        if model != Model::SmolLm2 || !contestant.python || contestant.is_llama_cpp() {
+            return Ok(path);
+        }
+        let dir = self.made.join(path.file_stem().unwrap_or_default());
+        if !dir.join("config.json").is_file() {
+            eprintln!("xtask: making {} (once) …", dir.display());
+            let request = json!({"op": "make_language_model", "model": path, "dir": dir});
+            self.start_python(&contestant.label, None)?.ask(&request)?;
         }
         Ok(dir)
     }
@@ -129,7 +210,8 @@ impl Place {
         // Keeps `compacter` and `compacter++` apart.
         let name = format!("{of}-{plain}-{}-{noise}", config.len());
         let dir = self.made.join("adapters").join(name);
-        self.ask(&json!({"op": "make_adapter", "dir": dir, "model": model_dir, "config": config, "noise": noise}))?;
+        let op = if model == Model::SmolLm2 { "make_peft_adapter" } else { "make_adapter" };
+        self.ask(&json!({"op": op, "dir": dir, "model": model_dir, "config": config, "noise": noise}))?;
         Ok(dir)
     }
 }

@@ -1,11 +1,30 @@
 //! Tables of results.
 
+use std::collections::BTreeSet;
+
 use super::jobs::Family;
+use super::language_table;
 use super::measure::{Measured, Times};
 use super::statistics::{median, ratio};
 
-/// All jobs, one row per comparison.
-pub(crate) fn table(measured: &[Measured], rate: Option<f64>) -> String {
+/// The tables of all jobs, and what could not be compared with.
+pub(crate) fn tables(measured: &[Measured], rate: Option<f64>) -> String {
+    let language = |job: &&Measured| job.threads.is_some();
+    let others: Vec<Measured> = measured.iter().filter(|job| !language(job)).cloned().collect();
+    let (loading, running): (Vec<&Measured>, Vec<&Measured>) =
+        measured.iter().filter(language).partition(|job| job.file.is_some());
+    let mut parts = Vec::new();
+    if !others.is_empty() {
+        parts.push(table(&others, rate));
+    }
+    parts.extend([running, loading].iter().filter_map(|jobs| language_table::table(jobs)));
+    let skipped: BTreeSet<&String> = measured.iter().flat_map(|job| &job.skipped).collect();
+    parts.extend(skipped.into_iter().map(|reason| format!("{reason}\n")));
+    parts.join("\n")
+}
+
+/// Jobs, one row per comparison.
+fn table(measured: &[Measured], rate: Option<f64>) -> String {
     let mut rows =
         vec![["job", "ours", "floor", "against", "theirs", "ours / theirs", "memory"].map(str::to_owned).to_vec()];
     for job in measured {
@@ -24,12 +43,7 @@ pub(crate) fn table(measured: &[Measured], rate: Option<f64>) -> String {
 }
 
 fn against(first: &Times, other: &Times) -> Vec<String> {
-    let ratio = ratio(&first.seconds, &other.seconds);
-    let ratio = ratio.map_or("–".into(), |one| {
-        // For a tenth and less, two digits would not be enough.
-        let digits = if one.medians < 0.1 { 4 } else { 2 };
-        format!("{:.digits$} ({:.digits$}–{:.digits$})", one.medians, one.lowest, one.highest)
-    });
+    let ratio = ratio_with_range(&first.seconds, &other.seconds);
     let threads = other.threads.map(|count| format!(" ({count} threads)").replace("(1 threads)", "(1 thread)"));
     let apart = other.extra["logits_apart"].as_f64().map(|apart| format!(", logits {apart:.1e} apart"));
     let label = format!("{}{}{}", other.label, threads.unwrap_or_default(), apart.unwrap_or_default());
@@ -40,6 +54,15 @@ fn against(first: &Times, other: &Times) -> Vec<String> {
         _ => bytes(first.peak),
     };
     vec![label, seconds(median(&other.seconds)), ratio, memory]
+}
+
+/// The ratio of the medians, with the smallest and the largest one of a repetition.
+pub(super) fn ratio_with_range(ours: &[f64], theirs: &[f64]) -> String {
+    ratio(ours, theirs).map_or("–".into(), |one| {
+        // For a tenth and less, two digits would not be enough.
+        let digits = if one.medians < 0.1 { 4 } else { 2 };
+        format!("{:.digits$} ({:.digits$}–{:.digits$})", one.medians, one.lowest, one.highest)
+    })
 }
 
 /// The methods only: parameters and times, as in the documentation. `None` if they were not measured.
@@ -67,7 +90,7 @@ pub(crate) fn methods(measured: &[Measured]) -> Option<String> {
 }
 
 /// A Markdown table with aligned columns.
-fn align(rows: &[Vec<String>]) -> String {
+pub(super) fn align(rows: &[Vec<String>]) -> String {
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
     let width = |column: usize| {
         rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max().unwrap_or(0).max(3)
@@ -94,7 +117,7 @@ fn align(rows: &[Vec<String>]) -> String {
     text
 }
 
-fn seconds(value: Option<f64>) -> String {
+pub(super) fn seconds(value: Option<f64>) -> String {
     match value {
         None => "–".into(),
         Some(value) if value >= 10.0 => format!("{value:.1} s"),
@@ -104,7 +127,7 @@ fn seconds(value: Option<f64>) -> String {
     }
 }
 
-fn bytes(value: Option<u64>) -> String {
+pub(super) fn bytes(value: Option<u64>) -> String {
     value.map_or("–".into(), |value| format!("{:.0} MB", value as f64 / 1e6))
 }
 
@@ -141,7 +164,7 @@ mod tests {
             config: Some("lora".into()),
             operations: Some(1e9),
             times: all,
-            growth: None,
+            ..Measured::default()
         }
     }
 

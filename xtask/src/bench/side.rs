@@ -5,6 +5,17 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 use serde_json::{Value, json};
 
+use super::usage::cpu_seconds;
+
+/// Timed units.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Ran {
+    /// The seconds of each.
+    pub(crate) seconds: Vec<f64>,
+    /// The CPU seconds of all of them; `None` if the system does not report them.
+    pub(crate) cpu: Option<f64>,
+}
+
 /// A running server.
 pub(crate) struct Side {
     name: String,
@@ -47,16 +58,20 @@ impl Side {
         }
     }
 
-    /// The seconds that each of these units takes.
-    pub(crate) fn run(&mut self, units: usize, threads: Option<usize>) -> Result<Vec<f64>, String> {
-        let mut request = json!({"op": "run", "units": units, "warmup": 1});
-        if let Some(threads) = threads {
-            request["threads"] = threads.into();
-        }
-        let answer = self.ask(&request)?;
+    /// Times this many units, after one that is not timed.
+    pub(crate) fn run(&mut self, units: usize, threads: Option<usize>) -> Result<Ran, String> {
+        let request = |units: usize, warmup: usize| match threads {
+            Some(threads) => json!({"op": "run", "units": units, "warmup": warmup, "threads": threads}),
+            None => json!({"op": "run", "units": units, "warmup": warmup}),
+        };
+        self.ask(&request(0, 1))?;
+        let before = cpu_seconds(self.child.id());
+        let answer = self.ask(&request(units, 0))?;
+        let cpu = before.and_then(|before| Some(cpu_seconds(self.child.id())? - before));
         let seconds: Option<Vec<f64>> =
             answer.get("seconds").and_then(Value::as_array).and_then(|list| list.iter().map(Value::as_f64).collect());
-        seconds.filter(|list| list.len() == units).ok_or_else(|| format!("{}: expected {units} times", self.name))
+        let seconds = seconds.filter(|list| list.len() == units);
+        Ok(Ran { seconds: seconds.ok_or_else(|| format!("{}: expected {units} times", self.name))?, cpu })
     }
 
     /// The peak memory of the process, in bytes.
@@ -94,7 +109,7 @@ mod tests {
     #[test]
     fn as_many_times_as_units_are_expected() {
         let mut side = echo(r#"{"seconds":[0.5,0.25]}"#);
-        assert_eq!(side.run(2, Some(1)).unwrap(), [0.5, 0.25]);
+        assert_eq!(side.run(2, Some(1)).unwrap().seconds, [0.5, 0.25]);
         assert!(side.run(3, None).is_err());
     }
 

@@ -1,64 +1,59 @@
 //! Whole programs: the quickstart, and the cold start of a prediction.
 
 use std::io::Read;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
+use super::agreement::agree;
 use super::floor::{Sizes, Work, operations};
-use super::jobs::{Family, Input, Model, OTHER_BUILD, SENTENCES};
-use super::measure::{Measured, Times, agree, best_threads, lengths_of};
-use super::place::{Place, program, program_in};
+use super::jobs::{Agreement, Family, Input, Model, OTHER_BUILD, SENTENCES};
+use super::measure::{Measured, Times, best_threads, lengths_of};
+use super::place::{PROGRAM, Place, program, program_in};
+use super::usage::{cpu_seconds, high_water_mark};
 use crate::process::root;
 
-/// The program of the command line.
-const PROGRAM: &str = "burn-adapters";
-
 /// The result of a program.
-struct Ran {
-    seconds: f64,
-    peak: Option<u64>,
-    output: String,
+pub(super) struct Ran {
+    pub(super) seconds: f64,
+    pub(super) peak: Option<u64>,
+    /// CPU seconds until about its end.
+    pub(super) cpu: Option<f64>,
+    pub(super) output: String,
 }
 
 /// Runs a program to its end, and watches its memory.
-fn run(name: &str, command: &mut Command) -> Result<Ran, String> {
+pub(super) fn run(name: &str, command: &mut Command) -> Result<Ran, String> {
     let start = Instant::now();
     let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn();
     let mut child = child.map_err(|error| format!("{name}: cannot start {command:?}: {error}"))?;
-    let status = format!("/proc/{}/status", child.id());
+    let process = child.id();
     let ended = AtomicBool::new(false);
-    let (finished, peak, output) = std::thread::scope(|scope| {
+    let (finished, (peak, cpu), output) = std::thread::scope(|scope| {
         let watch = scope.spawn(|| {
-            let mut peak = None;
+            let (mut peak, mut cpu) = (None, None);
             while !ended.load(Ordering::Relaxed) {
-                peak = peak.max(high_water_mark(Path::new(&status)));
+                peak = peak.max(high_water_mark(process));
+                cpu = cpu_seconds(process).or(cpu);
                 std::thread::sleep(Duration::from_millis(5));
             }
-            peak
+            (peak, cpu)
         });
         let mut output = String::new();
         let read = child.stdout.take().map(|mut pipe| pipe.read_to_string(&mut output)).transpose();
         let finished = child.wait().map(|status| (status, start.elapsed()));
         ended.store(true, Ordering::Relaxed);
-        let peak = watch.join().unwrap_or_default();
-        (read.and(finished), peak, output)
+        let watched = watch.join().unwrap_or_default();
+        (read.and(finished), watched, output)
     });
     let (status, taken) = finished.map_err(|error| format!("{name}: {error}"))?;
     if !status.success() {
         return Err(format!("{name} failed ({status}): {command:?}"));
     }
-    Ok(Ran { seconds: taken.as_secs_f64(), peak, output })
-}
-
-/// The peak memory of a process so far, in bytes; known on Linux only.
-fn high_water_mark(status: &Path) -> Option<u64> {
-    let status = std::fs::read_to_string(status).ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
-    Some(line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()? * 1024)
+    Ok(Ran { seconds: taken.as_secs_f64(), peak, cpu, output })
 }
 
 /// One of several programs with the same task.
@@ -85,26 +80,27 @@ fn measure(family: Family, name: &str, contestants: &[Contestant], repetitions: 
             let ran = run(one.label, &mut (one.command)())?;
             times.seconds.push(ran.seconds);
             times.peak = times.peak.max(ran.peak);
+            times.cpu.extend(ran.cpu);
             let told = told(&ran.output).ok_or_else(|| format!("{}: it printed no JSON", one.label))?;
             times.extra = (one.told)(&told);
         }
     }
     let (family, name) = (family.name(), name.to_owned());
-    Ok(Measured { family, name, config: None, operations: None, times, growth: None })
+    Ok(Measured { family, name, times, ..Measured::default() })
 }
 
 /// The JSON value that a program printed: over several lines, or in the last line that has one.
-fn told(output: &str) -> Option<Value> {
+pub(super) fn told(output: &str) -> Option<Value> {
     let line = || output.lines().rev().find_map(|line| serde_json::from_str(line).ok());
     serde_json::from_str(output).ok().or_else(line)
 }
 
 /// The threads with which the reference trains fastest.
 fn training_threads(place: &Place, config: &str) -> Result<usize, String> {
-    let mut side = place.start_python("adapters")?;
+    let mut side = place.start_python("adapters", None)?;
     let adapter = place.adapter(Model::MiniLm, config, 0.02)?;
     side.ask(&json!({
-        "op": "prepare", "kind": "step", "model": place.minilm, "adapter": adapter, "data": place.data,
+        "op": "prepare", "kind": "step", "model": place.minilm()?, "adapter": adapter, "data": place.data()?,
         "batches": Input::Sentences { batches: 2, size: 32 }.batches(),
     }))?;
     best_threads(&mut side, 2)
@@ -113,6 +109,7 @@ fn training_threads(place: &Place, config: &str) -> Result<usize, String> {
 /// The quickstart, from start to saved adapter: ours, the reference's plain loop, and the reference grouped by length.
 pub(crate) fn quickstart(place: &Place, config: &str, epochs: usize, repetitions: usize) -> Result<Measured, String> {
     let out = root().join("target/bench/quickstart");
+    let (minilm, data) = (place.minilm()?, place.data()?);
     let threads = place.python.as_ref().map(|_| training_threads(place, config)).transpose()?;
     let accuracy = |told: &Value| json!({"accuracy": told["accuracy"]});
     let mut contestants = vec![Contestant {
@@ -135,7 +132,7 @@ pub(crate) fn quickstart(place: &Place, config: &str, epochs: usize, repetitions
                 command.arg(root().join("tests/python/quickstart_reference.py"));
                 command.args(["--config", config, "--epochs", &epochs.to_string()]);
                 command.args(["--threads", &threads.unwrap_or_default().to_string()]);
-                command.arg("--model").arg(&place.minilm).arg("--data").arg(&place.data);
+                command.arg("--model").arg(minilm).arg("--data").arg(data);
                 if grouped {
                     command.arg("--grouped");
                 }
@@ -158,8 +155,8 @@ fn quickstart_operations(place: &Place, epochs: usize) -> Result<f64, String> {
     let batches: Vec<Value> = (0..SENTENCES).map(|row| json!({"rows": [row]})).collect();
     let adapter = place.adapter(Model::MiniLm, "seq_bn", 0.0)?;
     // Prepared only: that counts the tokens of each sentence.
-    let answer = place.start_ours("ours")?.ask(&json!({
-        "op": "prepare", "kind": "infer", "model": place.minilm, "adapter": adapter, "data": place.data,
+    let answer = place.start_ours("ours", None)?.ask(&json!({
+        "op": "prepare", "kind": "infer", "model": place.minilm()?, "adapter": adapter, "data": place.data()?,
         "batches": batches,
     }))?;
     let sizes: Sizes = place.sizes(Model::MiniLm)?;
@@ -176,6 +173,7 @@ fn quickstart_operations(place: &Place, epochs: usize) -> Result<f64, String> {
 /// The prediction of one sentence, from the start of the process to its end.
 pub(crate) fn cold_start(place: &Place, config: &str, repetitions: usize) -> Result<Measured, String> {
     let adapter = place.adapter(Model::MiniLm, config, 0.02)?;
+    let minilm = place.minilm()?;
     let sentence = "A warm, funny and quietly wise film that I could watch again tomorrow.";
     let logits = |told: &Value| json!({"logits": told["logits"]});
     let ours = |label, program: PathBuf| {
@@ -183,7 +181,7 @@ pub(crate) fn cold_start(place: &Place, config: &str, repetitions: usize) -> Res
         let command = move || {
             let mut command = Command::new(&program);
             command.args(["predict", "--json", "--quiet", "--text", sentence]);
-            command.arg("--model").arg(&place.minilm).arg("--adapter").arg(adapter);
+            command.arg("--model").arg(minilm).arg("--adapter").arg(adapter);
             command
         };
         Contestant { label, command: Box::new(command), told: logits, threads: None }
@@ -197,7 +195,7 @@ pub(crate) fn cold_start(place: &Place, config: &str, repetitions: usize) -> Res
             command: Box::new(move || {
                 let mut command = Command::new(python);
                 command.arg(root().join("tests/python/predict_reference.py")).args(["--text", sentence]);
-                command.arg("--model").arg(&place.minilm).arg("--adapter").arg(adapter);
+                command.arg("--model").arg(minilm).arg("--adapter").arg(adapter);
                 command
             }),
             told: logits,
@@ -208,7 +206,8 @@ pub(crate) fn cold_start(place: &Place, config: &str, repetitions: usize) -> Res
     let mut measured = measure(Family::Cold, &name, &contestants, repetitions)?;
     measured.config = Some(config.to_owned());
     if let [ours, theirs] = measured.times.as_slice() {
-        agree(&ours.extra, &theirs.extra).map_err(|what| format!("the two do not predict the same: {what}"))?;
+        agree(&ours.extra, &theirs.extra, Agreement::Rounding)
+            .map_err(|what| format!("the two do not predict the same: {what}"))?;
     }
     Ok(measured)
 }
@@ -233,12 +232,5 @@ mod tests {
         assert!(ran.seconds >= 0.05);
         assert!(run("false", &mut Command::new("false")).is_err());
         assert!(run("nothing", &mut Command::new("/nowhere/nothing")).is_err());
-    }
-
-    #[test]
-    #[cfg(target_os = "linux")]
-    fn the_high_water_mark_of_a_process_is_read() {
-        assert!(high_water_mark(Path::new("/proc/self/status")).unwrap() > 100_000);
-        assert_eq!(high_water_mark(Path::new("/nowhere")), None);
     }
 }

@@ -3,6 +3,7 @@
 mod adding;
 mod burn_lora;
 mod infer;
+mod language;
 mod parts;
 mod plain;
 mod routed;
@@ -28,6 +29,9 @@ pub(crate) fn prepare(prepare: &Prepare, device: &Device) -> Result<Prepared, Fa
         Kind::InferMerged => infer::prepare_merged(prepare, device),
         Kind::Routed | Kind::Separate => routed::prepare(prepare, device),
         Kind::Add | Kind::AddAndUse | Kind::Switch => adding::prepare(prepare, device),
+        Kind::LmStep => language::prepare_step(prepare, device),
+        Kind::LmPrompt => language::prepare_prompt(prepare, device),
+        Kind::LmGenerate => language::prepare_generate(prepare, device),
     }
 }
 

@@ -28,7 +28,11 @@ pub(super) struct Base {
 
 impl Base {
     pub(super) fn load(prepare: &Prepare, device: &Device) -> Result<Self, Failed> {
-        let format = if prepare.bf16 { WeightFormat::Bf16 } else { WeightFormat::F32 };
+        let format = match prepare {
+            Prepare { stored: true, .. } => WeightFormat::AsStored,
+            Prepare { bf16: true, .. } => WeightFormat::Bf16,
+            _ => WeightFormat::F32,
+        };
         let (model, _) = AutoModel::from_dir_as(&prepare.model, format, device)?;
         Ok(Self { model, batches: batches(&prepare.batches, &prepare.data, &prepare.model)? })
     }
