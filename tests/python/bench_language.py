@@ -3,6 +3,7 @@
 import os
 import shutil
 import time
+from pathlib import Path
 
 import torch
 from bench_protocol import checked, read_rows
@@ -11,15 +12,16 @@ LEARNING_RATE = 1e-4
 MAX_NORM = 1.0
 
 
-def make_model(path, folder):
+def make_model(path, folder, bf16):
     """A GGUF file as a Hugging Face folder with dequantized weights."""
     import smollm2
-    from pathlib import Path
 
     partial = Path(f"{folder}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.parent.mkdir(parents=True, exist_ok=True)
     smollm2.make_model(path, partial)
+    if bf16:
+        load({"model": partial}, torch.bfloat16).save_pretrained(partial)
     os.replace(partial, folder)
 
 

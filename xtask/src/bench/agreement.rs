@@ -106,11 +106,11 @@ fn below_best(ours: &Value, theirs: &Value) -> f64 {
     place.and_then(|place| right.get(place)).map_or(f64::NAN, |logit| best(&right) - logit)
 }
 
-/// The largest difference between the logits of two sides; `None` if their numbers differ.
+/// The largest difference between the logits of two sides; `None` if their numbers differ, or there are none.
 pub(crate) fn apart(ours: &Value, theirs: &Value) -> Option<f64> {
     let (left, right) = (numbers(ours), numbers(theirs));
     let differences = left.iter().zip(&right).map(|(left, right)| (left - right).abs());
-    (left.len() == right.len()).then(|| differences.fold(0.0, worse))
+    (left.len() == right.len() && !left.is_empty()).then(|| differences.fold(0.0, worse))
 }
 
 /// The greater of two values; NaN is kept.

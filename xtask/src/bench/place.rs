@@ -178,16 +178,19 @@ impl Place {
         Ok(dir)
     }
 
-    /// The model as a contestant reads it: for PyTorch, a GGUF file becomes a folder with its dequantized weights.
+    /// The model as a contestant reads it: for PyTorch, a GGUF file becomes a folder with its dequantized weights, in bf16
+    /// for inference in bf16.
     pub(crate) fn model_of(&self, model: Model, contestant: &Contestant) -> Result<PathBuf, String> {
         let path = self.model(model)?;
         if model != Model::SmolLm2 || !contestant.python || contestant.is_llama_cpp() {
             return Ok(path);
         }
-        let dir = self.made.join(path.file_stem().unwrap_or_default());
+        let in_bf16 = contestant.bf16 && contestant.kind != "lm_step";
+        let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+        let dir = self.made.join(format!("{stem}-{}", if in_bf16 { "bf16" } else { "f32" }));
         if !dir.join("config.json").is_file() {
             eprintln!("xtask: making {} (once) …", dir.display());
-            let request = json!({"op": "make_language_model", "model": path, "dir": dir});
+            let request = json!({"op": "make_language_model", "model": path, "dir": dir, "bf16": in_bf16});
             self.start_python(&contestant.label, None)?.ask(&request)?;
         }
         Ok(dir)
