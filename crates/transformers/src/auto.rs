@@ -5,7 +5,7 @@ use std::path::Path;
 use burn::module::Module;
 use burn::nn::Linear;
 use burn::tensor::{Device, Tensor};
-use burn_adapters_core::{Bf16Error, Init, ModelSpec, Site, linear_weights_in_bf16};
+use burn_adapters_core::{Bf16Error, Init, ModelSpec, Place, Site, StackSpec, linear_weights_in_bf16};
 use burn_adapters_model::{BaseError, BaseModel, DecoderStart, Limits, Matrices, Mergeable, Pass};
 
 use crate::skeleton::Skeleton;
@@ -88,6 +88,27 @@ impl AutoModel {
     /// If the model is on an autodiff device, or on one that has no bf16.
     pub fn in_bf16(self) -> Result<Self, Bf16Error> {
         linear_weights_in_bf16(self)
+    }
+
+    /// The model with the matrices of its first `layers` layers in bf16, and the others unchanged. Where only layers above
+    /// these have adapters, training runs the lower ones forward alone, and their rounding reaches no gradient directly.
+    ///
+    /// # Errors
+    /// As [`in_bf16`](Self::in_bf16); if `layers` is 0.
+    pub fn in_bf16_below(mut self, layers: usize) -> Result<Self, Bf16Error> {
+        let spec = self.spec().clone();
+        let of_stack = |stack: &StackSpec| {
+            let kind = stack.kind;
+            (0..stack.layers).flat_map(move |layer| Place::ALL.map(|place| Site::new(kind, layer, place)))
+        };
+        let mut found = false;
+        for site in spec.stacks.iter().flat_map(of_stack).filter(|site| spec.layer_number(*site) < layers) {
+            if let Some(linear) = self.linear_mut(site) {
+                *linear = linear_weights_in_bf16(linear.clone())?;
+                found = true;
+            }
+        }
+        if found { Ok(self) } else { Err(Bf16Error::NoLinear) }
     }
 
     /// The model's configuration.

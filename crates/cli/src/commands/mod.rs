@@ -136,6 +136,11 @@ struct DeviceArguments {
     /// The same as `--quantize bf16`.
     #[arg(long, conflicts_with = "quantize")]
     bf16: bool,
+
+    /// bf16 for the matrices of the first N layers only. Useful where only the layers above them have adapters
+    /// (`leave_out`): the lower ones are then computed forward only, at the rate of bf16.
+    #[arg(long, value_name = "N", conflicts_with_all = ["quantize", "bf16"])]
+    bf16_below: Option<usize>,
 }
 
 /// The values of `--quantize`.
@@ -164,10 +169,16 @@ impl DeviceArguments {
             Some(Quantize::Bf16) => WeightFormat::Bf16,
             Some(Quantize::Int8) => WeightFormat::Int8,
             Some(Quantize::Int4) => WeightFormat::Int4,
-            None if is_gguf(dir) => WeightFormat::AsStored,
+            // Blocks are not converted to bf16.
+            None if is_gguf(dir) && self.bf16_below.is_none() => WeightFormat::AsStored,
             None => WeightFormat::F32,
         };
         let (model, formats) = Model::load(dir, format, device, style)?;
+        if let Some(layers) = self.bf16_below {
+            let model = model.in_bf16_below(layers)?;
+            style.say(format_args!("the weights of the first {layers} layers are bf16"));
+            return Ok(model);
+        }
         if format == WeightFormat::Bf16 {
             style.say(format_args!("the weights of its linear layers are bf16"));
         } else if formats.dequantized || !formats.not_quantized.is_empty() {

@@ -104,6 +104,19 @@ impl Model {
     }
 }
 
+impl Model {
+    /// The model with its first layers in bf16.
+    pub(super) fn in_bf16_below(self, layers: usize) -> CliResult<Self> {
+        let all = self.base.config().spec().layers();
+        if !(1..=all).contains(&layers) {
+            let message = format!("--bf16-below takes a number of layers from 1 to {all}, found {layers}");
+            return Err(CliError::mistake(message));
+        }
+        let base = self.base.in_bf16_below(layers).map_err(|error| CliError::mistake(chain(&error)))?;
+        Ok(Self { base, ..self })
+    }
+}
+
 /// A tokenizer that cannot be read.
 pub(super) fn tokenizer_error(dir: &Path, error: &TokenizerError) -> CliError {
     match error {

@@ -90,6 +90,30 @@ fn every_method_computes_and_learns_the_same_but_for_the_rounding() {
 }
 
 #[test]
+fn the_first_layers_alone_can_be_bf16() {
+    let Some(device) = device() else { return };
+    let whole = bert(&device);
+    let lower = whole.clone().in_bf16_below(1).unwrap();
+    let all = whole.clone().in_bf16().unwrap();
+    let dtype = |model: &AutoModel, layer: usize| {
+        let linear = model.linear(Site::encoder(layer, Place::FeedForwardUp)).unwrap();
+        linear.weight.val().dtype()
+    };
+    assert_eq!([dtype(&lower, 0), dtype(&lower, 1)], [DType::BF16, DType::F32]);
+    let states = |model: &AutoModel| {
+        let bank = AdapterBank::new(model.spec(), &device);
+        model.hidden_states(&batch(), &bank.hooks(&Setup::base()).unwrap()).unwrap()
+    };
+    let far = |one: &AutoModel, other: &AutoModel, depth: usize| {
+        let difference = states(one)[depth].clone() - states(other)[depth].clone();
+        difference.abs().max().into_scalar::<f32>()
+    };
+    assert_eq!(far(&lower, &all, 1), 0.0);
+    assert!(far(&lower, &whole, 1) > 1e-5 && far(&lower, &all, 2) > 1e-5);
+    assert!(whole.in_bf16_below(0).is_err());
+}
+
+#[test]
 fn rows_together_are_rows_alone() {
     let Some(device) = device() else { return };
     let half = bert(&device).in_bf16().unwrap();

@@ -41,7 +41,6 @@ mod tests {
     use burn_adapters_tensors::{FloatType, TensorFileError, save_safetensors};
     use serde_json::json;
 
-    use super::*;
     use crate::jobs::prepare;
     use crate::make;
     use crate::protocol::{Kind, MakeAdapter};
@@ -75,7 +74,7 @@ mod tests {
         let draw = |name: &str| {
             let shape = shapes[name].1.clone();
             let values = Tensor::<1>::random([shape.iter().product::<usize>()], Distribution::Normal(0.0, 0.2), device);
-            Ok::<TensorData, TensorFileError>(TensorData::new(values.into_data().to_vec::<f32>().unwrap(), shape))
+            Ok::<TensorData, TensorFileError>(TensorData::new(values.into_data().try_to_vec::<f32>().unwrap(), shape))
         };
         save_safetensors(&dir.join("model.safetensors"), &shapes, &[("format", "pt")], draw).unwrap();
     }
