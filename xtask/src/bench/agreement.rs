@@ -27,7 +27,8 @@ impl Agreement {
     fn tolerance(self) -> Option<Tolerance> {
         match self {
             Self::Rounding => Some(Tolerance { logits: Logits::All(1e-3), loss: 1e-3, norm: 1e-2, tokens: 8 }),
-            Self::Bf16 => Some(Tolerance { logits: Logits::Best(0.5), loss: 5e-2, norm: 0.1, tokens: 0 }),
+            // Where a few tokens dominate a gradient, rounding can halve its norm.
+            Self::Bf16 => Some(Tolerance { logits: Logits::Best(0.5), loss: 5e-2, norm: 0.6, tokens: 0 }),
             Self::BestToken => Some(Tolerance { logits: Logits::Best(1.0), loss: 0.0, norm: 0.0, tokens: 0 }),
             Self::Nothing => None,
         }
