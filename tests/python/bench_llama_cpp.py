@@ -54,11 +54,12 @@ class Job:
 
 class Server:
     def __init__(self):
-        self.llama_cpp = LlamaCpp()
-        self.job = None
+        self.llama_cpp = self.job = None
 
     def answer(self, request):
         op = request["op"]
+        if self.llama_cpp is None:
+            self.llama_cpp = LlamaCpp()
         if op == "hello":
             return {"side": "llama.cpp", "versions": {"package": PACKAGE}}
         if op == "prepare":
