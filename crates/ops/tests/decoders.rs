@@ -22,8 +22,11 @@ fn close<const D: usize>(ours: Tensor<D>, theirs: Tensor<D>) {
     let ours = ours.into_data().try_to_vec::<f32>().unwrap();
     let theirs = theirs.into_data().try_to_vec::<f32>().unwrap();
     let largest = theirs.iter().fold(0.0_f32, |largest, value| largest.max(value.abs()));
+    // GPUs round differently: there the tolerance is that of all parity tests.
+    let graphics = std::env::var("BURN_DEVICE").is_ok_and(|device| device == "wgpu");
+    let bound = if graphics { 1e-4 } else { 2e-6 };
     for (ours, theirs) in ours.iter().zip(&theirs) {
-        assert!((ours - theirs).abs() <= 2e-6 * largest, "{ours} is not {theirs} (largest: {largest})");
+        assert!((ours - theirs).abs() <= bound * largest, "{ours} is not {theirs} (largest: {largest})");
     }
 }
 
