@@ -1,53 +1,36 @@
 //! Each function against Burn's own operations, forward and backward, on the device that `BURN_DEVICE` names.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
+mod common;
+
 use burn::tensor::activation::softmax as burn_softmax;
 use burn::tensor::{Bool, DType, Device, Distribution, FloatDType, Tensor};
 use burn_adapters_ops::{
     AttentionOptions, Dropout, Rows, attention, dropout, gelu, layer_norm, linear, packed_attention, softmax, take_rows,
 };
 
+use crate::common::tracked;
+
 fn random<const D: usize>(shape: [usize; D]) -> Tensor<D> {
     Tensor::random(shape, Distribution::Normal(0.0, 1.5), &Device::default())
 }
 
-fn tracked<const D: usize>(tensor: &Tensor<D>) -> Tensor<D> {
-    Tensor::from_data(tensor.to_data(), &Device::default().autodiff()).require_grad()
+fn bound() -> f32 {
+    1e-6
 }
 
 #[track_caller]
 fn close<const D: usize>(ours: Tensor<D>, theirs: Tensor<D>) {
-    assert_eq!(ours.dims(), theirs.dims());
-    let ours = ours.into_data().try_to_vec::<f32>().unwrap();
-    let theirs = theirs.into_data().try_to_vec::<f32>().unwrap();
-    let largest = theirs.iter().fold(0.0_f32, |largest, value| largest.max(value.abs()));
-    for (ours, theirs) in ours.iter().zip(&theirs) {
-        assert!((ours - theirs).abs() <= 1e-6 * largest, "{ours} is not {theirs} (largest: {largest})");
-    }
+    common::close(bound(), ours, theirs);
 }
 
-/// The outputs and all gradients of two functions, for an arbitrary output gradient.
 #[track_caller]
 fn same<const N: usize, const D: usize>(
     inputs: [Tensor<D>; N],
     ours: impl Fn([Tensor<D>; N]) -> Tensor<D>,
     theirs: impl Fn([Tensor<D>; N]) -> Tensor<D>,
 ) {
-    let plain = ours(inputs.clone());
-    assert!(!plain.is_autodiff());
-    let weight = random(plain.dims());
-    let run = |function: &dyn Fn([Tensor<D>; N]) -> Tensor<D>| {
-        let leaves = inputs.each_ref().map(tracked);
-        let output = function(leaves.clone());
-        let gradients = (output.clone() * weight.clone()).sum().backward();
-        (output.inner(), leaves.map(|leaf| leaf.grad(&gradients).unwrap()))
-    };
-    let ((our_output, our_gradients), (output, gradients)) = (run(&ours), run(&theirs));
-    close(plain, output.clone());
-    close(our_output, output);
-    for (ours, theirs) in our_gradients.into_iter().zip(gradients) {
-        close(ours, theirs);
-    }
+    common::same((bound(), 1.5), inputs, ours, theirs);
 }
 
 fn exact_gelu<const D: usize>(x: Tensor<D>) -> Tensor<D> {

@@ -1,6 +1,8 @@
 //! The kernels of decoders against Burn's own operations, forward and backward, on the device that `BURN_DEVICE` names.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
+mod common;
+
 use burn::tensor::activation::{log_softmax, sigmoid, softmax};
 use burn::tensor::{Bool, Device, Distribution, Int, Tensor, TensorData};
 use burn_adapters_ops::{
@@ -8,50 +10,30 @@ use burn_adapters_ops::{
     sighted_attention, token_losses,
 };
 
+use crate::common::tracked;
+
 fn random<const D: usize>(shape: [usize; D]) -> Tensor<D> {
     Tensor::random(shape, Distribution::Normal(0.0, 0.7), &Device::default())
 }
 
-fn tracked<const D: usize>(tensor: &Tensor<D>) -> Tensor<D> {
-    Tensor::from_data(tensor.to_data(), &Device::default().autodiff()).require_grad()
+fn bound() -> f32 {
+    // GPUs round differently: there the tolerance is that of all parity tests.
+    let graphics = std::env::var("BURN_DEVICE").is_ok_and(|device| device == "wgpu");
+    if graphics { 1e-4 } else { 2e-6 }
 }
 
 #[track_caller]
 fn close<const D: usize>(ours: Tensor<D>, theirs: Tensor<D>) {
-    assert_eq!(ours.dims(), theirs.dims());
-    let ours = ours.into_data().try_to_vec::<f32>().unwrap();
-    let theirs = theirs.into_data().try_to_vec::<f32>().unwrap();
-    let largest = theirs.iter().fold(0.0_f32, |largest, value| largest.max(value.abs()));
-    // GPUs round differently: there the tolerance is that of all parity tests.
-    let graphics = std::env::var("BURN_DEVICE").is_ok_and(|device| device == "wgpu");
-    let bound = if graphics { 1e-4 } else { 2e-6 };
-    for (ours, theirs) in ours.iter().zip(&theirs) {
-        assert!((ours - theirs).abs() <= bound * largest, "{ours} is not {theirs} (largest: {largest})");
-    }
+    common::close(bound(), ours, theirs);
 }
 
-/// The outputs and all gradients of two functions, for an arbitrary output gradient.
 #[track_caller]
 fn same<const N: usize, const D: usize, const O: usize>(
     inputs: [Tensor<D>; N],
     ours: impl Fn([Tensor<D>; N]) -> Tensor<O>,
     theirs: impl Fn([Tensor<D>; N]) -> Tensor<O>,
 ) {
-    let plain = ours(inputs.clone());
-    assert!(!plain.is_autodiff());
-    let weight = random(plain.dims());
-    let run = |function: &dyn Fn([Tensor<D>; N]) -> Tensor<O>| {
-        let leaves = inputs.each_ref().map(tracked);
-        let output = function(leaves.clone());
-        let gradients = (output.clone() * weight.clone()).sum().backward();
-        (output.inner(), leaves.map(|leaf| leaf.grad(&gradients).unwrap()))
-    };
-    let ((our_output, our_gradients), (output, gradients)) = (run(&ours), run(&theirs));
-    close(plain, output.clone());
-    close(our_output, output);
-    for (ours, theirs) in our_gradients.into_iter().zip(gradients) {
-        close(ours, theirs);
-    }
+    common::same((bound(), 0.7), inputs, ours, theirs);
 }
 
 #[test]

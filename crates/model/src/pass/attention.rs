@@ -217,7 +217,7 @@ impl LayerPass<'_> {
             if !kind.is_plain() {
                 let turn = |x: Tensor<3>| match &kind.rotary {
                     Some(rotary) => {
-                        let table = self.sight_masks.packed_table(rotary, &packing.lengths);
+                        let table = self.shared.packed_table(rotary, &packing.lengths);
                         table.rotate(x.unsqueeze::<4>().swap_dims(1, 2)).swap_dims(1, 2).squeeze_dim(0)
                     }
                     None => x,
@@ -251,7 +251,7 @@ impl LayerPass<'_> {
         if let Some(rotary) = &kind.rotary {
             let first = cached.map_or_else(|| vec![0], |cached| cached.continued.firsts(query.dims()[0]));
             // A table is for all rows that have the same number of positions.
-            let turn = |x: Tensor<4>| self.sight_masks.table(rotary, &first, x.dims()[2]).rotate(x);
+            let turn = |x: Tensor<4>| self.shared.table(rotary, &first, x.dims()[2]).rotate(x);
             (query, keys) = (turn(query), turn(keys));
         }
         if let Some(cached) = cached {
@@ -284,7 +284,7 @@ impl LayerPass<'_> {
                 let device = keys.device().without_autodiff();
                 let sight = Sight { causal: kind.causal, window: kind.window, reach: kind.reach };
                 let prefixes = all_keys - own_keys;
-                let hidden = self.sight_masks.of(sight, [queries, all_keys, prefixes], || match cached {
+                let hidden = self.shared.of(sight, [queries, all_keys, prefixes], || match cached {
                     Some(cached) if cached.is_filled => {
                         continued_out_of_sight(&cached.continued, batch, prefixes, sight, &device)
                     }

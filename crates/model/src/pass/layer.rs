@@ -7,7 +7,7 @@ use burn::tensor::{Bool, Tensor};
 use burn_adapters_core::{Norm, Place, Site, StackKind, TokenSpan};
 
 use super::cached::Cached;
-use super::mask::{Mask, SightMasks};
+use super::mask::{Mask, SharedByLayers};
 use super::memory::Memory;
 use super::packing::Packing;
 use crate::{ActiveHooks, AroundProjection};
@@ -20,7 +20,7 @@ pub struct LayerPass<'l> {
     pub(super) hooks: &'l ActiveHooks<'l>,
     pub(super) packing: Option<&'l Packing<'l>>,
     pub(super) mask: &'l Mask,
-    pub(super) sight_masks: &'l SightMasks,
+    pub(super) shared: &'l SharedByLayers,
     pub(super) memory: Option<&'l Memory>,
     pub(super) cached: Option<&'l Cached>,
     /// The step of the stack; several may run the same layer.

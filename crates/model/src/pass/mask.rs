@@ -84,7 +84,7 @@ type SightMask = Option<Tensor<4, Bool>>;
 /// What layers of one kind share: masks, by what the queries see, their number, that of the keys, and that of the prefixes
 /// before them; and the tables of rotary positions.
 #[derive(Default)]
-pub(super) struct SightMasks {
+pub(super) struct SharedByLayers {
     masks: RefCell<BTreeMap<(Sight, [usize; 3]), SightMask>>,
     tables: RefCell<Vec<(Rotary, Positions, RotaryTable)>>,
 }
@@ -98,7 +98,7 @@ enum Positions {
     Packed(Vec<usize>),
 }
 
-impl SightMasks {
+impl SharedByLayers {
     pub(super) fn of(&self, sight: Sight, sizes: [usize; 3], compute: impl FnOnce() -> SightMask) -> SightMask {
         self.masks.borrow_mut().entry((sight, sizes)).or_insert_with(compute).clone()
     }

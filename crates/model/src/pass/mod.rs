@@ -28,7 +28,7 @@ use self::check::{check, check_decoder};
 pub(crate) use self::extent::{Extent, OneStep, StepInput, StepOutput};
 pub use self::layer::LayerPass;
 pub(crate) use self::mask::padding_of;
-use self::mask::{Mask, SightMasks};
+use self::mask::{Mask, SharedByLayers};
 pub(crate) use self::memory::Memory;
 use self::packing::Packing;
 use self::states::{Form, States};
@@ -337,7 +337,7 @@ impl<'p> Pass<'p> {
             _ => Mask::new(tokens, sequence, is_decoding, &device),
         };
         let mut mask = mask_of(&tokens, form.sequence(&hidden));
-        let mut sight_masks = SightMasks::default();
+        let mut shared = SharedByLayers::default();
         let first_is_read = is_read && self.reads == Reads::First && self.row_position == RowPosition::First;
         for (step, &index) in layers.iter().enumerate() {
             if !self.extent.has(first_step + step) {
@@ -358,7 +358,7 @@ impl<'p> Pass<'p> {
                 (hidden, tokens) = self.hooks.enter_layer(site, hidden, tokens);
                 if tokens.len() != rows {
                     mask = mask_of(&tokens, hidden.dims()[1]);
-                    sight_masks = SightMasks::default();
+                    shared = SharedByLayers::default();
                     memory = memory.map(|memory| memory.repeated(tokens.len() / rows.max(1)));
                 }
             }
@@ -367,7 +367,7 @@ impl<'p> Pass<'p> {
                 hooks: &self.hooks,
                 packing,
                 mask: &mask,
-                sight_masks: &sight_masks,
+                shared: &shared,
                 memory: memory.as_ref(),
                 cached,
                 step,

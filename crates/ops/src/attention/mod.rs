@@ -29,6 +29,18 @@ pub struct AttentionOptions {
     pub dropout: Option<Dropout>,
 }
 
+impl AttentionOptions {
+    /// The factor on `q kᵀ`, for heads of this width.
+    fn scale(&self, head: usize) -> f64 {
+        self.scale.unwrap_or_else(|| 1.0 / (head as f64).sqrt())
+    }
+
+    /// The dropout, unless it drops nothing.
+    fn thinned(&self) -> Option<Dropout> {
+        self.dropout.filter(|dropout| dropout.probability > 0.0)
+    }
+}
+
 /// Changes to attention scores that few models make.
 #[derive(Debug, Clone, Default)]
 pub struct ScoreChanges {
@@ -63,8 +75,7 @@ pub fn attention(
     mask: Option<Tensor<4, Bool>>,
     options: AttentionOptions,
 ) -> Tensor<4> {
-    let scale = options.scale.unwrap_or_else(|| 1.0 / (q.dims()[3] as f64).sqrt());
-    let thinned = options.dropout.filter(|dropout| dropout.probability > 0.0);
+    let (scale, thinned) = (options.scale(q.dims()[3]), options.thinned());
     #[cfg(feature = "flex")]
     if thinned.is_none_or(|dropout| dropout.probability < 1.0)
         && let Some((operands, plan)) = own::plan(&q, &k, &v, mask.as_ref(), scale, thinned)
@@ -87,8 +98,7 @@ pub fn changed_attention(
     changes: ScoreChanges,
     options: AttentionOptions,
 ) -> Tensor<4> {
-    let scale = options.scale.unwrap_or_else(|| 1.0 / (q.dims()[3] as f64).sqrt());
-    let thinned = options.dropout.filter(|dropout| dropout.probability > 0.0);
+    let (scale, thinned) = (options.scale(q.dims()[3]), options.thinned());
     let mut scores = (q * scale).matmul(k.swap_dims(2, 3));
     if let Some(cap) = changes.softcap {
         scores = (scores / cap).tanh() * cap;
@@ -153,8 +163,7 @@ pub fn packed_attention(
     );
     #[cfg(feature = "flex")]
     {
-        let scale = options.scale.unwrap_or_else(|| 1.0 / (head as f64).sqrt());
-        let thinned = options.dropout.filter(|dropout| dropout.probability > 0.0);
+        let (scale, thinned) = (options.scale(head), options.thinned());
         if thinned.is_none_or(|dropout| dropout.probability < 1.0)
             && let Some((operands, plan)) = own::plan_packed(&q, &k, &v, [queries, keys], scale, thinned)
         {

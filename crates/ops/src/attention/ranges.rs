@@ -33,14 +33,19 @@ pub(super) struct Plan {
     mask: Option<Mask>,
     scale: f32,
     keep: Option<Keep>,
+    sizes: Sizes,
+    sequences: Vec<Sequence>,
+    /// Whether the sequences are concatenated.
+    is_packed: bool,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Sizes {
     heads: usize,
     /// The heads of queries for each head of keys and values.
     shared: usize,
     head: usize,
     value: usize,
-    sequences: Vec<Sequence>,
-    /// Whether the sequences are concatenated.
-    is_packed: bool,
 }
 
 /// A sequence in its tensors.
@@ -71,18 +76,9 @@ pub(super) fn plan(
         None => None,
     };
     let sequence = |row: usize| Sequence { queries, keys, before: [row * queries, row * keys] };
-    let plan = Plan {
-        sight,
-        mask,
-        scale: scale as f32,
-        keep: keep(dropout),
-        heads,
-        shared: heads / groups,
-        head,
-        value,
-        sequences: (0..batch).map(sequence).collect(),
-        is_packed: false,
-    };
+    let sizes = Sizes { heads, shared: heads / groups, head, value };
+    let sequences = (0..batch).map(sequence).collect();
+    let plan = Plan { sight, mask, scale: scale as f32, keep: keep(dropout), sizes, sequences, is_packed: false };
     Some(([Operand::new(q)?, Operand::new(k)?, Operand::new(v)?], plan))
 }
 
@@ -107,18 +103,9 @@ pub(super) fn plan_packed(
         before += length;
         sequence
     });
-    let plan = Plan {
-        sight,
-        mask: None,
-        scale: scale as f32,
-        keep: keep(dropout),
-        heads,
-        shared: heads / groups,
-        head,
-        value,
-        sequences: sequences.collect(),
-        is_packed: true,
-    };
+    let sizes = Sizes { heads, shared: heads / groups, head, value };
+    let sequences = sequences.collect();
+    let plan = Plan { sight, mask: None, scale: scale as f32, keep: keep(dropout), sizes, sequences, is_packed: true };
     Some(([Operand::new(q)?, Operand::new(k)?, Operand::new(v)?], plan))
 }
 
@@ -182,7 +169,7 @@ impl Plan {
             scores[end..].fill(f32::NEG_INFINITY);
             row(scores);
             if let Some(keep) = self.keep {
-                let start = (((before[0] + query) * self.heads + head) * keys + range.start) as u32;
+                let start = (((before[0] + query) * self.sizes.heads + head) * keys + range.start) as u32;
                 for (index, share) in scores.iter_mut().enumerate() {
                     *share = if keep.at(start.wrapping_add(index as u32)) { *share } else { -*share };
                 }
@@ -191,10 +178,10 @@ impl Plan {
     }
 
     fn forward(&self, q: &Heads, k: &Heads, v: &Heads) -> Raw {
-        let columns = self.heads * self.value;
+        let columns = self.sizes.heads * self.sizes.value;
         let pieces = self.sequences.iter().enumerate().flat_map(|(sequence, of)| {
-            let heads =
-                (0..self.heads).flat_map(move |head| (0..of.queries).step_by(PIECE).map(move |first| (head, first)));
+            let heads = (0..self.sizes.heads)
+                .flat_map(move |head| (0..of.queries).step_by(PIECE).map(move |first| (head, first)));
             heads.map(move |(head, first)| (sequence, head, first..(first + PIECE).min(of.queries)))
         });
         let pieces: Vec<_> = pieces.collect();
@@ -204,23 +191,23 @@ impl Plan {
         };
         // SAFETY: the pieces cover every head of every query, and each element of a row of a head is written.
         let output = unsafe { written(self.total(|of| of.queries) * columns, write) };
-        self.tensor(output, self.heads, self.value, |of| of.queries)
+        self.tensor(output, self.sizes.heads, self.sizes.value, |of| of.queries)
     }
 
     /// The gradients of q, k and v.
     fn backward(&self, gradient: &Heads, [q, k, v]: [&Heads; 3]) -> [Raw; 3] {
         let (queries, keys) = (self.total(|of| of.queries), self.total(|of| of.keys));
-        let mut of_keys = vec![0.0; keys * self.heads * self.head];
-        let mut of_values = vec![0.0; keys * self.heads * self.value];
+        let mut of_keys = vec![0.0; keys * self.sizes.heads * self.sizes.head];
+        let mut of_values = vec![0.0; keys * self.sizes.heads * self.sizes.value];
         let pieces = self
             .sequences
             .iter()
             .enumerate()
-            .flat_map(|(sequence, of)| (0..self.heads).map(move |head| (sequence, head, of.keys)));
+            .flat_map(|(sequence, of)| (0..self.sizes.heads).map(move |head| (sequence, head, of.keys)));
         let mut rest = (&mut of_keys[..], &mut of_values[..]);
         let pieces = pieces.map(|(sequence, head, keys)| {
-            let (to_k, further_k) = std::mem::take(&mut rest.0).split_at_mut(keys * self.head);
-            let (to_v, further_v) = std::mem::take(&mut rest.1).split_at_mut(keys * self.value);
+            let (to_k, further_k) = std::mem::take(&mut rest.0).split_at_mut(keys * self.sizes.head);
+            let (to_v, further_v) = std::mem::take(&mut rest.1).split_at_mut(keys * self.sizes.value);
             rest = (further_k, further_v);
             (sequence, head, to_k, to_v)
         });
@@ -230,27 +217,27 @@ impl Plan {
             run(pieces, &Reverse { plan: self, gradient, q, k, v, to_q });
         };
         // SAFETY: the pieces cover every head of every query, and each element of a row of a head is written.
-        let of_queries = unsafe { written(queries * self.heads * self.head, write) };
+        let of_queries = unsafe { written(queries * self.sizes.heads * self.sizes.head, write) };
         [
-            self.tensor(of_queries, self.heads, self.head, |of| of.queries),
-            self.summed(&of_keys, self.head),
-            self.summed(&of_values, self.value),
+            self.tensor(of_queries, self.sizes.heads, self.sizes.head, |of| of.queries),
+            self.summed(&of_keys, self.sizes.head),
+            self.summed(&of_values, self.sizes.value),
         ]
     }
 
     /// The sums over the heads of queries that share a head of keys, of `[sequence][head][keys, columns]`.
     fn summed(&self, numbers: &[f32], columns: usize) -> Raw {
-        let groups = self.heads / self.shared;
-        let mut sums = vec![0.0; numbers.len() / self.shared];
+        let groups = self.sizes.heads / self.sizes.shared;
+        let mut sums = vec![0.0; numbers.len() / self.sizes.shared];
         let (mut from, mut to) = (numbers, &mut sums[..]);
         let mut pieces = Vec::new();
         for of in &self.sequences {
-            let (numbers, later) = from.split_at(of.keys * self.heads * columns);
+            let (numbers, later) = from.split_at(of.keys * self.sizes.heads * columns);
             let (sums, rest) = std::mem::take(&mut to).split_at_mut(of.keys * groups * columns);
             pieces.push((numbers, sums));
             (from, to) = (later, rest);
         }
-        run(pieces, &Sum { shared: self.shared, groups, columns });
+        run(pieces, &Sum { shared: self.sizes.shared, groups, columns });
         self.tensor(sums, groups, columns, |of| of.keys)
     }
 }
@@ -294,7 +281,7 @@ impl Forward<'_> {
     #[allow(clippy::mut_from_ref)]
     #[inline(always)]
     unsafe fn place(&self, sequence: usize, head: usize, query: usize) -> &mut [f32] {
-        let Plan { heads, value, .. } = *self.plan;
+        let Sizes { heads, value, .. } = self.plan.sizes;
         let row = self.plan.sequences[sequence].before[0] + query;
         // SAFETY: the output has a row of values for each head of each query.
         unsafe { std::slice::from_raw_parts_mut(self.output.0.add((row * heads + head) * value), value) }
@@ -304,18 +291,17 @@ impl Forward<'_> {
     #[inline(always)]
     fn few(&self, sequence: usize, head: usize, queries: Range<usize>) {
         let Self { plan, q, k, v, .. } = *self;
-        let group = head / plan.shared;
+        let group = head / plan.sizes.shared;
         let mut scores = Vec::new();
         for query in queries {
             let range = plan.range(sequence, query..query + 1, 1);
-            let one = &plan.part(q, sequence, head, query, 0).data[..plan.head];
+            let one = &plan.part(q, sequence, head, query, 0).data[..plan.sizes.head];
             let keys = plan.part(k, sequence, group, range.start, 1);
             scores.clear();
             scores.extend(
-                range
-                    .clone()
-                    .enumerate()
-                    .map(|(number, _)| math::sum2(one, &keys.data[number * keys.row..][..plan.head], |q, k| q * k)),
+                range.clone().enumerate().map(|(number, _)| {
+                    math::sum2(one, &keys.data[number * keys.row..][..plan.sizes.head], |q, k| q * k)
+                }),
             );
             plan.shares(&mut scores, sequence, head, query, range.clone());
             let kept = plan.keep.map_or(1.0, |keep| keep.scale);
@@ -325,7 +311,7 @@ impl Forward<'_> {
             output.fill(0.0);
             for (number, share) in scores.iter().enumerate() {
                 let share = share.max(0.0) * kept;
-                let row = &values.data[number * values.row..][..plan.value];
+                let row = &values.data[number * values.row..][..plan.sizes.value];
                 output.iter_mut().zip(row).for_each(|(output, value)| *output += share * value);
             }
         }
@@ -341,25 +327,25 @@ impl Work<(usize, usize, Range<usize>)> for Forward<'_> {
         if queries.len() <= FEW {
             return self.few(sequence, head, queries);
         }
-        let (width, group) = (Panels::width::<S>(), head / plan.shared);
+        let (width, group) = (Panels::width::<S>(), head / plan.sizes.shared);
         let all = plan.range(sequence, queries.clone(), width);
         let (mut keys, mut values, mut left) = (Panels::default(), Panels::default(), Rows::default());
-        keys.pack::<S>(plan.part(k, sequence, group, all.start, 1).transposed(), plan.head, all.len());
-        values.pack::<S>(plan.part(v, sequence, group, all.start, 1), all.len(), plan.value);
-        let (mut scores, mut room, mut outputs) = (Vec::new(), Vec::new(), vec![0.0; BLOCK * plan.value]);
+        keys.pack::<S>(plan.part(k, sequence, group, all.start, 1).transposed(), plan.sizes.head, all.len());
+        values.pack::<S>(plan.part(v, sequence, group, all.start, 1), all.len(), plan.sizes.value);
+        let (mut scores, mut room, mut outputs) = (Vec::new(), Vec::new(), vec![0.0; BLOCK * plan.sizes.value]);
         for first in queries.clone().step_by(BLOCK) {
             let rows = BLOCK.min(queries.end - first);
             let range = plan.range(sequence, first..first + rows, width);
             let packed = range.start - all.start..range.end - all.start;
             scores.resize(rows * range.len(), 0.0);
-            let part = keys.part(0..plan.head, packed.clone());
+            let part = keys.part(0..plan.sizes.head, packed.clone());
             let into = Into { output: &mut scores, stride: range.len(), adds: false };
             left.product(simd, plan.part(q, sequence, head, first, 0), rows, part, into);
             plan.shares(&mut scores, sequence, head, first, range.clone());
             let shares = Matrix::new(thinned(plan.keep, &scores, &mut room), range.len());
-            let into = Into { output: &mut outputs, stride: plan.value, adds: false };
-            left.product(simd, shares, rows, values.part(packed, 0..plan.value), into);
-            for (number, output) in outputs.chunks_exact(plan.value).take(rows).enumerate() {
+            let into = Into { output: &mut outputs, stride: plan.sizes.value, adds: false };
+            left.product(simd, shares, rows, values.part(packed, 0..plan.sizes.value), into);
+            for (number, output) in outputs.chunks_exact(plan.sizes.value).take(rows).enumerate() {
                 // SAFETY: this row is of this piece alone.
                 unsafe { self.place(sequence, head, first + number) }.copy_from_slice(output);
             }
@@ -382,9 +368,9 @@ impl Work<(usize, usize, &mut [f32], &mut [f32])> for Reverse<'_> {
     #[inline(always)]
     fn work<S: pulp::Simd>(&self, simd: S, (sequence, head, to_k, to_v): (usize, usize, &mut [f32], &mut [f32])) {
         let Self { plan, gradient, q, k, v, .. } = *self;
-        let Plan { head: width, value, .. } = *plan;
+        let Sizes { head: width, value, .. } = plan.sizes;
         let Sequence { queries, keys, before } = plan.sequences[sequence];
-        let group = head / plan.shared;
+        let group = head / plan.sizes.shared;
         let (k, v) = (plan.part(k, sequence, group, 0, 1), plan.part(v, sequence, group, 0, 1));
         let [mut keys_across, mut keys_along, mut values_across, mut block] =
             std::array::from_fn(|_| Panels::default());
@@ -417,7 +403,7 @@ impl Work<(usize, usize, &mut [f32], &mut [f32])> for Reverse<'_> {
             let into = Into { output: &mut of_queries, stride: width, adds: false };
             left.product(simd, scores, rows, keys_along.part(range.clone(), 0..width), into);
             for (number, numbers) in of_queries.chunks_exact(width).take(rows).enumerate() {
-                let place = ((before[0] + first + number) * plan.heads + head) * width;
+                let place = ((before[0] + first + number) * plan.sizes.heads + head) * width;
                 // SAFETY: the gradient has a row for each head of each query, and this row is of this piece alone.
                 unsafe { std::slice::from_raw_parts_mut(self.to_q.0.add(place), width) }.copy_from_slice(numbers);
             }

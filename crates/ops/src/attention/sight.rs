@@ -82,8 +82,7 @@ pub fn sighted_attention(
     check(sight, [heads, groups], [queries, keys]);
     #[cfg(feature = "flex")]
     {
-        let scale = options.scale.unwrap_or_else(|| 1.0 / (head as f64).sqrt());
-        let thinned = options.dropout.filter(|dropout| dropout.probability > 0.0);
+        let (scale, thinned) = (options.scale(head), options.thinned());
         if thinned.is_none_or(|dropout| dropout.probability < 1.0)
             && let Some((operands, plan)) = super::ranges::plan(&q, &k, &v, mask.as_ref(), sight, scale, thinned)
         {
@@ -100,8 +99,7 @@ pub fn sighted_attention(
         }
         None => hidden,
     };
-    let options =
-        AttentionOptions { scale: Some(options.scale.unwrap_or_else(|| 1.0 / (head as f64).sqrt())), ..options };
+    let options = AttentionOptions { scale: Some(options.scale(head)), ..options };
     attention(q, repeated(k, heads), repeated(v, heads), Some(mask), options)
 }
 
@@ -124,7 +122,7 @@ pub fn packed_sighted_attention(
     sight: Sight,
     options: AttentionOptions,
 ) -> Tensor<3> {
-    let ([rows, heads, head], [key_rows, groups, _]) = (q.dims(), k.dims());
+    let ([rows, heads, _], [key_rows, groups, _]) = (q.dims(), k.dims());
     let sum: usize = lengths.iter().sum();
     assert!(
         sum == rows && sum == key_rows && !lengths.contains(&0) && sight.prefixes == 0,
@@ -133,8 +131,7 @@ pub fn packed_sighted_attention(
     check(sight, [heads, groups], [1, 1]);
     #[cfg(feature = "flex")]
     {
-        let scale = options.scale.unwrap_or_else(|| 1.0 / (head as f64).sqrt());
-        let thinned = options.dropout.filter(|dropout| dropout.probability > 0.0);
+        let (scale, thinned) = (options.scale(q.dims()[2]), options.thinned());
         if thinned.is_none_or(|dropout| dropout.probability < 1.0)
             && let Some((operands, plan)) = super::ranges::plan_packed(&q, &k, &v, lengths, sight, scale, thinned)
         {
@@ -142,7 +139,6 @@ pub fn packed_sighted_attention(
             return super::ranges::attention(operands, plan);
         }
     }
-    let _ = head;
     let mut first = 0;
     let parts = lengths.iter().enumerate().map(|(sequence, &length)| {
         let alone = |x: &Tensor<3>| x.clone().narrow(0, first, length).swap_dims(0, 1).unsqueeze::<4>();
