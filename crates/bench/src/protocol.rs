@@ -78,6 +78,9 @@ pub(crate) struct Prepare {
     /// Whether the blocks of a GGUF file stay as they are.
     #[serde(default)]
     pub(crate) stored: bool,
+    /// Whether the backward pass computes layers again instead of keeping what they computed.
+    #[serde(default)]
+    pub(crate) checkpoints: bool,
     /// The number of tokens to generate, for `lm_generate`.
     #[serde(default)]
     pub(crate) new_tokens: usize,

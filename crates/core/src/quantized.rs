@@ -8,7 +8,7 @@
 
 use burn::module::{Devices, Module, ModuleMapper, ModuleVisitor, Param, ParamId, Reparameterization, Reparameterizer};
 use burn::nn::Embedding;
-use burn::tensor::{Device, Int, Tensor};
+use burn::tensor::{Device, FloatDType, Int, Tensor};
 use burn_adapters_ops::QuantizedMatrix;
 use thiserror::Error;
 
@@ -114,7 +114,7 @@ pub fn dense_weight(weight: &Param<Tensor<2>>) -> Tensor<2> {
     }
 }
 
-/// The rows of a table, `table.forward(ids)`; only the rows that are looked up are dequantized.
+/// The rows of a table in f32, `table.forward(ids)`; only the rows that are looked up are dequantized or widened.
 ///
 /// # Shapes
 /// - ids: `[batch, sequence]`
@@ -123,7 +123,7 @@ pub fn dense_weight(weight: &Param<Tensor<2>>) -> Tensor<2> {
 /// # Panics
 /// If there is no such row.
 pub fn look_up(table: &Embedding, ids: Tensor<2, Int>) -> Tensor<3> {
-    let Some(matrix) = quantized_matrix(&table.weight) else { return table.forward(ids) };
+    let Some(matrix) = quantized_matrix(&table.weight) else { return table.forward(ids).cast(FloatDType::F32) };
     let [batch, sequence] = ids.dims();
     let rows: Vec<usize> = ids.into_data().iter::<i64>().map(|id| usize::try_from(id).unwrap_or(usize::MAX)).collect();
     matrix.select(&rows, &table.weight.lazy_device()).reshape([batch, sequence, matrix.shape()[1]])

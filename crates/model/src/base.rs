@@ -1,6 +1,6 @@
 //! The base model, as seen by banks, training and generation.
 
-use burn::tensor::{Device, Tensor};
+use burn::tensor::{Device, FloatDType, Tensor};
 use burn_adapters_core::{ModelSpec, Output, Reads, row_indices};
 
 use crate::{BaseError, DecoderStart, Hooks, KvCache, Matrices, Pass, TokenBatch};
@@ -127,8 +127,8 @@ pub trait BaseModel: Matrices + Send + Sync {
         None
     }
 
-    /// The table of word embeddings, without position, type or norm: `[vocabulary, embedding]`. `None` for models without
-    /// one. A prompt can start from its rows: see [`Forward::word_embeddings`]. In some models it is the matrix of
+    /// The table of word embeddings, without position, type or norm: `[vocabulary, embedding]`, in f32 or bf16. `None` for
+    /// models without one. A prompt can start from its rows: see [`Forward::word_embeddings`]. In some models it is the matrix of
     /// language-model heads, too: see [`AdapterBank::tie_heads`](crate::AdapterBank::tie_heads).
     fn word_table(&self) -> Option<Tensor<2>> {
         None
@@ -231,7 +231,7 @@ pub trait Forward: BaseModel {
         let table = self.word_table().ok_or(BaseError::NoTokenEmbeddings)?;
         let ids: Vec<usize> = ids.iter().map(|id| *id as usize).collect();
         let ids = row_indices(&ids, &table.device().without_autodiff());
-        Ok(table.select(0, ids))
+        Ok(table.select(0, ids).cast(FloatDType::F32))
     }
 }
 

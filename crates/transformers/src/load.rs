@@ -66,7 +66,7 @@ pub(crate) fn from_dir(
     })?;
 
     let files = weights.files();
-    let mut source = FromFiles::new(weights, device, format);
+    let mut source = FromFiles::new(weights, device, format, plan.outputs_words());
     let skeleton = Skeleton::build(&plan, &mut source)?;
     let model = AutoModel { skeleton, config };
     let report = ModelLoadReport {

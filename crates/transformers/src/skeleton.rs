@@ -97,6 +97,15 @@ impl Skeleton {
         Some(self.output.as_ref()?.forward(words.unwrap_or(self.embeddings.words()), states))
     }
 
+    /// The skeleton with the table of word embeddings in bf16, if it is the matrix of a language model's output layer.
+    pub(crate) fn with_output_in_bf16(mut self) -> Self {
+        let has_own = self.decoder.as_ref().is_some_and(|decoder| decoder.words.is_some());
+        if !has_own && self.output.as_ref().is_some_and(Output::reads_words) {
+            self.embeddings = self.embeddings.with_words_in_bf16();
+        }
+        self
+    }
+
     /// The table of word embeddings: `[vocabulary, embedding]`.
     pub(crate) fn word_table(&self) -> Tensor<2> {
         dense_weight(&self.embeddings.words().weight)

@@ -174,6 +174,8 @@ pub(crate) struct Contestant {
     pub(crate) bf16: bool,
     /// Whether the frozen weights are the blocks of the GGUF file.
     pub(crate) stored: bool,
+    /// Whether the backward pass computes layers again.
+    pub(crate) checkpoints: bool,
     pub(crate) agreement: Agreement,
 }
 
@@ -196,6 +198,7 @@ impl Contestant {
             noise: 0.02,
             bf16: false,
             stored: false,
+            checkpoints: false,
             agreement: Agreement::Rounding,
         }
     }

@@ -88,7 +88,11 @@ fn training(wanted: &Wanted) -> Vec<Job> {
                 theirs.label = theirs.label.replace("PyTorch", "PEFT");
                 let contestants = vec![with(weights.ours("lm_step")), with(theirs)];
                 let name = format!("step, LoRA on {on}, {}", weights.name());
-                jobs.push(job(Family::LmTrain, &name, Input::Tokens { rows, length: 512 }, contestants));
+                let job = job(Family::LmTrain, &name, Input::Tokens { rows, length: 512 }, contestants);
+                let mut again = job.clone();
+                again.contestants[0] = Contestant { checkpoints: true, ..job.contestants[0].clone() };
+                again.name = format!("{name}, layers again");
+                jobs.extend([job, again]);
             }
         }
     }
@@ -125,15 +129,38 @@ fn generation() -> Vec<Job> {
     ]
 }
 
+/// How time grows with the length of a prompt, the rows of a batch, the adapters of a bank, and the rank.
 fn growth(wanted: &Wanted) -> Vec<Job> {
-    let lengths: &[usize] = if wanted.quick { &[128, 512] } else { &[128, 256, 512, 1024, 2048, 4096, 8192] };
-    let of = |length: &usize| {
-        let contestants =
-            vec![Weights::Stored.ours("lm_prompt"), llama_cpp("lm_prompt"), Weights::Stored.pytorch("lm_prompt")];
-        let job = job(Family::LmGrowth, "prompt, Q4_1", Input::Tokens { rows: 1, length: *length }, contestants);
-        Job { growth: Some(("tokens of a prompt", *length)), ..job }
+    let some = |quick: &[usize], all: &[usize]| if wanted.quick { quick.to_vec() } else { all.to_vec() };
+    let job = |of: &'static str, value: usize, name: &str, [rows, length]: [usize; 2], contestants: Vec<Contestant>| {
+        let job = job(Family::LmGrowth, name, Input::Tokens { rows, length }, contestants);
+        Job { growth: Some((of, value)), ..job }
     };
-    lengths.iter().map(of).collect()
+    let ours = |kind: &'static str| Weights::Stored.ours(kind);
+    let mut jobs = Vec::new();
+    for length in some(&[128, 512], &[128, 256, 512, 1024, 2048, 4096, 8192]) {
+        let contestants = vec![ours("lm_prompt"), llama_cpp("lm_prompt"), Weights::Stored.pytorch("lm_prompt")];
+        jobs.push(job("tokens of a prompt", length, "prompt, Q4_1", [1, length], contestants));
+    }
+    for rows in some(&[1, 8], &[1, 2, 4, 8, 16, 32, 64]) {
+        let one = job("rows of a batch", rows, "16 new tokens, Q4_1", [rows, 64], vec![ours("lm_generate")]);
+        jobs.push(Job { new_tokens: 16, ..one });
+    }
+    for adapters in some(&[1, 100], &[1, 10, 100, 1000]) {
+        let with = vec![Contestant { adapters, ..ours("lm_generate") }];
+        let name = format!("16 new tokens, Q4_1, LoRA, {adapters} in the bank");
+        let one = job("adapters in a bank", adapters, &name, [4, 64], with);
+        jobs.push(Job { new_tokens: 16, ..one });
+    }
+    for rank in some(&[4, 64], &[4, 8, 16, 32, 64, 128, 256]) {
+        let config = LORAS[0].1.replace("r=8,alpha=16", &format!("r={rank},alpha={rank}"));
+        let with = |one: Contestant| Contestant { config: config.clone(), adapters: 1, ..one };
+        let mut theirs = with(Weights::F32.pytorch("lm_step"));
+        theirs.label = theirs.label.replace("PyTorch", "PEFT");
+        let contestants = vec![with(Weights::F32.ours("lm_step")), theirs];
+        jobs.push(job("rank of LoRA", rank, &format!("step, LoRA of rank {rank}, f32"), [1, 256], contestants));
+    }
+    jobs
 }
 
 #[cfg(test)]
@@ -152,8 +179,8 @@ mod tests {
             assert_eq!(one.len(), two.len());
             assert!(two.iter().all(|job| job.threads == Some(2) && job.tokens().is_some()));
         }
-        assert_eq!(jobs(Family::LmTrain, &wanted(false)).len(), 24);
-        assert_eq!(jobs(Family::LmTrain, &wanted(true)).len(), 6);
+        assert_eq!(jobs(Family::LmTrain, &wanted(false)).len(), 48);
+        assert_eq!(jobs(Family::LmTrain, &wanted(true)).len(), 12);
     }
 
     #[test]

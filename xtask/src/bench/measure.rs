@@ -191,6 +191,9 @@ fn prepare(side: &mut Side, job: &Job, contestant: &Contestant, place: &Place) -
     if contestant.stored {
         request["stored"] = true.into();
     }
+    if contestant.checkpoints {
+        request["checkpoints"] = true.into();
+    }
     if job.new_tokens > 0 {
         request["new_tokens"] = job.new_tokens.into();
     }

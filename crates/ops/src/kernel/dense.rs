@@ -3,6 +3,7 @@
 use std::mem::MaybeUninit;
 
 use gemm::Parallelism;
+use rayon::iter::{IntoParallelIterator, ParallelIterator};
 
 use super::{Work, piece, rows_in_piece, run, written};
 
@@ -64,7 +65,10 @@ pub(crate) fn product(x: &[f32], weight: Strided<'_>, bias: Option<&[f32]>) -> V
         let straight = transposed(weight);
         return product(x, Strided::new(&straight, weight.rows, weight.columns), bias);
     }
-    let mut output = multiplied(Strided::new(x, rows, weight.rows), weight);
+    let mut output = match rows {
+        1 => multiplied_row(x, weight),
+        _ => multiplied(Strided::new(x, rows, weight.rows), weight),
+    };
     if let Some(bias) = bias {
         run(output.chunks_mut(piece(bias.len())).collect(), &Add(bias));
     }
@@ -75,6 +79,23 @@ pub(crate) fn product(x: &[f32], weight: Strided<'_>, bias: Option<&[f32]>) -> V
 pub(crate) fn product_across(left: &[f32], left_width: usize, right: &[f32], right_width: usize) -> Vec<f32> {
     let rows = left.len() / left_width;
     multiplied(Strided::new(left, rows, left_width).transposed(), Strided::new(right, rows, right_width))
+}
+
+/// Elements of a matrix per piece of work, where it is multiplied by one row.
+const ROW_PIECE: usize = 1 << 16;
+
+/// The product of one row, which takes as long as reading the matrix: all threads do, each its own columns.
+fn multiplied_row(x: &[f32], matrix: Strided<'_>) -> Vec<f32> {
+    assert!(matrix.is_inside(), "cannot multiply a row and {matrix:?}");
+    let mut output = vec![0.0; matrix.columns];
+    let wide = (ROW_PIECE / matrix.rows).next_multiple_of(BLOCK).max(BLOCK);
+    let pieces: Vec<_> = output.chunks_mut(wide).enumerate().collect();
+    pieces.into_par_iter().for_each(|(number, output)| {
+        let part = matrix.columns_from(number * wide, output.len());
+        // SAFETY: this part of the output is this piece's alone.
+        unsafe { accumulate(Strided::new(x, 1, matrix.rows), part, output.as_mut_ptr(), output.len()) };
+    });
+    output
 }
 
 fn multiplied(left: Strided<'_>, right: Strided<'_>) -> Vec<f32> {

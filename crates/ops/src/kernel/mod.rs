@@ -1,11 +1,15 @@
 //! Loops over f32 slices, compiled for the widest vectors that the processor has.
 
+#[cfg(target_arch = "x86_64")]
+mod amx;
 pub(crate) mod bfloat;
 pub(crate) mod dense;
 pub(crate) mod math;
 pub(crate) mod product;
 pub(crate) mod quantized;
 pub(crate) mod random;
+#[cfg(target_arch = "x86_64")]
+mod rounded;
 
 use std::mem::MaybeUninit;
 

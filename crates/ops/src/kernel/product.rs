@@ -6,8 +6,8 @@ use std::ops::Range;
 const ROWS: usize = 6;
 /// Columns of that block, in vectors: two times six fit the sixteen registers of AVX2.
 const VECTORS: usize = 2;
-/// The most lanes of a vector: those of AVX-512.
-const BLOCK: usize = ROWS * VECTORS * 16;
+/// The most columns of that block: the lanes of AVX-512 are sixteen.
+const MOST: usize = VECTORS * 16;
 
 /// A matrix in a slice. It is row-major or column-major: one stride is 1.
 #[derive(Debug, Clone, Copy)]
@@ -85,7 +85,7 @@ impl Rows {
         let k = depth.len();
         for first in (0..m).step_by(ROWS) {
             let rows = ROWS.min(m - first);
-            let packed = left.column == 1 || rows < ROWS;
+            let packed = rows < ROWS;
             if packed {
                 self.0.clear();
                 self.0.resize(k, [0.0; ROWS]);
@@ -97,19 +97,28 @@ impl Rows {
                 let (right, _) = right.as_chunks::<VECTORS>();
                 let block = if packed {
                     block(simd, self.0.iter(), right)
+                } else if left.column == 1 {
+                    block_of_rows(simd, std::array::from_fn(|row| &left.data[(first + row) * left.row..][..k]), right)
                 } else {
                     // Six neighbors in a row-major matrix need no packing.
                     let rows = left.data[first..].chunks(left.column).take(k);
                     block(simd, rows.filter_map(|row| row.first_chunk()), right)
                 };
-                let mut numbers = [0.0_f32; BLOCK];
-                let (vectors, _) = S::as_mut_simd_f32s(&mut numbers);
-                for (target, block) in vectors.iter_mut().zip(block.as_flattened()) {
-                    *target = *block;
-                }
                 let wide = width.min(columns.end - start);
-                for (row, numbers) in numbers.chunks_exact(width).take(rows).enumerate() {
+                for (row, block) in block.iter().take(rows).enumerate() {
                     let output = &mut output[(first + row) * stride + number * width..][..wide];
+                    if wide == width {
+                        let (output, _) = S::as_mut_simd_f32s(output);
+                        for (output, block) in output.iter_mut().zip(block) {
+                            *output = if adds { simd.add_f32s(*output, *block) } else { *block };
+                        }
+                        continue;
+                    }
+                    let mut numbers = [0.0_f32; MOST];
+                    let (vectors, _) = S::as_mut_simd_f32s(&mut numbers);
+                    for (target, block) in vectors.iter_mut().zip(block) {
+                        *target = *block;
+                    }
                     if adds {
                         output.iter_mut().zip(numbers).for_each(|(output, number)| *output += number);
                     } else {
@@ -182,6 +191,27 @@ fn block<'a, S: pulp::Simd>(
     for (left, right) in left.zip(right) {
         for (block, left) in block.iter_mut().zip(left) {
             let left = simd.splat_f32s(*left);
+            for (block, right) in block.iter_mut().zip(right) {
+                *block = simd.mul_add_e_f32s(left, *right, *block);
+            }
+        }
+    }
+    block
+}
+
+/// As [`block`], for rows of a row-major matrix that are as long as `right`.
+#[inline(always)]
+fn block_of_rows<S: pulp::Simd>(
+    simd: S,
+    left: [&[f32]; ROWS],
+    right: &[[S::f32s; VECTORS]],
+) -> [[S::f32s; VECTORS]; ROWS] {
+    assert!(left.iter().all(|row| row.len() == right.len()), "the operands differ in length");
+    let mut block = [[simd.splat_f32s(0.0); VECTORS]; ROWS];
+    for (at, right) in right.iter().enumerate() {
+        for (block, row) in block.iter_mut().zip(left) {
+            // SAFETY: every row is as long as `right`. (The compiler would check each of six rows in the innermost loop.)
+            let left = simd.splat_f32s(unsafe { *row.get_unchecked(at) });
             for (block, right) in block.iter_mut().zip(right) {
                 *block = simd.mul_add_e_f32s(left, *right, *block);
             }

@@ -1,8 +1,8 @@
 //! Word, position and token-type embeddings.
 
-use burn::module::Module;
+use burn::module::{Module, Param};
 use burn::nn::{Embedding, Linear};
-use burn::tensor::{Device, Tensor};
+use burn::tensor::{Device, FloatDType, Tensor};
 use burn_adapters_core::{Norm, look_up, project};
 use burn_adapters_model::Pass;
 
@@ -42,6 +42,13 @@ impl Embeddings {
     /// The device that the model is on.
     pub(crate) fn device(&self) -> Device {
         self.words.weight.lazy_device()
+    }
+
+    /// The table of word embeddings in bf16.
+    pub(crate) fn with_words_in_bf16(mut self) -> Self {
+        let (id, table, _) = self.words.weight.consume();
+        self.words.weight = Param::initialized(id, table.cast(FloatDType::BF16));
+        self
     }
 
     /// The table of word embeddings.

@@ -64,6 +64,11 @@ impl Output {
         })
     }
 
+    /// Whether this is the output layer of a language model, and its matrix is the table of word embeddings.
+    pub(crate) fn reads_words(&self) -> bool {
+        self.matrix.is_none() && self.transform.is_none()
+    }
+
     /// The states that the matrix reads.
     ///
     /// # Shapes

@@ -195,6 +195,13 @@ impl ModelPlan {
         self.own_decoder().map_or(self.limits, |own| own.limits)
     }
 
+    /// Whether the table of word embeddings is the matrix of a language model's output layer. Models for masked language
+    /// modeling, which have layers before that matrix, mostly do something else.
+    pub(crate) fn outputs_words(&self) -> bool {
+        let reads = |output: &OutputPlan| output.matrix.is_none() && output.transform.is_none();
+        self.own_decoder().is_none() && self.output.as_ref().is_some_and(reads)
+    }
+
     fn own_decoder(&self) -> Option<&OwnDecoder> {
         self.decoder.as_ref()?.own.as_ref()
     }

@@ -18,12 +18,17 @@ pub(crate) struct FromFiles<'a> {
     device: &'a Device,
     /// The number format of matrices.
     format: WeightFormat,
+    /// That of tables which are not in blocks.
+    of_tables: FloatType,
     formats: MatrixFormats,
 }
 
 impl<'a> FromFiles<'a> {
-    pub(crate) fn new(weights: Weights, device: &'a Device, format: WeightFormat) -> Self {
-        Self { weights, device, format, formats: MatrixFormats::default() }
+    /// `outputs_words` says whether the table of word embeddings is the matrix of a language model's output layer, which has
+    /// the format of matrices.
+    pub(crate) fn new(weights: Weights, device: &'a Device, format: WeightFormat, outputs_words: bool) -> Self {
+        let of_tables = if outputs_words { format.float_type() } else { FloatType::F32 };
+        Self { weights, device, format, of_tables, formats: MatrixFormats::default() }
     }
 
     /// The formats of the matrices that were read.
@@ -150,7 +155,7 @@ impl Source for FromFiles<'_> {
     fn table(&mut self, name: &str, shape: [usize; 2], _fill: Fill) -> Result<Param<Tensor<2>>, LoadError> {
         match self.blocks(name, shape, None, self.format.of_words())? {
             Some(matrix) => self.quantized(matrix, BlockRows::Rows),
-            None => self.plain(name, shape, None, FloatType::F32),
+            None => self.plain(name, shape, None, self.of_tables),
         }
     }
 }

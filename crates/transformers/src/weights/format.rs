@@ -9,8 +9,8 @@ use burn_adapters_tensors::{BlockType, FloatType};
 
 use crate::LoadError;
 
-/// The number format of a model's matrices: the weights of linear layers and, in quantized formats, the table of word
-/// embeddings. Everything else is f32.
+/// The number format of a model's matrices: the weights of linear layers and the table of word embeddings. Everything else is
+/// f32.
 ///
 /// Quantized weights are frozen: they need a plain device. Products with them take f32 and give f32. Devices without kernels
 /// for blocks keep the rounded values in f32, and the report of loading says so.
@@ -20,7 +20,8 @@ pub enum WeightFormat {
     /// Single precision, whatever the format of the files.
     #[default]
     F32,
-    /// Half the memory of f32; see [`linear_weights_in_bf16`](burn_adapters_core::linear_weights_in_bf16).
+    /// Half the memory of f32. The table of word embeddings stays f32 unless it is the matrix of a language model's output
+    /// layer. See [`linear_weights_in_bf16`](burn_adapters_core::linear_weights_in_bf16).
     Bf16,
     /// About 8 bits: blocks of Q8_0. What a GGUF file has in blocks stays in these.
     Int8,

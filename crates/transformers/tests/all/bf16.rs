@@ -4,7 +4,7 @@ use crate::common::all_gradients;
 use burn::tensor::{DType, Device, FloatDType};
 use burn_adapters_core::{Bf16Error, Place, Site};
 use burn_adapters_model::{AdapterBank, BaseModel, Forward, Matrices, MergedModel, Reads, Row, Setup, TokenBatch};
-use burn_adapters_transformers::{AutoModel, BertConfig, WeightFormat};
+use burn_adapters_transformers::{AutoModel, BertConfig, ModelConfig, WeightFormat};
 
 fn bert(device: &Device) -> AutoModel {
     AutoModel::new_seeded(&BertConfig::new(100, 32, 2, 4, 64), 3, device)
@@ -81,6 +81,57 @@ fn every_method_computes_and_learns_the_same_but_for_the_rounding() {
             let gradients = all_gradients(&bank, &gradients);
             assert!(!gradients.is_empty(), "{config}");
             (values, gradients)
+        };
+        let ((values, gradients), (rounded, rounded_gradients)) = (run(&whole), run(&half));
+        let (far, far_gradients) = (distance(&values, &rounded), distance(&gradients, &rounded_gradients));
+        assert!(far > 1e-5 && far < 0.02, "{config}: {far}");
+        assert!(far_gradients > 1e-5 && far_gradients < 0.05, "{config}: the gradients, {far_gradients}");
+    }
+}
+
+#[test]
+fn the_table_of_word_embeddings_is_bf16_where_it_is_the_output_layer_of_a_language_model() {
+    let Some(device) = device() else { return };
+    for (config, is_bf16) in [
+        (
+            r#"{"model_type": "gpt2", "vocab_size": 99, "n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": 24}"#,
+            true,
+        ),
+        (
+            r#"{"model_type": "llama", "vocab_size": 99, "hidden_size": 32, "num_hidden_layers": 2,
+                "num_attention_heads": 4, "num_key_value_heads": 2, "intermediate_size": 24,
+                "max_position_embeddings": 24, "tie_word_embeddings": true}"#,
+            true,
+        ),
+        (
+            r#"{"model_type": "llama", "vocab_size": 99, "hidden_size": 32, "num_hidden_layers": 2,
+                "num_attention_heads": 4, "num_key_value_heads": 2, "intermediate_size": 24,
+                "max_position_embeddings": 24, "tie_word_embeddings": false}"#,
+            false,
+        ),
+        (
+            r#"{"model_type": "bert", "vocab_size": 99, "hidden_size": 32, "num_hidden_layers": 2,
+                "num_attention_heads": 4, "intermediate_size": 24, "max_position_embeddings": 24}"#,
+            false,
+        ),
+    ] {
+        let whole = AutoModel::new_seeded(ModelConfig::from_json_str(config).unwrap(), 3, &device);
+        let half = whole.clone().in_bf16().unwrap();
+        assert_eq!(half.word_table().unwrap().dtype() == DType::BF16, is_bf16, "{config}");
+        assert_eq!(half.word_embeddings(&[3, 5]).unwrap().dtype(), DType::F32);
+        if !whole.has_token_logits() {
+            continue;
+        }
+        let mut bank = AdapterBank::new(whole.spec(), &device.clone().autodiff());
+        bank.add_for(&half, "a", "lora[init_weights='bert']".parse().unwrap(), 5).unwrap();
+        let setup = Setup::adapter("a").training().without_base_dropout();
+        bank.train_only(&setup).unwrap();
+        let run = |model: &AutoModel| {
+            let hidden = model.forward(&batch(), &bank.hooks(&setup).unwrap()).unwrap().hidden;
+            let [rows, positions, width] = hidden.dims();
+            let logits = model.token_logits(hidden.reshape([rows * positions, width])).unwrap();
+            let values: Vec<f32> = logits.clone().into_data().iter::<f32>().collect();
+            (values, all_gradients(&bank, &logits.powi_scalar(2).sum().backward()))
         };
         let ((values, gradients), (rounded, rounded_gradients)) = (run(&whole), run(&half));
         let (far, far_gradients) = (distance(&values, &rounded), distance(&gradients, &rounded_gradients));

@@ -19,6 +19,7 @@ struct Step {
     data: Vec<TokenData>,
     bank: AdapterBank,
     setup: Setup,
+    checkpoints: bool,
 }
 
 pub(in crate::jobs) fn prepare(prepare: &Prepare, device: &Device) -> Result<Prepared, Failed> {
@@ -29,7 +30,8 @@ pub(in crate::jobs) fn prepare(prepare: &Prepare, device: &Device) -> Result<Pre
     let data = |batch: &Batch| Ok(TokenData::new("the batch", batch.rows.clone(), None)?.predicting_next()?);
     let data = base.batches.iter().map(data).collect::<Result<Vec<_>, Failed>>()?;
     let parameters = bank.adapter(NAME)?.parameters();
-    let mut step = Step { base, data, bank, setup: Setup::adapter(NAME).with_head(NAME) };
+    let mut step =
+        Step { base, data, bank, setup: Setup::adapter(NAME).with_head(NAME), checkpoints: prepare.checkpoints };
 
     // The step of the check is undone.
     let before = step.bank.clone();
@@ -49,6 +51,7 @@ impl Step {
             .with_keep_order(true)
             .with_learning_rate(LEARNING_RATE)
             .with_schedule(Schedule::Constant)
+            .with_checkpoint_layers(self.checkpoints)
             .with_max_gradient_norm(Some(MAX_NORM));
         let bank = self.bank.clone();
         let trained = Trainer::new(config).train(&self.base.model, bank, &self.setup, data, None, &mut ())?;

@@ -3,25 +3,33 @@
 //! On every processor the rows are rounded to bf16 and products are summed in f32. Results differ between processors,
 //! and between a row alone and in a batch, only by the order of f32 sums, not by the rounding.
 
+mod few;
 #[cfg(target_arch = "x86_64")]
 mod native;
 
+#[cfg(target_arch = "x86_64")]
+use super::amx;
 use super::dense::{self, Strided};
+#[cfg(target_arch = "x86_64")]
+use super::rounded::has_bf16;
 use super::{Work, piece, run};
-
-/// With fewer rows, the weight is read as it is stored: packing it would take longer.
-const WORTH_ORDERING: usize = 4;
 
 /// `x · weight + bias`, giving `[rows, weight.rows]`. The weight holds the bits of bf16.
 pub(crate) fn product(x: &[f32], weight: Strided<'_, u16>, bias: Option<&[f32]>) -> Vec<f32> {
     if x.is_empty() {
         return Vec::new();
     }
-    if x.len() / weight.rows < WORTH_ORDERING && weight.strides[1] == 1 {
-        return thin(x, weight, bias);
+    if x.len() / weight.rows <= few::FEW
+        && let Some(output) = few::product(&rounded(x), weight, bias)
+    {
+        return output;
     }
     #[cfg(target_arch = "x86_64")]
-    if native::is_native() {
+    if amx::is_there() {
+        return amx::product(x, weight, bias);
+    }
+    #[cfg(target_arch = "x86_64")]
+    if has_bf16() {
         return native::product(x, weight, bias);
     }
     widened(x, weight, bias)
@@ -49,46 +57,12 @@ impl Work<(&mut [f32], &[u16])> for Widen {
     }
 }
 
-/// For a few rows: each row of the weight is read once, and a multiple of it is added to the result.
-fn thin(x: &[f32], weight: Strided<'_, u16>, bias: Option<&[f32]>) -> Vec<f32> {
-    assert!(weight.is_inside(), "the weight exceeds its slice");
-    let columns = weight.columns;
-    let rows = x.len() / weight.rows;
-    let mut output = match bias {
-        Some(bias) => bias.repeat(rows),
-        None => vec![0.0; rows * columns],
-    };
-    run(vec![output.as_mut_slice()], &Thin { x: &rounded(x), weight });
-    output
-}
-
-struct Thin<'a> {
-    x: &'a [f32],
-    weight: Strided<'a, u16>,
-}
-
-impl Work<&mut [f32]> for Thin<'_> {
-    type Result = ();
-
-    #[inline(always)]
-    fn work<S: pulp::Simd>(&self, _: S, output: &mut [f32]) {
-        let Strided { numbers, rows: depth, columns, .. } = self.weight;
-        for at in 0..depth {
-            let weight = &numbers[self.weight.index(at, 0)..][..columns];
-            for (output, x) in output.chunks_exact_mut(columns).zip(self.x.chunks_exact(depth)) {
-                for (output, weight) in output.iter_mut().zip(weight) {
-                    *output += x[at] * widen(*weight);
-                }
-            }
-        }
-    }
-}
-
 /// Rounds to bf16 (to nearest even) and widens again.
 fn rounded(x: &[f32]) -> Vec<f32> {
     x.iter().map(|x| half::bf16::from_f32(*x).to_f32()).collect()
 }
 
+/// The number with these bits.
 #[inline(always)]
 fn widen(bits: u16) -> f32 {
     f32::from_bits(u32::from(bits) << 16)
@@ -106,6 +80,25 @@ mod tests {
         (0..rows * columns).map(|index| bits[index % rows * columns + index / rows]).collect()
     }
 
+    /// What the code for each kind of processor that this one can run gives.
+    fn outputs(x: &[f32], straight: Strided<'_, u16>, turned: Strided<'_, u16>, bias: &[f32]) -> Vec<Vec<f32>> {
+        let mut all = Vec::new();
+        for weight in [straight, turned] {
+            all.push(product(x, weight, Some(bias)));
+            all.push(widened(x, weight, Some(bias)));
+            all.extend(few::product(&rounded(x), weight, Some(bias)));
+            #[cfg(target_arch = "x86_64")]
+            if has_bf16() {
+                all.push(native::product(x, weight, Some(bias)));
+            }
+            #[cfg(target_arch = "x86_64")]
+            if amx::is_there() {
+                all.push(amx::product(x, weight, Some(bias)));
+            }
+        }
+        all
+    }
+
     #[test]
     fn products_of_any_size_and_order_are_those_of_the_rounded_numbers() {
         for [rows, depth, columns] in [[1, 1, 1], [3, 7, 50], [5, 64, 48], [8, 33, 49], [23, 65, 100], [70, 128, 144]] {
@@ -116,9 +109,7 @@ mod tests {
             let turned = across(&bits, depth, columns);
             let straight = Strided::new(&bits, depth, columns);
             let turned = Strided::new(&turned, columns, depth).transposed();
-            let mut all = vec![product(&x, straight, Some(&bias)), product(&x, turned, Some(&bias))];
-            all.push(widened(&x, straight, Some(&bias)));
-            all.push(thin(&x, straight, Some(&bias)));
+            let all = outputs(&x, straight, turned, &bias);
             let rounded = rounded(&x);
             for output in all {
                 assert_eq!(output.len(), rows * columns);
@@ -133,6 +124,25 @@ mod tests {
                         "{rows}, {depth}, {columns}: {output} {expected}"
                     );
                 }
+            }
+        }
+    }
+
+    #[test]
+    fn long_sums_of_small_integers_are_exact() {
+        let small = |index: usize| ((index * 7919) % 7) as f32 - 3.0;
+        let [rows, depth, columns] = [33, 4200, 130];
+        let x: Vec<f32> = (0..rows * depth).map(small).collect();
+        let bits: Vec<u16> = (0..depth * columns).map(|at| half::bf16::from_f32(small(at + 11)).to_bits()).collect();
+        let turned = across(&bits, depth, columns);
+        let (straight, turned) =
+            (Strided::new(&bits, depth, columns), Strided::new(&turned, columns, depth).transposed());
+        let bias = vec![1.0; columns];
+        for output in outputs(&x, straight, turned, &bias) {
+            for (index, output) in output.iter().enumerate() {
+                let (row, column) = (index / columns, index % columns);
+                let sum: f32 = (0..depth).map(|at| x[row * depth + at] * widen(bits[at * columns + column])).sum();
+                assert_eq!(*output, sum + 1.0, "at [{row}, {column}]");
             }
         }
     }

@@ -4,8 +4,8 @@
 //! together, and the weight is packed as `[panel][pair][column of the panel]`.
 
 use std::arch::x86_64::{
-    __m512bh, __m512i, _mm512_add_ps, _mm512_cvtne2ps_pbh, _mm512_dpbf16_ps, _mm512_loadu_ps, _mm512_loadu_si512,
-    _mm512_mask_storeu_ps, _mm512_maskz_loadu_ps, _mm512_set1_epi32, _mm512_setzero_ps, _mm512_storeu_si512,
+    __m512bh, __m512i, _mm512_add_ps, _mm512_dpbf16_ps, _mm512_loadu_si512, _mm512_mask_storeu_ps,
+    _mm512_maskz_loadu_ps, _mm512_set1_epi32, _mm512_setzero_ps,
 };
 use std::mem::{MaybeUninit, transmute};
 use std::ops::Range;
@@ -13,7 +13,8 @@ use std::ops::Range;
 use rayon::iter::{IntoParallelIterator, ParallelIterator};
 
 use crate::kernel::dense::Strided;
-use crate::kernel::{Output, rows_in_piece, written};
+use crate::kernel::rounded::{Rounded, has_bf16};
+use crate::kernel::{Output, written};
 
 /// Rows of the block of the result that is kept in registers.
 const ROWS: usize = 8;
@@ -28,22 +29,15 @@ const ROWS_IN_CACHE: usize = 256 << 10;
 /// The fewest pieces of work per thread, so that all threads end at about the same time.
 const PIECES: usize = 4;
 
-/// Whether the processor has the instructions.
-pub(super) fn is_native() -> bool {
-    is_x86_feature_detected!("avx512f")
-        && is_x86_feature_detected!("avx512bw")
-        && is_x86_feature_detected!("avx512bf16")
-}
-
 /// `x · weight + bias`, giving `[rows, weight.rows]`.
 ///
 /// # Panics
 /// If the processor doesn't have the instructions, there are no rows, or the weight exceeds its slice.
 pub(super) fn product(x: &[f32], weight: Strided<'_, u16>, bias: Option<&[f32]>) -> Vec<f32> {
-    assert!(is_native(), "no instructions for bf16");
+    assert!(has_bf16(), "no instructions for bf16");
     assert!(weight.is_inside(), "the weight exceeds its slice");
     assert!(bias.is_none_or(|bias| bias.len() == weight.columns), "expected a bias of one element per column");
-    let left = Rounded::new(x, weight.rows);
+    let left = Rounded::new(x, weight.rows, 1);
     let right = paired(weight);
     let write = |output: &mut [MaybeUninit<f32>]| {
         let whole = Whole {
@@ -58,77 +52,23 @@ pub(super) fn product(x: &[f32], weight: Strided<'_, u16>, bias: Option<&[f32]>)
         pieces(&left, panels).into_par_iter().for_each(|(rows, panels)| unsafe { whole.piece(rows, panels) });
     };
     // SAFETY: the pieces cover all rows and all panels, and each writes all of its blocks.
-    unsafe { written(left.rows * weight.columns, write) }
+    unsafe { written(left.rows() * weight.columns, write) }
 }
 
 /// A piece of work: some rows and some panels of the weight.
 fn pieces(left: &Rounded, panels: usize) -> Vec<(Range<usize>, Range<usize>)> {
-    let most = (ROWS_IN_CACHE / (left.stride * size_of::<u32>())).max(ROWS);
-    let high = left.rows.div_ceil(left.rows.div_ceil(most)).next_multiple_of(ROWS);
-    let across = left.rows.div_ceil(high);
+    let most = (ROWS_IN_CACHE / (left.stride() * size_of::<u32>())).max(ROWS);
+    let high = left.rows().div_ceil(left.rows().div_ceil(most)).next_multiple_of(ROWS);
+    let across = left.rows().div_ceil(high);
     let parts = (PIECES * rayon::current_num_threads()).div_ceil(across).min(panels);
     let wide = panels.div_ceil(parts);
-    (0..left.rows)
+    (0..left.rows())
         .step_by(high)
         .flat_map(|row| {
-            let rows = row..(row + high).min(left.rows);
+            let rows = row..(row + high).min(left.rows());
             (0..panels).step_by(wide).map(move |panel| (rows.clone(), panel..(panel + wide).min(panels)))
         })
         .collect()
-}
-
-/// Rows in bf16.
-struct Rounded {
-    /// The pairs of each row in turn, each row padded with zeros.
-    pairs: Vec<u32>,
-    rows: usize,
-    /// The stride of rows: an odd number of cache lines, so that neighboring rows map to different cache sets.
-    stride: usize,
-}
-
-impl Rounded {
-    fn new(x: &[f32], depth: usize) -> Self {
-        let rows = x.len() / depth;
-        let stride = (depth.div_ceil(2 * LANES) | 1) * LANES;
-        let write = |pairs: &mut [MaybeUninit<u32>]| {
-            let high = rows_in_piece(depth);
-            let pieces: Vec<_> = x.chunks(high * depth).zip(pairs.chunks_mut(high * stride)).collect();
-            pieces.into_par_iter().for_each(|(x, pairs)| {
-                for (x, pairs) in x.chunks_exact(depth).zip(pairs.chunks_exact_mut(stride)) {
-                    // SAFETY: callers that make rounded rows have checked that the processor has the instructions.
-                    unsafe { round(x, pairs) };
-                }
-            });
-        };
-        // SAFETY: every element of each row is written.
-        Self { pairs: unsafe { written(rows * stride, write) }, rows, stride }
-    }
-}
-
-/// Rounds a row to bf16 (to nearest even) and pads it with zeros.
-#[target_feature(enable = "avx512f,avx512bf16")]
-fn round(x: &[f32], pairs: &mut [MaybeUninit<u32>]) {
-    let (vectors, rest) = x.as_chunks::<{ 2 * LANES }>();
-    let (whole, after) = pairs.split_at_mut(vectors.len() * LANES);
-    for (x, pairs) in vectors.iter().zip(whole.as_chunks_mut::<LANES>().0) {
-        round_vector(x, pairs);
-    }
-    let mut last = [0.0; 2 * LANES];
-    last[..rest.len()].copy_from_slice(rest);
-    for pairs in after.as_chunks_mut::<LANES>().0 {
-        round_vector(&last, pairs);
-        last = [0.0; 2 * LANES];
-    }
-}
-
-#[target_feature(enable = "avx512f,avx512bf16")]
-fn round_vector(x: &[f32; 2 * LANES], pairs: &mut [MaybeUninit<u32>; LANES]) {
-    // SAFETY: 32 elements are read, and 16 pairs written.
-    unsafe {
-        let (low, high) = (_mm512_loadu_ps(x.as_ptr()), _mm512_loadu_ps(x.as_ptr().add(LANES)));
-        let rounded = transmute::<__m512bh, __m512i>(_mm512_cvtne2ps_pbh(high, low));
-        _mm512_storeu_si512(pairs.as_mut_ptr().cast(), rounded);
-    }
 }
 
 /// The same bits as sixteen pairs.
@@ -253,8 +193,7 @@ impl Whole<'_> {
         // SAFETY: a row holds its pairs, a panel that many times its columns; elements of a panel beyond the columns
         // are masked out.
         unsafe {
-            let left: [*const u32; R] =
-                std::array::from_fn(|row| self.left.pairs.as_ptr().add((first + row) * self.left.stride));
+            let left: [*const u32; R] = std::array::from_fn(|row| self.left.row(first + row));
             let right = self.right.as_ptr().add(start * pairs);
             let mut sums = [[_mm512_setzero_ps(); VECTORS]; R];
             for pair in 0..pairs {

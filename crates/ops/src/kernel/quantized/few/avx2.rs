@@ -10,7 +10,7 @@ use std::arch::x86_64::{
 
 use burn_adapters_quantization::{BlockType, q4_k_parts};
 
-use super::{Piece, ROWS};
+use super::{Piece, ROWS, prefetch};
 
 /// Elements of a vector.
 const LANES: usize = 8;
@@ -60,6 +60,7 @@ fn rows<D: Decode>(piece: Piece<'_>) {
     let rows = x.len() / d_input;
     let row_bytes = d_input / (D::PARTS * 4 * LANES) * D::BYTES;
     for (output, blocks) in output.chunks_exact_mut(rows).zip(blocks.chunks_exact(row_bytes)) {
+        prefetch(blocks);
         for (output, x) in output.chunks_mut(ROWS).zip(x.chunks(ROWS * d_input)) {
             match output.len() {
                 1 => dots::<D, 1>(output, x, blocks),

@@ -3,15 +3,16 @@
 //! The elements of four bits are looked up in a vector of the sixteen values that they may have.
 
 use std::arch::x86_64::{
-    __m128i, __m512, __m512i, _mm_cvtsi32_si128, _mm_loadu_si128, _mm256_set1_epi16, _mm512_add_ps, _mm512_and_si512,
-    _mm512_cvtepi8_epi32, _mm512_cvtepi32_ps, _mm512_cvtepu8_epi32, _mm512_cvtph_ps, _mm512_fmadd_ps, _mm512_loadu_ps,
-    _mm512_mul_ps, _mm512_or_si512, _mm512_permutexvar_ps, _mm512_reduce_add_ps, _mm512_set1_epi32, _mm512_set1_ps,
-    _mm512_setr_ps, _mm512_setzero_ps, _mm512_slli_epi32, _mm512_srl_epi32, _mm512_srli_epi32, _mm512_sub_epi32,
+    __m128i, __m512, __m512i, _mm_cvtsi32_si128, _mm_loadu_si128, _mm256_set1_epi16, _mm256_set1_epi32, _mm512_add_ps,
+    _mm512_and_si512, _mm512_cvtepi8_epi32, _mm512_cvtepi32_ps, _mm512_cvtepu8_epi32, _mm512_cvtph_ps, _mm512_fmadd_ps,
+    _mm512_loadu_ps, _mm512_movehdup_ps, _mm512_moveldup_ps, _mm512_mul_ps, _mm512_or_si512, _mm512_permutexvar_ps,
+    _mm512_reduce_add_ps, _mm512_set1_epi32, _mm512_set1_ps, _mm512_setr_ps, _mm512_setzero_ps, _mm512_slli_epi32,
+    _mm512_srl_epi32, _mm512_srli_epi32, _mm512_sub_epi32,
 };
 
 use burn_adapters_quantization::{BlockType, q4_k_parts};
 
-use super::{Piece, ROWS};
+use super::{Piece, ROWS, prefetch};
 
 /// Elements of a vector.
 const LANES: usize = 16;
@@ -59,6 +60,7 @@ fn rows<D: Decode<V>, const V: usize>(piece: Piece<'_>) {
     let rows = x.len() / d_input;
     let row_bytes = d_input / (V * LANES) * D::BYTES;
     for (output, blocks) in output.chunks_exact_mut(rows).zip(blocks.chunks_exact(row_bytes)) {
+        prefetch(blocks);
         for (output, x) in output.chunks_mut(ROWS).zip(x.chunks(ROWS * d_input)) {
             match output.len() {
                 1 => dots::<D, V, 1>(output, x, blocks),
@@ -152,7 +154,9 @@ impl Decode<2> for Q4_1 {
     unsafe fn decode(block: *const u8) -> [__m512; 2] {
         // SAFETY: the caller promises the bytes.
         unsafe {
-            let table = _mm512_fmadd_ps(levels(), half(block), half(block.add(2)));
+            // The factor and the least value, in turn.
+            let both = _mm512_cvtph_ps(_mm256_set1_epi32(block.cast::<i32>().read_unaligned()));
+            let table = _mm512_fmadd_ps(levels(), _mm512_moveldup_ps(both), _mm512_movehdup_ps(both));
             nibbles(block.add(4)).map(|indices| _mm512_permutexvar_ps(indices, table))
         }
     }

@@ -1,0 +1,104 @@
+//! Weights in the order in which tiles are multiplied.
+
+use super::{BLOCK, DEPTH, SIDE, Tile};
+use crate::kernel::dense::Strided;
+use std::arch::x86_64::{
+    __m512i, _mm512_loadu_si512, _mm512_permutex2var_epi16, _mm512_setzero_si512, _mm512_shuffle_i32x4,
+    _mm512_storeu_si512, _mm512_unpackhi_epi32, _mm512_unpackhi_epi64, _mm512_unpacklo_epi32, _mm512_unpacklo_epi64,
+};
+
+/// Packs the tiles of a block of columns, from a column and a row on: those of the first sixteen, then those of the others.
+/// What the matrix has not is zero.
+#[target_feature(enable = "avx512f,avx512bw")]
+pub(super) fn pack(matrix: Strided<'_, u16>, first: usize, column: usize, packed: &mut [Tile]) {
+    let (left, right) = packed.split_at_mut(packed.len() / 2);
+    let wide = BLOCK.min(matrix.columns - column);
+    for (number, (left, right)) in left.iter_mut().zip(right).enumerate() {
+        let row = first + number * DEPTH;
+        let high = DEPTH.min(matrix.rows - row);
+        let whole = high == DEPTH && wide == BLOCK;
+        match matrix.strides {
+            [_, 1] if whole => interleave(|at| &matrix.numbers[matrix.index(row + at, column)..], [left, right]),
+            [1, _] if whole => {
+                turn(|at| &matrix.numbers[matrix.index(row, column + at)..], left);
+                turn(|at| &matrix.numbers[matrix.index(row, column + SIDE + at)..], right);
+            }
+            _ => {
+                let mut part = [[0; BLOCK]; DEPTH];
+                for (at, part) in part.iter_mut().enumerate().take(high) {
+                    for (across, part) in part.iter_mut().enumerate().take(wide) {
+                        *part = matrix.numbers[matrix.index(row + at, column + across)];
+                    }
+                }
+                interleave(|at| &part[at], [left, right]);
+            }
+        }
+    }
+}
+
+/// Packs 32 rows of 32 numbers, of two tiles.
+#[target_feature(enable = "avx512f,avx512bw")]
+#[inline]
+fn interleave<'a>(row: impl Fn(usize) -> &'a [u16], [left, right]: [&mut Tile; 2]) {
+    let pairs_of = |first: u16| std::array::from_fn(|at| first + at as u16 / 2 + at as u16 % 2 * DEPTH as u16);
+    let (low, high): ([u16; DEPTH], [u16; DEPTH]) = (pairs_of(0), pairs_of(SIDE as u16));
+    let targets = left.as_chunks_mut::<SIDE>().0.iter_mut().zip(right.as_chunks_mut::<SIDE>().0);
+    for (pair, (left, right)) in targets.enumerate() {
+        let (first, second) = (&row(2 * pair)[..DEPTH], &row(2 * pair + 1)[..DEPTH]);
+        // SAFETY: each of these is 64 bytes.
+        unsafe {
+            let load = |numbers: *const u16| _mm512_loadu_si512(numbers.cast());
+            let (first, second) = (load(first.as_ptr()), load(second.as_ptr()));
+            let pairs = |which: &[u16; DEPTH]| _mm512_permutex2var_epi16(first, load(which.as_ptr()), second);
+            _mm512_storeu_si512(left.as_mut_ptr().cast(), pairs(&low));
+            _mm512_storeu_si512(right.as_mut_ptr().cast(), pairs(&high));
+        }
+    }
+}
+
+/// Packs 16 columns of 32 numbers, a tile: transposes their pairs.
+#[target_feature(enable = "avx512f,avx512bw")]
+#[inline]
+fn turn<'a>(column: impl Fn(usize) -> &'a [u16], tile: &mut Tile) {
+    let mut lines = [_mm512_setzero_si512(); SIDE];
+    for (at, line) in lines.iter_mut().enumerate() {
+        // SAFETY: 64 bytes are read.
+        *line = unsafe { _mm512_loadu_si512(column(at)[..DEPTH].as_ptr().cast()) };
+    }
+    for (pair, line) in tile.as_chunks_mut::<SIDE>().0.iter_mut().zip(transposed(lines)) {
+        // SAFETY: 64 bytes are written.
+        unsafe { _mm512_storeu_si512(pair.as_mut_ptr().cast(), line) };
+    }
+}
+
+/// The transposed matrix of 16 × 16 pairs.
+#[target_feature(enable = "avx512f")]
+#[inline]
+fn transposed(lines: [__m512i; SIDE]) -> [__m512i; SIDE] {
+    let mut twos = lines;
+    for at in (0..SIDE).step_by(2) {
+        twos[at] = _mm512_unpacklo_epi32(lines[at], lines[at + 1]);
+        twos[at + 1] = _mm512_unpackhi_epi32(lines[at], lines[at + 1]);
+    }
+    // Line 4 · i + j has, in each quarter q, element 4 · q + j of four lines from 4 · i on.
+    let mut fours = twos;
+    for at in (0..SIDE).step_by(4) {
+        fours[at] = _mm512_unpacklo_epi64(twos[at], twos[at + 2]);
+        fours[at + 1] = _mm512_unpackhi_epi64(twos[at], twos[at + 2]);
+        fours[at + 2] = _mm512_unpacklo_epi64(twos[at + 1], twos[at + 3]);
+        fours[at + 3] = _mm512_unpackhi_epi64(twos[at + 1], twos[at + 3]);
+    }
+    const EVEN: i32 = 0b10_00_10_00;
+    const ODD: i32 = 0b11_01_11_01;
+    let mut turned = fours;
+    for at in 0..4 {
+        let [a, b, c, d] = [fours[at], fours[at + 4], fours[at + 8], fours[at + 12]];
+        let (low, high) = (_mm512_shuffle_i32x4::<EVEN>(a, b), _mm512_shuffle_i32x4::<EVEN>(c, d));
+        turned[at] = _mm512_shuffle_i32x4::<EVEN>(low, high);
+        turned[at + 8] = _mm512_shuffle_i32x4::<ODD>(low, high);
+        let (low, high) = (_mm512_shuffle_i32x4::<ODD>(a, b), _mm512_shuffle_i32x4::<ODD>(c, d));
+        turned[at + 4] = _mm512_shuffle_i32x4::<EVEN>(low, high);
+        turned[at + 12] = _mm512_shuffle_i32x4::<ODD>(low, high);
+    }
+    turned
+}

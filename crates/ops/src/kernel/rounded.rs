@@ -1,0 +1,95 @@
+//! Rows rounded to bf16, for the instructions that multiply bf16 and sum in f32.
+
+use std::arch::x86_64::{__m512bh, __m512i, _mm512_cvtne2ps_pbh, _mm512_loadu_ps, _mm512_storeu_si512};
+use std::mem::{MaybeUninit, transmute};
+
+use rayon::iter::{IntoParallelIterator, ParallelIterator};
+
+use super::{rows_in_piece, written};
+
+/// Pairs per vector.
+const LANES: usize = 16;
+
+/// Whether the processor has the instructions for bf16 that AVX-512 has.
+pub(crate) fn has_bf16() -> bool {
+    is_x86_feature_detected!("avx512f")
+        && is_x86_feature_detected!("avx512bw")
+        && is_x86_feature_detected!("avx512bf16")
+}
+
+/// Rows in bf16, as pairs of neighbors.
+pub(crate) struct Rounded {
+    /// The pairs of each row in turn, each row padded with zeros to whole cache lines.
+    pairs: Vec<u32>,
+    rows: usize,
+    /// An odd number of cache lines, so that neighboring rows map to different cache sets.
+    stride: usize,
+}
+
+impl Rounded {
+    /// Rows of `depth` numbers. After them there are rows of zeros, up to a multiple of `block` rows.
+    ///
+    /// # Panics
+    /// If the processor doesn't have the instructions.
+    pub(crate) fn new(x: &[f32], depth: usize, block: usize) -> Self {
+        assert!(has_bf16(), "no instructions for bf16");
+        let rows = x.len() / depth;
+        let stride = (depth.div_ceil(2 * LANES) | 1) * LANES;
+        let write = |pairs: &mut [MaybeUninit<u32>]| {
+            let high = rows_in_piece(depth);
+            let (pairs, after) = pairs.split_at_mut(rows * stride);
+            after.fill(MaybeUninit::new(0));
+            let pieces: Vec<_> = x.chunks(high * depth).zip(pairs.chunks_mut(high * stride)).collect();
+            pieces.into_par_iter().for_each(|(x, pairs)| {
+                for (x, pairs) in x.chunks_exact(depth).zip(pairs.chunks_exact_mut(stride)) {
+                    // SAFETY: the processor has the instructions.
+                    unsafe { round(x, pairs) };
+                }
+            });
+        };
+        // SAFETY: every element of each row is written, and so are the rows after them.
+        Self { pairs: unsafe { written(rows.next_multiple_of(block) * stride, write) }, rows, stride }
+    }
+
+    /// The number of rows.
+    pub(crate) fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// From one row to the next, in pairs.
+    pub(crate) fn stride(&self) -> usize {
+        self.stride
+    }
+
+    /// The pairs of a row. Those after the last one are zeros, up to a whole vector.
+    pub(crate) fn row(&self, row: usize) -> *const u32 {
+        self.pairs[row * self.stride..].as_ptr()
+    }
+}
+
+/// Rounds a row to bf16 (to nearest even) and pads it with zeros.
+#[target_feature(enable = "avx512f,avx512bf16")]
+fn round(x: &[f32], pairs: &mut [MaybeUninit<u32>]) {
+    let (vectors, rest) = x.as_chunks::<{ 2 * LANES }>();
+    let (whole, after) = pairs.split_at_mut(vectors.len() * LANES);
+    for (x, pairs) in vectors.iter().zip(whole.as_chunks_mut::<LANES>().0) {
+        round_vector(x, pairs);
+    }
+    let mut last = [0.0; 2 * LANES];
+    last[..rest.len()].copy_from_slice(rest);
+    for pairs in after.as_chunks_mut::<LANES>().0 {
+        round_vector(&last, pairs);
+        last = [0.0; 2 * LANES];
+    }
+}
+
+#[target_feature(enable = "avx512f,avx512bf16")]
+#[inline]
+fn round_vector(x: &[f32; 2 * LANES], pairs: &mut [MaybeUninit<u32>; LANES]) {
+    // SAFETY: 32 elements are read, and 16 pairs written.
+    unsafe {
+        let (low, high) = (_mm512_loadu_ps(x.as_ptr()), _mm512_loadu_ps(x.as_ptr().add(LANES)));
+        let rounded = transmute::<__m512bh, __m512i>(_mm512_cvtne2ps_pbh(high, low));
+        _mm512_storeu_si512(pairs.as_mut_ptr().cast(), rounded);
+    }
+}
