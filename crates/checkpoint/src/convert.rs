@@ -33,10 +33,13 @@ impl Converted {
             true => 1.0,
             false => updates.iter().map(|update| update.factor).fold(f64::NEG_INFINITY, f64::max),
         };
+        if updates.is_empty() {
+            return Err("all its elements are 0: it changes nothing, and cannot be trained".to_owned());
+        }
         if updates.iter().all(|update| update.factor == 0.0) || factor == 0.0 || !factor.is_finite() {
             return Err("its factor is 0: it changes nothing".to_owned());
         }
-        let rank = updates.iter().map(|update| update.rank).max().unwrap_or(1);
+        let rank = updates.iter().map(|update| update.rank).max().unwrap_or(1).max(1);
         let mut values = BTreeMap::new();
         for update in updates {
             let site = update.site;

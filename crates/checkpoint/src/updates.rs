@@ -1,6 +1,6 @@
 //! The updates of LoRA as other libraries hold them: both matrices in rows of their outputs, and a factor.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use burn::tensor::TensorData;
 use burn_adapters_core::Site;
@@ -26,6 +26,27 @@ pub(crate) struct Update {
 }
 
 impl Update {
+    /// The ranks that change the output: those with an element of `B` that is not 0.
+    pub(crate) fn used_ranks(&self) -> BTreeSet<usize> {
+        let is_used = |rank: &usize| self.b.iter().skip(*rank).step_by(self.rank.max(1)).any(|value| *value != 0.0);
+        (0..self.rank).filter(is_used).collect()
+    }
+
+    /// The ranks that read the input: those with an element of `A` that is not 0.
+    pub(crate) fn input_ranks(&self) -> BTreeSet<usize> {
+        let rows = self.a.chunks(self.size[0].max(1)).enumerate();
+        rows.filter(|(_, row)| row.iter().any(|value| *value != 0.0)).map(|(rank, _)| rank).collect()
+    }
+
+    /// The same update with these ranks alone.
+    pub(crate) fn with_ranks(self, ranks: &BTreeSet<usize>) -> Self {
+        let rows = ranks.iter().filter_map(|rank| self.a.chunks(self.size[0].max(1)).nth(*rank));
+        let a = rows.flatten().copied().collect();
+        let columns = |row: &[f32]| ranks.iter().filter_map(|rank| row.get(*rank).copied()).collect::<Vec<_>>();
+        let b = self.b.chunks(self.rank.max(1)).flat_map(columns).collect();
+        Self { rank: ranks.len(), a, b, ..self }
+    }
+
     /// As our module has it, `[d_input, r]` and `[r, d_output]`, with zeros up to a rank, and `B` times a factor.
     pub(crate) fn padded(&self, rank: usize, factor: f32) -> [Vec<f32>; 2] {
         let [d_input, d_output] = self.size;

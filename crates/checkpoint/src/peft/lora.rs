@@ -1,6 +1,6 @@
 //! LoRA and DoRA of PEFT.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use burn_adapters_core::ModelSpec;
 use burn_adapters_files::shorten;
@@ -19,11 +19,27 @@ pub(super) fn read(config: &Map<String, Value>, tensors: &Tensors, spec: &ModelS
     let mut updates = Vec::new();
     for (path, module) in modules(tensors, settings.is_dora)? {
         let factor = settings.scale(&path, module.rank)?;
-        for target in required(&path, spec)? {
-            updates.push(module.update(&path, target, factor)?);
-        }
+        let parts = required(&path, spec)?.into_iter().map(|target| module.update(&path, target, factor));
+        updates.extend(of_parts(parts.collect::<Result<_, _>>()?));
     }
     Converted::of_updates(&updates, settings.dropout, spec)
+}
+
+/// The updates of a fused module's parts, with the ranks that each part uses: those for which it has elements other than 0
+/// in `B`. The others change nothing in the part, and are there because all parts share an `A`.
+///
+/// Ranks that no part uses yet are left to the parts that use none, so that an untrained update can still be trained. A part
+/// without ranks is not adapted.
+fn of_parts(parts: Vec<Update>) -> Vec<Update> {
+    if parts.len() < 2 {
+        return parts;
+    }
+    let used: Vec<BTreeSet<usize>> = parts.iter().map(Update::used_ranks).collect();
+    let mut untrained: BTreeSet<usize> = parts.iter().take(1).flat_map(Update::input_ranks).collect();
+    untrained.retain(|rank| used.iter().all(|used| !used.contains(rank)));
+    let kept = |used| if BTreeSet::is_empty(used) { &untrained } else { used };
+    let parts = parts.into_iter().zip(&used).map(|(part, used)| part.with_ranks(kept(used)));
+    parts.filter(|part| part.rank > 0 || part.magnitude.is_some()).collect()
 }
 
 /// The update of a module: `A` (`[r, input]`), `B` (`[output, r]`), and the magnitude of DoRA (`[output]`).

@@ -7,8 +7,8 @@
 //! - LoRA: `lora_A.weight` (`[r, input]`) and `lora_B.weight` (`[output, r]`). The factor of each module is `alpha / r` or, with
 //!   rsLoRA, `alpha / √r`, also where `rank_pattern` and `alpha_pattern` give modules ranks and factors of their own: lower ranks
 //!   are filled up with zeros, and factors that differ go into `B`. Where only some layers adapt a module, the update is zero in
-//!   the others, or the layer is left out. An update of a fused matrix (GPT-2's `c_attn`) is one of each part, with the same
-//!   `A`.
+//!   the others, or the layer is left out. An update of a fused matrix (GPT-2's `c_attn`) is one of each part, with the
+//!   ranks that it uses.
 //! - DoRA, for matrices without a bias; (IA)³ on outputs, and on the input of a gated block's last matrix; VeRA, if its frozen
 //!   matrices are in the file; prompt tuning and p-tuning for decoders without a table of positions.
 //! - The head of a class for a task (`modules_to_save`), as a head of the same layers.
