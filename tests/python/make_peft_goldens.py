@@ -9,6 +9,7 @@ the hidden states of the model with it. Everything is computed on the CPU in flo
 import argparse
 import json
 import os
+import re
 import shutil
 
 from common import folder_size, generator, make_deterministic, normal, write_golden, write_json
@@ -26,7 +27,7 @@ from peft import (
     get_peft_model,
 )
 
-LLAMA, MISTRAL, GPT2, T5 = "families/llama", "families/mistral", "families/gpt2", "families/t5"
+LLAMA, MISTRAL, QWEN2, GPT2, T5 = (f"families/{name}" for name in ("llama", "mistral", "qwen2", "gpt2", "t5"))
 
 
 def lora(**settings):
@@ -57,6 +58,11 @@ CASES = {
     "gpt2": (GPT2, "AutoModel", lora(target_modules=["c_attn", "mlp.c_proj"], fan_in_fan_out=True)),
     "bert": ("bert", "AutoModel", lora(target_modules=["query", "value", "attention.output.dense", "intermediate.dense"], lora_dropout=0.1)),
     "t5": (T5, "AutoModel", lora(target_modules=["q", "v", "o", "wi"])),
+    "update_bias": (LLAMA, "AutoModel", lora(target_modules=["q_proj", "down_proj"], lora_bias=True, r=3)),
+    "bias": ("bert", "AutoModel", lora(target_modules=["query", "intermediate.dense"], bias="lora_only")),
+    "bias_fused": (GPT2, "AutoModel", lora(target_modules=["c_attn"], bias="lora_only", fan_in_fan_out=True)),
+    "bias_all": (QWEN2, "AutoModel", lora(target_modules=["q_proj", "o_proj"], bias="all")),
+    "bias_both": ("bert", "AutoModel", lora(target_modules=["value"], bias="lora_only", lora_bias=True)),
     "dora": (MISTRAL, "AutoModel", lora(target_modules=["q_proj", "o_proj", "gate_proj"], use_dora=True)),
     "head": (LLAMA, "AutoModelForSequenceClassification", lora(target_modules=["q_proj"], task_type="SEQ_CLS")),
     "ia3": (LLAMA, "AutoModel", IA3Config(target_modules=["k_proj", "v_proj", "down_proj"], feedforward_modules=["down_proj"])),
@@ -67,9 +73,13 @@ CASES = {
 }
 #: What is refused: of these nothing is computed.
 REFUSED = {
-    "bias": ("bert", "AutoModel", lora(target_modules=["query"], bias="lora_only")),
-    "update_bias": (LLAMA, "AutoModel", lora(target_modules=["q_proj"], lora_bias=True)),
+    "bias_norms": ("bert", "AutoModel", lora(target_modules=["query"], bias="all")),
     "dora_bias": (GPT2, "AutoModel", lora(target_modules=["c_attn"], use_dora=True, fan_in_fan_out=True)),
+    "bias_layers": (
+        "bert",
+        "AutoModel",
+        lora(target_modules=r".*layer\.0\.attention\.self\.query|.*layer\.1\.attention\.self\.value", bias="lora_only"),
+    ),
     "embeddings": (LLAMA, "AutoModel", lora(target_modules=["q_proj", "embed_tokens"])),
     "whole": (LLAMA, "AutoModelForCausalLM", lora(target_modules=["q_proj"], modules_to_save=["lm_head", "embed_tokens"])),
     "tokens": (LLAMA, "AutoModel", lora(target_modules=["q_proj"], trainable_token_indices={"embed_tokens": [1, 5]})),
@@ -83,6 +93,8 @@ REFUSED = {
 }
 #: Parameters that an adapter of PEFT has.
 OWN = ("lora_", "ia3_l", "vera_lambda", "prompt_encoder", "score")
+#: Parameters of the base model that an adapter may train, too.
+BIAS = re.compile(r"(?:base_layer|[qkv]_proj)\.bias$")
 
 
 def load(place, auto):
@@ -108,7 +120,8 @@ def adapted(name, place, auto, config):
     model = get_peft_model(load(place, auto), config).eval()
     with torch.no_grad():
         for key, parameter in model.named_parameters():
-            if any(own in key for own in OWN) and "original_module" not in key:
+            own = any(own in key for own in OWN) or parameter.requires_grad and BIAS.search(key)
+            if own and "original_module" not in key:
                 around = 1.0 if any(part in key for part in ("ia3_l", "magnitude")) else 0.0
                 parameter.copy_(around + normal(parameter.shape, name, key, std=0.25))
     saved(name, model)

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use burn::tensor::{Device, TensorData};
-use burn_adapters_config::{AdapterConfig, LoraConfig};
+use burn_adapters_config::{AdapterConfig, LoraBias, LoraConfig};
 use burn_adapters_core::{ModelSpec, Place, Site, StackSpec};
 use burn_adapters_model::{Adapter, AdapterBank};
 use burn_adapters_tensors::{fill, parameters};
@@ -31,7 +31,11 @@ impl Converted {
         // its update without the factor in the norm.
         let factor = match is_dora {
             true => 1.0,
-            false => updates.iter().map(|update| update.factor).fold(f64::NEG_INFINITY, f64::max),
+            false => updates
+                .iter()
+                .filter(|update| update.has_factor())
+                .map(|update| update.factor)
+                .fold(f64::NEG_INFINITY, f64::max),
         };
         if updates.is_empty() {
             return Err("all its elements are 0: it changes nothing, and cannot be trained".to_owned());
@@ -40,6 +44,7 @@ impl Converted {
             return Err("its factor is 0: it changes nothing".to_owned());
         }
         let rank = updates.iter().map(|update| update.rank).max().unwrap_or(1).max(1);
+        let bias = updates.iter().find_map(|update| Some(update.bias.as_ref()?.kind)).unwrap_or(LoraBias::None);
         let mut values = BTreeMap::new();
         for update in updates {
             let site = update.site;
@@ -55,12 +60,24 @@ impl Converted {
             if let Some(magnitude) = &update.magnitude {
                 values.insert(parameter("lora", site, "magnitude.vector"), magnitude.clone());
             }
+            if let Some(found) = &update.bias {
+                if found.kind != bias {
+                    return Err("only some of the matrices whose updates have a bias have a trained bias of their own"
+                        .to_owned());
+                }
+                let own = if bias == LoraBias::Update { (update.factor / factor) as f32 } else { 1.0 };
+                let vector = found.values.iter().map(|value| value * own).collect();
+                values.insert(parameter("lora", site, "bias.vector"), vector);
+            }
         }
-        let config =
-            LoraConfig { r: rank, alpha: factor * rank as f64, dropout, use_dora: is_dora, ..LoraConfig::lora() };
+        let alpha = factor * rank as f64;
+        let config = LoraConfig { r: rank, alpha, dropout, use_dora: is_dora, bias, ..LoraConfig::lora() };
         let sites = updates.iter().map(|update| update.site).collect();
-        // An update of zero; a missing magnitude has no neutral value.
-        let neutral = |path: &str| (!path.ends_with("vector")).then_some(0.0);
+        // An update of zero; a missing magnitude, or bias of the model, has no neutral value.
+        let neutral = match bias {
+            LoraBias::Update => |_: &str| Some(0.0),
+            LoraBias::None | LoraBias::Base => |path: &str| (!path.ends_with("vector")).then_some(0.0),
+        };
         Ok(Self { config: selecting(config, &sites, spec).into(), values, neutral })
     }
 

@@ -60,7 +60,7 @@ pub(crate) fn read(
             Some(heads) => pairs_in_heads(&rows, d_output, heads).ok_or_else(|| wrong(uneven(&b, heads)))?,
             None => rows,
         };
-        updates.push(Update { site, rank, size, a: file.read(&a)?, b: b_rows, factor, magnitude: None });
+        updates.push(Update { site, rank, size, a: file.read(&a)?, b: b_rows, factor, magnitude: None, bias: None });
         applied.extend([a, b]);
     }
     let converted = Converted::of_updates(&updates, 0.0, spec).map_err(wrong)?;
@@ -158,6 +158,9 @@ pub fn save_gguf_adapter(path: &Path, bank: &AdapterBank, name: &str) -> Result<
     for update in updates {
         if update.magnitude.is_some() {
             return Err(refused(format!("it does not have DoRA; {MERGE}")));
+        }
+        if update.bias.is_some() {
+            return Err(refused(format!("it has no biases beside LoRA (`bias`); {MERGE}")));
         }
         let (site, rank, [d_input, d_output]) = (update.site, update.rank, update.size);
         let stored = site.place.llama_cpp_name();

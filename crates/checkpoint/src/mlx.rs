@@ -113,6 +113,7 @@ fn of_tensors(tensors: &Tensors, scale: f64, spec: &ModelSpec) -> Result<Vec<Upd
                         b: transposed(&b.values, [rank, output]),
                         factor: scale,
                         magnitude: None,
+                        bias: None,
                     })
                 }
                 (a, b) => Err(format!("`{path}` has halves of {a:?} and {b:?}, but the model's matrix is {size:?}")),
@@ -141,6 +142,10 @@ pub fn stage_mlx(save: &mut FolderSave, bank: &AdapterBank, name: &str) -> Resul
             return Err(refused(
                 "its DoRA has another norm; merge it into its model (`merge-into`) instead".to_owned(),
             ));
+        }
+        if update.bias.is_some() {
+            let reason = "it has no biases beside LoRA (`bias`); merge it into its model (`merge-into`) instead";
+            return Err(refused(reason.to_owned()));
         }
         let (path, Some(name)) = (module(update.site, spec), spec.names.site(update.site)) else { continue };
         let path = path.ok_or_else(|| refused(format!("the matrix at {} is a part of a fused one", update.site)))?;

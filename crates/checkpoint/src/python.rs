@@ -6,7 +6,7 @@
 //! DiReFT. This crate therefore writes the string for an adapter of this one method. Members of a union are always copied
 //! as dictionaries.
 
-use burn_adapters_config::{AdapterConfig, InvertibleKind, MethodConfig, TaskMatrix};
+use burn_adapters_config::{AdapterConfig, InvertibleKind, LoraBias, MethodConfig, TaskMatrix};
 use burn_adapters_fusion::FusionConfig;
 use serde_json::Value;
 
@@ -24,6 +24,13 @@ pub(crate) fn notes(config: &AdapterConfig) -> Vec<String> {
     let is_union = config.methods().len() > 1;
     for method in config.methods() {
         notes.extend(crash(method).map(|what| format!("the Python library cannot run this adapter: {what}")));
+        if matches!(method, MethodConfig::Lora(config) if config.bias != LoraBias::None) {
+            notes.push(
+                "the Python library ignores the biases that this adapter trains (`bias`), which it does not have; PEFT has \
+                 them (`export --to peft`)"
+                    .to_owned(),
+            );
+        }
         if adapts_more(method) {
             notes.push(
                 "the Python library ignores this adapter's LoRA on the output of attention and on gates, which it does not \

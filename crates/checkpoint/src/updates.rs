@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use burn::tensor::TensorData;
+use burn_adapters_config::LoraBias;
 use burn_adapters_core::Site;
 use burn_adapters_model::Adapter;
 use burn_adapters_tensors::values;
@@ -23,9 +24,24 @@ pub(crate) struct Update {
     pub(crate) factor: f64,
     /// The magnitude of DoRA: `[d_output]`.
     pub(crate) magnitude: Option<Vec<f32>>,
+    pub(crate) bias: Option<TrainedBias>,
+}
+
+/// The bias that was trained beside an update.
+#[derive(Debug, Clone)]
+pub(crate) struct TrainedBias {
+    /// That of the update, which has its factor, or the one of the matrix.
+    pub(crate) kind: LoraBias,
+    /// `[d_output]`.
+    pub(crate) values: Vec<f32>,
 }
 
 impl Update {
+    /// Whether its factor has an effect: not where it is a bias of the matrix alone.
+    pub(crate) fn has_factor(&self) -> bool {
+        self.rank > 0 || self.bias.as_ref().is_some_and(|bias| bias.kind == LoraBias::Update)
+    }
+
     /// The ranks that change the output: those with an element of `B` that is not 0.
     pub(crate) fn used_ranks(&self) -> BTreeSet<usize> {
         let is_used = |rank: &usize| self.b.iter().skip(*rank).step_by(self.rank.max(1)).any(|value| *value != 0.0);
@@ -121,6 +137,10 @@ pub(crate) fn updates(adapter: &Adapter, values: &mut Values) -> Result<Vec<Upda
                 b: transposed(&values.take(&path("b")), [rank, d_output]),
                 factor: lora.scaling,
                 magnitude: lora.magnitude.is_some().then(|| values.take(&path("magnitude.vector"))),
+                bias: lora.bias.as_ref().map(|bias| TrainedBias {
+                    kind: if bias.replaces() { LoraBias::Base } else { LoraBias::Update },
+                    values: values.take(&path("bias.vector")),
+                }),
             })
         })
         .collect()

@@ -107,6 +107,7 @@ impl Adapter {
         let loras = self.lora.iter_mut().filter_map(|(_, lora)| lora.magnitude.as_mut());
         let veras = self.vera.iter_mut().filter_map(|(_, vera)| vera.magnitude.as_mut());
         loras.chain(veras).for_each(burn_adapters_lora::Magnitude::mark_set);
+        self.lora.iter_mut().filter_map(|(_, lora)| lora.bias.as_mut()).for_each(burn_adapters_lora::Bias::mark_set);
     }
 
     /// Checks that every parameter has been set. Methods that start from a model's weights or a text's embeddings must
@@ -118,8 +119,8 @@ impl Adapter {
         if self.prompt_is_unset {
             return Err(BuildError::NeedsText { name: self.name.clone() });
         }
-        match self.unset_magnitude() {
-            Some(site) => Err(BuildError::NeedsWeights { name: self.name.clone(), site }),
+        match self.unset() {
+            Some((what, site)) => Err(BuildError::NeedsWeights { name: self.name.clone(), what, site }),
             None => Ok(()),
         }
     }
@@ -185,14 +186,17 @@ impl Adapter {
         }
     }
 
-    /// The first matrix whose magnitude (DoRA) has not been set.
-    pub(crate) fn unset_magnitude(&self) -> Option<Site> {
+    /// The first parameter that must still be set from a model's weights, and its matrix.
+    fn unset(&self) -> Option<(&'static str, Site)> {
+        let biases = self.lora.iter().filter_map(|(site, lora)| Some((site, lora.bias.as_ref()?)));
+        let mut biases = biases.filter(|(_, bias)| !bias.is_set()).map(|(site, _)| ("a bias of the model", *site));
         let loras = self.lora.iter().filter_map(|(site, lora)| Some((site, lora.magnitude.as_ref()?)));
         let veras = self.vera.iter().filter_map(|(site, vera)| Some((site, vera.magnitude.as_ref()?)));
-        loras.chain(veras).find(|(_, magnitude)| !magnitude.is_set()).map(|(site, _)| *site)
+        let mut magnitudes = loras.chain(veras).filter(|(_, magnitude)| !magnitude.is_set());
+        magnitudes.next().map(|(site, _)| ("a DoRA magnitude", *site)).or_else(|| biases.next())
     }
 
-    /// Initializes the parameters that depend on the model's weights: DoRA's magnitudes.
+    /// Initializes the parameters that depend on the model's weights: DoRA's magnitudes, and the biases of `bias='base'`.
     ///
     /// # Errors
     /// If the model lacks a matrix that the adapter adapts.
@@ -202,6 +206,10 @@ impl Adapter {
         for (site, magnitude) in loras.chain(veras) {
             let linear = model.linear(site).ok_or_else(|| BuildError::NoMatrix { name: self.name.clone(), site })?;
             magnitude.set_from(linear);
+        }
+        for (site, bias) in self.lora.iter_mut().filter_map(|(site, lora)| Some((*site, lora.bias.as_mut()?))) {
+            let linear = model.linear(site).ok_or_else(|| BuildError::NoMatrix { name: self.name.clone(), site })?;
+            bias.set_from(linear);
         }
         Ok(())
     }

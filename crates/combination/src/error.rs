@@ -58,6 +58,15 @@ pub enum BuildError {
         /// The names that match.
         known: Vec<String>,
     },
+    /// `bias='base'` for a model whose adapted matrices have no bias.
+    #[error(
+        "`bias='base'` trains the biases of the adapted matrices, but those of this {model_type} model have none; write \
+         `bias='none'`, or `bias='update'` for a bias of the update"
+    )]
+    NoBias {
+        /// The family.
+        model_type: String,
+    },
     /// `gate_lora` for a model without gates.
     #[error(
         "`gate_lora` adapts the gate of gated feed-forward blocks, but those of this {model_type} model have none of its own; \
@@ -129,15 +138,17 @@ pub enum BuildError {
         /// The cause.
         source: ReftError,
     },
-    /// A DoRA magnitude that must be initialized from the model's weights.
+    /// A parameter that must be initialized from the model's weights: DoRA's magnitude, or a bias of the model.
     #[error(
-        "the adapter `{name}` uses DoRA, whose magnitude at {site} starts from the norms of the model's weights: add it \
-         with the model (AdapterBank::add_for, Adapter::start_from), or read it from a file"
+        "the adapter `{name}` has {what} at {site}, which starts from the model's weights: add it with the model \
+         (AdapterBank::add_for, Adapter::start_from), or read it from a file"
     )]
     NeedsWeights {
         /// The adapter.
         name: String,
-        /// The first site without a magnitude.
+        /// The parameter: `a DoRA magnitude`.
+        what: &'static str,
+        /// The first site without it.
         site: Site,
     },
     /// A prompt that must be initialized with a text's embeddings.

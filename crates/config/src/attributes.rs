@@ -5,7 +5,9 @@ use serde_json::{Map, Value};
 use crate::codec::*;
 use crate::error::Problem;
 use crate::literal::Node;
-use crate::{BottleneckConfig, LoraConfig, MethodConfig, MtlLora, PrefixTuningConfig, PromptTuningConfig, ReftConfig};
+use crate::{
+    BottleneckConfig, LoraBias, LoraConfig, MethodConfig, MtlLora, PrefixTuningConfig, PromptTuningConfig, ReftConfig,
+};
 
 /// A struct whose fields have keys.
 pub(crate) trait Attributes {
@@ -121,6 +123,7 @@ attributes!(LoraConfig {
     "vera_b" = vera_b: Optional<Float>,
     "dtype" = dtype: Optional<DType>,
     "gate_lora" = gate_lora: Flag,
+    "bias" = bias: Name,
 });
 
 attributes!(MtlLora {
@@ -213,12 +216,14 @@ impl MethodConfig {
     }
 }
 
-/// Two attributes are not dataclass fields in the reference, which therefore never writes them, and it lacks `gate_lora`.
+/// Two attributes are not dataclass fields in the reference, which therefore never writes them, and it lacks `gate_lora`
+/// and `bias`.
 /// Here they are written if they are not the default; the reference keeps unknown keys as attributes, so it reads them back.
 fn unwritten(key: &str, value: &Value) -> bool {
     match key {
         "subtract_projection" => *value == Value::Bool(true),
         "gate_lora" => *value == Value::Bool(false),
+        "bias" => value.as_str() == Some(LoraBias::None.name()),
         "random_uniform_scale" => value.as_f64() == Some(0.5),
         _ => false,
     }

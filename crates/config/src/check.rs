@@ -4,8 +4,8 @@ use std::collections::HashSet;
 
 use crate::problem::ProblemKind;
 use crate::{
-    BottleneckConfig, CompositionMode, LoraConfig, LoraInit, MethodConfig, MtlLora, PrefixTuningConfig, PromptInit,
-    PromptTuningConfig, ReductionFactor, ReftConfig, ReftLayers, ResidualBeforeLn, Scaling,
+    BottleneckConfig, CompositionMode, LoraBias, LoraConfig, LoraInit, MethodConfig, MtlLora, PrefixTuningConfig,
+    PromptInit, PromptTuningConfig, ReductionFactor, ReftConfig, ReftLayers, ResidualBeforeLn, Scaling,
 };
 
 /// A problem and the key that it belongs to.
@@ -212,6 +212,12 @@ fn lora_combinations(config: &LoraConfig, findings: &mut Findings) {
         if config.vera_d.is_some() { "vera_d" } else { "vera_b" },
         "VeRA needs both `vera_d` and `vera_b`",
         "add the other one, such as `vera_d=0.1` and `vera_b=0.0`",
+    );
+    findings.combination(
+        config.bias != LoraBias::None && (scale || vera || config.use_dora || config.mtl.is_some()),
+        "bias",
+        "only LoRA trains a bias",
+        "remove `bias`",
     );
     if config.mtl.is_some() {
         findings.combination(scale, mode, "MTL-LoRA needs `composition_mode='add'`", "write `'add'`");

@@ -8,7 +8,7 @@ use crate::error::Problem;
 use crate::literal::{Literal, Node};
 use crate::problem::ProblemKind;
 use crate::{
-    Activation, BottleneckInit, CompositionMode, HypercomplexInit, InvertibleKind, LoraInit, PhmRuleInit,
+    Activation, BottleneckInit, CompositionMode, HypercomplexInit, InvertibleKind, LoraBias, LoraInit, PhmRuleInit,
     PromptCombine, PromptInit, ReductionFactor, ReftLayers, ResidualBeforeLn, Scaling, TaskMatrix,
 };
 use burn_adapters_diagnostics::{nearest, shortened};
@@ -240,6 +240,7 @@ names_read!(
     PhmRuleInit,
     HypercomplexInit,
     CompositionMode,
+    LoraBias,
     LoraInit,
     TaskMatrix,
     PromptInit,

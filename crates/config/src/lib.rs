@@ -85,7 +85,7 @@ pub use bottleneck::{
 };
 pub use error::{ConfigError, Problem};
 pub use fusion::FusionConfig;
-pub use lora::{CompositionMode, LoraConfig, LoraInit, MtlLora, TaskMatrix};
+pub use lora::{CompositionMode, LoraBias, LoraConfig, LoraInit, MtlLora, TaskMatrix};
 pub use prefix::{PrefixTuningConfig, PromptCombine, PromptInit, PromptTuningConfig};
 pub use problem::ProblemKind;
 pub use reft::{ReftConfig, ReftLayers};

@@ -24,6 +24,17 @@ pub enum LoraInit {
     Vera,
 }
 
+/// The bias that is trained beside LoRA's matrices. Not in the reference.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LoraBias {
+    /// No bias.
+    None,
+    /// A bias of the update, zero at first: `(alpha / r) · (A B x + bias)` is added.
+    Update,
+    /// The bias of each adapted matrix that has one. It starts as the model's, and replaces it.
+    Base,
+}
+
 /// The task-specific matrix of MTL-LoRA.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TaskMatrix {
@@ -76,6 +87,8 @@ pub struct LoraConfig {
     pub use_gating: bool,
     /// Decompose the weight into magnitude and direction (DoRA).
     pub use_dora: bool,
+    /// The bias that is trained, too. Not in the reference.
+    pub bias: LoraBias,
     /// VeRA: initial value of the vector `d`.
     pub vera_d: Option<f64>,
     /// VeRA: initial value of the vector `b`.
@@ -88,6 +101,7 @@ pub struct LoraConfig {
 
 names!(CompositionMode { Add = "add", Scale = "scale" });
 names!(LoraInit { Lora = "lora", Bert = "bert", Ia3 = "ia3", Vera = "vera" });
+names!(LoraBias { None = "none", Update = "update", Base = "base" });
 names!(TaskMatrix { SingularValues = "singular_values", Linear = "linear" });
 
 impl Default for MtlLora {
@@ -127,6 +141,7 @@ impl LoraConfig {
             init_weights_seed: None,
             use_gating: false,
             use_dora: false,
+            bias: LoraBias::None,
             vera_d: None,
             vera_b: None,
             dtype: None,
@@ -203,6 +218,7 @@ builders!(LoraConfig {
     with_init_weights_seed init_weights_seed: into (Option<u64>);
     with_use_gating use_gating: plain (bool);
     with_use_dora use_dora: plain (bool);
+    with_bias bias: plain (LoraBias);
     with_vera_d vera_d: into (Option<f64>);
     with_vera_b vera_b: into (Option<f64>);
     with_mtl mtl: into (Option<MtlLora>);

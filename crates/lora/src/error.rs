@@ -24,6 +24,9 @@ pub enum LoraError {
     /// The gate depends on the input, so there is no weight that replaces it.
     #[error("a LoRA with use_gating=True cannot be merged: its gate depends on the input; run it unmerged")]
     MergeWithGate,
+    /// A trained bias has no place in a layer without one.
+    #[error("a LoRA with a trained bias (`bias`) cannot be merged into a layer without a bias; run it unmerged")]
+    MergeBias,
     /// The matrix to merge into has another shape.
     #[error("cannot merge a LoRA for a matrix of shape {expected:?} into one of shape {found:?}")]
     Shape {

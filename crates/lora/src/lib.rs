@@ -35,6 +35,7 @@
 //! # Ok::<(), burn_adapters_lora::LoraError>(())
 //! ```
 
+mod bias;
 mod dora;
 mod error;
 mod lora;
@@ -42,6 +43,7 @@ mod merge;
 mod mtl;
 mod vera;
 
+pub use bias::Bias;
 pub use dora::Magnitude;
 pub use error::LoraError;
 pub use lora::{Lora, LoraOutput};

@@ -5,7 +5,7 @@ use burn::tensor::{Device, Tensor};
 use burn_adapters_config::{CompositionMode, LoraConfig, LoraInit};
 use burn_adapters_core::{Fill, Gate, Init, Mode, linear};
 
-use crate::{LoraError, Magnitude};
+use crate::{Bias, LoraError, Magnitude};
 
 /// The low-rank update of one matrix. See the [crate] for an example.
 #[derive(Module, Debug)]
@@ -18,6 +18,8 @@ pub struct Lora {
     pub gate: Option<Gate>,
     /// The magnitude of DoRA.
     pub magnitude: Option<Magnitude>,
+    /// The trained bias.
+    pub bias: Option<Bias>,
     /// `alpha / r`.
     pub scaling: f64,
     /// Dropout on the input.
@@ -66,6 +68,7 @@ impl Lora {
                 Gate::new(d_input, 1, Fill::Normal { std: 0.02 }, bias, init, device)
             }),
             magnitude: config.use_dora.then(|| Magnitude::new(d_output, init, device)),
+            bias: Bias::new(config.bias, d_output, init, device),
             scaling: config.alpha / config.r as f64,
             dropout: config.dropout,
         })
@@ -78,7 +81,8 @@ impl Lora {
         [d_input, d_output]
     }
 
-    /// The update for an input.
+    /// The update for an input. A [bias](Self::bias) that replaces the matrix' own is not a part of it:
+    /// [`Bias::change`] is added to it.
     ///
     /// # Shapes
     /// - input: `[batch, sequence, d_input]`
@@ -92,16 +96,19 @@ impl Lora {
     pub fn forward_from(&self, states: Tensor<3>, layer_input: Tensor<3>, mode: Mode) -> LoraOutput {
         let states = mode.dropout(self.dropout, states);
         let low = linear(states, self.a.val(), None);
+        let bias = self.bias.as_ref().and_then(Bias::of_update);
         match &self.gate {
             Some(gate) => {
                 let gate = gate.forward(layer_input);
-                let update = linear(low, self.b.val(), None) * gate.clone();
+                let update = linear(low, self.b.val(), bias) * gate.clone();
                 LoraOutput { update, gate: Some(gate) }
             }
             None => {
                 // The scale is applied on the narrow side: to r elements per position instead of d_output.
-                let low = if self.scaling == 1.0 { low } else { low * self.scaling };
-                LoraOutput { update: linear(low, self.b.val(), None), gate: None }
+                let scaled = self.scaling != 1.0;
+                let low = if scaled { low * self.scaling } else { low };
+                let bias = bias.map(|bias| if scaled { bias * self.scaling } else { bias });
+                LoraOutput { update: linear(low, self.b.val(), bias), gate: None }
             }
         }
     }
@@ -116,8 +123,9 @@ impl Lora {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use burn::nn::LinearConfig;
+    use burn::nn::{Linear, LinearConfig};
     use burn::tensor::Tolerance;
+    use burn_adapters_config::LoraBias;
 
     use super::*;
     use crate::Merged;
@@ -162,6 +170,44 @@ mod tests {
         linear.forward(x).into_data().assert_approx_eq::<f32>(&unmerged.into_data(), Tolerance::absolute(1e-5));
         merged.unmerge(&mut linear);
         assert_eq!(linear.weight.val().into_data(), before);
+    }
+
+    #[test]
+    fn a_bias_of_the_update_has_its_factor_and_one_of_the_base_replaces_the_layers() {
+        let device = Device::default();
+        let bias = |seed: u64| Init::from_seed(seed).param([5], Fill::Normal { std: 1.0 }, &device);
+        let x = input(&device);
+        for kind in [LoraBias::Update, LoraBias::Base] {
+            let mut linear = LinearConfig::new(6, 5).init(&device);
+            let config = LoraConfig::new(3).with_alpha(6.0).with_init_weights(LoraInit::Bert).with_bias(kind);
+            let mut lora = lora(&config);
+            let trained = lora.bias.as_mut().unwrap();
+            assert_eq!(trained.is_set(), kind == LoraBias::Update);
+            trained.set_from(&linear);
+            let plain = linear.forward(x.clone()) + x.clone().matmul(lora.delta_weight().unsqueeze());
+            let adapted = |lora: &Lora, linear: &Linear| {
+                let sum = linear.forward(x.clone()) + lora.forward(x.clone(), Mode::Inference).update;
+                lora.bias.as_ref().unwrap().change(linear).map_or(sum.clone(), |change| sum + change)
+            };
+            // It starts without an effect.
+            let near = Tolerance::absolute(1e-5);
+            adapted(&lora, &linear).into_data().assert_approx_eq::<f32>(&plain.clone().into_data(), near);
+            lora.bias.as_mut().unwrap().vector = bias(3);
+            let change = match kind {
+                LoraBias::Update => bias(3).val() * 2.0,
+                _ => bias(3).val() - linear.bias.as_ref().unwrap().val(),
+            };
+            let expected = (plain + change.unsqueeze()).into_data();
+            adapted(&lora, &linear).into_data().assert_approx_eq::<f32>(&expected, near);
+            let before = linear.bias.as_ref().unwrap().val().into_data();
+            let _ = before.as_bytes();
+            let merged = Merged::merge(&lora, &mut linear).unwrap();
+            linear.forward(x.clone()).into_data().assert_approx_eq::<f32>(&expected, near);
+            merged.unmerge(&mut linear);
+            assert_eq!(linear.bias.unwrap().val().into_data(), before);
+            let mut without = LinearConfig::new(6, 5).with_bias(false).init(&device);
+            assert_eq!(Merged::merge(&lora, &mut without).unwrap_err(), LoraError::MergeBias);
+        }
     }
 
     #[test]

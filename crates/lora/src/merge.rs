@@ -21,7 +21,8 @@ impl Merged {
     /// Merges a [`Lora`] (or DoRA) into `linear`.
     ///
     /// # Errors
-    /// If the module has a gate, or is for a matrix of another shape; `linear` is then unchanged.
+    /// If the module has a gate, or a trained bias where `linear` has none, or is for a matrix of another shape; `linear` is
+    /// then unchanged.
     pub fn merge(lora: &Lora, linear: &mut Linear) -> Result<Self, LoraError> {
         if lora.gate.is_some() {
             return Err(LoraError::MergeWithGate);
@@ -33,7 +34,23 @@ impl Merged {
         let weight = frozen(linear, &delta);
         let merged = weight.clone() + delta;
         let factor = magnitude_factor(&lora.magnitude, weight, || (lora.a.val(), lora.b.val()))?;
-        Ok(Self::replace(linear, merged, factor))
+        let bias = match (&lora.bias, &linear.bias) {
+            (None, _) => None,
+            (Some(_), None) => return Err(LoraError::MergeBias),
+            (Some(trained), Some(own)) => {
+                let own_value = own.val().without_autodiff();
+                let bias = match trained.of_update() {
+                    Some(bias) => own_value + bias * lora.scaling,
+                    None => trained.vector.val(),
+                };
+                Some(Param::initialized(own.id, bias))
+            }
+        };
+        let before = Self::replace(linear, merged, factor);
+        if bias.is_some() {
+            linear.bias = bias;
+        }
+        Ok(before)
     }
 
     /// Merges a [`Vera`] (or DVoRA) into `linear`.

@@ -2,8 +2,8 @@
 
 use burn_adapters_checkpoint::{AdapterFolder, FolderMeta};
 use burn_adapters_config::{
-    AdapterConfig, BottleneckConfig, CompositionMode, LoraConfig, MethodConfig, PrefixTuningConfig, PromptTuningConfig,
-    ReftConfig,
+    AdapterConfig, BottleneckConfig, CompositionMode, LoraBias, LoraConfig, MethodConfig, PrefixTuningConfig,
+    PromptTuningConfig, ReftConfig,
 };
 use serde_json::{Map, Value};
 
@@ -221,6 +221,9 @@ fn lora(config: &LoraConfig, strategy: &Strategy, lora_only: bool) -> Result<(),
             "DoRA",
             "its magnitudes start at the norms of the base model's weights, which are not in the folder; use `linear`",
         );
+    }
+    if config.bias != LoraBias::None {
+        return refuse("LoRA with a trained bias", "the bias is not a part of B A; use `linear`");
     }
     if lora_only && config.mtl.is_some() {
         return refuse("MTL-LoRA", "its update is not just B A; use `linear`");

@@ -2,7 +2,7 @@
 
 use burn::module::Module;
 use burn::tensor::{DType, Device, Tensor};
-use burn_adapters_config::{CompositionMode, LoraConfig};
+use burn_adapters_config::{CompositionMode, LoraBias, LoraConfig};
 use burn_adapters_core::{Init, Mode};
 use burn_adapters_ia3::Ia3;
 use burn_adapters_lora::{Lora, Magnitude, Vera};
@@ -35,6 +35,9 @@ impl Kind {
         let unsupported = |key, reason| Err(WeightAdapterError::Unsupported { key, reason });
         if config.use_gating {
             return unsupported("use_gating", "a gate depends on the layer's input, and a weight does not");
+        }
+        if config.bias != LoraBias::None {
+            return unsupported("bias", "a bias is another parameter than the weight that is adapted");
         }
         if config.mtl.is_some() {
             return unsupported("mtl", "MTL-LoRA is only implemented on activations");

@@ -40,7 +40,7 @@ fn hidden(model: &AutoModel, bank: &AdapterBank, golden: &Golden, name: &str) ->
     values(model.forward(&golden.batch(), &hooks).unwrap().hidden)
 }
 
-const READ: [&str; 17] = [
+const READ: [&str; 22] = [
     "llama",
     "llama_causal",
     "llama_all",
@@ -51,6 +51,11 @@ const READ: [&str; 17] = [
     "gpt2",
     "bert",
     "t5",
+    "update_bias",
+    "bias",
+    "bias_fused",
+    "bias_all",
+    "bias_both",
     "dora",
     "head",
     "ia3",
@@ -112,7 +117,19 @@ fn what_is_written_for_peft_is_the_same_adapter() {
         let parameters = |bank: &AdapterBank| bank.adapter(name).unwrap().parameters();
         assert_eq!(parameters(&again), parameters(&bank), "{name}");
         // Where nothing was filled up, joined or multiplied into another, the tensors are PEFT's own.
-        if !["llama_patterns", "llama_layers", "llama_regular", "gpt2", "dora", "ia3", "ia3_outputs"].contains(&name) {
+        const CHANGED: [&str; 10] = [
+            "llama_patterns",
+            "llama_layers",
+            "llama_regular",
+            "gpt2",
+            "bias_fused",
+            "bias_all",
+            "bias_both",
+            "dora",
+            "ia3",
+            "ia3_outputs",
+        ];
+        if !CHANGED.contains(&name) {
             let plain = |name: &str| {
                 let path = name.trim_start_matches("base_model.model.");
                 path.trim_start_matches("model.").trim_start_matches("bert.").to_owned()
@@ -169,7 +186,7 @@ fn a_part_of_a_fused_module_has_the_ranks_that_it_uses() {
 
 #[test]
 fn what_peft_does_not_have_is_not_written_for_it() {
-    let (llama, bert) = (model("llama"), model("bert"));
+    let (llama, bert, gpt2) = (model("llama"), model("bert"), model("gpt2"));
     let refused = |model: &AutoModel, config: &str, head: Option<HeadConfig>| {
         let mut bank = AdapterBank::new(model.spec(), &Device::default());
         bank.add_for(model, "a", config.parse().unwrap(), 1).unwrap();
@@ -185,6 +202,7 @@ fn what_peft_does_not_have_is_not_written_for_it() {
         (&llama, "seq_bn", "it has bottleneck adapters; PEFT has LoRA"),
         (&llama, "mam", "it has bottleneck adapters and prefix tuning"),
         (&llama, "lora[use_gating=True]", "has gates (`use_gating`)"),
+        (&gpt2, "lora[bias='base']", "adapt all of them"),
         (&llama, "lora|prompt_tuning", "it has prompt tuning and LoRA"),
         (&bert, "dora", "the matrix has no bias"),
         (&bert, "prompt_tuning", "in the table of positions of this bert model"),
@@ -222,8 +240,8 @@ fn error(dir: &Path, model: &AutoModel) -> String {
 #[test]
 fn what_has_no_counterpart_here_is_an_error_that_names_it() {
     for (name, part) in [
-        ("bias", "bias=\"lora_only\""),
-        ("update_bias", "`lora_bias`"),
+        ("bias_norms", "it trained the bias of `embeddings.LayerNorm` (bias=\"all\")"),
+        ("bias_layers", "only some layers have `lora.encoder-0-value.bias.vector`"),
         ("dora_bias", "has a bias, which DoRA scales in AdapterHub"),
         ("embeddings", "embed_tokens"),
         ("whole", "it trained `embed_tokens` whole"),

@@ -11,6 +11,7 @@ fn local(path: &str, _siblings: &BTreeSet<&str>) -> Option<Names> {
     let (name, layout) = match path {
         "a" => ("lora_A", Layout::Transposed),
         "b" => ("lora_B", Layout::Transposed),
+        "bias.vector" => ("lora_bias", Layout::Same),
         "magnitude.vector" => ("m.weight", Layout::Column),
         "gate.projection.weight" => ("gate.weight", Layout::Transposed),
         "gate.projection.bias" => ("gate.bias", Layout::Same),

@@ -9,6 +9,8 @@
 //!   are filled up with zeros, and factors that differ go into `B`. Where only some layers adapt a module, the update is zero in
 //!   the others, or the layer is left out. An update of a fused matrix (GPT-2's `c_attn`) is one of each part, with the
 //!   ranks that it uses.
+//! - The biases that were trained beside LoRA: those of updates (`lora_bias`), and those of the model's matrices
+//!   (`bias="lora_only"`, and `"all"` where nothing else has a bias), which replace the model's.
 //! - DoRA, for matrices without a bias; (IA)³ on outputs, and on the input of a gated block's last matrix; VeRA, if its frozen
 //!   matrices are in the file; prompt tuning and p-tuning for decoders without a table of positions.
 //! - The head of a class for a task (`modules_to_save`), as a head of the same layers.
@@ -106,7 +108,7 @@ pub(crate) fn read(
     let mut folder = Folder::read(dir)?;
     let of_config = |reason| CheckpointError::Foreign { path: folder.config_path.clone(), format: "PEFT", reason };
     let method = Method::of(&folder.config).map_err(of_config)?;
-    settings::check(&folder.config).map_err(of_config)?;
+    settings::check(&folder.config, method).map_err(of_config)?;
     head::check(&folder.config).map_err(of_config)?;
     let of_head = head::take(&folder.config, &mut folder.tensors);
     let converted = match method {

@@ -9,8 +9,7 @@ pub(super) const REMEDY: &str =
     "merge it into its model with PEFT (`merge_and_unload`, `save_pretrained`) and use that as the model";
 
 /// Keys that change what an adapter computes in ways that have no counterpart here, with what they stand for.
-const UNSUPPORTED: [(&str, &str); 10] = [
-    ("lora_bias", "biases of the update"),
+const UNSUPPORTED: [(&str, &str); 9] = [
     ("layer_replication", "layers that are repeated"),
     ("target_parameters", "parameters that are no modules"),
     ("trainable_token_indices", "trained tokens"),
@@ -83,8 +82,8 @@ pub(super) fn number(config: &Map<String, Value>, key: &str, default: f64) -> Re
     }
 }
 
-/// Checks that no key asks for what is not read, in any method.
-pub(super) fn check(config: &Map<String, Value>) -> Result<(), String> {
+/// Checks that no key asks for what is not read.
+pub(super) fn check(config: &Map<String, Value>, method: Method) -> Result<(), String> {
     for (key, what) in UNSUPPORTED {
         let is_neutral = |value: &Value| match value {
             Value::Bool(flag) => !flag,
@@ -107,6 +106,7 @@ pub(super) fn check(config: &Map<String, Value>) -> Result<(), String> {
     }
     match get(config, "bias").and_then(Value::as_str) {
         None | Some("none") => Ok(()),
+        Some("lora_only" | "all") if method == Method::Lora => Ok(()),
         Some(bias) => {
             let bias = shorten(bias);
             Err(format!("it trained biases of the base model (bias=\"{bias}\"); {REMEDY}"))
@@ -120,6 +120,10 @@ pub(super) struct LoraSettings {
     alpha: f64,
     is_rank_stabilized: bool,
     pub(super) is_dora: bool,
+    /// Whether updates have a bias.
+    pub(super) has_update_bias: bool,
+    /// The value of `bias`, if biases of the model were trained.
+    pub(super) base_bias: Option<&'static str>,
     ranks: Patterns,
     alphas: Patterns,
     pub(super) dropout: f64,
@@ -137,6 +141,10 @@ impl LoraSettings {
             alpha: number(config, "lora_alpha", 8.0)?,
             is_rank_stabilized: flag("use_rslora"),
             is_dora: flag("use_dora"),
+            has_update_bias: flag("lora_bias"),
+            base_bias: get(config, "bias")
+                .and_then(Value::as_str)
+                .and_then(|found| ["lora_only", "all"].into_iter().find(|known| *known == found)),
             ranks: Patterns::read(config, "rank_pattern")?,
             alphas: Patterns::read(config, "alpha_pattern")?,
             dropout: number(config, "lora_dropout", 0.0)?,

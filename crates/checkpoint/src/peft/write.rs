@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use burn_adapters_config::LoraBias;
 use burn_adapters_core::{ModelSpec, RowPosition, Site, StackKind, join_path};
 use burn_adapters_files::FolderSave;
 use burn_adapters_heads::Head;
@@ -144,6 +145,7 @@ impl Folder<'_> {
     fn lora(&mut self, updates: Vec<Update>, adapter: &Adapter) -> Result<(), String> {
         let mut modules: BTreeMap<String, Vec<(Target, Update)>> = BTreeMap::new();
         let is_dora = updates.iter().any(|update| update.magnitude.is_some());
+        let bias = updates.iter().find_map(|update| Some(update.bias.as_ref()?.kind)).unwrap_or(LoraBias::None);
         let dropout = adapter.lora.values().map(|lora| lora.dropout).fold(0.0, f64::max);
         for update in updates {
             if is_dora && (update.factor != 1.0 || self.spec.has_bias(update.site)) {
@@ -173,22 +175,31 @@ impl Folder<'_> {
             if alpha != usual_factor * usual as f64 {
                 alphas.insert(path.clone(), whole(alpha));
             }
-            self.update(&path, parts, rank);
+            self.update(&path, parts, rank)?;
         }
         self.set(json!({
             "peft_type": "LORA", "r": usual, "lora_alpha": whole(usual_factor * usual as f64), "lora_dropout": dropout,
             "target_modules": targets, "rank_pattern": ranks, "alpha_pattern": alphas, "use_dora": is_dora,
-            "use_rslora": false, "bias": "none", "fan_in_fan_out": false, "init_lora_weights": true,
+            "use_rslora": false, "fan_in_fan_out": false, "init_lora_weights": true,
             "layers_to_transform": null, "layers_pattern": null, "exclude_modules": null,
+            "bias": if bias == LoraBias::Base { "lora_only" } else { "none" }, "lora_bias": bias == LoraBias::Update,
         }));
         Ok(())
     }
 
     /// The update of a module, from those of its parts.
-    fn update(&mut self, path: &str, parts: Vec<(Target, Update)>, rank: usize) {
+    fn update(&mut self, path: &str, parts: Vec<(Target, Update)>, rank: usize) -> Result<(), String> {
         let Some(Target { size: [d_input, d_output], of, .. }) = parts.first().map(|(target, _)| *target) else {
-            return;
+            return Ok(());
         };
+        let kind = parts.iter().find_map(|(_, update)| Some(update.bias.as_ref()?.kind));
+        if kind == Some(LoraBias::Base) && parts.len() < of {
+            return Err(format!(
+                "it trains the bias of some of the {of} matrices that `{path}` computes at once, and PEFT has that of the whole \
+                 module; adapt all of them"
+            ));
+        }
+        let mut bias = vec![0.0; of * d_output];
         let mut a = Vec::with_capacity(rank * d_input);
         let mut b = vec![0.0; of * d_output * rank];
         let mut magnitude = Vec::new();
@@ -199,6 +210,11 @@ impl Folder<'_> {
                 b[at..at + row.len()].copy_from_slice(row);
             }
             before += update.rank;
+            for (to, from) in
+                bias.iter_mut().skip(target.part * d_output).zip(update.bias.iter().flat_map(|bias| &bias.values))
+            {
+                *to = *from;
+            }
             a.extend(update.a);
             magnitude.extend(update.magnitude.into_iter().flatten());
         }
@@ -207,6 +223,13 @@ impl Folder<'_> {
         if !magnitude.is_empty() {
             self.put(format!("{PREFIX}{path}.lora_magnitude_vector"), [magnitude.len()], magnitude);
         }
+        let name = match kind {
+            Some(LoraBias::Base) => "base_layer.bias",
+            Some(LoraBias::Update) => "lora_B.bias",
+            Some(LoraBias::None) | None => return Ok(()),
+        };
+        self.put(format!("{PREFIX}{path}.{name}"), [bias.len()], bias);
+        Ok(())
     }
 
     fn vectors(&mut self, adapter: &Adapter, values: &mut Values) -> Result<(), String> {

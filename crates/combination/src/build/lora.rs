@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use burn_adapters_config::{CompositionMode, LoraConfig};
+use burn_adapters_config::{CompositionMode, LoraBias, LoraConfig};
 use burn_adapters_core::{Place, Site};
 use burn_adapters_ia3::Ia3;
 use burn_adapters_lora::{Lora, MtlLoraModule, Vera, VeraShared};
@@ -26,6 +26,11 @@ impl Builder<'_> {
                 self.lora_wants(config, *site) && !config.leave_out.contains(&self.spec.layer_number(*site))
             })
             .collect();
+        let has_bias = |site: &Site| self.spec.has_bias(*site);
+        if config.bias == LoraBias::Base && !wanted.is_empty() && !wanted.iter().any(|(site, _)| has_bias(site)) {
+            return Err(BuildError::NoBias { model_type: self.spec.model_type.clone() });
+        }
+        let unbiased = config.clone().with_bias(LoraBias::None);
         let vera = config.vera_d.is_some() || config.vera_b.is_some();
         if vera && !wanted.is_empty() {
             let sizes = wanted.iter().map(|(_, size)| *size);
@@ -33,6 +38,8 @@ impl Builder<'_> {
         }
         for (site, size) in wanted {
             let failed = |source| BuildError::Lora { site, source };
+            // The bias of a matrix is trained where it has one.
+            let config = if config.bias == LoraBias::Base && !has_bias(&site) { &unbiased } else { config };
             if config.composition_mode == CompositionMode::Scale {
                 let module = Ia3::new(config, size, self.init, self.device)
                     .map_err(|source| BuildError::Ia3 { site, source })?;

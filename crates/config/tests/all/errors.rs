@@ -201,6 +201,8 @@ fn attributes_must_go_together() {
         ("ia3[init_weights='vera']", "'vera'"),
         ("dora[composition_mode='scale',r=1]", "dora"),
         ("lora[vera_d=0.1]", "0.1"),
+        ("vera[bias='update']", "'update'"),
+        ("dora[bias='base']", "'base'"),
         ("mtl_lora[use_dora=True]", "True"),
         ("mtl_lora[composition_mode='scale',r=1]", "'scale'"),
         ("par_bn[is_parallel=False,residual_before_ln='post_add']", "'post_add'"),

@@ -4,7 +4,7 @@
 
 use burn_adapters_config::{
     Activation, AdapterConfig, BottleneckConfig, BottleneckInit, CompositionMode, HypercomplexInit, InvertibleKind,
-    LoraConfig, LoraInit, MethodConfig, MtlLora, PhmRuleInit, PrefixTuningConfig, PromptCombine, PromptInit,
+    LoraBias, LoraConfig, LoraInit, MethodConfig, MtlLora, PhmRuleInit, PrefixTuningConfig, PromptCombine, PromptInit,
     PromptTuningConfig, ReductionFactor, ReftConfig, ReftLayers, ResidualBeforeLn, Scaling, TaskMatrix, identifiers,
 };
 use proptest::collection::{btree_map, btree_set, vec};
@@ -137,13 +137,14 @@ fn lora() -> BoxedStrategy<LoraConfig> {
     ]);
     let matrices = btree_set(prop_oneof![select(vec!["q", "k", "v", "o"]).prop_map(str::to_owned), text()], 1..4);
     let mtl = (1usize..5, select(TaskMatrix::ALL), positive());
-    let scalars = (1usize..300, number(), probability(), seed(), dtype(), option::of((number(), number())));
+    let vera = option::of((number(), number()));
+    let scalars = (1usize..300, number(), probability(), seed(), dtype(), vera, select(LoraBias::ALL));
     (base, any::<bool>(), any::<[bool; 5]>(), layers(), matrices, scalars, select(LoraInit::ALL), mtl)
         .prop_map(|(base, keep, flags, leave_out, matrices, scalars, init, (n, matrix, sharpness))| {
             if keep {
                 return base.with_leave_out(leave_out).with_attn_matrices(matrices);
             }
-            let (r, alpha, dropout, seed, dtype, vera) = scalars;
+            let (r, alpha, dropout, seed, dtype, vera, bias) = scalars;
             let scale = base.composition_mode == CompositionMode::Scale;
             let mtl = base.mtl.is_some();
             let mut config = base
@@ -168,6 +169,9 @@ fn lora() -> BoxedStrategy<LoraConfig> {
                 });
             } else if !scale {
                 config = config.with_vera_d(vera.map(|(d, _)| d)).with_vera_b(vera.map(|(_, b)| b));
+                if vera.is_none() && !config.use_dora {
+                    config.bias = bias;
+                }
             }
             config
         })

@@ -130,7 +130,13 @@ impl<'a> HookPoint for LinearPoint<'_, 'a> {
         let Some((adapter, module)) = self.hooks.active.get_key_value(adapter) else { return state };
         let (adapter, mode): (&'a str, _) = (adapter, self.hooks.mode);
         if let Some(lora) = module.lora.get(&self.site) {
-            self.add(adapter, state, lora.magnitude.is_some(), |from, input| lora.forward_from(from, input, mode))
+            self.add(adapter, state, lora.magnitude.is_some(), |from, input| {
+                let output = lora.forward_from(from, input, mode);
+                match lora.bias.as_ref().and_then(|bias| bias.change(self.linear)) {
+                    Some(change) => LoraOutput { update: output.update + change, ..output },
+                    None => output,
+                }
+            })
         } else if let (Some(vera), Some(shared)) = (module.vera.get(&self.site), &module.vera_shared) {
             let update = |from, input| vera.forward_from(from, input, shared, mode);
             self.add(adapter, state, vera.magnitude.is_some(), update)

@@ -7,6 +7,7 @@ use burn::module::{Module, ModuleVisitor, Param};
 use burn::optim::{GradientsParams, SgdConfig};
 use burn::tensor::{Device, Tensor};
 use burn_adapters_config::AdapterConfig;
+use burn_adapters_core::{Place, Site};
 use burn_adapters_model::{AdapterBank, BankError, BuildError, Hooks, MergedModel, Setup};
 
 fn config(text: &str) -> AdapterConfig {
@@ -50,6 +51,10 @@ fn a_configuration_that_would_train_nothing_is_an_error() {
     );
     assert!(matches!(error("lora[attn_matrices=['q', 'qq']]"), BankError::Build(BuildError::UnknownMatrix { .. })));
     assert!(matches!(error("lora[gate_lora=True]"), BankError::Build(BuildError::NoGate { .. })));
+    let mut spec = Model::new(2, &Device::default()).spec();
+    spec.stacks[0].biases.clear();
+    let unbiased = AdapterBank::new(spec, &Device::default()).add("a", config("lora[bias='base']")).unwrap_err();
+    assert!(matches!(unbiased, BankError::Build(BuildError::NoBias { .. })));
     assert!(matches!(error("seq_bn[leave_out=[0, 1]]"), BankError::Config(_)));
     assert!(matches!(
         error("seq_bn[output_adapter=False,cross_adapter=True]"),
@@ -110,6 +115,38 @@ fn training_changes_exactly_the_active_adapter() {
     };
     assert!(changed("a").iter().all(|changed| !changed));
     assert!(changed("b").iter().all(|changed| *changed), "{:?}", changed("b"));
+}
+
+#[test]
+fn a_bias_of_the_model_starts_as_it_is_and_is_trained_and_merged() {
+    for kind in ["base", "update"] {
+        let (model, mut bank) = bank();
+        let text = format!("lora[bias='{kind}',intermediate_lora=True,alpha=16]");
+        if kind == "base" {
+            let error = bank.add("a", config(&text)).unwrap_err().to_string();
+            assert!(error.contains("a bias of the model at encoder.0.query"), "{error}");
+        }
+        bank.add_for(&model, "a", config(&text), 1).unwrap();
+        let plain = values(model.forward(input(1, 2), &Hooks::none()));
+        let run = |bank: &AdapterBank, setup: &Setup| model.forward(input(1, 2), &bank.hooks(setup).unwrap());
+        let largest = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+        assert_eq!(values(run(&bank, &Setup::adapter("a"))), plain);
+        let setup = Setup::adapter("a").training();
+        bank.train_only(&setup).unwrap();
+        let loss = run(&bank, &setup).powi_scalar(4).mean();
+        let gradients = GradientsParams::from_grads(loss.backward(), &bank);
+        let bank = SgdConfig::new().init().step(0.1, bank, gradients);
+        let lora = bank.adapter("a").unwrap().lora.get(&Site::encoder(0, Place::Query)).unwrap();
+        let bias: Vec<f32> = lora.bias.as_ref().unwrap().vector.val().into_data().try_to_vec().unwrap();
+        let own: Vec<f32> = model.layers[0].query.bias.as_ref().unwrap().val().into_data().try_to_vec().unwrap();
+        let zeros = vec![0.0; own.len()];
+        assert!(largest(&bias, if kind == "base" { &own } else { &zeros }) > 1e-4);
+        let trained = values(run(&bank, &Setup::adapter("a")));
+        assert!(largest(&trained, &plain) > 1e-3);
+        let merged = MergedModel::merge(model, bank.adapter("a").unwrap()).unwrap();
+        assert!(largest(&values(merged.forward(input(1, 2), &Hooks::none())), &trained) < 1e-5);
+        assert_eq!(values(merged.unmerge().forward(input(1, 2), &Hooks::none())), plain);
+    }
 }
 
 #[test]
