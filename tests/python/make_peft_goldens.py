@@ -27,7 +27,8 @@ from peft import (
     get_peft_model,
 )
 
-LLAMA, MISTRAL, QWEN2, GPT2, T5 = (f"families/{name}" for name in ("llama", "mistral", "qwen2", "gpt2", "t5"))
+LLAMA, MISTRAL, QWEN2, QWEN3, PHI = (f"families/{name}" for name in ("llama", "mistral", "qwen2", "qwen3", "phi"))
+GPT2, GPTJ, GEMMA2, T5 = (f"families/{name}" for name in ("gpt2", "gptj", "gemma2", "t5"))
 
 
 def lora(**settings):
@@ -69,6 +70,10 @@ CASES = {
     "ia3_outputs": (GPT2, "AutoModel", IA3Config(target_modules=["c_attn", "mlp.c_fc"], feedforward_modules=[], fan_in_fan_out=True)),
     "vera": (LLAMA, "AutoModel", VeraConfig(target_modules=["q_proj", "v_proj"], r=4)),
     "prompt": (LLAMA, "AutoModelForCausalLM", prompt(PromptTuningConfig)),
+    "prefix": (LLAMA, "AutoModelForCausalLM", prompt(PrefixTuningConfig)),
+    "prefix_projected": (QWEN3, "AutoModelForCausalLM", prompt(PrefixTuningConfig, prefix_projection=True, encoder_hidden_size=8)),
+    "prefix_partial": (PHI, "AutoModelForCausalLM", prompt(PrefixTuningConfig)),
+    "prefix_neighbors": (GPTJ, "AutoModelForCausalLM", prompt(PrefixTuningConfig)),
     "p_tuning": (LLAMA, "AutoModelForCausalLM", prompt(PromptEncoderConfig, encoder_hidden_size=8)),
 }
 #: What is refused: of these nothing is computed.
@@ -87,7 +92,8 @@ REFUSED = {
     "ia3_input": (GPT2, "AutoModel", IA3Config(target_modules=["c_attn", "mlp.c_proj"], feedforward_modules=["mlp.c_proj"], fan_in_fan_out=True)),
     "vera_unsaved": (LLAMA, "AutoModel", VeraConfig(target_modules=["q_proj"], r=4, save_projection=False)),
     "prompt_positions": (GPT2, "AutoModelForCausalLM", prompt(PromptTuningConfig)),
-    "prefix": (LLAMA, "AutoModelForCausalLM", prompt(PrefixTuningConfig)),
+    "prefix_positions": (GPT2, "AutoModelForCausalLM", prompt(PrefixTuningConfig)),
+    "prefix_window": (GEMMA2, "AutoModelForCausalLM", prompt(PrefixTuningConfig)),
     "prefix_t5": (T5, "AutoModelForSeq2SeqLM", prompt(PrefixTuningConfig, task_type="SEQ_2_SEQ_LM")),
     "norms": (LLAMA, "AutoModel", LNTuningConfig(target_modules=["input_layernorm"])),
 }

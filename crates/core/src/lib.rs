@@ -24,7 +24,7 @@ mod spec;
 pub use activation::{activate, activate_gate};
 pub use bf16::{Bf16Error, check_bf16, linear_weights_in_bf16};
 pub use burn_adapters_config::Activation;
-pub use burn_adapters_ops::linear;
+pub use burn_adapters_ops::{Rotary, linear};
 pub use floor_div::floor_div;
 pub use gate::Gate;
 pub use init::{Fill, Init};

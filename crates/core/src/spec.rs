@@ -1,5 +1,7 @@
 //! Model specifications: the sites of a model and their widths.
 
+use burn_adapters_ops::Rotary;
+
 use crate::{Activation, Place, RowPosition, Site, SiteNames, StackKind};
 
 /// Where bottlenecks act in a sublayer.
@@ -14,7 +16,7 @@ pub enum SublayerEnd {
 }
 
 /// A stack of layers of the same sizes.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct StackSpec {
     /// Encoder or decoder.
     pub kind: StackKind,
@@ -38,6 +40,10 @@ pub struct StackSpec {
     /// The attention blocks of a layer whose keys and values can be extended: [`Place::Attention`],
     /// [`Place::CrossAttention`].
     pub attentions: Vec<Place>,
+    /// The rotary positions of each layer's attention; empty if positions come in otherwise.
+    pub rotary: Vec<Rotary>,
+    /// Whether attention of some layers sees only the positions near its own.
+    pub has_windows: bool,
     /// The matrix that `intermediate_lora` adapts: the first of the feed-forward block, but in families where the
     /// reference swaps the two.
     pub intermediate: Place,
@@ -67,6 +73,8 @@ impl StackSpec {
             sublayers: vec![Place::Attention, Place::FeedForward],
             sublayer_end: SublayerEnd::AfterResidual,
             attentions: vec![Place::Attention],
+            rotary: vec![],
+            has_windows: false,
             intermediate: Place::FeedForwardUp,
             output: Place::FeedForwardDown,
         }
@@ -91,6 +99,8 @@ impl StackSpec {
             sublayers: encoder.sublayers,
             sublayer_end: encoder.sublayer_end,
             attentions: encoder.attentions,
+            rotary: encoder.rotary,
+            has_windows: encoder.has_windows,
             intermediate: Place::FeedForwardUp,
             output: Place::FeedForwardDown,
             layers,

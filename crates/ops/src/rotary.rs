@@ -136,6 +136,24 @@ impl Rotary {
         2 * self.frequencies.len()
     }
 
+    /// Turns a rotated head by a number of positions, which may be negative: a key at position `p` becomes that of the same
+    /// token at `p + positions`. Its length does not change. Elements of a narrower head are left as they are.
+    ///
+    /// # Shapes
+    /// - head: `[head]`
+    pub fn turn(&self, head: &mut [f32], positions: f64) {
+        let half = self.frequencies.len();
+        for (pair, frequency) in self.frequencies.iter().enumerate() {
+            let [low, high] = if self.is_interleaved { [2 * pair, 2 * pair + 1] } else { [pair, pair + half] };
+            if let (Some(&a), Some(&b)) = (head.get(low), head.get(high)) {
+                let (sin, cos) = (positions * f64::from(*frequency)).sin_cos();
+                let (a, b) = (f64::from(a), f64::from(b));
+                head[low] = (a * cos - b * sin) as f32;
+                head[high] = (b * cos + a * sin) as f32;
+            }
+        }
+    }
+
     /// Rotates queries or keys whose first position is `first`.
     ///
     /// # Shapes

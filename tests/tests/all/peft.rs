@@ -40,7 +40,7 @@ fn hidden(model: &AutoModel, bank: &AdapterBank, golden: &Golden, name: &str) ->
     values(model.forward(&golden.batch(), &hooks).unwrap().hidden)
 }
 
-const READ: [&str; 22] = [
+const READ: [&str; 26] = [
     "llama",
     "llama_causal",
     "llama_all",
@@ -61,6 +61,10 @@ const READ: [&str; 22] = [
     "ia3",
     "ia3_outputs",
     "vera",
+    "prefix",
+    "prefix_projected",
+    "prefix_partial",
+    "prefix_neighbors",
     "prompt",
     "p_tuning",
 ];
@@ -113,7 +117,9 @@ fn what_is_written_for_peft_is_the_same_adapter() {
         load_adapter(&dir, &mut again, None).unwrap_or_else(|error| panic!("{name}: {error}"));
         let found = hidden(&model, &again, &golden, name);
         let difference = largest_difference(&found, &hidden(&model, &bank, &golden, name));
-        assert!(difference < 1e-6, "{name}: {difference:e}");
+        // Keys of prefixes are turned and turned back, and rounded twice; all else is the same to the last bits.
+        let is_turned = name.starts_with("prefix");
+        assert!(difference < if is_turned { 4e-6 } else { 1e-6 }, "{name}: {difference:e}");
         let parameters = |bank: &AdapterBank| bank.adapter(name).unwrap().parameters();
         assert_eq!(parameters(&again), parameters(&bank), "{name}");
         // Where nothing was filled up, joined or multiplied into another, the tensors are PEFT's own.
@@ -139,7 +145,13 @@ fn what_is_written_for_peft_is_the_same_adapter() {
                 let tensors = file.0.iter();
                 tensors.map(|(name, tensor)| (plain(name), tensor.clone())).collect()
             };
-            assert!(tensors(&dir) == tensors(&folder(name)), "{name}");
+            let (written, read) = (tensors(&dir), tensors(&folder(name)));
+            if is_turned {
+                let [written, read] = [written, read].map(|tensors| tensors["prompt_embeddings"].1.clone());
+                assert!(largest_difference(&written, &read) < 2.0_f32.powi(-23), "{name}");
+            } else {
+                assert!(written == read, "{name}");
+            }
         }
         if kept.is_some() {
             std::fs::copy(folder(name).join("golden.safetensors"), dir.join("golden.safetensors")).unwrap();
@@ -203,6 +215,10 @@ fn what_peft_does_not_have_is_not_written_for_it() {
         (&llama, "mam", "it has bottleneck adapters and prefix tuning"),
         (&llama, "lora[use_gating=True]", "has gates (`use_gating`)"),
         (&gpt2, "lora[bias='base']", "adapt all of them"),
+        (&llama, "prefix_tuning_flat[use_gating=True]", "has gates (`use_gating`)"),
+        (&llama, "prefix_tuning[leave_out=[0]]", "leaves out layers (`leave_out`)"),
+        (&gpt2, "prefix_tuning", "in the table of positions of this gpt2 model"),
+        (&bert, "prefix_tuning", "this bert model is an encoder"),
         (&llama, "lora|prompt_tuning", "it has prompt tuning and LoRA"),
         (&bert, "dora", "the matrix has no bias"),
         (&bert, "prompt_tuning", "in the table of positions of this bert model"),
@@ -250,13 +266,18 @@ fn what_has_no_counterpart_here_is_an_error_that_names_it() {
         ("ia3_input", "it scales the input of `h.0.mlp.c_proj`, after an activation"),
         ("vera_unsaved", "`save_projection=True`"),
         ("prompt_positions", "in the table of positions of this gpt2 model"),
-        ("prefix", "it holds PREFIX_TUNING"),
-        ("prefix_t5", "it holds PREFIX_TUNING"),
+        ("prefix_positions", "in the table of positions of this gpt2 model"),
+        ("prefix_window", "layers of this gemma2 model whose attention has a window"),
+        ("prefix_t5", "the decoder of this t5 model has other positions than rotary ones"),
         ("norms", "it holds LN_TUNING"),
     ] {
         let found = error(&folder(name), &model(name));
         assert!(found.contains(part), "{name}: {found}");
     }
+    let found = error(&folder("prefix"), &model("bert"));
+    assert!(found.contains("this bert model is an encoder"), "{found}");
+    let found = error(&folder("prefix"), &model("prefix_partial"));
+    assert!(found.contains("keys and values of the model's 2 layers are"), "{found}");
     let found = error(&folder("bert"), &model("llama"));
     assert!(found.contains("is not a matrix that adapters change in this llama model"), "{found}");
 }

@@ -12,13 +12,14 @@
 //! - The biases that were trained beside LoRA: those of updates (`lora_bias`), and those of the model's matrices
 //!   (`bias="lora_only"`, and `"all"` where nothing else has a bias), which replace the model's.
 //! - DoRA, for matrices without a bias; (IA)³ on outputs, and on the input of a gated block's last matrix; VeRA, if its frozen
-//!   matrices are in the file; prompt tuning and p-tuning for decoders without a table of positions.
+//!   matrices are in the file; prompt tuning and p-tuning for decoders without a table of positions; prefix tuning for decoders with rotary positions.
 //! - The head of a class for a task (`modules_to_save`), as a head of the same layers.
 //!
 //! What changes the base model, or what the methods of AdapterHub do not have, is an error that names it.
 
 mod head;
 mod lora;
+mod prefix;
 mod prompt;
 mod settings;
 mod targets;
@@ -115,6 +116,7 @@ pub(crate) fn read(
         Method::Lora => lora::read(&folder.config, &folder.tensors, spec),
         Method::Ia3 => vectors::read(&folder.tensors, spec),
         Method::Vera => vera::read(&folder.config, &folder.tensors, spec),
+        Method::Prefix => prefix::read(&folder.config, &folder.tensors, spec),
         Method::Prompt => prompt::read(&folder.tensors, spec),
     };
     let converted = converted.map_err(|reason| folder.wrong(reason))?;

@@ -33,14 +33,16 @@ pub(super) enum Method {
     Lora,
     Ia3,
     Vera,
+    Prefix,
     Prompt,
 }
 
 /// Their names in `peft_type`. P-tuning saves the prompt that its encoder computed.
-const METHODS: [(&str, Method); 5] = [
+const METHODS: [(&str, Method); 6] = [
     ("LORA", Method::Lora),
     ("IA3", Method::Ia3),
     ("VERA", Method::Vera),
+    ("PREFIX_TUNING", Method::Prefix),
     ("PROMPT_TUNING", Method::Prompt),
     ("P_TUNING", Method::Prompt),
 ];
@@ -56,13 +58,7 @@ impl Method {
         }
         let known = METHODS.map(|(name, _)| name).join(", ");
         let found = shorten(found);
-        Err(match &*found {
-            "PREFIX_TUNING" => format!(
-                "it holds PREFIX_TUNING: PEFT counts the prefix as positions of the text, which moves every token, and prefixes \
-                 here do not; the methods that are read are {known}"
-            ),
-            _ => format!("it holds {found}; the methods that are read are {known}; {REMEDY}"),
-        })
+        Err(format!("it holds {found}; the methods that are read are {known}; {REMEDY}"))
     }
 }
 

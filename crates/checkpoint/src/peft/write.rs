@@ -15,6 +15,7 @@ use burn_adapters_tensors::{RawTensor, Tensors};
 use serde_json::{Map, Value, json};
 
 use super::head;
+use super::prefix::Prefix;
 use super::targets::{Target, of_site};
 use super::{PREFIX, WEIGHTS};
 use crate::card::peft_card;
@@ -55,9 +56,10 @@ pub fn stage_peft(
         ["LoRA"] => folder.lora(updates(adapter, values).map_err(refused)?, adapter),
         ["(IA)³"] => folder.vectors(adapter, values),
         ["VeRA"] => folder.vera(adapter, values),
+        ["prefix tuning"] => folder.prefix(adapter),
         ["prompt tuning"] => folder.prompt(adapter, values),
         found => Err(format!(
-            "it has {}; PEFT has LoRA, DoRA, VeRA, (IA)³ or prompt tuning, one in an adapter; other programs can use it merged \
+            "it has {}; PEFT has LoRA, DoRA, VeRA, (IA)³, prefix or prompt tuning, one in an adapter; other programs can use it merged \
              into its model, or as AdapterHub's folder",
             found.join(" and ")
         )),
@@ -289,6 +291,30 @@ impl Folder<'_> {
             "peft_type": "VERA", "r": rank, "target_modules": targets, "vera_dropout": dropout, "save_projection": true,
             "projection_prng_key": 0, "d_initial": 0.1, "fan_in_fan_out": false, "bias": "none", "init_weights": true,
             "layers_to_transform": null, "layers_pattern": null,
+        }));
+        Ok(())
+    }
+
+    fn prefix(&mut self, adapter: &Adapter) -> Result<(), String> {
+        let Some((kind, tuning)) = adapter.prefix.iter().next() else { return Err("its prefix is missing".to_owned()) };
+        let Prefix { layers, heads, head_dim, .. } = Prefix::of(self.spec)?;
+        if !tuning.gates.is_empty() {
+            return Err("its prefix has gates (`use_gating`), which only AdapterHub has".to_owned());
+        }
+        if tuning.group.sites.len() != layers {
+            return Err("its prefix leaves out layers (`leave_out`), and PEFT has one in each".to_owned());
+        }
+        // PEFT, too, saves what the MLP computes.
+        let flat = adapter.clone().eject_prefixes();
+        let mut values =
+            Values::of(&flat).map_err(|error| error.to_string())?.take(&format!("prefix.{kind}.source.Flat"));
+        let length = tuning.prefix_length;
+        Prefix::of(self.spec)?.turn(&mut values, length as f64);
+        self.put("prompt_embeddings".to_owned(), [length, layers * 2 * heads * head_dim], values);
+        self.set(json!({
+            "peft_type": "PREFIX_TUNING", "num_virtual_tokens": length, "token_dim": heads * head_dim,
+            "num_transformer_submodules": 1, "num_layers": layers, "num_attention_heads": heads,
+            "prefix_projection": false, "encoder_hidden_size": heads * head_dim,
         }));
         Ok(())
     }

@@ -155,6 +155,9 @@ impl StackPlan {
         sublayers.push(Place::FeedForward);
         let late_biases = attention.late_biases.map(|_| [Place::Query, Place::Value]).into_iter().flatten();
         let biased = linears.iter().filter(|(_, plan)| plan.bias).map(|(place, _)| *place);
+        let layers = || (0..self.layers).map(|layer| &self.layer(layer).attention);
+        // Of all layers, or of none.
+        let rotary: Option<Vec<_>> = layers().map(|attention| attention.rotary.clone()).collect();
         StackSpec {
             kind: self.kind,
             layers: self.layers,
@@ -166,6 +169,8 @@ impl StackPlan {
             sublayers,
             sublayer_end: self.layer.order.sublayer_end(),
             attentions,
+            rotary: rotary.unwrap_or_default(),
+            has_windows: layers().any(|attention| attention.window.is_some() || attention.reach.is_some()),
             intermediate: feed_forward.adapted[0],
             output: feed_forward.adapted[1],
         }
