@@ -130,6 +130,17 @@ pub(crate) fn goldens(check_only: bool) -> Done {
             .env("BURN_ADAPTERS_PEFT_DIR", &written),
     )?;
     run("PEFT reads what we write", Command::new(&python).arg(scripts.join("check_peft.py")).arg(&written))?;
+    let written = root().join("target/tokens");
+    run(
+        "writing the ids of texts",
+        cargo()
+            .args(["test", "-p", "burn-adapters-tests", "--test", "all", "smollm2::texts"])
+            .env("BURN_ADAPTERS_TOKENS_DIR", &written),
+    )?;
+    run(
+        "the reference's tokenizer gives the same ids",
+        Command::new(&python).arg(scripts.join("check_tokens.py")).arg(&written),
+    )?;
     let written = root().join("target/llama.cpp");
     run(
         "writing models and adapters for llama.cpp",
