@@ -4,7 +4,7 @@ use std::fs::File;
 use std::process::Command;
 
 use crate::process::{Done, cargo, root, run};
-use crate::python::reference;
+use crate::python::{mlx, reference};
 
 /// The goldens of crates that are large enough to be kept compressed.
 const COMPRESSED: [&str; 8] = [
@@ -130,6 +130,15 @@ pub(crate) fn goldens(check_only: bool) -> Done {
             .env("BURN_ADAPTERS_PEFT_DIR", &written),
     )?;
     run("PEFT reads what we write", Command::new(&python).arg(scripts.join("check_peft.py")).arg(&written))?;
+    let python_of_mlx = mlx(&root().join("target/mlx-lm"))?;
+    let written = root().join("target/mlx");
+    run(
+        "writing adapters for mlx-lm",
+        cargo()
+            .args(["test", "-p", "burn-adapters-tests", "--test", "all", "mlx"])
+            .env("BURN_ADAPTERS_MLX_DIR", &written),
+    )?;
+    run("mlx-lm reads what we write", Command::new(&python_of_mlx).arg(scripts.join("check_mlx.py")).arg(&written))?;
     let written = root().join("target/tokens");
     run(
         "writing the ids of texts",

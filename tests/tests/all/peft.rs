@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use burn::tensor::Device;
 use burn_adapters_checkpoint::{
-    ExportOptions, FolderSave, HeadFolder, SaveOptions, load_adapter, load_head, save_adapter, stage_peft,
+    ExportOptions, FolderSave, HeadFolder, SaveOptions, load_adapter, load_head, save_adapter, stage_mlx, stage_peft,
 };
 use burn_adapters_heads::HeadConfig;
 use burn_adapters_lora::Lora;
@@ -153,6 +153,33 @@ fn what_is_written_for_peft_is_the_same_adapter() {
                 assert!(written == read, "{name}");
             }
         }
+        if kept.is_some() {
+            std::fs::copy(folder(name).join("golden.safetensors"), dir.join("golden.safetensors")).unwrap();
+            std::fs::write(dir.join("model.txt"), model_dir(name).to_str().unwrap()).unwrap();
+        }
+    }
+}
+
+/// With `BURN_ADAPTERS_MLX_DIR` the folders stay there, for `tests/python/check_mlx.py`.
+#[test]
+fn what_is_written_for_mlx_is_the_same_adapter() {
+    let kept = std::env::var_os("BURN_ADAPTERS_MLX_DIR");
+    let temporary = tempfile::tempdir().unwrap();
+    let root = kept.as_ref().map_or(temporary.path(), Path::new);
+    for name in READ.into_iter().filter(|name| name.starts_with("llama")) {
+        let model = model(name);
+        let golden = Golden::read(&folder(name).join("golden.safetensors"));
+        let mut bank = AdapterBank::new(model.spec(), &Device::default());
+        load_adapter(folder(name), &mut bank, None).unwrap();
+        let dir = root.join(name);
+        let mut save = FolderSave::new(&dir).unwrap();
+        stage_mlx(&mut save, &bank, name).unwrap();
+        save.commit().unwrap();
+        let mut again = AdapterBank::new(model.spec(), &Device::default());
+        load_adapter(&dir, &mut again, None).unwrap_or_else(|error| panic!("{name}: {error}"));
+        let difference =
+            largest_difference(&hidden(&model, &again, &golden, name), &hidden(&model, &bank, &golden, name));
+        assert!(difference < 1e-6, "{name}: {difference:e}");
         if kept.is_some() {
             std::fs::copy(folder(name).join("golden.safetensors"), dir.join("golden.safetensors")).unwrap();
             std::fs::write(dir.join("model.txt"), model_dir(name).to_str().unwrap()).unwrap();
