@@ -36,22 +36,36 @@ pub(super) fn pack(matrix: Strided<'_, u16>, first: usize, column: usize, packed
     }
 }
 
+/// Which of 64 numbers, those of two rows, the pairs of the first sixteen columns consist of.
+const LOW: [u16; DEPTH] = pairs_from(0);
+/// As [`LOW`], of the other columns.
+const HIGH: [u16; DEPTH] = pairs_from(SIDE as u16);
+
+const fn pairs_from(first: u16) -> [u16; DEPTH] {
+    let mut indices = [0; DEPTH];
+    let mut at = 0;
+    while at < DEPTH {
+        indices[at] = first + at as u16 / 2 + at as u16 % 2 * DEPTH as u16;
+        at += 1;
+    }
+    indices
+}
+
 /// Packs 32 rows of 32 numbers, of two tiles.
 #[target_feature(enable = "avx512f,avx512bw")]
 #[inline]
 fn interleave<'a>(row: impl Fn(usize) -> &'a [u16], [left, right]: [&mut Tile; 2]) {
-    let pairs_of = |first: u16| std::array::from_fn(|at| first + at as u16 / 2 + at as u16 % 2 * DEPTH as u16);
-    let (low, high): ([u16; DEPTH], [u16; DEPTH]) = (pairs_of(0), pairs_of(SIDE as u16));
     let targets = left.as_chunks_mut::<SIDE>().0.iter_mut().zip(right.as_chunks_mut::<SIDE>().0);
     for (pair, (left, right)) in targets.enumerate() {
         let (first, second) = (&row(2 * pair)[..DEPTH], &row(2 * pair + 1)[..DEPTH]);
         // SAFETY: each of these is 64 bytes.
         unsafe {
-            let load = |numbers: *const u16| _mm512_loadu_si512(numbers.cast());
-            let (first, second) = (load(first.as_ptr()), load(second.as_ptr()));
-            let pairs = |which: &[u16; DEPTH]| _mm512_permutex2var_epi16(first, load(which.as_ptr()), second);
-            _mm512_storeu_si512(left.as_mut_ptr().cast(), pairs(&low));
-            _mm512_storeu_si512(right.as_mut_ptr().cast(), pairs(&high));
+            let low = _mm512_loadu_si512(LOW.as_ptr().cast());
+            let high = _mm512_loadu_si512(HIGH.as_ptr().cast());
+            let first = _mm512_loadu_si512(first.as_ptr().cast());
+            let second = _mm512_loadu_si512(second.as_ptr().cast());
+            _mm512_storeu_si512(left.as_mut_ptr().cast(), _mm512_permutex2var_epi16(first, low, second));
+            _mm512_storeu_si512(right.as_mut_ptr().cast(), _mm512_permutex2var_epi16(first, high, second));
         }
     }
 }
