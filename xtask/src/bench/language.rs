@@ -91,7 +91,7 @@ fn training(wanted: &Wanted) -> Vec<Job> {
                 let job = job(Family::LmTrain, &name, Input::Tokens { rows, length: 512 }, contestants);
                 let mut again = job.clone();
                 again.contestants[0] = Contestant { checkpoints: true, ..job.contestants[0].clone() };
-                again.name = format!("{name}, layers again");
+                again.name = format!("{}, layers again", job.name);
                 jobs.extend([job, again]);
             }
         }

@@ -94,8 +94,11 @@ fn an_adapter_of_peft_is_an_adapter() {
     assert_eq!(code, 0, "{stderr}");
     assert_eq!(json_of(&stdout)["config"], "lora[r=2,alpha=4]");
     let (code, stdout, stderr) = inspect(&golden("peft/update_bias"));
+    assert_eq!(code, 0, "{stderr}");
+    assert!(stdout.contains("bias='update'"), "{stdout}");
+    let (code, stdout, stderr) = inspect(&golden("peft/pissa"));
     assert_eq!((code, stdout.as_str()), (2, ""));
-    assert!(stderr.contains("biases of the update (`lora_bias`)"), "{stderr}");
+    assert!(stderr.contains("pissa"), "{stderr}");
 }
 
 #[test]
