@@ -76,15 +76,39 @@ impl KeptGates {
         Some(Self { values: self.values.iter().map(select).collect::<Option<_>>()? })
     }
 
+    /// The gates of a batch whose rows had passes of their own, in this order.
+    pub fn joined<'g>(rows: impl IntoIterator<Item = &'g Self>) -> Self {
+        let mut by_row: HashMap<ParamId, Vec<&Vec<Tensor<3>>>> = HashMap::new();
+        for row in rows {
+            row.values.iter().for_each(|(id, values)| by_row.entry(*id).or_default().push(values));
+        }
+        // A pass that computes a gate several times does so for all rows each time.
+        let transposed = |rows: &[&Vec<Tensor<3>>]| {
+            let times = rows.iter().map(|row| row.len()).max().unwrap_or(0);
+            (0..times).flat_map(|time| rows.iter().filter_map(move |row| row.get(time).cloned())).collect()
+        };
+        Self { values: by_row.iter().map(|(id, rows)| (*id, transposed(rows))).collect() }
+    }
+
     /// The next value of a gate in the current pass, computed if it is not kept.
     pub(crate) fn of(id: ParamId, hidden: Tensor<3>, compute: impl FnOnce(Tensor<3>) -> Tensor<3>) -> Tensor<3> {
         let kept = RUNNING.with(|running| {
             let mut running = running.borrow_mut();
             let Running { kept, used } = running.as_mut()?;
             let used = used.entry(id).or_insert(0);
-            let value = kept.values.get(&id)?.get(*used)?.clone();
-            *used += 1;
-            Some(value)
+            let [rows, _, _] = hidden.dims();
+            let mut next = || {
+                let value = kept.values.get(&id)?.get(*used)?.clone();
+                *used += 1;
+                Some(value)
+            };
+            let mut found = vec![next()?];
+            let rows_of = |values: &[Tensor<3>]| values.iter().map(|value| value.dims()[0]).sum::<usize>();
+            // After `joined`, rows that are computed together have values of their own.
+            while rows_of(&found) < rows {
+                found.push(next()?);
+            }
+            Some(if found.len() == 1 { found.remove(0) } else { Tensor::cat(found, 0) })
         });
         if let Some(kept) = kept {
             return kept;
@@ -126,6 +150,19 @@ mod tests {
         let later = kept.during(|| [gate.forward(hidden(0.0, 2)), gate.forward(hidden(0.0, 1))].map(value));
         assert_eq!(first, later);
         assert_ne!(value(gate.forward(hidden(0.0, 2))), first[0], "outside of a pass nothing is kept");
+    }
+
+    #[test]
+    fn rows_of_different_passes_are_joined() {
+        let (gate, hidden) = gate();
+        let mut rows = [1.0, 2.0, 3.0].map(|content| {
+            let mut kept = KeptGates::default();
+            (value(kept.during(|| gate.forward(hidden(content, 1)))), kept)
+        });
+        let mut joined = KeptGates::joined(rows.iter().map(|(_, kept)| kept));
+        // The first two rows are computed together, then the third.
+        let later = joined.during(|| [gate.forward(hidden(0.0, 2)), gate.forward(hidden(0.0, 1))].map(value));
+        assert_eq!(later.concat(), rows.each_mut().map(|(value, _)| value[0]));
     }
 
     #[test]

@@ -34,8 +34,8 @@ pub(crate) fn greatest(logits: &[f32]) -> u32 {
     best.0 as u32
 }
 
-/// The natural logarithms of the probabilities.
-pub(crate) fn log_softmax(logits: &[f32]) -> Vec<f64> {
+/// The natural logarithms of the probabilities of all tokens, from their logits.
+pub fn log_softmax(logits: &[f32]) -> Vec<f64> {
     let largest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
     let shifted = logits.iter().map(|logit| f64::from(*logit) - f64::from(largest));
     let sum = shifted.clone().map(f64::exp).sum::<f64>().ln();

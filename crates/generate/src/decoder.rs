@@ -1,5 +1,6 @@
 //! The decoder of a batch: what it has read, and the logits of the next tokens.
 
+use burn::tensor::Tensor;
 use burn_adapters_core::{Reads, StackKind};
 use burn_adapters_model::{BaseModel, DecoderStart, Forward, Hooks, KvCache, TokenBatch};
 
@@ -117,17 +118,22 @@ impl<'d> Decoder<'d> {
             return Err(GenerateError::Branches { rows, found });
         }
         let logits = (self.logits)(output.row_states()).map_err(GenerateError::Logits)?;
-        let [found, vocabulary] = logits.dims();
-        if found != rows || vocabulary == 0 {
-            return Err(GenerateError::Shape { rows, found: [found, vocabulary] });
-        }
-        let device = |error: &dyn std::fmt::Debug| GenerateError::Device(format!("{error:?}"));
-        let values = logits.try_into_data_as::<f32>().map_err(|error| device(&error))?;
-        let values: Vec<f32> = values.try_into_vec().map_err(|error| device(&error))?;
-        let rows: Vec<Vec<f32>> = values.chunks(vocabulary).map(<[f32]>::to_vec).collect();
+        let rows = read_rows(logits, rows)?;
         match rows.iter().position(|row| row.iter().any(|logit| !logit.is_finite())) {
             Some(row) => Err(GenerateError::NotFinite { row }),
             None => Ok(rows),
         }
     }
+}
+
+/// The logits of each row, from the device.
+pub(crate) fn read_rows(logits: Tensor<2>, rows: usize) -> Result<Vec<Vec<f32>>, GenerateError> {
+    let [found, vocabulary] = logits.dims();
+    if found != rows || vocabulary == 0 {
+        return Err(GenerateError::Shape { rows, found: [found, vocabulary] });
+    }
+    let device = |error: &dyn std::fmt::Debug| GenerateError::Device(format!("{error:?}"));
+    let values = logits.try_into_data_as::<f32>().map_err(|error| device(&error))?;
+    let values: Vec<f32> = values.try_into_vec().map_err(|error| device(&error))?;
+    Ok(values.chunks(vocabulary).map(<[f32]>::to_vec).collect())
 }

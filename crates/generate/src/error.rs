@@ -67,6 +67,17 @@ pub enum GenerateError {
     /// A model without a decoder.
     #[error("the model has no decoder: only decoders and encoder-decoders generate text")]
     NoDecoder,
+    /// A model that is not a decoder alone.
+    #[error("texts that join and leave a batch need a decoder without an encoder")]
+    NotADecoder,
+    /// A text that cannot take a step with others.
+    #[error("a step reads one token of each text, but text {row} has {found} that are not read")]
+    Unread {
+        /// The number of the text.
+        row: usize,
+        /// Its unread tokens.
+        found: usize,
+    },
     /// An encoder-decoder model without a known first token of the decoder.
     #[error("the decoder needs a first token: give it the rows of the batch (TokenBatch::with_decoder)")]
     NoStart,

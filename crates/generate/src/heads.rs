@@ -2,6 +2,7 @@
 
 use burn::tensor::Tensor;
 use burn_adapters_core::{Output, row_indices};
+use burn_adapters_heads::Head;
 use burn_adapters_model::{AdapterBank, BaseModel, Forward, HeadOutput, Setup};
 
 use crate::LogitsError;
@@ -36,7 +37,15 @@ pub fn head_logits(
     let mut parts = Vec::new();
     // Each head gives its rows; they go back to their places.
     let mut order: Vec<usize> = Vec::new();
-    for part in heads {
+    // The model's own output layer is the head of many adapters: it computes the logits of all their rows at once.
+    let (of_model, own): (Vec<_>, Vec<_>) =
+        heads.into_iter().partition(|part| bank.head(&part.head).is_ok_and(Head::is_of_model));
+    if let Some(head) = of_model.first().map(|part| part.head.clone()) {
+        order.extend(of_model.iter().flat_map(|part| &part.rows));
+        let states = Tensor::cat(of_model.into_iter().map(|part| part.states).collect(), 0);
+        parts.push(bank.token_logits(model, &head, states, setup.mode())?);
+    }
+    for part in own {
         order.extend(&part.rows);
         parts.push(bank.token_logits(model, &part.head, part.states, setup.mode())?);
     }

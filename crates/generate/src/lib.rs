@@ -8,6 +8,8 @@
 //! numbers for each position in the batch. A gate, as in UniPELT, is a mean over the padded row: with prompts of different
 //! lengths, it depends on the padding, as in the reference.
 //!
+//! [`GrowingText`] is for servers: texts of any adapters that grow together, and join and leave the batch between steps.
+//!
 //! ```
 //! use burn::tensor::Device;
 //! use burn_adapters_generate::{GenerationOptions, StopReason, generate};
@@ -31,17 +33,22 @@ mod beams;
 mod choose;
 mod decoder;
 mod error;
+mod growing;
 mod heads;
 mod options;
 mod rows;
+mod stops;
 
 use burn::tensor::Tensor;
 use burn_adapters_model::{BaseModel, Hooks, TokenBatch};
 
+pub use choose::log_softmax;
 pub use error::{GenerateError, LogitsError};
+pub use growing::GrowingText;
 pub use heads::head_logits;
 pub use options::{GenerationOptions, Sampling, Strategy};
-pub use rows::{Flow, Generated, StopReason};
+pub use rows::{Flow, Generated, StopReason, TokenChooser};
+pub use stops::Stops;
 
 use crate::decoder::Decoder;
 

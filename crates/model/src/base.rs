@@ -181,6 +181,44 @@ pub trait Forward: BaseModel {
         Ok(output)
     }
 
+    /// [`forward_cached`](Self::forward_cached) of rows with caches of their own: one for each row, of one row each, filled
+    /// by `forward_cached`. Rows can so join and leave a batch between passes, and nothing is computed or kept for the
+    /// difference of their lengths. Each row's setup must be the one that filled its cache.
+    ///
+    /// ```
+    /// # use burn_adapters_model::{AdapterBank, BaseModel, Composition, Forward, KvCache, Reads, Setup, TokenBatch};
+    /// # fn run(model: &dyn BaseModel, bank: &AdapterBank) -> Result<(), Box<dyn std::error::Error>> {
+    /// let mut caches = [KvCache::new(), KvCache::new()];
+    /// for ((name, prompt), cache) in [("a", [5, 6, 7].as_slice()), ("b", &[8])].into_iter().zip(&mut caches) {
+    ///     let hooks = bank.hooks(&Setup::adapter(name))?;
+    ///     model.forward_cached(&TokenBatch::new([prompt]), &hooks, Reads::First, cache)?;
+    /// }
+    /// let both = bank.hooks(&Setup::compose(Composition::route([Some("a"), Some("b")])))?;
+    /// let next = TokenBatch::new([[9].as_slice(), &[4]]);
+    /// let output = model.forward_rows(&next, &both, Reads::First, &mut caches)?;
+    /// assert_eq!(output.hidden.dims()[..2], [2, 1]);
+    /// assert_eq!((caches[0].tokens(0), caches[1].tokens(0)), (4, 2));
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// As `forward_cached`; if the model has an encoder, a cache is empty or has several rows, or the setup splits sequences
+    /// or repeats rows.
+    fn forward_rows(
+        &self,
+        batch: &TokenBatch,
+        hooks: &Hooks<'_>,
+        reads: Reads,
+        caches: &mut [KvCache],
+    ) -> Result<Output, BaseError> {
+        let mut pass = Pass::begin_separate(batch, hooks, reads, self, caches)?;
+        pass.joined_gates().during(|| self.run(&mut pass))?;
+        let (output, read) = pass.finish_separate()?;
+        caches.iter_mut().zip(read).for_each(|(cache, read)| *cache = read);
+        Ok(output)
+    }
+
     /// Runs the model and returns the hidden states at every depth: after the embeddings, and after each layer (after
     /// the last one with the final norm). Those of an encoder-decoder model are its encoder's, then its decoder's.
     ///

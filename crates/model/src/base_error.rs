@@ -66,6 +66,12 @@ pub enum BaseError {
         /// The rows of the batch.
         found: usize,
     },
+    /// Rows that cannot have caches of their own.
+    #[error("rows cannot have caches of their own: {reason}")]
+    SeparateCaches {
+        /// Why.
+        reason: &'static str,
+    },
     /// An incomplete cache: a pass with it failed, or its rows were selected although they have gates of their own.
     #[error(
         "the cache is incomplete: a pass with it failed, or its rows were selected although the setup gives rows gated \

@@ -1,13 +1,12 @@
 //! Continues prompts token by token, and gives the text as it grows.
 
 use burn::tensor::Tensor;
-use burn_adapters_generate::{Flow, GenerateError, Generated, GenerationOptions, generate_with, head_logits};
+use burn_adapters_generate::{Flow, GenerateError, Generated, GenerationOptions, Stops, generate_with, head_logits};
 use burn_adapters_model::{Forward, Setup, TokenBatch};
 use burn_adapters_transformers::DecodeStream;
 
 use super::model::Model;
 use super::setup::{Loaded, batch_hooks};
-use super::stops::Stops;
 use crate::error::{CliError, CliResult, chain};
 
 /// The new text of a prompt.

@@ -38,7 +38,6 @@ mod routes;
 mod sampling;
 mod score;
 mod setup;
-mod stops;
 mod template;
 mod texts;
 mod train;

@@ -6,7 +6,6 @@ use std::sync::{Arc, Mutex};
 
 use burn::nn::Linear;
 use burn::tensor::Tensor;
-use burn_adapters_bottleneck::Bottleneck;
 use burn_adapters_composition::{Composition, Route};
 use burn_adapters_core::{Mode, ModelSpec, Norm, Site, StackKind, SublayerEnd, TokenSpan, project};
 use burn_adapters_prefix_tuning::{Attended, Prefixes};
@@ -14,7 +13,7 @@ use burn_adapters_prefix_tuning::{Attended, Prefixes};
 use super::attention::{Attending, AttentionPoint};
 use super::linear::{Adapted, LinearPoint};
 use super::lock;
-use super::parts::{by_position, first_at, only_first};
+use super::parts::{first_at, only_first};
 use super::sequence::{InvertiblePoint, LayerPoint, PromptPoint, Sequence};
 use super::sublayer::{AroundProjection, End, Sublayer, SublayerPoint};
 use super::walk::{HookPoint, run};
@@ -135,40 +134,6 @@ impl<'a> ActiveHooks<'a> {
     /// Whether the base model's own dropout is on in this pass.
     pub fn has_base_dropout(&self) -> bool {
         self.base_dropout
-    }
-
-    /// Whether every adapter of the pass treats each position of a sequence independently, once keys and values are
-    /// computed. A model may then compute only the positions that are read, from the last layer's queries on. Gates
-    /// (means over the sequence), interventions at chosen positions, and blocks that split the sequence do not.
-    pub(crate) fn is_positionwise(&self) -> bool {
-        let mut split = false;
-        if let Some(composition) = &self.composition {
-            composition.visit(&mut |part| split |= matches!(part, Composition::Split { .. }));
-        }
-        let observed = self.observe_gates || self.observe_fusions;
-        !split && !observed && self.active.values().all(|adapter| adapter.is_positionwise())
-    }
-
-    /// Hooks for the same batch without its padding: each remaining position becomes a row of its own,
-    /// `[Σ lengths, 1, hidden]`, for the hooks at matrices and at the ends of sublayers. Attention sees whole sequences, so
-    /// its hook is the batch's own, called with padding. `None` if an adapter needs more than one position at a time, or
-    /// the row as a whole.
-    ///
-    /// `lengths` holds the number of non-padding positions of each row.
-    pub(crate) fn packed(&self, lengths: &[usize]) -> Option<Self> {
-        let whole_rows = |adapter: &Adapter| {
-            let gated = adapter.prefix.values().any(|prefix| !prefix.gates.is_empty());
-            let deep = |bottleneck: &Bottleneck| self.mode.is_training() && bottleneck.form.stochastic_depth > 0.0;
-            gated || adapter.bottleneck.values().any(deep)
-        };
-        if !self.is_positionwise() || self.active.values().any(|adapter| whole_rows(adapter)) {
-            return None;
-        }
-        let composition = match &self.composition {
-            Some(composition) => Some(by_position(composition, lengths)?),
-            None => None,
-        };
-        Some(Self { composition, ..self.clone() })
     }
 
     /// Whether an adapter acts on the keys and values of an attention block.

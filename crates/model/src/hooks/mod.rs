@@ -85,6 +85,13 @@ impl<'a> Hooks<'a> {
         self.is_sized
     }
 
+    /// Whether a text may be read in parts: every adapter treats each position by itself. Gates (means over a text), ReFT
+    /// (positions of a text) and blocks that split texts do not.
+    pub fn is_positionwise(&self) -> bool {
+        self.active.is_positionwise()
+            && self.active.active.values().all(|one| one.prefix.values().all(|prefix| prefix.gates.is_empty()))
+    }
+
     /// The hooks for a batch in which each row stands `times` times, one after the other, as in a beam search.
     pub fn with_repeated_rows(&self, times: usize) -> Self {
         let composition = self.active.composition.as_ref().map(|composition| composition.with_repeated_rows(times));

@@ -177,18 +177,25 @@ fn routed<P: HookPoint>(point: &P, route: &Route, state: P::State) -> P::State {
     let copies = state.batch() / route.rows().len().max(1);
     let order = route.gather_order();
     let in_order = order.iter().enumerate().all(|(position, row)| position == *row);
+    // Neighboring rows on which no adapter acts here are one part.
+    let mut runs: Vec<(Option<&str>, Range<usize>)> = Vec::new();
+    for (name, rows) in &groups {
+        let name = name.filter(|name| point.acts(name));
+        let start = runs.last().map_or(0, |(_, range)| range.end);
+        match runs.last_mut() {
+            Some((None, range)) if name.is_none() => range.end += rows.len(),
+            _ => runs.push((name, start..start + rows.len())),
+        }
+    }
     let copy = |copy: usize| {
         let rows = route.rows().len();
         let own = if copies == 1 { state.clone() } else { state.rows(copy * rows..(copy + 1) * rows) };
         let gathered = if in_order { own } else { own.select(&Rows::new(order.clone(), &state.device())) };
-        let mut start = 0;
-        let parts = groups.iter().map(|(name, rows)| {
-            let range = start..start + rows.len();
-            start = range.end;
-            let part = gathered.rows(range);
+        let parts = runs.iter().map(|(name, range)| {
+            let part = gathered.rows(range.clone());
             match name {
-                Some(name) if point.acts(name) => point.settle(point.apply(name, point.enter(name, part))),
-                _ => point.settle(part),
+                Some(name) => point.settle(point.apply(name, point.enter(name, part))),
+                None => point.settle(part),
             }
         });
         let parts = parts.collect();

@@ -1,5 +1,7 @@
 //! Attention within a pass.
 
+use std::cell::Cell;
+
 use burn::tensor::module::attention as fused_attention;
 use burn::tensor::ops::AttentionModuleOptions;
 use burn::tensor::{Bool, Tensor};
@@ -201,6 +203,9 @@ impl LayerPass<'_> {
         input: &Tensor<3>,
         bias: Option<&ScoreBias<'_>>,
     ) -> Tensor<3> {
+        if place == Place::Attention && !self.separate.is_empty() {
+            return self.attention_by_row(kind, [query, key, value], input, bias);
+        }
         let site = self.site(place);
         let [rows, _, width] = query.dims();
         let head = width / kind.heads.max(1);
@@ -320,6 +325,36 @@ impl LayerPass<'_> {
             false => changed_attention(query, keys, values, mask, changes, kind.options(dropout)),
         };
         self.after_attention(attended, [batch, queries, width], by_row)
+    }
+
+    /// Attention of each row with the cache of its own, as if it were the only row of the batch.
+    fn attention_by_row(
+        &self,
+        kind: &Attention,
+        projected: [Tensor<3>; 3],
+        input: &Tensor<3>,
+        bias: Option<&ScoreBias<'_>>,
+    ) -> Tensor<3> {
+        let rows = self.separate.iter().enumerate().map(|(index, row)| {
+            let alone = |x: &Tensor<3>| x.clone().narrow(0, index, 1);
+            let pass = LayerPass {
+                hooks: &row.hooks,
+                packing: None,
+                mask: &row.mask,
+                shared: &row.shared,
+                memory: None,
+                cached: Some(&row.cached),
+                separate: &[],
+                step: self.step,
+                stack: self.stack,
+                layer: self.layer,
+                first_only: false,
+                tokens: self.tokens.get(index..=index).unwrap_or_default(),
+                intervened: Cell::new(true),
+            };
+            pass.biased_attention(Place::Attention, kind, projected.each_ref().map(alone), &alone(input), bias)
+        });
+        Tensor::cat(rows.collect(), 0)
     }
 
     /// The heads of each position side by side, without padding if the pass has none.

@@ -6,7 +6,7 @@ use burn::nn::Linear;
 use burn::tensor::{Bool, Tensor};
 use burn_adapters_core::{Norm, Place, Site, StackKind, TokenSpan};
 
-use super::cached::Cached;
+use super::cached::{Cached, SeparateRow};
 use super::mask::{Mask, SharedByLayers};
 use super::memory::Memory;
 use super::packing::Packing;
@@ -23,6 +23,8 @@ pub struct LayerPass<'l> {
     pub(super) shared: &'l SharedByLayers,
     pub(super) memory: Option<&'l Memory>,
     pub(super) cached: Option<&'l Cached>,
+    /// The rows of a batch whose rows have caches of their own; otherwise empty.
+    pub(super) separate: &'l [SeparateRow<'l>],
     /// The step of the stack; several may run the same layer.
     pub(super) step: usize,
     pub(super) stack: StackKind,

@@ -18,12 +18,11 @@ use std::cell::Cell;
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use burn_adapters_core::{
-    KeptGates, Output, Place, Reads, RowPosition, Site, StackKind, TokenSpan, has_own_kernels, mean_of_tokens,
-    row_indices,
+    Output, Place, Reads, RowPosition, Site, StackKind, TokenSpan, has_own_kernels, mean_of_tokens, row_indices,
 };
 
 pub use self::attention::{Attention, ScoreBias, ScoreShape};
-use self::cached::Cached;
+use self::cached::{Cached, Separate};
 use self::check::{check, check_decoder};
 pub(crate) use self::extent::{Extent, OneStep, StepInput, StepOutput};
 pub use self::layer::LayerPass;
@@ -57,6 +56,8 @@ pub struct Pass<'p> {
     /// The tokens that earlier passes read, and the contents of the cache until the decoder begins.
     cache: Option<KvCache>,
     cached: Option<Cached>,
+    /// The same of batches whose rows have caches of their own.
+    separate: Separate<'p>,
     /// Whether a decoder follows the encoder.
     has_decoder: bool,
     pooled: Option<Tensor<2>>,
@@ -126,35 +127,12 @@ impl<'p> Pass<'p> {
             memory: None,
             cache: None,
             cached: None,
+            separate: Separate::default(),
             has_decoder,
             pooled: None,
             extent: Extent::Whole,
             steps_before: 0,
         })
-    }
-
-    /// Begins a pass that continues after the tokens of a cache.
-    pub(crate) fn begin_cached(
-        batch: &TokenBatch,
-        hooks: &Hooks<'p>,
-        reads: Reads,
-        model: &(impl BaseModel + ?Sized),
-        cache: &mut KvCache,
-    ) -> Result<Self, BaseError> {
-        if model.spec().stack(StackKind::Decoder).is_none() {
-            return Err(BaseError::NoCache);
-        }
-        let max = model.decoder_limits().sequence;
-        let decoded = if batch.decoder().is_some() { batch.decoder() } else { Some(batch) };
-        for (row, length) in decoded.map(TokenBatch::lengths).unwrap_or_default().iter().enumerate() {
-            let length = length.saturating_add(cache.tokens(row));
-            if length > max {
-                return Err(BaseError::TooLong { length, max });
-            }
-        }
-        let mut pass = Self::begin_in_order(batch, hooks.pass(), reads, model)?;
-        pass.cache = Some(cache.begin(batch.len())?);
-        Ok(pass)
     }
 
     /// The batch, in the order in which its rows go through the layers; in the decoder of an encoder-decoder model, the
@@ -263,31 +241,6 @@ impl<'p> Pass<'p> {
         self.states = Some(States { hidden, tokens: repeated, form: Form::Padded });
     }
 
-    /// The gates that the first pass of the cache computed.
-    pub(crate) fn take_gates(&mut self) -> KeptGates {
-        self.cache.as_mut().map(|cache| std::mem::take(&mut cache.gates)).unwrap_or_default()
-    }
-
-    /// Whether the pass continues after tokens that earlier passes read. The encoder of an encoder-decoder model is not run
-    /// again then.
-    pub fn continues(&self) -> bool {
-        let opened = self.cached.as_ref().is_some_and(|cached| cached.is_filled);
-        opened || self.cache.as_ref().is_some_and(|cache| (0..cache.rows()).any(|row| cache.tokens(row) > 0))
-    }
-
-    /// The number of tokens that earlier passes read of a row.
-    pub fn tokens_before(&self, row: usize) -> usize {
-        self.cache.as_ref().map_or(0, |cache| cache.tokens(row))
-    }
-
-    /// Lets layers use the cache, for new columns of these tokens.
-    fn open_cache(&mut self, tokens: &[TokenSpan], columns: usize) {
-        let rows = self.batch.len();
-        let Some(cache) = self.cache.take() else { return };
-        let continued = cache.continued(&tokens[..rows.min(tokens.len())], columns);
-        self.cached = Some(Cached::new(cache, continued));
-    }
-
     /// Transforms the hidden states of each position independently: a projection after the embeddings, a norm after the
     /// last layer.
     ///
@@ -323,7 +276,8 @@ impl<'p> Pass<'p> {
         let mut memory = self.memory.take();
         let is_read = stack == StackKind::Decoder || !self.has_decoder;
         self.observe(&hidden);
-        let packs = memory.is_none() && self.cached.is_none() && matches!(form, Form::Padded);
+        let continues = self.continues();
+        let packs = memory.is_none() && self.cached.is_none() && !continues && matches!(form, Form::Padded);
         if let Some(packing) = packs.then(|| self.packing(&tokens, hidden.dims()[1])).flatten() {
             hidden = packing.pack(hidden);
             form = Form::Packed(Box::new(packing));
@@ -331,6 +285,7 @@ impl<'p> Pass<'p> {
         let is_decoding = memory.is_some();
         let kept = self.cached.take();
         let cached = kept.as_ref().filter(|_| stack == StackKind::Decoder);
+        let separate = std::mem::take(&mut self.separate);
         let device = self.device.clone();
         let mask_of = |tokens: &[TokenSpan], sequence: usize| match cached {
             Some(cached) if cached.is_filled => Mask::continued(&cached.continued, tokens.len(), &device),
@@ -370,13 +325,14 @@ impl<'p> Pass<'p> {
                 shared: &shared,
                 memory: memory.as_ref(),
                 cached,
+                separate: separate.rows(),
                 step,
                 stack,
                 layer: index,
                 first_only,
                 tokens: &tokens,
                 // Interventions are at positions of the first pass.
-                intervened: Cell::new(cached.is_some_and(|cached| cached.is_filled)),
+                intervened: Cell::new(continues && cached.is_none_or(|cached| cached.is_filled)),
             };
             let [rows, positions, _] = hidden.dims();
             let computed = layer(&pass, hidden);
@@ -404,7 +360,7 @@ impl<'p> Pass<'p> {
                 return;
             }
         }
-        (self.memory, self.cached) = (memory, kept);
+        (self.memory, self.cached, self.separate) = (memory, kept, separate);
         self.states = Some(States { hidden, tokens, form });
     }
 
@@ -437,14 +393,6 @@ impl<'p> Pass<'p> {
         if let Some(observed) = &mut self.observed {
             observed.push(in_order(hidden.clone(), self.restore.as_ref()));
         }
-    }
-
-    /// The output, and the cache with the tokens of the batch.
-    pub(crate) fn finish_cached(mut self) -> Result<(Output, KvCache), BaseError> {
-        let (cached, lengths) = (self.cached.take(), self.batch.lengths().to_vec());
-        let output = self.finish()?;
-        let cached = cached.ok_or(BaseError::NothingComputed)?;
-        Ok((output, cached.finished(&lengths)))
     }
 
     /// The output of the only step: `[rows, positions, hidden]`; the whole output if it is the last one.

@@ -1,8 +1,18 @@
 //! Strings that end a text which grows.
 
 /// A text that ends before the first of some strings.
+///
+/// ```
+/// use burn_adapters_generate::Stops;
+///
+/// let mut text = Stops::new(&["END".to_owned()]);
+/// assert_eq!(text.push("one E"), "one ");
+/// assert_eq!(text.push("ND two"), "");
+/// assert!(text.is_stopped());
+/// assert_eq!(text.into_text(), "one ");
+/// ```
 #[derive(Debug, Clone)]
-pub(super) struct Stops {
+pub struct Stops {
     stops: Vec<String>,
     text: String,
     /// The bytes of the text that were given.
@@ -11,17 +21,19 @@ pub(super) struct Stops {
 }
 
 impl Stops {
-    pub(super) fn new(stops: &[String]) -> Self {
-        Self { stops: stops.to_vec(), text: String::new(), given: 0, is_stopped: false }
+    /// A text that has not begun. Empty strings are not looked for.
+    pub fn new(stops: &[String]) -> Self {
+        let stops = stops.iter().filter(|stop| !stop.is_empty()).cloned().collect();
+        Self { stops, text: String::new(), given: 0, is_stopped: false }
     }
 
     /// Whether a string was found.
-    pub(super) fn is_stopped(&self) -> bool {
+    pub fn is_stopped(&self) -> bool {
         self.is_stopped
     }
 
     /// Appends to the text; gives what is certain not to begin one of the strings.
-    pub(super) fn push(&mut self, piece: &str) -> String {
+    pub fn push(&mut self, piece: &str) -> String {
         if self.is_stopped {
             return String::new();
         }
@@ -40,12 +52,12 @@ impl Stops {
     }
 
     /// What was held back, at the end of the text.
-    pub(super) fn rest(&mut self) -> String {
+    pub fn rest(&mut self) -> String {
         self.take(self.text.len())
     }
 
     /// The whole text.
-    pub(super) fn into_text(self) -> String {
+    pub fn into_text(self) -> String {
         self.text
     }
 
