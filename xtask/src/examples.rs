@@ -11,7 +11,7 @@ use crate::process::{Done, cargo, root, run};
 
 /// The examples and the arguments with which they take seconds. Those of the README are called there with other
 /// arguments; `fusion` and `madx` fetch their model and data once, into the user's cache.
-const EXAMPLES: [(&str, &[&str]); 11] = [
+const EXAMPLES: [(&str, &[&str]); 12] = [
     ("own_loop", &[]),
     ("own_decoder", &[]),
     ("learner", &["--quick"]),
@@ -23,6 +23,7 @@ const EXAMPLES: [(&str, &[&str]); 11] = [
     ("ops_times", &["--quick"]),
     ("quantized_times", &["--quick"]),
     ("cost", &["--quick"]),
+    ("random_adapters", &["--quick"]),
 ];
 
 /// Runs the examples, which `cargo test` has built with the same features.

@@ -23,7 +23,9 @@ fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => return refuse(&error),
     };
-    match burn_adapters_ops::on_working_thread(|| cli.run()) {
+    // A server waits most of the time, which a working thread must not.
+    let done = if cli.is_server() { cli.run() } else { burn_adapters_ops::on_working_thread(|| cli.run()) };
+    match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             let code = error.exit_code();

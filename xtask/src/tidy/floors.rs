@@ -23,7 +23,7 @@ pub(crate) const PARTS: [&str; 10] = [
 
 /// The crates of each floor, by folder; docs/ARCHITECTURE.md describes their contents. Those of the last floor are not
 /// libraries: nothing depends on them.
-const FLOORS: [&[&str]; 10] = [
+const FLOORS: [&[&str]; 11] = [
     &["diagnostics", "config", "composition", "files", "quantization", "goldens"],
     &["ops", "tensors", "core"],
     &PARTS,
@@ -31,6 +31,7 @@ const FLOORS: [&[&str]; 10] = [
     &["model"],
     &["chat", "checkpoint", "transformers"],
     &["merging", "train", "fetch", "generate"],
+    &["serve"],
     &["cli"],
     &["burn-adapters"],
     &["bench", "tests", "xtask"],

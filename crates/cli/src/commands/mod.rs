@@ -37,6 +37,8 @@ mod report;
 mod routes;
 mod sampling;
 mod score;
+#[cfg(feature = "serve")]
+mod serve;
 mod setup;
 mod template;
 mod texts;
@@ -85,6 +87,8 @@ enum Command {
     Generate(Box<generate::Arguments>),
     Chat(Box<chat::Arguments>),
     Score(score::Arguments),
+    #[cfg(feature = "serve")]
+    Serve(Box<serve::Arguments>),
     Merge(merge::Arguments),
     MergeInto(merge_into::Arguments),
     Export(export::Arguments),
@@ -95,6 +99,14 @@ enum Command {
 }
 
 impl Cli {
+    /// Whether the command runs its kernels on threads of its own choice.
+    pub(crate) fn is_server(&self) -> bool {
+        #[cfg(feature = "serve")]
+        return matches!(self.command, Command::Serve(_));
+        #[cfg(not(feature = "serve"))]
+        false
+    }
+
     /// Runs the requested command.
     pub(crate) fn run(self) -> CliResult {
         let style = Style::detect(self.quiet);
@@ -106,6 +118,8 @@ impl Cli {
             Command::Generate(arguments) => arguments.run(style),
             Command::Chat(arguments) => arguments.run(style),
             Command::Score(arguments) => arguments.run(style),
+            #[cfg(feature = "serve")]
+            Command::Serve(arguments) => arguments.run(style),
             Command::Merge(arguments) => arguments.run(style),
             Command::MergeInto(arguments) => arguments.run(style),
             Command::Export(arguments) => arguments.run(style),

@@ -29,6 +29,8 @@ mod quickstart;
 mod read;
 mod resume;
 mod save;
+#[cfg(all(unix, feature = "serve"))]
+mod serve;
 mod several;
 mod sizes;
 mod tagging;
