@@ -109,8 +109,20 @@ def main():
 
 
 def attack(arguments, server, names):
+    retries = [0]
+
+    def request(path, body):
+        # Among ten thousand connections a new one may be closed: clients try again.
+        for _ in range(20):
+            try:
+                return server.request("POST", path, body)
+            except ConnectionError:
+                retries[0] += 1
+                time.sleep(0.2)
+        return 0, "no connection"
+
     def ask(name):
-        status, answer = server.request("POST", "/v1/completions", dict(BODY, model=name))
+        status, answer = request("/v1/completions", dict(BODY, model=name))
         return status, answer["choices"][0]["text"] if status == 200 else answer
 
     alone = {name: ask(name)[1] for name in names}
@@ -133,11 +145,11 @@ def attack(arguments, server, names):
         draw = random.Random(99)
         while not done.is_set():
             change = {"lora_name": "moving", "lora_path": draw.choice(names), "load_inplace": True}
-            status, answer = server.request("POST", "/v1/load_lora_adapter", change)
+            status, answer = request("/v1/load_lora_adapter", change)
             if status != 200:
                 errors.append((status, answer))
             if draw.random() < 0.3:
-                server.request("POST", "/v1/unload_lora_adapter", {"lora_name": "moving"})
+                request("/v1/unload_lora_adapter", {"lora_name": "moving"})
             time.sleep(0.05)
 
     def attacker(number, kinds, bad):
@@ -186,7 +198,7 @@ def attack(arguments, server, names):
     wrong += [name for name in names if final[name] != alone[name]]
     assert server.is_alive()
     return {
-        "kinds": kinds, "connections": silent, "served_meanwhile": served[0], "errors": errors[:5], "wrong": wrong[:5],
+        "kinds": kinds, "connections": silent, "served_meanwhile": served[0], "retries": retries[0], "errors": errors[:5], "wrong": wrong[:5],
         "not_as_expected": bad, "memory_before": before, "memory_after": after,
     }
 

@@ -78,8 +78,8 @@ def main():
     stream = client.chat.completions.create(model=name, messages=messages, max_tokens=500, stream=True)
     next(iter(stream))
     stream.close()
-    with client.chat.completions.with_raw_response.create(model=name, messages=messages, max_tokens=1) as raw:
-        assert raw.status_code == 200
+    raw = client.chat.completions.with_raw_response.create(model=name, messages=messages, max_tokens=1)
+    assert raw.status_code == 200 and raw.parse().choices
     print("all calls answered")
 
 

@@ -30,9 +30,12 @@ pub(crate) struct Listening {
     pub(crate) grace: u64,
 }
 
+/// How long a new connection may keep its place without a request, whoever needs it: its request may be on its way.
+const FRESH: Duration = Duration::from_millis(250);
+
 /// A connection, for those who need its place.
-#[derive(Default)]
 struct Connection {
+    begun: Instant,
     /// Since when a request is being answered, one at a time.
     answering: Mutex<Option<Instant>>,
     is_over: AtomicBool,
@@ -41,7 +44,8 @@ struct Connection {
 
 impl Connection {
     fn is_idle(&self) -> bool {
-        lock(&self.answering).is_none() && !self.is_over.load(Ordering::Acquire)
+        let is_fresh = self.begun.elapsed() < FRESH;
+        !is_fresh && lock(&self.answering).is_none() && !self.is_over.load(Ordering::Acquire)
     }
 
     /// Waits until an answer has taken longer than this: its client does not read it.
@@ -84,7 +88,12 @@ impl Connections {
     }
 
     fn add(&self) -> Arc<Connection> {
-        let connection = Arc::new(Connection::default());
+        let connection = Arc::new(Connection {
+            begun: Instant::now(),
+            answering: Mutex::default(),
+            is_over: AtomicBool::new(false),
+            close: Notify::new(),
+        });
         lock(&self.0).push_back(Arc::clone(&connection));
         connection
     }
