@@ -243,8 +243,7 @@ impl Registers {
         (to, to_stride): (*mut f32, usize),
     ) {
         let below = to.wrapping_add(SIDE * to_stride);
-        let target = [to.addr(), below.addr(), to_stride * size_of::<f32>()];
-        (to.expose_provenance(), below.expose_provenance());
+        let target = [to.expose_provenance(), below.expose_provenance(), to_stride * size_of::<f32>()];
         // SAFETY: the tiles are configured as long as `self` lives. The caller promises the memory.
         unsafe {
             asm!(
