@@ -186,7 +186,8 @@ pub trait Forward: BaseModel {
     /// difference of their lengths. Each row's setup must be the one that filled its cache.
     ///
     /// ```
-    /// # use burn_adapters_model::{AdapterBank, BaseModel, Composition, Forward, KvCache, Reads, Setup, TokenBatch};
+    /// # use burn_adapters_composition::Composition;
+    /// # use burn_adapters_model::{AdapterBank, BaseModel, Forward, KvCache, Reads, Setup, TokenBatch};
     /// # fn run(model: &dyn BaseModel, bank: &AdapterBank) -> Result<(), Box<dyn std::error::Error>> {
     /// let mut caches = [KvCache::new(), KvCache::new()];
     /// for ((name, prompt), cache) in [("a", [5, 6, 7].as_slice()), ("b", &[8])].into_iter().zip(&mut caches) {
