@@ -3,7 +3,6 @@
 use std::mem::MaybeUninit;
 
 use gemm::Parallelism;
-use rayon::iter::{IntoParallelIterator, ParallelIterator};
 
 use super::{Work, piece, rows_in_piece, run, written};
 
@@ -89,13 +88,25 @@ fn multiplied_row(x: &[f32], matrix: Strided<'_>) -> Vec<f32> {
     assert!(matrix.is_inside(), "cannot multiply a row and {matrix:?}");
     let mut output = vec![0.0; matrix.columns];
     let wide = (ROW_PIECE / matrix.rows).next_multiple_of(BLOCK).max(BLOCK);
-    let pieces: Vec<_> = output.chunks_mut(wide).enumerate().collect();
-    pieces.into_par_iter().for_each(|(number, output)| {
-        let part = matrix.columns_from(number * wide, output.len());
-        // SAFETY: this part of the output is this piece's alone.
-        unsafe { accumulate(Strided::new(x, 1, matrix.rows), part, output.as_mut_ptr(), output.len()) };
-    });
+    let pieces = output.chunks_mut(wide).enumerate().map(|(number, output)| (number * wide, output)).collect();
+    run(pieces, &MultiplyRow { x, matrix });
     output
+}
+
+struct MultiplyRow<'a> {
+    x: &'a [f32],
+    matrix: Strided<'a>,
+}
+
+impl Work<(usize, &mut [f32])> for MultiplyRow<'_> {
+    type Result = ();
+
+    #[inline(always)]
+    fn work<S: pulp::Simd>(&self, _: S, (first, output): (usize, &mut [f32])) {
+        let part = self.matrix.columns_from(first, output.len());
+        // SAFETY: this part of the output is this piece's alone.
+        unsafe { accumulate(Strided::new(self.x, 1, self.matrix.rows), part, output.as_mut_ptr(), output.len()) };
+    }
 }
 
 fn multiplied(left: Strided<'_>, right: Strided<'_>) -> Vec<f32> {
@@ -305,6 +316,24 @@ mod tests {
             for row in 0..rows {
                 for column in 0..columns {
                     assert_eq!(straight[row * columns + column], numbers[column * rows + row]);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_row_is_multiplied_by_all_columns_in_either_order() {
+        let number = |at: usize| ((at * 7919) % 23) as f32 - 11.0;
+        for [depth, columns] in [[1, 1], [40, 70], [2000, 100]] {
+            let x: Vec<f32> = (0..depth).map(number).collect();
+            let numbers: Vec<f32> = (0..depth * columns).map(|at| number(at + 5)).collect();
+            let bias: Vec<f32> = (0..columns).map(number).collect();
+            for matrix in [Strided::new(&numbers, depth, columns), Strided::new(&numbers, columns, depth).transposed()]
+            {
+                let output = product(&x, matrix, Some(&bias));
+                for (column, output) in output.iter().enumerate() {
+                    let sum: f32 = (0..depth).map(|at| x[at] * numbers[matrix.index(at, column)]).sum();
+                    assert_eq!(*output, sum + bias[column], "[{depth}, {columns}] at {column}");
                 }
             }
         }
