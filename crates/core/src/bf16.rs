@@ -46,7 +46,7 @@ pub fn check_bf16(device: &Device) -> Result<(), Bf16Error> {
 /// Stores the weights of a module's linear layers in bf16; biases, norms and embeddings are unchanged.
 ///
 /// The weights take half the memory, and [`project`](crate::project), which the hooks use, multiplies by them at twice
-/// the rate on CPUs with AVX-512 BF16. Results differ from f32 because the weights, their inputs and, in training, the
+/// the rate on AMD CPUs with AVX-512 BF16, and at several times on those with AMX. Results differ from f32 because the weights, their inputs and, in training, the
 /// gradients that pass through them are rounded to 8 significant bits. Everything else, adapters included, stays f32. A
 /// layer that adapters are merged into becomes f32 again.
 ///

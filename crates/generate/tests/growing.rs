@@ -143,7 +143,7 @@ fn each_text_is_the_same_as_alone(model: &AutoModel) {
         let expected = alone(model, &bank, plan.adapter, &plan.prompt, plan.count);
         assert_eq!(plan.found, expected, "{:?}", plan.adapter);
     }
-    // The adapters do something: the same prompt goes on differently with each.
+    // The adapters have an effect: each continues the same prompt in another way.
     let texts: BTreeSet<_> =
         METHODS.iter().map(|(name, _)| alone(model, &bank, Some(name), &[5, 6, 7, 8], 12)).collect();
     assert!(texts.len() >= 7, "{texts:?}");

@@ -8,7 +8,7 @@ use burn::tensor::Tensor;
 /// The backward pass keeps x if the weight is tracked, and the weight (shared, not copied) if x is.
 ///
 /// The weight may be bf16 while x is f32. Then x, and in the backward pass the gradient, are rounded to bf16, and
-/// products are summed in f32. On the flex backend, CPUs with AVX-512 BF16 do this at twice the rate of f32. A tracked
+/// products are summed in f32. On the flex backend, AMD CPUs with AVX-512 BF16 do this at twice the rate of f32, and those with AMX at several times. A tracked
 /// weight, and one on another backend, is widened to f32.
 ///
 /// # Shapes

@@ -200,7 +200,7 @@ impl Registry {
     /// The adapter of this name, in memory; `None` for the model alone.
     ///
     /// # Errors
-    /// If there is none, it cannot be read, or there is no room for it.
+    /// If no adapter has this name, the adapter cannot be read, or it does not fit into memory beside those in use.
     pub(crate) async fn acquire(&self, name: &str) -> Result<Option<Arc<Resident>>, ApiError> {
         if name == self.base {
             return Ok(None);
@@ -324,7 +324,7 @@ impl Registry {
         }
         let Some(root) = &self.root else {
             return Err(ApiError::forbidden(
-                "adapters are loaded from the folder of --adapters-root only, and there is none",
+                "adapters are loaded only from the folder of --adapters-root, and the server was started without it",
             ));
         };
         let path = self.inside(&root.join(path))?;

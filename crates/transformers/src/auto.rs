@@ -81,8 +81,8 @@ impl AutoModel {
     }
 
     /// The model with the weights of its linear layers in bf16, and with them the table of word embeddings where it is the
-    /// matrix of a language model's output layer. They take half the memory, and CPUs with AVX-512 BF16 multiply them about
-    /// twice as fast, those with AMX several times; results differ by rounding. Adapters stay in f32. See
+    /// matrix of a language model's output layer. They take half the memory, and AMD CPUs with AVX-512 BF16 multiply them
+    /// about twice as fast, those with AMX several times; results differ by rounding. Adapters stay in f32. See
     /// [`linear_weights_in_bf16`].
     ///
     /// # Errors

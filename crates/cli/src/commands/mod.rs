@@ -140,7 +140,7 @@ struct DeviceArguments {
     device: Choice,
 
     /// Number format of the frozen weights: none (f32), bf16, int8 or int4. Quantized weights take less memory, and results
-    /// differ by rounding; adapters stay in f32. CPUs with AVX-512 BF16 multiply bf16 about twice as fast as f32. Without
+    /// differ by rounding; adapters stay in f32. AMD CPUs with AVX-512 BF16 multiply bf16 about twice as fast as f32, those with AMX several times. Without
     /// the option, a GGUF file is kept as it is quantized, and any other model is f32. Pass it again when you resume a
     /// training.
     #[arg(long, value_enum, value_name = "FORMAT")]

@@ -171,7 +171,7 @@ impl Arguments {
     fn adapters(&self) -> CliResult<Vec<(String, PathBuf)>> {
         let read = |text: &String| {
             let (name, dir) = super::setup::named(text);
-            // A folder that holds no adapter is told now, not when it is first asked for.
+            // A folder without an adapter is an error now, not at the first request for it.
             let own = adapter_name(dir).map_err(|error| checkpoint_error(&error))?;
             if !dir.exists() {
                 return Err(CliError::mistake(format!("{} does not exist", dir.display())));

@@ -263,11 +263,19 @@ mod tests {
 
         #[inline(always)]
         fn work<S: pulp::Simd>(&self, simd: S, (a, b): (Matrix<'_>, Matrix<'_>)) -> Vec<f32> {
-            let [m, _, n] = self.0;
-            let mut output = vec![0.0; m * (n + 3)];
-            Packed::default().product(simd, a, b, self.0, &mut output, n + 3);
-            output
+            twice(simd, a, b, self.0)
         }
+    }
+
+    /// A product that is written, and then added once more. Rows of the output are three longer than needed.
+    #[inline(always)]
+    fn twice<S: pulp::Simd>(simd: S, a: Matrix<'_>, b: Matrix<'_>, [m, k, n]: [usize; 3]) -> Vec<f32> {
+        let (mut packed, stride) = (Packed::default(), n + 3);
+        let mut output = vec![0.0; m * stride];
+        packed.product(simd, a, b, [m, k, n], &mut output, stride);
+        let right = packed.right.part(0..k, 0..n);
+        packed.left.product(simd, a, m, right, Into { output: &mut output, stride, adds: true });
+        output
     }
 
     #[test]
@@ -284,14 +292,13 @@ mod tests {
                 (Matrix::new(&left, k), Matrix::new(&right, n)),
                 (Matrix::new(&left_across, m).transposed(), Matrix::new(&right_across, k).transposed()),
             ] {
-                let mut output = vec![0.0; m * (n + 3)];
-                Packed::default().product(pulp::Scalar, a, b, [m, k, n], &mut output, n + 3);
+                let output = twice(pulp::Scalar, a, b, [m, k, n]);
                 let widest = crate::kernel::run(vec![(a, b)], &Whole([m, k, n])).remove(0);
                 assert_eq!(output, widest);
                 for row in 0..m {
                     for column in 0..n {
                         let sum: f32 = (0..k).map(|at| left[row * k + at] * right[at * n + column]).sum();
-                        assert_eq!(output[row * (n + 3) + column], sum, "[{m}, {k}, {n}] at [{row}, {column}]");
+                        assert_eq!(output[row * (n + 3) + column], 2.0 * sum, "[{m}, {k}, {n}] at [{row}, {column}]");
                     }
                 }
             }

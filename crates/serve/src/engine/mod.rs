@@ -23,7 +23,7 @@ pub(crate) use self::text::{Event, TextJob, TokenEvent};
 use self::text::{Reading, Running};
 use crate::metrics::Metrics;
 
-/// What the engine is told.
+/// A command to the engine.
 pub(crate) enum Command {
     /// Holds an adapter, with its heads by name.
     Insert { adapter: Box<Adapter>, heads: Vec<(String, Head)>, reply: oneshot::Sender<Result<(), String>> },
