@@ -40,16 +40,53 @@ fn packages() -> impl Iterator<Item = &'static str> {
     PARTS.into_iter().chain(PACKAGES)
 }
 
-/// The cargo arguments that enable every backend that this machine can run, and burn-train for its example. They are the
-/// same for all tests and examples, so that there is one build of Burn.
+/// The cargo arguments that enable every backend that this machine can run, MPI if it is there, and burn-train for its example.
+/// They are the same for all tests and examples, so that there is one build of Burn.
 pub(crate) fn feature_arguments() -> Vec<String> {
     let backends = available().map(|backend| format!("burn-adapters-cli/{}", backend.name()));
-    let features = backends.chain([LEARNER.to_owned()]);
+    let mpi = has_mpi().then(|| MPI.to_owned());
+    let features = backends.chain([LEARNER.to_owned()]).chain(mpi);
     vec!["--features".into(), features.collect::<Vec<_>>().join(",")]
 }
 
 /// The feature of the example that trains with burn-train.
 pub(crate) const LEARNER: &str = "burn-adapters/learner";
+
+/// The feature for training in several processes.
+const MPI: &str = "burn-adapters-cli/mpi";
+
+/// The tests of training in several processes.
+pub(crate) fn test_distributed() -> Done {
+    if !has_mpi() {
+        eprintln!(
+            "xtask: training in several processes skipped: it needs an MPI library and libclang \
+             (apt-get install openmpi-bin libopenmpi-dev libclang-dev)"
+        );
+        return Ok(());
+    }
+    let mut command = cargo();
+    command.args(["test", "--workspace"]).args(feature_arguments()).env("BURN_DEVICE", "flex");
+    command.args(["--test", "program", "--test", "all", "--", "distributed::", "processes::"]);
+    run("training in several processes", &mut command)
+}
+
+/// Whether there are an MPI library, its launcher, and the libclang that the crate `mpi` is compiled with.
+pub(crate) fn has_mpi() -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let is_there = |program| std::env::split_paths(&path).any(|folder| folder.join(program).is_file());
+    is_there("mpicc") && is_there("mpirun") && has_libclang()
+}
+
+fn has_libclang() -> bool {
+    if std::env::var_os("LIBCLANG_PATH").is_some() {
+        return true;
+    }
+    let llvm = Path::new("/usr/lib").read_dir().into_iter().flatten().flatten().map(|entry| entry.path());
+    let llvm = llvm.filter(|path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("llvm")));
+    let folders = llvm.map(|path| path.join("lib")).chain(["/usr/lib64".into(), "/usr/lib".into()]);
+    let mut files = folders.filter_map(|folder| folder.read_dir().ok()).flatten().flatten();
+    files.any(|file| file.file_name().to_string_lossy().starts_with("libclang"))
+}
 
 fn available() -> impl Iterator<Item = Backend> {
     let vulkan = has_vulkan();

@@ -1,4 +1,4 @@
-//! The workspace's own commands: `cargo xtask test`, `test-backends`, `goldens`, `examples`, `bench`, `check`,
+//! The workspace's own commands: `cargo xtask test`, `test-backends`, `test-distributed`, `goldens`, `examples`, `bench`, `check`,
 //! `tidy`.
 
 mod backends;
@@ -39,6 +39,8 @@ enum Command {
         #[arg(long)]
         backend: Option<Backend>,
     },
+    /// The tests of training in several processes, which need MPI; without it they are skipped.
+    TestDistributed,
     /// Regenerates the test goldens with the pinned Python reference, and checks that it reads what we write.
     Goldens {
         /// Only check; do not change the goldens.
@@ -59,6 +61,7 @@ fn main() -> ExitCode {
     let done = match Cli::parse().command {
         Command::Test { quick } => test::test(quick),
         Command::TestBackends { backend } => backends::test_backends(backend),
+        Command::TestDistributed => backends::test_distributed(),
         Command::Goldens { check_only } => goldens::goldens(check_only),
         Command::Bench(arguments) => bench::bench(&arguments),
         Command::Examples => examples::examples(),

@@ -7,7 +7,8 @@
 //! cargo run --release --features learner --example learner
 //! ```
 //!
-//! `--quick` trains for one epoch on fewer points.
+//! `--quick` trains for one epoch on fewer points. With the feature `cuda`, `--cuda N` trains on N CUDA devices by Burn's
+//! distributed data parallelism (`ddp`): each device computes its share of the batches, and their gradients are averaged.
 
 use burn::data::dataloader::DataLoaderBuilder;
 use burn::data::dataloader::batcher::Batcher;
@@ -18,6 +19,7 @@ use burn::nn::{LayerNorm, LayerNormConfig, Linear, LinearConfig};
 use burn::optim::AdamWConfig;
 use burn::prelude::*;
 use burn::tensor::activation::relu;
+use burn::tensor::distributed::{DistributedConfig, ReduceOperation};
 use burn::train::metric::{AccuracyMetric, LossMetric};
 use burn::train::{
     ClassificationOutput, ExecutionStrategy, InferenceStep, Learner, SupervisedTraining, TrainOutput, TrainStep,
@@ -115,9 +117,30 @@ fn items(count: usize, mut state: u64) -> Vec<Item> {
     (0..count).map(&mut item).collect()
 }
 
+/// The CUDA devices that the command line asks for.
+fn cuda_devices() -> Result<Vec<Device>, String> {
+    let mut arguments = std::env::args().skip_while(|argument| argument != "--cuda");
+    let Some(_) = arguments.next() else { return Ok(Vec::new()) };
+    let count = arguments.next().and_then(|count| count.parse().ok()).filter(|count| *count > 0);
+    let count: usize = count.ok_or("--cuda needs a number of devices")?;
+    #[cfg(feature = "cuda")]
+    return Ok((0..count).map(|index| Device::cuda(index).autodiff()).collect());
+    #[cfg(not(feature = "cuda"))]
+    Err(format!("--cuda {count} needs the feature `cuda`: Burn averages gradients between devices on CUDA only"))
+}
+
+/// One device, or several with the gradients of all averaged.
+fn strategy(device: Device, several: Vec<Device>) -> ExecutionStrategy {
+    if several.is_empty() {
+        return ExecutionStrategy::SingleDevice(device);
+    }
+    ExecutionStrategy::ddp(several, DistributedConfig { all_reduce_op: ReduceOperation::Mean })
+}
+
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let (epochs, points) = if std::env::args().any(|argument| argument == "--quick") { (1, 512) } else { (5, 4096) };
-    let device = Device::default().autodiff();
+    let several = cuda_devices()?;
+    let device = several.first().cloned().unwrap_or_else(|| Device::default().autodiff());
     device.seed(3);
     let spec = ModelSpec::new("network", WIDTH).with_stack(StackSpec::encoder(1, WIDTH, 1, WIDTH));
     let mut bank = AdapterBank::new(spec, &device);
@@ -136,7 +159,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let folder = std::env::temp_dir().join("burn-adapters-learner");
     let result = SupervisedTraining::new(&folder, loader(items(points, 1)), loader(items(512, 2)))
         .metrics((AccuracyMetric::new(), LossMetric::new()))
-        .with_training_strategy(ExecutionStrategy::SingleDevice(device).into())
+        .with_training_strategy(strategy(device, several).into())
         .num_epochs(epochs)
         .summary()
         .launch(Learner::new(model, AdamWConfig::new().init(), 3e-3));

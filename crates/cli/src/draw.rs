@@ -1,6 +1,7 @@
 //! Drawing of errors: the message, the text with the place marked, and the advice.
 
 use std::io::{IsTerminal, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use burn_adapters_diagnostics::{Paint, printable};
 
@@ -17,8 +18,19 @@ pub(crate) fn print(error: &CliError) {
     let _ = stderr.lock().write_all(text.as_bytes());
 }
 
+/// Whether warnings and progress are left to another process.
+static IS_MUTE: AtomicBool = AtomicBool::new(false);
+
+/// Leaves warnings and progress to another process, which has the same to say.
+pub(crate) fn mute() {
+    IS_MUTE.store(true, Ordering::Relaxed);
+}
+
 /// Prints a warning to standard error.
 pub(crate) fn warning(message: &str) {
+    if IS_MUTE.load(Ordering::Relaxed) {
+        return;
+    }
     let stderr = std::io::stderr();
     let colors = Colors(stderr.is_terminal() && colors_wanted());
     let _ = writeln!(stderr.lock(), "{} {}", colors.yellow("warning:"), indented(message));
@@ -26,6 +38,9 @@ pub(crate) fn warning(message: &str) {
 
 /// Prints a progress line to standard error.
 pub(crate) fn say(text: &str) {
+    if IS_MUTE.load(Ordering::Relaxed) {
+        return;
+    }
     let _ = writeln!(std::io::stderr().lock(), "{}", indented(text));
 }
 

@@ -16,6 +16,8 @@ pub(crate) enum Kind {
     Failure,
     /// A signal ended a training: this exit code.
     Interrupted(u8),
+    /// Another process of the training says what failed: this exit code.
+    Elsewhere(u8),
     /// The reader of standard output closed it (`burn-adapters methods | head -1`): exit code 0.
     Closed,
 }
@@ -56,6 +58,16 @@ impl CliError {
     /// A signal ended the training.
     pub(crate) fn interrupted(code: u8, message: impl Into<String>) -> Self {
         Self::new(Kind::Interrupted(code), message)
+    }
+
+    /// Another process says what failed.
+    pub(crate) fn elsewhere(code: u8, message: impl Into<String>) -> Self {
+        Self::new(Kind::Elsewhere(code), message)
+    }
+
+    /// Whether another process prints the error.
+    pub(crate) fn is_told_elsewhere(&self) -> bool {
+        matches!(self.kind, Kind::Elsewhere(_))
     }
 
     /// Standard output cannot be written.
@@ -118,9 +130,17 @@ impl CliError {
         match self.kind {
             Kind::Mistake => 2,
             Kind::Failure => 1,
-            Kind::Interrupted(code) => code,
+            Kind::Interrupted(code) | Kind::Elsewhere(code) => code,
             Kind::Closed => 0,
         }
+    }
+}
+
+impl std::fmt::Display for CliError {
+    /// All problems, in one line.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let messages: Vec<&str> = self.problems.iter().map(|problem| problem.message.as_str()).collect();
+        f.write_str(&messages.join("; "))
     }
 }
 

@@ -21,15 +21,18 @@ fn main() -> ExitCode {
     burn_adapters_ops::keep_freed_memory();
     let cli = match commands::Cli::try_parse_from(arguments::joined(std::env::args_os())) {
         Ok(cli) => cli,
+        // Processes that train together have the same arguments: one of them complains.
+        Err(error) if error.use_stderr() && burn_adapters_distributed::is_follower() => return ExitCode::from(2),
         Err(error) => return refuse(&error),
     };
     // A server waits most of the time, which a working thread must not.
-    let done = if cli.is_server() { cli.run() } else { burn_adapters_ops::on_working_thread(|| cli.run()) };
+    let threads = burn_adapters_distributed::threads();
+    let done = if cli.is_server() { cli.run() } else { burn_adapters_ops::on_working_thread_of(threads, || cli.run()) };
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             let code = error.exit_code();
-            if code != 0 {
+            if code != 0 && !error.is_told_elsewhere() {
                 draw::print(&error);
             }
             ExitCode::from(code)

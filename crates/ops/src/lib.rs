@@ -49,7 +49,7 @@ pub use attention::{
 pub use dropout::dropout;
 pub use layer_norm::layer_norm;
 pub use linear::linear;
-pub use pool::on_working_thread;
+pub use pool::{on_working_thread, on_working_thread_of};
 pub use quantized::{QuantizedMatrix, QuantizedMatrixError, quantized_linear};
 pub use rms_norm::rms_norm;
 pub use rotary::{Rotary, RotaryScaling, RotaryTable};

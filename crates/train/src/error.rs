@@ -9,7 +9,7 @@ use burn_adapters_tensors::NotFinite;
 use thiserror::Error;
 
 use crate::data::listed;
-use crate::{DataError, Metric};
+use crate::{DataError, GroupError, Metric};
 
 /// An error of any type, from a model or tokenizer that this crate does not know.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -60,6 +60,9 @@ pub enum TrainError {
     /// The base model cannot run a batch.
     #[error(transparent)]
     Base(BaseError),
+    /// Several processes cannot train together any longer.
+    #[error(transparent)]
+    Group(#[from] GroupError),
     /// The tokenizer failed.
     #[error("the text could not be turned into tokens: {0}")]
     Tokenizer(#[source] BoxError),

@@ -60,7 +60,7 @@ fn options(config: &TrainConfig) -> BTreeMap<String, String> {
 
 /// A checksum that almost surely differs between different data. It does not protect against manipulation.
 fn fingerprint(data: &TokenData) -> String {
-    let mut hash = Fnv(0xCBF2_9CE4_8422_2325);
+    let mut hash = Fnv::new();
     for row in data.rows().iter().chain(&data.language.targets) {
         hash.add(row.ids.len() as u64);
         row.ids.iter().chain(&row.token_type_ids).for_each(|id| hash.add(u64::from(*id)));
@@ -68,14 +68,22 @@ fn fingerprint(data: &TokenData) -> String {
     for labels in data.all_labels() {
         labels.for_each_bits(|bits| hash.add(bits));
     }
-    format!("{} examples ({:016x})", data.len(), hash.0)
+    format!("{} examples ({:016x})", data.len(), hash.value())
 }
 
 /// The Fowler–Noll–Vo hash (FNV-1a).
-struct Fnv(u64);
+pub(crate) struct Fnv(u64);
 
 impl Fnv {
-    fn add(&mut self, value: u64) {
+    pub(crate) fn new() -> Self {
+        Self(0xCBF2_9CE4_8422_2325)
+    }
+
+    pub(crate) fn value(&self) -> u64 {
+        self.0
+    }
+
+    pub(crate) fn add(&mut self, value: u64) {
         for byte in value.to_le_bytes() {
             self.0 = (self.0 ^ u64::from(byte)).wrapping_mul(0x100_0000_01B3);
         }

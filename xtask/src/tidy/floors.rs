@@ -31,7 +31,7 @@ const FLOORS: [&[&str]; 11] = [
     &["model"],
     &["chat", "checkpoint", "transformers"],
     &["merging", "train", "fetch", "generate"],
-    &["serve"],
+    &["distributed", "serve"],
     &["cli"],
     &["burn-adapters"],
     &["bench", "tests", "xtask"],

@@ -9,8 +9,11 @@ use burn_adapters_heads::HeadConfig;
 use burn_adapters_model::{AdapterBank, AddReport, BaseModel, Forward, Setup};
 use burn_adapters_train::tasks::preference::REWARD_ACCURACY;
 use burn_adapters_train::tasks::question_answering::F1;
-use burn_adapters_train::{EvaluationRecord, Metric, Stopped, TokenData, TrainConfig, Trained, Trainer, train_task};
+use burn_adapters_train::{
+    EvaluationRecord, Metric, ProcessGroup, Stopped, TokenData, TrainConfig, Trained, Trainer, train_task,
+};
 use serde_json::{Value, json};
+use signal_hook::consts::SIGINT;
 
 use super::model::{Model, add_adapter, bank_error, checkpoint_error, train_error, warn_notes};
 use super::output_folder::{CURVE_PNG, CURVE_SVG, FINAL_CHECKPOINT, save_error};
@@ -65,7 +68,8 @@ impl Job<'_> {
         };
         let head_parameters = head_parameters.map_err(|error| bank_error(&error))?;
         let setup = Setup::adapter(self.name);
-        let run = Run::new(&self.train, model, bank, &setup, train, evaluation, style)?;
+        let group = ProcessGroup::alone();
+        let run = Run::new(&group, &self.train, model, bank, &setup, train, evaluation, style)?;
         run.check_interrupted(json)?;
         let Run { trained, seconds, .. } = run;
         Ok(JobOutcome { report, head_parameters, trained, setup, seconds })
@@ -106,7 +110,9 @@ pub(super) struct Run {
 
 impl Run {
     /// Trains the parts that a setup names on the first data set, and evaluates on the second.
+    #[allow(clippy::too_many_arguments)]
     pub(super) fn new(
+        group: &ProcessGroup,
         config: &TrainConfig,
         model: &Model,
         bank: AdapterBank,
@@ -117,10 +123,13 @@ impl Run {
     ) -> CliResult<Self> {
         let mut watch = Watch::new(style);
         let start = Instant::now();
-        let trained = Trainer::new(config.clone()).train(&model.base, bank, setup, train, evaluation, &mut watch);
+        let trainer = Trainer::new(config.clone());
+        let trained = trainer.train_in(group, &model.base, bank, setup, train, evaluation, &mut watch);
         watch.finish();
         let trained = trained.map_err(|error| train_error(&error))?;
-        let interrupted = watch.interrupt.code().filter(|_| trained.stopped == Stopped::Interrupted);
+        // The signal may have come to another process.
+        let code = || watch.interrupt.code().unwrap_or(128 + SIGINT as u8);
+        let interrupted = (trained.stopped == Stopped::Interrupted).then(code);
         Ok(Self { trained, seconds: start.elapsed().as_secs_f64(), interrupted })
     }
 

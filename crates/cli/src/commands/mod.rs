@@ -31,6 +31,7 @@ mod plan;
 mod predict;
 mod predictions;
 mod preference;
+mod processes;
 mod quickstart;
 mod quickstart_chat;
 mod report;

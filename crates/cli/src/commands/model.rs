@@ -8,7 +8,7 @@ use burn_adapters_config::{AdapterConfig, MethodConfig, PromptInit};
 use burn_adapters_core::{Init, ModelSpec};
 use burn_adapters_heads::HeadConfig;
 use burn_adapters_model::{Adapter, AdapterBank, AddReport, BankError, BaseError, Forward};
-use burn_adapters_train::{Dataset, Lengths, TextForm, TokenData, TrainError};
+use burn_adapters_train::{Dataset, GroupError, Lengths, TextForm, TokenData, TrainError};
 use burn_adapters_transformers::{
     AutoModel, LoadError, MatrixFormats, ModelConfig, ModelConfigError, Tokenizer, TokenizerError, WeightFormat,
     is_gguf,
@@ -202,7 +202,10 @@ pub(super) fn train_error(error: &TrainError) -> CliError {
         TrainError::NotEmpty { .. } => CliError::mistake(chain(error))
             .with_help("--resume continues that training; delete the folder to start over"),
         TrainError::Base(error) => base_error(error),
+        TrainError::Group(GroupError::Failed { .. }) => CliError::elsewhere(1, chain(error)),
+        TrainError::Group(GroupError::Differs { .. } | GroupError::OutOfStep { .. }) => CliError::mistake(chain(error)),
         TrainError::Device(_)
+        | TrainError::Group(_)
         | TrainError::Diverged { .. }
         | TrainError::NotFinite { .. }
         | TrainError::NotFiniteLogits { .. }

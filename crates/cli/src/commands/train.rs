@@ -8,7 +8,7 @@ use burn_adapters_fusion::FusionConfig;
 use burn_adapters_heads::HeadConfig;
 use burn_adapters_model::{AdapterBank, BaseModel, Forward, Setup};
 use burn_adapters_train::tasks::TRAIN_TASKS;
-use burn_adapters_train::{Dataset, Source, TextForm, TrainConfig, TrainTask, train_task};
+use burn_adapters_train::{Dataset, ProcessGroup, Source, TextForm, TrainConfig, TrainTask, train_task};
 use clap::Args;
 use serde_json::json;
 
@@ -20,6 +20,7 @@ use super::job::Run;
 use super::model::{Model, add_adapter, bank_error, check_fits, parse_name, report_loaded, train_error, warn_notes};
 use super::output_folder::{CHECKPOINTS, Existing, FINAL_CHECKPOINT, Input, OutputFolder, check_part_names};
 use super::plan::{Configs, Plan, Shape, fusion_config};
+use super::processes;
 use super::setup::{check_adapters, check_names, folder_error, named};
 use super::train_options::Options;
 use super::training::{Labeled, Part, TokenOptions, Training, Written, add_fusions};
@@ -174,6 +175,13 @@ pub(super) struct Arguments {
 
 impl Arguments {
     pub(super) fn run(self, style: Style) -> CliResult {
+        let group = processes::join()?;
+        let style = if group.is_first() { style } else { Style::Quiet };
+        let done = self.run_in(&group, style);
+        processes::leave(group, done)
+    }
+
+    fn run_in(&self, group: &ProcessGroup, style: Style) -> CliResult {
         let config = self.train_config();
         config.check().map_err(|error| train_error(&error))?;
         let mut given = Given::read(&self.adapter, self.setup.is_some(), self.name.as_deref())?;
@@ -182,7 +190,9 @@ impl Arguments {
         let configs = Configs::read(&self.config)?;
         let fusion = self.fusion(&plan, &configs)?;
         self.columns.check_names(&plan.names(), "the heads that are trained")?;
-        let output = self.claim_output(&plan)?;
+        // The first process alone writes.
+        let output = group.is_first().then(|| self.claim_output(&plan)).transpose()?;
+        processes::check_input(group, [("--data", Some(&*self.data)), ("--eval", self.eval.as_deref())])?;
         if fusion.is_none() {
             for given in given.iter_mut().filter(|given| plan.names().contains(&given.name.as_str())) {
                 given.check_config(plan.shape, &configs)?;
@@ -207,19 +217,23 @@ impl Arguments {
         let options = TokenOptions { lengths, beta, batch_size: self.options.batch_size, style };
         let train = training.tokens(&model, &train, &options)?;
         let evaluation = evaluation.map(|data| training.tokens(&model, &data, &options)).transpose()?;
-        if self.overwrite {
+        if let (true, Some(output)) = (self.overwrite, &output) {
             output.drop_checkpoints()?;
         }
-        let run =
-            Run::new(&config, &model, training.bank.clone(), &training.setup, &train, evaluation.as_ref(), style)?;
-        run.check_interrupted(self.json)?;
+        let bank = training.bank.clone();
+        let run = Run::new(group, &config, &model, bank, &training.setup, &train, evaluation.as_ref(), style)?;
+        run.check_interrupted(self.json && group.is_first())?;
+        let Some(output) = output else { return Ok(()) };
         if run.was_finished() {
             return self.print_finished(&training, &run);
         }
         let mut written = training.save(&run, &output, &model.name)?;
         written.warnings.extend(run.warnings(self.options.best));
         written.warnings.iter().for_each(|warning| draw::warning(warning));
-        if self.json { self.print_json(&training, &run, &written) } else { self.print(&training, &run, &written) }
+        match self.json {
+            true => self.print_json(group, &training, &run, &written),
+            false => self.print(group, &training, &run, &written),
+        }
     }
 
     fn task(&self) -> Option<&'static dyn TrainTask> {
@@ -436,7 +450,7 @@ impl Arguments {
         output::json(&object)
     }
 
-    fn print_json(&self, training: &Training, run: &Run, written: &Written) -> CliResult {
+    fn print_json(&self, group: &ProcessGroup, training: &Training, run: &Run, written: &Written) -> CliResult {
         let history = &run.trained.history;
         let mut object = training.json();
         let setup = self.setup.as_ref().filter(|_| training.plan.shape != Shape::One);
@@ -445,13 +459,13 @@ impl Arguments {
             "output": self.output, "epochs": history.evaluations, "best": history.best, "steps": history.steps.len(),
             "final_loss": history.steps.last().map(|step| step.loss), "bytes": written.bytes, "seconds": run.seconds,
             "warnings": written.warnings, "already_finished": false,
-            "peak_memory_bytes": memory::peak(),
+            "peak_memory_bytes": memory::peak(), "processes": processes::json(group),
         });
         object.extend(common.as_object().cloned().into_iter().flatten());
         output::json(&object)
     }
 
-    fn print(&self, training: &Training, run: &Run, written: &Written) -> CliResult {
+    fn print(&self, group: &ProcessGroup, training: &Training, run: &Run, written: &Written) -> CliResult {
         if let Some(record) = run.best_record() {
             let metrics = |metrics: &std::collections::BTreeMap<String, f64>| {
                 metrics.iter().map(|(name, value)| format!("{name} {value:.4}")).collect::<Vec<_>>().join(", ")
@@ -470,7 +484,8 @@ impl Arguments {
         } else if let Some(step) = run.trained.history.steps.last() {
             output::line(format_args!("the last step's loss: {:.4}", step.loss))?;
         }
-        output::line(format_args!("trained {} in {}", shown(training.summary()), duration(run.seconds)))?;
+        let (time, processes) = (duration(run.seconds), processes::summary(group));
+        output::line(format_args!("trained {} in {time}{processes}", shown(training.summary())))?;
         output::line(format_args!(
             "saved to {}: {}, {}",
             shown(self.output.display()),

@@ -13,6 +13,8 @@ mod command_line;
 mod common;
 mod compositions;
 mod data;
+#[cfg(all(target_os = "linux", feature = "mpi"))]
+mod distributed;
 mod foreign;
 mod fusion_example;
 mod generate;

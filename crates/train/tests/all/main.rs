@@ -4,6 +4,7 @@
 mod checkpoints;
 mod finite;
 mod masks;
+mod processes;
 mod several;
 mod support;
 mod training;

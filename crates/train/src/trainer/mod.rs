@@ -1,5 +1,7 @@
 //! The trainer.
 
+mod resume;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -8,16 +10,20 @@ use burn_adapters_core::{Demand, Mode, TooLarge};
 use burn_adapters_files::FolderClaim;
 use burn_adapters_model::{AdapterBank, BankError, BaseModel, Setup};
 
+use burn_adapters_tensors::trained_parameters;
+
 use crate::adamw::AdamW;
 use crate::batches::Order;
-use crate::checkpoint::{self, Checkpoint, State};
-use crate::evaluate::{evaluate_heads, labels_of, outputs, recorded};
+use crate::evaluate::{evaluate_in, labels_of, outputs, recorded};
 use crate::heads::{self, heads_of};
 use crate::history::rounded;
 use crate::parameters::{self, Scope};
+use crate::processes::Topic;
+use crate::shares::{self, Counts, Layout, StepSum};
+use crate::sums::{PairwiseSum, Partial};
 use crate::{
-    Best, EvaluationRecord, Gradients, History, Metric, Observer, StepRecord, Stopped, TokenData, TrainConfig,
-    TrainError, TrainingPlan, batches, identity, train_task,
+    Best, EvaluationRecord, Gradients, History, Metric, Observer, ProcessGroup, StepRecord, Stopped, TokenData,
+    TrainConfig, TrainError, TrainingPlan, batches, identity, train_task,
 };
 
 /// Trains the adapter and the head of one setup, or several of each. See the [crate] for an example.
@@ -74,6 +80,33 @@ impl Trainer {
     pub fn train(
         &self,
         model: &(impl BaseModel + ?Sized),
+        bank: AdapterBank,
+        setup: &Setup,
+        train: &TokenData,
+        evaluation: Option<&TokenData>,
+        observer: &mut dyn Observer,
+    ) -> Result<Trained, TrainError> {
+        self.train_in(&ProcessGroup::alone(), model, bank, setup, train, evaluation, observer)
+    }
+
+    /// Trains in several processes: each calls this with the same arguments, and all end with the same bank. Each process has
+    /// the whole base model and computes its share of every step, so that a step sees as many texts as with one process.
+    ///
+    /// A step's batches are divided among the processes, or if there are fewer of them than processes, the batches are divided,
+    /// too. The result is that of one process to the last bit if the batches need not be divided. If they are, it is that of
+    /// one process with smaller batches and more accumulation, where the order of the texts is the same; dropout draws other
+    /// numbers otherwise.
+    ///
+    /// The first process alone reads and writes checkpoints. All take part in evaluation.
+    ///
+    /// # Errors
+    /// As [`train`](Self::train); if processes differ in model, data or options, or another process failed. After an error the
+    /// group must be dropped or [left](ProcessGroup::leave), so that the others end, too.
+    #[allow(clippy::too_many_arguments)]
+    pub fn train_in(
+        &self,
+        group: &ProcessGroup,
+        model: &(impl BaseModel + ?Sized),
         mut bank: AdapterBank,
         setup: &Setup,
         train: &TokenData,
@@ -98,7 +131,8 @@ impl Trainer {
         }
 
         // Anything that would make a checkpoint fail is detected before the first step.
-        let _claim = self.config.checkpoints.as_ref().map(FolderClaim::new).transpose()?;
+        let checkpoints = self.config.checkpoints.as_deref().filter(|_| group.is_first());
+        let _claim = checkpoints.map(FolderClaim::new).transpose()?;
         let batches_per_epoch = train.unit_count().div_ceil(self.config.batch_size);
         let steps_per_epoch = batches_per_epoch.div_ceil(self.config.accumulation);
         let steps = steps_per_epoch.checked_mul(self.config.epochs).ok_or_else(|| TrainError::BadConfig {
@@ -106,8 +140,13 @@ impl Trainer {
             expected: "a number of epochs whose steps can be counted",
             found: self.config.epochs.to_string(),
         })?;
+        let layout = trained_parameters(&bank, |_| true).into_iter();
         let mut run = Run {
             config: &self.config,
+            group,
+            checkpoints,
+            layout: Layout::new(layout.map(|parameter| (parameter.path.clone(), parameter.elements()))),
+            device: device.without_autodiff(),
             model,
             setup,
             train,
@@ -126,7 +165,7 @@ impl Trainer {
             step: 0,
             checkpoint: None,
         };
-        run.resume(&device)?;
+        run.begin()?;
         let resumed_after = run.step;
         observer.started(&TrainingPlan {
             epochs: self.config.epochs,
@@ -210,6 +249,12 @@ fn check_memory(train: &TokenData, batch_size: usize, hidden_size: usize) -> Res
 /// Training in progress.
 struct Run<'a, M: ?Sized> {
     config: &'a TrainConfig,
+    group: &'a ProcessGroup,
+    /// The folder of the checkpoints; the first process alone has it.
+    checkpoints: Option<&'a Path>,
+    layout: Layout,
+    /// The device of the parameters, without autodiff.
+    device: Device,
     model: &'a M,
     setup: &'a Setup,
     train: &'a TokenData,
@@ -236,87 +281,6 @@ struct Run<'a, M: ?Sized> {
 }
 
 impl<M: BaseModel + ?Sized> Run<'_, M> {
-    /// Resumes from the newest checkpoint, if requested.
-    fn resume(&mut self, device: &Device) -> Result<(), TrainError> {
-        let Some(folder) = &self.config.checkpoints else { return Ok(()) };
-        self.base_probe = identity::base_probe(self.model, self.train)?;
-        let newest = checkpoint::list(folder)?.pop().map(|(_, path)| path);
-        if let (Some(_), false) = (&newest, self.config.resume) {
-            return Err(TrainError::NotEmpty { path: folder.clone() });
-        }
-        let Some((path, state)) = self.state_to_resume(newest)? else { return Ok(()) };
-        let plain = device.clone().without_autodiff();
-        let Checkpoint { mut state, parameters, moments, best } = checkpoint::load(&path, state, &plain)?;
-        // In older versions the start could be the best epoch.
-        state.history.best = state.history.best.filter(|best| best.epoch > 0);
-        let bad = |mismatch| TrainError::BadCheckpoint {
-            path: path.clone(),
-            message: format!("its tensors do not fit the adapters and heads of the setup: {mismatch}"),
-        };
-        // The temperature of fusions is not a parameter: it depends on the step.
-        let fresh = self.bank.clone();
-        let at = |step, values| {
-            let mut bank = fresh.clone();
-            (0..step).for_each(|_| bank.cool_fusions(self.setup));
-            parameters::write(bank, &self.scope, values).map_err(bad)
-        };
-        self.bank = at(state.step, parameters)?;
-        self.best = match (best, &state.history.best) {
-            (Some(values), Some(best)) => Some(at(best.step, values)?),
-            (_, None) => None,
-            (None, Some(_)) => Some(self.bank.clone()),
-        };
-        self.checkpoint = Some(path.clone());
-        self.optimizer.moments = moments;
-        (self.epoch, self.step, self.history) = (state.epoch, state.step, state.history);
-        Ok(())
-    }
-
-    /// The newest checkpoint, or that of the finished training if the newest belongs to other training: then it was
-    /// left behind when the training had finished.
-    fn state_to_resume(&self, newest: Option<PathBuf>) -> Result<Option<(PathBuf, State)>, TrainError> {
-        let read = |path: PathBuf| {
-            let state = checkpoint::read_state(&path)?;
-            self.compare(&path, &state)?;
-            Ok((path, state))
-        };
-        let finished = self.config.finished.clone().filter(|path| self.config.resume && path.exists());
-        match (newest.map(read), finished) {
-            (Some(Err(error)), Some(finished)) => read(finished).map_err(|_| error).map(Some),
-            (Some(newest), _) => newest.map(Some),
-            (None, finished) => finished.map(read).transpose(),
-        }
-    }
-
-    fn compare(&self, path: &Path, state: &State) -> Result<(), TrainError> {
-        let other = |what: &str, found: String, expected: String| {
-            Err(TrainError::OtherTraining { path: path.to_owned(), what: what.to_owned(), found, expected })
-        };
-        let none = || "none".to_owned();
-        for (what, expected) in &self.made_with {
-            let found = state.made_with.get(what).cloned().unwrap_or_else(none);
-            if found != *expected && !(what == "epochs" && self.extends(state)) {
-                return other(what, found, expected.clone());
-            }
-        }
-        if let Some((what, found)) = state.made_with.iter().find(|(what, _)| !self.made_with.contains_key(*what)) {
-            return other(what, found.clone(), none());
-        }
-        if !identity::same_base(state.base_probe, self.base_probe) {
-            let shown = |probe: f64| format!("one that gives {probe:.6} for the first text");
-            return other("the base model", shown(state.base_probe), shown(self.base_probe));
-        }
-        Ok(())
-    }
-
-    /// Whether this is a finished training with more epochs.
-    fn extends(&self, state: &State) -> bool {
-        let before: Option<usize> = state.made_with.get("epochs").and_then(|epochs| epochs.parse().ok());
-        before.is_some_and(|before| {
-            before < self.config.epochs && (state.epoch >= before || self.out_of_patience(&state.history))
-        })
-    }
-
     fn epochs(&mut self, observer: &mut dyn Observer) -> Result<Stopped, TrainError> {
         if self.step == 0 && self.config.evaluate_at_start {
             self.evaluate(observer)?;
@@ -328,7 +292,7 @@ impl<M: BaseModel + ?Sized> Run<'_, M> {
             if self.out_of_patience(&self.history) {
                 return Ok(Stopped::Early);
             }
-            if observer.should_stop() {
+            if self.group.any(Topic::Stop, observer.should_stop())? {
                 return Ok(Stopped::Interrupted);
             }
             observer.epoch_started(self.epoch + 1);
@@ -336,6 +300,7 @@ impl<M: BaseModel + ?Sized> Run<'_, M> {
                 return Ok(Stopped::Interrupted);
             }
             self.epoch += 1;
+            self.check_parameters()?;
             self.evaluate(observer)?;
             if let Some(path) = self.save()? {
                 observer.checkpoint(&path);
@@ -343,31 +308,40 @@ impl<M: BaseModel + ?Sized> Run<'_, M> {
         }
     }
 
-    /// Runs one epoch; returns false if the observer ended it early.
+    /// Runs one epoch; returns false if the observer of a process ended it early.
     fn one_epoch(&mut self, observer: &mut dyn Observer) -> Result<bool, TrainError> {
         let TrainConfig { batch_size, seed, accumulation, .. } = *self.config;
         let order = Order::of(self.config);
         let data = self.train.of_epoch(seed, self.epoch);
-        let batches = data.batches(|lengths| batches::epoch(lengths, batch_size, order, seed, self.epoch));
-        let groups = batches.chunks(accumulation);
-        let last = groups.len() - 1;
-        for (index, group) in groups.enumerate() {
-            let record = self.one_step(&data, group, observer)?;
+        let mut steps = Vec::new();
+        let parts = data.batches(|lengths| {
+            let batches = batches::epoch(lengths, batch_size, order, seed, self.epoch);
+            let parts;
+            (parts, steps) = shares::parts(batches, batch_size, accumulation, self.group.size());
+            parts
+        });
+        let last = steps.len() - 1;
+        for (index, step) in steps.into_iter().enumerate() {
+            let (record, mut stop) = self.one_step(&data, &parts[step], observer)?;
             observer.step(&record);
             self.history.steps.push(record);
-            if index < last && observer.should_stop() {
+            if self.group.is_alone() && index < last {
+                stop = observer.should_stop();
+            }
+            if index < last && stop {
                 return Ok(false);
             }
         }
         Ok(true)
     }
 
+    /// Runs one step; returns whether training should stop after it.
     fn one_step(
         &mut self,
         data: &TokenData,
-        group: &[Vec<usize>],
+        parts: &[Vec<usize>],
         observer: &mut dyn Observer,
-    ) -> Result<StepRecord, TrainError> {
+    ) -> Result<(StepRecord, bool), TrainError> {
         let mut setup = self.setup.clone().training();
         if !self.config.base_dropout {
             setup = setup.without_base_dropout();
@@ -375,35 +349,16 @@ impl<M: BaseModel + ?Sized> Run<'_, M> {
         let config = self.config;
         let warmup = config.warmup.steps(self.steps);
         let learning_rate = config.learning_rate * config.schedule.factor(self.step, warmup, self.steps);
-        let examples: usize = group.iter().map(Vec::len).sum();
-        let (mut loss, mut tokens, mut positions) = (0.0, 0, 0);
-        let mut gradients = Gradients::default();
-        let seed = batches::mix(config.seed, self.step as u64);
-        for (index, indices) in group.iter().enumerate() {
-            self.model.device().seed(batches::mix(seed, index as u64));
-            let (outputs, pass) = match config.checkpoint_layers {
-                true => recorded(self.model, &self.bank, &setup, data, indices, batches::mix(seed, index as u64))
-                    .map(|(outputs, pass)| (outputs, Some(pass)))?,
-                false => (outputs(self.model, &self.bank, &setup, data, indices)?, None),
-            };
-            let weights = &self.class_weights;
-            let mut part = heads::loss(self.model, &self.bank, outputs, data, indices, group, weights)?;
-            if let Some(regularization) = self.bank.regularization_loss(&setup).filter(|_| index == 0) {
-                part.add(regularization);
-            }
-            let (value, found) = part.backward(self.model, &self.bank, pass)?;
-            loss += value;
-            self.check_finite("loss", loss)?;
-            gradients.accumulate(found);
-            let lengths = indices.iter().map(|index| data.rows()[*index].ids.len());
-            tokens += lengths.clone().sum::<usize>();
-            positions += indices.len() * lengths.max().unwrap_or(0);
-            observer.batch(index + 1, group.len());
-        }
+        let (sum, mut counts) = self.own_share(&setup, data, parts, observer)?;
+        // One process asks after the step.
+        counts.stop = !self.group.is_alone() && observer.should_stop();
+        let ((mut gradients, loss), counts) = shares::add_up(self.group, &self.layout, sum, counts, &self.device)?;
+        self.check_finite("loss", loss)?;
         if !self.gradients_seen {
             self.check_gradients(&gradients, observer)?;
         }
-        let gradient_norm = gradients.norm();
+        // Machines may round a norm differently.
+        let gradient_norm = self.group.number_of_first(Topic::Norm, gradients.norm())?;
         self.check_finite("norm of the gradients", gradient_norm)?;
         if let Some(max_norm) = config.max_gradient_norm {
             gradients.clip(gradient_norm, max_norm);
@@ -411,16 +366,54 @@ impl<M: BaseModel + ?Sized> Run<'_, M> {
         self.bank = self.optimizer.step(learning_rate, self.bank.clone(), gradients);
         self.bank.cool_fusions(&setup);
         self.step += 1;
-        Ok(StepRecord {
+        let record = StepRecord {
             step: self.step,
             epoch: self.epoch + 1,
             loss: rounded(loss),
             learning_rate: rounded(learning_rate),
             gradient_norm: rounded(gradient_norm),
-            examples,
-            tokens,
-            positions,
-        })
+            examples: parts.iter().map(Vec::len).sum(),
+            tokens: counts.tokens,
+            positions: counts.positions,
+        };
+        Ok((record, counts.stop))
+    }
+
+    /// The gradients and the loss of the parts of a step that this process computes.
+    fn own_share(
+        &self,
+        setup: &Setup,
+        data: &TokenData,
+        parts: &[Vec<usize>],
+        observer: &mut dyn Observer,
+    ) -> Result<(PairwiseSum<StepSum>, Counts), TrainError> {
+        let (mut sum, mut counts) = (PairwiseSum::new(), Counts::default());
+        let seed = batches::mix(self.config.seed, self.step as u64);
+        let own = shares::share(parts.len(), self.group.rank(), self.group.size());
+        for (done, part) in own.clone().enumerate() {
+            let (indices, seed) = (&parts[part], batches::mix(seed, part as u64));
+            self.model.device().seed(seed);
+            let (outputs, pass) = match self.config.checkpoint_layers {
+                true => recorded(self.model, &self.bank, setup, data, indices, seed)
+                    .map(|(outputs, pass)| (outputs, Some(pass)))?,
+                false => (outputs(self.model, &self.bank, setup, data, indices)?, None),
+            };
+            let weights = &self.class_weights;
+            let mut loss = heads::loss(self.model, &self.bank, outputs, data, indices, parts, weights)?;
+            if let Some(regularization) = self.bank.regularization_loss(setup).filter(|_| part == 0) {
+                loss.add(regularization);
+            }
+            let (value, gradients) = loss.backward(self.model, &self.bank, pass)?;
+            if self.group.is_alone() {
+                self.check_finite("loss", value)?;
+            }
+            sum.push(Partial::one(part, (gradients, value)));
+            let lengths = indices.iter().map(|index| data.rows()[*index].ids.len());
+            counts.tokens += lengths.clone().sum::<usize>();
+            counts.positions += indices.len() * lengths.max().unwrap_or(0);
+            observer.batch(done + 1, own.len());
+        }
+        Ok((sum, counts))
     }
 
     /// After the first backward pass: checks that the parameters to train have a gradient. A gradient of 0 may be
@@ -452,8 +445,10 @@ impl<M: BaseModel + ?Sized> Run<'_, M> {
         let Some(data) = self.evaluation else { return Ok(()) };
         let batch_size = self.config.evaluation_batch_size;
         let mut progress = |done, total| observer.evaluating(done, total);
-        let evaluations = evaluate_heads(self.model, &self.bank, self.setup, data, batch_size, &mut progress)?;
+        let evaluations = evaluate_in(self.group, self.model, &self.bank, self.setup, data, batch_size, &mut progress)?;
         let record = EvaluationRecord::new(self.step, self.epoch, &evaluations);
+        // All processes decide by the same numbers.
+        let record = self.group.value_of_first(Topic::Record, record)?;
         observer.evaluated(&record, &evaluations);
         if let Some(metric) = self.config.best.filter(|_| self.epoch > 0) {
             let value = record.metric(metric).unwrap_or(f64::NAN);
@@ -469,29 +464,5 @@ impl<M: BaseModel + ?Sized> Run<'_, M> {
     fn out_of_patience(&self, history: &History) -> bool {
         let (Some(patience), Some(metric)) = (self.config.patience, self.config.best) else { return false };
         history.evaluations_without_gain(metric) >= patience
-    }
-
-    fn save(&mut self) -> Result<Option<PathBuf>, TrainError> {
-        let Some(folder) = &self.config.checkpoints else { return Ok(None) };
-        let is_best = self.history.best.is_some_and(|best| best.step == self.step);
-        let best = self.best.as_ref().filter(|_| !is_best);
-        let state = State {
-            history: self.history.clone(),
-            ..State::new(self.epoch, self.step, self.made_with.clone(), self.base_probe)
-        };
-        let path = checkpoint::save(
-            folder,
-            Checkpoint {
-                state,
-                parameters: parameters::read(&self.bank, &self.scope)?,
-                moments: self.optimizer.moments.clone(),
-                best: best.map(|best| parameters::read(best, &self.scope)).transpose()?,
-            },
-        )?;
-        if let Some(keep) = self.config.keep_checkpoints {
-            checkpoint::prune(folder, keep)?;
-        }
-        self.checkpoint = Some(path.clone());
-        Ok(Some(path))
     }
 }

@@ -1,17 +1,19 @@
 //! Evaluation and prediction.
 
+mod run;
+
 use burn::module::Module;
 use burn::tensor::{Tensor, TensorData};
-use burn_adapters_core::Mode;
 use burn_adapters_heads::{ComparedAnswers, Head, HeadConfig, Logits, Targets};
 use burn_adapters_model::{
     AdapterBank, BankError, BaseModel, Forward, HeadLogits, HeadOutput, Output, RecordedPass, Setup, TokenStates,
 };
 use serde::{Deserialize, Serialize};
 
-use crate::heads::{check_tasks, distinct, heads_of, one_head};
+use self::run::run;
+use crate::heads::{check_tasks, distinct, one_head};
 use crate::language::{compared, measure};
-use crate::{Metric, Scores, TokenData, TrainError, batches, train_task};
+use crate::{Metric, ProcessGroup, Scores, TokenData, TrainError, train_task};
 
 /// The evaluation of an adapter on labeled data.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -144,7 +146,8 @@ pub fn predict(
     batch_size: usize,
 ) -> Result<Vec<Prediction>, TrainError> {
     let head = bank.head(&one_head(bank, setup)?)?.config();
-    let outputs = run(model, bank, setup, data, batch_size, false, &mut |_, _| {})?.into_iter();
+    let alone = ProcessGroup::alone();
+    let outputs = run(&alone, model, bank, setup, data, batch_size, false, &mut |_, _| {})?.into_iter();
     let logits: Vec<Vec<f32>> = outputs.flat_map(|output| output.logits).collect();
     data.examples().map(|rows| Prediction::new(head, logits.get(rows).unwrap_or_default().concat())).collect()
 }
@@ -195,8 +198,22 @@ pub fn evaluate_heads(
     batch_size: usize,
     progress: &mut dyn FnMut(usize, usize),
 ) -> Result<Vec<HeadEvaluation>, TrainError> {
+    evaluate_in(&ProcessGroup::alone(), model, bank, setup, data, batch_size, progress)
+}
+
+/// [`evaluate_heads`] in several processes, each of which computes some batches and has the result of all.
+#[allow(clippy::too_many_arguments)]
+pub(crate) fn evaluate_in(
+    group: &ProcessGroup,
+    model: &(impl BaseModel + ?Sized),
+    bank: &AdapterBank,
+    setup: &Setup,
+    data: &TokenData,
+    batch_size: usize,
+    progress: &mut dyn FnMut(usize, usize),
+) -> Result<Vec<HeadEvaluation>, TrainError> {
     let mut evaluations: Vec<HeadEvaluation> = Vec::new();
-    for output in run(model, bank, setup, data, batch_size, true, progress)? {
+    for output in run(group, model, bank, setup, data, batch_size, true, progress)? {
         let config = bank.head(&output.head)?.config();
         let evaluation = Evaluation::scored(config, output.logits, labels_of(data, &output.head)?, output.loss);
         let head = distinct(&output.head, |name| evaluations.iter().any(|other| other.head == name));
@@ -355,73 +372,6 @@ fn outputs_of(
         &mut |_, row| data.wanted(rows[row]).unwrap_or_default().to_vec();
     let wanted = (!data.language.wanted.is_empty()).then_some(wanted);
     Ok(bank.outputs(model, setup, output, wanted)?)
-}
-
-/// The values of one head for all rows in order, and the loss if there are labels.
-struct HeadResult {
-    head: String,
-    logits: Vec<Vec<f32>>,
-    /// The mean loss.
-    loss: f64,
-    /// The number of rows or tokens that the loss is the mean of.
-    mass: f64,
-}
-
-fn run(
-    model: &(impl BaseModel + ?Sized),
-    bank: &AdapterBank,
-    setup: &Setup,
-    data: &TokenData,
-    batch_size: usize,
-    labeled: bool,
-    progress: &mut dyn FnMut(usize, usize),
-) -> Result<Vec<HeadResult>, TrainError> {
-    if batch_size == 0 {
-        return Err(TrainError::BadConfig { option: "batch size", expected: "at least 1", found: "0".into() });
-    }
-    if setup.mode() == Mode::Training {
-        let found = "a setup in training".into();
-        return Err(TrainError::BadConfig { option: "setup", expected: "at inference", found });
-    }
-    let heads = heads_of(bank, setup)?;
-    if labeled {
-        heads.iter().try_for_each(|head| labels_of(data, head).map(drop))?;
-    }
-    let new = |head| HeadResult { head, logits: vec![Vec::new(); data.len()], loss: 0.0, mass: 0.0 };
-    let mut results: Vec<HeadResult> = heads.into_iter().map(new).collect();
-    let mut done = 0;
-    for indices in data.batches(|lengths| batches::by_length(lengths, batch_size)) {
-        for (output, result) in outputs(model, bank, setup, data, &indices)?.into_iter().zip(&mut results) {
-            let labels = labeled.then(|| labels_of(data, &result.head)).transpose()?;
-            let labels = labels.map(|labels| labels.select(&indices));
-            let head = bank.head(&result.head)?;
-            let mass = labels.as_ref().map_or(0.0, |labels| head.config().task().mass(labels, None));
-            let part = match (output, labels) {
-                (HeadOutput::Logits(part), Some(labels)) => {
-                    result.loss += scalar(head.loss(&part.logits, &labels)?)? * mass;
-                    HeadValues::of(part)?
-                }
-                (output @ HeadOutput::States(_), Some(labels)) => {
-                    let part = values_of(model, bank, data, &indices, output)?;
-                    result.loss += sum_of_losses(&part.values, &labels.select(&part.rows))?;
-                    part
-                }
-                (output, None) => HeadValues::of(logits_of(model, bank, setup, output)?)?,
-            };
-            result.mass += mass;
-            for (row, values) in part.rows.iter().zip(part.values) {
-                result.logits[indices[*row]] = values;
-            }
-        }
-        done += indices.len();
-        progress(done, data.len());
-    }
-    for result in &mut results {
-        check_logits(&result.head, &result.logits)?;
-        result.loss /= result.mass.max(f64::MIN_POSITIVE);
-        check_loss(&result.head, result.loss)?;
-    }
-    Ok(results)
 }
 
 /// Checks that logits are finite: otherwise they give neither labels nor scores.
