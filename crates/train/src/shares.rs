@@ -198,7 +198,8 @@ mod tests {
         assert_eq!((&divided, &steps), (&smaller, &same));
         assert_eq!(steps, [0..4, 4..8, 8..10]);
         // With as many batches as processes, none is divided.
-        assert_eq!(parts(batches(20, 8), 8, 4, 4), (batches(20, 8), Vec::from([0..3])));
+        let (whole, steps) = parts(batches(20, 8), 8, 4, 4);
+        assert_eq!((whole, steps.len(), &steps[0]), (batches(20, 8), 1, &(0..3)));
         // Not more parts than texts.
         assert_eq!(parts(batches(3, 2), 2, 1, 5), (batches(3, 1), vec![0..2, 2..3]));
     }

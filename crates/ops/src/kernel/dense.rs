@@ -54,19 +54,19 @@ impl<'a, T> Strided<'a, T> {
 
 /// With fewer rows, a transposed weight is multiplied as it is stored.
 const WORTH_TRANSPOSING: usize = 64;
+/// The most elements of a weight that are transposed at once, 16 MiB: a table of words need not be in memory twice.
+const MOST_TRANSPOSED: usize = 4 << 20;
 
 /// `x · weight + bias`, giving `[rows, weight.rows]`.
 pub(crate) fn product(x: &[f32], weight: Strided<'_>, bias: Option<&[f32]>) -> Vec<f32> {
     let rows = x.len() / weight.rows;
     let [by_row, by_column] = weight.strides;
     let across = by_row == 1 && by_column == weight.rows as isize && weight.columns > 1;
-    if across && rows >= WORTH_TRANSPOSING {
-        let straight = transposed(weight);
-        return product(x, Strided::new(&straight, weight.rows, weight.columns), bias);
-    }
+    let left = Strided::new(x, rows, weight.rows);
     let mut output = match rows {
         1 => multiplied_row(x, weight),
-        _ => multiplied(Strided::new(x, rows, weight.rows), weight),
+        _ if across && rows >= WORTH_TRANSPOSING => multiplied_across(left, weight),
+        _ => multiplied(left, weight),
     };
     if let Some(bias) = bias {
         run(output.chunks_mut(piece(bias.len())).collect(), &Add(bias));
@@ -114,41 +114,63 @@ fn multiplied(left: Strided<'_>, right: Strided<'_>) -> Vec<f32> {
     if rows == 0 || columns == 0 || left.columns == 0 {
         return vec![0.0; rows * columns];
     }
+    // SAFETY: the output has as many elements as the product, which writes all of them.
+    unsafe { written(rows * columns, |output| multiply(left, right, output.as_mut_ptr().cast(), columns)) }
+}
+
+/// As [`multiplied`], for a right matrix that is contiguous in column-major order. Blocks of its columns are transposed first.
+fn multiplied_across(left: Strided<'_>, right: Strided<'_>) -> Vec<f32> {
+    let (depth, columns) = (right.rows, right.columns);
+    let wide = (MOST_TRANSPOSED / depth).next_multiple_of(BLOCK);
+    let write = |output: &mut [MaybeUninit<f32>]| {
+        for first in (0..columns).step_by(wide) {
+            let part = right.columns_from(first, wide.min(columns - first));
+            let straight = transposed(part);
+            // SAFETY: the columns from `first` on have as many elements as the part.
+            let output = unsafe { output.as_mut_ptr().cast::<f32>().add(first) };
+            // SAFETY: the same.
+            unsafe { multiply(left, Strided::new(&straight, depth, part.columns), output, columns) };
+        }
+    };
+    // SAFETY: the parts cover all columns, and a product writes all of its result.
+    unsafe { written(left.rows * columns, write) }
+}
+
+/// `output = left · right`, on all threads. `stride` is that of the output's rows. None of the sizes is 0.
+///
+/// # Safety
+/// `output` must point to `left.rows` rows of `right.columns` elements that nothing else reads or writes. They need not be
+/// initialized.
+unsafe fn multiply(left: Strided<'_>, right: Strided<'_>, output: *mut f32, stride: usize) {
     assert!(
         left.is_inside() && right.is_inside() && left.columns == right.rows,
         "cannot multiply {left:?} and {right:?}"
     );
-    let [left_rows, left_columns] = left.strides;
-    let [right_rows, right_columns] = right.strides;
-    let write = |output: &mut [MaybeUninit<f32>]| {
-        // SAFETY: gemm reads the two matrices, which were just checked to lie in their slices. It writes, without
-        // reading, a row-major matrix of as many elements as the output has.
-        unsafe {
-            gemm::gemm(
-                rows,
-                columns,
-                left.columns,
-                output.as_mut_ptr().cast::<f32>(),
-                1,
-                columns as isize,
-                false,
-                left.numbers.as_ptr(),
-                left_columns,
-                left_rows,
-                right.numbers.as_ptr(),
-                right_columns,
-                right_rows,
-                0.0,
-                1.0,
-                false,
-                false,
-                false,
-                Parallelism::Rayon(0),
-            );
-        }
-    };
-    // SAFETY: a product writes all of its result.
-    unsafe { written(rows * columns, write) }
+    // SAFETY: gemm reads the two matrices, which were just checked to lie in their slices; it does not read the output. The
+    // caller promises the rest.
+    unsafe {
+        gemm::gemm(
+            left.rows,
+            right.columns,
+            left.columns,
+            output,
+            1,
+            stride as isize,
+            false,
+            left.numbers.as_ptr(),
+            left.strides[1],
+            left.strides[0],
+            right.numbers.as_ptr(),
+            right.strides[1],
+            right.strides[0],
+            0.0,
+            1.0,
+            false,
+            false,
+            false,
+            Parallelism::Rayon(0),
+        );
+    }
 }
 
 /// `output += left · right`, on this thread. `stride` is that of the output's rows.
@@ -335,6 +357,22 @@ mod tests {
                     let sum: f32 = (0..depth).map(|at| x[at] * numbers[matrix.index(at, column)]).sum();
                     assert_eq!(*output, sum + bias[column], "[{depth}, {columns}] at {column}");
                 }
+            }
+        }
+    }
+
+    #[test]
+    fn a_large_transposed_matrix_is_multiplied_in_blocks_of_columns() {
+        let number = |at: usize| ((at * 7919) % 23) as f32 - 11.0;
+        let [rows, depth, columns] = [WORTH_TRANSPOSING, 3000, MOST_TRANSPOSED / 3000 + 60];
+        let x: Vec<f32> = (0..rows * depth).map(number).collect();
+        let numbers: Vec<f32> = (0..depth * columns).map(|at| number(at + 5)).collect();
+        let matrix = Strided::new(&numbers, columns, depth).transposed();
+        let output = product(&x, matrix, None);
+        for (row, output) in output.chunks_exact(columns).enumerate() {
+            for column in [0, 1, columns / 2, columns - 51, columns - 50, columns - 34, columns - 1] {
+                let sum: f32 = (0..depth).map(|at| x[row * depth + at] * numbers[matrix.index(at, column)]).sum();
+                assert_eq!(output[column], sum, "at [{row}, {column}]");
             }
         }
     }

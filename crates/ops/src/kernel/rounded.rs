@@ -1,6 +1,9 @@
 //! Rows rounded to bf16, for the instructions that multiply bf16 and sum in f32.
 
-use std::arch::x86_64::{__m512bh, __m512i, _mm512_cvtne2ps_pbh, _mm512_loadu_ps, _mm512_storeu_si512};
+use std::arch::x86_64::{
+    __m512bh, __m512i, _mm512_cvtne2ps_pbh, _mm512_loadu_ps, _mm512_shuffle_i32x4, _mm512_storeu_si512,
+    _mm512_unpackhi_epi32, _mm512_unpackhi_epi64, _mm512_unpacklo_epi32, _mm512_unpacklo_epi64,
+};
 use std::mem::{MaybeUninit, transmute};
 
 use rayon::iter::{IntoParallelIterator, ParallelIterator};
@@ -8,7 +11,7 @@ use rayon::iter::{IntoParallelIterator, ParallelIterator};
 use super::{rows_in_piece, written};
 
 /// Pairs per vector.
-const LANES: usize = 16;
+pub(super) const LANES: usize = 16;
 
 /// Whether the processor has the instructions for bf16 that AVX-512 has.
 pub(crate) fn has_bf16() -> bool {
@@ -92,4 +95,36 @@ fn round_vector(x: &[f32; 2 * LANES], pairs: &mut [MaybeUninit<u32>; LANES]) {
         let rounded = transmute::<__m512bh, __m512i>(_mm512_cvtne2ps_pbh(high, low));
         _mm512_storeu_si512(pairs.as_mut_ptr().cast(), rounded);
     }
+}
+
+/// The transposed matrix of 16 × 16 pairs.
+#[target_feature(enable = "avx512f")]
+#[inline]
+pub(super) fn transposed(lines: [__m512i; LANES]) -> [__m512i; LANES] {
+    let mut twos = lines;
+    for at in (0..LANES).step_by(2) {
+        twos[at] = _mm512_unpacklo_epi32(lines[at], lines[at + 1]);
+        twos[at + 1] = _mm512_unpackhi_epi32(lines[at], lines[at + 1]);
+    }
+    // Line 4 · i + j has, in each quarter q, element 4 · q + j of four lines from 4 · i on.
+    let mut fours = twos;
+    for at in (0..LANES).step_by(4) {
+        fours[at] = _mm512_unpacklo_epi64(twos[at], twos[at + 2]);
+        fours[at + 1] = _mm512_unpackhi_epi64(twos[at], twos[at + 2]);
+        fours[at + 2] = _mm512_unpacklo_epi64(twos[at + 1], twos[at + 3]);
+        fours[at + 3] = _mm512_unpackhi_epi64(twos[at + 1], twos[at + 3]);
+    }
+    const EVEN: i32 = 0b10_00_10_00;
+    const ODD: i32 = 0b11_01_11_01;
+    let mut turned = fours;
+    for at in 0..4 {
+        let [a, b, c, d] = [fours[at], fours[at + 4], fours[at + 8], fours[at + 12]];
+        let (low, high) = (_mm512_shuffle_i32x4::<EVEN>(a, b), _mm512_shuffle_i32x4::<EVEN>(c, d));
+        turned[at] = _mm512_shuffle_i32x4::<EVEN>(low, high);
+        turned[at + 8] = _mm512_shuffle_i32x4::<ODD>(low, high);
+        let (low, high) = (_mm512_shuffle_i32x4::<ODD>(a, b), _mm512_shuffle_i32x4::<ODD>(c, d));
+        turned[at + 4] = _mm512_shuffle_i32x4::<EVEN>(low, high);
+        turned[at + 12] = _mm512_shuffle_i32x4::<ODD>(low, high);
+    }
+    turned
 }

@@ -16,8 +16,8 @@ use burn_adapters_ops::token_losses;
 use crate::evaluate::{scalar, to_vec};
 use crate::{Gradients, TrainError};
 
-/// The most logits that are computed at once: 64 MiB.
-const MOST_LOGITS: usize = 1 << 24;
+/// The most logits that are computed at once: 32 MiB, which the C library's allocator can keep for the next part.
+const MOST_LOGITS: usize = 1 << 23;
 
 /// A loss whose gradients are known in part.
 pub(crate) struct PartialLoss {
@@ -147,8 +147,9 @@ fn part_size(model: &(impl BaseModel + ?Sized)) -> usize {
     (MOST_LOGITS / model.decoder_limits().vocabulary.max(1)).max(1)
 }
 
-/// The ranges of states that are computed together, with their targets.
+/// The ranges of states that are computed together, at most `size` and about equally many, with their targets.
 fn parts(targets: &[usize], size: usize) -> impl Iterator<Item = (Range<usize>, &[usize])> {
+    let size = targets.len().div_ceil(targets.len().div_ceil(size).max(1)).max(1);
     targets.chunks(size).enumerate().map(move |(part, targets)| (part * size..part * size + targets.len(), targets))
 }
 

@@ -2,10 +2,8 @@
 
 use super::{BLOCK, DEPTH, SIDE, Tile};
 use crate::kernel::dense::Strided;
-use std::arch::x86_64::{
-    __m512i, _mm512_loadu_si512, _mm512_permutex2var_epi16, _mm512_setzero_si512, _mm512_shuffle_i32x4,
-    _mm512_storeu_si512, _mm512_unpackhi_epi32, _mm512_unpackhi_epi64, _mm512_unpacklo_epi32, _mm512_unpacklo_epi64,
-};
+use crate::kernel::rounded::transposed;
+use std::arch::x86_64::{_mm512_loadu_si512, _mm512_permutex2var_epi16, _mm512_setzero_si512, _mm512_storeu_si512};
 
 /// Packs the tiles of a block of columns, from a column and a row on: those of the first sixteen, then those of the others.
 /// What the matrix has not is zero.
@@ -83,36 +81,4 @@ fn turn<'a>(column: impl Fn(usize) -> &'a [u16], tile: &mut Tile) {
         // SAFETY: 64 bytes are written.
         unsafe { _mm512_storeu_si512(pair.as_mut_ptr().cast(), line) };
     }
-}
-
-/// The transposed matrix of 16 × 16 pairs.
-#[target_feature(enable = "avx512f")]
-#[inline]
-fn transposed(lines: [__m512i; SIDE]) -> [__m512i; SIDE] {
-    let mut twos = lines;
-    for at in (0..SIDE).step_by(2) {
-        twos[at] = _mm512_unpacklo_epi32(lines[at], lines[at + 1]);
-        twos[at + 1] = _mm512_unpackhi_epi32(lines[at], lines[at + 1]);
-    }
-    // Line 4 · i + j has, in each quarter q, element 4 · q + j of four lines from 4 · i on.
-    let mut fours = twos;
-    for at in (0..SIDE).step_by(4) {
-        fours[at] = _mm512_unpacklo_epi64(twos[at], twos[at + 2]);
-        fours[at + 1] = _mm512_unpackhi_epi64(twos[at], twos[at + 2]);
-        fours[at + 2] = _mm512_unpacklo_epi64(twos[at + 1], twos[at + 3]);
-        fours[at + 3] = _mm512_unpackhi_epi64(twos[at + 1], twos[at + 3]);
-    }
-    const EVEN: i32 = 0b10_00_10_00;
-    const ODD: i32 = 0b11_01_11_01;
-    let mut turned = fours;
-    for at in 0..4 {
-        let [a, b, c, d] = [fours[at], fours[at + 4], fours[at + 8], fours[at + 12]];
-        let (low, high) = (_mm512_shuffle_i32x4::<EVEN>(a, b), _mm512_shuffle_i32x4::<EVEN>(c, d));
-        turned[at] = _mm512_shuffle_i32x4::<EVEN>(low, high);
-        turned[at + 8] = _mm512_shuffle_i32x4::<ODD>(low, high);
-        let (low, high) = (_mm512_shuffle_i32x4::<ODD>(a, b), _mm512_shuffle_i32x4::<ODD>(c, d));
-        turned[at + 4] = _mm512_shuffle_i32x4::<EVEN>(low, high);
-        turned[at + 12] = _mm512_shuffle_i32x4::<ODD>(low, high);
-    }
-    turned
 }
