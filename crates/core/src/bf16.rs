@@ -1,10 +1,11 @@
 //! Frozen weights in half the memory.
 
 use burn::module::{Module, ModuleMapper, Param};
-use burn::tensor::{Device, FloatDType, Tensor};
+use burn::nn::Linear;
+use burn::tensor::{DType, Device, FloatDType, Tensor};
 use thiserror::Error;
 
-use crate::is_quantized;
+use crate::{is_quantized, quantized_matrix};
 
 /// Reasons why weights cannot be stored in bf16.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -41,6 +42,11 @@ pub fn check_bf16(device: &Device) -> Result<(), Bf16Error> {
     } else {
         Ok(())
     }
+}
+
+/// Whether the weight of a layer is bf16. A quantized weight stays in its blocks.
+pub fn is_bf16(layer: &Linear) -> bool {
+    quantized_matrix(&layer.weight).is_none() && layer.weight.val().dtype() == DType::BF16
 }
 
 /// Stores the weights of a module's linear layers in bf16; biases, norms and embeddings are unchanged.

@@ -22,7 +22,7 @@ mod site;
 mod spec;
 
 pub use activation::{activate, activate_gate};
-pub use bf16::{Bf16Error, check_bf16, linear_weights_in_bf16};
+pub use bf16::{Bf16Error, check_bf16, is_bf16, linear_weights_in_bf16};
 pub use burn_adapters_config::Activation;
 pub use burn_adapters_ops::{Rotary, linear};
 pub use floor_div::floor_div;

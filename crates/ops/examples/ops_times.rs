@@ -86,7 +86,7 @@ fn main() {
                 (if drops { old_dropout(shares) } else { shares }).matmul(x[2].clone())
             };
             let dropout = drops.then_some(Dropout { probability: 0.1, seed: 5 });
-            let options = AttentionOptions { scale: Some(scale), dropout };
+            let options = AttentionOptions { scale: Some(scale), dropout, ..Default::default() };
             let new =
                 |x: Vec<Tensor<4>>| attention(x[0].clone(), x[1].clone(), x[2].clone(), Some(mask.clone()), options);
             compare(if drops { "attention + dropout" } else { "attention" }, &qkv, &old, &new);

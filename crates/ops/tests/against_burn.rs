@@ -211,7 +211,7 @@ fn attention_leaves_out_what_is_masked() {
     let causal = random([1, 1, 19, 19]).greater_elem(0.3);
     let by_head = random([1, 3, 1, 19]).greater_elem(0.3);
     for mask in [padding(4, 19), causal, by_head] {
-        let options = AttentionOptions { scale: Some(0.5), dropout: None };
+        let options = AttentionOptions { scale: Some(0.5), dropout: None, ..Default::default() };
         let with = || Some(mask.clone());
         same(inputs(), |[q, k, v]| attention(q, k, v, with(), options), |input| composed(input, 0.5, with(), None));
     }
@@ -220,7 +220,7 @@ fn attention_leaves_out_what_is_masked() {
 #[test]
 fn sequences_that_are_packed_attend_as_they_would_alone() {
     let (queries, keys) = ([3, 1, 20, 7], [3, 5, 20, 2]);
-    let options = AttentionOptions { scale: Some(0.4), dropout: None };
+    let options = AttentionOptions { scale: Some(0.4), dropout: None, ..Default::default() };
     // As small as those of `heads`.
     let inputs = [random([31, 2, 8]), random([30, 2, 8]), random([30, 2, 8])].map(|x| x * 0.45);
     let alone = |[q, k, v]: [Tensor<3>; 3]| {
@@ -293,7 +293,11 @@ fn attention_drops_what_dropout_of_the_same_seed_drops() {
     }
     let inputs = || [heads(8, 3, 70, 8), heads(8, 3, 70, 8), heads(8, 3, 70, 8)];
     let keep = dropout(Tensor::ones([8, 3, 70, 70], &Device::default()), 0.3, 11);
-    let options = AttentionOptions { scale: Some(0.5), dropout: Some(Dropout { probability: 0.3, seed: 11 }) };
+    let options = AttentionOptions {
+        scale: Some(0.5),
+        dropout: Some(Dropout { probability: 0.3, seed: 11 }),
+        ..Default::default()
+    };
     let mask = || Some(padding(8, 70));
     same(
         inputs(),

@@ -169,7 +169,7 @@ fn queries_attend_to_the_keys_that_they_see() {
             let keys = queries + sight.prefixes;
             let inputs =
                 [random([2, heads, queries, 16]), random([2, groups, keys, 16]), random([2, groups, keys, 16])];
-            let options = AttentionOptions { scale: Some(0.4), dropout: None };
+            let options = AttentionOptions { scale: Some(0.4), dropout: None, ..Default::default() };
             let mask = hidden(sight, queries, keys);
             let ours = |[q, k, v]: [Tensor<4>; 3]| sighted_attention(q, k, v, None, sight, options);
             same(inputs, ours, |inputs| composed(inputs, &mask, 0.4));
@@ -183,7 +183,7 @@ fn queries_that_continue_see_earlier_keys() {
         let sight = Sight::causal();
         let inputs = [random([1, 4, queries, 8]), random([1, 2, 70, 8]), random([1, 2, 70, 8])];
         let mask = hidden(sight, queries, 70);
-        let options = AttentionOptions { scale: Some(0.5), dropout: None };
+        let options = AttentionOptions { scale: Some(0.5), dropout: None, ..Default::default() };
         let ours = |[q, k, v]: [Tensor<4>; 3]| sighted_attention(q, k, v, None, sight, options);
         same(inputs, ours, |inputs| composed(inputs, &mask, 0.5));
     }
@@ -197,7 +197,7 @@ fn padding_is_masked_within_sight() {
     let shape = [2, 1, 60, 60];
     let both = padding.clone().expand(shape).bool_or(hidden(sight, 60, 60).expand(shape));
     let inputs = [random([2, 4, 60, 8]), random([2, 2, 60, 8]), random([2, 2, 60, 8])];
-    let options = AttentionOptions { scale: Some(0.5), dropout: None };
+    let options = AttentionOptions { scale: Some(0.5), dropout: None, ..Default::default() };
     let ours = |[q, k, v]: [Tensor<4>; 3]| sighted_attention(q, k, v, Some(padding.clone()), sight, options);
     let theirs = |[q, k, v]: [Tensor<4>; 3]| {
         let each = |x: Tensor<4>| Tensor::cat(vec![x.unsqueeze_dim::<5>(2); 2], 2).reshape([2, 4, 60, 8]);
@@ -212,7 +212,7 @@ fn packed_sequences_attend_as_they_would_alone() {
     let lengths = [3, 70, 1, 26];
     for sight in [Sight::causal(), Sight { before: Some(7), ..Sight::causal() }] {
         let inputs = [random([100, 4, 8]), random([100, 4, 8]), random([100, 4, 8])];
-        let options = AttentionOptions { scale: Some(0.5), dropout: None };
+        let options = AttentionOptions { scale: Some(0.5), dropout: None, ..Default::default() };
         let alone = |[q, k, v]: [Tensor<3>; 3]| {
             let mut first = 0;
             let parts = lengths.map(|length| {
@@ -229,9 +229,37 @@ fn packed_sequences_attend_as_they_would_alone() {
 }
 
 #[test]
+fn rounded_factors_move_results_by_the_precision_of_bf16() {
+    for sight in SIGHTS {
+        for queries in [2, 70] {
+            let keys = queries + sight.prefixes;
+            let inputs: [Tensor<4>; 3] =
+                [random([2, 4, queries, 17]), random([2, 2, keys, 17]), random([2, 2, keys, 17])];
+            let run = |rounded| {
+                let options = AttentionOptions { rounded, ..Default::default() };
+                let [q, k, v] = inputs.each_ref().map(tracked);
+                let output = sighted_attention(q.clone(), k.clone(), v.clone(), None, sight, options);
+                // Each output counts with another weight.
+                let gradients = (output.clone() * output.clone()).sum().backward();
+                [output.inner(), q.grad(&gradients).unwrap(), k.grad(&gradients).unwrap(), v.grad(&gradients).unwrap()]
+            };
+            for (number, (rounded, exact)) in run(true).into_iter().zip(run(false)).enumerate() {
+                let most = exact.clone().abs().max().into_scalar::<f32>();
+                let apart = (rounded - exact).abs().max().into_scalar::<f32>();
+                assert!(apart < 0.02 * most, "{number}, {sight:?}, {queries}: {apart} of {most}");
+            }
+        }
+    }
+}
+
+#[test]
 fn dropout_is_the_same_in_both_computations() {
     let inputs: [Tensor<4>; 3] = [random([2, 2, 60, 8]), random([2, 1, 60, 8]), random([2, 1, 60, 8])];
-    let options = AttentionOptions { scale: Some(0.5), dropout: Some(Dropout { probability: 0.4, seed: 3 }) };
+    let options = AttentionOptions {
+        scale: Some(0.5),
+        dropout: Some(Dropout { probability: 0.4, seed: 3 }),
+        ..Default::default()
+    };
     let run = |inputs: [Tensor<4>; 3]| {
         let [q, k, v] = inputs;
         sighted_attention(q, k, v, None, Sight::causal(), options)

@@ -37,6 +37,7 @@ pub struct Attention {
     rotary: Option<Rotary>,
     softcap: Option<f64>,
     isolates_padding: bool,
+    is_rounded: bool,
 }
 
 /// A bias on attention scores: `[1 or rows, heads, queries, keys]`, where the keys are with the prefixes in front of them
@@ -98,7 +99,14 @@ impl Attention {
             rotary: None,
             softcap: None,
             isolates_padding: false,
+            is_rounded: false,
         }
+    }
+
+    /// Lets factors be rounded to bf16 where that is faster: see [`AttentionOptions::rounded`].
+    pub fn with_rounded_factors(mut self, is_rounded: bool) -> Self {
+        self.is_rounded = is_rounded;
+        self
     }
 
     /// Sets the number of key-value heads, each of which serves several query heads.
@@ -159,7 +167,7 @@ impl Attention {
     }
 
     fn options(&self, dropout: Option<Dropout>) -> AttentionOptions {
-        AttentionOptions { scale: self.scale, dropout }
+        AttentionOptions { scale: self.scale, dropout, rounded: self.is_rounded }
     }
 
     /// Whether the simplest kernel for batches without padding supports it.

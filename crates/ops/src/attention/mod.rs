@@ -9,6 +9,8 @@ mod sight;
 use burn::tensor::{Bool, Tensor};
 
 pub use self::sight::{Sight, packed_sighted_attention, sighted_attention};
+#[cfg(feature = "flex")]
+use crate::kernel::product::Factors;
 use crate::{dropout, softmax};
 
 /// Seeded dropout: see [`dropout`](crate::dropout()).
@@ -27,12 +29,33 @@ pub struct AttentionOptions {
     pub scale: Option<f64>,
     /// Dropout on the probabilities.
     pub dropout: Option<Dropout>,
+    /// Whether queries, keys, values, probabilities and gradients may be rounded to bf16 where they are multiplied, as fits
+    /// projections in bf16. The flex backend does so on AMD CPUs with AVX-512 BF16, which multiply bf16 at twice the rate; sums
+    /// are in f32 always.
+    pub rounded: bool,
+}
+
+/// The options of a kernel.
+#[cfg(feature = "flex")]
+#[derive(Debug, Clone, Copy)]
+struct Resolved {
+    scale: f32,
+    factors: Factors,
+    dropout: Option<Dropout>,
 }
 
 impl AttentionOptions {
     /// The factor on `q kᵀ`, for heads of this width.
     fn scale(&self, head: usize) -> f64 {
         self.scale.unwrap_or_else(|| 1.0 / (head as f64).sqrt())
+    }
+
+    /// The options of a kernel, for heads of this width; `None` if everything is dropped, which kernels do not support.
+    #[cfg(feature = "flex")]
+    fn resolved(&self, head: usize) -> Option<Resolved> {
+        let (scale, dropout) = (self.scale(head) as f32, self.thinned());
+        let factors = if self.rounded { Factors::Rounded } else { Factors::Exact };
+        dropout.is_none_or(|dropout| dropout.probability < 1.0).then_some(Resolved { scale, factors, dropout })
     }
 
     /// The dropout, unless it drops nothing.
@@ -75,10 +98,9 @@ pub fn attention(
     mask: Option<Tensor<4, Bool>>,
     options: AttentionOptions,
 ) -> Tensor<4> {
-    let (scale, thinned) = (options.scale(q.dims()[3]), options.thinned());
     #[cfg(feature = "flex")]
-    if thinned.is_none_or(|dropout| dropout.probability < 1.0)
-        && let Some((operands, plan)) = own::plan(&q, &k, &v, mask.as_ref(), scale, thinned)
+    if let Some(resolved) = options.resolved(q.dims()[3])
+        && let Some((operands, plan)) = own::plan(&q, &k, &v, mask.as_ref(), resolved)
     {
         drop((q, k, v));
         return own::attention(operands, plan);
@@ -163,9 +185,8 @@ pub fn packed_attention(
     );
     #[cfg(feature = "flex")]
     {
-        let (scale, thinned) = (options.scale(head), options.thinned());
-        if thinned.is_none_or(|dropout| dropout.probability < 1.0)
-            && let Some((operands, plan)) = own::plan_packed(&q, &k, &v, [queries, keys], scale, thinned)
+        if let Some(resolved) = options.resolved(head)
+            && let Some((operands, plan)) = own::plan_packed(&q, &k, &v, [queries, keys], resolved)
         {
             drop((q, k, v));
             return own::attention(operands, plan);

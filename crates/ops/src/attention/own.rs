@@ -8,10 +8,10 @@ use burn::backend::ops::FloatTensorOps;
 use burn::backend::tensor::BoolTensor;
 use burn::tensor::{Bool, Shape, Tensor};
 
-use super::Dropout;
+use super::{Dropout, Resolved};
 use crate::flex::{Operand, Raw, Tape, record, register, tensor, values};
 use crate::heads::Heads;
-use crate::kernel::product::{Matrix, Packed};
+use crate::kernel::product::{Factors, Matrix, Packed};
 use crate::kernel::{Work, math, random::Keep, run};
 use crate::softmax::own::row;
 
@@ -27,6 +27,7 @@ pub(super) struct Mask {
 pub(super) struct Plan {
     mask: Option<Mask>,
     scale: f32,
+    factors: Factors,
     keep: Option<Keep>,
     sizes: Sizes,
     pieces: Vec<Piece>,
@@ -77,8 +78,7 @@ pub(super) fn plan(
     k: &Tensor<4>,
     v: &Tensor<4>,
     mask: Option<&Tensor<4, Bool>>,
-    scale: f64,
-    dropout: Option<Dropout>,
+    options: Resolved,
 ) -> Option<([Operand; 3], Plan)> {
     let ([batch, heads, queries, head], [_, _, keys, _], [_, _, _, value]) = (q.dims(), k.dims(), v.dims());
     let empty = [batch, heads, queries, keys, head, value].contains(&0);
@@ -103,7 +103,8 @@ pub(super) fn plan(
     };
     let pieces = (0..batch * heads / together).map(piece).collect();
     let sizes = Sizes { heads, head, value, form: Form::Batch };
-    let plan = Plan { mask, scale: scale as f32, keep: keep(dropout), sizes, pieces };
+    let plan =
+        Plan { mask, scale: options.scale, factors: options.factors, keep: keep(options.dropout), sizes, pieces };
     Some(([Operand::new(q)?, Operand::new(k)?, Operand::new(v)?], plan))
 }
 
@@ -113,8 +114,7 @@ pub(super) fn plan_packed(
     k: &Tensor<3>,
     v: &Tensor<3>,
     lengths: [&[usize]; 2],
-    scale: f64,
-    dropout: Option<Dropout>,
+    options: Resolved,
 ) -> Option<([Operand; 3], Plan)> {
     let ([_, heads, head], [_, _, value]) = (q.dims(), v.dims());
     let [queries, keys] = lengths;
@@ -130,7 +130,8 @@ pub(super) fn plan_packed(
     });
     let pieces = pieces.collect();
     let sizes = Sizes { heads, head, value, form: Form::Packed };
-    let plan = Plan { mask: None, scale: scale as f32, keep: keep(dropout), sizes, pieces };
+    let plan =
+        Plan { mask: None, scale: options.scale, factors: options.factors, keep: keep(options.dropout), sizes, pieces };
     Some(([Operand::new(q)?, Operand::new(k)?, Operand::new(v)?], plan))
 }
 
@@ -304,12 +305,20 @@ impl Work<((&Piece, &mut [f32]), Option<&mut [f32]>)> for Forward<'_> {
                 }
             };
             let keys_across = k.get(sequence, head, key).transposed();
-            packed.product(simd, q.get(sequence, head, query), keys_across, [queries, width, keys], shares, keys);
+            packed.product(
+                simd,
+                plan.factors,
+                q.get(sequence, head, query),
+                keys_across,
+                [queries, width, keys],
+                shares,
+                keys,
+            );
             plan.shares(shares, piece, number);
             let thinned = Matrix::new(thinned(plan.keep, shares, &mut room), keys);
             let (start, stride) = piece.place(number, value);
             let values = v.get(sequence, head, key);
-            packed.product(simd, thinned, values, [queries, keys, value], &mut output[start..], stride);
+            packed.product(simd, plan.factors, thinned, values, [queries, keys, value], &mut output[start..], stride);
         }
     }
 }
@@ -342,16 +351,24 @@ impl Work<Reversed<'_>> for Reverse<'_> {
             let gradient = gradient.get(sequence, head, query);
             let thinned = Matrix::new(thinned(plan.keep, shares, &mut room), keys).transposed();
             let (start, stride) = piece.place(number, value);
-            packed.product(simd, thinned, gradient, [keys, queries, value], &mut to_v[start..], stride);
+            packed.product(simd, plan.factors, thinned, gradient, [keys, queries, value], &mut to_v[start..], stride);
             let values_across = v.get(sequence, head, key).transposed();
-            packed.product(simd, gradient, values_across, [queries, value, keys], &mut scores, keys);
+            packed.product(simd, plan.factors, gradient, values_across, [queries, value, keys], &mut scores, keys);
             of_scores(plan.keep, plan.scale, &mut scores, shares, keys);
             let scores = Matrix::new(&scores, keys);
             let (start, stride) = piece.place(number, width);
             let heads = k.get(sequence, head, key);
-            packed.product(simd, scores, heads, [queries, keys, width], &mut to_q[start..], stride);
+            packed.product(simd, plan.factors, scores, heads, [queries, keys, width], &mut to_q[start..], stride);
             let heads = q.get(sequence, head, query);
-            packed.product(simd, scores.transposed(), heads, [keys, queries, width], &mut to_k[start..], stride);
+            packed.product(
+                simd,
+                plan.factors,
+                scores.transposed(),
+                heads,
+                [keys, queries, width],
+                &mut to_k[start..],
+                stride,
+            );
         }
     }
 }

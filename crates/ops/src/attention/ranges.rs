@@ -13,10 +13,10 @@ use burn::backend::ops::FloatTensorOps;
 use burn::tensor::{Bool, Shape, Tensor};
 
 use super::own::{Mask, keep, of_scores, thinned};
-use super::{Dropout, Sight};
+use super::{Resolved, Sight};
 use crate::flex::{Operand, Raw, record, register, tensor};
 use crate::heads::Heads;
-use crate::kernel::product::{Into, Matrix, Panels, Rows};
+use crate::kernel::product::{Factors, Into, Matrix, Panels, Rows};
 use crate::kernel::{Output, Work, math, random::Keep, run, written};
 use crate::softmax::own::row;
 
@@ -32,6 +32,7 @@ pub(super) struct Plan {
     sight: Sight,
     mask: Option<Mask>,
     scale: f32,
+    factors: Factors,
     keep: Option<Keep>,
     sizes: Sizes,
     sequences: Vec<Sequence>,
@@ -63,8 +64,7 @@ pub(super) fn plan(
     v: &Tensor<4>,
     mask: Option<&Tensor<4, Bool>>,
     sight: Sight,
-    scale: f64,
-    dropout: Option<Dropout>,
+    options: Resolved,
 ) -> Option<([Operand; 3], Plan)> {
     let ([batch, heads, queries, head], [_, groups, keys, _], [_, _, _, value]) = (q.dims(), k.dims(), v.dims());
     let empty = [batch, heads, queries, keys, head, value].contains(&0);
@@ -78,7 +78,16 @@ pub(super) fn plan(
     let sequence = |row: usize| Sequence { queries, keys, before: [row * queries, row * keys] };
     let sizes = Sizes { heads, shared: heads / groups, head, value };
     let sequences = (0..batch).map(sequence).collect();
-    let plan = Plan { sight, mask, scale: scale as f32, keep: keep(dropout), sizes, sequences, is_packed: false };
+    let plan = Plan {
+        sight,
+        mask,
+        scale: options.scale,
+        factors: options.factors,
+        keep: keep(options.dropout),
+        sizes,
+        sequences,
+        is_packed: false,
+    };
     Some(([Operand::new(q)?, Operand::new(k)?, Operand::new(v)?], plan))
 }
 
@@ -89,8 +98,7 @@ pub(super) fn plan_packed(
     v: &Tensor<3>,
     lengths: &[usize],
     sight: Sight,
-    scale: f64,
-    dropout: Option<Dropout>,
+    options: Resolved,
 ) -> Option<([Operand; 3], Plan)> {
     let ([rows, heads, head], [_, groups, _], [_, _, value]) = (q.dims(), k.dims(), v.dims());
     if [rows, heads, head, value].contains(&0) || k.dims() != [rows, groups, head] || v.dims() != [rows, groups, value]
@@ -105,7 +113,16 @@ pub(super) fn plan_packed(
     });
     let sizes = Sizes { heads, shared: heads / groups, head, value };
     let sequences = sequences.collect();
-    let plan = Plan { sight, mask: None, scale: scale as f32, keep: keep(dropout), sizes, sequences, is_packed: true };
+    let plan = Plan {
+        sight,
+        mask: None,
+        scale: options.scale,
+        factors: options.factors,
+        keep: keep(options.dropout),
+        sizes,
+        sequences,
+        is_packed: true,
+    };
     Some(([Operand::new(q)?, Operand::new(k)?, Operand::new(v)?], plan))
 }
 
@@ -330,8 +347,13 @@ impl Work<(usize, usize, Range<usize>)> for Forward<'_> {
         let (width, group) = (Panels::width::<S>(), head / plan.sizes.shared);
         let all = plan.range(sequence, queries.clone(), width);
         let (mut keys, mut values, mut left) = (Panels::default(), Panels::default(), Rows::default());
-        keys.pack::<S>(plan.part(k, sequence, group, all.start, 1).transposed(), plan.sizes.head, all.len());
-        values.pack::<S>(plan.part(v, sequence, group, all.start, 1), all.len(), plan.sizes.value);
+        keys.pack::<S>(
+            plan.factors,
+            plan.part(k, sequence, group, all.start, 1).transposed(),
+            plan.sizes.head,
+            all.len(),
+        );
+        values.pack::<S>(plan.factors, plan.part(v, sequence, group, all.start, 1), all.len(), plan.sizes.value);
         let (mut scores, mut room, mut outputs) = (Vec::new(), Vec::new(), vec![0.0; BLOCK * plan.sizes.value]);
         for first in queries.clone().step_by(BLOCK) {
             let rows = BLOCK.min(queries.end - first);
@@ -374,9 +396,9 @@ impl Work<(usize, usize, &mut [f32], &mut [f32])> for Reverse<'_> {
         let (k, v) = (plan.part(k, sequence, group, 0, 1), plan.part(v, sequence, group, 0, 1));
         let [mut keys_across, mut keys_along, mut values_across, mut block] =
             std::array::from_fn(|_| Panels::default());
-        keys_across.pack::<S>(k.transposed(), width, keys);
-        keys_along.pack::<S>(k, keys, width);
-        values_across.pack::<S>(v.transposed(), value, keys);
+        keys_across.pack::<S>(plan.factors, k.transposed(), width, keys);
+        keys_along.pack::<S>(plan.factors, k, keys, width);
+        values_across.pack::<S>(plan.factors, v.transposed(), value, keys);
         let (mut left, mut shares, mut scores, mut room) = (Rows::default(), Vec::new(), Vec::new(), Vec::new());
         let mut of_queries = vec![0.0; BLOCK * width];
         for first in (0..queries).step_by(BLOCK) {
@@ -389,7 +411,7 @@ impl Work<(usize, usize, &mut [f32], &mut [f32])> for Reverse<'_> {
             left.product(simd, q, rows, keys_across.part(0..width, range.clone()), into);
             plan.shares(&mut shares, sequence, head, first, range.clone());
 
-            block.pack::<S>(gradient, rows, value);
+            block.pack::<S>(plan.factors, gradient, rows, value);
             let kept = Matrix::new(thinned(plan.keep, &shares, &mut room), wide).transposed();
             let into = Into { output: &mut to_v[range.start * value..], stride: value, adds: true };
             left.product(simd, kept, wide, block.part(0..rows, 0..value), into);
@@ -407,7 +429,7 @@ impl Work<(usize, usize, &mut [f32], &mut [f32])> for Reverse<'_> {
                 // SAFETY: the gradient has a row for each head of each query, and this row is of this piece alone.
                 unsafe { std::slice::from_raw_parts_mut(self.to_q.0.add(place), width) }.copy_from_slice(numbers);
             }
-            block.pack::<S>(q, rows, width);
+            block.pack::<S>(plan.factors, q, rows, width);
             let into = Into { output: &mut to_k[range.start * width..], stride: width, adds: true };
             left.product(simd, scores.transposed(), wide, block.part(0..rows, 0..width), into);
         }

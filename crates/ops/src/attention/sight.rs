@@ -82,9 +82,8 @@ pub fn sighted_attention(
     check(sight, [heads, groups], [queries, keys]);
     #[cfg(feature = "flex")]
     {
-        let (scale, thinned) = (options.scale(head), options.thinned());
-        if thinned.is_none_or(|dropout| dropout.probability < 1.0)
-            && let Some((operands, plan)) = super::ranges::plan(&q, &k, &v, mask.as_ref(), sight, scale, thinned)
+        if let Some(resolved) = options.resolved(head)
+            && let Some((operands, plan)) = super::ranges::plan(&q, &k, &v, mask.as_ref(), sight, resolved)
         {
             drop((q, k, v));
             return super::ranges::attention(operands, plan);
@@ -131,9 +130,8 @@ pub fn packed_sighted_attention(
     check(sight, [heads, groups], [1, 1]);
     #[cfg(feature = "flex")]
     {
-        let (scale, thinned) = (options.scale(q.dims()[2]), options.thinned());
-        if thinned.is_none_or(|dropout| dropout.probability < 1.0)
-            && let Some((operands, plan)) = super::ranges::plan_packed(&q, &k, &v, lengths, sight, scale, thinned)
+        if let Some(resolved) = options.resolved(q.dims()[2])
+            && let Some((operands, plan)) = super::ranges::plan_packed(&q, &k, &v, lengths, sight, resolved)
         {
             drop((q, k, v));
             return super::ranges::attention(operands, plan);

@@ -6,6 +6,8 @@ pub(crate) mod bfloat;
 pub(crate) mod dense;
 pub(crate) mod math;
 pub(crate) mod product;
+#[cfg(target_arch = "x86_64")]
+mod product_bf16;
 pub(crate) mod quantized;
 pub(crate) mod random;
 #[cfg(target_arch = "x86_64")]

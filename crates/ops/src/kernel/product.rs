@@ -2,6 +2,11 @@
 
 use std::ops::Range;
 
+#[cfg(target_arch = "x86_64")]
+use super::product_bf16::{PairPanels, PairRows};
+#[cfg(target_arch = "x86_64")]
+use super::rounded::has_fast_bf16;
+
 /// Rows of the block of the result that is kept in registers.
 const ROWS: usize = 6;
 /// Columns of that block, in vectors: two times six fit the sixteen registers of AVX2.
@@ -32,6 +37,27 @@ impl<'a> Matrix<'a> {
     }
 }
 
+/// The numbers that are multiplied.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum Factors {
+    /// Those of the operands.
+    #[default]
+    Exact,
+    /// Those of the operands rounded to bf16, if the processor multiplies these faster; otherwise exact ones.
+    Rounded,
+}
+
+impl Factors {
+    /// Whether they are rounded, with vectors of this kind.
+    #[inline(always)]
+    fn are_rounded<S: pulp::Simd>(self) -> bool {
+        #[cfg(target_arch = "x86_64")]
+        return self == Factors::Rounded && S::F32_LANES == super::rounded::LANES && has_fast_bf16();
+        #[cfg(not(target_arch = "x86_64"))]
+        false
+    }
+}
+
 /// Scratch buffers for the operands, packed in the order in which they are used.
 #[derive(Debug, Default)]
 pub(crate) struct Packed {
@@ -45,20 +71,25 @@ impl Packed {
     pub(crate) fn product<S: pulp::Simd>(
         &mut self,
         simd: S,
+        factors: Factors,
         left: Matrix<'_>,
         right: Matrix<'_>,
         [m, k, n]: [usize; 3],
         output: &mut [f32],
         stride: usize,
     ) {
-        self.right.pack::<S>(right, k, n);
+        self.right.pack::<S>(factors, right, k, n);
         self.left.product(simd, left, m, self.right.part(0..k, 0..n), Into { output, stride, adds: false });
     }
 }
 
 /// Scratch for six rows of a left operand.
 #[derive(Debug, Default)]
-pub(crate) struct Rows(Vec<[f32; ROWS]>);
+pub(crate) struct Rows {
+    numbers: Vec<[f32; ROWS]>,
+    #[cfg(target_arch = "x86_64")]
+    pairs: PairRows,
+}
 
 /// Where a product goes.
 pub(crate) struct Into<'a> {
@@ -82,21 +113,26 @@ impl Rows {
     ) {
         let width = VECTORS * S::F32_LANES;
         let Part { panels, rows: depth, columns } = right;
+        #[cfg(target_arch = "x86_64")]
+        if let Some(pairs) = &panels.pairs {
+            // SAFETY: operands are packed so only where the processor has the instructions.
+            return unsafe { self.pairs.product(left, m, pairs, [depth, columns], Into { output, stride, adds }) };
+        }
         let k = depth.len();
         for first in (0..m).step_by(ROWS) {
             let rows = ROWS.min(m - first);
             let packed = rows < ROWS;
             if packed {
-                self.0.clear();
-                self.0.resize(k, [0.0; ROWS]);
-                interleave(left, first, rows, &mut self.0);
+                self.numbers.clear();
+                self.numbers.resize(k, [0.0; ROWS]);
+                interleave(left, first, rows, &mut self.numbers);
             }
             for (number, start) in (columns.start..columns.end).step_by(width).enumerate() {
                 let panel = (start / width * panels.rows + depth.start) * width;
                 let (right, _) = S::as_simd_f32s(&panels.numbers[panel..][..k * width]);
                 let (right, _) = right.as_chunks::<VECTORS>();
                 let block = if packed {
-                    block(simd, self.0.iter(), right)
+                    block(simd, self.numbers.iter(), right)
                 } else if left.column == 1 {
                     block_of_rows(simd, std::array::from_fn(|row| &left.data[(first + row) * left.row..][..k]), right)
                 } else {
@@ -134,6 +170,9 @@ impl Rows {
 #[derive(Debug, Default)]
 pub(crate) struct Panels {
     numbers: Vec<f32>,
+    /// The operand in bf16, instead.
+    #[cfg(target_arch = "x86_64")]
+    pairs: Option<PairPanels>,
     rows: usize,
     columns: usize,
 }
@@ -155,9 +194,17 @@ impl Panels {
 
     /// Packs a matrix `[k, n]`.
     #[inline(always)]
-    pub(crate) fn pack<S: pulp::Simd>(&mut self, matrix: Matrix<'_>, k: usize, n: usize) {
+    pub(crate) fn pack<S: pulp::Simd>(&mut self, factors: Factors, matrix: Matrix<'_>, k: usize, n: usize) {
         let width = Self::width::<S>();
         (self.rows, self.columns) = (k, n);
+        #[cfg(target_arch = "x86_64")]
+        {
+            self.pairs = factors.are_rounded::<S>().then(|| self.pairs.take().unwrap_or_default());
+            if let Some(pairs) = &mut self.pairs {
+                // SAFETY: the processor has the instructions.
+                return unsafe { pairs.pack(matrix, k, n) };
+            }
+        }
         self.numbers.clear();
         self.numbers.resize(k * n.div_ceil(width) * width, 0.0);
         if matrix.column == 1 {
@@ -256,23 +303,29 @@ mod tests {
     use super::*;
     use crate::kernel::Work;
 
-    struct Whole([usize; 3]);
+    struct Whole(Factors, [usize; 3]);
 
     impl Work<(Matrix<'_>, Matrix<'_>)> for Whole {
         type Result = Vec<f32>;
 
         #[inline(always)]
         fn work<S: pulp::Simd>(&self, simd: S, (a, b): (Matrix<'_>, Matrix<'_>)) -> Vec<f32> {
-            twice(simd, a, b, self.0)
+            twice(simd, self.0, a, b, self.1)
         }
     }
 
     /// A product that is written, and then added once more. Rows of the output are three longer than needed.
     #[inline(always)]
-    fn twice<S: pulp::Simd>(simd: S, a: Matrix<'_>, b: Matrix<'_>, [m, k, n]: [usize; 3]) -> Vec<f32> {
+    fn twice<S: pulp::Simd>(
+        simd: S,
+        factors: Factors,
+        a: Matrix<'_>,
+        b: Matrix<'_>,
+        [m, k, n]: [usize; 3],
+    ) -> Vec<f32> {
         let (mut packed, stride) = (Packed::default(), n + 3);
         let mut output = vec![0.0; m * stride];
-        packed.product(simd, a, b, [m, k, n], &mut output, stride);
+        packed.product(simd, factors, a, b, [m, k, n], &mut output, stride);
         let right = packed.right.part(0..k, 0..n);
         packed.left.product(simd, a, m, right, Into { output: &mut output, stride, adds: true });
         output
@@ -281,7 +334,7 @@ mod tests {
     #[test]
     fn products_of_any_size_and_order_are_sums_of_products() {
         let number = |index: usize| ((index * 7919) % 23) as f32 - 11.0;
-        for [m, k, n] in [[1, 1, 1], [6, 3, 16], [7, 5, 17], [13, 32, 40]] {
+        for [m, k, n] in [[1, 1, 1], [6, 3, 16], [7, 5, 17], [13, 32, 40], [48, 64, 100], [17, 71, 33]] {
             let left: Vec<f32> = (0..m * k).map(number).collect();
             let right: Vec<f32> = (0..k * n).map(|index| number(index + 5)).collect();
             let across = |data: &[f32], rows: usize, columns: usize| -> Vec<f32> {
@@ -292,9 +345,12 @@ mod tests {
                 (Matrix::new(&left, k), Matrix::new(&right, n)),
                 (Matrix::new(&left_across, m).transposed(), Matrix::new(&right_across, k).transposed()),
             ] {
-                let output = twice(pulp::Scalar, a, b, [m, k, n]);
-                let widest = crate::kernel::run(vec![(a, b)], &Whole([m, k, n])).remove(0);
-                assert_eq!(output, widest);
+                let output = twice(pulp::Scalar, Factors::Exact, a, b, [m, k, n]);
+                // These numbers are not changed by rounding.
+                for factors in [Factors::Exact, Factors::Rounded] {
+                    let widest = crate::kernel::run(vec![(a, b)], &Whole(factors, [m, k, n])).remove(0);
+                    assert_eq!(output, widest, "{factors:?}, [{m}, {k}, {n}]");
+                }
                 for row in 0..m {
                     for column in 0..n {
                         let sum: f32 = (0..k).map(|at| left[row * k + at] * right[at * n + column]).sum();
@@ -303,5 +359,51 @@ mod tests {
                 }
             }
         }
+    }
+
+    /// Some rows and columns of a right operand, by a left one in either order.
+    struct InParts;
+
+    impl Work<[&[f32]; 3]> for InParts {
+        type Result = [Vec<f32>; 2];
+
+        #[inline(always)]
+        fn work<S: pulp::Simd>(&self, simd: S, [left, across, right]: [&[f32]; 3]) -> [Vec<f32>; 2] {
+            let mut panels = Panels::default();
+            panels.pack::<S>(Factors::Rounded, Matrix::new(right, 70), 50, 70);
+            let part = || panels.part(10..41, 0..70);
+            [Matrix::new(left, 31), Matrix::new(across, 9).transposed()].map(|left| {
+                let mut output = vec![0.0; 9 * 70];
+                Rows::default().product(simd, left, 9, part(), Into { output: &mut output, stride: 70, adds: false });
+                output
+            })
+        }
+    }
+
+    #[test]
+    fn rounded_products_are_those_of_the_numbers_in_bf16() {
+        let number = |index: usize| ((index * 7919) % 1009) as f32 / 504.0 - 1.0;
+        let (left, right): (Vec<f32>, Vec<f32>) =
+            ((0..9 * 31).map(number).collect(), (0..50 * 70).map(|at| number(at + 7)).collect());
+        let across: Vec<f32> = (0..9 * 31).map(|at| left[at % 9 * 31 + at / 9]).collect();
+        let rounded = |value: f32| match has_instructions() {
+            true => f64::from(half::bf16::from_f32(value).to_f32()),
+            false => f64::from(value),
+        };
+        for output in crate::kernel::run(vec![[&left[..], &across, &right]], &InParts).remove(0) {
+            for (index, output) in output.iter().enumerate() {
+                let product =
+                    |at: usize| rounded(left[index / 70 * 31 + at]) * rounded(right[(10 + at) * 70 + index % 70]);
+                let sum: f64 = (0..31).map(product).sum();
+                assert!((sum - f64::from(*output)).abs() < 1e-5, "{index}: {output}, expected {sum}");
+            }
+        }
+    }
+
+    fn has_instructions() -> bool {
+        #[cfg(target_arch = "x86_64")]
+        return has_fast_bf16();
+        #[cfg(not(target_arch = "x86_64"))]
+        false
     }
 }

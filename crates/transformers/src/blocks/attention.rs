@@ -3,7 +3,7 @@
 use burn::module::{Module, Param};
 use burn::nn::Linear;
 use burn::tensor::Tensor;
-use burn_adapters_core::{Fill, Norm, Place, project};
+use burn_adapters_core::{Fill, Norm, Place, is_bf16, project};
 use burn_adapters_model::{Attention, LayerPass, ScoreBias, ScoreShape};
 
 use super::Normalization;
@@ -180,7 +180,9 @@ impl MultiHeadAttention {
             Some(Bias::Shared(bias)) => Some(bias),
             _ => of_distances.as_ref().map(|bias| bias as &ScoreBias<'_>),
         };
-        let attended = layer.biased_attention(self.place, &self.kind, [query, key, value], &hidden, bias);
+        // Scores are as precise as the projections around them.
+        let kind = self.kind.clone().with_rounded_factors(is_bf16(&self.output));
+        let attended = layer.biased_attention(self.place, &kind, [query, key, value], &hidden, bias);
         linear(places[3], &self.output, attended)
     }
 }
