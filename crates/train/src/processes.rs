@@ -199,9 +199,12 @@ impl ProcessGroup {
         }
         let left = match outcome {
             Ok(()) => self.all_gather(Topic::Leave, Vec::new()).map(drop),
-            Err(message) => self.fail(message),
+            Err(message) => return self.fail(message),
         };
-        self.closed.set(true);
+        match &left {
+            Err(error @ GroupError::OutOfStep { .. }) => drop(self.fail(&error.to_string())),
+            _ => self.closed.set(true),
+        }
         left
     }
 
@@ -250,7 +253,8 @@ impl ProcessGroup {
                 None => Ok(received),
             }
         });
-        self.closed.set(opened.is_err());
+        // Another process that failed is known to all. After any other error the others must be told.
+        self.closed.set(matches!(opened, Err(GroupError::Failed { .. } | GroupError::Exchange { .. })));
         opened
     }
 

@@ -2,6 +2,7 @@
 //!
 //! Dropout is off: threads of one process share one generator.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Arc, Barrier, Mutex};
@@ -47,14 +48,45 @@ impl Communicator for Thread {
     }
 }
 
+/// A communicator that changes what a process receives from the first one in one of the exchanges.
+struct Noisy {
+    thread: Thread,
+    exchanges: Cell<usize>,
+    at: usize,
+    change: fn(&mut Vec<u8>),
+}
+
+impl Communicator for Noisy {
+    fn rank(&self) -> usize {
+        self.thread.rank
+    }
+
+    fn size(&self) -> usize {
+        self.thread.size
+    }
+
+    fn all_to_all(&self, messages: Vec<Vec<u8>>) -> Result<Vec<Vec<u8>>, BoxError> {
+        let mut received = self.thread.all_to_all(messages)?;
+        self.exchanges.set(self.exchanges.get() + 1);
+        if self.exchanges.get() == self.at {
+            (self.change)(&mut received[0]);
+        }
+        Ok(received)
+    }
+}
+
 /// Runs a function in several processes, and returns what each of them returns.
 fn in_processes<R: Send>(size: usize, run: impl Fn(ProcessGroup) -> R + Sync) -> Vec<R> {
+    in_threads(size, |thread| run(ProcessGroup::new(thread)))
+}
+
+fn in_threads<R: Send>(size: usize, run: impl Fn(Thread) -> R + Sync) -> Vec<R> {
     let letters = Mutex::new(vec![vec![Vec::new(); size]; size]);
     let mail = Arc::new(Mail { letters, all_there: Barrier::new(size) });
     std::thread::scope(|scope| {
         let start = |rank| {
             let (mail, run) = (mail.clone(), &run);
-            scope.spawn(move || run(ProcessGroup::new(Thread { rank, size, mail })))
+            scope.spawn(move || run(Thread { rank, size, mail }))
         };
         let threads: Vec<_> = (0..size).map(start).collect();
         threads.into_iter().map(|thread| thread.join().unwrap()).collect()
@@ -211,6 +243,28 @@ fn a_process_that_fails_ends_the_others() {
     });
     assert!(errors[0].to_string().contains("process 1 failed: it ended before"), "{}", errors[0]);
     assert!(errors[2].to_string().contains("process 1 failed"), "{}", errors[2]);
+}
+
+#[test]
+fn a_message_that_is_changed_on_the_way_is_no_result() {
+    let _alone = alone();
+    let flip = |message: &mut Vec<u8>| message[0] ^= 1;
+    let cut = |message: &mut Vec<u8>| drop(message.remove(0));
+    let other = |message: &mut Vec<u8>| *message.last_mut().unwrap() = 9;
+    // The second exchange of the first step, of sums of gradients: they differ in one bit, and so the parameters do.
+    let cases: [(fn(&mut Vec<u8>), &str); 3] = [
+        (flip, "the checksum of the parameters after epoch 1 of process 1 differs"),
+        (cut, "process 0 is not where the others are"),
+        (other, "process 0 is not where the others are"),
+    ];
+    for (change, expected) in cases {
+        let errors = in_threads(3, |thread| {
+            let at = if thread.rank == 1 { 4 } else { 0 };
+            let group = ProcessGroup::new(Noisy { thread, exchanges: Cell::new(0), at, change });
+            train_in(&group, &quiet(config()), &data(51, 0), &mut ()).unwrap_err()
+        });
+        assert_failed(&errors, 1, expected);
+    }
 }
 
 #[test]
