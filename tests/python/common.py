@@ -92,6 +92,39 @@ def sums(name, values):
     return [float((signs(salt) * values).sum()) for salt in (101, 102)]
 
 
+def row_sums(name, tensor):
+    """Two sums over each row of a tensor, with random signs: what a golden keeps of the logits of many tokens."""
+    signs = np.stack([1.0 - 2.0 * (mixed(name, tensor.shape[-1], salt) >> np.uint64(63)).astype(np.float64) for salt in (101, 102)])
+    return tensor.detach().double() @ torch.from_numpy(signs.T)
+
+
+def hadamard(size):
+    """A matrix of 1 and -1 with orthogonal rows: Sylvester's doubling, and Paley's construction from a prime of 4k + 3."""
+    prime = size - 1
+    if size > 4 and prime % 4 == 3 and all(prime % divisor for divisor in range(2, prime)):
+        squares = {number * number % prime for number in range(1, prime)}
+        residues = np.array([0] + [1 if number in squares else -1 for number in range(1, prime)])
+        matrix = np.ones((size, size))
+        matrix[1:, 1:] = residues[(np.arange(prime)[None] - np.arange(prime)[:, None]) % prime] - np.eye(prime)
+        return matrix
+    if size == 1:
+        return np.ones((1, 1))
+    if size % 2:
+        raise ValueError(f"there is no Hadamard matrix of {size} rows; choose a width that is a multiple of 4")
+    return np.kron(np.array([[1.0, 1.0], [1.0, -1.0]]), hadamard(size // 2))
+
+
+def orthogonal(size, *names):
+    """A dense orthogonal matrix, drawn for these names: a Hadamard matrix whose rows and columns have random signs.
+
+    All its elements are of one size, so that it takes a bit for each in an archive.
+    """
+    bits = mixed("/".join(map(str, names)), 2 * size, SEED) >> np.uint64(63)
+    signs = 1.0 - 2.0 * bits.astype(np.float64)
+    matrix = signs[:size, None] * hadamard(size) * signs[None, size:] / np.sqrt(size)
+    return torch.from_numpy(matrix.astype(np.float32))
+
+
 def write_json(path, value):
     with open(path, "w", encoding="utf-8") as file:
         json.dump(value, file, indent=2, sort_keys=True)

@@ -23,8 +23,6 @@ class Case:
     skip_layers: tuple = ()
     #: Whether a step of SGD is taken: of the `adapters`, or of the `fusion` alone.
     train: Optional[str] = None
-    #: Whether `last_hidden_state` is kept.
-    hidden: bool = False
     #: Where the numbers are not what one would think of.
     surprise: Optional[str] = None
     #: Whether the reference is known to fail.
@@ -87,29 +85,23 @@ def _alone():
         rows = LAST_DORA if method == "dora" else None
         # Rank times rank does not fit where a layer is not square.
         crash = kind == "lora_all"
-        yield Case(
-            f"stack_{kind}", method, f"Stack({a}, {b})", hidden=True, surprise=stacked, crash=crash, models=models
-        )
+        yield Case(f"stack_{kind}", method, f"Stack({a}, {b})", surprise=stacked, crash=crash, models=models)
         yield Case(
             f"batch_split_{kind}",
             method,
             f"BatchSplit({a}, {b}, batch_sizes=[1, 3])",
             heads=a,
-            hidden=True,
             surprise=rows,
             models=models,
         )
         # A parallel adapter adds the states from before they were replicated; so does the gate of a prefix.
         crash = kind in ("par", "unipelt")
-        yield Case(
-            f"parallel_{kind}", method, f"Parallel({a}, {b})", hidden=True, surprise=rows, crash=crash, models=models
-        )
+        yield Case(f"parallel_{kind}", method, f"Parallel({a}, {b})", surprise=rows, crash=crash, models=models)
         no_average = kind in _NO_AVERAGE
         yield Case(
             f"average_{kind}",
             method,
             f"Average({a}, {b})",
-            hidden=True,
             surprise=DORA_MEAN if method == "dora" else mean,
             crash=no_average,
             models=models,
@@ -130,14 +122,7 @@ def _alone():
                 models=models,
             )
         fusable = kind in _FUSABLE
-        yield Case(
-            f"split_{kind}",
-            method,
-            f"Split({a}, {b}, splits=[5, 6])",
-            hidden=True,
-            crash=not fusable,
-            models=models,
-        )
+        yield Case(f"split_{kind}", method, f"Split({a}, {b}, splits=[5, 6])", crash=not fusable, models=models)
         if not fusable:
             yield Case(f"fuse_{kind}", method, f"Fuse({a}, {b})", crash=True)
 
@@ -158,7 +143,7 @@ def _more_of_one_block():
         "BatchSplit(prefix_a, prefix_b, batch_sizes=[0, 4])",
         heads="prefix_a",
     )
-    yield Case("split_seq_three", "bottleneck", "Split(seq_a, seq_b, seq_c, splits=[1, 4, 6])", hidden=True)
+    yield Case("split_seq_three", "bottleneck", "Split(seq_a, seq_b, seq_c, splits=[1, 4, 6])")
     yield Case("split_seq_uneven", "bottleneck", "Split(seq_a, seq_b, splits=[5, 5])", crash=True)
     yield Case("batch_split_seq_uneven", "bottleneck", "BatchSplit(seq_a, seq_b, batch_sizes=[1, 2])", crash=True)
     for kind, method in [("seq", "bottleneck"), ("lora", "lora"), ("ia3", "ia3")]:
@@ -202,7 +187,6 @@ def _more_of_one_block():
                 "prefix_tuning",
                 f"{block}(prefix_a, prefix_long{arguments})",
                 heads=heads and "prefix_a",
-                hidden=True,
                 surprise=None if block == "Stack" else ATTENDED,
                 models=BOTH,
             )
@@ -215,7 +199,7 @@ def _left_out():
     yield Case("stack_upper_alone", "bottleneck", "Stack(seq_upper)")
     yield Case("stack_lora_upper", "lora", "Stack(lora_a, lora_upper)", surprise=STACKED)
     yield Case("stack_prefix_upper", "prefix_tuning", "Stack(prefix_a, prefix_upper)")
-    yield Case("parallel_upper_alone", "bottleneck", "Parallel(deep_a, deep_b)", hidden=True)
+    yield Case("parallel_upper_alone", "bottleneck", "Parallel(deep_a, deep_b)")
     yield Case("parallel_seq_upper_seq", "bottleneck", "Parallel(seq_a, seq_upper, seq_b)", crash=True)
     yield Case(
         "batch_split_seq_upper_seq",
@@ -236,9 +220,7 @@ def _left_out():
     yield Case("parallel_upper_lora", "lora", "Parallel(lora_upper, lora_a)", crash=True)
     yield Case("batch_split_lora_upper", "lora", "BatchSplit(lora_a, lora_upper, batch_sizes=[1, 3])", crash=True)
     yield Case("average_lora_upper", "lora", "Average(lora_a, lora_upper)", surprise=ONE_MISSING)
-    yield Case(
-        "parallel_prefix_upper", "prefix_tuning", "Parallel(prefix_a, prefix_upper)", surprise=ATTENDED, hidden=True
-    )
+    yield Case("parallel_prefix_upper", "prefix_tuning", "Parallel(prefix_a, prefix_upper)", surprise=ATTENDED)
     yield Case(
         "batch_split_prefix_upper",
         "prefix_tuning",
@@ -249,7 +231,7 @@ def _left_out():
 
 
 def _mixed_methods():
-    yield Case("stack_lora_seq", "mixed", "Stack(lora_a, seq_a)", hidden=True, models=BOTH)
+    yield Case("stack_lora_seq", "mixed", "Stack(lora_a, seq_a)", models=BOTH)
     yield Case("stack_prefix_lora_seq", "mixed", "Stack(prefix_a, lora_a, seq_a)", models=BOTH)
     yield Case("stack_seq_ia3", "mixed", "Stack(seq_a, ia3_a)")
     yield Case("stack_seq_par", "mixed", "Stack(seq_a, par_a)")
@@ -286,7 +268,7 @@ def _mixed_methods():
     yield Case(
         "stack_lora_fuse_seq", "mixed", "Stack(lora_a, Fuse(seq_a, seq_b))", heads="seq_a", fusions=("seq_static",)
     )
-    yield Case("stack_lora_parallel_seq", "mixed", "Stack(lora_a, Parallel(seq_a, seq_b))", hidden=True)
+    yield Case("stack_lora_parallel_seq", "mixed", "Stack(lora_a, Parallel(seq_a, seq_b))")
     yield Case("stack_lora_batch_split_seq", "mixed", "Stack(lora_a, BatchSplit(seq_a, seq_b, batch_sizes=[2, 2]))")
     yield Case("stack_prefix_parallel_seq", "mixed", "Stack(prefix_a, Parallel(seq_a, seq_b))")
     yield Case("stack_seq_parallel_lora", "mixed", "Stack(seq_a, Parallel(lora_a, lora_b))", crash=True)
@@ -435,7 +417,6 @@ def _fusions():
             "Fuse(seq_a, seq_b)",
             fusions=(folder,),
             train="fusion",
-            hidden=name in ("dynamic", "static"),
             passes=2 if name == "temperature" else 1,
             surprise=(
                 "the temperature starts at 50 and falls by 0.05 with each pass, in evaluation, too; it is not saved"
@@ -465,7 +446,6 @@ def _fusions():
         heads="seq_b",
         fusions=("seq_dynamic",),
         models=("tiny-b",),
-        hidden=True,
     )
     yield Case("fuse_seq_drop", "bottleneck", "Fuse(seq_a, seq_b)", fusions=("seq_static",), skip_layers=(0,))
     yield Case("fuse_without_fusion", "bottleneck", "Fuse(seq_a, seq_c)", crash=True)
@@ -523,9 +503,9 @@ def _drop():
     for kind in ["seq", "lora", "flat"]:
         method = KINDS[kind][0]
         yield Case(f"drop_single_{kind}", method, f"Stack({kind}_a)", skip_layers=(0,))
-        yield Case(f"drop_parallel_{kind}", method, f"Parallel({kind}_a, {kind}_b)", skip_layers=(0,), hidden=True)
+        yield Case(f"drop_parallel_{kind}", method, f"Parallel({kind}_a, {kind}_b)", skip_layers=(0,))
     yield Case("drop_two", "bottleneck", "Parallel(seq_a, seq_b)", skip_layers=(0, 1), models=("tiny-b",))
-    yield Case("drop_last", "bottleneck", "Parallel(seq_a, seq_b)", skip_layers=(1,), hidden=True)
+    yield Case("drop_last", "bottleneck", "Parallel(seq_a, seq_b)", skip_layers=(1,))
     yield Case("drop_all", "bottleneck", "Stack(seq_a)", skip_layers=(0, 1))
     yield Case(
         "drop_all_parallel",

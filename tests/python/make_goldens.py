@@ -16,7 +16,6 @@ from common import folder_size, make_deterministic, write_json
 
 import cases
 import models
-import notes
 import reference
 
 
@@ -34,6 +33,60 @@ def clear(output):
     for folder in ("models", "cases"):
         shutil.rmtree(os.path.join(output, folder), ignore_errors=True)
     os.makedirs(os.path.join(output, "cases"))
+
+
+def _cell(text):
+    return str(text).strip().splitlines()[0].replace("|", "\\|")
+
+
+def _crashes(crashes):
+    yield "## Where the reference fails"
+    yield ""
+    yield "| configuration | exception | what its documentation or the paper say |"
+    yield "| --- | --- | --- |"
+    seen = set()
+    for case, _, error in crashes:
+        # The models differ in sizes that the message repeats: one line each configuration.
+        if case.name not in seen:
+            seen.add(case.name)
+            yield (
+                f"| `{_cell(case.config)}` | `{type(error).__name__}: {_cell(error)}` | "
+                f"{_cell(case.crash or 'unexpected')} |"
+            )
+
+
+def _names(facts, wanted):
+    names = sorted({name.split("__", 1)[1] for name, fact in facts.items() if wanted(fact)})
+    return ", ".join(f"`{name}`" for name in names) or "none"
+
+
+def _measured(facts):
+    yield "## What generating these goldens showed"
+    yield ""
+    yield "* Saved as `pytorch_adapter.bin`, because `use_safetensors=True` raises `RuntimeError: Some tensors share"
+    yield f"  memory`: {_names(facts, lambda fact: fact['format'] == 'bin')}."
+    yield "* Logits differ by more than 1e-3 between the reference's default attention (`sdpa`) and `eager`, which the"
+    yield f"  goldens are: {_names(facts, lambda fact: fact['sdpa'] > 1e-3)}."
+    yield "* Saved and loaded again, the reference itself no longer computes the same logits:"
+    yield f"  {_names(facts, lambda fact: fact['reload'] > 1e-3)}."
+    yield "* Some trained parameter gets no gradient (its `after.` value is the saved one):"
+    yield f"  {_names(facts, lambda fact: fact['still'])}."
+    yield "* Parameters that are saved but stay frozen in training (`frozen` in `case.json`):"
+    yield f"  {_names(facts, lambda fact: fact['frozen'])}."
+    yield "* Weights drawn with a standard deviation below 0.25 (`std` in `case.json`):"
+    yield f"  {_names(facts, lambda fact: fact['std'] < 0.25)}."
+    worst = max((fact["noise"] for fact in facts.values()), default=0.0)
+    yield f"* The largest difference of any logit or updated parameter from float64: {worst:.0e}."
+
+
+def write_notes(output, crashes, facts):
+    """Writes `REFERENCE_NOTES.md`: the facts of `reference_notes.md`, and the lists that this run found out itself."""
+    here = os.path.dirname(os.path.abspath(__file__))
+    with open(os.path.join(here, "reference_notes.md"), encoding="utf-8") as file:
+        text = file.read().rstrip()
+    lines = [text, "", *_crashes(crashes), "", *_measured(facts), ""]
+    with open(os.path.join(output, "REFERENCE_NOTES.md"), "w", encoding="utf-8") as file:
+        file.write("\n".join(lines))
 
 
 def main():
@@ -68,7 +121,7 @@ def main():
             if case.crash is not None:
                 problems.append(f"{name}: expected to crash, but ran")
     write_json(os.path.join("cases", "index.json"), index)
-    notes.write(".", crashes, facts)
+    write_notes(".", crashes, facts)
     if facts_file:
         write_json(facts_file, facts)
 

@@ -24,7 +24,7 @@ import re
 import sys
 import tempfile
 
-from common import make_deterministic, mixed, sums, write_json
+from common import make_deterministic, mixed, orthogonal, sums, write_json
 
 import numpy as np
 import torch
@@ -89,7 +89,7 @@ def fill(model, spread, salt):
     norms = {f"{prefix}.weight" for prefix, module in model.named_modules() if isinstance(module, nn.LayerNorm)}
     drawn = {}
     for name, parameter in model.named_parameters():
-        # An orthogonal projection keeps the values that it got: they are written as they are.
+        # An orthogonal projection is drawn below, and written as it is.
         if not belongs(name) or ".parametrizations." in name:
             continue
         leaf = name.rsplit(".", 1)[-1]
@@ -101,9 +101,8 @@ def fill(model, spread, salt):
         parameter.copy_(formula(name, parameter.shape, salt, *drawn[name]))
     for module in model.modules():
         if getattr(module, "orthogonal", False):
-            # Its complement is drawn anew when it is built; what is saved and read back has a certain one.
-            basis, _ = torch.linalg.qr(formula("basis", module.projection.weight.shape[::-1], salt, 0.0, 1.0))
-            module.projection.weight = basis.T
+            base = module.projection.parametrizations.weight[0].base
+            base.copy_(orthogonal(len(base), "basis", salt))
     return drawn
 
 

@@ -5,7 +5,8 @@
     PAIR/model/             the model as Hugging Face's class saves it
     PAIR/golden.safetensors     a batch, and what the model computes without an adapter
     PAIR/generated.json     the tokens that it generates
-    PAIR/cases/NAME/        an adapter, the logits and the loss with it, and its parameters after one step of SGD
+    PAIR/cases/NAME/        an adapter, the logits and the loss with it, and its parameters after one step of SGD; of the
+                            logits of each token and of each parameter two sums
     PAIR/refused.json       what the reference refuses, or fails on
 
 Everything is computed on the CPU in float32 with every dropout at zero. Two runs write the same bytes.
@@ -15,7 +16,7 @@ import argparse
 import os
 import shutil
 
-from common import folder_size, generator, make_deterministic, normal, write_golden, write_json
+from common import folder_size, generator, make_deterministic, normal, orthogonal, row_sums, write_golden, write_json
 
 import adapters
 import torch
@@ -163,8 +164,8 @@ def draw(model, pair, name):
         parameter.copy_(normal(parameter.shape, pair, name, key, mean=float(around_one), std=0.25))
     for key, module in model.named_modules():
         if getattr(module, "orthogonal", False):
-            basis, _ = torch.linalg.qr(normal(module.projection.weight.shape[::-1], pair, name, key))
-            module.projection.weight = basis.T
+            base = module.projection.parametrizations.weight[0].base
+            base.copy_(orthogonal(len(base), pair, name, key))
 
 
 def save(model, folder):
@@ -196,7 +197,7 @@ def write_case(pair, name, config):
     trained = {key: parameter for key, parameter in model.named_parameters() if parameter.requires_grad and parameter.grad is not None}
     assert trained, f"{pair} {name}: it trains nothing"
     torch.optim.SGD(trained.values(), lr=reference.LEARNING_RATE).step()
-    golden = {"logits": logits, "loss": loss.detach().reshape(1)}
+    golden = {"logits.sums": row_sums("logits", logits), "loss": loss.detach().reshape(1)}
     golden |= {f"after.{key}": parameter.detach() for key, parameter in trained.items()}
     write_golden(f"{folder}/golden.safetensors", golden)
     write_json(f"{folder}/case.json", {"config": config})

@@ -25,7 +25,9 @@ from common import digest
 #: 32-bit numbers: of four bytes in a row, each is like the one four bytes before.
 FILTERS = [{"id": lzma.FILTER_LZMA2, "preset": 9 | lzma.PRESET_EXTREME, "lc": 0, "lp": 2, "pb": 2}]
 
-FOLDERS = ("models", "cases", "compositions", "folders", "heads", "matrix", "outputs", "pairs", "gguf", "peft", "preferences")
+FOLDERS = (
+    "models", "loading", "cases", "compositions", "folders", "heads", "matrix", "outputs", "pairs", "gguf", "peft", "preferences",
+)
 
 #: The folder of the families beside BERT, each of which is an archive.
 FAMILIES = "families"
@@ -75,6 +77,8 @@ def pack(source, folder, drawn):
             for name in sorted(names):
                 path = os.path.join(directory, name)
                 name = os.path.relpath(path, source).replace(os.sep, "/")
+                if name in NOTES:
+                    continue
                 with open(path, "rb") as file:
                     data, places = without_drawn(path, file.read(), drawn)
                 if places:

@@ -17,7 +17,7 @@ from adapters import AdapterConfig, AutoAdapterModel
 from adapters.heads import ClassificationHead
 from adapters.loading import AdapterLoader, PredictionHeadLoader
 
-from common import generator, normal, seed, sums, write_golden, write_json
+from common import generator, normal, orthogonal, seed, sums, write_golden, write_json
 from models import inputs
 from static import logits_of
 import interface
@@ -80,9 +80,8 @@ def is_adapter_or_head(bert):
 
 def _randomize_orthogonal(unit, salt, std):
     """The orthogonal projection of LoReFT: a random orthonormal basis, turned by a random Householder product."""
-    shape = unit.projection.weight.shape
-    basis, _ = torch.linalg.qr(normal((shape[1], shape[0]), *salt, "basis"))
-    unit.projection.weight = basis.T
+    base = unit.projection.parametrizations.weight[0].base
+    base.copy_(orthogonal(len(base), *salt, "basis"))
     original = unit.projection.parametrizations.weight.original
     # Only what is strictly below the diagonal is free; the diagonal holds signs.
     wide = original.shape[-2] < original.shape[-1]

@@ -291,6 +291,11 @@ pub fn sums(name: &str, values: &[f32]) -> [f64; 2] {
     })
 }
 
+/// [`sums`] of each row of a matrix with rows of this width, as `common.row_sums` of the scripts.
+pub fn row_sums(name: &str, values: &[f32], width: usize) -> Vec<f32> {
+    values.chunks(width).flat_map(|row| sums(name, row)).map(|sum| sum as f32).collect()
+}
+
 /// The largest difference between two sums over the values of a parameter and those of a golden.
 pub fn sums_difference(name: &str, values: &[f32], expected: [f64; 2]) -> f32 {
     let difference = |(found, expected): (f64, f64)| (found - expected).abs() as f32;

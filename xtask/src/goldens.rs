@@ -4,23 +4,26 @@ use std::fs::File;
 use std::process::Command;
 
 use crate::process::{Done, cargo, root, run};
-use crate::python::{mlx, reference};
+use crate::process::{mlx, reference};
 
 /// The goldens of crates that are large enough to be kept compressed.
-const COMPRESSED: [&str; 8] = [
+const COMPRESSED: [&str; 11] = [
     "chat/tests/goldens/templates.json",
     "compacter/tests/goldens/phm.json",
     "fusion/tests/goldens/fusion.json",
+    "merging/tests/goldens/peft.json",
     "merging/tests/goldens/reference.json",
     "prefix-tuning/tests/goldens/prefix.json",
+    "quantization/tests/goldens/blocks.json",
     "reft/tests/goldens/reft.json",
     "train/tests/goldens/masks.json",
+    "transformers/tests/goldens/pairs.json",
     "transformers/tests/goldens/tokenizers.json",
 ];
 
 /// Scripts under `crates` that make the small goldens of single crates, and the file beside each that takes what it
 /// prints; one without writes its files itself.
-const CRATE_SCRIPTS: [(&str, Option<&str>); 17] = [
+const CRATE_SCRIPTS: [(&str, Option<&str>); 15] = [
     ("chat/tests/goldens/make.py", None),
     ("composition/tests/goldens/make.py", None),
     ("config/tests/goldens/make.py", None),
@@ -35,9 +38,7 @@ const CRATE_SCRIPTS: [(&str, Option<&str>); 17] = [
     ("train/tests/goldens/masks.py", None),
     ("train/tests/goldens/spans.py", Some("spans.json")),
     ("train/tests/goldens/texts.py", None),
-    ("transformers/tests/python/make_goldens.py", None),
     ("transformers/tests/python/make_tokenizer_goldens.py", None),
-    ("transformers/tests/python/make_pair_goldens.py", None),
 ];
 
 pub(crate) fn goldens(check_only: bool) -> Done {
@@ -48,6 +49,10 @@ pub(crate) fn goldens(check_only: bool) -> Done {
         run(
             "goldens of the reference",
             Command::new(&python).arg(scripts.join("make_goldens.py")).arg("--output").arg(&output),
+        )?;
+        run(
+            "goldens of models in other formats",
+            Command::new(&python).arg(scripts.join("make_loading_goldens.py")).arg("--output").arg(&output),
         )?;
         run(
             "goldens of compositions",
@@ -129,7 +134,10 @@ pub(crate) fn goldens(check_only: bool) -> Done {
             .args(["test", "-p", "burn-adapters-tests", "--test", "all", "peft"])
             .env("BURN_ADAPTERS_PEFT_DIR", &written),
     )?;
-    run("PEFT reads what we write", Command::new(&python).arg(scripts.join("check_peft.py")).arg(&written))?;
+    run(
+        "PEFT reads what we write",
+        Command::new(&python).arg(scripts.join("check_written.py")).arg("peft").arg(&written),
+    )?;
     let python_of_mlx = mlx(&root().join("target/mlx-lm"))?;
     let written = root().join("target/mlx");
     run(
@@ -138,7 +146,10 @@ pub(crate) fn goldens(check_only: bool) -> Done {
             .args(["test", "-p", "burn-adapters-tests", "--test", "all", "mlx"])
             .env("BURN_ADAPTERS_MLX_DIR", &written),
     )?;
-    run("mlx-lm reads what we write", Command::new(&python_of_mlx).arg(scripts.join("check_mlx.py")).arg(&written))?;
+    run(
+        "mlx-lm reads what we write",
+        Command::new(&python_of_mlx).arg(scripts.join("check_written.py")).arg("mlx").arg(&written),
+    )?;
     let written = root().join("target/tokens");
     run(
         "writing the ids of texts",
@@ -148,7 +159,7 @@ pub(crate) fn goldens(check_only: bool) -> Done {
     )?;
     run(
         "the reference's tokenizer gives the same ids",
-        Command::new(&python).arg(scripts.join("check_tokens.py")).arg(&written),
+        Command::new(&python).arg(scripts.join("check_written.py")).arg("tokens").arg(&written),
     )?;
     let written = root().join("target/llama.cpp");
     run(
@@ -157,5 +168,8 @@ pub(crate) fn goldens(check_only: bool) -> Done {
             .args(["test", "-p", "burn-adapters-tests", "--test", "all", "gguf::lora"])
             .env("BURN_ADAPTERS_LLAMA_CPP_DIR", &written),
     )?;
-    run("llama.cpp runs what we write", Command::new(&python).arg(scripts.join("check_llama_cpp.py")).arg(&written))
+    run(
+        "llama.cpp runs what we write",
+        Command::new(&python).arg(scripts.join("check_written.py")).arg("llama.cpp").arg(&written),
+    )
 }

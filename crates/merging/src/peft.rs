@@ -64,7 +64,8 @@ fn updates(name: &str, tensors: &Tensors, scale: f32) -> Vec<f32> {
 
 #[test]
 fn merged_loras_are_those_of_peft() {
-    let golden: Value = serde_json::from_str(include_str!("../tests/goldens/peft.json")).unwrap();
+    let golden = burn_adapters_goldens::text(include_bytes!("../tests/goldens/peft.json.xz"));
+    let golden: Value = serde_json::from_str(&golden).unwrap();
     let runs = golden["runs"].as_array().unwrap();
     assert_eq!(runs.len(), 8);
     for run in runs {

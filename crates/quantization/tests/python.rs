@@ -16,7 +16,7 @@ fn bytes(text: &Value) -> Vec<u8> {
 }
 
 fn golden() -> Value {
-    serde_json::from_str(include_str!("goldens/blocks.json")).unwrap()
+    serde_json::from_str(&burn_adapters_goldens::text(include_bytes!("goldens/blocks.json.xz"))).unwrap()
 }
 
 fn dequantized(kind: BlockType, bytes: &[u8]) -> Vec<f32> {

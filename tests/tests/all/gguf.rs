@@ -202,7 +202,7 @@ fn a_folder_is_written_as_a_file() {
 }
 
 /// A base model, LoRA on all its matrices, and the model that it is merged into, with the logits of each. With
-/// `BURN_ADAPTERS_LLAMA_CPP_DIR` the files stay there, for `tests/python/check_llama_cpp.py`.
+/// `BURN_ADAPTERS_LLAMA_CPP_DIR` the files stay there, for `tests/python/check_written.py`.
 #[test]
 fn lora_in_a_gguf_file_is_the_same_adapter() {
     let kept = std::env::var_os("BURN_ADAPTERS_LLAMA_CPP_DIR");

@@ -97,7 +97,7 @@ fn write(dir: &Path, bank: &AdapterBank, name: &str) {
     save.commit().unwrap();
 }
 
-/// With `BURN_ADAPTERS_PEFT_DIR` the folders stay there, for `tests/python/check_peft.py`.
+/// With `BURN_ADAPTERS_PEFT_DIR` the folders stay there, for `tests/python/check_written.py`.
 #[test]
 fn what_is_written_for_peft_is_the_same_adapter() {
     let kept = std::env::var_os("BURN_ADAPTERS_PEFT_DIR");
@@ -160,7 +160,7 @@ fn what_is_written_for_peft_is_the_same_adapter() {
     }
 }
 
-/// With `BURN_ADAPTERS_MLX_DIR` the folders stay there, for `tests/python/check_mlx.py`.
+/// With `BURN_ADAPTERS_MLX_DIR` the folders stay there, for `tests/python/check_written.py`.
 #[test]
 fn what_is_written_for_mlx_is_the_same_adapter() {
     let kept = std::env::var_os("BURN_ADAPTERS_MLX_DIR");

@@ -86,7 +86,7 @@ struct Encoded {
     ids: Vec<u32>,
 }
 
-/// With `BURN_ADAPTERS_TOKENS_DIR` the ids of all texts go there, for `tests/python/check_tokens.py`. The file that
+/// With `BURN_ADAPTERS_TOKENS_DIR` the ids of all texts go there, for `tests/python/check_written.py`. The file that
 /// `BURN_ADAPTERS_TOKENS` names has texts with ids of the reference, line by line as JSON.
 #[test]
 fn texts_have_ids_that_are_decoded_to_them() {

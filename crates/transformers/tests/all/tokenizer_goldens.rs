@@ -124,7 +124,7 @@ fn tokenizers() -> Value {
 }
 
 fn pair_goldens() -> Value {
-    serde_json::from_str(include_str!("../goldens/pairs.json")).unwrap()
+    serde_json::from_str(&burn_adapters_goldens::text(include_bytes!("../goldens/pairs.json.xz"))).unwrap()
 }
 
 /// A folder of a golden. Its model takes tokens of two types.

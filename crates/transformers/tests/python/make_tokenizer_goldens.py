@@ -4,7 +4,9 @@
 
 Needs `sentencepiece` and `protobuf` beside the packages of tests/python/requirements.txt. ../goldens/tokenizers.json holds
 texts, and of each case the files of the folder, the ids that `AutoTokenizer` gives, what it decodes them to, and the ids
-of its special tokens.
+of its special tokens. ../goldens/pairs.json holds for some of these folders the ids and the token types of pairs, whole and cut
+(`longest_first`), and for single texts the characters that each token stands for (null for special tokens), without white space
+around them.
 """
 
 import base64
@@ -19,9 +21,12 @@ import warnings
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 from transformers import AutoTokenizer
 
-warnings.filterwarnings("ignore")
+from transformers.utils import logging
 
-OUT = pathlib.Path(__file__).resolve().parent.parent / "goldens" / "tokenizers.json"
+warnings.filterwarnings("ignore")
+logging.set_verbosity_error()
+
+GOLDENS = pathlib.Path(__file__).resolve().parent.parent / "goldens"
 
 TEXTS = [
     "A fine film in Paris.",
@@ -361,13 +366,67 @@ def golden(files):
         }
 
 
+PAIRS = [
+    ("A fine film.", "in Paris"),
+    ("covid19 and the film", "a"),
+    ("", "naïve — déjà vu"),
+    ("x y z it is a fine film in Paris and more of it", "The not new film, and two spaces more of text"),
+    ("a film", "it's don't I'm 2024 a fine film in Paris and more of it"),
+]
+PLACED = ["A fine film in Paris.", "  Café  Müller,\tit's naïve", "中文 and 🙂 emoji film", "covid19 ﬁne x"]
+#: The folders that pairs are encoded with.
+PAIR_CASES = [
+    "bert_plain",
+    "bert_cased",
+    "bert_truncation_left",
+    "json_saved",
+    "roberta_plain",
+    "roberta_json",
+    "roberta_prefix_space",
+    "xlmr_plain",
+    "xlmr_json",
+]
+
+
+def places(tokenizer, text):
+    encoded = tokenizer(text, return_offsets_mapping=True, return_special_tokens_mask=True)
+    found = []
+    for (start, end), special in zip(encoded["offset_mapping"], encoded["special_tokens_mask"]):
+        piece = text[start:end]
+        start += len(piece) - len(piece.lstrip())
+        found.append(None if special else [start, start + len(piece.strip())])
+    return found
+
+
+def pair_golden(files):
+    with tempfile.TemporaryDirectory() as folder:
+        write(folder, files)
+        tokenizer = AutoTokenizer.from_pretrained(folder)
+
+        def pair(first, second, **options):
+            encoded = tokenizer(first, second, return_token_type_ids=True, **options)
+            return [encoded["input_ids"], encoded["token_type_ids"]]
+
+        return {
+            "whole": [pair(*texts) for texts in PAIRS],
+            "cut": {
+                str(length): [pair(*texts, truncation=True, max_length=length) for texts in PAIRS] for length in [9, 12]
+            },
+            "places": [places(tokenizer, text) for text in PLACED],
+        }
+
+
 def main():
-    goldens = {}
+    folders = {}
     for cases in [bert_cases, json_cases, roberta_cases, xlm_roberta_cases, byte_level_cases, pieces_cases]:
-        goldens |= {name: golden(files) for name, files in cases()}
+        folders |= dict(cases())
     line = lambda value: json.dumps(value, ensure_ascii=False, sort_keys=True)
-    cases = ",\n".join(f"{line(name)}: {line(case)}" for name, case in sorted(goldens.items()))
-    OUT.write_text(f'{{"texts": {line(TEXTS)},\n"cases": {{\n{cases}\n}}}}\n')
+    rows = lambda values: ",\n".join(f"{line(name)}: {line(value)}" for name, value in values)
+    cases = rows((name, golden(files)) for name, files in sorted(folders.items()))
+    (GOLDENS / "tokenizers.json").write_text(f'{{"texts": {line(TEXTS)},\n"cases": {{\n{cases}\n}}}}\n')
+    cases = rows((name, pair_golden(folders[name])) for name in PAIR_CASES)
+    text = f'{{"pairs": {line(PAIRS)},\n"texts": {line(PLACED)},\n"cases": {{\n{cases}\n}}}}\n'
+    (GOLDENS / "pairs.json").write_text(text)
 
 
 if __name__ == "__main__":

@@ -12,11 +12,11 @@ use safetensors::{Dtype, SafeTensors, serialize};
 /// Tensors by name: shape and values.
 pub(crate) type Tensors = BTreeMap<String, (Vec<usize>, Vec<f32>)>;
 
-/// The folders with hidden states of the reference: the workspace's and this crate's.
+/// The folders with hidden states of the reference: models of BERT's family, and models in other formats.
 pub(crate) fn folder(name: &str) -> PathBuf {
-    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let own = here.join("tests/goldens").join(name);
-    if own.is_dir() { own } else { burn_adapters_goldens::folder().join("models").join(name) }
+    let goldens = burn_adapters_goldens::folder();
+    let loading = goldens.join("loading").join(name);
+    if loading.is_dir() { loading } else { goldens.join("models").join(name) }
 }
 
 pub(crate) fn read(path: &Path) -> Tensors {

@@ -1,7 +1,7 @@
-"""Writes `crates/transformers/tests/goldens/`: tiny models of the families beside BERT and in the formats beside
-safetensors, each with the hidden states that Hugging Face's `transformers` gives.
+"""Generates the goldens of reading models in other formats: `loading/` beside the other goldens. Tiny models of the families beside
+BERT and in the formats beside safetensors, each with the hidden states that Hugging Face's `transformers` gives.
 
-    python make_goldens.py [OUTPUT]
+    python tests/python/make_loading_goldens.py --output target/goldens
 
 `roberta`: a task model (prefix `roberta.`, a classifier, no pooler) as `pytorch_model.bin`.
 `electra`: a discriminator (prefix `electra.`, its head) with embeddings of their own width, as `model.safetensors`.
@@ -9,13 +9,14 @@ safetensors, each with the hidden states that Hugging Face's `transformers` give
 format before 1.6, and an index.
 """
 
+import argparse
 import json
 import os
 import shutil
-import sys
+
+from common import make_deterministic, normal, write_golden
 
 import torch
-from safetensors.torch import save_file
 from transformers import (
     BertConfig,
     BertForPreTraining,
@@ -38,13 +39,12 @@ SIZES = dict(
 )
 
 
-def spread(model, seed):
+def spread(model, salt):
     """Weights spread wide, so that errors show."""
-    generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             mean = 1.0 if name.endswith("LayerNorm.weight") else 0.0
-            parameter.copy_(mean + 0.25 * torch.randn(parameter.shape, generator=generator))
+            parameter.copy_(normal(parameter.shape, "loading", salt, name, mean=mean, std=0.25))
     return model.eval()
 
 
@@ -62,12 +62,12 @@ def write_hidden(folder, base, pad, types):
         tensors["pooler_output"] = result.pooler_output
     for index, hidden in enumerate(result.hidden_states):
         tensors[f"hidden_states.{index}"] = hidden
-    save_file({name: tensor.clone().contiguous() for name, tensor in tensors.items()}, f"{folder}/hidden.safetensors")
+    write_golden(f"{folder}/hidden.safetensors", tensors)
 
 
 def roberta(folder):
     config = RobertaConfig(**SIZES, type_vocab_size=1, pad_token_id=1, num_labels=2)
-    model = spread(RobertaForSequenceClassification(config), 1)
+    model = spread(RobertaForSequenceClassification(config), folder)
     config.save_pretrained(folder)
     torch.save(model.state_dict(), f"{folder}/pytorch_model.bin")
     write_hidden(folder, model.roberta, pad=1, types=1)
@@ -75,14 +75,14 @@ def roberta(folder):
 
 def electra(folder):
     config = ElectraConfig(**SIZES, embedding_size=12, type_vocab_size=2, hidden_act="gelu_pytorch_tanh")
-    model = spread(ElectraForPreTraining(config), 2)
+    model = spread(ElectraForPreTraining(config), folder)
     model.save_pretrained(folder)
     write_hidden(folder, model.electra, pad=0, types=2)
 
 
 def bert(folder):
     config = BertConfig(**SIZES, type_vocab_size=2, hidden_act="relu")
-    model = spread(BertForPreTraining(config), 3)
+    model = spread(BertForPreTraining(config), folder)
     config.save_pretrained(folder)
     state = {}
     for name, tensor in model.state_dict().items():
@@ -102,13 +102,17 @@ def bert(folder):
 
 
 def main():
-    default = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "goldens")
-    output = sys.argv[1] if len(sys.argv) > 1 else default
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--output", required=True, help="the folder of goldens; its `loading/` is replaced")
+    output = parser.parse_args().output
+    make_deterministic(output)
+    root = os.path.join(output, "loading")
+    shutil.rmtree(root, ignore_errors=True)
+    os.makedirs(root)
+    os.chdir(root)
     for make in [roberta, electra, bert]:
-        folder = os.path.join(output, make.__name__)
-        shutil.rmtree(folder, ignore_errors=True)
-        os.makedirs(folder)
-        make(folder)
+        os.makedirs(make.__name__)
+        make(make.__name__)
 
 
 if __name__ == "__main__":
