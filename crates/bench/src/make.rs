@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 use std::fs;
 
-use burn::module::{Module, ModuleMapper, Param};
-use burn::tensor::{Device, Distribution, Tensor, TensorData};
+use burn::module::Module;
+use burn::tensor::{Device, TensorData};
 use burn_adapters_checkpoint::{ExportOptions, FolderSave, SaveOptions, save_adapter, save_head, stage_peft};
+use burn_adapters_goldens::Noise;
 use burn_adapters_heads::HeadConfig;
 use burn_adapters_model::AdapterBank;
 use burn_adapters_tensors::{FloatType, TensorFileError, save_safetensors};
@@ -123,28 +124,10 @@ pub(crate) fn head() -> HeadConfig {
     HeadConfig::classification(LABELS.len()).with_labels(LABELS)
 }
 
-/// Adds normal noise to every parameter.
-pub(crate) fn with_noise<M: Module>(module: M, noise: f64, seed: u64) -> M {
-    struct Add(f64);
-    impl ModuleMapper for Add {
-        fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
-            param.map(|value| {
-                let noise =
-                    Tensor::random(value.dims(), Distribution::Normal(0.0, self.0), &value.device().without_autodiff());
-                let tracked = value.device().is_autodiff().then(|| value.is_require_grad());
-                let sum = value.without_autodiff() + noise;
-                match tracked {
-                    Some(tracked) => sum.autodiff().set_require_grad(tracked),
-                    None => sum,
-                }
-            })
-        }
-    }
-    if noise == 0.0 {
-        return module;
-    }
-    Device::default().seed(seed);
-    module.map(&mut Add(noise))
+/// Adds noise of this standard deviation to every parameter.
+pub(crate) fn with_noise<M: Module>(module: M, noise: f64, seed: u32) -> M {
+    // A uniform number deviates by the spread over √3.
+    module.map(&mut Noise::new((noise * 3.0_f64.sqrt()) as f32, seed))
 }
 
 #[cfg(test)]

@@ -4,9 +4,10 @@
 
 use std::collections::BTreeSet;
 
-use burn::module::{Module, ModuleMapper, Param};
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::module::Module;
+use burn::tensor::Device;
 use burn_adapters_generate::{GenerateError, GenerationOptions, GrowingText, generate, head_logits};
+use burn_adapters_goldens::Noise;
 use burn_adapters_heads::HeadConfig;
 use burn_adapters_model::{AdapterBank, BaseModel, Setup, TokenBatch};
 use burn_adapters_transformers::{AutoModel, BertConfig, ModelConfig};
@@ -24,26 +25,9 @@ const METHODS: [(&str, &str); 8] = [
     ("unipelt", "unipelt"),
 ];
 
-/// Adds numbers that look random to every parameter, so that adapters have an effect.
-struct Shaken(u32);
-
-impl ModuleMapper for Shaken {
-    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
-        param.map(|tensor| {
-            let shape = tensor.dims();
-            let mut draw = || {
-                self.0 = self.0.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-                (self.0 >> 8) as f32 / (1 << 24) as f32 - 0.5
-            };
-            let values: Vec<f32> = (0..shape.iter().product()).map(|_| draw()).collect();
-            let noise = Tensor::from_data(TensorData::new(values, shape), &tensor.device());
-            tensor + noise
-        })
-    }
-}
-
 fn model(config: &str) -> AutoModel {
-    AutoModel::new_seeded(ModelConfig::from_json_str(config).unwrap(), 3, &Device::default()).map(&mut Shaken(1))
+    AutoModel::new_seeded(ModelConfig::from_json_str(config).unwrap(), 3, &Device::default())
+        .map(&mut Noise::new(0.5, 1))
 }
 
 fn llama() -> AutoModel {
@@ -63,7 +47,7 @@ fn bank(model: &AutoModel) -> AdapterBank {
     let mut bank = AdapterBank::new(model.spec(), &Device::default());
     for (seed, (name, config)) in METHODS.into_iter().enumerate() {
         let (adapter, _) = bank.plan(name, config.parse().unwrap()).unwrap();
-        bank.insert(adapter.map(&mut Shaken(seed as u32))).unwrap();
+        bank.insert(adapter.map(&mut Noise::new(0.5, seed as u32))).unwrap();
         bank.add_model_head(name, &HeadConfig::causal_lm(VOCABULARY)).unwrap();
     }
     bank

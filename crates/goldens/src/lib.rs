@@ -4,6 +4,8 @@
 //! folder, which `cargo xtask goldens` packs. Weights that the scripts drew are not in it: they follow from their names.
 
 mod drawn;
+#[cfg(feature = "noise")]
+mod noise;
 
 use std::fs::{self, File};
 use std::hash::Hasher;
@@ -14,6 +16,8 @@ use std::sync::OnceLock;
 use liblzma::read::XzDecoder;
 
 pub use drawn::mixed;
+#[cfg(feature = "noise")]
+pub use noise::Noise;
 
 /// The folder of the unpacked goldens: one subfolder per archive, and below `families` one per model family.
 ///

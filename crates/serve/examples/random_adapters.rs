@@ -9,10 +9,11 @@
 use std::error::Error;
 use std::path::Path;
 
-use burn::module::{Module, ModuleMapper, Param};
-use burn::tensor::{Device, Distribution, Tensor};
+use burn::module::Module;
+use burn::tensor::Device;
 use burn_adapters_checkpoint::{SaveOptions, save_adapter, save_head};
 use burn_adapters_core::StackKind;
+use burn_adapters_goldens::Noise;
 use burn_adapters_heads::HeadConfig;
 use burn_adapters_model::AdapterBank;
 use burn_adapters_transformers::ModelConfig;
@@ -24,18 +25,6 @@ const METHODS: [(&str, &str); 5] = [
     ("prefix", "prefix_tuning_flat[prefix_length=8]"),
     ("prompt", "prompt_tuning[prompt_length=8]"),
 ];
-
-/// Adds a little to every parameter.
-struct Shaken;
-
-impl ModuleMapper for Shaken {
-    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
-        param.map(|tensor| {
-            let noise = Tensor::random(tensor.dims(), Distribution::Normal(0.0, 0.02), &tensor.device());
-            tensor + noise
-        })
-    }
-}
 
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -59,7 +48,7 @@ fn write(config: &ModelConfig, folder: &Path, count: usize) -> Result<(), Box<dy
         let name = format!("{method}-{number:04}");
         let mut bank = AdapterBank::new(config.spec(), &device);
         let (adapter, _) = bank.plan(&name, text.parse()?)?;
-        bank.insert(adapter.map(&mut Shaken))?;
+        bank.insert(adapter.map(&mut Noise::new(0.035, number as u32)))?;
         let dir = folder.join(&name);
         save_adapter(&dir, &bank, &name, &SaveOptions::default())?;
         if !is_decoder {

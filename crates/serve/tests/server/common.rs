@@ -8,10 +8,11 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use burn::module::{Module, ModuleMapper, Param};
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::{Device, Tensor};
 use burn_adapters_chat::{ChatTemplate, SpecialTokens};
 use burn_adapters_checkpoint::{SaveOptions, save_adapter};
 use burn_adapters_generate::{GenerationOptions, generate, head_logits};
+use burn_adapters_goldens::Noise;
 use burn_adapters_heads::HeadConfig;
 use burn_adapters_model::{AdapterBank, BaseModel, Forward, Setup, TokenBatch};
 use burn_adapters_serve::{ServeOptions, ServedModel, Server, Stopper};
@@ -30,24 +31,6 @@ pub(crate) const METHODS: [(&str, &str); 6] = [
     ("prompt", "prompt_tuning[prompt_length=2]"),
     ("reft", "loreft[r=2]"),
 ];
-
-/// Adds numbers that look random to every parameter, so that adapters have an effect.
-pub(crate) struct Shaken(pub(crate) u32);
-
-impl ModuleMapper for Shaken {
-    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
-        param.map(|tensor| {
-            let shape = tensor.dims();
-            let mut draw = || {
-                self.0 = self.0.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-                (self.0 >> 8) as f32 / (1 << 24) as f32 - 0.5
-            };
-            let values: Vec<f32> = (0..shape.iter().product()).map(|_| draw()).collect();
-            let noise = Tensor::from_data(TensorData::new(values, shape), &tensor.device());
-            tensor + noise
-        })
-    }
-}
 
 /// Gives every parameter this value.
 pub(crate) struct Filled(pub(crate) f32);
@@ -98,7 +81,7 @@ impl Place {
         let class = json!({"tokenizer_class": "PreTrainedTokenizerFast", "eos_token": word(0), "unk_token": "w1"});
         write("tokenizer_config.json", &class);
         let parsed = ModelConfig::from_json_str(&config.to_string()).unwrap();
-        let model = AutoModel::new_seeded(parsed, 3, &Device::default()).map(&mut Shaken(1));
+        let model = AutoModel::new_seeded(parsed, 3, &Device::default()).map(&mut Noise::new(0.5, 1));
         let tokenizer = Tokenizer::from_dir(dir.path()).unwrap();
         let bank = AdapterBank::new(model.spec(), &Device::default());
         Self { dir, model, tokenizer, bank }
@@ -106,7 +89,7 @@ impl Place {
 
     /// Makes an adapter, in the bank and in its folder.
     pub(crate) fn adapter(&mut self, name: &str, config: &str, seed: u32) -> PathBuf {
-        self.adapter_of(name, config, &mut Shaken(seed))
+        self.adapter_of(name, config, &mut Noise::new(0.5, seed))
     }
 
     /// Makes an adapter with these parameters.

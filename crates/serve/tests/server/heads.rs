@@ -6,12 +6,13 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use burn::module::Module;
 use burn_adapters_checkpoint::{SaveOptions, save_head};
+use burn_adapters_goldens::Noise;
 use burn_adapters_heads::HeadConfig;
 use burn_adapters_model::{Forward, Setup, TokenBatch};
 use burn_adapters_train::{Dataset, TokenData, predict, train_task};
 use serde_json::{Value, json};
 
-use crate::common::{Place, Shaken, VOCABULARY, at_once};
+use crate::common::{Place, VOCABULARY, at_once};
 
 /// A small encoder with adapters of several tasks.
 fn encoder() -> Place {
@@ -32,7 +33,7 @@ fn encoder() -> Place {
     {
         let dir = place.adapter(name, method, seed as u32);
         place.bank.add_head_seeded(name, &head, seed as u64).unwrap();
-        let head = place.bank.remove_head(name).unwrap().map(&mut Shaken(40 + seed as u32));
+        let head = place.bank.remove_head(name).unwrap().map(&mut Noise::new(0.5, 40 + seed as u32));
         place.bank.insert_head(name, head).unwrap();
         save(&place, name, &dir);
     }
