@@ -1,6 +1,7 @@
-//! Formatting, tidiness, lints, documentation.
+//! All checks: formatting, tidiness, lints, documentation, and tests.
 
-use crate::backends::LEARNER;
+use crate::backends::{LEARNER, feature_arguments, has_mpi, test_backends, test_distributed};
+use crate::examples::examples;
 use crate::process::{Done, cargo, run};
 use crate::tidy::tidy;
 
@@ -15,4 +16,21 @@ pub(crate) fn check() -> Done {
             .args(["doc", "--workspace", "--no-deps", "--quiet", "--features", LEARNER])
             .env("RUSTDOCFLAGS", "-D warnings"),
     )
+}
+
+pub(crate) fn test(quick: bool) -> Done {
+    if quick {
+        return run("tests", cargo().args(["test", "--workspace"]).env("BURN_DEVICE", "flex"));
+    }
+    check()?;
+    let arguments = feature_arguments();
+    run("tests", cargo().args(["test", "--workspace"]).args(arguments).env("BURN_DEVICE", "flex"))?;
+    if !has_mpi() {
+        // Says that they are skipped; otherwise they were among the tests above.
+        test_distributed()?;
+    }
+    examples()?;
+    // The tests above were those on flex.
+    test_backends(Some(crate::Backend::Ndarray))?;
+    test_backends(Some(crate::Backend::Wgpu))
 }

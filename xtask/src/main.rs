@@ -7,8 +7,6 @@ mod check;
 mod examples;
 mod goldens;
 mod process;
-mod python;
-mod test;
 mod tidy;
 
 use std::process::ExitCode;
@@ -59,7 +57,7 @@ enum Command {
 
 fn main() -> ExitCode {
     let done = match Cli::parse().command {
-        Command::Test { quick } => test::test(quick),
+        Command::Test { quick } => check::test(quick),
         Command::TestBackends { backend } => backends::test_backends(backend),
         Command::TestDistributed => backends::test_distributed(),
         Command::Goldens { check_only } => goldens::goldens(check_only),

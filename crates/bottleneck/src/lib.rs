@@ -44,11 +44,9 @@
 //! share once, and each call gets them as an argument.
 
 mod bottleneck;
-mod error;
 mod projection;
 mod width;
 
-pub use bottleneck::{Bottleneck, BottleneckOutput, Entry, Form};
-pub use error::BottleneckError;
+pub use bottleneck::{Bottleneck, BottleneckError, BottleneckOutput, Entry, Form};
 pub use projection::{Projection, shared_phm};
 pub use width::bottleneck_width;

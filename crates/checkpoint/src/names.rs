@@ -4,19 +4,12 @@
 //!
 //! `bert.` + `encoder.layer.0.output` + `.adapters.reviews.` + `adapter_up.weight`
 //!
-//! A new method adds a file with its table, and a line in [`METHODS`] or [`BESIDE`]. Nothing here knows a model family.
+//! A new method adds its table to `at_sites` or `beside`, and a name in [`METHODS`] or [`BESIDE`]. Nothing here knows a model
+//! family.
 
-mod bottleneck;
-mod compacter;
+mod at_sites;
+mod beside;
 mod fusion;
-mod ia3;
-mod invertible;
-mod lora;
-mod mtl;
-mod prefix;
-mod prompt;
-mod reft;
-mod vera;
 
 use std::collections::BTreeSet;
 
@@ -24,8 +17,10 @@ use burn_adapters_core::{ModelSpec, Place, Site, SiteName, join_path};
 use burn_adapters_model::Adapter;
 use burn_adapters_tensors::{Parameter, parameters};
 
+pub(crate) use at_sites::full_where_needed;
+use at_sites::{BOTTLENECK, IA3, LORA, MTL, REFT, VERA};
+use beside::{invertible, phm_shared, prefix, prompt, vera_shared};
 pub(crate) use fusion::{FusionTensor, fusion_entries};
-pub(crate) use vera::full_where_needed;
 
 use crate::CheckpointError;
 use crate::layout::{Layout, Rows};
@@ -90,11 +85,10 @@ struct Method {
     local: fn(&str, &BTreeSet<&str>) -> Option<Names>,
 }
 
-const METHODS: [Method; 6] = [bottleneck::METHOD, lora::METHOD, vera::METHOD, mtl::METHOD, ia3::METHOD, reft::METHOD];
+const METHODS: [Method; 6] = [BOTTLENECK, LORA, VERA, MTL, IA3, REFT];
 
 /// The parts of an adapter that are not at sites: from a path in [`Adapter`] to names without the model's prefix.
-const BESIDE: [fn(&str, &Context) -> Option<Names>; 5] =
-    [vera::shared, compacter::shared, invertible::names, prefix::names, prompt::names];
+const BESIDE: [fn(&str, &Context) -> Option<Names>; 5] = [vera_shared, phm_shared, invertible, prefix, prompt];
 
 /// The information that names depend on.
 #[derive(Debug, Clone, Copy)]

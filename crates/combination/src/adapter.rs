@@ -1,6 +1,7 @@
 //! A named adapter: its configuration, and its modules at every site.
 
 use burn::module::{Module, Param, ParamId};
+use burn::nn::Linear;
 use burn::tensor::{Device, Tensor};
 use burn_adapters_bottleneck::Bottleneck;
 use burn_adapters_compacter::SharedPhm;
@@ -15,7 +16,7 @@ use burn_adapters_reft::Reft;
 use burn_adapters_tensors::{ModulePath, ParameterMapper, map_parameters, parameters};
 
 use crate::build::build;
-use crate::{AddReport, BuildError, Matrices};
+use crate::{AddReport, BuildError};
 
 /// An adapter of a model: a Burn module that holds its trained parameters and nothing else.
 #[derive(Module, Debug)]
@@ -240,4 +241,12 @@ impl ParameterMapper for SetTrained {
 pub(crate) fn count(module: &impl Module, without: &[ParamId]) -> usize {
     let counted = parameters(module).into_iter().filter(|parameter| !without.contains(&parameter.id));
     counted.fold(0, |sum, parameter| sum.saturating_add(parameter.elements()))
+}
+
+// Access to a model's matrices, for methods that start from weights.
+
+/// A model that gives access to the matrix at a site.
+pub trait Matrices {
+    /// The matrix at a site; `None` if the model has none there.
+    fn linear(&self, site: Site) -> Option<&Linear>;
 }

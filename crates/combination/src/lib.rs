@@ -22,10 +22,8 @@
 mod adapter;
 mod build;
 mod error;
-mod matrices;
 mod report;
 
-pub use adapter::Adapter;
+pub use adapter::{Adapter, Matrices};
 pub use error::BuildError;
-pub use matrices::Matrices;
 pub use report::{AddReport, ReportEntry};

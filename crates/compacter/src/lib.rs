@@ -49,13 +49,11 @@
 //! ```
 
 mod draw;
-mod error;
 pub mod kronecker;
 mod matrices;
 mod phm;
 mod shared;
 
-pub use error::CompacterError;
 pub use matrices::{Factors, Matrices};
-pub use phm::{PhmLinear, Position};
+pub use phm::{CompacterError, PhmLinear, Position};
 pub use shared::SharedPhm;

@@ -1,7 +1,7 @@
 //! Validation of a composition against the size of a batch.
 
 use crate::check::{Search, located, printed};
-use crate::error::CompositionError;
+use crate::problem::CompositionError;
 use crate::problem::ProblemKind;
 use crate::spans::Part;
 use crate::{Composition, Route};

@@ -6,10 +6,10 @@
 //! be repeated.
 
 use crate::display;
-use crate::error::{CompositionError, Problem};
 use crate::grammar::MOST_PROBLEMS;
 use crate::limits::{MOST_PARTS, is_too_large};
 use crate::problem::ProblemKind;
+use crate::problem::{CompositionError, Problem};
 use crate::spans::{Part, Spans};
 use crate::{Block, Composition};
 

@@ -26,9 +26,9 @@ use burn_adapters_diagnostics::Cursor;
 
 use crate::check::{findings, located};
 use crate::display::{in_name, is_keyword};
-use crate::error::{CompositionError, Problem};
 use crate::limits::{MOST_BYTES, MOST_PARTS};
 use crate::problem::ProblemKind;
+use crate::problem::{CompositionError, Problem};
 use crate::spans::Spans;
 use crate::{Block, Composition};
 use argument::Value;

@@ -10,10 +10,10 @@ use serde_json::{Value, json};
 
 use crate::check::{Finding, Search, located};
 use crate::display::write_name;
-use crate::error::CompositionError;
 use crate::grammar::{Parser, read as read_text};
 use crate::json::{At, JsonError, read};
 use crate::limits::{MOST_PARTS, check_value};
+use crate::problem::CompositionError;
 use crate::problem::ProblemKind;
 use crate::spans::Part;
 use crate::{Block, Composition, Route};

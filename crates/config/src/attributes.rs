@@ -3,8 +3,8 @@
 use serde_json::{Map, Value};
 
 use crate::codec::*;
-use crate::error::Problem;
 use crate::literal::Node;
+use crate::problem::Problem;
 use crate::{
     BottleneckConfig, LoraBias, LoraConfig, MethodConfig, MtlLora, PrefixTuningConfig, PromptTuningConfig, ReftConfig,
 };

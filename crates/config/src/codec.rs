@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, HashSet};
 
 use serde_json::{Number, Value};
 
-use crate::error::Problem;
 use crate::literal::{Literal, Node};
+use crate::problem::Problem;
 use crate::problem::ProblemKind;
 use crate::{
     Activation, BottleneckInit, CompositionMode, HypercomplexInit, InvertibleKind, LoraBias, LoraInit, PhmRuleInit,

@@ -20,8 +20,8 @@ use std::ops::Range;
 
 use burn_adapters_diagnostics::Cursor;
 
-use crate::error::Problem;
 use crate::literal::{Entry, Node};
+use crate::problem::Problem;
 use crate::problem::ProblemKind;
 use value::{entry, expected};
 

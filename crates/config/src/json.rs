@@ -16,9 +16,9 @@ use serde::de::{Error as _, IgnoredAny};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Value, json};
 
-use crate::error::Problem;
 use crate::grammar::{self, MOST_METHODS};
 use crate::literal::{Entry, Literal, Node};
+use crate::problem::Problem;
 use crate::problem::ProblemKind;
 use crate::read::{Placed, Reading, check_length};
 use crate::{

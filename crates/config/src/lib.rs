@@ -64,7 +64,6 @@ mod check;
 mod clash;
 mod codec;
 mod display;
-mod error;
 mod fusion;
 mod grammar;
 mod json;
@@ -83,11 +82,10 @@ pub use bottleneck::{
     BottleneckConfig, BottleneckInit, HypercomplexInit, InvertibleKind, PhmRuleInit, ReductionFactor, ResidualBeforeLn,
     Scaling,
 };
-pub use error::{ConfigError, Problem};
 pub use fusion::FusionConfig;
 pub use lora::{CompositionMode, LoraBias, LoraConfig, LoraInit, MtlLora, TaskMatrix};
 pub use prefix::{PrefixTuningConfig, PromptCombine, PromptInit, PromptTuningConfig};
-pub use problem::ProblemKind;
+pub use problem::{ConfigError, Problem, ProblemKind};
 pub use reft::{ReftConfig, ReftLayers};
 pub use registry::{Identifier, MethodKind, identifiers};
 pub use union::AdapterConfig;

@@ -5,9 +5,9 @@ use std::ops::Range;
 use std::str::FromStr;
 
 use crate::clash::Located;
-use crate::error::Problem;
 use crate::grammar::{self, MOST_BYTES, MOST_PROBLEMS, Member};
 use crate::literal::{Entry, Literal};
+use crate::problem::Problem;
 use crate::problem::ProblemKind;
 use crate::registry::{self, identifiers};
 use crate::{AdapterConfig, ConfigError, FusionConfig, MethodConfig};

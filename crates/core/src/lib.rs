@@ -6,7 +6,6 @@
 mod activation;
 mod bf16;
 mod floor_div;
-mod gate;
 mod init;
 mod kept_gates;
 mod memory;
@@ -15,7 +14,6 @@ mod module_map;
 mod names;
 mod norm;
 mod output;
-mod project;
 mod quantized;
 mod rows;
 mod site;
@@ -26,18 +24,16 @@ pub use bf16::{Bf16Error, check_bf16, is_bf16, linear_weights_in_bf16};
 pub use burn_adapters_config::Activation;
 pub use burn_adapters_ops::{Rotary, linear};
 pub use floor_div::floor_div;
-pub use gate::Gate;
 pub use init::{Fill, Init};
-pub use kept_gates::KeptGates;
+pub use kept_gates::{Gate, KeptGates};
 pub use memory::{Demand, TooLarge};
 pub use mode::{Mode, draw_seed, has_own_kernels};
 pub use module_map::ModuleMap;
 pub use names::{AttentionNames, SiteName, SiteNames, StackNames, join_path};
 pub use norm::{Norm, NormWithEpsilon};
 pub use output::{Output, Reads, RowPosition, TokenSpan, mean_of_tokens};
-pub use project::project;
 pub use quantized::{
-    BlockRows, QuantizedWeightError, dense_weight, is_quantized, look_up, quantized_matrix, quantized_weight,
+    BlockRows, QuantizedWeightError, dense_weight, is_quantized, look_up, project, quantized_matrix, quantized_weight,
 };
 pub use rows::{repeated_rows, row_indices};
 pub use site::{ModuleKey, NameMap, Place, Site, SiteMap, SiteReport, StackKind};

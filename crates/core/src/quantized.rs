@@ -7,9 +7,9 @@
 //! a second copy. Once the value exists, it counts: it may have been changed by training or loading.
 
 use burn::module::{Devices, Module, ModuleMapper, ModuleVisitor, Param, ParamId, Reparameterization, Reparameterizer};
-use burn::nn::Embedding;
+use burn::nn::{Embedding, Linear};
 use burn::tensor::{Device, FloatDType, Int, Tensor};
-use burn_adapters_ops::QuantizedMatrix;
+use burn_adapters_ops::{QuantizedMatrix, linear, quantized_linear};
 use thiserror::Error;
 
 use crate::has_own_kernels;
@@ -195,6 +195,24 @@ impl Module for Blocks {
 
     fn materialize(self) -> Self {
         self
+    }
+}
+
+// Linear layers computed by the kernels of `burn-adapters-ops`.
+
+/// Computes `layer.forward(x)`, where the backend supports it as one operation with a custom backward pass.
+///
+/// # Shapes
+/// - x: `[.., d_input]`
+/// - output: `[.., d_output]`
+///
+/// # Panics
+/// If the last dimension of `x` is not the layer's `d_input`.
+pub fn project<const D: usize>(layer: &Linear, x: Tensor<D>) -> Tensor<D> {
+    let bias = layer.bias.as_ref().map(|bias| bias.val());
+    match quantized_matrix(&layer.weight) {
+        Some(matrix) => quantized_linear(x, matrix, bias),
+        None => linear(x, layer.weight.val(), bias),
     }
 }
 

@@ -43,7 +43,6 @@
 mod cursor;
 mod error;
 mod json;
-mod list;
 mod nearest;
 mod printable;
 mod snippet;
@@ -52,8 +51,7 @@ mod words;
 pub use cursor::Cursor;
 pub use error::{Explain, Problem, TextError};
 pub use json::{JsonError, check_unique_keys, deserialize_unique, parse_json};
-pub use list::{Listed, MAX_LISTED, shorten};
 pub use nearest::nearest;
 pub use printable::{printable, printable_json, printable_line};
 pub use snippet::{Paint, Plain, Snippet};
-pub use words::{alternatives, closing, counted, shortened};
+pub use words::{Listed, MAX_LISTED, alternatives, closing, counted, shorten, shortened};

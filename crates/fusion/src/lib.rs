@@ -45,9 +45,7 @@
 //! # Ok::<(), ConfigError>(())
 //! ```
 
-mod files;
 mod fusion;
 
 pub use burn_adapters_config::{ConfigError, FusionConfig};
-pub use files::{CONFIG_FILE, LAYER, PYTORCH_FILE, SAFETENSORS_FILE, parameter_name};
-pub use fusion::{Fusion, FusionOutput};
+pub use fusion::{CONFIG_FILE, Fusion, FusionOutput, LAYER, PYTORCH_FILE, SAFETENSORS_FILE, parameter_name};

@@ -1,11 +1,11 @@
 //! The (IA)³ module.
 
 use burn::module::{Module, Param};
+use burn::nn::Linear;
 use burn::tensor::{Device, Tensor};
 use burn_adapters_config::{LoraConfig, LoraInit};
-use burn_adapters_core::{Fill, Gate, Init};
-
-use crate::Ia3Error;
+use burn_adapters_core::{Fill, Gate, Init, dense_weight};
+use thiserror::Error;
 
 /// The vector that scales the output of one matrix. See the [crate] for an example.
 #[derive(Module, Debug)]
@@ -79,6 +79,79 @@ impl Ia3 {
             None if self.alpha == 1.0 => Ia3Scale { factor: vector, gate: None },
             None => Ia3Scale { factor: vector * self.alpha, gate: None },
         }
+    }
+}
+
+/// An (IA)³ module that cannot be built or merged.
+#[derive(Debug, Clone, PartialEq, Error)]
+#[non_exhaustive]
+pub enum Ia3Error {
+    /// The rank must be 1.
+    #[error("(IA)³ scales by one vector, so r must be 1, found {found}")]
+    Rank {
+        /// The requested rank.
+        found: usize,
+    },
+    /// Dropout does not apply to (IA)³.
+    #[error("(IA)³ scales an output and has no input to apply dropout to, so dropout must be 0, found {found}")]
+    Dropout {
+        /// The requested dropout.
+        found: f64,
+    },
+    /// DoRA needs an additive update.
+    #[error("use_dora=True needs composition_mode='add', but (IA)³ scales: drop one of them")]
+    Dora,
+    /// The gate depends on the input, so there is no weight that replaces it.
+    #[error("an (IA)³ with use_gating=True cannot be merged: its gate depends on the input; run it unmerged")]
+    MergeWithGate,
+    /// The matrix to merge into has another shape.
+    #[error("cannot merge an (IA)³ vector for {expected} outputs into a matrix with {found} outputs")]
+    Shape {
+        /// Outputs of the module.
+        expected: usize,
+        /// Outputs of the matrix.
+        found: usize,
+    },
+}
+
+// Merging: the vector is multiplied into the weight and the bias.
+
+/// A matrix with a merged vector, and its original values, so that [`unmerge`](Self::unmerge) is exact.
+#[derive(Debug)]
+#[must_use = "without this value the base weight cannot be restored"]
+pub struct MergedIa3 {
+    weight: Param<Tensor<2>>,
+    bias: Option<Param<Tensor<1>>>,
+}
+
+impl MergedIa3 {
+    /// Scales the outputs of `linear` by the vector of `ia3`.
+    ///
+    /// # Errors
+    /// If the module has a gate, or is for a matrix of another width; `linear` is then unchanged.
+    pub fn merge(ia3: &Ia3, linear: &mut Linear) -> Result<Self, Ia3Error> {
+        if ia3.gate.is_some() {
+            return Err(Ia3Error::MergeWithGate);
+        }
+        let [_, found] = linear.weight.lazy_shape().dims();
+        let [expected] = ia3.vector.lazy_shape().dims();
+        if expected != found {
+            return Err(Ia3Error::Shape { expected, found });
+        }
+        let before = Self { weight: linear.weight.clone(), bias: linear.bias.clone() };
+        let factor = ia3.vector.val().without_autodiff() * ia3.alpha;
+        // In bf16 or blocks the product would be rounded again.
+        let weight = dense_weight(&before.weight).without_autodiff().cast(factor.dtype()) * factor.clone().unsqueeze();
+        linear.weight = Param::initialized(before.weight.id, weight);
+        linear.bias =
+            before.bias.clone().map(|bias| Param::initialized(bias.id, bias.val().without_autodiff() * factor));
+        Ok(before)
+    }
+
+    /// Restores the original weight and bias.
+    pub fn unmerge(self, linear: &mut Linear) {
+        linear.weight = self.weight;
+        linear.bias = self.bias;
     }
 }
 

@@ -37,10 +37,6 @@
 //! # Ok::<(), burn_adapters_ia3::Ia3Error>(())
 //! ```
 
-mod error;
 mod ia3;
-mod merge;
 
-pub use error::Ia3Error;
-pub use ia3::{Ia3, Ia3Scale};
-pub use merge::MergedIa3;
+pub use ia3::{Ia3, Ia3Error, Ia3Scale, MergedIa3};

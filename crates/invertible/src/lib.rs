@@ -43,15 +43,8 @@
 //! # Ok::<(), burn_adapters_invertible::InvertibleError>(())
 //! ```
 
-mod error;
-mod glow;
+mod coupling;
 mod invertible;
-mod nice;
-mod split;
-mod subnet;
 
-pub use error::InvertibleError;
-pub use glow::GlowCoupling;
-pub use invertible::Invertible;
-pub use nice::NiceCoupling;
-pub use subnet::Subnet;
+pub use coupling::{GlowCoupling, NiceCoupling, Subnet};
+pub use invertible::{Invertible, InvertibleError};

@@ -37,7 +37,6 @@
 
 mod bias;
 mod dora;
-mod error;
 mod lora;
 mod merge;
 mod mtl;
@@ -45,8 +44,7 @@ mod vera;
 
 pub use bias::Bias;
 pub use dora::Magnitude;
-pub use error::LoraError;
-pub use lora::{Lora, LoraOutput};
+pub use lora::{Lora, LoraError, LoraOutput};
 pub use merge::Merged;
 pub use mtl::{MtlLoraModule, TaskSpecific};
 pub use vera::{Diagonal, Vera, VeraShared};

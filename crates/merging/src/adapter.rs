@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use burn_adapters_checkpoint::{AdapterFolder, FolderMeta, RawTensor};
 use burn_adapters_config::{AdapterConfig, CompositionMode, LoraConfig, MethodConfig};
 
-use crate::mask::{self, Masks};
 use crate::names::{Key, Parameters, bit_equal};
+use crate::strategy::{Masks, random_mask};
 use crate::{MergeError, Strategy, check, combine, svd};
 
 /// Merges several adapters, each with a weight, into one. Inputs and result are folders; no model is needed.
@@ -35,7 +35,7 @@ pub fn merge_folders(
 ) -> Result<AdapterFolder, MergeError> {
     let random = |key: &Key, input: usize, count: usize| match *strategy {
         Strategy::DareLinear { density, seed } | Strategy::DareTies { density, seed, .. } => {
-            mask::random(seed, density, key, input, count)
+            random_mask(seed, density, key, input, count)
         }
         _ => vec![true; count],
     };

@@ -78,16 +78,14 @@ mod check;
 mod combine;
 mod error;
 mod head;
-mod mask;
 mod names;
 #[cfg(test)]
 mod peft;
 mod strategy;
 mod svd;
-mod weights;
 
 pub use adapter::merge_folders;
+pub use combine::with_weights;
 pub use error::MergeError;
 pub use head::merge_heads;
 pub use strategy::{MajoritySign, Strategy};
-pub use weights::with_weights;

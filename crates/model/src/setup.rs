@@ -1,7 +1,10 @@
 //! The setup of a pass: the active adapters, training or inference, and observed values.
 
+use std::collections::BTreeMap;
+
+use burn::tensor::Tensor;
 use burn_adapters_composition::{Composition, HeadSetup};
-use burn_adapters_core::Mode;
+use burn_adapters_core::{Mode, Site};
 
 /// The setup of a forward pass: which adapters and heads are active, and whether they are trained. It is a value that is
 /// passed to [`AdapterBank::hooks`](crate::AdapterBank::hooks), so there is no global state to switch on or off.
@@ -151,4 +154,21 @@ impl Setup {
     pub fn mode(&self) -> Mode {
         self.mode
     }
+}
+
+// Values observed inside a pass.
+
+/// Gate values by adapter and site; each tensor is `[batch, 1, gates]`.
+pub type GateScores = BTreeMap<String, BTreeMap<Site, Tensor<3>>>;
+
+/// Attention of AdapterFusion by fusion and site; each tensor is `[batch, sequence, fused adapters]`.
+pub type FusionAttention = BTreeMap<String, BTreeMap<Site, Tensor<3>>>;
+
+/// The values that passes observed, if the [`Setup`](crate::Setup) requested them.
+#[derive(Debug, Clone, Default)]
+pub struct Observed {
+    /// The gate values.
+    pub gates: GateScores,
+    /// The attention of the fusions over their adapters.
+    pub fusions: FusionAttention,
 }

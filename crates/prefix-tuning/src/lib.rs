@@ -48,12 +48,10 @@
 //! # Ok::<(), PrefixError>(())
 //! ```
 
-mod error;
 mod group;
 mod prefixes;
 mod tuning;
 
-pub use error::PrefixError;
 pub use group::{PrefixGroup, PrefixKind};
 pub use prefixes::{Attended, Extended, Prefixes};
-pub use tuning::{PrefixMlp, PrefixSource, PrefixTuning};
+pub use tuning::{PrefixError, PrefixMlp, PrefixSource, PrefixTuning};

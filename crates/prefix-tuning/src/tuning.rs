@@ -4,9 +4,10 @@ use burn::module::{Module, Param, ParamId};
 use burn::nn::{Embedding, Linear};
 use burn::tensor::{Device, Tensor};
 use burn_adapters_config::{Activation, PrefixTuningConfig};
-use burn_adapters_core::{Fill, Gate, Init, Mode, SiteMap, activate, project};
+use burn_adapters_core::{Fill, Gate, Init, Mode, Site, SiteMap, activate, project};
+use thiserror::Error;
 
-use crate::{PrefixError, PrefixGroup, Prefixes};
+use crate::{PrefixGroup, Prefixes};
 
 /// The MLP that computes the prefixes of all blocks of a group: `act(E W₁ + b₁) W₂ + b₂`.
 #[derive(Module, Debug)]
@@ -141,4 +142,59 @@ impl PrefixTuning {
         }
         self
     }
+}
+
+/// A prefix that cannot be built or applied.
+#[derive(Debug, Clone, PartialEq, Error)]
+#[non_exhaustive]
+pub enum PrefixError {
+    /// A prefix without positions.
+    #[error("prefix_length must be at least 1, found 0: an empty prefix trains nothing")]
+    ZeroLength,
+    /// The MLP has no hidden units.
+    #[error(
+        "bottleneck_size must be at least 1, found 0: it is the width of the prefix MLP; use flat=True \
+         to train them without an MLP"
+    )]
+    ZeroBottleneck,
+    /// A group without attention blocks.
+    #[error("the group {group} has no attention blocks: leave_out names all of its layers, or the model has none")]
+    NoSites {
+        /// The group's name.
+        group: &'static str,
+    },
+    /// An attention block without a prefix.
+    #[error("no prefix at {site}; this group has prefixes at {sites}")]
+    UnknownSite {
+        /// The requested block.
+        site: Site,
+        /// The blocks with a prefix, joined by commas.
+        sites: String,
+    },
+    /// The heads of the keys differ from those of the prefix.
+    #[error(
+        "the prefix at {site} is for {expected_heads} heads of width {expected_head_dim}, but the keys have \
+         {found_heads} heads of width {found_head_dim}"
+    )]
+    Heads {
+        /// The attention block.
+        site: Site,
+        /// The prefix's heads.
+        expected_heads: usize,
+        /// The width of each.
+        expected_head_dim: usize,
+        /// The heads of the keys.
+        found_heads: usize,
+        /// The width of each.
+        found_head_dim: usize,
+    },
+    /// A gate without an input to read.
+    #[error(
+        "the prefix at {site} has a gate (use_gating=True), which reads the layer's input: pass the hidden states that \
+         the attention block was called with"
+    )]
+    GateWithoutInput {
+        /// The attention block.
+        site: Site,
+    },
 }

@@ -42,8 +42,6 @@
 //! # Ok::<(), PromptError>(())
 //! ```
 
-mod error;
 mod prompt;
 
-pub use error::PromptError;
-pub use prompt::PromptTuning;
+pub use prompt::{PromptError, PromptTuning};

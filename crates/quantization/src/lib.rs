@@ -20,7 +20,6 @@
 mod block_type;
 mod decode;
 mod encode;
-mod scales;
 
 pub use self::block_type::BlockType;
 pub use self::decode::{q4_0, q4_1, q4_k, q4_k_parts, q8_0};

@@ -41,14 +41,12 @@
 //! # Ok::<(), ReftError>(())
 //! ```
 
-mod error;
 mod orthogonal;
 mod positions;
 mod reft;
 mod unit;
 
-pub use error::ReftError;
 pub use orthogonal::Orthogonal;
 pub use positions::{End, Positions};
-pub use reft::Reft;
+pub use reft::{Reft, ReftError};
 pub use unit::{Projection, ReftUnit};

@@ -93,14 +93,12 @@ mod attach;
 mod error;
 mod exchange;
 mod file;
-mod frozen;
 mod link;
 mod plan;
 mod report;
 mod slot;
 mod survey;
 mod targets;
-mod tensors;
 mod update;
 
 pub use adapters::WeightAdapters;

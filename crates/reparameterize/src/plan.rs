@@ -10,8 +10,8 @@ use burn_adapters_core::Init;
 use burn_adapters_lora::VeraShared;
 
 use crate::attach::{Adapted, bias_path};
-use crate::frozen::Frozen;
 use crate::slot::About;
+use crate::slot::Frozen;
 use crate::survey::{Found, survey};
 use crate::update::Kind;
 use crate::{AdaptedParameter, AddReport, ParamAdapters, SkipReason, Skipped, Targets, Update, WeightAdapterError};

@@ -2,7 +2,7 @@
 
 use std::any::Any;
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use burn::module::{Devices, Module, ModuleMapper, ModuleVisitor, Reparameterization};
 use burn::tensor::{DType, Device, Tensor};
@@ -10,10 +10,8 @@ use burn_adapters_config::LoraConfig;
 use burn_adapters_core::{Mode, NameMap};
 use burn_adapters_lora::VeraShared;
 
-use crate::Update;
-use crate::exchange;
-use crate::frozen::Frozen;
 use crate::link::{Link, Side};
+use crate::{Update, exchange};
 
 /// The adapters of one matrix.
 #[derive(Debug, Clone, Default)]
@@ -196,5 +194,38 @@ impl Module for ParamAdapters {
 
     fn materialize(self) -> Self {
         self
+    }
+}
+
+// VeRA's frozen matrices.
+
+/// The two frozen matrices that all parameters of a VeRA adapter share: one copy per device.
+///
+/// They are not parameters of the module: as parameters, they would be counted, saved and moved once for each adapted
+/// weight.
+#[derive(Debug, Clone)]
+pub(crate) struct Frozen(Arc<Mutex<Vec<(Device, VeraShared)>>>);
+
+impl Frozen {
+    pub(crate) fn new(device: &Device, shared: VeraShared) -> Self {
+        Self(Arc::new(Mutex::new(vec![(device.clone(), shared)])))
+    }
+
+    /// The matrices on this device, as constants.
+    pub(crate) fn on(&self, device: &Device) -> Option<VeraShared> {
+        let mut copies = self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        // Devices are equal if they are the same hardware, with or without a graph.
+        if let Some((_, shared)) = copies.iter().find(|(there, _)| there == device) {
+            return Some(shared.clone());
+        }
+        let shared = copies.first()?.1.clone().to_device(&device.clone().without_autodiff());
+        copies.push((device.clone(), shared.clone()));
+        Some(shared)
+    }
+
+    /// The first copy, for writing to a file.
+    pub(crate) fn first(&self) -> Option<VeraShared> {
+        let copies = self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        copies.first().map(|(_, shared)| shared.clone())
     }
 }

@@ -8,7 +8,7 @@ use burn_adapters_ia3::Ia3;
 use burn_adapters_lora::{Lora, Magnitude, Vera};
 
 use crate::WeightAdapterError;
-use crate::frozen::Frozen;
+use crate::slot::Frozen;
 
 /// The trained parameters of one adapter at one matrix: the same modules as on activations, used as a function of the
 /// weight.

@@ -12,7 +12,6 @@ mod generation;
 mod gguf;
 mod gguf_quantized;
 mod heads;
-mod inference;
 mod interface;
 mod language;
 mod matrix;

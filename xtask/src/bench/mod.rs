@@ -30,8 +30,8 @@ use self::jobs::{Family, Wanted};
 use self::load::Load;
 use self::measure::{Measured, candidates};
 use self::place::{Place, program};
+use crate::process;
 use crate::process::{Done, cargo, root, run};
-use crate::python;
 
 /// Measures our crates and the reference in turn.
 #[derive(Debug, Args)]
@@ -94,7 +94,7 @@ pub(crate) fn bench(arguments: &Arguments) -> Done {
     let python = match (&arguments.python, arguments.no_python || arguments.against.is_some()) {
         (_, true) => None,
         (Some(python), _) => Some(python.clone()),
-        (None, false) => Some(python::reference(&cache.join("bench-venv"))?),
+        (None, false) => Some(process::reference(&cache.join("bench-venv"))?),
     };
     let place = Place::new(python, arguments.against.clone(), &cache)?;
     let machine = machine(&place)?;

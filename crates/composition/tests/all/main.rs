@@ -3,5 +3,4 @@
 
 mod errors;
 mod goldens;
-mod limits;
 mod properties;

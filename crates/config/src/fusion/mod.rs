@@ -7,9 +7,9 @@ use serde_json::Value;
 
 use crate::attributes::{Attributes, attributes};
 use crate::codec::{Codec, Context, Flag, Float, Optional};
-use crate::error::Problem;
 use crate::literal::Node;
 use crate::macros::builders;
+use crate::problem::Problem;
 use crate::{ConfigError, ProblemKind};
 
 /// The configuration of an AdapterFusion (Pfeiffer et al., 2021). The fields have the names of the reference's

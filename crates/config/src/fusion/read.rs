@@ -17,10 +17,10 @@ use super::FusionConfig;
 use crate::ConfigError;
 use crate::attributes::Attributes;
 use crate::display::shortest;
-use crate::error::Problem;
 use crate::grammar::{self, Member};
 use crate::json::{get, opening, parse_document};
 use crate::literal::{Entry, Literal, Node};
+use crate::problem::Problem;
 use crate::problem::ProblemKind;
 use crate::read::{Reading, check_length};
 

@@ -7,8 +7,8 @@ use nom::branch::alt;
 use nom::bytes::complete::{tag, tag_no_case};
 
 use super::{DEPTH_LIMIT, in_word};
-use crate::error::Problem;
 use crate::literal::{Entry, Literal, Node};
+use crate::problem::Problem;
 use crate::problem::ProblemKind;
 
 /// The result, or the problem: a value with a problem is not parsed further.

@@ -5,4 +5,3 @@ mod bank;
 mod common;
 mod misfits;
 mod sizes;
-mod threads;

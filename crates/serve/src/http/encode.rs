@@ -15,7 +15,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
 
-use super::body::Json;
+use super::request::Json;
 use super::request::OneOrMany;
 use super::{App, Shared};
 use crate::engine::{Command, EncodeJob, Wanted, chain};

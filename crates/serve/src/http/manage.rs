@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::App;
-use super::body::Json;
+use super::request::Json;
 use crate::error::{ApiError, json_response};
 use crate::registry::Change;
 

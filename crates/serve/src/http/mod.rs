@@ -1,13 +1,10 @@
-//! HTTP: routes, limits, and connections.
+//! HTTP: routes, limits, and connections; the pages for people, and the description of the routes.
 
-mod body;
-mod chat;
 mod completions;
 mod connections;
 mod encode;
 mod generation;
 mod manage;
-mod pages;
 mod request;
 
 use std::sync::Arc;
@@ -115,7 +112,7 @@ pub(crate) fn router(app: &App) -> Router {
     let mut protected = Router::new()
         .route("/metrics", get(metrics))
         .route("/v1/models", get(models))
-        .route("/v1/chat/completions", post(chat::chat))
+        .route("/v1/chat/completions", post(completions::chat))
         .route("/v1/completions", post(completions::completions))
         .route("/v1/embeddings", post(encode::embeddings))
         .route("/v1/classify", post(encode::classify))
@@ -130,9 +127,9 @@ pub(crate) fn router(app: &App) -> Router {
     }
     let protected = protected.layer(from_fn_with_state(Arc::clone(app), authorize));
     Router::new()
-        .route("/", get(pages::index))
-        .route("/docs", get(pages::docs))
-        .route("/openapi.json", get(pages::openapi))
+        .route("/", get(index))
+        .route("/docs", get(docs))
+        .route("/openapi.json", get(openapi))
         .route("/health", get(health))
         .merge(protected)
         .fallback(|request: Request| async move { ApiError::no_route(request.uri().path()) })
@@ -188,4 +185,54 @@ async fn models(State(app): State<App>) -> Response {
     let adapters = adapters.iter().map(|adapter| model(&adapter.name, Some(base)));
     let data: Vec<_> = std::iter::once(model(base, None)).chain(adapters).collect();
     json_response(StatusCode::OK, &json!({"object": "list", "data": data}))
+}
+
+/// The description of all routes, in the form of OpenAPI.
+const OPENAPI: &str = include_str!("../../assets/openapi.json");
+
+async fn index() -> Response {
+    page(include_str!("../../assets/index.html"))
+}
+
+async fn docs() -> Response {
+    page(include_str!("../../assets/docs.html"))
+}
+
+async fn openapi() -> Response {
+    typed(OPENAPI, "application/json")
+}
+
+/// A page that loads nothing from anywhere else.
+fn page(text: &'static str) -> Response {
+    let mut response = typed(text, "text/html; charset=utf-8");
+    let policy = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'; \
+                  base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+    response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(policy));
+    response
+}
+
+fn typed(text: &'static str, kind: &'static str) -> Response {
+    let mut response = Response::new(Body::from(text));
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+    response
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use serde_json::Value;
+
+    use super::*;
+
+    #[test]
+    fn every_route_is_described() {
+        let value: Value = serde_json::from_str(OPENAPI).unwrap();
+        let described = value["paths"].as_object().unwrap().iter().flat_map(|(path, methods)| {
+            methods.as_object().unwrap().keys().map(move |method| (method.clone(), path.clone()))
+        });
+        let routes = ROUTES.iter().map(|(method, path)| ((*method).to_owned(), (*path).to_owned()));
+        assert_eq!(described.collect::<BTreeSet<_>>(), routes.collect());
+    }
 }

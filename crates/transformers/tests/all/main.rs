@@ -4,13 +4,11 @@
 mod bf16;
 mod common;
 mod config;
-mod encoder_decoders;
 mod first_position;
 mod hidden_states;
 mod loading;
 #[cfg(target_os = "linux")]
 mod memory;
-mod minilm;
 mod quantized;
 mod recorded;
 mod tokenizer;

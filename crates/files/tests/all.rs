@@ -1,10 +1,11 @@
-//! Paths that are not the expected files.
+//! Files and folders that are not the expected ones.
+
 #![allow(clippy::unwrap_used)]
 
 use std::fs;
 use std::path::Path;
 
-use burn_adapters_files::{FileErrorKind, open, parse_json, read, read_text};
+use burn_adapters_files::{FileErrorKind, FolderKind, is_there, open, parse_json, read, read_text};
 
 #[test]
 fn a_regular_file_is_read_without_its_byte_order_mark() {
@@ -62,4 +63,41 @@ fn json_with_a_key_twice_is_refused_at_any_depth() {
     assert!(parse_json(r#"{"a": {"x": 1}, "b": {"x": 1}}"#).is_ok());
     assert!(parse_json(r#"{"a": 1} x"#).is_err());
     assert_eq!(parse_json("0.1").unwrap(), serde_json::json!(0.1));
+}
+
+// The kind of a folder, determined from its files.
+
+#[test]
+fn folders_are_told_by_their_files() {
+    let peft = |method: Option<&str>| FolderKind::Peft { method: method.map(str::to_owned) };
+    let cases = [
+        (vec![("adapter_config.json", r#"{"config": {}, "name": "a"}"#)], FolderKind::Adapter),
+        (vec![("adapter_config.json", r#"{"peft_type": "LORA"}"#)], peft(Some("LORA"))),
+        (vec![("adapter_config.json", r#"{"peft_type": "ia3"}"#)], peft(Some("IA3"))),
+        (vec![("adapter_config.json", "{}"), ("adapter_model.safetensors", "")], peft(None)),
+        (vec![("adapter_model.bin", "")], peft(None)),
+        (vec![("config.json", "{}")], FolderKind::Model),
+        (vec![("head_config.json", "{}")], FolderKind::Head),
+        (vec![("adapter_fusion_config.json", "{}")], FolderKind::Fusion),
+        (vec![("adapter_setup.json", "{}"), ("head_config.json", "{}")], FolderKind::Setup),
+    ];
+    for (files, expected) in cases {
+        let dir = tempfile::tempdir().unwrap();
+        files.iter().for_each(|(name, text)| fs::write(dir.path().join(name), text).unwrap());
+        assert_eq!(FolderKind::of(dir.path()), Some(expected), "{files:?}");
+    }
+    assert_eq!(FolderKind::of(tempfile::tempdir().unwrap().path()), None);
+    assert_eq!(peft(Some("LORA")).to_string(), "a LoRA adapter of PEFT");
+}
+
+#[test]
+fn whatever_stands_at_a_path_is_there() {
+    let dir = tempfile::tempdir().unwrap();
+    assert!(is_there(dir.path()));
+    assert!(!is_there(&dir.path().join("missing")));
+    #[cfg(unix)]
+    {
+        std::os::unix::fs::symlink("nowhere", dir.path().join("link")).unwrap();
+        assert!(is_there(&dir.path().join("link")), "a dangling link");
+    }
 }
