@@ -29,6 +29,14 @@ pub enum ServeError {
         /// The option.
         name: &'static str,
     },
+    /// More adapters are named, or are in the folder of adapters, than may be known.
+    #[error("{found} adapters are to be served, but max_adapters is {limit}: serve fewer, or raise it")]
+    TooManyAdapters {
+        /// The adapters: those that are named, and those in the folder of adapters up to the first that is too many.
+        found: usize,
+        /// The limit.
+        limit: usize,
+    },
     /// An option that cannot be meant.
     #[error("{0}")]
     Option(String),

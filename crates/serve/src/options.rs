@@ -28,7 +28,7 @@ pub struct ServeOptions {
     pub max_cache_tokens: usize,
     /// The most tokens of prompts that are read between two steps of the batch.
     pub prompt_tokens: usize,
-    /// The most adapters that are known.
+    /// The most adapters that are known: named at the start, in the folder of adapters, or loaded by requests.
     pub max_adapters: usize,
     /// The most adapters in memory; the least recently used ones leave it first.
     pub max_resident: usize,

@@ -145,7 +145,7 @@ impl Registry {
         })
     }
 
-    /// The adapters in the folder of adapters, by the names of their folders and files.
+    /// The adapters in the folder of adapters, by the names of their folders and files; no more than may be known, and one.
     pub(crate) fn add_root(&self) -> std::io::Result<()> {
         let Some(root) = &self.root else { return Ok(()) };
         for entry in std::fs::read_dir(root)? {
@@ -163,11 +163,11 @@ impl Registry {
                 return Err(unusable(ApiError::conflict("this is the name of the model itself")));
             }
             let mut entries = lock(&self.entries);
-            if !entries.contains_key(name) && entries.len() >= self.limits.known {
-                return Err(std::io::Error::other(format!("more than {} adapters", self.limits.known)));
-            }
             // One that is named on the command line comes first.
             entries.entry(name.to_owned()).or_insert_with(|| Entry::new(path, 1));
+            if entries.len() > self.limits.known {
+                break;
+            }
         }
         Ok(())
     }

@@ -71,7 +71,7 @@ impl Server {
     /// are first asked for.
     ///
     /// # Errors
-    /// If an option cannot be meant, two adapters have one name, the model has an encoder and a decoder, the folder of
+    /// If an option cannot be meant, two adapters have one name or are too many, the model has an encoder and a decoder, the folder of
     /// adapters cannot be read, or the address cannot be listened on.
     pub fn bind(
         served: ServedModel,
@@ -112,6 +112,10 @@ impl Server {
             registry.add(name, path).map_err(failed)?;
         }
         registry.add_root().map_err(unreadable)?;
+        let (found, limit) = (registry.list().len(), options.max_adapters);
+        if found > limit {
+            return Err(ServeError::TooManyAdapters { found, limit });
+        }
         let system = |doing: String| move |error| ServeError::System { doing, error };
         let listener = TcpListener::bind(options.address).map_err(system(format!("listen on {}", options.address)))?;
         let address = listener.local_addr().map_err(system("read the address".to_owned()))?;

@@ -107,7 +107,7 @@ struct LimitArguments {
     #[arg(long, value_name = "MIB", default_value_t = ServeOptions::default().max_resident_bytes >> 20)]
     max_resident_mib: u64,
 
-    /// Most adapters that are known.
+    /// Most adapters that are known: named here, in --adapters-root, or loaded by requests.
     #[arg(long, value_name = "N", default_value_t = ServeOptions::default().max_adapters)]
     max_adapters: usize,
 
@@ -210,6 +210,9 @@ impl Arguments {
 fn serve_error(error: &ServeError) -> CliError {
     match error {
         ServeError::Limit { .. } => CliError::mistake(format!("--{}", error.to_string().replace('_', "-"))),
+        ServeError::TooManyAdapters { .. } => {
+            CliError::mistake(error.to_string().replace("max_adapters", "--max-adapters"))
+        }
         ServeError::System { .. } => CliError::failure(error.to_string()),
         error => CliError::mistake(error.to_string()),
     }

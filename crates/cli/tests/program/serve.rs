@@ -80,6 +80,12 @@ fn mistakes_are_told_before_anything_is_served() {
     fails(&place, &with(&["--max-batch", "0"]), "--max-batch must be at least 1");
     place.write("empty.txt", "\n");
     fails(&place, &with(&["--api-key-file", "empty.txt"]), "API key is empty");
+    for name in ["a", "b"] {
+        std::fs::create_dir_all(place.path(&format!("many/{name}"))).unwrap();
+        place.write(&format!("many/{name}/adapter_config.json"), "{}");
+    }
+    let many = with(&["--adapters-root", "many", "--max-adapters", "1"]);
+    fails(&place, &many, "2 adapters are to be served, but --max-adapters is 1");
     std::fs::create_dir(place.path("empty")).unwrap();
     fails(&place, &with(&["--adapter", "a=empty"]), "empty");
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use burn_adapters_serve::{ServeOptions, ServedModel, Server};
 use serde_json::json;
 
-use crate::common::{Place, at_once, eventually, read_answer};
+use crate::common::{METHODS, Place, at_once, eventually, read_answer};
 
 #[test]
 fn bodies_and_routes_are_checked() {
@@ -151,16 +151,27 @@ fn too_many_tokens_in_memory_are_refused() {
 fn names_and_limits_are_checked_before_anything_is_served() {
     let place = Place::decoder();
     let adapter = |name: &str| (name.to_owned(), place.path("lora"));
-    let bind = |adapters: Vec<(String, std::path::PathBuf)>, change: &dyn Fn(&mut ServeOptions)| {
+    let bound = |adapters: Vec<(String, std::path::PathBuf)>, change: &dyn Fn(&mut ServeOptions)| {
         let served = ServedModel::new("base", place.model.clone(), place.tokenizer.clone());
         let mut options = ServeOptions::default();
         options.address.set_port(0);
         change(&mut options);
-        Server::bind(served, adapters, options).map(drop).unwrap_err().to_string()
+        Server::bind(served, adapters, options).map(drop).map_err(|error| error.to_string())
     };
+    let bind = |adapters, change: &dyn Fn(&mut ServeOptions)| bound(adapters, change).unwrap_err();
     assert!(bind(vec![adapter("a"), adapter("a")], &|_| {}).contains("two adapters are called `a`"));
     assert!(bind(vec![adapter("base")], &|_| {}).contains("name of the model itself"));
     assert!(bind(vec![adapter("a/b")], &|_| {}).contains("no slash"));
+    // Every adapter counts, wherever it comes from, and once.
+    let two = |options: &mut ServeOptions| options.max_adapters = 2;
+    let named = bind(vec![adapter("a"), adapter("b"), adapter("c")], &two);
+    assert_eq!(named, "3 adapters are to be served, but max_adapters is 2: serve fewer, or raise it");
+    let in_root = |options: &mut ServeOptions| {
+        options.max_adapters = METHODS.len();
+        options.adapters_root = Some(place.root());
+    };
+    assert!(bind(vec![adapter("another")], &in_root).starts_with("7 adapters are to be served, but max_adapters is 6"));
+    assert_eq!(bound(vec![adapter("lora")], &in_root), Ok(()));
     assert_eq!(bind(vec![], &|options| options.max_queue = 0), "max_queue must be at least 1, found 0");
     assert!(bind(vec![], &|options| options.manage = true).contains("adapters_root"));
     assert!(bind(vec![], &|options| options.adapters_root = Some("no/where".into())).contains("no/where"));
