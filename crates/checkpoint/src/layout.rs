@@ -31,7 +31,11 @@ impl Layout {
     pub(crate) fn to_ours(self, values: Vec<f32>, shape: &[usize]) -> Vec<f32> {
         match (self, shape) {
             (Layout::Transposed, &[.., rows, columns]) => transposed(&values, rows, columns),
-            (Layout::Diagonal, &[size, _]) => values.into_iter().step_by(size + 1).collect(),
+            (Layout::Diagonal, &[size, _]) => {
+                let mut diagonal = Vec::with_capacity(size);
+                diagonal.extend(values.iter().step_by(size + 1));
+                diagonal
+            }
             _ => values,
         }
     }
@@ -100,9 +104,14 @@ impl Rows {
 /// Each row-major matrix of `[rows, columns]`, transposed.
 fn transposed(values: &[f32], rows: usize, columns: usize) -> Vec<f32> {
     let size = (rows * columns).max(1);
-    let column =
-        |matrix: &'_ [f32], column: usize| (0..rows).map(|row| matrix[row * columns + column]).collect::<Vec<_>>();
-    values.chunks_exact(size).flat_map(|matrix| (0..columns).flat_map(move |index| column(matrix, index))).collect()
+    // A vector that grows has room for up to twice the values, and a parameter keeps that room.
+    let mut transposed = Vec::with_capacity(values.len());
+    for matrix in values.chunks_exact(size) {
+        for column in 0..columns {
+            transposed.extend((0..rows).map(|row| matrix[row * columns + column]));
+        }
+    }
+    transposed
 }
 
 #[cfg(test)]
@@ -124,7 +133,9 @@ mod tests {
             let values: Vec<f32> = (0..count).map(|value| value as f32).collect();
             let there = layout.to_file(values.clone(), &file);
             assert_eq!(there.len(), file.iter().product::<usize>());
-            assert_eq!(layout.to_ours(there, &file), values, "{layout:?}");
+            let back = layout.to_ours(there, &file);
+            assert_eq!(back, values, "{layout:?}");
+            assert_eq!(back.capacity(), count, "{layout:?} keeps memory that it does not need");
         }
     }
 
