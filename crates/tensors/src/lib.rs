@@ -45,7 +45,7 @@ pub use self::element::{Element, FloatType};
 pub use self::error::TensorFileError;
 pub use self::file::TensorFile;
 pub use self::finite::{NotFinite, check_finite};
-pub use self::gguf::{BlockType, Gguf, GgufTensor, GgufValue, heads_in_pairs, pairs_in_heads, write_gguf};
+pub use self::gguf::{BlockType, Gguf, GgufTensor, GgufTexts, GgufValue, heads_in_pairs, pairs_in_heads, write_gguf};
 pub use self::index::shards;
 pub use self::matching::{Mismatch, Reshaped, TensorShape};
 pub use self::parameters::{

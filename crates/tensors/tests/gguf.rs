@@ -4,7 +4,9 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use burn_adapters_tensors::{BlockType, Gguf, GgufTensor, GgufValue, TensorFile, TensorFileError, write_gguf};
+use burn_adapters_tensors::{
+    BlockType, Gguf, GgufTensor, GgufTexts, GgufValue, TensorFile, TensorFileError, write_gguf,
+};
 use proptest::prelude::*;
 use proptest::sample::Index;
 
@@ -56,13 +58,13 @@ fn metadata() -> Vec<(&'static str, GgufValue)> {
         ("f32", 1.5.into()),
         ("f64", GgufValue::F64(0.1)),
         ("yes", true.into()),
-        ("texts", GgufValue::Texts(vec!["a".into(), "ä b".into()])),
+        ("texts", GgufValue::Texts(["a", "", "ä b"].into_iter().collect())),
         ("integers", GgufValue::Integers(vec![1, -1])),
         ("long", GgufValue::Integers(vec![1 << 40])),
         ("floats", GgufValue::Floats(vec![0.5, -1.0])),
         ("doubles", GgufValue::Floats(vec![0.1])),
         ("bools", GgufValue::Bools(vec![true, false])),
-        ("lists", GgufValue::Lists(vec![GgufValue::Integers(vec![7]), GgufValue::Texts(vec![])])),
+        ("lists", GgufValue::Lists(vec![GgufValue::Integers(vec![7]), GgufValue::Texts(GgufTexts::default())])),
     ]
 }
 

@@ -5,6 +5,7 @@ use std::path::Path;
 use burn::module::Module;
 use burn::tensor::Device;
 
+use crate::gguf::{self, is_gguf};
 use crate::skeleton::Skeleton;
 use crate::weights::{FromFiles, Listed, ModelLoadReport, WeightFormat, Weights};
 use crate::{AutoModel, LoadError, ModelConfig};
@@ -43,9 +44,8 @@ pub(crate) fn from_dir(
     device: &Device,
 ) -> Result<(AutoModel, ModelLoadReport), LoadError> {
     format.check(device)?;
-    let config = ModelConfig::from_dir(dir)?;
+    let (config, mut weights) = open(dir)?;
     let mut plan = config.plan.clone();
-    let mut weights = Weights::open(dir, plan.prefix)?;
     weights.take_copy(&plan);
     weights.take_tied(&plan)?;
     let missing_pooler = plan.pooler.as_ref().is_some_and(|pooler| !weights.any(&format!("{}.", pooler.name)));
@@ -78,6 +78,19 @@ pub(crate) fn from_dir(
         missing_pooler,
     };
     Ok((model, report))
+}
+
+/// The configuration and the weight files, of which a GGUF file is read once for both.
+fn open(dir: &Path) -> Result<(ModelConfig, Weights), LoadError> {
+    if is_gguf(dir) {
+        let file = gguf::open(dir)?;
+        let config = ModelConfig::from_gguf(&file)?;
+        let weights = Weights::of_gguf(file, &config.plan)?;
+        return Ok((config, weights));
+    }
+    let config = ModelConfig::from_dir(dir)?;
+    let weights = Weights::open(dir, config.plan.prefix)?;
+    Ok((config, weights))
 }
 
 /// Whether a tensor is a buffer that old files hold.

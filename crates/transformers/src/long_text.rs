@@ -3,7 +3,9 @@
 //! A tokenizer keeps some fifty bytes for each byte of a text, and a model reads a few hundred tokens. So a long text is
 //! encoded piece by piece, cut before white space, until there are tokens enough.
 
-use tokenizers::{Encoding, Tokenizer};
+use tokenizers::Encoding;
+
+use crate::tokenizer::Inner;
 
 /// A text up to this size, in bytes, is encoded in one piece.
 const PIECE: usize = 1 << 16;
@@ -13,7 +15,7 @@ const LONGEST_PIECE: usize = 1 << 20;
 
 /// The tokens of a text, without special ones, with their places in the text if `offsets` are requested; of a long text at
 /// least `room + 1` of them, if it has as many.
-pub(crate) fn encode(tokenizer: &Tokenizer, text: &str, room: usize, offsets: bool) -> tokenizers::Result<Encoding> {
+pub(crate) fn encode(tokenizer: &Inner, text: &str, room: usize, offsets: bool) -> tokenizers::Result<Encoding> {
     let encode = |text: &str| if offsets { tokenizer.encode(text, false) } else { tokenizer.encode_fast(text, false) };
     if text.len() <= PIECE {
         return encode(text);

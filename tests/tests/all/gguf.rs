@@ -104,7 +104,10 @@ fn a_model_is_written_as_it_was_read() {
 fn as_folder(dir: &std::path::Path) {
     let golden = Gguf::open(&file("llama"), u64::MAX).unwrap();
     let number = |key: &str| golden.metadata()[&format!("llama.{key}")].as_float().unwrap();
-    let texts = |key: &str| golden.metadata()[&format!("tokenizer.ggml.{key}")].as_texts().unwrap();
+    let texts = |key: &str| -> Vec<String> {
+        let texts = golden.metadata()[&format!("tokenizer.ggml.{key}")].as_texts().unwrap();
+        texts.iter().map(str::to_owned).collect()
+    };
     let (heads, key_heads) = (number("attention.head_count") as usize, number("attention.head_count_kv") as usize);
     let config = serde_json::json!({
         "model_type": "llama", "hidden_size": number("embedding_length") as usize,
@@ -146,7 +149,7 @@ fn as_folder(dir: &std::path::Path) {
     let vocabulary: serde_json::Map<String, serde_json::Value> =
         texts("tokens").iter().enumerate().map(|(id, token)| (token.clone(), id.into())).collect();
     let types = golden.metadata()["tokenizer.ggml.token_type"].as_integers().unwrap();
-    let special = texts("tokens").iter().zip(types).enumerate().filter(|(_, (_, kind))| **kind == 3);
+    let special = texts("tokens").into_iter().zip(types).enumerate().filter(|(_, (_, kind))| **kind == 3);
     let added: Vec<_> = special
         .map(|(id, (token, _))| {
             serde_json::json!({ "id": id, "content": token, "special": true, "normalized": false, "lstrip": false,
@@ -312,7 +315,7 @@ fn files_that_are_not_read_say_why() {
         (tokenizer(set("tokenizer.ggml.pre", "new-words".into())), "\"new-words\", which is not known"),
         (tokenizer(set("tokenizer.ggml.model", "bert".into())), "\"bert\", which is not supported"),
         (tokenizer(set("tokenizer.ggml.eos_token_id", 5000.into())), "5000"),
-        (tokenizer(set("tokenizer.ggml.merges", GgufValue::Texts(vec!["abc".into()]))), "is not two pieces"),
+        (tokenizer(set("tokenizer.ggml.merges", GgufValue::Texts(["abc"].into_iter().collect()))), "is not two pieces"),
         (tokenizer(changed(|metadata| metadata.retain(|(key, _)| !key.ends_with("tokens")))), "vocab_size"),
     ] {
         assert!(found.contains(part), "{found}");

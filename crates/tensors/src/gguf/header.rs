@@ -10,7 +10,8 @@ use burn_adapters_quantization::BlockType;
 
 use super::Info;
 use super::value::{
-    ARRAY, BOOL, FLOAT32, FLOAT64, GgufValue, INT8, INT16, INT32, INT64, STRING, UINT8, UINT16, UINT32, UINT64,
+    ARRAY, BOOL, FLOAT32, FLOAT64, GgufTexts, GgufValue, INT8, INT16, INT32, INT64, STRING, UINT8, UINT16, UINT32,
+    UINT64,
 };
 use crate::TensorFileError;
 
@@ -22,6 +23,8 @@ pub(super) const ALIGNMENT: u64 = 32;
 const MOST_AXES: u32 = 4;
 /// How deep lists may lie in lists.
 const DEEPEST: usize = 16;
+/// How many bytes are read at once.
+const BUFFER: usize = 1 << 16;
 /// The largest alignment.
 const LARGEST_ALIGNMENT: u64 = 1 << 20;
 
@@ -36,7 +39,7 @@ pub(super) struct Header {
 
 impl Header {
     pub(super) fn read(path: &Path, file: &File, size: u64) -> Result<Self, TensorFileError> {
-        let mut reader = Reader { path, file: BufReader::new(file), left: size };
+        let mut reader = Reader { path, file: BufReader::with_capacity(BUFFER, file), left: size };
         let magic = reader.bytes::<4>()?;
         if &magic != MAGIC {
             return Err(reader.damaged("not a GGUF file: it does not begin with `GGUF`"));
@@ -159,11 +162,22 @@ impl Reader<'_> {
     }
 
     fn text(&mut self) -> Result<String, TensorFileError> {
+        let mut bytes = Vec::new();
+        self.text_bytes(&mut bytes)?;
+        String::from_utf8(bytes).map_err(|_| self.not_utf8())
+    }
+
+    /// Replaces `bytes` by those of a text.
+    fn text_bytes(&mut self, bytes: &mut Vec<u8>) -> Result<(), TensorFileError> {
         let length = self.u64()?;
         let length = self.count("bytes in a text", length, 1)?;
-        let mut bytes = vec![0; length];
-        self.fill(&mut bytes)?;
-        String::from_utf8(bytes).map_err(|_| self.damaged("a text in its header is not UTF-8"))
+        bytes.clear();
+        bytes.resize(length, 0);
+        self.fill(bytes)
+    }
+
+    fn not_utf8(&self) -> TensorFileError {
+        self.damaged("a text in its header is not UTF-8")
     }
 
     fn value(&mut self, kind: u32, depth: usize) -> Result<GgufValue, TensorFileError> {
@@ -197,13 +211,23 @@ impl Reader<'_> {
         };
         let count = self.count("entries in a list", count, least)?;
         Ok(match kind {
-            STRING => GgufValue::Texts(self.entries(count, |reader| reader.text())?),
+            STRING => GgufValue::Texts(self.texts(count)?),
             BOOL => GgufValue::Bools(self.entries(count, |reader| Ok(reader.bytes::<1>()?[0] != 0))?),
             FLOAT32 => GgufValue::Floats(self.entries(count, |reader| Ok(f32::from_le_bytes(reader.bytes()?).into()))?),
             FLOAT64 => GgufValue::Floats(self.entries(count, |reader| Ok(f64::from_le_bytes(reader.bytes()?)))?),
             ARRAY => GgufValue::Lists(self.entries(count, |reader| reader.value(kind, depth + 1))?),
             kind => GgufValue::Integers(self.entries(count, |reader| reader.integer(kind))?),
         })
+    }
+
+    fn texts(&mut self, count: usize) -> Result<GgufTexts, TensorFileError> {
+        let mut texts = GgufTexts::with_capacity(count);
+        let mut bytes = Vec::new();
+        for _ in 0..count {
+            self.text_bytes(&mut bytes)?;
+            texts.push(std::str::from_utf8(&bytes).map_err(|_| self.not_utf8())?);
+        }
+        Ok(texts)
     }
 
     fn entries<T>(

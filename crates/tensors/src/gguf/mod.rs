@@ -24,7 +24,7 @@ use crate::{Element, FloatType, TensorFileError};
 
 use self::header::Header;
 pub use self::rows::{heads_in_pairs, pairs_in_heads};
-pub use self::value::GgufValue;
+pub use self::value::{GgufTexts, GgufValue};
 pub use self::write::{GgufTensor, write_gguf};
 
 /// How many bytes are read at once, at most.

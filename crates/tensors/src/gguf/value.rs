@@ -16,7 +16,7 @@ pub enum GgufValue {
     /// A text.
     Text(String),
     /// Texts.
-    Texts(Vec<String>),
+    Texts(GgufTexts),
     /// Whole numbers.
     Integers(Vec<i64>),
     /// Numbers.
@@ -65,7 +65,7 @@ impl GgufValue {
     }
 
     /// Texts.
-    pub fn as_texts(&self) -> Option<&[String]> {
+    pub fn as_texts(&self) -> Option<&GgufTexts> {
         match self {
             Self::Texts(texts) => Some(texts),
             _ => None,
@@ -101,6 +101,65 @@ impl GgufValue {
             Self::Bools(_) => "a list of truth values",
             Self::Lists(_) => "a list of lists",
         }
+    }
+}
+
+/// A list of texts, stored one after the other: a vocabulary has a hundred thousand of them, and a `String` for each would take
+/// several times the memory.
+///
+/// ```
+/// use burn_adapters_tensors::GgufTexts;
+///
+/// let texts: GgufTexts = ["the", "", "sea"].into_iter().collect();
+/// assert_eq!((texts.len(), texts.get(2), texts.get(3)), (3, Some("sea"), None));
+/// ```
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct GgufTexts {
+    all: String,
+    /// Where each text ends.
+    ends: Vec<usize>,
+}
+
+impl GgufTexts {
+    /// Room for this number of texts.
+    pub(super) fn with_capacity(count: usize) -> Self {
+        Self { all: String::new(), ends: Vec::with_capacity(count) }
+    }
+
+    /// Appends a text.
+    pub fn push(&mut self, text: &str) {
+        self.all.push_str(text);
+        self.ends.push(self.all.len());
+    }
+
+    /// The number of texts.
+    pub fn len(&self) -> usize {
+        self.ends.len()
+    }
+
+    /// Whether there are no texts.
+    pub fn is_empty(&self) -> bool {
+        self.ends.is_empty()
+    }
+
+    /// A text; `None` past the last.
+    pub fn get(&self, index: usize) -> Option<&str> {
+        let end = *self.ends.get(index)?;
+        let start = index.checked_sub(1).map_or(0, |before| self.ends[before]);
+        Some(&self.all[start..end])
+    }
+
+    /// The texts, in order.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = &str> {
+        (0..self.len()).map(|index| self.get(index).unwrap_or_default())
+    }
+}
+
+impl<T: AsRef<str>> FromIterator<T> for GgufTexts {
+    fn from_iter<I: IntoIterator<Item = T>>(texts: I) -> Self {
+        let mut all = Self::default();
+        texts.into_iter().for_each(|text| all.push(text.as_ref()));
+        all
     }
 }
 

@@ -8,6 +8,7 @@ use tokenizers::processors::roberta::RobertaProcessing;
 use tokenizers::{Model, PostProcessorWrapper};
 
 use super::class::Class;
+use super::model::Inner;
 use super::settings::Settings;
 use super::unusable;
 use crate::TokenizerError;
@@ -26,7 +27,7 @@ use Part::{First, Second, Token};
 
 /// The special tokens around the texts of a tokenizer that was made from a vocabulary; `None` for no special tokens.
 pub(super) fn of_vocabulary(
-    tokenizer: &tokenizers::Tokenizer,
+    tokenizer: &Inner,
     settings: &Settings,
     file: &Path,
 ) -> Result<Option<PostProcessorWrapper>, TokenizerError> {
@@ -66,7 +67,7 @@ pub(super) fn of_vocabulary(
 
 /// The special tokens that a class puts around texts whatever its `tokenizer.json` says, if it does so.
 pub(super) fn of_class(
-    tokenizer: &tokenizers::Tokenizer,
+    tokenizer: &Inner,
     settings: &Settings,
     file: &Path,
 ) -> Result<Option<PostProcessorWrapper>, TokenizerError> {
@@ -94,7 +95,7 @@ pub(super) fn of_class(
 }
 
 struct Around<'a> {
-    tokenizer: &'a tokenizers::Tokenizer,
+    tokenizer: &'a Inner,
     settings: &'a Settings,
     file: &'a Path,
 }
@@ -123,7 +124,7 @@ impl<'a> Around<'a> {
 
 /// A token before each text, and one after it.
 pub(super) fn of_each(
-    tokenizer: &tokenizers::Tokenizer,
+    tokenizer: &Inner,
     file: &Path,
     bos: Option<&str>,
     eos: Option<&str>,
@@ -137,7 +138,7 @@ pub(super) fn of_each(
 
 /// A template for one text, and one for two.
 fn template(
-    tokenizer: &tokenizers::Tokenizer,
+    tokenizer: &Inner,
     file: &Path,
     single: &[Part<'_>],
     pair: &[Part<'_>],

@@ -13,6 +13,7 @@ use tokenizers::pre_tokenizers::PreTokenizerWrapper;
 use super::around;
 use super::class::Class;
 use super::guard::guarded;
+use super::model::Inner;
 use super::settings::{File, Settings};
 use super::unusable;
 use super::vocabulary::bert_normalizer;
@@ -31,11 +32,7 @@ const MOST_REPEATS: u64 = 100_000;
 const MOST_REPLACEMENT: usize = 1024;
 
 /// The tokenizer of a `tokenizer.json` with the given text, and what the files beside it say.
-pub(super) fn tokenizer(
-    dir: &Path,
-    path: &Path,
-    text: &str,
-) -> Result<(tokenizers::Tokenizer, Settings), TokenizerError> {
+pub(super) fn tokenizer(dir: &Path, path: &Path, text: &str) -> Result<(Inner, Settings), TokenizerError> {
     let file = File::parse(path.to_owned(), text)?;
     check(&file).map_err(|message| unusable(path, message))?;
     let settings = Settings::read(dir, Some(&file))?;
@@ -44,7 +41,7 @@ pub(super) fn tokenizer(
         // As in the reference, which builds these classes from the SentencePiece model then.
         return super::from_vocabulary(dir);
     }
-    let read = || text.parse::<tokenizers::Tokenizer>().map_err(|error| error.to_string());
+    let read = || text.parse::<Inner>().map_err(|error| error.to_string());
     let mut tokenizer = guarded(read).map_err(|message| unusable(path, message))?;
     guarded(|| Ok(settings.tokens.add_to(&mut tokenizer))).map_err(|message| unusable(path, message))??;
     if let (Class::Bert, Some(NormalizerWrapper::BertNormalizer(normalizer))) =

@@ -8,6 +8,8 @@ mod encode;
 mod gguf;
 mod guard;
 mod json;
+mod model;
+mod pieces;
 mod sentencepiece;
 mod settings;
 mod tokens;
@@ -24,6 +26,7 @@ use tokenizers::TruncationDirection;
 pub(crate) use self::class::Class;
 pub use self::decode::{DecodeStream, SpecialIds};
 use self::guard::guarded;
+pub(crate) use self::model::Inner;
 use self::settings::Settings;
 use crate::gguf::{is_gguf, open_config};
 use crate::{ModelConfig, TokenizerError};
@@ -40,7 +43,7 @@ pub struct Encoded {
 /// The tokenizer of a model.
 #[derive(Debug, Clone)]
 pub struct Tokenizer {
-    inner: tokenizers::Tokenizer,
+    inner: Inner,
     limits: Limits,
     /// The longest row that the tokenizer is meant for.
     max_length: Option<usize>,
@@ -188,7 +191,7 @@ fn unusable(file: &Path, error: impl ToString) -> TokenizerError {
 }
 
 /// The tokenizer of a folder without `tokenizer.json`.
-fn from_vocabulary(dir: &Path) -> Result<(tokenizers::Tokenizer, Settings), TokenizerError> {
+fn from_vocabulary(dir: &Path) -> Result<(Inner, Settings), TokenizerError> {
     let settings = Settings::read(dir, None)?;
     let files = settings.class.files();
     if files.is_empty() || !files.iter().all(|name| is_there(&dir.join(name))) {

@@ -11,6 +11,7 @@ use serde_json::{Map, Value};
 use tokenizers::AddedToken;
 
 use super::class::Class;
+use super::model::Inner;
 use super::settings::{self, File, Files};
 use crate::TokenizerError;
 
@@ -198,7 +199,7 @@ impl Tokens {
     }
 
     /// Adds all to a tokenizer, and checks that each has the id that its file says.
-    pub(super) fn add_to(&self, tokenizer: &mut tokenizers::Tokenizer) -> Result<(), TokenizerError> {
+    pub(super) fn add_to(&self, tokenizer: &mut Inner) -> Result<(), TokenizerError> {
         let special = self.special_contents();
         let mut seen = BTreeSet::new();
         let named = ATTRIBUTES.iter().filter_map(|attribute| self.special.get(attribute)).chain(&self.additional);

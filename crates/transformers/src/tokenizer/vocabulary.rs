@@ -16,6 +16,7 @@ use tokenizers::pre_tokenizers::sequence::Sequence;
 use tokenizers::pre_tokenizers::split::{Split, SplitPattern};
 
 use super::class::Class;
+use super::model::Inner;
 use super::settings::{File, Settings};
 use super::unusable;
 use crate::TokenizerError;
@@ -26,7 +27,7 @@ pub(super) fn bert_normalizer(settings: &Settings) -> BertNormalizer {
 }
 
 /// BERT's tokenizer: one token a line, whose number is its id. The last of two equal ones counts, as in the reference.
-pub(super) fn word_pieces(dir: &Path, settings: &Settings) -> Result<tokenizers::Tokenizer, TokenizerError> {
+pub(super) fn word_pieces(dir: &Path, settings: &Settings) -> Result<Inner, TokenizerError> {
     let path = dir.join("vocab.txt");
     let text = lines_of(&path)?;
     let vocabulary: Vocab = text.lines().zip(0..).map(|(token, id)| (token.to_owned(), id)).collect();
@@ -36,7 +37,7 @@ pub(super) fn word_pieces(dir: &Path, settings: &Settings) -> Result<tokenizers:
     }
     let model = WordPiece::builder().vocab(vocabulary).unk_token(unknown).build();
     let model = model.map_err(|error| unusable(&path, error))?;
-    let mut tokenizer = tokenizers::Tokenizer::new(model);
+    let mut tokenizer = Inner::new(model.into());
     tokenizer.with_normalizer(Some(bert_normalizer(settings))).with_pre_tokenizer(Some(BertPreTokenizer));
     tokenizer.with_decoder(Some(WordPieceDecoder::new("##".into(), true)));
     Ok(tokenizer)
@@ -49,7 +50,7 @@ pub(super) const QWEN2: &str = concat!(
 );
 
 /// GPT-2's tokenizer: a vocabulary of byte-level pieces, and what is merged, in order.
-pub(super) fn byte_pairs(dir: &Path, settings: &Settings) -> Result<tokenizers::Tokenizer, TokenizerError> {
+pub(super) fn byte_pairs(dir: &Path, settings: &Settings) -> Result<Inner, TokenizerError> {
     let (vocabulary, merges) = (dir.join("vocab.json"), dir.join("merges.txt"));
     let missing = || TokenizerError::Missing { dir: dir.to_owned(), expected: settings.class.files().join(" and ") };
     let file = File::read(vocabulary)?.ok_or_else(missing)?;
@@ -82,7 +83,7 @@ pub(super) fn byte_pairs(dir: &Path, settings: &Settings) -> Result<tokenizers::
         }
     }
     let model = BPE::builder().vocab_and_merges(tokens, pairs).build().map_err(|error| unusable(&merges, error))?;
-    let mut tokenizer = tokenizers::Tokenizer::new(model);
+    let mut tokenizer = Inner::new(model.into());
     if qwen2 {
         let words = Split::new(SplitPattern::Regex(QWEN2.into()), SplitDelimiterBehavior::Isolated, false);
         let words = words.map_err(|error| unusable(&merges, error))?;

@@ -5,12 +5,11 @@ use std::path::{Path, PathBuf};
 
 use burn::tensor::TensorData;
 use burn_adapters_files::is_there;
-use burn_adapters_tensors::{BlockType, FloatType, Mismatch, TensorFile, TensorShape, shards};
-use serde_json::Value;
+use burn_adapters_tensors::{BlockType, FloatType, Gguf, Mismatch, TensorFile, TensorShape, shards};
 
-use crate::LoadError;
 use crate::gguf::{self, Rows, is_gguf};
 use crate::plan::{ModelPlan, TiedWeight};
+use crate::{LoadError, ModelConfig};
 
 /// Where weights are looked for, in this order.
 const FILES: [&str; 4] =
@@ -38,7 +37,9 @@ impl Weights {
     /// Opens the files; no tensor is read yet. `prefix` is what the names begin with where a task model was saved.
     pub(crate) fn open(dir: &Path, prefix: &str) -> Result<Self, LoadError> {
         if is_gguf(dir) {
-            return Self::open_gguf(dir);
+            let file = gguf::open(dir)?;
+            let plan = ModelConfig::from_gguf(&file)?.plan;
+            return Self::of_gguf(file, &plan);
         }
         let mut files = Vec::new();
         for path in weight_files(dir)? {
@@ -72,25 +73,23 @@ impl Weights {
         Ok(Self { dir: dir.to_owned(), files, tensors })
     }
 
-    /// Opens a GGUF file.
-    fn open_gguf(path: &Path) -> Result<Self, LoadError> {
-        let mut file = gguf::open(path)?;
-        let config = gguf::config(&file)?;
-        let heads = |key: &str| config.get(key).and_then(Value::as_u64).map(|heads| heads as usize);
-        let queries = heads("num_attention_heads").unwrap_or(1);
-        let heads = [queries, heads("num_key_value_heads").unwrap_or(queries)];
+    /// The tensors of a GGUF file, whose metadata is given up.
+    pub(crate) fn of_gguf(mut file: Gguf, plan: &ModelPlan) -> Result<Self, LoadError> {
+        let path = file.path().to_owned();
+        let attention = &plan.stack.layer.attention;
+        let heads = [attention.heads, attention.key_value_heads];
         let heads = gguf::architecture(&file)?.is_interleaved.then_some(heads);
         let mut tensors: BTreeMap<String, Stored> = BTreeMap::new();
         for (name, shape) in file.tensors() {
             let (weight, rows) = gguf::weight(name, heads);
             if let Some(first) = tensors.get(&weight) {
                 let (first, second) = (first.name.clone(), name.to_owned());
-                return Err(LoadError::Duplicate { file: path.to_owned(), weight, first, second });
+                return Err(LoadError::Duplicate { file: path, weight, first, second });
             }
             tensors.insert(weight, Stored { file: 0, name: name.to_owned(), shape: shape.to_vec(), rows });
         }
         file.drop_metadata();
-        Ok(Self { dir: path.to_owned(), files: vec![TensorFile::Gguf(file)], tensors })
+        Ok(Self { dir: path, files: vec![TensorFile::Gguf(file)], tensors })
     }
 
     /// Takes a copy of the table of word embeddings for the table itself where files hold copies alone.

@@ -29,6 +29,7 @@ use tokenizers::{AddedToken, DecoderWrapper, ModelWrapper, SplitDelimiterBehavio
 use self::proto::{CONTROL, Model, Piece, UNKNOWN, USER_DEFINED};
 use super::class::Class;
 use super::json::check_charsmap;
+use super::model::Inner;
 use super::settings::Settings;
 use super::unusable;
 use crate::TokenizerError;
@@ -37,7 +38,7 @@ use crate::TokenizerError;
 const SPACE: char = '▁';
 
 /// The tokenizer of a folder with a SentencePiece model, without the tokens around a text.
-pub(super) fn tokenizer(dir: &Path, settings: &Settings) -> Result<tokenizers::Tokenizer, TokenizerError> {
+pub(super) fn tokenizer(dir: &Path, settings: &Settings) -> Result<Inner, TokenizerError> {
     let path = dir.join(settings.class.files()[0]);
     let bytes = read(&path, MAX_TEXT).map_err(|error| unusable(&path, error.kind))?;
     let failed = |message: String| unusable(&path, message);
@@ -58,8 +59,8 @@ struct Builder<'a> {
 }
 
 impl Builder<'_> {
-    fn build(&self) -> Result<tokenizers::Tokenizer, String> {
-        let mut tokenizer = tokenizers::Tokenizer::new(self.vocabulary()?);
+    fn build(&self) -> Result<Inner, String> {
+        let mut tokenizer = Inner::new(self.vocabulary()?.into());
         let is_special = |piece: &Piece| {
             let turn = self.settings.class == Class::Gemma && piece.text.ends_with("_of_turn>");
             piece.kind == CONTROL || turn
