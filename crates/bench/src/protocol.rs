@@ -75,6 +75,9 @@ pub(crate) struct Prepare {
     /// Whether the weights of the model's linear layers are bf16.
     #[serde(default)]
     pub(crate) bf16: bool,
+    /// The number of lower layers whose weights are bf16.
+    #[serde(default)]
+    pub(crate) bf16_below: usize,
     /// Whether the blocks of a GGUF file stay as they are.
     #[serde(default)]
     pub(crate) stored: bool,

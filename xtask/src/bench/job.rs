@@ -172,6 +172,8 @@ pub(crate) struct Contestant {
     pub(crate) noise: f64,
     /// Whether the frozen weights are bf16.
     pub(crate) bf16: bool,
+    /// The number of lower layers whose frozen weights are bf16.
+    pub(crate) bf16_below: usize,
     /// Whether the frozen weights are the blocks of the GGUF file.
     pub(crate) stored: bool,
     /// Whether the backward pass computes layers again.
@@ -197,6 +199,7 @@ impl Contestant {
             adapters: 1,
             noise: 0.02,
             bf16: false,
+            bf16_below: 0,
             stored: false,
             checkpoints: false,
             agreement: Agreement::Rounding,

@@ -165,9 +165,19 @@ fn upper(wanted: &Wanted) -> Vec<Job> {
                 Contestant::ours("step", &config).called("ours, all layers").other(),
                 Contestant::python("step", &above).called("adapters, upper half"),
             ];
+            let below = Contestant { bf16_below: half, ..Contestant::ours("step", &above) };
+            let in_bf16 = vec![
+                below.called("ours, upper half, the lower one in bf16"),
+                Contestant::ours("step", &config).called("ours, all layers").other(),
+                Contestant::ours("step", &above).called("ours, upper half").other(),
+            ];
             let name = format!("upper half {config}");
             let job = Job::new(Family::Upper, &name, *model, sentences(*model, 32), contestants);
             jobs.push(job.working(Work::Step { lowest: half }));
+            let name = format!("upper half {config}, bf16 below");
+            let job = Job::new(Family::Upper, &name, *model, sentences(*model, 32), in_bf16);
+            // The measured rate of products is that of f32.
+            jobs.push(job.working(Work::Nothing));
         }
     }
     jobs
@@ -300,7 +310,7 @@ mod tests {
         let wanted = Wanted { configs: vec!["par_bn[reduction_factor=4]".into()], quick: true, ..Wanted::default() };
         assert_eq!(jobs(Family::Step, &wanted).len(), 2);
         let upper = jobs(Family::Upper, &wanted);
-        assert_eq!(upper.len(), 1);
+        assert_eq!((upper.len(), upper[1].contestants[0].bf16_below), (2, 3));
         assert_eq!(upper[0].contestants[0].config, "par_bn[reduction_factor=4,leave_out=[0,1,2]]");
     }
 }

@@ -103,7 +103,8 @@ pub(crate) fn measure(job: &Job, place: &Place, repetitions: usize) -> Result<Me
                 format!("{} does not compute what {} does: {what}", contestant.label, times_label(&times))
             })?,
         }
-        let rounds = job.contestants.iter().any(|one| one.bf16 || one.agreement == Agreement::BestToken);
+        let rounds =
+            job.contestants.iter().any(|one| one.bf16 || one.bf16_below > 0 || one.agreement == Agreement::BestToken);
         let apart = first.as_ref().filter(|_| rounds).and_then(|first| apart(&first["logits"], &check["logits"]));
         times.push(Times {
             label: contestant.label.clone(),
@@ -187,6 +188,9 @@ fn prepare(side: &mut Side, job: &Job, contestant: &Contestant, place: &Place) -
     }
     if contestant.bf16 {
         request["bf16"] = true.into();
+    }
+    if contestant.bf16_below > 0 {
+        request["bf16_below"] = contestant.bf16_below.into();
     }
     if contestant.stored {
         request["stored"] = true.into();

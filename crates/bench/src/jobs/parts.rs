@@ -34,6 +34,7 @@ impl Base {
             _ => WeightFormat::F32,
         };
         let (model, _) = AutoModel::from_dir_as(&prepare.model, format, device)?;
+        let model = if prepare.bf16_below > 0 { model.in_bf16_below(prepare.bf16_below)? } else { model };
         Ok(Self { model, batches: batches(&prepare.batches, &prepare.data, &prepare.model)? })
     }
 }
