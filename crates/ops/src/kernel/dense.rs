@@ -1,6 +1,7 @@
 //! Products of large matrices.
 
 use std::mem::MaybeUninit;
+use std::ops::Range;
 
 use gemm::Parallelism;
 
@@ -80,33 +81,122 @@ pub(crate) fn product_across(left: &[f32], left_width: usize, right: &[f32], rig
     multiplied(Strided::new(left, rows, left_width).transposed(), Strided::new(right, rows, right_width))
 }
 
-/// Elements of a matrix per piece of work, where it is multiplied by one row.
-const ROW_PIECE: usize = 1 << 16;
+/// Elements of a matrix per piece of work, where it is multiplied by one row. It does not depend on the number of threads, so
+/// neither do the sums.
+const ROW_PIECE: usize = 1 << 17;
+/// The most columns of such a piece: one after the other in memory, so that the processor fetches them ahead.
+const ROW_COLUMNS: usize = 4096;
+/// Rows of the matrix that are added to the output at a time.
+const AT_ONCE: usize = 4;
 
-/// The product of one row, which takes as long as reading the matrix: all threads do, each its own columns.
+/// The product of one row, which takes as long as reading the matrix: all threads do, in the order of memory.
 fn multiplied_row(x: &[f32], matrix: Strided<'_>) -> Vec<f32> {
-    assert!(matrix.is_inside(), "cannot multiply a row and {matrix:?}");
+    assert!(matrix.is_inside() && x.len() == matrix.rows, "cannot multiply a row and {matrix:?}");
     let mut output = vec![0.0; matrix.columns];
-    let wide = (ROW_PIECE / matrix.rows).next_multiple_of(BLOCK).max(BLOCK);
-    let pieces = output.chunks_mut(wide).enumerate().map(|(number, output)| (number * wide, output)).collect();
-    run(pieces, &MultiplyRow { x, matrix });
+    match matrix.strides {
+        [_, 1] => {
+            let wide = ROW_COLUMNS.min(matrix.columns);
+            let high = (ROW_PIECE / wide).min(matrix.rows).next_multiple_of(AT_ONCE);
+            let across = (0..matrix.columns).step_by(wide);
+            let pieces = across.flat_map(|first| (0..matrix.rows).step_by(high).map(move |row| (first, row)));
+            let part = |(first, row): (usize, usize)| {
+                let columns = first..(first + wide).min(matrix.columns);
+                (columns, row..(row + high).min(matrix.rows))
+            };
+            let pieces: Vec<_> = pieces.map(part).collect();
+            let sums = run(pieces.clone(), &AddRows { x, matrix });
+            for ((columns, _), sums) in pieces.into_iter().zip(sums) {
+                output[columns].iter_mut().zip(sums).for_each(|(output, sum)| *output += sum);
+            }
+        }
+        [1, _] => {
+            let wide = (ROW_PIECE / matrix.rows).max(1);
+            let pieces = output.chunks_mut(wide).enumerate().map(|(number, output)| (number * wide, output));
+            run(pieces.collect(), &MultiplyColumns { x, matrix });
+        }
+        // SAFETY: the output has an element for each column.
+        _ => unsafe { accumulate(Strided::new(x, 1, x.len()), matrix, output.as_mut_ptr(), matrix.columns) },
+    }
     output
 }
 
-struct MultiplyRow<'a> {
+/// The sum of some rows, each times an element of `x`.
+struct AddRows<'a> {
     x: &'a [f32],
     matrix: Strided<'a>,
 }
 
-impl Work<(usize, &mut [f32])> for MultiplyRow<'_> {
+impl Work<(Range<usize>, Range<usize>)> for AddRows<'_> {
+    type Result = Vec<f32>;
+
+    #[inline(always)]
+    fn work<S: pulp::Simd>(&self, simd: S, (columns, rows): (Range<usize>, Range<usize>)) -> Vec<f32> {
+        let mut output = vec![0.0; columns.len()];
+        for first in rows.clone().step_by(AT_ONCE) {
+            let count = AT_ONCE.min(rows.end - first);
+            // What is missing at the end is added as 0 times the first row.
+            let x: [f32; AT_ONCE] = std::array::from_fn(|at| if at < count { self.x[first + at] } else { 0.0 });
+            let row = |at: usize| {
+                let row = if at < count { first + at } else { first };
+                &self.matrix.numbers[self.matrix.index(row, columns.start)..][..columns.len()]
+            };
+            add_rows(simd, x, std::array::from_fn(row), &mut output);
+        }
+        output
+    }
+}
+
+#[inline(always)]
+fn add_rows<S: pulp::Simd>(simd: S, x: [f32; AT_ONCE], rows: [&[f32]; AT_ONCE], output: &mut [f32]) {
+    let [(a, a_rest), (b, b_rest), (c, c_rest), (d, d_rest)] = rows.map(S::as_simd_f32s);
+    let [xa, xb, xc, xd] = x.map(|x| simd.splat_f32s(x));
+    let (whole, rest) = S::as_mut_simd_f32s(output);
+    for ((((output, a), b), c), d) in whole.iter_mut().zip(a).zip(b).zip(c).zip(d) {
+        let sum = simd.mul_add_e_f32s(xa, *a, *output);
+        let sum = simd.mul_add_e_f32s(xb, *b, sum);
+        *output = simd.mul_add_e_f32s(xd, *d, simd.mul_add_e_f32s(xc, *c, sum));
+    }
+    for ((((output, a), b), c), d) in rest.iter_mut().zip(a_rest).zip(b_rest).zip(c_rest).zip(d_rest) {
+        *output += x[0] * a + x[1] * b + x[2] * c + x[3] * d;
+    }
+}
+
+/// The products of `x` and some columns.
+struct MultiplyColumns<'a> {
+    x: &'a [f32],
+    matrix: Strided<'a>,
+}
+
+impl Work<(usize, &mut [f32])> for MultiplyColumns<'_> {
     type Result = ();
 
     #[inline(always)]
-    fn work<S: pulp::Simd>(&self, _: S, (first, output): (usize, &mut [f32])) {
-        let part = self.matrix.columns_from(first, output.len());
-        // SAFETY: this part of the output is this piece's alone.
-        unsafe { accumulate(Strided::new(self.x, 1, self.matrix.rows), part, output.as_mut_ptr(), output.len()) };
+    fn work<S: pulp::Simd>(&self, simd: S, (first, output): (usize, &mut [f32])) {
+        for (column, output) in output.iter_mut().enumerate() {
+            let column = &self.matrix.numbers[self.matrix.index(0, first + column)..][..self.x.len()];
+            *output = inner(simd, self.x, column);
+        }
     }
+}
+
+/// The inner product of two slices of one length.
+#[inline(always)]
+fn inner<S: pulp::Simd>(simd: S, left: &[f32], right: &[f32]) -> f32 {
+    let ((left, left_rest), (right, right_rest)) = (S::as_simd_f32s(left), S::as_simd_f32s(right));
+    let (left_fours, left) = left.as_chunks::<AT_ONCE>();
+    let (right_fours, right) = right.as_chunks::<AT_ONCE>();
+    let mut sums = [simd.splat_f32s(0.0); AT_ONCE];
+    for (left, right) in left_fours.iter().zip(right_fours) {
+        for ((sum, left), right) in sums.iter_mut().zip(left).zip(right) {
+            *sum = simd.mul_add_e_f32s(*left, *right, *sum);
+        }
+    }
+    for (left, right) in left.iter().zip(right) {
+        sums[0] = simd.mul_add_e_f32s(*left, *right, sums[0]);
+    }
+    let sum = simd.add_f32s(simd.add_f32s(sums[0], sums[1]), simd.add_f32s(sums[2], sums[3]));
+    let rest: f32 = left_rest.iter().zip(right_rest).map(|(left, right)| left * right).sum();
+    simd.reduce_sum_f32s(sum) + rest
 }
 
 fn multiplied(left: Strided<'_>, right: Strided<'_>) -> Vec<f32> {
@@ -346,7 +436,7 @@ mod tests {
     #[test]
     fn a_row_is_multiplied_by_all_columns_in_either_order() {
         let number = |at: usize| ((at * 7919) % 23) as f32 - 11.0;
-        for [depth, columns] in [[1, 1], [40, 70], [2000, 100]] {
+        for [depth, columns] in [[1, 1], [40, 70], [2000, 100], [67, 5000], [603, 301]] {
             let x: Vec<f32> = (0..depth).map(number).collect();
             let numbers: Vec<f32> = (0..depth * columns).map(|at| number(at + 5)).collect();
             let bias: Vec<f32> = (0..columns).map(number).collect();

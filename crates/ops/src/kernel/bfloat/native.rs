@@ -4,9 +4,9 @@
 //! together, and the weight is packed as `[panel][pair][column of the panel]`.
 
 use std::arch::x86_64::{
-    __m512bh, __m512i, _mm256_loadu_si256, _mm512_add_ps, _mm512_cvtepu16_epi32, _mm512_dpbf16_ps, _mm512_loadu_si512,
-    _mm512_mask_storeu_ps, _mm512_maskz_loadu_ps, _mm512_or_si512, _mm512_set1_epi32, _mm512_setzero_ps,
-    _mm512_setzero_si512, _mm512_slli_epi32, _mm512_storeu_si512,
+    __m512bh, __m512i, _MM_HINT_T1, _mm_prefetch, _mm256_loadu_si256, _mm512_add_ps, _mm512_cvtepu16_epi32,
+    _mm512_dpbf16_ps, _mm512_loadu_si512, _mm512_mask_storeu_ps, _mm512_maskz_loadu_ps, _mm512_or_si512,
+    _mm512_set1_epi32, _mm512_setzero_ps, _mm512_setzero_si512, _mm512_slli_epi32, _mm512_storeu_si512,
 };
 use std::mem::{MaybeUninit, transmute};
 use std::ops::Range;
@@ -23,6 +23,8 @@ const ROWS: usize = 8;
 const VECTORS: usize = 3;
 /// Columns of a panel of the weight.
 const COLUMNS: usize = VECTORS * LANES;
+/// Numbers of a cache line.
+const CACHE_LINE: usize = 32;
 /// The fewest pieces of work per thread, so that all threads end at about the same time.
 const PIECES: usize = 4;
 /// The fewest rows that a panel is packed for once more.
@@ -98,6 +100,30 @@ fn pack(weight: Strided<'_, u16>, first: usize, panel: &mut Vec<Pairs>) {
     }
 }
 
+/// Fetches a part of the columns of a panel into the cache, while another panel is multiplied: part `number` of `count`.
+#[target_feature(enable = "sse")]
+fn fetch(weight: Strided<'_, u16>, first: usize, [number, count]: [usize; 2]) {
+    let wide = COLUMNS.min(weight.columns.saturating_sub(first));
+    // The lines that are contiguous, and how long they are.
+    let (lines, length) = match weight.strides {
+        [_, 1] => (weight.rows, wide),
+        [1, _] => (wide, weight.rows),
+        _ => return,
+    };
+    if wide == 0 {
+        return;
+    }
+    for line in lines * number / count..lines * (number + 1) / count {
+        let start = match weight.strides {
+            [_, 1] => weight.index(line, first),
+            _ => weight.index(0, first + line),
+        };
+        for at in (start..start + length).step_by(CACHE_LINE) {
+            _mm_prefetch::<_MM_HINT_T1>(weight.numbers.as_ptr().wrapping_add(at).cast());
+        }
+    }
+}
+
 /// Packs pairs of a matrix with contiguous rows; returns how many.
 #[target_feature(enable = "avx512f,avx512bw")]
 fn pack_rows(weight: Strided<'_, u16>, first: usize, panel: &mut [Pairs]) -> usize {
@@ -155,9 +181,11 @@ impl Whole<'_> {
     /// The processor has the instructions; no other thread reads or writes these rows of these panels of the output.
     #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
     unsafe fn piece(&self, rows: Range<usize>, panels: Range<usize>, panel: &mut Vec<Pairs>) {
+        let blocks = rows.len().div_ceil(ROWS);
         for start in panels.map(|number| number * COLUMNS) {
             pack(self.weight, start, panel);
-            for first in rows.clone().step_by(ROWS) {
+            for (number, first) in rows.clone().step_by(ROWS).enumerate() {
+                fetch(self.weight, start + COLUMNS, [number, blocks]);
                 let block = match ROWS.min(rows.end - first) {
                     1 => Self::block::<1>,
                     2 => Self::block::<2>,
