@@ -73,11 +73,12 @@ pub(super) fn check(
     setup: &Setup,
     batch: &Batch,
 ) -> Result<(Check, Gradients), Failed> {
-    // A setup at inference has no gradients.
+    // At inference there are no gradients, neither of adapters nor of the head.
     let setup = &setup.clone().training().without_base_dropout();
     let output = model.forward_reading(&batch.tokens(), &bank.hooks(setup)?, Reads::First)?;
-    let head = bank.head_of(setup)?;
-    let logits = head.forward(&output, Mode::Inference)?;
+    let mut head = bank.head_of(setup)?.clone();
+    head.dropout = 0.0;
+    let logits = head.forward(&output, Mode::Training)?;
     let loss = head.loss(&logits, &batch.labels)?;
     let check = Check {
         tokens: batch.count(),
