@@ -316,7 +316,7 @@ pub(crate) fn transpose(numbers: &[f32], columns: usize, output: &mut [f32]) {
 const BLOCK: usize = 16;
 
 /// The elements in row-major order, of a matrix in column-major order.
-fn transposed(matrix: Strided<'_>) -> Vec<f32> {
+pub(crate) fn transposed(matrix: Strided<'_>) -> Vec<f32> {
     let Strided { numbers, rows, columns, .. } = matrix;
     let write = |output: &mut [MaybeUninit<f32>]| {
         run(output.chunks_mut(columns * BLOCK).enumerate().collect(), &Transpose { numbers, rows, columns });

@@ -11,15 +11,12 @@ use burn_adapters_quantization::BlockType;
 use super::{Work, run};
 use crate::quantized::QuantizedMatrix;
 
-/// With at most so many rows, each block is multiplied as soon as it is decoded: tiles would not pay.
-const FEW: usize = 8;
-
 /// `x · weightᵀ + bias`, giving `[rows, d_output]`.
 pub(crate) fn product(x: &[f32], weight: &QuantizedMatrix, bias: Option<&[f32]>) -> Vec<f32> {
     let rows = x.len() / weight.shape()[1];
     match rows {
         0 => Vec::new(),
-        1..=FEW => few::product(x, weight, bias),
+        _ if rows <= few::most_rows(weight.kind()) => few::product(x, weight, bias),
         _ => tiles::product(x, weight, bias),
     }
 }

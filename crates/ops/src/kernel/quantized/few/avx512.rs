@@ -22,6 +22,11 @@ pub(super) fn is_there() -> bool {
     is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512bw")
 }
 
+/// Whether there is code for a type that decodes its blocks in a few instructions.
+pub(super) fn has(kind: BlockType) -> bool {
+    matches!(kind, BlockType::Q4_0 | BlockType::Q4_1 | BlockType::Q8_0)
+}
+
 /// Computes a piece, if there is code for its type.
 pub(super) fn compute(piece: Piece<'_>) -> Result<(), Piece<'_>> {
     if !is_there() {
@@ -59,10 +64,14 @@ fn rows<D: Decode<V>, const V: usize>(piece: Piece<'_>) {
     let Piece { x, d_input, output, blocks, .. } = piece;
     let rows = x.len() / d_input;
     let row_bytes = d_input / (V * LANES) * D::BYTES;
-    for (output, blocks) in output.chunks_exact_mut(rows).zip(blocks.chunks_exact(row_bytes)) {
-        prefetch(blocks);
-        for (output, x) in output.chunks_mut(ROWS).zip(x.chunks(ROWS * d_input)) {
-            match output.len() {
+    // A few rows of x stay in the nearest cache, while the blocks pass by.
+    for (number, x) in x.chunks(ROWS * d_input).enumerate() {
+        for (output, blocks) in output.chunks_exact_mut(rows).zip(blocks.chunks_exact(row_bytes)) {
+            if number == 0 {
+                prefetch(blocks);
+            }
+            let output = &mut output[number * ROWS..];
+            match x.len() / d_input {
                 1 => dots::<D, V, 1>(output, x, blocks),
                 2 => dots::<D, V, 2>(output, x, blocks),
                 3 => dots::<D, V, 3>(output, x, blocks),

@@ -1,4 +1,5 @@
-//! A few rows times a weight in blocks: bound by the memory that the weight takes.
+//! A few rows times a weight in blocks, each of which is multiplied as soon as it is decoded. For one row, this is bound by the
+//! memory that the weight takes.
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
@@ -7,6 +8,7 @@ mod avx512;
 
 use burn_adapters_quantization::{BlockType, q4_0, q4_1, q4_k, q8_0};
 
+use crate::kernel::dense::{Strided, transposed};
 use crate::kernel::{Work, run};
 use crate::quantized::QuantizedMatrix;
 
@@ -14,6 +16,18 @@ use crate::quantized::QuantizedMatrix;
 const PIECE: usize = 1 << 16;
 /// The most rows of x for which a block is decoded once.
 const ROWS: usize = 4;
+
+/// With at most so many rows, tiles would not pay: with AVX-512, a block is decoded in less time than a part of a tile is
+/// written, put in the order of the product and read.
+pub(super) fn most_rows(kind: BlockType) -> usize {
+    const MOST: usize = 8;
+    #[cfg(target_arch = "x86_64")]
+    if avx512::is_there() && avx512::has(kind) {
+        return 8 * MOST;
+    }
+    let _ = kind;
+    MOST
+}
 
 /// `x · weightᵀ + bias`, giving `[rows, d_output]`.
 pub(super) fn product(x: &[f32], weight: &QuantizedMatrix, bias: Option<&[f32]>) -> Vec<f32> {
@@ -26,7 +40,7 @@ pub(super) fn product(x: &[f32], weight: &QuantizedMatrix, bias: Option<&[f32]>)
     run(pieces, &Few { x, weight });
     let mut output = across;
     if rows > 1 {
-        output = (0..rows * d_output).map(|at| output[at % d_output * rows + at / d_output]).collect();
+        output = transposed(Strided::new(&output, d_output, rows).transposed());
     }
     if let Some(bias) = bias {
         for output in output.chunks_exact_mut(d_output) {
