@@ -19,6 +19,7 @@ pub(crate) struct Metrics {
     running: Gauge,
     waiting: Gauge,
     pub(crate) connections: Gauge,
+    pub(crate) adapters: Gauge,
     max_adapters: usize,
     requests: Arc<Mutex<Requests>>,
 }
@@ -58,6 +59,7 @@ impl Metrics {
             running: gauge("vllm:num_requests_running"),
             waiting: gauge("vllm:num_requests_waiting"),
             connections: gauge("burn_adapters_connections"),
+            adapters: gauge("burn_adapters_adapters_in_memory"),
             max_adapters,
             requests: Arc::default(),
             recorder,

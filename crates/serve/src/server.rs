@@ -13,7 +13,7 @@ use burn_adapters_transformers::{AutoModel, GenerationConfig, Tokenizer};
 use tokio::sync::{Semaphore, watch};
 
 use crate::engine::{Command, Engine, Sizes};
-use crate::http::{Listening, Shared, digest, router, serve};
+use crate::http::{ApiKey, Listening, Shared, router, serve};
 use crate::metrics::Metrics;
 use crate::registry::{AdapterLimits, ForModel, Registry};
 use crate::{ServeError, ServeOptions};
@@ -138,7 +138,7 @@ impl Server {
             generates: has_output,
             queue: Arc::new(Semaphore::new(options.max_queue)),
             workers: Arc::new(Semaphore::new(2)),
-            key: options.api_key.as_deref().map(|key| digest(key.trim())),
+            key: options.api_key.as_deref().map(ApiKey::new),
             created: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()),
             options,
         });

@@ -130,9 +130,13 @@ impl Engine {
                 if inserted.is_err() {
                     self.remove(&name, &names);
                 }
+                self.count_adapters();
                 let _ = reply.send(inserted);
             }
-            Command::Remove { adapter, heads } => self.remove(&adapter, &heads),
+            Command::Remove { adapter, heads } => {
+                self.remove(&adapter, &heads);
+                self.count_adapters();
+            }
             Command::Text(job) => self.waiting.push_back(*job),
             Command::Encode(job) => self.encodes.push_back(job),
             Command::Close => self.is_closed = true,
@@ -145,6 +149,10 @@ impl Engine {
             self.bank.insert_head(&name, head).map_err(|error| error.to_string())?;
         }
         self.bank.tie_heads(&*self.model).map_err(|error| error.to_string())
+    }
+
+    fn count_adapters(&self) {
+        self.metrics.adapters.set(self.bank.names().count() as f64);
     }
 
     fn remove(&mut self, adapter: &str, heads: &[String]) {

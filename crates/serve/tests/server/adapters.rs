@@ -1,11 +1,12 @@
 //! Adapters that come and go while the server runs.
 
+use std::io::{Read, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde_json::{Value, json};
 
-use crate::common::{Place, at_once, copy, eventually};
+use crate::common::{Place, at_once, copy, eventually, read_answer_after};
 
 fn load(client: &crate::common::Client, name: &str, path: &str, change: Value) -> crate::common::Answer {
     let mut body = json!({"lora_name": name, "lora_path": path});
@@ -98,21 +99,84 @@ fn the_least_recently_used_adapter_leaves_memory() {
     }
     assert_eq!(load(client, "seventh", "lora", json!({})).status, 200);
     assert!(load(client, "eighth", "lora", json!({})).error(429).contains("7 adapters"));
-    // Adapters in use stay.
-    let body = json!({"model": "lora", "prompt": "w5", "max_tokens": 400, "temperature": 0, "ignore_eos": true});
-    let other = json!({"model": "ia3", "prompt": "w5", "max_tokens": 400, "temperature": 0, "ignore_eos": true});
+    // Adapters in use stay, and a request for another one does not wait for them: these have much to do.
     let of_threads = client.clone();
     let running = std::thread::spawn(move || {
-        at_once(2, move |index| of_threads.post("/v1/completions", if index == 0 { &body } else { &other }).status)
+        at_once(2, move |index| {
+            let body = json!({"model": ["lora", "ia3"][index], "prompt": "w5", "max_tokens": 400, "n": 8,
+                              "ignore_eos": true});
+            of_threads.post("/v1/completions", &body).status
+        })
     });
     eventually("two running requests", || client.metric("vllm:num_requests_running") == 2.0);
     let third = client.post("/v1/completions", &json!({"model": "prompt", "prompt": "w5", "max_tokens": 1}));
-    assert!(matches!(third.status, 200 | 429), "{third:?}");
-    if third.status == 429 {
-        assert!(third.error(429).contains("in use") && third.head.contains("retry-after: 1"), "{third:?}");
-    }
+    assert!(third.error(429).contains("in use") && third.head.contains("retry-after: 1"), "{third:?}");
     assert_eq!(running.join().unwrap(), [200, 200]);
     assert_eq!(client.complete("prompt", "w9", 6), place.alone("prompt", "w9", 6));
+}
+
+#[test]
+fn adapters_in_memory_are_limited_in_bytes_and_forgotten_with_their_last_request() {
+    let place = Place::decoder();
+    let bytes = |name: &str| std::fs::metadata(place.path(name).join("adapter.safetensors")).unwrap().len();
+    let server = place.serve(|options| {
+        options.manage = true;
+        options.max_resident_bytes = bytes("lora") + bytes("bottleneck") - 1;
+    });
+    let client = &server.client;
+    let in_engine = |count: f64| {
+        eventually("the engine to hold them", || client.metric("burn_adapters_adapters_in_memory") == count);
+    };
+    for model in ["lora", "bottleneck", "lora"] {
+        assert_eq!(client.complete(model, "w9", 3), place.alone(model, "w9", 3));
+        in_engine(1.0);
+    }
+    // A load that fails leaves nothing.
+    std::fs::write(place.path("prefix").join("adapter.safetensors"), b"nothing").unwrap();
+    load(client, "new", "prefix", json!({})).error(422);
+    in_engine(1.0);
+    client.post("/v1/unload_lora_adapter", &json!({"lora_name": "lora"}));
+    in_engine(0.0);
+}
+
+#[test]
+fn of_changes_at_once_that_expect_the_same_generation_one_is_made() {
+    let place = Place::decoder();
+    let server = place.serve(|options| options.manage = true);
+    for generation in 0..5 {
+        let client = server.client.clone();
+        let statuses = at_once(6, move |index| {
+            let change = json!({"load_inplace": true, "expected_generation": generation});
+            load(&client, "contested", ["lora", "ia3", "reft"][index % 3], change).status
+        });
+        assert_eq!(statuses.iter().filter(|status| **status == 200).count(), 1, "{statuses:?}");
+        assert!(statuses.iter().all(|status| matches!(status, 200 | 409)), "{statuses:?}");
+    }
+    let client = server.client.clone();
+    let statuses = at_once(6, move |_| {
+        client.post("/v1/unload_lora_adapter", &json!({"lora_name": "contested", "expected_generation": 5})).status
+    });
+    assert_eq!(statuses.iter().filter(|status| **status == 200).count(), 1, "{statuses:?}");
+}
+
+#[test]
+fn a_request_ends_with_the_generation_that_it_began_with() {
+    let place = Place::decoder();
+    let server = place.serve(|options| options.manage = true);
+    let client = &server.client;
+    assert_eq!(load(client, "moving", "lora", json!({})).status, 200);
+    let body = json!({"model": "moving", "prompt": "w5 w6", "max_tokens": 400, "temperature": 0, "ignore_eos": true,
+                      "stream": true});
+    let mut stream = client.connect();
+    stream.write_all(&client.bytes("POST", "/v1/completions", body.to_string().as_bytes())).unwrap();
+    let mut begun = [0; 256];
+    stream.read_exact(&mut begun).unwrap();
+    assert_eq!(load(client, "moving", "ia3", json!({"load_inplace": true})).status, 200);
+    assert_eq!(client.complete("moving", "w5 w6", 3), place.alone("ia3", "w5 w6", 3));
+    let answer = read_answer_after(&begun, &mut stream);
+    let text: String =
+        answer.events().iter().map(|event| event["choices"][0]["text"].as_str().unwrap().to_owned()).collect();
+    assert_eq!(text, place.alone("lora", "w5 w6", 400));
 }
 
 #[test]

@@ -259,7 +259,12 @@ impl Client {
 
 /// Reads the whole answer of a connection that closes after it.
 pub(crate) fn read_answer(stream: &mut TcpStream) -> Answer {
-    let mut bytes = Vec::new();
+    read_answer_after(&[], stream)
+}
+
+/// As [`read_answer`], after some bytes were read.
+pub(crate) fn read_answer_after(begun: &[u8], stream: &mut TcpStream) -> Answer {
+    let mut bytes = begun.to_vec();
     let _ = stream.read_to_end(&mut bytes);
     parse(&bytes)
 }

@@ -72,6 +72,18 @@ fn texts_end_at_stops_and_end_tokens() {
     let answer = server.client.post("/v1/completions", &body).json();
     assert_eq!(answer["choices"][0]["text"], whole[..whole.find(stop).unwrap()]);
     assert_eq!(answer["choices"][0]["finish_reason"], "stop");
+    // A stop that begins in one token and ends in another, of which nothing is sent.
+    let stop = format!("{} {}", &words[4][1..], &words[5][..2]);
+    let body = json!({"model": "base", "prompt": PROMPTS[0], "max_tokens": 400, "temperature": 0, "ignore_eos": true,
+                      "stop": stop, "stream": true});
+    let expected = &whole[..whole.find(&stop).unwrap()];
+    let events = server.client.post("/v1/completions", &body).events();
+    let text: String = events.iter().map(|event| event["choices"][0]["text"].as_str().unwrap()).collect();
+    assert_eq!(text, expected);
+    // The batch does not continue what has ended.
+    eventually("an empty batch", || server.client.metric("vllm:num_requests_running") == 0.0);
+    let tokens = server.client.metric("vllm:generation_tokens_total");
+    assert!(tokens < 200.0, "{tokens} tokens");
 }
 
 #[test]
@@ -213,6 +225,9 @@ fn a_client_that_goes_away_holds_up_nobody() {
     }
     assert_eq!(server.client.complete("ia3", PROMPTS[0], 5), place.alone("ia3", PROMPTS[0], 5));
     eventually("an empty batch", || server.client.metric("vllm:num_requests_running") == 0.0);
+    // Nobody is waited for, and nothing is computed for nobody.
+    let tokens = server.client.metric("vllm:generation_tokens_total");
+    assert!(tokens < 1500.0, "{tokens} of 3000 tokens");
 }
 
 #[test]
