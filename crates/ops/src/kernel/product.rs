@@ -67,6 +67,7 @@ pub(crate) struct Packed {
 
 impl Packed {
     /// `output = left · right`, of sizes `[m, k]` and `[k, n]`; `stride` is that of the output's rows.
+    #[allow(clippy::too_many_arguments)]
     #[inline(always)]
     pub(crate) fn product<S: pulp::Simd>(
         &mut self,
