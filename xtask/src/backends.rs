@@ -102,14 +102,11 @@ pub(crate) fn test_backends(backend: Option<Backend>) -> Done {
             );
             continue;
         }
+        // The whole workspace, as in the tests on flex: with a selection of packages, features of dependencies would differ, and
+        // Burn would be built once more. The program's own tests run it on the CPU on every lane; they are left out by naming the
+        // others.
         let mut command = cargo();
-        command.arg("test").args(feature_arguments()).env("BURN_DEVICE", backend.name());
-        for package in packages() {
-            command.args(["-p", &format!("burn-adapters-{package}")]);
-        }
-        // The features belong to the packages of the program and of the facade, so these must be selected. The program's own
-        // tests run it on the CPU on every lane; they are left out by naming the others.
-        command.args(["-p", "burn-adapters-cli", "-p", "burn-adapters", "-p", "burn-adapters-tests", "--lib"]);
+        command.args(["test", "--workspace", "--lib"]).args(feature_arguments()).env("BURN_DEVICE", backend.name());
         for target in test_targets()? {
             command.args(["--test", &target]);
         }

@@ -103,7 +103,8 @@ fn the_least_recently_used_adapter_leaves_memory() {
     let of_threads = client.clone();
     let running = std::thread::spawn(move || {
         at_once(2, move |index| {
-            let body = json!({"model": ["lora", "ia3"][index], "prompt": "w5", "max_tokens": 400, "n": 8,
+            let model = ["lora", "ia3"][index];
+            let body = json!({"model": model, "prompt": "w5", "max_tokens": 400, "n": 8,
                               "ignore_eos": true});
             of_threads.post("/v1/completions", &body).status
         })

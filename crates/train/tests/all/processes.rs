@@ -255,7 +255,9 @@ fn a_process_that_fails_ends_the_others() {
 fn a_message_that_is_changed_on_the_way_is_no_result() {
     let Some(_alone) = on_cpu() else { return };
     let flip = |message: &mut Vec<u8>| message[0] ^= 1;
-    let cut = |message: &mut Vec<u8>| drop(message.remove(0));
+    let cut = |message: &mut Vec<u8>| {
+        message.remove(0);
+    };
     let other = |message: &mut Vec<u8>| *message.last_mut().unwrap() = 9;
     // The second exchange of the first step, of sums of gradients: they differ in one bit, and so the parameters do.
     let cases: [(fn(&mut Vec<u8>), &str); 3] = [
