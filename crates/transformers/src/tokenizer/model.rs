@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, RwLock};
 
 use burn_adapters_tensors::GgufTexts;
 use serde::{Deserialize, Deserializer};
@@ -22,20 +22,20 @@ pub(crate) type Inner =
 #[derive(Debug, Clone)]
 pub(crate) enum Model {
     /// By a model of the `tokenizers` crate.
-    Library(ModelWrapper),
+    Library(Arc<ModelWrapper>),
     /// By byte-level BPE.
     BytePairs(Arc<BytePairs>),
 }
 
 impl<T: Into<ModelWrapper>> From<T> for Model {
     fn from(model: T) -> Self {
-        Self::Library(model.into())
+        Self::Library(Arc::new(model.into()))
     }
 }
 
 impl<'de> Deserialize<'de> for Model {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        ModelWrapper::deserialize(deserializer).map(Self::Library)
+        ModelWrapper::deserialize(deserializer).map(Self::from)
     }
 }
 
@@ -116,7 +116,13 @@ pub(crate) struct BytePairs {
     merges: HashMap<[u32; 2], Joined>,
     /// Whether a word that is a token is that token, whatever its merges give.
     ignores_merges: bool,
+    /// The tokens of words that texts had: most words of a text are among its most frequent ones.
+    known: RwLock<HashMap<String, Vec<Symbol>>>,
 }
+
+/// The most words whose tokens are kept, and the longest of them in bytes.
+const MOST_KNOWN: usize = 10_000;
+const LONGEST_KNOWN: usize = 256;
 
 impl BytePairs {
     /// # Errors
@@ -136,11 +142,28 @@ impl BytePairs {
             // Of two equal merges the last counts, as in the `tokenizers` crate.
             ranks.insert([id(first)?, id(second)?], Joined { rank, id: id(&joined)? });
         }
-        Ok(Self { pieces, merges: ranks, ignores_merges })
+        Ok(Self { pieces, merges: ranks, ignores_merges, known: RwLock::default() })
     }
 
-    /// The tokens of a word; what has none has no token either.
+    /// The tokens of a word; a letter without one is left out.
     fn symbols(&self, word: &str) -> Vec<Symbol> {
+        // A lock that another thread holds, or left behind, only means that the word is not looked up.
+        if let Ok(known) = self.known.try_read()
+            && let Some(symbols) = known.get(word)
+        {
+            return symbols.clone();
+        }
+        let symbols = self.merged(word);
+        if word.len() <= LONGEST_KNOWN
+            && let Ok(mut known) = self.known.try_write()
+            && known.len() < MOST_KNOWN
+        {
+            known.insert(word.to_owned(), symbols.clone());
+        }
+        symbols
+    }
+
+    fn merged(&self, word: &str) -> Vec<Symbol> {
         if let Some(id) = self.pieces.id(word).filter(|_| self.ignores_merges) {
             return vec![Symbol { start: 0, length: word.len(), id: Some(id) }];
         }

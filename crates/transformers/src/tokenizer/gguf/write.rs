@@ -33,7 +33,11 @@ pub(in crate::tokenizer) fn metadata(
     special: &SpecialIds,
     vocabulary: usize,
 ) -> Result<Vec<(String, GgufValue)>, String> {
-    let Model::Library(ModelWrapper::BPE(model)) = inner.get_model() else {
+    let model = match inner.get_model() {
+        Model::Library(model) => model.as_ref(),
+        Model::BytePairs(_) => return Err("its tokenizer is that of another GGUF file".to_owned()),
+    };
+    let ModelWrapper::BPE(model) = model else {
         return Err("its tokenizer is not byte-level BPE".to_owned());
     };
     if inner.get_normalizer().is_some() {
