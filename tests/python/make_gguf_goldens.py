@@ -6,21 +6,28 @@
     quantized.gguf              a Llama with tensors of several types
     ARCHITECTURE.safetensors    ids and the logits that Transformers computes from the file, dequantized
     tokens.json                 texts, and the ids that the tokenizer gives from which the files are made
+    sentencepiece.gguf          a Llama with a vocabulary of SentencePiece; `_bare` puts no space before texts, `_unused` has
+                                unused pieces, equal scores and no bytes
+    sentencepiece.json          texts, their ids and what these decode to
 
 Everything is computed on the CPU in float32. Two runs write the same bytes.
 """
 
 import argparse
+import io
+import json
 import os
 import shutil
 
-from common import folder_size, generator, make_deterministic, write_golden, write_json
+from common import folder_size, generator, make_deterministic, normal, write_golden, write_json
 
 import gguf
 import numpy as np
+import sentencepiece
 import torch
 import transformers
 from gguf import GGMLQuantizationType as Type
+from sentencepiece.sentencepiece_model_pb2 import ModelProto
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 
 from make_family_goldens import randomize
@@ -77,9 +84,162 @@ def trained_tokenizer():
     return tokenizer
 
 
+#: Syllables of which the text is made that the SentencePiece models are trained on.
+SYLLABLES = "ka lo mi ren tu sha pel o an ber ist ing er the qu é ñ".split()
+#: Texts for SentencePiece: spaces, line breaks, characters without a piece, tokens in the text.
+SPACED = [
+    "",
+    " ",
+    "    ",
+    "the",
+    " the kalo",
+    "  the   kalo    mi",
+    "the ",
+    "the\n\n kalo\t12.5, 3!\r\n",
+    "🙂 ok 👩‍👩‍👧 數字 ٣ ᚠᛇᚻ ka",
+    "naïve café e\u0301\u0000",
+    "▁the▁▁kalo",
+    "aaa aaaa anan ananan",
+]
+MARKED = ["<s>the kalo</s>", "<|im_end|> the<|user|>kalo  <|user|>", "<unk>the<unk>", "the<|im_end|>\n<s>"]
+
+
+def sentence(numbers, words):
+    return " ".join(words[at] for at in numbers.integers(len(words), size=8)) + ".!?"[numbers.integers(3)]
+
+
+def sentencepiece_model(prefix):
+    """A model of SentencePiece, trained on words of syllables; without a space before texts it has pieces of spaces."""
+    numbers = generator("sentencepiece")
+    word = lambda: "".join(SYLLABLES[at] for at in numbers.integers(len(SYLLABLES), size=numbers.integers(1, 5)))
+    words = [word() for _ in range(300)] + ["12", "3.5"]
+    written = io.BytesIO()
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter([sentence(numbers, words) for _ in range(1000)]),
+        model_writer=written,
+        model_type="bpe",
+        vocab_size=480,
+        byte_fallback=True,
+        normalization_rule_name="identity",
+        remove_extra_whitespaces=False,
+        add_dummy_prefix=prefix,
+        split_digits=True,
+        allow_whitespace_only_pieces=True,
+        control_symbols=["<|im_end|>"],
+        user_defined_symbols=["<|user|>"] if prefix else ["<|user|>", "▁▁", "▁▁▁▁", "\n\n"],
+        num_threads=1,
+        minloglevel=2,
+    )
+    proto = ModelProto()
+    proto.ParseFromString(written.getvalue())
+    return proto, [sentence(numbers, words) for _ in range(20)]
+
+
+def parts(text, marks):
+    """The parts of a text: tokens that it names, and what is between them."""
+    while text:
+        found = [(text.find(mark), -len(mark), mark) for mark in marks if mark in text]
+        start, _, mark = min(found, default=(len(text), 0, ""))
+        yield from [text[:start]] * bool(start) + [mark] * bool(mark)
+        text = text[start + len(mark) :]
+
+
+def unused(proto):
+    """Makes a third of the longer pieces parts of larger ones alone, some scores equal, and leaves out bytes."""
+    proto.trainer_spec.byte_fallback = False
+    for id, piece in enumerate(proto.pieces):
+        if piece.type == piece.BYTE:
+            piece.type = piece.CONTROL
+        elif piece.type == piece.NORMAL:
+            piece.score = float(int(piece.score) // 9)
+            if len(piece.piece) > 1 and id % 3 == 0:
+                piece.type = piece.UNUSED
+
+
+def write_sentencepiece(name):
+    """A Llama with a vocabulary of SentencePiece. Ids are its own; as llama.cpp and Transformers do, what follows a token that
+    the text names is encoded as if it were a text."""
+    prefix = not name.endswith("_bare")
+    proto, sentences = sentencepiece_model(prefix)
+    if name.endswith("_unused"):
+        unused(proto)
+    sizes = dict(SIZES, num_hidden_layers=1, vocab_size=len(proto.pieces))
+    config = transformers.LlamaConfig(**sizes)
+    model = transformers.LlamaForCausalLM(config)
+    drawn(model, name, gguf.MODEL_ARCH.LLAMA)
+    # llama.cpp finds user-defined tokens in texts with spaces.
+    text_of = lambda piece: piece.piece.replace("▁", " ") if piece.type == piece.USER_DEFINED else piece.piece
+
+    def tokenizer(writer):
+        writer.add_tokenizer_model("llama")
+        writer.add_tokenizer_pre("default")
+        writer.add_token_list([text_of(piece) for piece in proto.pieces])
+        writer.add_token_scores([piece.score for piece in proto.pieces])
+        writer.add_token_types([piece.type for piece in proto.pieces])
+        writer.add_bos_token_id(1)
+        writer.add_eos_token_id(2)
+        writer.add_unk_token_id(0)
+        writer.add_add_bos_token(not prefix)
+        if not prefix:
+            writer.add_add_space_prefix(False)
+
+    write_file(name, model, config, gguf.MODEL_ARCH.LLAMA, tokenizer)
+    processor = sentencepiece.SentencePieceProcessor(model_proto=proto.SerializeToString())
+    marks = [text_of(piece) for piece in proto.pieces if piece.type in (piece.UNKNOWN, piece.CONTROL, piece.USER_DEFINED)]
+    ids = {piece: id for id, piece in enumerate(map(text_of, proto.pieces))}
+    encode = lambda part: [ids[part]] if part in marks else processor.encode(part)
+    theirs = transformers.AutoTokenizer.from_pretrained(".", gguf_file=f"{name}.gguf").backend_tokenizer
+    texts = []
+    for text in SPACED + MARKED + sentences:
+        found = [id for part in parts(text, marks) for id in encode(part)]
+        decoded = theirs.decode(found, skip_special_tokens=False)
+        texts.append({"text": text, "ids": found, "decoded": decoded})
+        if text in MARKED:
+            continue
+        assert processor.encode(text) == found, text
+        # The unknown token is another text there.
+        assert 0 in found or processor.decode(found) == decoded, text
+        # Transformers' reader has neither user-defined tokens nor unused ones.
+        if name == "sentencepiece":
+            assert theirs.encode(text, add_special_tokens=False).ids == found, text
+    return texts
+
+
 def interleaved(weight, heads):
     """The rows of each head as llama.cpp has them: neighboring pairs instead of halves."""
     return weight.reshape(heads, 2, weight.shape[0] // heads // 2, *weight.shape[1:]).swapaxes(1, 2).reshape(weight.shape)
+
+
+def drawn(model, name, architecture):
+    """Fills a model. The rows that llama.cpp has in another order are drawn in that order, so that archives can do without them."""
+    randomize(model, name)
+    config = model.config
+    heads = {"q_proj.weight": config.num_attention_heads, "k_proj.weight": config.num_key_value_heads}
+    for key, parameter in model.named_parameters():
+        count = heads.get(".".join(key.split(".")[-2:]))
+        if count and architecture == gguf.MODEL_ARCH.LLAMA:
+            stored = normal(parameter.shape, name, key, "stored", std=0.25)
+            with torch.no_grad():
+                parameter.copy_(stored.reshape(count, -1, 2, stored.shape[1]).swapaxes(1, 2).reshape(stored.shape))
+
+
+def byte_level(tokenizer):
+    """What writes the metadata of a byte-level BPE."""
+
+    def write_metadata(writer):
+        vocabulary = sorted(tokenizer.get_vocab().items(), key=lambda entry: entry[1])
+        writer.add_tokenizer_model("gpt2")
+        writer.add_tokenizer_pre("gpt-2")
+        writer.add_token_list([token for token, _ in vocabulary])
+        writer.add_token_types([3 if index < 3 else 1 for index in range(len(vocabulary))])
+        merges = json.loads(tokenizer.to_str())["model"]["merges"]
+        writer.add_token_merges([merge if isinstance(merge, str) else " ".join(merge) for merge in merges])
+        writer.add_bos_token_id(1)
+        writer.add_eos_token_id(2)
+        writer.add_pad_token_id(0)
+        writer.add_add_bos_token(False)
+
+    return write_metadata
 
 
 def write_file(name, model, config, architecture, tokenizer):
@@ -95,17 +255,7 @@ def write_file(name, model, config, architecture, tokenizer):
     if name == "qwen3":
         writer.add_key_length(config.head_dim)
         writer.add_value_length(config.head_dim)
-    vocabulary = sorted(tokenizer.get_vocab().items(), key=lambda entry: entry[1])
-    writer.add_tokenizer_model("gpt2")
-    writer.add_tokenizer_pre("gpt-2")
-    writer.add_token_list([token for token, _ in vocabulary])
-    writer.add_token_types([3 if index < 3 else 1 for index in range(len(vocabulary))])
-    merges = __import__("json").loads(tokenizer.to_str())["model"]["merges"]
-    writer.add_token_merges([merge if isinstance(merge, str) else " ".join(merge) for merge in merges])
-    writer.add_bos_token_id(1)
-    writer.add_eos_token_id(2)
-    writer.add_pad_token_id(0)
-    writer.add_add_bos_token(False)
+    tokenizer(writer)
     names = gguf.get_tensor_name_map(architecture, config.num_hidden_layers)
     for key, parameter in model.state_dict().items():
         if key == "lm_head.weight" and config.tie_word_embeddings:
@@ -132,14 +282,14 @@ def write(name, tokenizer):
     config = getattr(transformers, f"{classes}Config")(**sizes)
     model = getattr(transformers, f"{classes}ForCausalLM")(config)
     randomize(model, name)
-    write_file(name, model, config, architecture, tokenizer)
+    write_file(name, model, config, architecture, byte_level(tokenizer))
     read = model.eval()
     # Its reader leaves out the width of Qwen3's heads.
     if name != "qwen3":
         read = transformers.AutoModelForCausalLM.from_pretrained(
             ".", gguf_file=f"{name}.gguf", attn_implementation="eager", dtype=torch.float32
         ).eval()
-    ids = torch.from_numpy(generator(name, "input_ids").integers(3, sizes["vocab_size"], size=(2, 9)))
+    ids = torch.from_numpy(generator(name, "input_ids").integers(3, sizes["vocab_size"], size=(1, 8)))
     with torch.no_grad():
         logits = read(ids).logits
         if name != "quantized":
@@ -161,6 +311,8 @@ def main():
         write(name, tokenizer)
     # Transformers' reader of such files puts a token before each text, whatever the file says.
     write_json("tokens.json", [{"text": text, "ids": tokenizer.encode(text).ids} for text in TEXTS])
+    names = ["sentencepiece", "sentencepiece_bare", "sentencepiece_unused"]
+    write_json("sentencepiece.json", {name: write_sentencepiece(name) for name in names})
     print(f"{len(MODELS)} files, {folder_size('.') / 1e6:.2f} MB")
 
 

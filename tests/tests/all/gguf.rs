@@ -52,6 +52,59 @@ fn texts_have_the_tokens_of_the_tokenizer_in_the_file() {
     assert_eq!(GenerationConfig::from_dir(&file("llama")).unwrap().end_ids, [2]);
 }
 
+#[derive(Deserialize)]
+struct Spaced {
+    text: String,
+    ids: Vec<u32>,
+    decoded: String,
+}
+
+#[test]
+fn vocabularies_of_sentencepiece_give_its_tokens() {
+    let all: std::collections::BTreeMap<String, Vec<Spaced>> = read_json(&goldens().join("gguf/sentencepiece.json"));
+    for (name, texts) in all {
+        let tokenizer = Tokenizer::from_dir(&file(&name)).unwrap();
+        assert_eq!(texts.len(), 36);
+        for Spaced { text, ids, decoded } in texts {
+            let encoded = tokenizer.encode_bare(&text, 1000).unwrap();
+            assert_eq!(encoded.row.ids, ids[..ids.len().min(40)], "{name} {text:?}");
+            let piece = |piece: &burn_adapters_model::Piece| text.get(piece.start..piece.end);
+            assert!(encoded.pieces.iter().flatten().all(|one| piece(one).is_some()), "{name} {text:?}");
+            assert_eq!(tokenizer.decode(&ids, false).unwrap(), decoded, "{name} {text:?}");
+            let mut stream = tokenizer.decode_stream(false);
+            let mut streamed: String = ids.iter().map(|id| stream.push(*id).unwrap()).collect();
+            streamed += &stream.finish().unwrap();
+            assert_eq!(streamed, decoded, "{name} {text:?}");
+            // After others, tokens keep the space before them.
+            let start = tokenizer.encode_bare("the kalo mi", 1000).unwrap().row.ids;
+            let mut stream = tokenizer.decode_stream_after(&start, false).unwrap();
+            let mut streamed: String = ids.iter().map(|id| stream.push(*id).unwrap()).collect();
+            streamed += &stream.finish().unwrap();
+            let all = tokenizer.decode(&[start, ids].concat(), false).unwrap();
+            assert_eq!(all.strip_prefix("the kalo mi"), Some(streamed.as_str()), "{name} {text:?}");
+        }
+        let special = tokenizer.special_ids();
+        assert_eq!((special.bos, special.eos, special.unk, special.pad), (Some(1), Some(2), Some(0), None));
+        assert!(tokenizer.is_special(3) && !tokenizer.is_special(4));
+    }
+}
+
+#[test]
+fn texts_begin_with_a_token_where_the_file_says_so_or_llama_cpp_does() {
+    let first = |dir: &std::path::Path| Tokenizer::from_dir(dir).unwrap().encode(&["the"], 10).unwrap().rows[0].ids[0];
+    assert_eq!([first(&file("sentencepiece")) == 1, first(&file("sentencepiece_bare")) == 1], [false, true]);
+    let left_out = |name: &str, pre: &str| {
+        let dir = changed(name, |metadata| {
+            metadata.retain(|(key, _)| !key.ends_with("add_bos_token") && !key.ends_with("_token_id"));
+            metadata.push(("tokenizer.ggml.bos_token_id".to_owned(), 1.into()));
+            metadata.iter_mut().filter(|(key, _)| key.ends_with(".pre")).for_each(|(_, value)| *value = pre.into());
+        });
+        first(&dir.path().join("x.gguf")) == 1
+    };
+    assert_eq!([left_out("sentencepiece", "default"), left_out("llama", "llama-bpe")], [true; 2]);
+    assert_eq!([left_out("llama", "gpt-2"), left_out("llama", "qwen2")], [false; 2]);
+}
+
 #[test]
 fn adapters_work_on_a_file() {
     let (model, _) = AutoModel::from_dir(&file("llama"), &Device::default()).unwrap();
@@ -273,9 +326,9 @@ fn two_tensors_for_one_weight_are_an_error() {
     assert!(error.contains("`norm.weight`") && error.contains("output_norm.weight"), "{error}");
 }
 
-/// The metadata of the Llama, with changes.
-fn changed(change: impl Fn(&mut Vec<(String, GgufValue)>)) -> tempfile::TempDir {
-    let golden = Gguf::open(&file("llama"), u64::MAX).unwrap();
+/// A model, with changes of its metadata.
+fn changed(name: &str, change: impl Fn(&mut Vec<(String, GgufValue)>)) -> tempfile::TempDir {
+    let golden = Gguf::open(&file(name), u64::MAX).unwrap();
     let mut metadata: Vec<_> = golden.metadata().iter().map(|(key, value)| (key.clone(), value.clone())).collect();
     change(&mut metadata);
     let dir = tempfile::tempdir().unwrap();
@@ -291,7 +344,7 @@ fn changed(change: impl Fn(&mut Vec<(String, GgufValue)>)) -> tempfile::TempDir 
 #[test]
 fn files_that_are_not_read_say_why() {
     let set = |key: &'static str, value: GgufValue| {
-        changed(move |metadata| match metadata.iter_mut().find(|(known, _)| known == key) {
+        changed("llama", move |metadata| match metadata.iter_mut().find(|(known, _)| known == key) {
             Some(entry) => entry.1 = value.clone(),
             None => metadata.push((key.to_owned(), value.clone())),
         })
@@ -306,18 +359,30 @@ fn files_that_are_not_read_say_why() {
         (model(set("llama.rope.scaling.type", "yarn".into())), "yarn"),
         (model(set("llama.expert_count", 8.into())), "expert_count"),
         (model(set("llama.rope.dimension_count", 4.into())), "rope.dimension_count"),
-        (model(changed(|metadata| metadata.retain(|(key, _)| !key.ends_with("head_count")))), "num_attention_heads"),
+        (
+            model(changed("llama", |metadata| metadata.retain(|(key, _)| !key.ends_with("head_count")))),
+            "num_attention_heads",
+        ),
     ] {
         assert!(found.contains(part), "{found}");
     }
     let tokenizer = |dir: tempfile::TempDir| Tokenizer::from_dir(&dir.path().join("x.gguf")).unwrap_err().to_string();
     for (found, part) in [
         (tokenizer(set("tokenizer.ggml.pre", "new-words".into())), "\"new-words\", which is not known"),
-        (tokenizer(set("tokenizer.ggml.model", "bert".into())), "\"bert\", which is not supported"),
+        (tokenizer(set("tokenizer.ggml.model", "t5".into())), "\"t5\", which is not supported: \"gpt2\""),
+        (tokenizer(set("tokenizer.ggml.model", "llama".into())), "lacks tokenizer.ggml.scores"),
         (tokenizer(set("tokenizer.ggml.eos_token_id", 5000.into())), "5000"),
         (tokenizer(set("tokenizer.ggml.merges", GgufValue::Texts(["abc"].into_iter().collect()))), "is not two pieces"),
-        (tokenizer(changed(|metadata| metadata.retain(|(key, _)| !key.ends_with("tokens")))), "vocab_size"),
+        (tokenizer(changed("llama", |metadata| metadata.retain(|(key, _)| !key.ends_with("tokens")))), "vocab_size"),
     ] {
+        assert!(found.contains(part), "{found}");
+    }
+    for (scores, part) in [(vec![0.5; 7], "7 entries for 480 tokens"), (vec![f64::NAN; 480], "not a number")] {
+        let dir = changed("sentencepiece", |metadata| {
+            let entry = metadata.iter_mut().find(|(key, _)| key.ends_with("scores")).unwrap();
+            entry.1 = GgufValue::Floats(scores.clone());
+        });
+        let found = tokenizer(dir);
         assert!(found.contains(part), "{found}");
     }
     assert!(ModelConfig::from_dir(std::path::Path::new("nowhere.gguf")).is_err());

@@ -11,7 +11,7 @@ use burn_adapters_model::{BaseModel, Forward, TokenBatch};
 use clap::Args;
 
 use super::DeviceArguments;
-use super::continuing::continue_prompts;
+use super::continuing::{NewText, continue_prompts};
 use super::model::Model;
 use super::sampling::SamplingArguments;
 use super::setup::{Loaded, SetupArguments, SetupSource};
@@ -244,9 +244,9 @@ impl Chat<'_> {
         self.turns += 1;
         let setup = self.current.map(|current| self.adapters[current].1.setup(None));
         let used = self.current.map(|current| &self.adapters[current].1).zip(setup.as_ref());
-        let prompts = TokenBatch::from_rows([&row]);
+        let prompts = (&TokenBatch::from_rows([&row]), NewText::Own);
         let mut on_piece = |_: usize, piece: &str| output::piece(piece);
-        let mut continued = continue_prompts(self.model, used, &prompts, &options, self.stops, &mut on_piece)?;
+        let mut continued = continue_prompts(self.model, used, prompts, &options, self.stops, &mut on_piece)?;
         let Some(answer) = continued.pop() else { return Ok(()) };
         output::line(&answer.rest)?;
         match answer.generated.stopped {

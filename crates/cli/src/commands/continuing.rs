@@ -18,11 +18,20 @@ pub(super) struct Continued {
     pub(super) generated: Generated,
 }
 
+/// What the new tokens of a prompt are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum NewText {
+    /// They continue the text of the prompt.
+    Continues,
+    /// They are a text of their own.
+    Own,
+}
+
 /// Continues prompts. `on_piece` receives the number of the prompt and each piece of its new text once it is certain.
 pub(super) fn continue_prompts(
     model: &Model,
     used: Option<(&Loaded, &Setup)>,
-    prompts: &TokenBatch,
+    (prompts, new): (&TokenBatch, NewText),
     options: &GenerationOptions,
     stops: &[String],
     on_piece: &mut dyn FnMut(usize, &str) -> CliResult,
@@ -32,7 +41,8 @@ pub(super) fn continue_prompts(
         Some((loaded, setup)) => head_logits(&model.base, &loaded.bank, setup, states),
         None => Ok(model.base.token_logits(states)?),
     };
-    let mut rows: Vec<Growing<'_>> = (0..prompts.len()).map(|_| Growing::new(model, stops)).collect();
+    let row = |row: usize| Growing::new(model, stops, (new == NewText::Continues).then(|| prompts.row(row)));
+    let mut rows: Vec<Growing<'_>> = (0..prompts.len()).map(row).collect::<CliResult<_>>()?;
     let mut failed = None;
     let mut on_token = |row: usize, token: u32| {
         let pushed = rows[row].push(token).and_then(|(piece, flow)| on_piece(row, &piece).map(|()| flow));
@@ -60,8 +70,10 @@ struct Growing<'m> {
 }
 
 impl<'m> Growing<'m> {
-    fn new(model: &'m Model, stops: &[String]) -> Self {
-        Self { stream: Some(model.tokenizer.decode_stream(true)), stops: Stops::new(stops) }
+    fn new(model: &'m Model, stops: &[String], before: Option<&[u32]>) -> CliResult<Self> {
+        let stream = model.tokenizer.decode_stream_after(before.unwrap_or_default(), true);
+        let stream = stream.map_err(|error| CliError::failure(chain(&error)))?;
+        Ok(Self { stream: Some(stream), stops: Stops::new(stops) })
     }
 
     /// The text that is certain with another token, and whether the row continues.

@@ -11,7 +11,7 @@ use clap::Args;
 use serde::Serialize;
 
 use super::DeviceArguments;
-use super::continuing::{Continued, continue_prompts};
+use super::continuing::{Continued, NewText, continue_prompts};
 use super::model::{Model, max_length};
 use super::sampling::SamplingArguments;
 use super::setup::{Loaded, SETUP_HELP, SetupArguments};
@@ -146,7 +146,9 @@ impl Arguments {
         let mut on_piece = |_: usize, piece: &str| if streams { output::piece(piece) } else { Ok(()) };
         let (start, stops) = (Instant::now(), &self.sampling.stop);
         let used = loaded.zip(setup.as_ref());
-        let continued = continue_prompts(model, used, prompts, options, stops, &mut on_piece)?;
+        let is_own = self.chat || model.base.spec().stack(StackKind::Encoder).is_some();
+        let new = if is_own { NewText::Own } else { NewText::Continues };
+        let continued = continue_prompts(model, used, (prompts, new), options, stops, &mut on_piece)?;
         let seconds = start.elapsed().as_secs_f64();
         let tokens: usize = continued.iter().map(|one| one.generated.ids.len()).sum();
         for (text, Continued { text: whole, rest, generated }) in self.text.iter().zip(&continued) {

@@ -13,7 +13,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::chat_data::{ChatDataArguments, read};
-use super::continuing::continue_prompts;
+use super::continuing::{NewText, continue_prompts};
 use super::data::data_error;
 use super::job::{Job, JobOutcome, Saved, stage_json};
 use super::model::{Model, check_fits, max_length, tokenize};
@@ -218,7 +218,8 @@ fn answers(
     let rows = questions.iter().map(row).collect::<CliResult<Vec<_>>>()?;
     let setup = loaded.map(|loaded| loaded.setup(None));
     let used = loaded.zip(setup.as_ref());
-    let continued = continue_prompts(model, used, &TokenBatch::from_rows(&rows), &options, &[], &mut |_, _| Ok(()))?;
+    let prompts = (&TokenBatch::from_rows(&rows), NewText::Own);
+    let continued = continue_prompts(model, used, prompts, &options, &[], &mut |_, _| Ok(()))?;
     Ok(continued.into_iter().map(|answer| answer.text.trim().to_owned()).collect())
 }
 

@@ -21,6 +21,9 @@ pub(crate) const ARCHITECTURES: [Architecture; 3] = [
 /// The tokenizer of byte-level BPE.
 pub(crate) const BYTE_LEVEL: &str = "gpt2";
 
+/// The tokenizer of SentencePiece's BPE.
+pub(crate) const SENTENCEPIECE: &str = "llama";
+
 /// How a text is split into words.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Words {

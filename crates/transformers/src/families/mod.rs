@@ -20,7 +20,7 @@ mod t5;
 mod xmod;
 
 pub(crate) use self::llama::NAMES as LLAMA_NAMES;
-pub(crate) use architectures::{ARCHITECTURES, Architecture, BYTE_LEVEL, WORDS, Words};
+pub(crate) use architectures::{ARCHITECTURES, Architecture, BYTE_LEVEL, SENTENCEPIECE, WORDS, Words};
 pub use bert::{BertConfig, BertFamily};
 
 use crate::ModelConfigError;

@@ -89,6 +89,21 @@ impl Tokenizer {
         }
     }
 
+    /// As [`decode_stream`](Self::decode_stream), for tokens that continue others: the space that a tokenizer puts before a text,
+    /// and leaves out where one begins, is then part of the text.
+    ///
+    /// # Errors
+    /// As [`decode`](Self::decode).
+    pub fn decode_stream_after(
+        &self,
+        before: &[u32],
+        skip_special_tokens: bool,
+    ) -> Result<DecodeStream<'_>, TokenizerError> {
+        let context = before[before.len().saturating_sub(MOST_PENDING)..].to_vec();
+        let context_text = self.decode_raw(&context, skip_special_tokens)?;
+        Ok(DecodeStream { context, context_text, ..self.decode_stream(skip_special_tokens) })
+    }
+
     fn decode_raw(&self, ids: &[u32], skip_special_tokens: bool) -> Result<String, TokenizerError> {
         let decode = || self.inner.decode(ids, skip_special_tokens).map_err(|error| error.to_string());
         guarded(decode).map_err(|message| TokenizerError::Decoding { message })

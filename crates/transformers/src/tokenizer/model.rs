@@ -1,4 +1,4 @@
-//! The models of tokenizers: those of the `tokenizers` crate, and ours for the vocabularies of GGUF files.
+//! The models of tokenizers: those of the `tokenizers` crate, and two of ours for the vocabularies of GGUF files.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -13,6 +13,7 @@ use tokenizers::{
 };
 
 use super::pieces::{Joined, Pieces, Symbol, merge};
+use super::sentencepiece::SentencePiece;
 
 /// A tokenizer of the `tokenizers` crate with any of the models.
 pub(crate) type Inner =
@@ -25,6 +26,8 @@ pub(crate) enum Model {
     Library(Arc<ModelWrapper>),
     /// By byte-level BPE.
     BytePairs(Arc<BytePairs>),
+    /// By SentencePiece's BPE.
+    SentencePiece(Arc<SentencePiece>),
 }
 
 impl<T: Into<ModelWrapper>> From<T> for Model {
@@ -40,11 +43,12 @@ impl<'de> Deserialize<'de> for Model {
 }
 
 impl Model {
-    /// The vocabulary, if it is ours.
+    /// The vocabulary, if it is one of ours.
     fn pieces(&self) -> Option<&Pieces> {
         match self {
             Self::Library(_) => None,
             Self::BytePairs(model) => Some(&model.pieces),
+            Self::SentencePiece(model) => Some(model.pieces()),
         }
     }
 }
@@ -56,6 +60,7 @@ impl tokenizers::Model for Model {
         let (pieces, symbols) = match self {
             Self::Library(model) => return model.tokenize(sequence),
             Self::BytePairs(model) => (&model.pieces, model.symbols(sequence)),
+            Self::SentencePiece(model) => (model.pieces(), model.symbols(sequence)),
         };
         let token = |symbol: Symbol| {
             let id = symbol.id?;
@@ -68,6 +73,7 @@ impl tokenizers::Model for Model {
         match self {
             Self::Library(model) => model.token_to_id(token),
             Self::BytePairs(model) => model.pieces.id(token),
+            Self::SentencePiece(model) => model.id(token),
         }
     }
 

@@ -1,8 +1,9 @@
 //! The vocabularies of GGUF files, and how pieces of a text are merged into their tokens.
 //!
 //! The `tokenizers` crate keeps a vocabulary as two maps with a text for each token, which takes several times the memory
-//! of the texts. Here they stay in one, and an index finds them. Neighbors are merged as there: the pair with the lowest rank
-//! first, of equal ones the leftmost.
+//! of the texts, and it needs SentencePiece's merges spelled out: hundreds of thousands of pairs for a large vocabulary, whose
+//! order is not always SentencePiece's. Here the texts stay in one, an index finds them, and neighbors are merged as in both
+//! programs: the pair with the lowest rank first, of equal ones the leftmost.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
@@ -17,6 +18,8 @@ pub(super) struct Pieces {
     /// For each hash of a text the id of its token plus one, or that of another, whose place is the next one; 0 if it is free.
     slots: Vec<u32>,
     hasher: RandomState,
+    /// The most bytes of a token.
+    longest: usize,
 }
 
 impl Pieces {
@@ -29,7 +32,8 @@ impl Pieces {
             return Err(format!("it has {} tokens", texts.len()));
         }
         let slots = vec![0; (texts.len() * 2).next_power_of_two()];
-        let mut pieces = Self { slots, texts, hasher: RandomState::new() };
+        let longest = texts.iter().map(str::len).max().unwrap_or(0);
+        let mut pieces = Self { slots, texts, hasher: RandomState::new(), longest };
         for id in 0..pieces.len() as u32 {
             let text = pieces.text(id);
             if text.is_empty() {
@@ -55,7 +59,8 @@ impl Pieces {
 
     /// The token of a text.
     pub(super) fn id(&self, text: &str) -> Option<u32> {
-        self.find(text).ok()
+        // Neighbors are looked up together, and may be long.
+        if text.len() > self.longest { None } else { self.find(text).ok() }
     }
 
     /// The token of a text, or the place where it would be.

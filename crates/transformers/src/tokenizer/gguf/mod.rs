@@ -2,7 +2,9 @@
 //!
 //! A file holds the tokens with their types and what is merged, and names the expression by which a text is split into words
 //! (`tokenizer.ggml.pre`) without spelling it out: a name that is not known here is an error, because another expression
-//! would give other tokens.
+//! would give other tokens. Vocabularies of SentencePiece have scores instead of merges. Where a file leaves out what it may,
+//! llama.cpp's defaults hold. As there, and in Transformers' `legacy` tokenizers, the part of a text after a token that the text
+//! names begins with a space of its own, if texts do.
 
 mod write;
 
@@ -15,17 +17,19 @@ use tokenizers::pre_tokenizers::byte_level::ByteLevel;
 use tokenizers::pre_tokenizers::digits::Digits;
 use tokenizers::pre_tokenizers::sequence::Sequence;
 use tokenizers::pre_tokenizers::split::{Split, SplitPattern};
-use tokenizers::{AddedToken, PreTokenizerWrapper, SplitDelimiterBehavior};
+use tokenizers::{AddedToken, PostProcessorWrapper, PreTokenizerWrapper, SplitDelimiterBehavior};
 
 pub(super) use self::write::metadata;
 use super::around::of_each;
 use super::model::{BytePairs, Inner, Model};
+use super::sentencepiece::{SPACE, SentencePiece, pieces_as_text, spaces_as_pieces};
 use super::vocabulary::QWEN2;
 use super::{SpecialIds, unusable};
 use crate::TokenizerError;
-use crate::families::{BYTE_LEVEL, WORDS, Words};
+use crate::families::{BYTE_LEVEL, SENTENCEPIECE, WORDS, Words};
 
-/// The types of tokens that are found in a text whole.
+/// The types of tokens that are found in a text whole, beside the unknown one of SentencePiece.
+const UNKNOWN: i64 = 2;
 const CONTROL: i64 = 3;
 const USER_DEFINED: i64 = 4;
 
@@ -41,47 +45,89 @@ pub(super) struct FromGguf {
     pub(super) special: SpecialIds,
 }
 
+/// What depends on the model: what a file may leave out, and how texts begin.
+struct Defaults {
+    bos: Option<u32>,
+    eos: Option<u32>,
+    unk: Option<u32>,
+    add_bos: bool,
+    /// With SentencePiece, whether a space is put before texts.
+    prefix: Option<bool>,
+}
+
 /// The tokenizer of a file.
 pub(super) fn tokenizer(path: &Path, file: &Gguf) -> Result<FromGguf, TokenizerError> {
     let reader = Reader { path, file };
-    let model = reader.text("tokenizer.ggml.model")?;
-    if model != BYTE_LEVEL {
-        let supported = format!("\"{BYTE_LEVEL}\" (byte-level BPE) is");
-        let message = format!("tokenizer.ggml.model is \"{model}\", which is not supported: {supported}");
-        return Err(unusable(path, message));
-    }
     let tokens = reader.texts("tokenizer.ggml.tokens")?;
     let types = reader.integers("tokenizer.ggml.token_type")?;
     if types.len() != tokens.len() {
         let message = format!("tokenizer.ggml.token_type has {} entries for {} tokens", types.len(), tokens.len());
         return Err(unusable(path, message));
     }
+    let model = reader.text("tokenizer.ggml.model")?;
+    let (mut inner, defaults) = match model {
+        BYTE_LEVEL => byte_level(&reader, tokens)?,
+        SENTENCEPIECE => sentencepiece(&reader, tokens, types)?,
+        _ => {
+            let known = format!("\"{BYTE_LEVEL}\" (byte-level BPE) and \"{SENTENCEPIECE}\" (SentencePiece's BPE) are");
+            let message = format!("tokenizer.ggml.model is \"{model}\", which is not supported: {known}");
+            return Err(unusable(path, message));
+        }
+    };
+    let whole = tokens.iter().zip(types).filter(|(_, kind)| [UNKNOWN, CONTROL, USER_DEFINED].contains(kind));
+    let added = whole.map(|(token, kind)| match (*kind, defaults.prefix) {
+        // As in SentencePiece, they are found where spaces are parts of pieces; with a prefix, which is not theirs, before that.
+        (USER_DEFINED, Some(prefix)) => AddedToken::from(token.replace(SPACE, " "), false).normalized(!prefix),
+        (kind, _) => AddedToken::from(token, kind != USER_DEFINED).normalized(false),
+    });
+    inner.add_tokens(&added.collect::<Vec<_>>());
+    let id = |key: &str, default: Option<u32>| {
+        let default = default.filter(|id| (*id as usize) < tokens.len());
+        Ok::<_, TokenizerError>(reader.id(key, tokens.len())?.or(default))
+    };
+    let special = SpecialIds {
+        bos: id("tokenizer.ggml.bos_token_id", defaults.bos)?,
+        eos: id("tokenizer.ggml.eos_token_id", defaults.eos)?,
+        unk: id("tokenizer.ggml.unknown_token_id", defaults.unk)?,
+        sep: id("tokenizer.ggml.seperator_token_id", None)?,
+        pad: id("tokenizer.ggml.padding_token_id", None)?,
+        cls: id("tokenizer.ggml.cls_token_id", None)?,
+        mask: id("tokenizer.ggml.mask_token_id", None)?,
+    };
+    let around = around(&reader, &inner, &special, tokens, defaults.add_bos)?;
+    inner.with_post_processor(around);
+    Ok(FromGguf { inner, special })
+}
+
+/// Byte-level BPE, without the tokens around a text.
+fn byte_level(reader: &Reader<'_>, tokens: &GgufTexts) -> Result<(Inner, Defaults), TokenizerError> {
+    let failed = |reason: String| unusable(reader.path, reason);
     let split = reader.text("tokenizer.ggml.pre")?;
     let way = WORDS.iter().find(|(known, _)| *known == split).map(|(_, way)| *way).ok_or_else(|| {
         let known: Vec<&str> = WORDS.iter().map(|(name, _)| *name).collect();
-        unusable(path, format!("tokenizer.ggml.pre is \"{split}\", which is not known: {} are", known.join(", ")))
+        failed(format!("tokenizer.ggml.pre is \"{split}\", which is not known: {} are", known.join(", ")))
     })?;
-    let words = words(way);
-    let ignores_merges = way == Words::Llama3;
-    let model = BytePairs::new(tokens.clone(), reader.texts("tokenizer.ggml.merges")?, ignores_merges);
-    let mut inner = Inner::new(Model::BytePairs(Arc::new(model.map_err(|error| unusable(path, error))?)));
-    inner.with_pre_tokenizer(Some(Sequence::new(words.map_err(|error| unusable(path, error))?)));
+    let is_llama3 = way == Words::Llama3;
+    let model = BytePairs::new(tokens.clone(), reader.texts("tokenizer.ggml.merges")?, is_llama3).map_err(failed)?;
+    let mut inner = Inner::new(Model::BytePairs(Arc::new(model)));
+    inner.with_pre_tokenizer(Some(Sequence::new(words(way).map_err(|error| failed(error.to_string()))?)));
     inner.with_decoder(Some(ByteLevelDecoder::default()));
-    let whole = tokens.iter().zip(types).filter(|(_, kind)| [CONTROL, USER_DEFINED].contains(kind));
-    let added = whole.map(|(token, kind)| AddedToken::from(token, *kind == CONTROL).normalized(false));
-    inner.add_tokens(&added.collect::<Vec<_>>());
-    let id = |key: &str| reader.id(key, tokens.len());
-    let special = SpecialIds {
-        bos: id("tokenizer.ggml.bos_token_id")?,
-        eos: id("tokenizer.ggml.eos_token_id")?,
-        unk: id("tokenizer.ggml.unknown_token_id")?,
-        sep: id("tokenizer.ggml.seperator_token_id")?,
-        pad: id("tokenizer.ggml.padding_token_id")?,
-        cls: id("tokenizer.ggml.cls_token_id")?,
-        mask: id("tokenizer.ggml.mask_token_id")?,
-    };
-    around(&reader, &mut inner, &special, tokens)?;
-    Ok(FromGguf { inner, special })
+    Ok((inner, Defaults { bos: None, eos: None, unk: None, add_bos: is_llama3, prefix: None }))
+}
+
+/// SentencePiece's BPE, without the tokens around a text.
+fn sentencepiece(reader: &Reader<'_>, tokens: &GgufTexts, types: &[i64]) -> Result<(Inner, Defaults), TokenizerError> {
+    let failed = |reason: String| unusable(reader.path, reason);
+    // What files leave out.
+    let (bos, eos, unk) = (Some(1), Some(2), Some(0));
+    let unknown = reader.id("tokenizer.ggml.unknown_token_id", tokens.len())?.or(unk);
+    let scores = reader.floats("tokenizer.ggml.scores")?;
+    let model = SentencePiece::new(tokens.clone(), types, scores, unknown).map_err(failed)?;
+    let mut inner = Inner::new(Model::SentencePiece(Arc::new(model)));
+    let has_prefix = reader.flag("tokenizer.ggml.add_space_prefix")?.unwrap_or(true);
+    inner.with_normalizer(Some(spaces_as_pieces(has_prefix).map_err(failed)?));
+    inner.with_decoder(Some(pieces_as_text(has_prefix).map_err(failed)?));
+    Ok((inner, Defaults { bos, eos, unk, add_bos: true, prefix: Some(has_prefix) }))
 }
 
 /// How a text is split into words.
@@ -99,29 +145,28 @@ fn words(way: Words) -> Result<Vec<PreTokenizerWrapper>, tokenizers::Error> {
     })
 }
 
-/// Puts the tokens around a text that the file asks for.
+/// The tokens around a text that the file asks for.
 fn around(
     reader: &Reader<'_>,
-    inner: &mut Inner,
+    inner: &Inner,
     special: &SpecialIds,
     tokens: &GgufTexts,
-) -> Result<(), TokenizerError> {
-    let wanted = |key: &str, id: Option<u32>| -> Result<Option<u32>, TokenizerError> {
-        match (reader.flag(key)?, id) {
+    add_bos: bool,
+) -> Result<Option<PostProcessorWrapper>, TokenizerError> {
+    let wanted = |key: &str, id: Option<u32>, default: bool| -> Result<Option<u32>, TokenizerError> {
+        match (reader.flag(key)?.unwrap_or(default), id) {
             (true, None) => Err(unusable(reader.path, format!("{key} is true, but the file names no such token"))),
             (true, id) => Ok(id),
             (false, _) => Ok(None),
         }
     };
-    let first = wanted("tokenizer.ggml.add_bos_token", special.bos)?;
-    let last = wanted("tokenizer.ggml.add_eos_token", special.eos)?;
+    let first = wanted("tokenizer.ggml.add_bos_token", special.bos, add_bos)?;
+    let last = wanted("tokenizer.ggml.add_eos_token", special.eos, false)?;
     if first.is_none() && last.is_none() {
-        return Ok(());
+        return Ok(None);
     }
     let token = |id: Option<u32>| tokens.get(id? as usize);
-    let processor = of_each(inner, reader.path, token(first), token(last))?;
-    inner.with_post_processor(Some(processor));
-    Ok(())
+    of_each(inner, reader.path, token(first), token(last)).map(Some)
 }
 
 /// Reads the metadata of a file.
@@ -160,8 +205,12 @@ impl<'a> Reader<'a> {
         self.needed(key, self.get(key, "a list of whole numbers", GgufValue::as_integers)?)
     }
 
-    fn flag(&self, key: &str) -> Result<bool, TokenizerError> {
-        Ok(self.get(key, "true or false", GgufValue::as_bool)?.unwrap_or(false))
+    fn floats(&self, key: &str) -> Result<&'a [f64], TokenizerError> {
+        self.needed(key, self.get(key, "a list of numbers", GgufValue::as_floats)?)
+    }
+
+    fn flag(&self, key: &str) -> Result<Option<bool>, TokenizerError> {
+        self.get(key, "true or false", GgufValue::as_bool)
     }
 
     /// A token by its id.

@@ -3,6 +3,7 @@
 //! fairseq's ids (XLM-RoBERTa, mBART, PLBART) begin with four special tokens, of which the model's own first three are left
 //! out, so that all others move up by one; languages and the mask come last.
 
+mod bpe;
 mod merges;
 mod proto;
 
@@ -26,6 +27,7 @@ use tokenizers::pre_tokenizers::sequence::Sequence as PreTokenizerSequence;
 use tokenizers::pre_tokenizers::split::{Split, SplitPattern};
 use tokenizers::{AddedToken, DecoderWrapper, ModelWrapper, SplitDelimiterBehavior};
 
+pub(super) use self::bpe::SentencePiece;
 use self::proto::{CONTROL, Model, Piece, UNKNOWN, USER_DEFINED};
 use super::class::Class;
 use super::json::check_charsmap;
@@ -35,7 +37,25 @@ use super::unusable;
 use crate::TokenizerError;
 
 /// What stands for a space in pieces.
-const SPACE: char = '▁';
+pub(super) const SPACE: char = '▁';
+
+/// Spaces become what stands for them in pieces; with a prefix, there is one before a text.
+pub(super) fn spaces_as_pieces(has_prefix: bool) -> Result<NormalizerWrapper, String> {
+    let prefix = has_prefix.then(|| Prepend::new(SPACE.to_string()).into());
+    let replace = Replace::new(ReplacePattern::String(" ".into()), SPACE.to_string());
+    let replace = replace.map_err(|error| error.to_string())?;
+    Ok(Sequence::new(prefix.into_iter().chain([replace.into()]).collect()).into())
+}
+
+/// The text of pieces, of which some are bytes; a prefix is left out.
+pub(super) fn pieces_as_text(has_prefix: bool) -> Result<DecoderWrapper, String> {
+    let spaces = Replace::new(ReplacePattern::String(SPACE.into()), " ").map_err(|error| error.to_string())?;
+    let mut all: Vec<DecoderWrapper> = vec![spaces.into(), ByteFallback::new().into(), Fuse::new().into()];
+    if has_prefix {
+        all.push(StripDecoder::new(' ', 1, 0).into());
+    }
+    Ok(DecoderSequence::new(all).into())
+}
 
 /// The tokenizer of a folder with a SentencePiece model, without the tokens around a text.
 pub(super) fn tokenizer(dir: &Path, settings: &Settings) -> Result<Inner, TokenizerError> {
@@ -175,12 +195,7 @@ impl Builder<'_> {
         match settings.class {
             Class::Gemma => return string(" ", "▁").map(Some),
             Class::Llama if !settings.legacy => return Ok(None),
-            Class::Llama => {
-                if settings.add_prefix_space {
-                    all.push(Prepend::new(SPACE.to_string()).into());
-                }
-                all.push(string(" ", "▁")?);
-            }
+            Class::Llama => return spaces_as_pieces(settings.add_prefix_space).map(Some),
             Class::Albert => {
                 all.extend([string("``", "\"")?, string("''", "\"")?]);
                 if !settings.keep_accents {
@@ -247,12 +262,7 @@ impl Builder<'_> {
         if !matches!(self.settings.class, Class::Llama | Class::Gemma) {
             return Ok(Metaspace::new(SPACE, self.prepend(), true).into());
         }
-        let spaces = Replace::new(ReplacePattern::String(SPACE.into()), " ").map_err(|error| error.to_string())?;
-        let mut all: Vec<DecoderWrapper> = vec![spaces.into(), ByteFallback::new().into(), Fuse::new().into()];
-        if self.settings.class == Class::Llama && self.settings.add_prefix_space {
-            all.push(StripDecoder::new(' ', 1, 0).into());
-        }
-        Ok(DecoderSequence::new(all).into())
+        pieces_as_text(self.settings.class == Class::Llama && self.settings.add_prefix_space)
     }
 
     /// How to get a file that is read.
