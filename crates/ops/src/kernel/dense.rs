@@ -157,7 +157,8 @@ fn add_rows<S: pulp::Simd>(simd: S, x: [f32; AT_ONCE], rows: [&[f32]; AT_ONCE], 
         *output = simd.mul_add_e_f32s(xd, *d, simd.mul_add_e_f32s(xc, *c, sum));
     }
     for ((((output, a), b), c), d) in rest.iter_mut().zip(a_rest).zip(b_rest).zip(c_rest).zip(d_rest) {
-        *output += x[0] * a + x[1] * b + x[2] * c + x[3] * d;
+        // In the same order, with the same roundings.
+        *output = x[3].mul_add(*d, x[2].mul_add(*c, x[1].mul_add(*b, x[0].mul_add(*a, *output))));
     }
 }
 

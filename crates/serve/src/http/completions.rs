@@ -66,7 +66,7 @@ pub(super) async fn completions(
 
 fn with_options(app: &Shared, ids: Vec<u32>, sampled: &Sampled) -> Result<Prompt, ApiError> {
     let options = sampled.options_for(app, ids.len(), Some(DEFAULT_NEW_TOKENS))?;
-    Ok(Prompt { ids, options })
+    Ok(Prompt { ids, is_continued: true, options })
 }
 
 /// The tokens of each prompt.
@@ -172,7 +172,7 @@ impl Answer {
         if sampled.streams {
             return Ok(self.stream(app, generation, sampled.reports_usage));
         }
-        let mut growing = generation.growing(&app.tokenizer);
+        let mut growing = generation.growing(&app.tokenizer)?;
         let mut texts: Vec<Text> = Vec::new();
         while let Some(delta) = generation.next(&app, &mut growing).await? {
             if texts.len() <= delta.number {
@@ -212,7 +212,11 @@ impl Answer {
         let (sender, receiver) = tokio::sync::mpsc::channel::<Result<String, std::convert::Infallible>>(8);
         let object = if self.is_chat { "chat.completion.chunk" } else { "text_completion" };
         tokio::spawn(async move {
-            let mut growing = generation.growing(&app.tokenizer);
+            let failed = |error: ApiError| Ok(format!("data: {}\n\n", error.json()));
+            let mut growing = match generation.growing(&app.tokenizer) {
+                Ok(growing) => growing,
+                Err(error) => return drop(sender.send(failed(error)).await),
+            };
             let mut begun: Vec<bool> = Vec::new();
             loop {
                 let next = tokio::select! {
@@ -232,10 +236,7 @@ impl Answer {
                         self.object(&self.chunks(&app, &delta, is_first), object)
                     }
                     Ok(None) => break,
-                    Err(error) => {
-                        let _ = sender.send(Ok(format!("data: {}\n\n", error.json()))).await;
-                        return;
-                    }
+                    Err(error) => return drop(sender.send(failed(error)).await),
                 };
                 if sender.send(Ok(format!("data: {event}\n\n"))).await.is_err() {
                     return;
@@ -355,7 +356,7 @@ pub(super) async fn chat(State(app): State<App>, Json(request): Json<ChatRequest
                 return Err(failed("the chat template gives an empty text, so there is nothing to continue".into()));
             }
             let options = sampled.options_for(app, encoded.row.ids.len(), None)?;
-            Ok(Prompt { ids: encoded.row.ids, options })
+            Ok(Prompt { ids: encoded.row.ids, is_continued: false, options })
         })
     };
     let prompt = prompt.await?;

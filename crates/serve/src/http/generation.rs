@@ -18,6 +18,8 @@ use crate::registry::Resident;
 /// A prompt in tokens, with the options for it.
 pub(super) struct Prompt {
     pub(super) ids: Vec<u32>,
+    /// Whether the new tokens continue the prompt's text; otherwise they are a text of their own, an answer.
+    pub(super) is_continued: bool,
     pub(super) options: GenerationOptions,
 }
 
@@ -26,6 +28,8 @@ pub(super) struct Generation {
     events: UnboundedReceiver<Event>,
     stopped: Arc<[AtomicBool]>,
     stops: Vec<String>,
+    /// The tokens that each text continues.
+    before: Vec<Vec<u32>>,
     deadline: Instant,
     arrived: Instant,
     pub(super) prompt_tokens: usize,
@@ -65,6 +69,8 @@ impl Generation {
         let stopped: Arc<[AtomicBool]> = (0..count).map(|_| AtomicBool::new(false)).collect();
         let (sender, events) = unbounded_channel();
         let prompt_tokens = prompts.iter().map(|prompt| prompt.ids.len()).sum();
+        let continued = |prompt: &Prompt| if prompt.is_continued { prompt.ids.clone() } else { Vec::new() };
+        let before = prompts.iter().flat_map(|prompt| vec![continued(prompt); sampled.count]).collect();
         for (index, (prompt, place)) in prompts.into_iter().zip(places).enumerate() {
             let job = TextJob {
                 adapter: adapter.clone(),
@@ -83,13 +89,18 @@ impl Generation {
         }
         let deadline = arrived + Duration::from_secs(app.options.timeout);
         let stops = sampled.stops.clone();
-        Ok(Self { events, stopped, stops, deadline, arrived, prompt_tokens, new_tokens: 0, unfinished: count })
+        let (new_tokens, unfinished) = (0, count);
+        Ok(Self { events, stopped, stops, before, deadline, arrived, prompt_tokens, new_tokens, unfinished })
     }
 
     /// The texts, before their first token.
-    pub(super) fn growing<'t>(&self, tokenizer: &'t Tokenizer) -> Growing<'t> {
-        let new = || (Some(tokenizer.decode_stream(true)), Stops::new(&self.stops), false);
-        Growing { texts: self.stopped.iter().map(|_| new()).collect() }
+    pub(super) fn growing<'t>(&self, tokenizer: &'t Tokenizer) -> Result<Growing<'t>, ApiError> {
+        let new = |before: &Vec<u32>| {
+            let stream = tokenizer.decode_stream_after(before, true);
+            let stream = stream.map_err(|error| ApiError::internal(chain(&error)))?;
+            Ok((Some(stream), Stops::new(&self.stops), false))
+        };
+        Ok(Growing { texts: self.before.iter().map(new).collect::<Result<_, _>>()? })
     }
 
     /// What is new next; `None` once all texts have ended.

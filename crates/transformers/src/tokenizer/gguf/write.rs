@@ -35,7 +35,9 @@ pub(in crate::tokenizer) fn metadata(
 ) -> Result<Vec<(String, GgufValue)>, String> {
     let model = match inner.get_model() {
         Model::Library(model) => model.as_ref(),
-        Model::BytePairs(_) | Model::SentencePiece(_) => return Err("its tokenizer is that of another GGUF file".to_owned()),
+        Model::BytePairs(_) | Model::SentencePiece(_) => {
+            return Err("its tokenizer is that of another GGUF file".to_owned());
+        }
     };
     let ModelWrapper::BPE(model) = model else {
         return Err("its tokenizer is not byte-level BPE".to_owned());
