@@ -128,7 +128,9 @@ impl Place {
             false => Ok(self.model.token_logits(states)?),
         };
         let texts = generate(&self.model, &hooks, &prompts, &logits, &options).unwrap();
-        self.tokenizer.decode(&texts[0].ids, true).unwrap()
+        // With the space between the prompt and its continuation.
+        let text = |ids: &[u32]| self.tokenizer.decode(ids, true).unwrap();
+        text(&[&ids[..], &texts[0].ids].concat())[text(&ids).len()..].to_owned()
     }
 
     /// A server with the adapters in the folder.
