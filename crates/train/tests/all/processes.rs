@@ -53,8 +53,11 @@ struct Noisy {
     thread: Thread,
     exchanges: Cell<usize>,
     at: usize,
-    change: fn(&mut Vec<u8>),
+    change: Change,
 }
+
+/// How a message is changed.
+type Change = fn(&mut Vec<u8>);
 
 impl Communicator for Noisy {
     fn rank(&self) -> usize {
@@ -260,7 +263,7 @@ fn a_message_that_is_changed_on_the_way_is_no_result() {
     };
     let other = |message: &mut Vec<u8>| *message.last_mut().unwrap() = 9;
     // The second exchange of the first step, of sums of gradients: they differ in one bit, and so the parameters do.
-    let cases: [(fn(&mut Vec<u8>), &str); 3] = [
+    let cases: [(Change, &str); 3] = [
         (flip, "the checksum of the parameters after epoch 1 of process 1 differs"),
         (cut, "process 0 is not where the others are"),
         (other, "process 0 is not where the others are"),
