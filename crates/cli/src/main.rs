@@ -14,6 +14,7 @@ mod output;
 mod progress;
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::Parser;
 
@@ -22,7 +23,10 @@ fn main() -> ExitCode {
     let cli = match commands::Cli::try_parse_from(arguments::joined(std::env::args_os())) {
         Ok(cli) => cli,
         // Processes that train together have the same arguments: one of them complains.
-        Err(error) if error.use_stderr() && burn_adapters_distributed::is_follower() => return ExitCode::from(2),
+        Err(error) if error.use_stderr() && burn_adapters_distributed::is_follower() => {
+            wait_for_report();
+            return ExitCode::from(2);
+        }
         Err(error) => return refuse(&error),
     };
     // A server waits most of the time, which a working thread must not.
@@ -32,12 +36,19 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             let code = error.exit_code();
-            if code != 0 && !error.is_told_elsewhere() {
+            if error.is_told_elsewhere() {
+                wait_for_report();
+            } else if code != 0 {
                 draw::print(&error);
             }
             ExitCode::from(code)
         }
     }
+}
+
+/// Leaves the process that reports an error time to do so: a launcher ends all processes with the first one that fails.
+fn wait_for_report() {
+    std::thread::sleep(Duration::from_secs(3));
 }
 
 /// Prints clap's output: help, or an error that quotes the arguments.
