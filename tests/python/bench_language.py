@@ -1,5 +1,6 @@
 """The jobs of language models of `cargo xtask bench`, done with PyTorch, Transformers and PEFT."""
 
+import copy
 import os
 import shutil
 import time
@@ -12,8 +13,8 @@ LEARNING_RATE = 1e-4
 MAX_NORM = 1.0
 
 
-def make_model(path, folder, bf16):
-    """A GGUF file as a Hugging Face folder with dequantized weights."""
+def make_model(path, folder, bf16, layers=None):
+    """A GGUF file as a Hugging Face folder with dequantized weights; its layers in turn until there are `layers`."""
     import smollm2
 
     partial = Path(f"{folder}.partial")
@@ -22,6 +23,12 @@ def make_model(path, folder, bf16):
     smollm2.make_model(path, partial)
     if bf16:
         load({"model": partial}, torch.bfloat16).save_pretrained(partial)
+    if layers:
+        model = load({"model": partial}, torch.float32)
+        own = list(model.model.layers)
+        model.model.layers = torch.nn.ModuleList([copy.deepcopy(own[at % len(own)]) for at in range(layers)])
+        model.config.num_hidden_layers = layers
+        model.save_pretrained(partial)
     os.replace(partial, folder)
 
 

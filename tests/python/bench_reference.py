@@ -305,7 +305,7 @@ class Server:
         if op == "matmul":
             return {"flops_per_second": rate(request["size"], request["repetitions"])}
         if op == "make_language_model":
-            bench_language.make_model(request["model"], request["dir"], request["bf16"])
+            bench_language.make_model(request["model"], request["dir"], request["bf16"], request.get("layers"))
             return {"done": True}
         if op == "peak":
             return {"peak_memory_bytes": peak()}

@@ -67,6 +67,8 @@ pub(crate) enum Model {
     Layers(usize),
     /// SmolLM2-135M-Instruct, as `quickstart --chat` fetches it: a GGUF file.
     SmolLm2,
+    /// The layers of SmolLM2-135M in turn until there are so many, in f32: a folder.
+    Decoder(usize),
 }
 
 impl Model {
@@ -76,14 +78,20 @@ impl Model {
             Model::Base => "BERT-base size".into(),
             Model::Layers(layers) => format!("MiniLM's width, {layers} layers"),
             Model::SmolLm2 => "SmolLM2-135M".into(),
+            Model::Decoder(layers) => format!("SmolLM2-135M's width, {layers} layers"),
         }
+    }
+
+    /// Whether it is a language model.
+    pub(crate) fn is_decoder(self) -> bool {
+        matches!(self, Model::SmolLm2 | Model::Decoder(_))
     }
 
     pub(crate) fn layers(self) -> usize {
         match self {
             Model::MiniLm => 6,
             Model::Base => 12,
-            Model::Layers(layers) => layers,
+            Model::Layers(layers) | Model::Decoder(layers) => layers,
             Model::SmolLm2 => 30,
         }
     }

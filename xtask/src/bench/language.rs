@@ -129,7 +129,7 @@ fn generation() -> Vec<Job> {
     ]
 }
 
-/// How time grows with the length of a prompt, the rows of a batch, the adapters of a bank, and the rank.
+/// How time grows with the length of a prompt, the rows of a batch, the layers, the adapters of a bank, and the rank.
 fn growth(wanted: &Wanted) -> Vec<Job> {
     let some = |quick: &[usize], all: &[usize]| if wanted.quick { quick.to_vec() } else { all.to_vec() };
     let job = |of: &'static str, value: usize, name: &str, [rows, length]: [usize; 2], contestants: Vec<Contestant>| {
@@ -145,6 +145,12 @@ fn growth(wanted: &Wanted) -> Vec<Job> {
     for rows in some(&[1, 8], &[1, 2, 4, 8, 16, 32, 64]) {
         let one = job("rows of a batch", rows, "16 new tokens, Q4_1", [rows, 64], vec![ours("lm_generate")]);
         jobs.push(Job { new_tokens: 16, ..one });
+    }
+    for layers in some(&[8, 15], &[8, 15, 30, 60]) {
+        let contestants = vec![Weights::F32.ours("lm_prompt"), Weights::F32.pytorch("lm_prompt")];
+        let input = Input::Tokens { rows: 1, length: 512 };
+        let one = Job::new(Family::LmGrowth, "prompt, f32", Model::Decoder(layers), input, contestants);
+        jobs.push(Job { growth: Some(("layers of a decoder", layers)), ..one.working(Work::Nothing) });
     }
     for adapters in some(&[1, 100], &[1, 10, 100, 1000]) {
         let with = vec![Contestant { adapters, ..ours("lm_generate") }];

@@ -179,7 +179,7 @@ fn prepare(side: &mut Side, job: &Job, contestant: &Contestant, place: &Place) -
         "op": "prepare", "kind": contestant.kind, "model": model, "adapter": adapter, "config": contestant.config,
         "batches": job.input.batches(), "adapters": contestant.adapters,
     });
-    if job.model != Model::SmolLm2 {
+    if !job.model.is_decoder() {
         request["data"] = json!(place.data()?);
     }
     // Our side's threads are set when it starts.

@@ -164,6 +164,7 @@ impl Place {
         let (hidden, layers, heads) = match model {
             Model::MiniLm => return Ok(self.minilm()?.to_owned()),
             Model::SmolLm2 => return Ok(self.smollm2()?.to_owned()),
+            Model::Decoder(layers) => return self.language_model(false, Some(layers)),
             Model::Base => (768, 12, 12),
             Model::Layers(layers) => (384, layers, 12),
         };
@@ -185,13 +186,20 @@ impl Place {
         if model != Model::SmolLm2 || !contestant.python || contestant.is_llama_cpp() {
             return Ok(path);
         }
-        let in_bf16 = contestant.bf16 && contestant.kind != "lm_step";
+        self.language_model(contestant.bf16 && contestant.kind != "lm_step", None)
+    }
+
+    /// The folder of the language model's dequantized weights, with another number of layers if it is given.
+    fn language_model(&self, in_bf16: bool, layers: Option<usize>) -> Result<PathBuf, String> {
+        let path = self.smollm2()?;
         let stem = path.file_stem().unwrap_or_default().to_string_lossy();
-        let dir = self.made.join(format!("{stem}-{}", if in_bf16 { "bf16" } else { "f32" }));
+        let layered = layers.map(|layers| format!("-{layers}-layers")).unwrap_or_default();
+        let dir = self.made.join(format!("{stem}-{}{layered}", if in_bf16 { "bf16" } else { "f32" }));
         if !dir.join("config.json").is_file() {
             eprintln!("xtask: making {} (once) …", dir.display());
-            let request = json!({"op": "make_language_model", "model": path, "dir": dir, "bf16": in_bf16});
-            self.start_python(&contestant.label, None)?.ask(&request)?;
+            let request =
+                json!({"op": "make_language_model", "model": path, "dir": dir, "bf16": in_bf16, "layers": layers});
+            self.start_python("PyTorch", None)?.ask(&request)?;
         }
         Ok(dir)
     }
@@ -213,7 +221,7 @@ impl Place {
         // Keeps `compacter` and `compacter++` apart.
         let name = format!("{of}-{plain}-{}-{noise}", config.len());
         let dir = self.made.join("adapters").join(name);
-        let op = if model == Model::SmolLm2 { "make_peft_adapter" } else { "make_adapter" };
+        let op = if model.is_decoder() { "make_peft_adapter" } else { "make_adapter" };
         self.ask(&json!({"op": op, "dir": dir, "model": model_dir, "config": config, "noise": noise}))?;
         Ok(dir)
     }
