@@ -1,9 +1,11 @@
 //! Products of f32 rows and a weight in blocks.
 //!
 //! The activations stay f32, and sums are in f32. The weight is never dequantized as a whole: a few rows of activations are
-//! multiplied by blocks as they are decoded, more of them by tiles of the weight.
+//! multiplied by blocks as they are decoded, more of them by a few rows of the weight at a time, or by tiles of it.
 
 mod few;
+#[cfg(target_arch = "x86_64")]
+mod several;
 mod tiles;
 
 use burn_adapters_quantization::BlockType;
@@ -16,7 +18,9 @@ pub(crate) fn product(x: &[f32], weight: &QuantizedMatrix, bias: Option<&[f32]>)
     let rows = x.len() / weight.shape()[1];
     match rows {
         0 => Vec::new(),
-        _ if rows <= few::most_rows(weight.kind()) => few::product(x, weight, bias),
+        #[cfg(target_arch = "x86_64")]
+        _ if rows > few::AT_ONCE && rows <= several::most_rows(weight.kind()) => several::product(x, weight, bias),
+        _ if rows <= few::MOST => few::product(x, weight, bias),
         _ => tiles::product(x, weight, bias),
     }
 }

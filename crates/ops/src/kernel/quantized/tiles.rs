@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::ops::Range;
 
+use super::few;
 use crate::kernel::dense::{Strided, accumulate, transpose};
 use crate::kernel::{Output, Work, run};
 use crate::quantized::QuantizedMatrix;
@@ -121,6 +122,9 @@ fn dequantize(weight: &QuantizedMatrix, rows: Range<usize>, columns: Range<usize
     let of = |column: usize| column / kind.elements() * kind.bytes();
     tile.resize(rows.len() * columns.len(), 0.0);
     for (row, values) in rows.zip(tile.chunks_exact_mut(columns.len())) {
-        kind.dequantize(&weight.blocks()[row * bytes..][of(columns.start)..of(columns.end)], values);
+        let blocks = &weight.blocks()[row * bytes..][of(columns.start)..of(columns.end)];
+        if !few::decode(kind, blocks, values) {
+            kind.dequantize(blocks, values);
+        }
     }
 }

@@ -7,24 +7,19 @@ use std::arch::x86_64::{
     _mm512_and_si512, _mm512_cvtepi8_epi32, _mm512_cvtepi32_ps, _mm512_cvtepu8_epi32, _mm512_cvtph_ps, _mm512_fmadd_ps,
     _mm512_loadu_ps, _mm512_movehdup_ps, _mm512_moveldup_ps, _mm512_mul_ps, _mm512_or_si512, _mm512_permutexvar_ps,
     _mm512_reduce_add_ps, _mm512_set1_epi32, _mm512_set1_ps, _mm512_setr_ps, _mm512_setzero_ps, _mm512_slli_epi32,
-    _mm512_srl_epi32, _mm512_srli_epi32, _mm512_sub_epi32,
+    _mm512_srl_epi32, _mm512_srli_epi32, _mm512_storeu_ps, _mm512_sub_epi32,
 };
 
 use burn_adapters_quantization::{BlockType, q4_k_parts};
 
-use super::{Piece, ROWS, prefetch};
+use super::{AT_ONCE, Piece, prefetch};
 
 /// Elements of a vector.
 const LANES: usize = 16;
 
 /// Whether the processor has the instructions.
-pub(super) fn is_there() -> bool {
+pub(in super::super) fn is_there() -> bool {
     is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512bw")
-}
-
-/// Whether there is code for a type that decodes its blocks in a few instructions.
-pub(super) fn has(kind: BlockType) -> bool {
-    matches!(kind, BlockType::Q4_0 | BlockType::Q4_1 | BlockType::Q8_0)
 }
 
 /// Computes a piece, if there is code for its type.
@@ -46,6 +41,37 @@ pub(super) fn compute(piece: Piece<'_>) -> Result<(), Piece<'_>> {
     Ok(())
 }
 
+/// Decodes blocks, if there is code for their type.
+pub(in super::super) fn decode(kind: BlockType, blocks: &[u8], values: &mut [f32]) -> bool {
+    if !is_there() {
+        return false;
+    }
+    // SAFETY: the processor has the instructions.
+    unsafe {
+        match kind {
+            BlockType::Q4_0 => decoded::<Q4_0, 2>(blocks, values),
+            BlockType::Q4_1 => decoded::<Q4_1, 2>(blocks, values),
+            BlockType::Q8_0 => decoded::<Q8_0, 2>(blocks, values),
+            BlockType::Q4K => decoded::<Q4K, 16>(blocks, values),
+            BlockType::Q6K => decoded::<Q6K, 16>(blocks, values),
+            _ => return false,
+        }
+    }
+    true
+}
+
+#[target_feature(enable = "avx512f,avx512bw")]
+fn decoded<D: Decode<V>, const V: usize>(blocks: &[u8], values: &mut [f32]) {
+    for (block, values) in blocks.chunks_exact(D::BYTES).zip(values.chunks_exact_mut(V * LANES)) {
+        // SAFETY: the block has its bytes.
+        let vectors = unsafe { D::decode(block.as_ptr()) };
+        for (vector, values) in vectors.into_iter().zip(values.chunks_exact_mut(LANES)) {
+            // SAFETY: there are as many lanes.
+            unsafe { _mm512_storeu_ps(values.as_mut_ptr(), vector) };
+        }
+    }
+}
+
 /// A type whose blocks fill `V` vectors.
 trait Decode<const V: usize> {
     /// The number of bytes of a block.
@@ -65,17 +91,17 @@ fn rows<D: Decode<V>, const V: usize>(piece: Piece<'_>) {
     let rows = x.len() / d_input;
     let row_bytes = d_input / (V * LANES) * D::BYTES;
     // A few rows of x stay in the nearest cache, while the blocks pass by.
-    for (number, x) in x.chunks(ROWS * d_input).enumerate() {
+    for (number, x) in x.chunks(AT_ONCE * d_input).enumerate() {
         for (output, blocks) in output.chunks_exact_mut(rows).zip(blocks.chunks_exact(row_bytes)) {
             if number == 0 {
                 prefetch(blocks);
             }
-            let output = &mut output[number * ROWS..];
+            let output = &mut output[number * AT_ONCE..];
             match x.len() / d_input {
                 1 => dots::<D, V, 1>(output, x, blocks),
                 2 => dots::<D, V, 2>(output, x, blocks),
                 3 => dots::<D, V, 3>(output, x, blocks),
-                _ => dots::<D, V, ROWS>(output, x, blocks),
+                _ => dots::<D, V, AT_ONCE>(output, x, blocks),
             }
         }
     }

@@ -2,9 +2,9 @@
 //! memory that the weight takes.
 
 #[cfg(target_arch = "x86_64")]
-mod avx2;
+pub(super) mod avx2;
 #[cfg(target_arch = "x86_64")]
-mod avx512;
+pub(super) mod avx512;
 
 use burn_adapters_quantization::{BlockType, q4_0, q4_1, q4_k, q8_0};
 
@@ -15,19 +15,9 @@ use crate::quantized::QuantizedMatrix;
 /// Elements of the weight per piece of work.
 const PIECE: usize = 1 << 16;
 /// The most rows of x for which a block is decoded once.
-const ROWS: usize = 4;
-
-/// With at most so many rows, tiles would not pay: with AVX-512, a block is decoded in less time than a part of a tile is
-/// written, put in the order of the product and read.
-pub(super) fn most_rows(kind: BlockType) -> usize {
-    const MOST: usize = 8;
-    #[cfg(target_arch = "x86_64")]
-    if avx512::is_there() && avx512::has(kind) {
-        return 8 * MOST;
-    }
-    let _ = kind;
-    MOST
-}
+pub(super) const AT_ONCE: usize = 4;
+/// With at most so many rows, tiles would not pay.
+pub(super) const MOST: usize = 8;
 
 /// `x · weightᵀ + bias`, giving `[rows, d_output]`.
 pub(super) fn product(x: &[f32], weight: &QuantizedMatrix, bias: Option<&[f32]>) -> Vec<f32> {
@@ -72,12 +62,24 @@ const AHEAD: usize = 4096;
 /// Fetches what is as long as a row of the weight, and that far ahead of it, into the cache.
 #[cfg(target_arch = "x86_64")]
 #[inline(always)]
-fn prefetch(row: &[u8]) {
+pub(super) fn prefetch(row: &[u8]) {
     use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
     for at in (0..row.len()).step_by(64) {
         // SAFETY: every processor has the instruction, and it may be given any address.
         unsafe { _mm_prefetch::<_MM_HINT_T0>(row.as_ptr().wrapping_add(AHEAD + at).cast()) };
     }
+}
+
+/// Decodes blocks with the instructions of this processor, if there is code for their type. The last digit may differ from
+/// [`BlockType::dequantize`]'s.
+#[cfg(target_arch = "x86_64")]
+pub(super) fn decode(kind: BlockType, blocks: &[u8], values: &mut [f32]) -> bool {
+    avx512::decode(kind, blocks, values) || avx2::decode(kind, blocks, values)
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+pub(super) fn decode(_: BlockType, _: &[u8], _: &mut [f32]) -> bool {
+    false
 }
 
 /// Computes a piece with the instructions of this processor, if there is such code.
@@ -130,12 +132,12 @@ impl Few<'_> {
         let rows = self.x.len() / d_input;
         for (output, blocks) in output.chunks_exact_mut(rows).zip(blocks.chunks_exact(self.weight.row_bytes())) {
             let blocks = blocks.as_chunks().0;
-            for (output, x) in output.chunks_mut(ROWS).zip(self.x.chunks(ROWS * d_input)) {
+            for (output, x) in output.chunks_mut(AT_ONCE).zip(self.x.chunks(AT_ONCE * d_input)) {
                 match output.len() {
                     1 => self.dots::<S, BYTES, ELEMENTS, 1>(simd, output, x, blocks, &decode),
                     2 => self.dots::<S, BYTES, ELEMENTS, 2>(simd, output, x, blocks, &decode),
                     3 => self.dots::<S, BYTES, ELEMENTS, 3>(simd, output, x, blocks, &decode),
-                    _ => self.dots::<S, BYTES, ELEMENTS, ROWS>(simd, output, x, blocks, &decode),
+                    _ => self.dots::<S, BYTES, ELEMENTS, AT_ONCE>(simd, output, x, blocks, &decode),
                 }
             }
         }
