@@ -141,6 +141,10 @@ impl Feed {
     fn records(&mut self, count: usize) -> CliResult<Vec<Record>> {
         let mut block: Vec<Record> = Vec::new();
         let mut bytes = 0;
+        // A table begins with a header, most often.
+        let begins_table =
+            self.head.is_none() && matches!(self.reading, Reading::Table(format, _) if format != Format::JsonLines);
+        let count = count + usize::from(begins_table);
         while block.len() < count {
             let record = match self.next.take() {
                 Some(record) => Some(record),
