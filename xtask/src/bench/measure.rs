@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::agreement::{agree, apart};
 use super::floor::{Work, operations};
-use super::jobs::{Agreement, Contestant, Job, LLAMA_CPP, Model};
+use super::jobs::{Agreement, Contestant, Job, LLAMA_CPP};
 use super::place::Place;
 use super::side::Side;
 use super::statistics::{mean, median, ratio};
