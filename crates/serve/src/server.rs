@@ -10,6 +10,7 @@ use burn_adapters_chat::ChatTemplate;
 use burn_adapters_core::StackKind;
 use burn_adapters_model::{BaseModel, Forward};
 use burn_adapters_transformers::{AutoModel, GenerationConfig, Tokenizer};
+use socket2::{Domain, Socket, Type};
 use tokio::sync::{Semaphore, watch};
 
 use crate::engine::{Command, Engine, Sizes};
@@ -117,7 +118,7 @@ impl Server {
             return Err(ServeError::TooManyAdapters { found, limit });
         }
         let system = |doing: String| move |error| ServeError::System { doing, error };
-        let listener = TcpListener::bind(options.address).map_err(system(format!("listen on {}", options.address)))?;
+        let listener = listen(options.address).map_err(system(format!("listen on {}", options.address)))?;
         let address = listener.local_addr().map_err(system("read the address".to_owned()))?;
         listener.set_nonblocking(true).map_err(system("set up the address".to_owned()))?;
         let sizes = Sizes {
@@ -205,6 +206,18 @@ impl Server {
         let _ = answering.join();
         Ok(())
     }
+}
+
+/// Listens on an address. The standard library would let 128 connections wait to be accepted; of more, the system drops some, and
+/// resets others when their request arrives.
+fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+    // A server may start again while connections of the last one are still known.
+    #[cfg(unix)]
+    socket.set_reuse_address(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(4096)?;
+    Ok(socket.into())
 }
 
 impl std::fmt::Debug for Server {
