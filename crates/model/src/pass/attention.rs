@@ -253,20 +253,48 @@ impl LayerPass<'_> {
             Some(packing) if !packing.is_by_row(&x) => packing.unpack(x),
             _ => x,
         };
+        let cached = self.cached.filter(|_| place == Place::Attention);
+        let firsts = |rows| cached.map_or_else(|| vec![0], |cached| cached.continued.firsts(rows));
+        let projected = self.turned_heads(kind, [query, key, value].map(padded), firsts);
+        self.attend_by_heads(place, kind, projected, &padded(input.clone()), bias, dropout, by_row)
+    }
+
+    /// Queries, keys and values by heads, `[rows, heads, positions, head]`. Queries and keys are rotated by their positions, from
+    /// each row's first one on.
+    fn turned_heads(
+        &self,
+        kind: &Attention,
+        [query, key, value]: [Tensor<3>; 3],
+        firsts: impl FnOnce(usize) -> Vec<usize>,
+    ) -> [Tensor<4>; 3] {
         let split = |x: Tensor<3>, heads: usize| {
             let [batch, positions, width] = x.dims();
             x.reshape([batch, positions, heads, width / heads.max(1)]).swap_dims(1, 2)
         };
-        let mut query = split(padded(query), kind.heads);
-        let mut keys = split(padded(key), kind.key_value_heads);
-        let mut values = split(padded(value), kind.key_value_heads);
+        let query = split(query, kind.heads);
+        let [keys, values] = [key, value].map(|x| split(x, kind.key_value_heads));
+        let Some(rotary) = &kind.rotary else { return [query, keys, values] };
+        let first = firsts(query.dims()[0]);
+        // A table is for all rows that have the same number of positions.
+        let turn = |x: Tensor<4>| self.shared.table(rotary, &first, x.dims()[2]).rotate(x);
+        [turn(query), turn(keys), values]
+    }
+
+    /// Attention of queries to these keys and values, and to those of the cache and of adapters.
+    #[allow(clippy::too_many_arguments)]
+    fn attend_by_heads(
+        &self,
+        place: Place,
+        kind: &Attention,
+        [query, mut keys, mut values]: [Tensor<4>; 3],
+        input: &Tensor<3>,
+        bias: Option<&ScoreBias<'_>>,
+        dropout: Option<Dropout>,
+        by_row: bool,
+    ) -> Tensor<3> {
+        let site = self.site(place);
+        let width = query.dims()[1] * query.dims()[3];
         let cached = self.cached.filter(|_| place == Place::Attention);
-        if let Some(rotary) = &kind.rotary {
-            let first = cached.map_or_else(|| vec![0], |cached| cached.continued.firsts(query.dims()[0]));
-            // A table is for all rows that have the same number of positions.
-            let turn = |x: Tensor<4>| self.shared.table(rotary, &first, x.dims()[2]).rotate(x);
-            (query, keys) = (turn(query), turn(keys));
-        }
         if let Some(cached) = cached {
             [keys, values] = cached.extend(self.step, [keys, values]);
         }
@@ -277,7 +305,7 @@ impl LayerPass<'_> {
             _ => self.mask.tensor(),
         };
         let attended = Attended { keys, values, mask };
-        let (attended, own_prefixes) = self.hooks.counted_attention(site, attended, &padded(input.clone()));
+        let (attended, own_prefixes) = self.hooks.counted_attention(site, attended, input);
         let Attended { keys, values, mask } = attended;
         let [batch, _, queries, _] = query.dims();
         let [_, _, all_keys, _] = keys.dims();
@@ -343,8 +371,11 @@ impl LayerPass<'_> {
         input: &Tensor<3>,
         bias: Option<&ScoreBias<'_>>,
     ) -> Tensor<3> {
+        // What does not depend on the cache is done for all rows at once.
+        let firsts = |_| self.separate.iter().flat_map(|row| row.cached.continued.firsts(1)).collect();
+        let projected = self.turned_heads(kind, projected, firsts);
         let rows = self.separate.iter().enumerate().map(|(index, row)| {
-            let alone = |x: &Tensor<3>| x.clone().narrow(0, index, 1);
+            let alone = |x: &Tensor<4>| x.clone().narrow(0, index, 1);
             let pass = LayerPass {
                 hooks: &row.hooks,
                 packing: None,
@@ -360,7 +391,9 @@ impl LayerPass<'_> {
                 tokens: self.tokens.get(index..=index).unwrap_or_default(),
                 intervened: Cell::new(true),
             };
-            pass.biased_attention(Place::Attention, kind, projected.each_ref().map(alone), &alone(input), bias)
+            let input = input.clone().narrow(0, index, 1);
+            let dropout = pass.base_dropout(kind, &input);
+            pass.attend_by_heads(Place::Attention, kind, projected.each_ref().map(alone), &input, bias, dropout, true)
         });
         Tensor::cat(rows.collect(), 0)
     }
