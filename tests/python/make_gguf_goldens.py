@@ -43,13 +43,19 @@ SIZES = dict(
     rope_theta=5000.0,
     rms_norm_eps=1e-5,
 )
+#: The rotary positions of Llama 3.1 and 3.2. Of the four frequencies of these heads the first is not divided, the second by a number below 8, and the others by 8.
+LLAMA3 = dict(rope_type="llama3", factor=8.0, low_freq_factor=1.0, high_freq_factor=4.0, original_max_position_embeddings=128)
 MODELS = {
     "llama": ("Llama", SIZES, gguf.MODEL_ARCH.LLAMA),
     "llama_tied": ("Llama", dict(SIZES, tie_word_embeddings=True), gguf.MODEL_ARCH.LLAMA),
     "qwen2": ("Qwen2", SIZES, gguf.MODEL_ARCH.QWEN2),
     "qwen3": ("Qwen3", dict(SIZES, head_dim=16), gguf.MODEL_ARCH.QWEN3),
     "quantized": ("Llama", SIZES, gguf.MODEL_ARCH.LLAMA),
+    "llama3": ("Llama", dict(SIZES, max_position_embeddings=1024, rope_scaling=LLAMA3), gguf.MODEL_ARCH.LLAMA),
 }
+#: Models that Transformers' reader of such files gets wrong: it leaves out the width of Qwen3's heads, and the factors of
+#: frequencies. The model that was written computes their logits.
+NOT_READ = ("qwen3", "llama3")
 #: The types of the quantized model's tensors, by a part of their names.
 TYPES = {
     "token_embd": Type.Q8_0,
@@ -223,6 +229,17 @@ def drawn(model, name, architecture):
                 parameter.copy_(stored.reshape(count, -1, 2, stored.shape[1]).swapaxes(1, 2).reshape(stored.shape))
 
 
+def rope_factors(config):
+    """What Llama 3's scaling divides each frequency by, in double precision: 1 where a turn takes few positions, the factor
+    where it takes many, and between them such that the inverse changes evenly with the number of turns."""
+    scaling = config.rope_scaling
+    pairs = np.arange(config.hidden_size // config.num_attention_heads // 2)
+    turns = scaling["original_max_position_embeddings"] * config.rope_theta ** (-pairs / len(pairs)) / (2 * np.pi)
+    low, high = scaling["low_freq_factor"], scaling["high_freq_factor"]
+    share = np.clip((turns - low) / (high - low), 0, 1)
+    return (1 / (share + (1 - share) / scaling["factor"])).astype(np.float32)
+
+
 def byte_level(tokenizer):
     """What writes the metadata of a byte-level BPE."""
 
@@ -255,6 +272,8 @@ def write_file(name, model, config, architecture, tokenizer):
     if name == "qwen3":
         writer.add_key_length(config.head_dim)
         writer.add_value_length(config.head_dim)
+    if config.rope_scaling is not None:
+        writer.add_tensor("rope_freqs.weight", rope_factors(config))
     tokenizer(writer)
     names = gguf.get_tensor_name_map(architecture, config.num_hidden_layers)
     for key, parameter in model.state_dict().items():
@@ -281,11 +300,13 @@ def write(name, tokenizer):
     classes, sizes, architecture = MODELS[name]
     config = getattr(transformers, f"{classes}Config")(**sizes)
     model = getattr(transformers, f"{classes}ForCausalLM")(config)
-    randomize(model, name)
+    if name == "llama3":
+        drawn(model, name, architecture)
+    else:
+        randomize(model, name)
     write_file(name, model, config, architecture, byte_level(tokenizer))
     read = model.eval()
-    # Its reader leaves out the width of Qwen3's heads.
-    if name != "qwen3":
+    if name not in NOT_READ:
         read = transformers.AutoModelForCausalLM.from_pretrained(
             ".", gguf_file=f"{name}.gguf", attn_implementation="eager", dtype=torch.float32
         ).eval()

@@ -29,6 +29,8 @@ pub struct Rotary {
     theta: f64,
     /// A factor on cosines and sines.
     magnitude: f32,
+    /// The factor by which each frequency was divided, if each has its own.
+    factors: Option<Arc<[f32]>>,
 }
 
 /// Ways to stretch rotary positions, as `rope_scaling` of Hugging Face's `config.json` names them.
@@ -90,20 +92,25 @@ impl RotaryScaling {
                 divided * (1.0 - kept) + frequency * kept
             }
             Self::Linear { factor } => frequency / factor as f32,
-            Self::Llama3 { factor, low_frequency_factor, high_frequency_factor, original_positions } => {
-                let exact = f64::from(frequency);
-                let wavelength = 2.0 * std::f64::consts::PI / exact;
-                if wavelength < original_positions / high_frequency_factor {
-                    return frequency;
-                }
-                if wavelength > original_positions / low_frequency_factor {
-                    return (exact / factor) as f32;
-                }
-                let smooth = (original_positions / wavelength - low_frequency_factor)
-                    / (high_frequency_factor - low_frequency_factor);
-                ((1.0 - smooth) * exact / factor + smooth * exact) as f32
-            }
+            Self::Llama3 { .. } => (f64::from(frequency) / self.divisor(frequency)) as f32,
         }
+    }
+
+    /// What Llama 3's scaling divides a frequency by; 1 for the others, which have one rule for all frequencies.
+    fn divisor(self, frequency: f32) -> f64 {
+        let Self::Llama3 { factor, low_frequency_factor, high_frequency_factor, original_positions } = self else {
+            return 1.0;
+        };
+        let wavelength = 2.0 * std::f64::consts::PI / f64::from(frequency);
+        if wavelength < original_positions / high_frequency_factor {
+            return 1.0;
+        }
+        if wavelength > original_positions / low_frequency_factor {
+            return factor;
+        }
+        let smooth = (original_positions / wavelength - low_frequency_factor)
+            / (high_frequency_factor - low_frequency_factor);
+        1.0 / ((1.0 - smooth) / factor + smooth)
     }
 }
 
@@ -111,18 +118,39 @@ impl Rotary {
     /// Rotates the first `dims` elements of each head; `theta` is the base of the frequencies, `theta^(-2i / dims)`.
     pub fn new(dims: usize, theta: f64) -> Self {
         let frequency = |pair: usize| (theta as f32).powf(2.0 * pair as f32 / dims as f32).recip();
-        Self { frequencies: (0..dims / 2).map(frequency).collect(), is_interleaved: false, theta, magnitude: 1.0 }
+        let frequencies = (0..dims / 2).map(frequency).collect();
+        Self { frequencies, is_interleaved: false, theta, magnitude: 1.0, factors: None }
     }
 
     /// Stretches the positions, for sequences longer than those that a model was trained on.
     pub fn scaled(mut self, scaling: RotaryScaling) -> Self {
         let (dims, theta) = (self.dims(), self.theta);
+        if let RotaryScaling::Llama3 { .. } = scaling {
+            self.factors = Some(self.frequencies.iter().map(|frequency| scaling.divisor(*frequency) as f32).collect());
+        }
         let numbered = self.frequencies.iter().enumerate();
         self.frequencies = numbered.map(|(pair, frequency)| scaling.of(pair, *frequency, dims, theta)).collect();
         if let RotaryScaling::Yarn { attention_factor, .. } = scaling {
             self.magnitude = attention_factor as f32;
         }
         self
+    }
+
+    /// Divides each frequency by a factor of its own, beside any other scaling: Llama 3's scaling as GGUF files hold it.
+    /// `None` unless there are as many factors as pairs.
+    pub fn divided(mut self, factors: &[f32]) -> Option<Self> {
+        if factors.len() != self.frequencies.len() {
+            return None;
+        }
+        self.frequencies = self.frequencies.iter().zip(factors).map(|(frequency, factor)| frequency / factor).collect();
+        self.factors = Some(factors.into());
+        Some(self)
+    }
+
+    /// The factors by which [`RotaryScaling::Llama3`] or [`divided`](Self::divided) divided the frequencies, one for each pair;
+    /// `None` if neither did.
+    pub fn factors(&self) -> Option<&[f32]> {
+        self.factors.as_deref()
     }
 
     /// Rotates neighbors together, elements `2i` and `2i + 1`, as the paper has it.
@@ -372,6 +400,29 @@ mod tests {
         let halves = rotary([1.0, 2.0, 3.0, 4.0, 5.0, 6.0], Rotary::new(4, 100.0));
         let neighbors = rotary([1.0, 3.0, 2.0, 4.0, 5.0, 6.0], Rotary::new(4, 100.0).interleaved());
         assert_eq!([halves[0], halves[2], halves[1], halves[3], 5.0, 6.0], neighbors[..]);
+    }
+
+    #[test]
+    fn the_factors_of_llama_3_give_its_frequencies_again() {
+        let scaling = RotaryScaling::Llama3 {
+            factor: 8.0,
+            low_frequency_factor: 1.0,
+            high_frequency_factor: 4.0,
+            original_positions: 128.0,
+        };
+        let plain = Rotary::new(8, 5000.0);
+        let scaled = plain.clone().scaled(scaling);
+        let factors = scaled.factors().unwrap();
+        // High frequencies are unchanged, low ones divided, those between have a factor between.
+        assert_eq!([factors[0], factors[2], factors[3]], [1.0, 8.0, 8.0]);
+        assert!(factors[1] > 1.0 && factors[1] < 8.0, "{factors:?}");
+        let divided = plain.clone().divided(factors).unwrap();
+        assert_eq!(divided.factors(), Some(factors));
+        for (one, other) in divided.frequencies.iter().zip(scaled.frequencies.iter()) {
+            assert!((one / other - 1.0).abs() < 2e-7, "{one} {other}");
+        }
+        assert_eq!(plain.clone().divided(&factors[..3]), None);
+        assert_eq!(plain.scaled(RotaryScaling::Linear { factor: 8.0 }).factors(), None);
     }
 
     #[test]

@@ -68,19 +68,13 @@ impl ModelConfig {
     }
 
     fn from_named_str(text: &str, file: &str) -> Result<Self, ModelConfigError> {
-        Self::from_value(&parse(text, file)?, file)
+        plan_of(&parse(text, file)?, file).map(Self::new)
     }
 
     pub(crate) fn from_gguf(file: &Gguf) -> Result<Self, ModelConfigError> {
-        Self::from_value(&gguf::config(file)?, &file.path().display().to_string())
-    }
-
-    fn from_value(value: &Value, file: &str) -> Result<Self, ModelConfigError> {
-        let fields = Fields::new(value, file)?;
-        let model_type = fields.required_string("model_type")?;
-        let family = family(model_type)
-            .ok_or_else(|| ModelConfigError::UnknownModelType { file: fields.file(), found: model_type.to_owned() })?;
-        (family.plan)(&fields).map(Self::new)
+        let mut plan = plan_of(&gguf::config(file)?, &file.path().display().to_string())?;
+        gguf::divide(&mut plan, file, gguf::architecture(file)?)?;
+        Ok(Self::new(plan))
     }
 
     /// The specification that adapters are built from.
@@ -97,6 +91,15 @@ impl ModelConfig {
     pub fn decoder_limits(&self) -> Limits {
         self.plan.decoder_limits()
     }
+}
+
+/// The plan that a `config.json` describes.
+fn plan_of(value: &Value, file: &str) -> Result<ModelPlan, ModelConfigError> {
+    let fields = Fields::new(value, file)?;
+    let model_type = fields.required_string("model_type")?;
+    let family = family(model_type)
+        .ok_or_else(|| ModelConfigError::UnknownModelType { file: fields.file(), found: model_type.to_owned() })?;
+    (family.plan)(&fields)
 }
 
 impl From<&ModelConfig> for ModelConfig {

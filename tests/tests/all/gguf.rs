@@ -15,13 +15,13 @@ use burn_adapters_tests::{Golden, goldens, largest_difference, read_json, values
 use burn_adapters_transformers::{AutoModel, GenerationConfig, GgufFormat, ModelConfig, Tokenizer};
 use serde::Deserialize;
 
-fn file(name: &str) -> PathBuf {
+pub(crate) fn file(name: &str) -> PathBuf {
     goldens().join("gguf").join(format!("{name}.gguf"))
 }
 
 #[test]
 fn models_compute_what_transformers_computes() {
-    for name in ["llama", "llama_tied", "qwen2", "qwen3", "quantized"] {
+    for name in ["llama", "llama_tied", "llama3", "qwen2", "qwen3", "quantized"] {
         let (model, report) = AutoModel::from_dir(&file(name), &Device::default()).unwrap();
         assert!(report.unused.is_empty(), "{name}: {report:?}");
         let golden = Golden::read(&file(name).with_extension("safetensors"));
@@ -123,7 +123,7 @@ fn a_model_is_written_as_it_was_read() {
         let (model, _) = AutoModel::from_dir(path, &Device::default()).unwrap();
         (values(model.forward(&batch, &Hooks::none()).unwrap().hidden), model)
     };
-    for name in ["llama", "llama_tied", "qwen2", "qwen3", "quantized"] {
+    for name in ["llama", "llama_tied", "llama3", "qwen2", "qwen3", "quantized"] {
         let (expected, model) = hidden(&file(name));
         for (format, kind, tolerance) in [
             (GgufFormat::F32, BlockType::F32, 0.0),
@@ -154,7 +154,7 @@ fn a_model_is_written_as_it_was_read() {
 }
 
 /// The Llama as a folder of Hugging Face, with its tokenizer and a chat template.
-fn as_folder(dir: &std::path::Path) {
+pub(crate) fn as_folder(dir: &std::path::Path) {
     let golden = Gguf::open(&file("llama"), u64::MAX).unwrap();
     let number = |key: &str| golden.metadata()[&format!("llama.{key}")].as_float().unwrap();
     let texts = |key: &str| -> Vec<String> {

@@ -10,6 +10,7 @@ mod family_compositions;
 mod folders;
 mod generation;
 mod gguf;
+mod gguf_architectures;
 mod gguf_quantized;
 mod heads;
 mod interface;

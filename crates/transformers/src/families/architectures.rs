@@ -9,13 +9,21 @@ pub(crate) struct Architecture {
     pub(crate) also: Option<&'static str>,
     /// Whether the rows of query and key are those of neighboring rotated pairs.
     pub(crate) is_interleaved: bool,
+    /// Whether files may have factors for the frequencies of rotary positions.
+    pub(crate) has_rope_factors: bool,
 }
 
 /// The architectures that are read.
 pub(crate) const ARCHITECTURES: [Architecture; 3] = [
-    Architecture { name: "llama", model_type: "llama", also: Some("mistral"), is_interleaved: true },
-    Architecture { name: "qwen2", model_type: "qwen2", also: None, is_interleaved: false },
-    Architecture { name: "qwen3", model_type: "qwen3", also: None, is_interleaved: false },
+    Architecture {
+        name: "llama",
+        model_type: "llama",
+        also: Some("mistral"),
+        is_interleaved: true,
+        has_rope_factors: true,
+    },
+    Architecture { name: "qwen2", model_type: "qwen2", also: None, is_interleaved: false, has_rope_factors: false },
+    Architecture { name: "qwen3", model_type: "qwen3", also: None, is_interleaved: false, has_rope_factors: false },
 ];
 
 /// The tokenizer of byte-level BPE.

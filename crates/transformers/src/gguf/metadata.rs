@@ -7,7 +7,7 @@ use burn_adapters_files::{MAX_CONFIG, parse_json, read_text};
 use burn_adapters_tensors::GgufValue;
 use serde_json::Value;
 
-use super::{ARCHITECTURE, Architecture, KEYS, ROTATED};
+use super::{ARCHITECTURE, Architecture, KEYS, rope};
 use crate::plan::ModelPlan;
 use crate::{ModelChatTemplate, ModelSaveError, Tokenizer};
 
@@ -24,11 +24,6 @@ pub(super) fn of_folder(
     let refused = |reason: String| ModelSaveError::GgufMetadata { path: path.clone(), reason };
     let text = read_text(&path, MAX_CONFIG).map_err(|error| refused(error.kind.to_string()))?;
     let config: Value = parse_json(&text).map_err(|error| refused(error.to_string()))?;
-    let scaling = config.get("rope_scaling").filter(|value| !value.is_null());
-    let kind = scaling.and_then(|scaling| scaling.get("rope_type").or_else(|| scaling.get("type")));
-    if let Some(kind) = kind.or(scaling).filter(|kind| kind.as_str() != Some("default")) {
-        return Err(refused(format!("its rotary positions are scaled ({kind}), which is not written to GGUF files")));
-    }
     let attention = &plan.stack.layer.attention;
     let head = attention.key.size[1] / attention.key_value_heads.max(1);
     // What the folder may leave to defaults is the plan's.
@@ -48,8 +43,11 @@ pub(super) fn of_folder(
             if FLOATS.contains(&own) { GgufValue::F32(number as f32) } else { GgufValue::Unsigned(number as u64) };
         values.insert(format!("{}.{own}", architecture.name), value);
     }
-    for key in ["attention.value_length", ROTATED] {
+    for key in ["attention.value_length", "rope.dimension_count"] {
         values.insert(format!("{}.{key}", architecture.name), GgufValue::Unsigned(head as u64));
+    }
+    for (key, value) in rope::metadata(&config).map_err(refused)? {
+        values.insert(format!("{}.rope.{key}", architecture.name), value);
     }
     let name = dir.file_name().map(|name| name.to_string_lossy().into_owned());
     values.insert("general.name".to_owned(), GgufValue::Text(name.unwrap_or_default()));

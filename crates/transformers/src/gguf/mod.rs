@@ -5,14 +5,16 @@
 
 mod metadata;
 mod names;
+mod rope;
 mod write;
 
 use std::path::Path;
 
 use burn_adapters_tensors::{Gguf, GgufValue, TensorFileError};
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 pub(crate) use self::names::{Rows, weight};
+pub(crate) use self::rope::{divide, is_factors};
 pub use self::write::GgufFormat;
 use crate::ModelConfigError;
 use crate::families::{ARCHITECTURES, Architecture};
@@ -98,11 +100,6 @@ const UNSUPPORTED: [(&str, f64); 6] = [
     ("residual_scale", 1.0),
 ];
 
-/// The key of how rotary positions are stretched.
-const SCALING: &str = "rope.scaling.type";
-/// The key of the number of elements of a head that are rotated: all of them in these architectures.
-const ROTATED: &str = "rope.dimension_count";
-
 /// The `config.json` that the metadata stands for.
 pub(crate) fn config(file: &Gguf) -> Result<Value, ModelConfigError> {
     let architecture = architecture(file)?;
@@ -113,14 +110,6 @@ pub(crate) fn config(file: &Gguf) -> Result<Value, ModelConfigError> {
             let supported = format!("no such key, or {neutral}");
             return Err(ModelConfigError::Unsupported { file: shown(file), key, found, supported });
         }
-    }
-    let unsigned = |key: &str| of_architecture(key).and_then(GgufValue::as_unsigned);
-    let part = || Some(unsigned("embedding_length")? / unsigned("attention.head_count")?.max(1));
-    if let (Some(rotated), Some(head)) = (unsigned(ROTATED), unsigned("attention.key_length").or_else(part))
-        && rotated != head
-    {
-        let (found, supported) = (rotated.to_string(), format!("{head}, the width of a head"));
-        return Err(ModelConfigError::Unsupported { file: shown(file), key: ROTATED, found, supported });
     }
     let mut config = Map::new();
     config.insert("model_type".into(), architecture.model_type.into());
@@ -145,22 +134,8 @@ pub(crate) fn config(file: &Gguf) -> Result<Value, ModelConfigError> {
     if file.tensors().any(|(name, _)| name == "blk.0.attn_q.bias") {
         config.insert("attention_bias".into(), true.into());
     }
-    match of_architecture(SCALING).and_then(GgufValue::as_text) {
-        None | Some("none") => {}
-        // Its keys of further scalings are not those of a folder.
-        Some(kind) if kind != "linear" => {
-            let found = format!("\"{kind}\"");
-            return Err(ModelConfigError::Unsupported {
-                file: shown(file),
-                key: SCALING,
-                found,
-                supported: "\"none\", \"linear\"; a folder of Hugging Face's may have others".into(),
-            });
-        }
-        Some(kind) => {
-            let factor = of_architecture("rope.scaling.factor").map_or(Value::Null, number);
-            config.insert("rope_scaling".into(), json!({ "rope_type": kind, "factor": factor }));
-        }
+    if let Some(scaling) = rope::scaling(file, architecture)? {
+        config.insert("rope_scaling".into(), scaling);
     }
     Ok(Value::Object(config))
 }

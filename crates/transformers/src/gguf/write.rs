@@ -6,7 +6,7 @@ use std::path::Path;
 use burn_adapters_tensors::{BlockType, GgufTensor, GgufValue, write_gguf};
 
 use super::names::{Rows, stored};
-use super::{Architecture, is_gguf, metadata, open};
+use super::{Architecture, is_gguf, metadata, open, rope};
 use crate::families::ARCHITECTURES;
 use crate::{AutoModel, ModelSaveError, ModelSaveReport};
 
@@ -73,11 +73,15 @@ impl AutoModel {
             tensors.push(GgufTensor { name: stored.clone(), kind: format.kind(&shape), shape });
             sources.insert(stored, (name, rows));
         }
+        let factors = rope::factors(plan, architecture)
+            .map_err(|reason| ModelSaveError::GgufMetadata { path: like.to_owned(), reason })?;
+        let (of_factors, factors) = factors.unzip();
+        tensors.extend(of_factors);
         let mut report = ModelSaveReport::default();
         let metadata: Vec<(&str, GgufValue)> =
             metadata.iter().map(|(key, value)| (key.as_str(), value.clone())).collect();
         write_gguf(file, &metadata, &tensors, |stored| {
-            let Some((name, rows)) = sources.get(stored) else { return Ok(Vec::new()) };
+            let Some((name, rows)) = sources.get(stored) else { return Ok(factors.clone().unwrap_or_default()) };
             let data = self.value(&own[*name])?;
             let count = data.shape().first().copied().unwrap_or(1);
             report.tensors += 1;

@@ -78,9 +78,11 @@ impl Weights {
         let path = file.path().to_owned();
         let attention = &plan.stack.layer.attention;
         let heads = [attention.heads, attention.key_value_heads];
-        let heads = gguf::architecture(&file)?.is_interleaved.then_some(heads);
+        let architecture = gguf::architecture(&file)?;
+        let heads = architecture.is_interleaved.then_some(heads);
         let mut tensors: BTreeMap<String, Stored> = BTreeMap::new();
-        for (name, shape) in file.tensors() {
+        // Factors of rotary positions are part of the plan.
+        for (name, shape) in file.tensors().filter(|(name, _)| !gguf::is_factors(name, architecture)) {
             let (weight, rows) = gguf::weight(name, heads);
             if let Some(first) = tensors.get(&weight) {
                 let (first, second) = (first.name.clone(), name.to_owned());
