@@ -14,6 +14,7 @@ Every subfolder of the first three is a case. Prints a table; exits with 1 if a 
 """
 
 import argparse
+import functools
 import json
 import os
 import sys
@@ -101,11 +102,17 @@ def mlx_differences(folder):
     yield "", difference(), plain
 
 
-def llama_cpp_differences(folder):
-    """The largest differences of the logits: of the model, with the adapter, and with the adapter merged."""
+@functools.cache
+def llama_cpp_library():
+    """The library, once: it calls a function of its last instance when another is made."""
     from llama_cpp_library import LlamaCpp
 
-    llama_cpp, case = LlamaCpp(), read_json(f"{folder}/case.json")
+    return LlamaCpp()
+
+
+def llama_cpp_differences(folder):
+    """The largest differences of the logits: of the model, with the adapter, and with the adapter merged."""
+    llama_cpp, case = llama_cpp_library(), read_json(f"{folder}/case.json")
     for what, model, adapter in [("plain", "base", None), ("adapted", "base", "adapter"), ("adapted", "merged", None)]:
         path = adapter and f"{folder}/{adapter}.gguf"
         found = llama_cpp.last_logits(f"{folder}/{model}.gguf", case["ids"], path)

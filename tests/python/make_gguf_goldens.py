@@ -43,6 +43,7 @@ SIZES = dict(
     rope_theta=5000.0,
     rms_norm_eps=1e-5,
 )
+GPT2 = dict(n_embd=32, n_layer=2, n_head=4, n_inner=48, vocab_size=320, n_positions=40, layer_norm_epsilon=1e-4)
 #: The rotary positions of Llama 3.1 and 3.2. Of the four frequencies of these heads the first is not divided, the second by a number below 8, and the others by 8.
 LLAMA3 = dict(rope_type="llama3", factor=8.0, low_freq_factor=1.0, high_freq_factor=4.0, original_max_position_embeddings=128)
 MODELS = {
@@ -50,12 +51,13 @@ MODELS = {
     "llama_tied": ("Llama", dict(SIZES, tie_word_embeddings=True), gguf.MODEL_ARCH.LLAMA),
     "qwen2": ("Qwen2", SIZES, gguf.MODEL_ARCH.QWEN2),
     "qwen3": ("Qwen3", dict(SIZES, head_dim=16), gguf.MODEL_ARCH.QWEN3),
+    "gpt2": ("GPT2", GPT2, gguf.MODEL_ARCH.GPT2),
     "quantized": ("Llama", SIZES, gguf.MODEL_ARCH.LLAMA),
     "llama3": ("Llama", dict(SIZES, max_position_embeddings=1024, rope_scaling=LLAMA3), gguf.MODEL_ARCH.LLAMA),
 }
-#: Models that Transformers' reader of such files gets wrong: it leaves out the width of Qwen3's heads, and the factors of
-#: frequencies. The model that was written computes their logits.
-NOT_READ = ("qwen3", "llama3")
+#: Models that Transformers' reader of such files gets wrong: it leaves out the width of Qwen3's heads, the factors of
+#: frequencies, and the number of GPT-2's positions. The model that was written computes their logits.
+NOT_READ = ("qwen3", "llama3", "gpt2")
 #: The types of the quantized model's tensors, by a part of their names.
 TYPES = {
     "token_embd": Type.Q8_0,
@@ -216,14 +218,25 @@ def interleaved(weight, heads):
     return weight.reshape(heads, 2, weight.shape[0] // heads // 2, *weight.shape[1:]).swapaxes(1, 2).reshape(weight.shape)
 
 
+def is_transposed(key):
+    """Whether a weight is one of GPT-2's matrices, which llama.cpp has as other models have them: `[output, input]`."""
+    return key.endswith(("c_attn.weight", "c_proj.weight", "c_fc.weight"))
+
+
 def drawn(model, name, architecture):
-    """Fills a model. The rows that llama.cpp has in another order are drawn in that order, so that archives can do without them."""
+    """Fills a model. What llama.cpp has in another order is drawn in that order, so that archives can do without it."""
     randomize(model, name)
     config = model.config
+    for key, parameter in model.named_parameters():
+        if is_transposed(key):
+            with torch.no_grad():
+                parameter.copy_(normal(parameter.shape[::-1], name, key, "stored", std=0.25).T)
+    if architecture != gguf.MODEL_ARCH.LLAMA:
+        return
     heads = {"q_proj.weight": config.num_attention_heads, "k_proj.weight": config.num_key_value_heads}
     for key, parameter in model.named_parameters():
         count = heads.get(".".join(key.split(".")[-2:]))
-        if count and architecture == gguf.MODEL_ARCH.LLAMA:
+        if count:
             stored = normal(parameter.shape, name, key, "stored", std=0.25)
             with torch.no_grad():
                 parameter.copy_(stored.reshape(count, -1, 2, stored.shape[1]).swapaxes(1, 2).reshape(stored.shape))
@@ -264,15 +277,19 @@ def write_file(name, model, config, architecture, tokenizer):
     writer.add_context_length(config.max_position_embeddings)
     writer.add_embedding_length(config.hidden_size)
     writer.add_block_count(config.num_hidden_layers)
-    writer.add_feed_forward_length(config.intermediate_size)
+    is_gpt2 = architecture == gguf.MODEL_ARCH.GPT2
+    writer.add_feed_forward_length(config.n_inner if is_gpt2 else config.intermediate_size)
     writer.add_head_count(config.num_attention_heads)
-    writer.add_head_count_kv(config.num_key_value_heads)
-    writer.add_rope_freq_base(config.rope_theta)
-    writer.add_layer_norm_rms_eps(config.rms_norm_eps)
+    if is_gpt2:
+        writer.add_layer_norm_eps(config.layer_norm_epsilon)
+    else:
+        writer.add_head_count_kv(config.num_key_value_heads)
+        writer.add_rope_freq_base(config.rope_theta)
+        writer.add_layer_norm_rms_eps(config.rms_norm_eps)
     if name == "qwen3":
         writer.add_key_length(config.head_dim)
         writer.add_value_length(config.head_dim)
-    if config.rope_scaling is not None:
+    if getattr(config, "rope_scaling", None) is not None:
         writer.add_tensor("rope_freqs.weight", rope_factors(config))
     tokenizer(writer)
     names = gguf.get_tensor_name_map(architecture, config.num_hidden_layers)
@@ -280,6 +297,8 @@ def write_file(name, model, config, architecture, tokenizer):
         if key == "lm_head.weight" and config.tie_word_embeddings:
             continue
         values = parameter.numpy()
+        if is_transposed(key):
+            values = values.T
         if architecture == gguf.MODEL_ARCH.LLAMA and key.endswith("q_proj.weight"):
             values = interleaved(values, config.num_attention_heads)
         if architecture == gguf.MODEL_ARCH.LLAMA and key.endswith("k_proj.weight"):
@@ -299,8 +318,8 @@ def write_file(name, model, config, architecture, tokenizer):
 def write(name, tokenizer):
     classes, sizes, architecture = MODELS[name]
     config = getattr(transformers, f"{classes}Config")(**sizes)
-    model = getattr(transformers, f"{classes}ForCausalLM")(config)
-    if name == "llama3":
+    model = getattr(transformers, "GPT2LMHeadModel" if classes == "GPT2" else f"{classes}ForCausalLM")(config)
+    if name in ("llama3", "gpt2"):
         drawn(model, name, architecture)
     else:
         randomize(model, name)

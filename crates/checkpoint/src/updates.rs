@@ -77,6 +77,43 @@ impl Update {
     }
 }
 
+/// The updates of a fused module's parts, with the ranks that each part uses: those for which it has elements other than 0
+/// in `B`. The others change nothing in the part, and are there because all parts share an `A`.
+///
+/// Ranks that no part uses yet are left to the parts that use none, so that an untrained update can still be trained. A part
+/// without ranks is not adapted, if it has nothing else.
+pub(crate) fn of_parts(parts: Vec<Update>) -> Vec<Update> {
+    if parts.len() < 2 {
+        return parts;
+    }
+    let used: Vec<BTreeSet<usize>> = parts.iter().map(Update::used_ranks).collect();
+    let mut untrained: BTreeSet<usize> = parts.iter().take(1).flat_map(Update::input_ranks).collect();
+    untrained.retain(|rank| used.iter().all(|used| !used.contains(rank)));
+    let kept = |used| if BTreeSet::is_empty(used) { &untrained } else { used };
+    let parts = parts.into_iter().zip(&used).map(|(part, used)| part.with_ranks(kept(used)));
+    parts.filter(|part| part.rank > 0 || part.magnitude.is_some() || part.bias.is_some()).collect()
+}
+
+/// The update of a fused matrix, of those of some of its parts with their numbers: its `A` has the rows of each part's, and its `B` is
+/// zero outside of the part. `None` without a part.
+pub(crate) fn fused(parts: Vec<(usize, Update)>, of: usize) -> Option<Update> {
+    let (_, first) = parts.first()?;
+    let (site, factor, [d_input, d_output]) = (first.site, first.factor, first.size);
+    let rank = parts.iter().map(|(_, update)| update.rank).sum();
+    let (mut a, mut b) = (Vec::with_capacity(rank * d_input), vec![0.0; of * d_output * rank]);
+    let mut before = 0;
+    for (part, update) in parts {
+        let own = (update.factor / factor) as f32;
+        for (output, row) in update.b.chunks(update.rank.max(1)).enumerate() {
+            let at = (part * d_output + output) * rank + before;
+            b[at..at + row.len()].iter_mut().zip(row).for_each(|(to, from)| *to = from * own);
+        }
+        before += update.rank;
+        a.extend(update.a);
+    }
+    Some(Update { site, rank, size: [d_input, of * d_output], a, b, factor, magnitude: None, bias: None })
+}
+
 /// The parameters of an adapter, by path.
 pub(crate) struct Values(BTreeMap<String, TensorData>);
 

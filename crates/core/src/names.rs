@@ -136,6 +136,16 @@ impl SiteNames {
         places.find(|(place, _)| *place == site.place).map(|(_, name)| *name)
     }
 
+    /// The name in llama.cpp of the module that computes a site's matrix: that of the place, or `attn_qkv` for query, key and value
+    /// in one. `None` if llama.cpp has none, or the family lacks the site.
+    pub fn llama_cpp_name(&self, site: Site) -> Option<&'static str> {
+        match (self.site(site)?, site.place) {
+            (SiteName::Whole(_), place) => place.llama_cpp_name(),
+            (SiteName::Part { of: 3, .. }, Place::Query | Place::Key | Place::Value) => Some("attn_qkv"),
+            (SiteName::Part { .. }, _) => None,
+        }
+    }
+
     /// The path of the module at a site, without the prefix. Sites that are parts of one module have the same.
     pub fn module(&self, site: Site) -> Option<String> {
         Some(join_path(&self.layer(site)?, self.site(site)?.module()))

@@ -108,8 +108,8 @@ impl RotaryScaling {
         if wavelength > original_positions / low_frequency_factor {
             return factor;
         }
-        let smooth = (original_positions / wavelength - low_frequency_factor)
-            / (high_frequency_factor - low_frequency_factor);
+        let smooth =
+            (original_positions / wavelength - low_frequency_factor) / (high_frequency_factor - low_frequency_factor);
         1.0 / ((1.0 - smooth) / factor + smooth)
     }
 }

@@ -21,7 +21,7 @@ pub(crate) fn file(name: &str) -> PathBuf {
 
 #[test]
 fn models_compute_what_transformers_computes() {
-    for name in ["llama", "llama_tied", "llama3", "qwen2", "qwen3", "quantized"] {
+    for name in ["llama", "llama_tied", "llama3", "qwen2", "qwen3", "gpt2", "quantized"] {
         let (model, report) = AutoModel::from_dir(&file(name), &Device::default()).unwrap();
         assert!(report.unused.is_empty(), "{name}: {report:?}");
         let golden = Golden::read(&file(name).with_extension("safetensors"));
@@ -41,13 +41,15 @@ fn texts_have_the_tokens_of_the_tokenizer_in_the_file() {
         text: String,
         ids: Vec<u32>,
     }
-    let tokenizer = Tokenizer::from_dir(&file("llama")).unwrap();
     let texts: Vec<Text> = read_json(&goldens().join("gguf/tokens.json"));
     assert_eq!(texts.len(), 5);
-    for Text { text, ids } in texts.into_iter().filter(|text| !text.ids.is_empty()) {
-        let encoded = tokenizer.encode(&[&text], 1000).unwrap();
-        assert_eq!(encoded.rows[0].ids, ids[..ids.len().min(40)], "{text:?}");
-        assert_eq!(tokenizer.decode(&ids, false).unwrap(), text);
+    for name in ["llama", "gpt2"] {
+        let tokenizer = Tokenizer::from_dir(&file(name)).unwrap();
+        for Text { text, ids } in texts.iter().filter(|text| !text.ids.is_empty()) {
+            let encoded = tokenizer.encode(&[text], 1000).unwrap();
+            assert_eq!(encoded.rows[0].ids, ids[..ids.len().min(40)], "{name} {text:?}");
+            assert_eq!(tokenizer.decode(ids, false).unwrap(), *text);
+        }
     }
     assert_eq!(GenerationConfig::from_dir(&file("llama")).unwrap().end_ids, [2]);
 }
@@ -123,7 +125,7 @@ fn a_model_is_written_as_it_was_read() {
         let (model, _) = AutoModel::from_dir(path, &Device::default()).unwrap();
         (values(model.forward(&batch, &Hooks::none()).unwrap().hidden), model)
     };
-    for name in ["llama", "llama_tied", "llama3", "qwen2", "qwen3", "quantized"] {
+    for name in ["llama", "llama_tied", "llama3", "qwen2", "qwen3", "gpt2", "quantized"] {
         let (expected, model) = hidden(&file(name));
         for (format, kind, tolerance) in [
             (GgufFormat::F32, BlockType::F32, 0.0),
@@ -264,13 +266,17 @@ fn lora_in_a_gguf_file_is_the_same_adapter() {
     let kept = std::env::var_os("BURN_ADAPTERS_LLAMA_CPP_DIR");
     let temporary = tempfile::tempdir().unwrap();
     let root = kept.as_ref().map_or(temporary.path(), std::path::Path::new);
-    for name in ["llama", "qwen2"] {
+    for name in ["llama", "llama3", "qwen2", "gpt2"] {
         let dir = root.join(name);
         std::fs::create_dir_all(&dir).unwrap();
         let (model, _) = AutoModel::from_dir(&file(name), &Device::default()).unwrap();
         let mut bank = AdapterBank::new(model.spec(), &Device::default());
-        let config = "lora[r=2,alpha=6,init_weights='bert',attn_matrices=['q','k','v','o'],gate_lora=True,intermediate_lora=True,\
-                      output_lora=True]";
+        let gate = name != "gpt2";
+        let config = format!(
+            "lora[r=2,alpha=6,init_weights='bert',attn_matrices=['q','k','v','o'],gate_lora={},intermediate_lora=True,\
+             output_lora=True]",
+            if gate { "True" } else { "False" }
+        );
         bank.add_seeded("a", config.parse().unwrap(), 1).unwrap();
         let large = fill(bank.remove("a").unwrap(), |path, shape| {
             let count: usize = shape.iter().product();
@@ -295,7 +301,9 @@ fn lora_in_a_gguf_file_is_the_same_adapter() {
         let report = load_adapter(dir.join("adapter.gguf"), &mut again, None).unwrap();
         assert_eq!(report.name, "adapter");
         let found = logits(&model, &again.hooks(&Setup::adapter("adapter")).unwrap());
-        assert!(largest_difference(&found, &adapted) < 1e-6);
+        // The update of GPT-2's fused matrix has another rank, so that `B` is multiplied by a factor.
+        let (difference, most) = (largest_difference(&found, &adapted), if name == "gpt2" { 1e-5 } else { 1e-6 });
+        assert!(difference < most, "{name}: {difference:e}");
         // For another architecture it is an error.
         let other = AutoModel::from_dir(&file("qwen3"), &Device::default()).unwrap().0;
         let error =
@@ -353,7 +361,7 @@ fn files_that_are_not_read_say_why() {
         AutoModel::from_dir(&dir.path().join("x.gguf"), &Device::default()).unwrap_err().to_string()
     };
     for (found, part) in [
-        (model(set("general.architecture", "mamba".into())), "\"llama\", \"qwen2\", \"qwen3\""),
+        (model(set("general.architecture", "mamba".into())), "\"llama\", \"qwen2\", \"qwen3\", \"gpt2\""),
         (model(set("llama.block_count", 3.into())), "layers.2."),
         (model(set("llama.embedding_length", 64.into())), "embed_tokens"),
         (model(set("llama.rope.scaling.type", "yarn".into())), "yarn"),
@@ -361,7 +369,7 @@ fn files_that_are_not_read_say_why() {
         (model(set("llama.rope.dimension_count", 4.into())), "rope.dimension_count"),
         (
             model(changed("llama", |metadata| metadata.retain(|(key, _)| !key.ends_with("head_count")))),
-            "num_attention_heads",
+            "the key `attention.head_count` is missing",
         ),
     ] {
         assert!(found.contains(part), "{found}");
@@ -427,9 +435,9 @@ fn a_damaged_or_foreign_adapter_is_an_error_that_names_it() {
         (&|_, tensors| tensors[1].shape = vec![32, 3], "has halves of [2, 32] and [32, 3]"),
         (
             &|_, tensors| tensors[0].name = "blk.7.attn_q.weight.lora_a".into(),
-            "`blk.7.attn_q.weight.lora_a` is no half",
+            "an update of `blk.7.attn_q.weight`, which is no matrix",
         ),
-        (&|_, tensors| tensors[0].name = "output.weight.lora_a".into(), "`output.weight.lora_a` is no half"),
+        (&|_, tensors| tensors[0].name = "output.weight.lora_a".into(), "`output.weight`, which is no matrix"),
         (&|_, tensors| tensors.clear(), "it has no tensors"),
     ];
     for (change, part) in changes {

@@ -1,4 +1,4 @@
-//! What architectures of GGUF files have of their own: factors and scalings of rotary positions.
+//! What architectures of GGUF files have of their own: factors and scalings of rotary positions, GPT-2's matrices.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
@@ -6,10 +6,13 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use burn::tensor::Device;
+use burn_adapters_core::has_own_kernels;
 use burn_adapters_model::{BaseModel, Forward, Hooks, TokenBatch};
-use burn_adapters_tensors::{BlockType, Gguf, GgufTensor, GgufValue, TensorFileError, write_gguf};
+use burn_adapters_tensors::{
+    BlockType, Gguf, GgufTensor, GgufValue, RawTensor, TensorFileError, encode_safetensors, write_gguf,
+};
 use burn_adapters_tests::{largest_difference, values};
-use burn_adapters_transformers::{AutoModel, GgufFormat, ModelConfig};
+use burn_adapters_transformers::{AutoModel, GgufFormat, ModelConfig, WeightFormat};
 use serde_json::{Value, json};
 
 use crate::gguf::{as_folder, file};
@@ -50,7 +53,7 @@ impl Contents {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("x.gguf");
         let metadata: Vec<_> = self.metadata.iter().map(|(key, value)| (key.as_str(), value.clone())).collect();
-        let tensors: Vec<_> = self.tensors.iter();
+        let tensors = self.tensors.iter();
         let tensors: Vec<_> = tensors
             .map(|(name, (kind, shape, _))| GgufTensor { name: name.clone(), shape: shape.clone(), kind: *kind })
             .collect();
@@ -190,12 +193,12 @@ fn scalings_of_rotary_positions_are_those_of_folders() {
     let more = [
         ("scaling.original_context_length", GgufValue::Unsigned(16)),
         ("scaling.finetuned", GgufValue::Bool(true)),
-        ("scaling.yarn_beta_fast", GgufValue::F32(16.0)),
-        ("scaling.yarn_beta_slow", GgufValue::F32(2.0)),
+        ("scaling.yarn_beta_fast", GgufValue::F32(32.0)),
+        ("scaling.yarn_beta_slow", GgufValue::F32(1.0)),
         ("scaling.attn_factor", GgufValue::F32(0.5)),
     ];
     let expected = json!({
-        "rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 16, "beta_fast": 16.0, "beta_slow": 2.0,
+        "rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 16,
         "attention_factor": 0.5 * (1.0 + 0.1 * 4_f64.ln()),
     });
     assert_eq!(of_file(&[yarn.as_slice(), &more].concat()), of_folder(expected));
@@ -206,7 +209,7 @@ fn scalings_of_folders_are_written_or_refused() {
     let dir = tempfile::tempdir().unwrap();
     let (folder, path) = (dir.path().join("llama"), dir.path().join("llama.gguf"));
     as_folder(&folder);
-    let mut written = |scaling: Value| {
+    let written = |scaling: Value| {
         change_config(&folder, "rope_scaling", scaling);
         let saved = from_dir(&folder).save_gguf(&folder, &path, GgufFormat::F32);
         saved.map_err(|error| error.to_string())?;
@@ -261,4 +264,122 @@ fn scalings_that_are_not_known_are_errors() {
     let linear = Contents::of("llama").set("llama.rope.scaling.attn_factor", 1.2_f32);
     let error = linear.config().unwrap_err();
     assert!(error.contains("attn_factor` is 1.2"), "{error}");
+}
+
+/// GPT-2 as a folder of Hugging Face, with the tokenizer of the file.
+fn gpt2_as_folder(dir: &Path) {
+    // The other model has the same tokenizer.
+    as_folder(dir);
+    let config = json!({
+        "model_type": "gpt2", "n_embd": 32, "n_layer": 2, "n_head": 4, "n_inner": 48, "vocab_size": 320, "n_positions": 40,
+        "layer_norm_epsilon": 1e-4, "bos_token_id": 1, "eos_token_id": 2,
+    });
+    std::fs::write(dir.join("config.json"), config.to_string()).unwrap();
+    let names = [
+        ("token_embd", "wte"),
+        ("position_embd", "wpe"),
+        ("output_norm", "ln_f"),
+        ("blk", "h"),
+        ("attn_norm", "ln_1"),
+        ("ffn_norm", "ln_2"),
+        ("attn_qkv", "attn.c_attn"),
+        ("attn_output", "attn.c_proj"),
+        ("ffn_up", "mlp.c_fc"),
+        ("ffn_down", "mlp.c_proj"),
+    ];
+    let part = |part: &str| {
+        names.iter().find(|(stored, _)| *stored == part).map_or(part.to_owned(), |(_, own)| (*own).to_owned())
+    };
+    let mut tensors = BTreeMap::new();
+    for (name, (_, mut shape, mut values)) in Contents::of("gpt2").tensors {
+        let own: Vec<String> = name.split('.').map(part).collect();
+        if name.starts_with("blk") && shape.len() == 2 {
+            let [rows, columns] = [shape[0], shape[1]];
+            values = (0..rows * columns).map(|at| values[at % rows * columns + at / rows]).collect();
+            shape.reverse();
+        }
+        tensors.insert(format!("transformer.{}", own.join(".")), RawTensor { shape, values });
+    }
+    let bytes = encode_safetensors(dir, &tensors, &[("format", "pt")]).unwrap();
+    std::fs::write(dir.join("model.safetensors"), bytes).unwrap();
+}
+
+#[test]
+fn a_folder_of_gpt_2_becomes_the_file_that_python_writes() {
+    let dir = tempfile::tempdir().unwrap();
+    let (folder, path) = (dir.path().join("gpt2"), dir.path().join("gpt2.gguf"));
+    gpt2_as_folder(&folder);
+    let model = from_dir(&folder);
+    assert_eq!(logits(&model), logits(&from_dir(&file("gpt2"))));
+    model.save_gguf(&folder, &path, GgufFormat::F32).unwrap();
+    let (written, golden) = (Gguf::open(&path, u64::MAX).unwrap(), Gguf::open(&file("gpt2"), u64::MAX).unwrap());
+    assert!(written.tensors().eq(golden.tensors()));
+    for (name, _) in golden.tensors() {
+        assert_eq!(written.read::<f32>(name).unwrap(), golden.read::<f32>(name).unwrap(), "{name}");
+    }
+    for (key, value) in golden.metadata() {
+        let found = written.metadata().get(key);
+        let is_name = |found: &GgufValue| found.as_text().is_some() && key.ends_with(".pre");
+        assert!(found == Some(value) || found.is_some_and(is_name), "{key}: {found:?}, expected {value:?}");
+    }
+    assert!(!written.metadata().keys().any(|key| key.contains("rope") || key.contains("head_count_kv")));
+    // The configuration may leave out what has a default, and llama.cpp computes one activation.
+    let config = json!({ "model_type": "gpt2", "n_embd": 32, "n_layer": 2, "n_head": 4, "n_inner": 48, "vocab_size": 320,
+        "n_positions": 40, "activation_function": "relu" });
+    std::fs::write(folder.join("config.json"), config.to_string()).unwrap();
+    let error = from_dir(&folder).save_gguf(&folder, &path, GgufFormat::F32).unwrap_err().to_string();
+    assert!(error.contains("its activation is relu, but llama.cpp computes gelu_new"), "{error}");
+    change_config(&folder, "activation_function", Value::Null);
+    from_dir(&folder).save_gguf(&folder, &path, GgufFormat::F32).unwrap();
+    let written = Gguf::open(&path, u64::MAX).unwrap();
+    assert_eq!(written.metadata()["gpt2.attention.layer_norm_epsilon"], GgufValue::F32(1e-5));
+}
+
+#[test]
+fn query_key_and_value_of_gpt_2_stay_in_the_blocks_of_their_matrix() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("gpt2.gguf");
+    from_dir(&file("gpt2")).save_gguf(&file("gpt2"), &path, GgufFormat::Q8_0).unwrap();
+    let written = Gguf::open(&path, u64::MAX).unwrap();
+    assert_eq!(written.block_type("blk.0.attn_qkv.weight").unwrap(), BlockType::Q8_0);
+    assert_eq!(written.block_type("position_embd.weight").unwrap(), BlockType::F32);
+    let device = Device::default();
+    let (kept, report) = AutoModel::from_dir_as(&path, WeightFormat::AsStored, &device).unwrap();
+    if has_own_kernels(&device) {
+        // Of each layer three parts and two matrices, and the word embeddings; rows of 48 are no whole blocks of 32.
+        assert_eq!(report.formats.formats["Q8_0"].0, 11, "{}", report.formats);
+        assert_eq!(report.formats.formats["BF16"].0, 2, "{}", report.formats);
+    }
+    let dense = logits(&from_dir(&path));
+    assert!(largest_difference(&logits(&kept), &dense) < 1e-4);
+    assert!(largest_difference(&logits(&from_dir(&file("gpt2"))), &dense) < 0.2);
+    let (made, _) = AutoModel::from_dir_as(&file("gpt2"), WeightFormat::Int8, &device).unwrap();
+    assert!(largest_difference(&logits(&made), &dense) < 0.2);
+}
+
+#[test]
+fn damaged_files_of_gpt_2_are_errors_that_name_the_part() {
+    let gpt2 = || Contents::of("gpt2");
+    let zeros = [0.0; 96 * 48];
+    for (contents, part) in [
+        (gpt2().without("position_embd.weight"), "wpe.weight"),
+        (gpt2().without("blk.1.attn_qkv.bias"), "h.1.attn.c_attn.bias"),
+        (gpt2().tensor("blk.0.attn_qkv.weight", &[64, 32], &zeros[..64 * 32]), "h.0.attn.c_attn.weight"),
+        (gpt2().tensor("blk.0.ffn_up.weight", &[32, 48], &zeros[..32 * 48]), "h.0.mlp.c_fc.weight"),
+        (gpt2().tensor("blk.0.ffn_up.weight", &[32 * 48], &zeros[..32 * 48]), "h.0.mlp.c_fc.weight"),
+        (gpt2().tensor("blk.0.attn_q.weight", &[32, 32], &zeros[..32 * 32]), "blk.0.attn_q.weight"),
+        (gpt2().tensor("blk.2.ffn_up.bias", &[48], &zeros[..48]), "blk.2.ffn_up.bias"),
+        (gpt2().set("gpt2.attention.head_count_kv", 2), "`attention.head_count_kv` is 2, which is not supported"),
+        (gpt2().set("gpt2.attention.head_count", 5), "n_embd (32) is not a multiple of n_head (5)"),
+        (gpt2().set("gpt2.attention.head_count", "4"), "n_head"),
+        (gpt2().set("gpt2.rope.freq_base", 10_000.0_f32), "`gpt2.rope.freq_base`, but gpt2 has no rotary positions"),
+        (gpt2().set("gpt2.context_length", 41), "wpe.weight"),
+        (gpt2().without("gpt2.block_count"), "the key `block_count` is missing"),
+        (gpt2().without("gpt2.attention.head_count"), "the key `attention.head_count` is missing"),
+        (gpt2().without("gpt2.attention.layer_norm_epsilon"), "the key `attention.layer_norm_epsilon` is missing"),
+    ] {
+        let error = contents.load().unwrap_err();
+        assert!(error.contains(part), "{error}");
+    }
+    assert!(gpt2().set("gpt2.attention.head_count_kv", 4).load().is_ok());
 }

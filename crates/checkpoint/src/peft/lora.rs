@@ -1,6 +1,6 @@
 //! LoRA and DoRA of PEFT.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use burn_adapters_config::LoraBias;
 use burn_adapters_core::ModelSpec;
@@ -12,7 +12,7 @@ use super::module_of;
 use super::settings::{LoraSettings, REMEDY};
 use super::targets::{Target, required, targets};
 use crate::convert::Converted;
-use crate::updates::{TrainedBias, Update};
+use crate::updates::{TrainedBias, Update, of_parts};
 
 /// Reads LoRA.
 pub(super) fn read(config: &Map<String, Value>, tensors: &Tensors, spec: &ModelSpec) -> Result<Converted, String> {
@@ -28,23 +28,6 @@ pub(super) fn read(config: &Map<String, Value>, tensors: &Tensors, spec: &ModelS
         updates.extend(of_parts(parts.collect::<Result<_, _>>()?));
     }
     Converted::of_updates(&updates, settings.dropout, spec)
-}
-
-/// The updates of a fused module's parts, with the ranks that each part uses: those for which it has elements other than 0
-/// in `B`. The others change nothing in the part, and are there because all parts share an `A`.
-///
-/// Ranks that no part uses yet are left to the parts that use none, so that an untrained update can still be trained. A part
-/// without ranks is not adapted, if it has nothing else.
-fn of_parts(parts: Vec<Update>) -> Vec<Update> {
-    if parts.len() < 2 {
-        return parts;
-    }
-    let used: Vec<BTreeSet<usize>> = parts.iter().map(Update::used_ranks).collect();
-    let mut untrained: BTreeSet<usize> = parts.iter().take(1).flat_map(Update::input_ranks).collect();
-    untrained.retain(|rank| used.iter().all(|used| !used.contains(rank)));
-    let kept = |used| if BTreeSet::is_empty(used) { &untrained } else { used };
-    let parts = parts.into_iter().zip(&used).map(|(part, used)| part.with_ranks(kept(used)));
-    parts.filter(|part| part.rank > 0 || part.magnitude.is_some() || part.bias.is_some()).collect()
 }
 
 /// The update of a module: `A` (`[r, input]`), `B` (`[output, r]`), the magnitude of DoRA (`[output]`), the bias of the update, and

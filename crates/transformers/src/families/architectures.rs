@@ -1,30 +1,93 @@
 //! The names of llama.cpp, which GGUF files hold: architectures, tokenizers, and how a text is split into words.
 
+use burn_adapters_core::{Activation, SiteNames};
+
 /// An architecture of llama.cpp.
+#[derive(Debug)]
 pub(crate) struct Architecture {
     pub(crate) name: &'static str,
     /// The `model_type` of Hugging Face.
     pub(crate) model_type: &'static str,
     /// That of models that llama.cpp has under the same name.
     pub(crate) also: Option<&'static str>,
+    /// The keys of the metadata, and the keys of `config.json` that they become.
+    pub(crate) keys: &'static [(&'static str, &'static str)],
+    /// The modules outside of layers: their names there, and in the model.
+    pub(crate) outside: &'static [(&'static str, &'static str)],
+    /// The norms of a layer.
+    pub(crate) norms: &'static [(&'static str, &'static str)],
+    /// The names of matrices in the model; [there](SiteNames::llama_cpp_name) they are the same in all architectures.
+    pub(crate) sites: SiteNames,
+    /// The activations of feed-forward blocks that are computed there.
+    pub(crate) activations: &'static [Activation],
     /// Whether the rows of query and key are those of neighboring rotated pairs.
     pub(crate) is_interleaved: bool,
+    /// Whether Hugging Face's files have the matrices of layers as `[input, output]`.
+    pub(crate) is_input_first: bool,
     /// Whether files may have factors for the frequencies of rotary positions.
     pub(crate) has_rope_factors: bool,
 }
 
+/// Llama, with what its relatives have in common.
+const LLAMA: Architecture = Architecture {
+    name: "llama",
+    model_type: "llama",
+    also: Some("mistral"),
+    keys: &[
+        ("embedding_length", "hidden_size"),
+        ("block_count", "num_hidden_layers"),
+        ("feed_forward_length", "intermediate_size"),
+        ("attention.head_count", "num_attention_heads"),
+        ("attention.head_count_kv", "num_key_value_heads"),
+        ("attention.key_length", "head_dim"),
+        ("attention.layer_norm_rms_epsilon", "rms_norm_eps"),
+        ("rope.freq_base", "rope_theta"),
+        ("context_length", "max_position_embeddings"),
+        ("vocab_size", "vocab_size"),
+    ],
+    outside: &[("token_embd", "embed_tokens"), ("output_norm", "norm"), ("output", "lm_head")],
+    norms: &[
+        ("attn_norm", "input_layernorm"),
+        ("attn_q_norm", "self_attn.q_norm"),
+        ("attn_k_norm", "self_attn.k_norm"),
+        ("ffn_norm", "post_attention_layernorm"),
+    ],
+    sites: super::llama::NAMES,
+    activations: &[Activation::Silu, Activation::Swish],
+    is_interleaved: true,
+    is_input_first: false,
+    has_rope_factors: true,
+};
+
+/// Qwen2's and Qwen3's.
+const fn qwen(name: &'static str) -> Architecture {
+    Architecture { name, model_type: name, also: None, is_interleaved: false, has_rope_factors: false, ..LLAMA }
+}
+
+const GPT2: Architecture = Architecture {
+    name: "gpt2",
+    model_type: "gpt2",
+    also: None,
+    keys: &[
+        ("embedding_length", "n_embd"),
+        ("block_count", "n_layer"),
+        ("feed_forward_length", "n_inner"),
+        ("attention.head_count", "n_head"),
+        ("attention.layer_norm_epsilon", "layer_norm_epsilon"),
+        ("context_length", "n_positions"),
+        ("vocab_size", "vocab_size"),
+    ],
+    outside: &[("token_embd", "wte"), ("position_embd", "wpe"), ("output_norm", "ln_f"), ("output", "lm_head")],
+    norms: &[("attn_norm", "ln_1"), ("ffn_norm", "ln_2")],
+    sites: super::gpt2::NAMES,
+    activations: &[Activation::GeluNew, Activation::GeluPytorchTanh],
+    is_interleaved: false,
+    is_input_first: true,
+    has_rope_factors: false,
+};
+
 /// The architectures that are read.
-pub(crate) const ARCHITECTURES: [Architecture; 3] = [
-    Architecture {
-        name: "llama",
-        model_type: "llama",
-        also: Some("mistral"),
-        is_interleaved: true,
-        has_rope_factors: true,
-    },
-    Architecture { name: "qwen2", model_type: "qwen2", also: None, is_interleaved: false, has_rope_factors: false },
-    Architecture { name: "qwen3", model_type: "qwen3", also: None, is_interleaved: false, has_rope_factors: false },
-];
+pub(crate) const ARCHITECTURES: [Architecture; 4] = [LLAMA, qwen("qwen2"), qwen("qwen3"), GPT2];
 
 /// The tokenizer of byte-level BPE.
 pub(crate) const BYTE_LEVEL: &str = "gpt2";

@@ -19,7 +19,6 @@ mod qwen;
 mod t5;
 mod xmod;
 
-pub(crate) use self::llama::NAMES as LLAMA_NAMES;
 pub(crate) use architectures::{ARCHITECTURES, Architecture, BYTE_LEVEL, SENTENCEPIECE, WORDS, Words};
 pub use bert::{BertConfig, BertFamily};
 

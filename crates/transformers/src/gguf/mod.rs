@@ -1,7 +1,8 @@
 //! Models in GGUF files: their configuration, and their weights under Hugging Face's names.
 //!
 //! The metadata of a file becomes the keys of a `config.json`, so that a family's plan is the same for both. Of some
-//! architectures, llama.cpp stores the rows of query and key in another order; they are put back when they are read.
+//! architectures, llama.cpp stores the rows of query and key in another order, or matrices transposed; tensors become those of
+//! Hugging Face's files when they are read.
 
 mod metadata;
 mod names;
@@ -13,7 +14,7 @@ use std::path::Path;
 use burn_adapters_tensors::{Gguf, GgufValue, TensorFileError};
 use serde_json::{Map, Value};
 
-pub(crate) use self::names::{Rows, weight};
+pub(crate) use self::names::{Layout, Names};
 pub(crate) use self::rope::{divide, is_factors};
 pub use self::write::GgufFormat;
 use crate::ModelConfigError;
@@ -54,20 +55,6 @@ fn shown(file: &Gguf) -> String {
     file.path().display().to_string()
 }
 
-/// The keys of an architecture, and the keys of `config.json` that they become.
-const KEYS: [(&str, &str); 10] = [
-    ("embedding_length", "hidden_size"),
-    ("block_count", "num_hidden_layers"),
-    ("feed_forward_length", "intermediate_size"),
-    ("attention.head_count", "num_attention_heads"),
-    ("attention.head_count_kv", "num_key_value_heads"),
-    ("attention.key_length", "head_dim"),
-    ("attention.layer_norm_rms_epsilon", "rms_norm_eps"),
-    ("rope.freq_base", "rope_theta"),
-    ("context_length", "max_position_embeddings"),
-    ("vocab_size", "vocab_size"),
-];
-
 /// The ids of special tokens, and their keys in `config.json`.
 const TOKENS: [(&str, &str); 3] = [
     ("tokenizer.ggml.bos_token_id", "bos_token_id"),
@@ -100,6 +87,13 @@ const UNSUPPORTED: [(&str, f64); 6] = [
     ("residual_scale", 1.0),
 ];
 
+/// The keys that llama.cpp has defaults for, beside the number of heads of keys, which is that of queries.
+const OPTIONAL: [&str; 3] = ["attention.key_length", "rope.freq_base", "vocab_size"];
+
+/// The numbers of heads of queries, and of keys and values.
+const HEADS: &str = "attention.head_count";
+const KEY_HEADS: &str = "attention.head_count_kv";
+
 /// The `config.json` that the metadata stands for.
 pub(crate) fn config(file: &Gguf) -> Result<Value, ModelConfigError> {
     let architecture = architecture(file)?;
@@ -111,11 +105,27 @@ pub(crate) fn config(file: &Gguf) -> Result<Value, ModelConfigError> {
             return Err(ModelConfigError::Unsupported { file: shown(file), key, found, supported });
         }
     }
+    // Without grouped heads, the key is superfluous.
+    let has = |key: &str| architecture.keys.iter().any(|(known, _)| *known == key);
+    let [heads, of_keys] = [HEADS, KEY_HEADS].map(|key| of_architecture(key).and_then(GgufValue::as_unsigned));
+    if let (false, Some(found)) = (has(KEY_HEADS), of_keys.filter(|count| Some(*count) != heads)) {
+        let supported = format!("that of {HEADS}, {}", heads.unwrap_or_default());
+        return Err(ModelConfigError::Unsupported {
+            file: shown(file),
+            key: KEY_HEADS,
+            found: found.to_string(),
+            supported,
+        });
+    }
     let mut config = Map::new();
     config.insert("model_type".into(), architecture.model_type.into());
-    for (own, key) in KEYS {
-        if let Some(value) = of_architecture(own) {
-            config.insert(key.into(), number(value));
+    for &(own, key) in architecture.keys {
+        match of_architecture(own) {
+            Some(value) => drop(config.insert(key.into(), number(value))),
+            None if own == KEY_HEADS => drop(heads.map(|heads| config.insert(key.into(), heads.into()))),
+            None if OPTIONAL.contains(&own) => {}
+            // Here the default of the family's `config.json` could be that of another model.
+            None => return Err(ModelConfigError::MissingKey { file: shown(file), key: own }),
         }
     }
     for (own, key) in TOKENS {

@@ -40,9 +40,12 @@ const ORIGINAL: &str = "scaling.original_context_length";
 const ATTENTION_FACTOR: &str = "scaling.attn_factor";
 
 /// Keys that change the scaling in ways that are not known here, with the only value that does not.
-const NEUTRAL: [(&str, f64); 4] = [
+const NEUTRAL: [(&str, f64); 6] = [
     ("scaling.alpha", 0.0),
     ("scaling.yarn_attn_factor", 1.0),
+    // llama.cpp has them for some architectures, and takes these values for others.
+    ("scaling.yarn_beta_fast", 32.0),
+    ("scaling.yarn_beta_slow", 1.0),
     ("scaling.yarn_ext_factor", 1.0),
     ("scaling.yarn_log_multiplier", 0.0),
 ];
@@ -85,7 +88,14 @@ impl Keys<'_> {
 /// If a key of rotary positions has a meaning that is not known here.
 pub(super) fn scaling(file: &Gguf, architecture: &Architecture) -> Result<Option<Value>, ModelConfigError> {
     let keys = Keys { file, prefix: format!("{}.rope.", architecture.name) };
+    let is_rotary = architecture.keys.iter().any(|(key, _)| *key == "rope.freq_base");
     for key in file.metadata().keys().filter_map(|key| key.strip_prefix(&keys.prefix)) {
+        if !is_rotary {
+            let name = architecture.name;
+            return Err(
+                keys.wrong(format!("it has the key `{}{key}`, but {name} has no rotary positions", keys.prefix))
+            );
+        }
         if !KEYS.contains(&key) {
             let known = KEYS.join(", ");
             return Err(keys.wrong(format!("the key `{}{key}` is not known; known there: {known}", keys.prefix)));
@@ -143,15 +153,9 @@ impl Keys<'_> {
         let mut scaling = Map::new();
         scaling.insert("rope_type".into(), "yarn".into());
         scaling.insert("factor".into(), factor.into());
-        for (own, key) in [
-            (ORIGINAL, "original_max_position_embeddings"),
-            ("scaling.yarn_beta_fast", "beta_fast"),
-            ("scaling.yarn_beta_slow", "beta_slow"),
-        ] {
-            // 0 is as good as no value, in both programs.
-            if let Some(number) = self.number(own)? {
-                scaling.insert(key.into(), number.into());
-            }
+        // 0 is as good as no value, in both programs.
+        if let Some(length) = self.number(ORIGINAL)? {
+            scaling.insert("original_max_position_embeddings".into(), length.into());
         }
         if attention != 1.0 {
             if attention == 0.0 {

@@ -5,12 +5,11 @@ use std::path::Path;
 
 use burn_adapters_tensors::{BlockType, GgufTensor, GgufValue, write_gguf};
 
-use super::names::{Rows, stored};
-use super::{Architecture, is_gguf, metadata, open, rope};
+use super::{Architecture, Layout, Names, is_gguf, metadata, open, rope};
 use crate::families::ARCHITECTURES;
 use crate::{AutoModel, ModelSaveError, ModelSaveReport};
 
-/// How the matrices of a model are written. Norms and biases are always f32.
+/// How the matrices of a model are written. Norms, biases and tables of positions are always f32.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum GgufFormat {
     /// As they are.
@@ -21,11 +20,14 @@ pub enum GgufFormat {
     Q8_0,
 }
 
+/// The table of positions, which llama.cpp keeps in f32, too.
+const POSITIONS: &str = "position_embd.weight";
+
 impl GgufFormat {
     /// The type of a tensor's blocks.
-    fn kind(self, shape: &[usize]) -> BlockType {
+    fn kind(self, name: &str, shape: &[usize]) -> BlockType {
         let kind = match self {
-            _ if shape.len() < 2 => BlockType::F32,
+            _ if shape.len() < 2 || name == POSITIONS => return BlockType::F32,
             Self::F32 => BlockType::F32,
             Self::Bf16 => BlockType::Bf16,
             Self::Q8_0 => BlockType::Q8_0,
@@ -58,36 +60,40 @@ impl AutoModel {
         let architecture = ARCHITECTURES.iter().find(|known| known.model_type == plan.model_type);
         let architecture = architecture.ok_or(ModelSaveError::NoGguf { model_type: plan.model_type })?;
         let metadata = self.metadata(like, architecture, format)?;
-        let heads = architecture.is_interleaved.then(|| {
-            let stack = &plan.stack.layer.attention;
-            [stack.heads, stack.key_value_heads]
-        });
+        let refused = |reason: String| ModelSaveError::GgufMetadata { path: like.to_owned(), reason };
+        let activation = plan.stack.layer.feed_forward.activation;
+        if !architecture.activations.contains(&activation) {
+            let known: Vec<&str> = architecture.activations.iter().map(|known| known.name()).collect();
+            let (name, known) = (activation.name(), known.join(", "));
+            return Err(refused(format!(
+                "its activation is {name}, but llama.cpp computes {known} in models of its type"
+            )));
+        }
+        let names = Names::new(architecture, plan);
         let own = self.names(|_| true)?;
         let mut tensors = Vec::new();
-        let mut sources: BTreeMap<String, (&str, Rows)> = BTreeMap::new();
+        let mut sources: BTreeMap<String, (&str, Layout)> = BTreeMap::new();
         for (name, parts) in &own {
-            // The pooled output and buffers have no counterpart; a model of these architectures has none.
-            let Some((stored, rows)) = stored(name, heads) else { continue };
+            let stored = names.stored(name);
+            let (stored, layout) =
+                stored.ok_or_else(|| refused(format!("llama.cpp has no tensor for its `{name}`")))?;
             let Some(first) = parts.first() else { continue };
-            let shape = first.parameter.stored_shape();
-            tensors.push(GgufTensor { name: stored.clone(), kind: format.kind(&shape), shape });
-            sources.insert(stored, (name, rows));
+            let shape = layout.shape(&first.parameter.stored_shape());
+            tensors.push(GgufTensor { name: stored.clone(), kind: format.kind(&stored, &shape), shape });
+            sources.insert(stored, (name, layout));
         }
-        let factors = rope::factors(plan, architecture)
-            .map_err(|reason| ModelSaveError::GgufMetadata { path: like.to_owned(), reason })?;
+        let factors = rope::factors(plan, architecture).map_err(refused)?;
         let (of_factors, factors) = factors.unzip();
         tensors.extend(of_factors);
         let mut report = ModelSaveReport::default();
         let metadata: Vec<(&str, GgufValue)> =
             metadata.iter().map(|(key, value)| (key.as_str(), value.clone())).collect();
         write_gguf(file, &metadata, &tensors, |stored| {
-            let Some((name, rows)) = sources.get(stored) else { return Ok(factors.clone().unwrap_or_default()) };
+            let Some((name, layout)) = sources.get(stored) else { return Ok(factors.clone().unwrap_or_default()) };
             let data = self.value(&own[*name])?;
-            let count = data.shape().first().copied().unwrap_or(1);
             report.tensors += 1;
             report.parameters += data.num_elements();
-            let values = data.try_into_vec::<f32>().map_err(|error| ModelSaveError::Device(format!("{error:?}")))?;
-            Ok::<_, ModelSaveError>(rows.as_stored(values, count))
+            layout.stored(data).map_err(ModelSaveError::Device)
         })?;
         report.bytes = std::fs::metadata(file).map_or(0, |metadata| metadata.len());
         Ok(report)

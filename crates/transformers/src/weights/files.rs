@@ -77,10 +77,15 @@ impl<'a> FromFiles<'a> {
         let failed = |source| LoadError::Quantize { weight: name.to_owned(), source };
         let is_straight = storage.is_none_or(|storage| storage == Storage::default());
         if let Some(kind) = self.weights.block_type(name)?
-            && is_straight
+            && self.has_rows_of(name, storage)?
             && self.format.keeps(kind, self.device)
         {
-            let blocks = self.weights.read_blocks(name)?;
+            let mut blocks = self.weights.read_blocks(name)?;
+            if let Some(Part { index, of, .. }) = storage.and_then(|storage| storage.part) {
+                let part = blocks.len() / of.max(1);
+                blocks = blocks.split_off((index * part).min(blocks.len()));
+                blocks.truncate(part);
+            }
             return QuantizedMatrix::new(kind, shape, blocks).map(Some).map_err(failed);
         }
         let Some(kind) = made else { return Ok(None) };
@@ -94,6 +99,12 @@ impl<'a> FromFiles<'a> {
         };
         let values = data.as_slice::<f32>().unwrap_or_default();
         QuantizedMatrix::quantize(kind, shape, values).map(Some).map_err(failed)
+    }
+
+    /// Whether neighboring rows of a matrix in its file are those of the model's matrix, which are its outputs.
+    fn has_rows_of(&self, name: &str, storage: Option<Storage>) -> Result<bool, LoadError> {
+        let Some(Storage { input_first, part }) = storage else { return Ok(true) };
+        Ok(input_first == self.weights.is_transposed(name)? && part.is_none_or(|part| part.heads == 1))
     }
 
     /// The parameter of a matrix in blocks.

@@ -7,7 +7,7 @@ use burn::tensor::TensorData;
 use burn_adapters_files::is_there;
 use burn_adapters_tensors::{BlockType, FloatType, Gguf, Mismatch, TensorFile, TensorShape, shards};
 
-use crate::gguf::{self, Rows, is_gguf};
+use crate::gguf::{self, Layout, Names, is_gguf};
 use crate::plan::{ModelPlan, TiedWeight};
 use crate::{LoadError, ModelConfig};
 
@@ -21,8 +21,8 @@ struct Stored {
     file: usize,
     name: String,
     shape: Vec<usize>,
-    /// The order of the rows in the file.
-    rows: Rows,
+    /// How the file holds it.
+    layout: Layout,
 }
 
 /// The tensors of a folder's weight files, by the names that the base model knows them by.
@@ -53,7 +53,7 @@ impl Weights {
                 file,
                 name: name.to_owned(),
                 shape: shape.to_vec(),
-                rows: Rows::Same,
+                layout: Layout::Same,
             }));
         }
         let prefix = if stored.iter().any(|tensor| tensor.name.starts_with(prefix)) { prefix } else { "" };
@@ -76,19 +76,17 @@ impl Weights {
     /// The tensors of a GGUF file, whose metadata is given up.
     pub(crate) fn of_gguf(mut file: Gguf, plan: &ModelPlan) -> Result<Self, LoadError> {
         let path = file.path().to_owned();
-        let attention = &plan.stack.layer.attention;
-        let heads = [attention.heads, attention.key_value_heads];
         let architecture = gguf::architecture(&file)?;
-        let heads = architecture.is_interleaved.then_some(heads);
+        let names = Names::new(architecture, plan);
         let mut tensors: BTreeMap<String, Stored> = BTreeMap::new();
         // Factors of rotary positions are part of the plan.
         for (name, shape) in file.tensors().filter(|(name, _)| !gguf::is_factors(name, architecture)) {
-            let (weight, rows) = gguf::weight(name, heads);
+            let (weight, layout) = names.weight(name);
             if let Some(first) = tensors.get(&weight) {
                 let (first, second) = (first.name.clone(), name.to_owned());
                 return Err(LoadError::Duplicate { file: path, weight, first, second });
             }
-            tensors.insert(weight, Stored { file: 0, name: name.to_owned(), shape: shape.to_vec(), rows });
+            tensors.insert(weight, Stored { file: 0, name: name.to_owned(), shape: layout.shape(shape), layout });
         }
         file.drop_metadata();
         Ok(Self { dir: path, files: vec![TensorFile::Gguf(file)], tensors })
@@ -174,12 +172,7 @@ impl Weights {
     /// A weight in a number format; all its elements are finite.
     pub(crate) fn read(&self, weight: &str, float: FloatType) -> Result<TensorData, LoadError> {
         let stored = self.stored(weight)?;
-        let data = self.files[stored.file].read_as(&stored.name, float)?;
-        let rows = stored.shape.first().copied().unwrap_or(1);
-        Ok(match stored.rows.put_back(data.as_bytes(), rows) {
-            Some(bytes) => TensorData::from_bytes_vec(bytes, data.shape().to_vec(), data.dtype()),
-            None => data,
-        })
+        Ok(stored.layout.read(self.files[stored.file].read_as(&stored.name, float)?))
     }
 
     /// The type of the blocks in which its file holds a weight, if it is a GGUF file.
@@ -191,14 +184,20 @@ impl Weights {
         }
     }
 
-    /// The blocks of a matrix in a GGUF file, in the order of the model's rows; all its elements are finite.
+    /// Whether the rows of a matrix in its file are the columns of that in Hugging Face's files.
+    pub(super) fn is_transposed(&self, weight: &str) -> Result<bool, LoadError> {
+        Ok(self.stored(weight)?.layout == Layout::Transposed)
+    }
+
+    /// The blocks of a matrix in a GGUF file, row by row, in the order of the model's rows; all its elements are finite. Rows are
+    /// [those of the file](Self::is_transposed).
     pub(super) fn read_blocks(&self, weight: &str) -> Result<Vec<u8>, LoadError> {
         let stored = self.stored(weight)?;
         let TensorFile::Gguf(file) = &self.files[stored.file] else { return Ok(Vec::new()) };
         let blocks = file.read_blocks(&stored.name)?;
         // A row is whole blocks.
         let rows = stored.shape.first().copied().unwrap_or(1);
-        Ok(stored.rows.put_back(&blocks, rows).unwrap_or(blocks))
+        Ok(stored.layout.put_back(&blocks, rows).unwrap_or(blocks))
     }
 
     /// The number format in which its file holds a weight.

@@ -17,7 +17,7 @@ use crate::tokenizer::Class;
 
 pub(super) const GPT2: Family = Family { model_types: &["gpt2"], tokenizer: |_| Class::Gpt2, plan };
 
-const NAMES: SiteNames = SiteNames {
+pub(super) const NAMES: SiteNames = SiteNames {
     model_class: Some("GPT2AdapterModel"),
     prefix: Some("transformer"),
     stacks: &[StackNames {
