@@ -18,6 +18,7 @@ import io
 import json
 import os
 import shutil
+import tempfile
 
 from common import folder_size, generator, make_deterministic, normal, write_golden, write_json
 
@@ -28,7 +29,7 @@ import torch
 import transformers
 from gguf import GGMLQuantizationType as Type
 from sentencepiece.sentencepiece_model_pb2 import ModelProto
-from tokenizers import Tokenizer, models, pre_tokenizers, trainers
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
 
 from make_family_goldens import randomize
 
@@ -44,7 +45,8 @@ SIZES = dict(
     rms_norm_eps=1e-5,
 )
 GPT2 = dict(n_embd=32, n_layer=2, n_head=4, n_inner=48, vocab_size=320, n_positions=40, layer_norm_epsilon=1e-4)
-#: The rotary positions of Llama 3.1 and 3.2. Of the four frequencies of these heads the first is not divided, the second by a number below 8, and the others by 8.
+#: The rotary positions of Llama 3.1 and 3.2. Of the four frequencies of these heads the first is not divided, the second by a
+#: number below 8, and the others by 8.
 LLAMA3 = dict(rope_type="llama3", factor=8.0, low_freq_factor=1.0, high_freq_factor=4.0, original_max_position_embeddings=128)
 MODELS = {
     "llama": ("Llama", SIZES, gguf.MODEL_ARCH.LLAMA),
@@ -337,6 +339,80 @@ def write(name, tokenizer):
     write_golden(f"{name}.safetensors", {"input_ids": ids, "logits": logits})
 
 
+#: Texts for BERT, some of them pairs: capital letters, accents, signs, characters of a word each, tokens in the text.
+PAIRS = [
+    ("The Sea is BLUE, isn't it?", None),
+    ("Naïve CAFÉ ångström e\u0301", "“quotes” 1234 + 5.6 = $7 #8 ##9 [x] [] _a_"),
+    ("数字 is 数 字, ٣ 🙂 \u0000\ufffd\tend\r\n", None),
+    ("[CLS] the [MASK] tokenizer [SEP]", "a [mask] [UNK]"),
+    ("llama llamas unllamaed transformersgguf", None),
+    ("", None),
+]
+
+
+SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+
+
+def word_pieces(text):
+    """A vocabulary for BERT: the letters of a text, its frequent words, and their ends."""
+    normal = normalizers.BertNormalizer(lowercase=True).normalize_str(text)
+    words = [word for word, _ in pre_tokenizers.BertPreTokenizer().pre_tokenize_str(normal)]
+    letters = sorted({letter for word in words for letter in word if letter.isascii()})
+    frequent = sorted({word for word in words if words.count(word) > 1 and len(word) > 1})
+    ends = sorted({word[-3:] for word in words if word.isalpha() and len(word) > 5})
+    return [*SPECIAL, *letters, *(f"##{letter}" for letter in letters), *frequent, *(f"##{end}" for end in ends)]
+
+
+def write_bert():
+    """A BERT without a pooler, as llama.cpp has it, and its tokenizer."""
+    vocabulary = word_pieces(" ".join([__doc__, *TEXTS, PAIRS[0][0]]))
+    sizes = {key: SIZES[key] for key in ("hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size")}
+    config = transformers.BertConfig(**sizes, vocab_size=len(vocabulary), max_position_embeddings=64, layer_norm_eps=1e-6)
+    model = transformers.BertModel(config, add_pooling_layer=False).eval()
+    randomize(model, "bert")
+    writer = gguf.GGUFWriter("bert.gguf", "bert")
+    writer.add_context_length(config.max_position_embeddings)
+    writer.add_embedding_length(config.hidden_size)
+    writer.add_block_count(config.num_hidden_layers)
+    writer.add_feed_forward_length(config.intermediate_size)
+    writer.add_head_count(config.num_attention_heads)
+    writer.add_layer_norm_eps(config.layer_norm_eps)
+    writer.add_causal_attention(False)
+    writer.add_pooling_type(gguf.PoolingType.MEAN)
+    writer.add_token_type_count(config.type_vocab_size)
+    writer.add_tokenizer_model("bert")
+    writer.add_tokenizer_pre("bert-bge")
+    is_part = lambda token: token.startswith("##")
+    writer.add_token_list([token[2:] if is_part(token) else token if token in SPECIAL else "▁" + token for token in vocabulary])
+    writer.add_token_types([3 if token in SPECIAL else 1 for token in vocabulary])
+    writer.add_pad_token_id(0)
+    writer.add_unk_token_id(1)
+    writer.add_bos_token_id(2)
+    writer.add_sep_token_id(3)
+    writer.add_mask_token_id(4)
+    names = gguf.get_tensor_name_map(gguf.MODEL_ARCH.BERT, config.num_hidden_layers)
+    for key, parameter in model.named_parameters():
+        writer.add_tensor(names.get_name(key, try_suffixes=(".weight", ".bias")), parameter.detach().numpy())
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    ids = torch.from_numpy(generator("bert", "input_ids").integers(5, len(vocabulary), size=(1, 10)))
+    types = torch.tensor([[0] * 6 + [1] * 4])
+    with torch.no_grad():
+        hidden = model(ids, token_type_ids=types).last_hidden_state
+    write_golden("bert.safetensors", {"input_ids": ids, "token_type_ids": types, "hidden": hidden})
+    with tempfile.TemporaryDirectory() as folder:
+        with open(f"{folder}/vocab.txt", "w", encoding="utf-8") as file:
+            file.writelines(f"{token}\n" for token in vocabulary)
+        tokenizer = transformers.BertTokenizerFast(f"{folder}/vocab.txt")
+    encoded = [(text, pair, tokenizer(text, pair)) for text, pair in PAIRS]
+    write_json(
+        "bert.json",
+        [{"text": text, "pair": pair, "ids": row.input_ids, "types": row.token_type_ids} for text, pair, row in encoded],
+    )
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--output", required=True, help="the folder of goldens; its `gguf/` is replaced")
@@ -353,6 +429,7 @@ def main():
     write_json("tokens.json", [{"text": text, "ids": tokenizer.encode(text).ids} for text in TEXTS])
     names = ["sentencepiece", "sentencepiece_bare", "sentencepiece_unused"]
     write_json("sentencepiece.json", {name: write_sentencepiece(name) for name in names})
+    write_bert()
     print(f"{len(MODELS)} files, {folder_size('.') / 1e6:.2f} MB")
 
 

@@ -1,4 +1,4 @@
-//! What architectures of GGUF files have of their own: factors and scalings of rotary positions, GPT-2's matrices.
+//! What architectures of GGUF files have of their own: GPT-2's matrices, BERT's states and word pieces.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
@@ -6,27 +6,27 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use burn::tensor::Device;
+use burn_adapters_checkpoint::{load_adapter, save_gguf_adapter};
 use burn_adapters_core::has_own_kernels;
-use burn_adapters_model::{BaseModel, Forward, Hooks, TokenBatch};
+use burn_adapters_model::{AdapterBank, BaseModel, Forward, Hooks, Row, Setup, Text, TokenBatch};
 use burn_adapters_tensors::{
-    BlockType, Gguf, GgufTensor, GgufValue, RawTensor, TensorFileError, encode_safetensors, write_gguf,
+    BlockType, Gguf, GgufTensor, GgufTexts, GgufValue, RawTensor, TensorFileError, encode_safetensors, write_gguf,
 };
-use burn_adapters_tests::{largest_difference, values};
-use burn_adapters_transformers::{AutoModel, GgufFormat, ModelConfig, WeightFormat};
+use burn_adapters_tests::{Golden, goldens, largest_difference, read_json, values};
+use burn_adapters_transformers::{AutoModel, GgufFormat, ModelConfig, Tokenizer, WeightFormat};
+use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::gguf::{as_folder, file};
 
-const FACTORS: &str = "rope_freqs.weight";
-
 /// The contents of a file.
-struct Contents {
-    metadata: BTreeMap<String, GgufValue>,
-    tensors: BTreeMap<String, (BlockType, Vec<usize>, Vec<f32>)>,
+pub(crate) struct Contents {
+    pub(crate) metadata: BTreeMap<String, GgufValue>,
+    pub(crate) tensors: BTreeMap<String, (BlockType, Vec<usize>, Vec<f32>)>,
 }
 
 impl Contents {
-    fn of(name: &str) -> Self {
+    pub(crate) fn of(name: &str) -> Self {
         let golden = Gguf::open(&file(name), u64::MAX).unwrap();
         let tensor = |(name, shape): (&str, &[usize])| {
             (name.to_owned(), (BlockType::F32, shape.to_vec(), golden.read(name).unwrap()))
@@ -34,22 +34,22 @@ impl Contents {
         Self { metadata: golden.metadata().clone(), tensors: golden.tensors().map(tensor).collect() }
     }
 
-    fn set(mut self, key: &str, value: impl Into<GgufValue>) -> Self {
+    pub(crate) fn set(mut self, key: &str, value: impl Into<GgufValue>) -> Self {
         self.metadata.insert(key.to_owned(), value.into());
         self
     }
 
-    fn tensor(mut self, name: &str, shape: &[usize], values: &[f32]) -> Self {
+    pub(crate) fn tensor(mut self, name: &str, shape: &[usize], values: &[f32]) -> Self {
         self.tensors.insert(name.to_owned(), (BlockType::F32, shape.to_vec(), values.to_vec()));
         self
     }
 
-    fn without(mut self, name: &str) -> Self {
+    pub(crate) fn without(mut self, name: &str) -> Self {
         assert!(self.metadata.remove(name).is_some() || self.tensors.remove(name).is_some(), "{name}");
         self
     }
 
-    fn write(&self) -> (tempfile::TempDir, PathBuf) {
+    pub(crate) fn write(&self) -> (tempfile::TempDir, PathBuf) {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("x.gguf");
         let metadata: Vec<_> = self.metadata.iter().map(|(key, value)| (key.as_str(), value.clone())).collect();
@@ -61,11 +61,11 @@ impl Contents {
         (dir, path)
     }
 
-    fn config(&self) -> Result<ModelConfig, String> {
+    pub(crate) fn config(&self) -> Result<ModelConfig, String> {
         ModelConfig::from_dir(&self.write().1).map_err(|error| error.to_string())
     }
 
-    fn load(&self) -> Result<AutoModel, String> {
+    pub(crate) fn load(&self) -> Result<AutoModel, String> {
         AutoModel::from_dir(&self.write().1, &Device::default())
             .map(|(model, _)| model)
             .map_err(|error| error.to_string())
@@ -73,197 +73,22 @@ impl Contents {
 }
 
 /// The logits of a text.
-fn logits(model: &AutoModel) -> Vec<f32> {
+pub(crate) fn logits(model: &AutoModel) -> Vec<f32> {
     let batch = TokenBatch::new([[5, 6, 7, 8, 9, 30, 31, 12, 3, 14].as_slice()]);
     let hidden = model.forward(&batch, &Hooks::none()).unwrap().hidden;
     values(model.token_logits(hidden.flatten(0, 1)).unwrap())
 }
 
-fn from_dir(path: &Path) -> AutoModel {
+pub(crate) fn from_dir(path: &Path) -> AutoModel {
     AutoModel::from_dir(path, &Device::default()).unwrap().0
 }
 
-#[test]
-fn factors_of_frequencies_change_what_a_model_computes() {
-    let with = logits(&from_dir(&file("llama3")));
-    let without = logits(&Contents::of("llama3").without(FACTORS).load().unwrap());
-    assert!(largest_difference(&with, &without) > 1e-2);
-    let ones = Contents::of("llama3").tensor(FACTORS, &[4], &[1.0; 4]);
-    assert_eq!(logits(&ones.load().unwrap()), without);
-}
-
-#[test]
-fn factors_are_written_with_the_model() {
-    let golden: Vec<f32> = Gguf::open(&file("llama3"), u64::MAX).unwrap().read(FACTORS).unwrap();
-    let dir = tempfile::tempdir().unwrap();
-    let (folder, path) = (dir.path().join("llama"), dir.path().join("llama.gguf"));
-    // Whatever the format of the matrices, as they were read.
-    from_dir(&file("llama3")).save_gguf(&file("llama3"), &path, GgufFormat::Q8_0).unwrap();
-    let written = Gguf::open(&path, u64::MAX).unwrap();
-    assert_eq!(
-        (written.read::<f32>(FACTORS).unwrap(), written.block_type(FACTORS).unwrap()),
-        (golden.clone(), BlockType::F32)
-    );
-    // Of a folder, they follow from its configuration.
-    as_folder(&folder);
-    let scaling = json!({
-        "rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
-        "original_max_position_embeddings": 128,
-    });
-    change_config(&folder, "rope_scaling", scaling);
-    let model = from_dir(&folder);
-    model.save_gguf(&folder, &path, GgufFormat::F32).unwrap();
-    let found: Vec<f32> = Gguf::open(&path, u64::MAX).unwrap().read(FACTORS).unwrap();
-    let is_near = |(one, other): (&f32, &f32)| (one / other - 1.0).abs() < 2e-7;
-    assert!(found.len() == 4 && found.iter().zip(&golden).all(is_near), "{found:?} {golden:?}");
-    assert!(largest_difference(&logits(&from_dir(&path)), &logits(&model)) < 1e-5);
-}
-
-fn change_config(folder: &Path, key: &str, value: Value) {
+/// Changes a key of a folder's `config.json`.
+pub(crate) fn change_config(folder: &Path, key: &str, value: Value) {
     let path = folder.join("config.json");
     let mut config: Value = serde_json::from_str(&std::fs::read_to_string(&path).unwrap()).unwrap();
     config[key] = value;
     std::fs::write(&path, config.to_string()).unwrap();
-}
-
-#[test]
-fn factors_that_are_not_read_say_why() {
-    let with = |shape: &[usize], values: &[f32]| Contents::of("llama3").tensor(FACTORS, shape, values);
-    let mut half = with(&[4], &[1.0; 4]);
-    half.tensors.get_mut(FACTORS).unwrap().0 = BlockType::F16;
-    for (contents, part) in [
-        (with(&[3], &[1.0; 3]), "has the shape [3], expected [4]: a factor for each pair"),
-        (with(&[4, 1], &[1.0; 4]), "has the shape [4, 1], expected [4]"),
-        (with(&[4], &[1.0, 0.0, 1.0, 1.0]), "has the factor 0 at 1, expected finite numbers above 0"),
-        (with(&[4], &[1.0, 1.0, -8.0, 1.0]), "has the factor -8 at 2"),
-        (with(&[4], &[1.0, 1.0, 1.0, 1e-45]), "at 3, expected finite numbers above 0"),
-        (half, "is in F16, expected F32"),
-        (Contents::of("qwen2").tensor(FACTORS, &[4], &[1.0; 4]), FACTORS),
-    ] {
-        let error = contents.load().unwrap_err();
-        assert!(error.contains(part) && error.contains("rope_freqs.weight"), "{error}");
-    }
-    // Numbers that are not finite are not written either, so the file is changed.
-    let (_dir, path) = with(&[4], &[1.0, 1.0, 1.0, 77.125]).write();
-    let mut bytes = std::fs::read(&path).unwrap();
-    let at = bytes.windows(4).position(|window| window == 77.125_f32.to_le_bytes()).unwrap();
-    for value in [f32::NAN, f32::INFINITY] {
-        bytes[at..at + 4].copy_from_slice(&value.to_le_bytes());
-        std::fs::write(&path, &bytes).unwrap();
-        let error = AutoModel::from_dir(&path, &Device::default()).unwrap_err().to_string();
-        assert!(error.contains(FACTORS), "{error}");
-    }
-}
-
-#[test]
-fn scalings_of_rotary_positions_are_those_of_folders() {
-    let dir = tempfile::tempdir().unwrap();
-    let folder = dir.path().join("llama");
-    as_folder(&folder);
-    // In single precision it would be another number.
-    change_config(&folder, "rms_norm_eps", json!(1e-5));
-    let of_folder = |scaling: Value| {
-        change_config(&folder, "rope_scaling", scaling);
-        ModelConfig::from_dir(&folder).unwrap()
-    };
-    let text = |kind: &str| GgufValue::Text(kind.to_owned());
-    let of_file = |keys: &[(&str, GgufValue)]| {
-        let set = |contents: Contents, (key, value): &(&str, GgufValue)| {
-            contents.set(&format!("llama.rope.{key}"), value.clone())
-        };
-        keys.iter().fold(Contents::of("llama"), set).config().unwrap()
-    };
-    let (kind, factor) = ("scaling.type", ("scaling.factor", GgufValue::F32(4.0)));
-    let linear = of_folder(json!({ "rope_type": "linear", "factor": 4.0 }));
-    assert_ne!(linear, of_folder(Value::Null));
-    assert_eq!(of_file(&[(kind, text("linear")), factor.clone()]), linear);
-    // As in llama.cpp, a factor alone is that of "linear", and its key has an old name; 0 is no factor.
-    assert_eq!(of_file(std::slice::from_ref(&factor)), linear);
-    assert_eq!(of_file(&[("scale_linear", GgufValue::F32(4.0))]), linear);
-    for keys in [
-        vec![(kind, text("none")), factor.clone()],
-        vec![(kind, text("linear"))],
-        vec![("scaling.factor", GgufValue::F32(0.0))],
-        vec![("scaling.attn_factor", GgufValue::F32(1.0)), ("scaling.yarn_ext_factor", GgufValue::F32(1.0))],
-    ] {
-        assert_eq!(of_file(&keys), of_folder(Value::Null), "{keys:?}");
-    }
-    let yarn = [(kind, text("yarn")), factor];
-    assert_eq!(of_file(&yarn), of_folder(json!({ "rope_type": "yarn", "factor": 4.0 })));
-    let more = [
-        ("scaling.original_context_length", GgufValue::Unsigned(16)),
-        ("scaling.finetuned", GgufValue::Bool(true)),
-        ("scaling.yarn_beta_fast", GgufValue::F32(32.0)),
-        ("scaling.yarn_beta_slow", GgufValue::F32(1.0)),
-        ("scaling.attn_factor", GgufValue::F32(0.5)),
-    ];
-    let expected = json!({
-        "rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 16,
-        "attention_factor": 0.5 * (1.0 + 0.1 * 4_f64.ln()),
-    });
-    assert_eq!(of_file(&[yarn.as_slice(), &more].concat()), of_folder(expected));
-}
-
-#[test]
-fn scalings_of_folders_are_written_or_refused() {
-    let dir = tempfile::tempdir().unwrap();
-    let (folder, path) = (dir.path().join("llama"), dir.path().join("llama.gguf"));
-    as_folder(&folder);
-    let written = |scaling: Value| {
-        change_config(&folder, "rope_scaling", scaling);
-        let saved = from_dir(&folder).save_gguf(&folder, &path, GgufFormat::F32);
-        saved.map_err(|error| error.to_string())?;
-        assert_eq!(logits(&from_dir(&path)), logits(&from_dir(&folder)));
-        Ok::<_, String>(Gguf::open(&path, u64::MAX).unwrap().metadata().clone())
-    };
-    let keys = written(json!({ "type": "linear", "factor": 2.5 })).unwrap();
-    assert_eq!(keys["llama.rope.scaling.factor"], GgufValue::F32(2.5));
-    let keys =
-        written(json!({ "rope_type": "yarn", "factor": 2.5, "original_max_position_embeddings": 16, "beta_fast": 32 }));
-    assert_eq!(keys.unwrap()["llama.rope.scaling.original_context_length"], GgufValue::Unsigned(16));
-    assert!(!written(Value::Null).unwrap().keys().any(|key| key.contains("scaling")));
-    for (scaling, part) in [
-        (json!({ "rope_type": "yarn", "factor": 2.5, "beta_fast": 8.0 }), "GGUF files have no `beta_fast`"),
-        (json!({ "rope_type": "yarn", "factor": 2.5, "truncate": false }), "GGUF files have no `truncate`"),
-        (json!({ "rope_type": "yarn", "factor": 0.5 }), "which is not written to GGUF files"),
-    ] {
-        let error = written(scaling).unwrap_err();
-        assert!(error.contains(part), "{error}");
-    }
-}
-
-#[test]
-fn scalings_that_are_not_known_are_errors() {
-    let set = |key: &str, value: GgufValue| {
-        let yarn =
-            Contents::of("llama").set("llama.rope.scaling.type", "yarn").set("llama.rope.scaling.factor", 4.0_f32);
-        yarn.set(&format!("llama.rope.{key}"), value).config().unwrap_err()
-    };
-    for (found, part) in [
-        (set("scaling.type", "longrope".into()), "`llama.rope.scaling.type` is \"longrope\", which is not supported"),
-        (set("scaling.type", 3.into()), "`llama.rope.scaling.type` is a whole number, expected a text"),
-        (set("scaling.factor", "4".into()), "`llama.rope.scaling.factor` is a text, expected a number of at least 0"),
-        (set("scaling.factor", GgufValue::F32(-4.0)), "is -4, expected a number of at least 0"),
-        (set("scaling.factor", GgufValue::F32(f32::NAN)), "is NaN, expected a number of at least 0"),
-        (set("scaling.factor", GgufValue::F32(0.5)), "`llama.rope.scaling.factor` is 0.5, which is not supported"),
-        (
-            set("scaling.factor", GgufValue::F32(0.0)),
-            "is missing, which is not supported; supported: with \"yarn\", a number",
-        ),
-        (set("scaling.attn_factor", GgufValue::F32(0.0)), "`llama.rope.scaling.attn_factor` is 0"),
-        (set("scaling.yarn_ext_factor", GgufValue::F32(0.5)), "scaling.yarn_ext_factor` is 0.5"),
-        (set("scaling.yarn_log_multiplier", GgufValue::F32(0.1)), "scaling.yarn_log_multiplier` is 0.1"),
-        (set("scaling.alpha", GgufValue::F32(1000.0)), "scaling.alpha` is 1000"),
-        (
-            set("dimension_sections", GgufValue::Integers(vec![1, 2])),
-            "the key `llama.rope.dimension_sections` is not known",
-        ),
-    ] {
-        assert!(found.contains(part), "{found}");
-    }
-    let linear = Contents::of("llama").set("llama.rope.scaling.attn_factor", 1.2_f32);
-    let error = linear.config().unwrap_err();
-    assert!(error.contains("attn_factor` is 1.2"), "{error}");
 }
 
 /// GPT-2 as a folder of Hugging Face, with the tokenizer of the file.
@@ -382,4 +207,193 @@ fn damaged_files_of_gpt_2_are_errors_that_name_the_part() {
         assert!(error.contains(part), "{error}");
     }
     assert!(gpt2().set("gpt2.attention.head_count_kv", 4).load().is_ok());
+}
+
+/// The last states of a BERT for the ids of its golden.
+fn bert_states(model: &AutoModel) -> (Vec<f32>, Golden) {
+    let golden = Golden::read(&file("bert").with_extension("safetensors"));
+    let row = |name: &str| golden.values(name).iter().map(|id| *id as u32).collect::<Vec<u32>>();
+    let row = Row { ids: row("input_ids"), token_type_ids: row("token_type_ids") };
+    (values(model.forward(&TokenBatch::from_rows([&row]), &Hooks::none()).unwrap().hidden), golden)
+}
+
+#[test]
+fn bert_computes_what_transformers_computes() {
+    let (model, report) = AutoModel::from_dir(&file("bert"), &Device::default()).unwrap();
+    assert!(report.unused.is_empty() && report.missing_pooler, "{report:?}");
+    let (found, golden) = bert_states(&model);
+    let difference = largest_difference(&found, golden.values("hidden"));
+    assert!(difference < 1e-5, "{difference:e}");
+}
+
+#[derive(Deserialize)]
+struct Pair {
+    text: String,
+    pair: Option<String>,
+    ids: Vec<u32>,
+    types: Vec<u32>,
+}
+
+/// Compares the rows of a tokenizer with those of Transformers' `BertTokenizerFast`.
+fn check_pairs(path: &Path) {
+    let tokenizer = Tokenizer::from_dir(path).unwrap();
+    let pairs: Vec<Pair> = read_json(&goldens().join("gguf/bert.json"));
+    assert_eq!(pairs.len(), 6);
+    for Pair { text, pair, ids, types } in pairs {
+        let row = tokenizer.encode_text(Text { text: &text, pair: pair.as_deref() }, 64, false).unwrap().row;
+        assert_eq!((row.ids, row.token_type_ids), (ids, types), "{text:?} {pair:?}");
+    }
+}
+
+#[test]
+fn word_pieces_are_those_of_transformers() {
+    check_pairs(&file("bert"));
+    let tokenizer = Tokenizer::from_dir(&file("bert")).unwrap();
+    let special = tokenizer.special_ids();
+    assert_eq!([special.pad, special.unk, special.cls, special.sep, special.mask], [0, 1, 2, 3, 4].map(Some));
+    let ids = tokenizer.encode(&["the sea, unllamaed"], 64).unwrap().rows[0].ids.clone();
+    assert_eq!(tokenizer.decode(&ids, true).unwrap(), "the sea, unllamaed");
+    // A vocabulary with capital letters is one of texts that keep theirs.
+    let tokens = Contents::of("bert").metadata["tokenizer.ggml.tokens"].clone();
+    let cased: GgufTexts =
+        tokens.as_texts().unwrap().iter().map(|one| if one == "▁the" { "▁The" } else { one }).collect();
+    let (_dir, path) = Contents::of("bert").set("tokenizer.ggml.tokens", GgufValue::Texts(cased)).write();
+    let rows = Tokenizer::from_dir(&path).unwrap().encode(&["The", "the"], 64).unwrap().rows;
+    assert_eq!((rows[0].ids.len(), rows[1].ids.len()), (3, 5));
+}
+
+/// BERT as a folder of Hugging Face.
+fn bert_as_folder(dir: &Path) {
+    std::fs::create_dir_all(dir).unwrap();
+    let Contents { metadata, tensors } = Contents::of("bert");
+    let texts = metadata["tokenizer.ggml.tokens"].as_texts().unwrap();
+    let line = |token: &str| match token.strip_prefix('▁') {
+        Some(word) => format!("{word}\n"),
+        None if token.starts_with('[') && token.len() > 3 => format!("{token}\n"),
+        None => format!("##{token}\n"),
+    };
+    std::fs::write(dir.join("vocab.txt"), texts.iter().map(line).collect::<String>()).unwrap();
+    let config = json!({
+        "model_type": "bert", "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 64,
+        "vocab_size": texts.len(), "max_position_embeddings": 64, "layer_norm_eps": 1e-6, "pad_token_id": 0,
+    });
+    std::fs::write(dir.join("config.json"), config.to_string()).unwrap();
+    let names = [
+        ("token_embd.", "embeddings.word_embeddings."),
+        ("position_embd.", "embeddings.position_embeddings."),
+        ("token_types.", "embeddings.token_type_embeddings."),
+        ("token_embd_norm.", "embeddings.LayerNorm."),
+        ("blk.", "encoder.layer."),
+        (".attn_output_norm.", ".attention.output.LayerNorm."),
+        (".layer_output_norm.", ".output.LayerNorm."),
+        (".attn_q.", ".attention.self.query."),
+        (".attn_k.", ".attention.self.key."),
+        (".attn_v.", ".attention.self.value."),
+        (".attn_output.", ".attention.output.dense."),
+        (".ffn_up.", ".intermediate.dense."),
+        (".ffn_down.", ".output.dense."),
+    ];
+    let mut own: BTreeMap<String, RawTensor> = BTreeMap::new();
+    for (name, (_, shape, values)) in tensors {
+        let name = names.iter().fold(name, |name, (stored, own)| name.replace(stored, own));
+        own.insert(name, RawTensor { shape, values });
+    }
+    own.insert("pooler.dense.weight".to_owned(), RawTensor { shape: vec![32, 32], values: vec![0.5; 1024] });
+    own.insert("pooler.dense.bias".to_owned(), RawTensor { shape: vec![32], values: vec![0.5; 32] });
+    let bytes = encode_safetensors(dir, &own, &[("format", "pt")]).unwrap();
+    std::fs::write(dir.join("model.safetensors"), bytes).unwrap();
+}
+
+#[test]
+fn a_folder_of_bert_becomes_the_file_that_python_writes() {
+    let dir = tempfile::tempdir().unwrap();
+    let (folder, path) = (dir.path().join("bert"), dir.path().join("bert.gguf"));
+    bert_as_folder(&folder);
+    let report = from_dir(&folder).save_gguf(&folder, &path, GgufFormat::F32).unwrap();
+    assert_eq!(report.left_out, ["pooler.dense.bias", "pooler.dense.weight"]);
+    check_pairs(&path);
+    let (written, golden) = (Gguf::open(&path, u64::MAX).unwrap(), Gguf::open(&file("bert"), u64::MAX).unwrap());
+    assert!(written.tensors().eq(golden.tensors()));
+    for (name, _) in golden.tensors() {
+        assert_eq!(written.read::<f32>(name).unwrap(), golden.read::<f32>(name).unwrap(), "{name}");
+    }
+    for (key, value) in golden.metadata() {
+        let is_free = key.ends_with(".pre") || key.ends_with("pooling_type");
+        assert!(is_free || written.metadata().get(key) == Some(value), "{key}: {:?}", written.metadata().get(key));
+    }
+    // From a file, everything is kept.
+    from_dir(&file("bert")).save_gguf(&file("bert"), &path, GgufFormat::Bf16).unwrap();
+    let written = Gguf::open(&path, u64::MAX).unwrap();
+    assert_eq!(written.metadata().get("bert.pooling_type"), golden.metadata().get("bert.pooling_type"));
+    assert_eq!(written.block_type("token_types.weight").unwrap(), BlockType::F32);
+    let (found, golden) = bert_states(&from_dir(&path));
+    assert!(largest_difference(&found, golden.values("hidden")) < 0.1);
+    // llama.cpp puts every text in lower case.
+    std::fs::write(
+        folder.join("tokenizer_config.json"),
+        r#"{"tokenizer_class": "BertTokenizer", "do_lower_case": false}"#,
+    )
+    .unwrap();
+    let error = from_dir(&folder).save_gguf(&folder, &path, GgufFormat::F32).unwrap_err().to_string();
+    assert!(error.contains("llama.cpp puts texts in lower case"), "{error}");
+}
+
+#[test]
+fn lora_on_bert_in_a_gguf_file_is_the_same_adapter() {
+    let dir = tempfile::tempdir().unwrap();
+    let (path, model) = (dir.path().join("adapter.gguf"), from_dir(&file("bert")));
+    let states = |bank: &AdapterBank, name: &str| {
+        let batch = TokenBatch::new([[5, 6, 7, 8, 9].as_slice()]);
+        values(model.forward(&batch, &bank.hooks(&Setup::adapter(name)).unwrap()).unwrap().hidden)
+    };
+    let mut bank = AdapterBank::new(model.spec(), &Device::default());
+    let config =
+        "lora[r=2,init_weights='bert',attn_matrices=['q','k','v','o'],intermediate_lora=True,output_lora=True]";
+    bank.add_seeded("a", config.parse().unwrap(), 1).unwrap();
+    save_gguf_adapter(&path, &bank, "a").unwrap();
+    let mut again = AdapterBank::new(model.spec(), &Device::default());
+    load_adapter(&path, &mut again, None).unwrap();
+    let (expected, found) = (states(&bank, "a"), states(&again, "adapter"));
+    assert!(largest_difference(&found, &expected) < 1e-6);
+    let plain = values(model.forward(&TokenBatch::new([[5, 6, 7, 8, 9].as_slice()]), &Hooks::none()).unwrap().hidden);
+    assert!(largest_difference(&plain, &expected) > 1e-3);
+}
+
+#[test]
+fn damaged_files_of_bert_are_errors_that_name_the_part() {
+    let bert = || Contents::of("bert");
+    for (contents, part) in [
+        (bert().without("token_types.weight"), "the key `token_types.weight` is missing"),
+        (bert().without("blk.1.layer_output_norm.bias"), "encoder.layer.1.output.LayerNorm.bias"),
+        (bert().tensor("token_types.weight", &[2], &[0.0; 2]), "embeddings.token_type_embeddings.weight"),
+        (
+            bert().set("bert.attention.causal", true),
+            "`attention.causal` is true, which is not supported; supported: false",
+        ),
+        (bert().tensor("blk.0.attn_q_norm.weight", &[8], &[1.0; 8]), "blk.0.attn_q_norm.weight"),
+    ] {
+        let error = contents.load().unwrap_err();
+        assert!(error.contains(part), "{error}");
+    }
+    let error = Contents::of("llama").set("llama.attention.causal", false).load().unwrap_err();
+    assert!(error.contains("`attention.causal` is false"), "{error}");
+    let tokenizer = |contents: Contents| Tokenizer::from_dir(&contents.write().1).unwrap_err().to_string();
+    let tokens = |tokens: &[&str]| GgufValue::Texts(tokens.iter().collect());
+    let types = |count: usize| GgufValue::Integers(vec![1; count]);
+    let with = |list: &[&str]| {
+        let contents = bert().set("tokenizer.ggml.tokens", tokens(list));
+        contents.set("tokenizer.ggml.token_type", types(list.len()))
+    };
+    for (found, part) in [
+        (tokenizer(with(&["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "▁a", "▁a"])), "has the token \"a\" twice"),
+        (tokenizer(with(&["[PAD]", "[UNK]"])), "tokenizer.ggml.bos_token_id is 2, but there are 2 tokens"),
+        (tokenizer(with(&[])), "`vocab_size`: expected a whole number between 1 and"),
+        (
+            tokenizer(bert().without("tokenizer.ggml.unknown_token_id")),
+            "tokenizer.ggml.unknown_token_id is missing, and token 100, its default, is not [UNK]",
+        ),
+        (tokenizer(bert().set("tokenizer.ggml.token_type", types(3))), "has 3 entries for"),
+    ] {
+        assert!(found.contains(part), "{found}");
+    }
 }

@@ -12,6 +12,7 @@ mod generation;
 mod gguf;
 mod gguf_architectures;
 mod gguf_quantized;
+mod gguf_rope;
 mod heads;
 mod interface;
 mod language;

@@ -25,7 +25,7 @@ program does not have is refused, so what is written computes the same there:
 
   adapterhub  every method
   peft        LoRA, DoRA, VeRA, (IA)³, prompt tuning; heads with the layers of Hugging Face's classes
-  gguf        LoRA on Llama, Mistral, Qwen2, Qwen3 and GPT-2, for llama.cpp and Ollama, with a Modelfile
+  gguf        LoRA on Llama, Mistral, Qwen2, Qwen3, GPT-2 and BERT, for llama.cpp and Ollama, with a Modelfile
   mlx         LoRA on decoders, for mlx-lm
 
 Only the configuration of the model is read.

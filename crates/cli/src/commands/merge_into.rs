@@ -198,6 +198,10 @@ impl Arguments {
         let name = self.output.file_name().unwrap_or_default().to_string_lossy();
         let text = modelfile(&format!("./{name}"), None, &self.output);
         burn_adapters_files::save_file(self.modelfile(), text.as_bytes()).map_err(|error| save_error(&error))?;
+        if !saved.left_out.is_empty() {
+            let left_out = shown(saved.left_out.join(", "));
+            draw::warning(&format!("a GGUF file has no place for some weights, which are not written: {left_out}"));
+        }
         let with_heads = names.iter().filter(|(_, dir)| HeadFolder::exists(dir));
         for (name, _) in with_heads {
             draw::warning(&format!("the prediction head of {} is not written: GGUF files have none", shown(name)));

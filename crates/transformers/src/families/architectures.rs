@@ -1,6 +1,6 @@
 //! The names of llama.cpp, which GGUF files hold: architectures, tokenizers, and how a text is split into words.
 
-use burn_adapters_core::{Activation, SiteNames};
+use burn_adapters_core::{Activation, SiteNames, StackKind};
 
 /// An architecture of llama.cpp.
 #[derive(Debug)]
@@ -26,6 +26,13 @@ pub(crate) struct Architecture {
     pub(crate) is_input_first: bool,
     /// Whether files may have factors for the frequencies of rotary positions.
     pub(crate) has_rope_factors: bool,
+}
+
+impl Architecture {
+    /// Whether tokens see all of a text.
+    pub(crate) fn is_encoder(&self) -> bool {
+        self.sites.stack(StackKind::Encoder).is_some()
+    }
 }
 
 /// Llama, with what its relatives have in common.
@@ -86,14 +93,45 @@ const GPT2: Architecture = Architecture {
     has_rope_factors: false,
 };
 
+const BERT: Architecture = Architecture {
+    name: "bert",
+    model_type: "bert",
+    also: None,
+    keys: &[
+        ("embedding_length", "hidden_size"),
+        ("block_count", "num_hidden_layers"),
+        ("feed_forward_length", "intermediate_size"),
+        ("attention.head_count", "num_attention_heads"),
+        ("attention.layer_norm_epsilon", "layer_norm_eps"),
+        ("context_length", "max_position_embeddings"),
+        ("vocab_size", "vocab_size"),
+    ],
+    outside: &[
+        ("token_embd", "embeddings.word_embeddings"),
+        ("position_embd", "embeddings.position_embeddings"),
+        ("token_types", "embeddings.token_type_embeddings"),
+        ("token_embd_norm", "embeddings.LayerNorm"),
+    ],
+    norms: &[("attn_output_norm", "attention.output.LayerNorm"), ("layer_output_norm", "output.LayerNorm")],
+    sites: super::bert::NAMES,
+    // llama.cpp has the tanh approximation in their place.
+    activations: &[Activation::Gelu, Activation::GeluPython],
+    is_interleaved: false,
+    is_input_first: false,
+    has_rope_factors: false,
+};
+
 /// The architectures that are read.
-pub(crate) const ARCHITECTURES: [Architecture; 4] = [LLAMA, qwen("qwen2"), qwen("qwen3"), GPT2];
+pub(crate) const ARCHITECTURES: [Architecture; 5] = [LLAMA, qwen("qwen2"), qwen("qwen3"), GPT2, BERT];
 
 /// The tokenizer of byte-level BPE.
 pub(crate) const BYTE_LEVEL: &str = "gpt2";
 
 /// The tokenizer of SentencePiece's BPE.
 pub(crate) const SENTENCEPIECE: &str = "llama";
+
+/// The tokenizer of BERT's word pieces.
+pub(crate) const WORD_PIECES: &str = "bert";
 
 /// How a text is split into words.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -7,7 +7,7 @@ use burn_adapters_files::{MAX_CONFIG, parse_json, read_text};
 use burn_adapters_tensors::GgufValue;
 use serde_json::Value;
 
-use super::{ARCHITECTURE, Architecture, KEY_HEADS, rope};
+use super::{ARCHITECTURE, Architecture, CAUSAL, KEY_HEADS, rope};
 use crate::plan::ModelPlan;
 use crate::{ModelChatTemplate, ModelSaveError, Tokenizer};
 
@@ -34,7 +34,9 @@ pub(super) fn of_folder(
         "attention.head_count" => Some(layer.attention.heads as f64),
         KEY_HEADS => Some(layer.attention.key_value_heads as f64),
         "attention.key_length" => Some(head as f64),
-        "attention.layer_norm_epsilon" | "attention.layer_norm_rms_epsilon" => Some(plan.norm.as_ref()?.epsilon),
+        "attention.layer_norm_epsilon" | "attention.layer_norm_rms_epsilon" => {
+            Some(plan.norm.as_ref().or(layer.attention_norm.as_ref())?.epsilon)
+        }
         "context_length" => Some(plan.limits.sequence as f64),
         "vocab_size" => Some(plan.limits.vocabulary as f64),
         _ => None,
@@ -46,6 +48,11 @@ pub(super) fn of_folder(
         let value =
             if FLOATS.contains(own) { GgufValue::F32(number as f32) } else { GgufValue::Unsigned(number as u64) };
         values.insert(format!("{}.{own}", architecture.name), value);
+    }
+    if architecture.is_encoder() {
+        values.insert(format!("{}.{CAUSAL}", architecture.name), GgufValue::Bool(false));
+        let types = GgufValue::Unsigned(plan.limits.token_types as u64);
+        values.insert("tokenizer.ggml.token_type_count".to_owned(), types);
     }
     if layer.attention.rotary.is_some() {
         for key in ["attention.value_length", "rope.dimension_count"] {

@@ -94,6 +94,9 @@ const OPTIONAL: [&str; 3] = ["attention.key_length", "rope.freq_base", "vocab_si
 const HEADS: &str = "attention.head_count";
 const KEY_HEADS: &str = "attention.head_count_kv";
 
+/// Whether tokens see only what is before them.
+const CAUSAL: &str = "attention.causal";
+
 /// The `config.json` that the metadata stands for.
 pub(crate) fn config(file: &Gguf) -> Result<Value, ModelConfigError> {
     let architecture = architecture(file)?;
@@ -138,8 +141,22 @@ pub(crate) fn config(file: &Gguf) -> Result<Value, ModelConfigError> {
     {
         config.insert("vocab_size".into(), tokens.len().into());
     }
+    // Models of other architectures may have been trained without the mask of a decoder.
+    let is_encoder = architecture.is_encoder();
+    if let Some(value) = of_architecture(CAUSAL).filter(|value| value.as_bool() != Some(!is_encoder)) {
+        let found = value.as_bool().map_or(value.kind().to_owned(), |causal| causal.to_string());
+        let supported = (!is_encoder).to_string();
+        return Err(ModelConfigError::Unsupported { file: shown(file), key: CAUSAL, found, supported });
+    }
+    if is_encoder {
+        // The number of types is also a key of the tokenizer, which files may leave out.
+        let types = file.tensors().find(|(name, _)| *name == "token_types.weight").and_then(|(_, shape)| shape.first());
+        let types =
+            types.ok_or_else(|| ModelConfigError::MissingKey { file: shown(file), key: "token_types.weight" })?;
+        config.insert("type_vocab_size".into(), (*types).into());
+    }
     // Files of llama.cpp have no output layer of their own where it is the table of word embeddings.
-    let is_tied = !file.tensors().any(|(name, _)| name == "output.weight");
+    let is_tied = is_encoder || !file.tensors().any(|(name, _)| name == "output.weight");
     config.insert("tie_word_embeddings".into(), is_tied.into());
     if file.tensors().any(|(name, _)| name == "blk.0.attn_q.bias") {
         config.insert("attention_bias".into(), true.into());

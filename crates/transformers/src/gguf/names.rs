@@ -72,7 +72,7 @@ impl<'a> Names<'a> {
     }
 
     /// The path of the model's layers, with a dot after it.
-    fn layers(&self) -> &'static str {
+    pub(super) fn layers(&self) -> &'static str {
         self.stack().and_then(|stack| stack.layer.strip_suffix("{}")).unwrap_or_default()
     }
 
@@ -174,6 +174,21 @@ mod tests {
         is("blk.3.attn_output.weight", "h.3.attn.c_proj.weight", Layout::Transposed);
         is("blk.3.ffn_down.weight", "h.3.mlp.c_proj.weight", Layout::Transposed);
         assert_eq!(gpt2.weight("blk.3.attn_q.weight").0, "blk.3.attn_q.weight");
+    }
+
+    #[test]
+    fn norms_of_bert_are_after_its_blocks() {
+        let bert = names("bert");
+        let is = |name: &str, own: &str| {
+            assert_eq!(bert.weight(name), (own.to_owned(), Layout::Same));
+            assert_eq!(bert.stored(own), Some((name.to_owned(), Layout::Same)));
+        };
+        is("token_embd.weight", "embeddings.word_embeddings.weight");
+        is("token_embd_norm.bias", "embeddings.LayerNorm.bias");
+        is("blk.3.attn_k.bias", "encoder.layer.3.attention.self.key.bias");
+        is("blk.3.attn_output_norm.weight", "encoder.layer.3.attention.output.LayerNorm.weight");
+        is("blk.3.layer_output_norm.bias", "encoder.layer.3.output.LayerNorm.bias");
+        assert_eq!(bert.stored("pooler.dense.weight"), None);
     }
 
     #[test]

@@ -9,7 +9,8 @@ use super::{Architecture, Layout, Names, is_gguf, metadata, open, rope};
 use crate::families::ARCHITECTURES;
 use crate::{AutoModel, ModelSaveError, ModelSaveReport};
 
-/// How the matrices of a model are written. Norms, biases and tables of positions are always f32.
+/// How the matrices of a model are written. Norms, biases, and tables of positions and of types of tokens are
+/// always f32.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum GgufFormat {
     /// As they are.
@@ -20,14 +21,14 @@ pub enum GgufFormat {
     Q8_0,
 }
 
-/// The table of positions, which llama.cpp keeps in f32, too.
-const POSITIONS: &str = "position_embd.weight";
+/// The tables of positions and of the types of tokens, which llama.cpp keeps in f32, too.
+const TABLES: [&str; 2] = ["position_embd.weight", "token_types.weight"];
 
 impl GgufFormat {
     /// The type of a tensor's blocks.
     fn kind(self, name: &str, shape: &[usize]) -> BlockType {
         let kind = match self {
-            _ if shape.len() < 2 || name == POSITIONS => return BlockType::F32,
+            _ if shape.len() < 2 || TABLES.contains(&name) => return BlockType::F32,
             Self::F32 => BlockType::F32,
             Self::Bf16 => BlockType::Bf16,
             Self::Q8_0 => BlockType::Q8_0,
@@ -71,12 +72,18 @@ impl AutoModel {
         }
         let names = Names::new(architecture, plan);
         let own = self.names(|_| true)?;
+        let mut report = ModelSaveReport::default();
         let mut tensors = Vec::new();
         let mut sources: BTreeMap<String, (&str, Layout)> = BTreeMap::new();
         for (name, parts) in &own {
-            let stored = names.stored(name);
-            let (stored, layout) =
-                stored.ok_or_else(|| refused(format!("llama.cpp has no tensor for its `{name}`")))?;
+            let Some((stored, layout)) = names.stored(name) else {
+                // llama.cpp has encoders for their last states alone.
+                if architecture.is_encoder() && !name.starts_with(names.layers()) {
+                    report.left_out.push(name.clone());
+                    continue;
+                }
+                return Err(refused(format!("llama.cpp has no tensor for its `{name}`")));
+            };
             let Some(first) = parts.first() else { continue };
             let shape = layout.shape(&first.parameter.stored_shape());
             tensors.push(GgufTensor { name: stored.clone(), kind: format.kind(&stored, &shape), shape });
@@ -85,7 +92,6 @@ impl AutoModel {
         let factors = rope::factors(plan, architecture).map_err(refused)?;
         let (of_factors, factors) = factors.unzip();
         tensors.extend(of_factors);
-        let mut report = ModelSaveReport::default();
         let metadata: Vec<(&str, GgufValue)> =
             metadata.iter().map(|(key, value)| (key.as_str(), value.clone())).collect();
         write_gguf(file, &metadata, &tensors, |stored| {

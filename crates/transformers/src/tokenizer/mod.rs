@@ -122,14 +122,15 @@ impl Tokenizer {
         let file = open_config(path)?;
         let limits = ModelConfig::from_gguf(&file)?.limits();
         let build = || Ok(gguf::tokenizer(path, &file));
-        let gguf::FromGguf { inner, special } = guarded(build).map_err(|message| unusable(path, message))??;
+        let gguf::FromGguf { inner, special, has_types } =
+            guarded(build).map_err(|message| unusable(path, message))??;
         Ok(Self {
             inner,
             limits,
             max_length: None,
             truncation: TruncationDirection::Right,
             clean_up_spaces: false,
-            token_types: false,
+            token_types: has_types && limits.token_types > 1,
             special_ids: special,
         })
     }

@@ -59,4 +59,7 @@ pub struct ModelSaveReport {
     pub changed: usize,
     /// The number of tensors that were of another number format in those files.
     pub converted: usize,
+    /// Weights that the format has no place for: the pooler and the head for masked language modeling of an encoder in a GGUF
+    /// file.
+    pub left_out: Vec<String>,
 }

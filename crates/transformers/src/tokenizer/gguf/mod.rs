@@ -2,10 +2,11 @@
 //!
 //! A file holds the tokens with their types and what is merged, and names the expression by which a text is split into words
 //! (`tokenizer.ggml.pre`) without spelling it out: a name that is not known here is an error, because another expression
-//! would give other tokens. Vocabularies of SentencePiece have scores instead of merges. Where a file leaves out what it may,
+//! would give other tokens. Vocabularies of SentencePiece have scores instead of merges, those of BERT neither. Where a file leaves out what it may,
 //! llama.cpp's defaults hold. As there, and in Transformers' `legacy` tokenizers, the part of a text after a token that the text
 //! names begins with a space of its own, if texts do.
 
+mod word_pieces;
 mod write;
 
 use std::path::Path;
@@ -26,7 +27,7 @@ use super::sentencepiece::{SPACE, SentencePiece, pieces_as_text, spaces_as_piece
 use super::vocabulary::QWEN2;
 use super::{SpecialIds, unusable};
 use crate::TokenizerError;
-use crate::families::{BYTE_LEVEL, SENTENCEPIECE, WORDS, Words};
+use crate::families::{BYTE_LEVEL, SENTENCEPIECE, WORD_PIECES, WORDS, Words};
 
 /// The types of tokens that are found in a text whole, beside the unknown one of SentencePiece.
 const UNKNOWN: i64 = 2;
@@ -43,13 +44,13 @@ const LLAMA3: &str = concat!(
 pub(super) struct FromGguf {
     pub(super) inner: Inner,
     pub(super) special: SpecialIds,
+    /// Whether the tokens of a second text have a type of their own.
+    pub(super) has_types: bool,
 }
 
 /// What depends on the model: what a file may leave out, and how texts begin.
 struct Defaults {
-    bos: Option<u32>,
-    eos: Option<u32>,
-    unk: Option<u32>,
+    special: SpecialIds,
     add_bos: bool,
     /// With SentencePiece, whether a space is put before texts.
     prefix: Option<bool>,
@@ -65,11 +66,22 @@ pub(super) fn tokenizer(path: &Path, file: &Gguf) -> Result<FromGguf, TokenizerE
         return Err(unusable(path, message));
     }
     let model = reader.text("tokenizer.ggml.model")?;
+    let is_bert = model == WORD_PIECES;
+    let of_bert = is_bert.then(|| word_pieces::vocabulary(tokens));
+    let tokens = of_bert.as_ref().unwrap_or(tokens);
     let (mut inner, defaults) = match model {
         BYTE_LEVEL => byte_level(&reader, tokens)?,
         SENTENCEPIECE => sentencepiece(&reader, tokens, types)?,
+        WORD_PIECES => {
+            let special = word_pieces::defaults(tokens);
+            let unknown = reader.id_or("tokenizer.ggml.unknown_token_id", tokens.len(), special.unk)?;
+            let inner = word_pieces::tokenizer(path, tokens, unknown)?;
+            (inner, Defaults { special, add_bos: false, prefix: None })
+        }
         _ => {
-            let known = format!("\"{BYTE_LEVEL}\" (byte-level BPE) and \"{SENTENCEPIECE}\" (SentencePiece's BPE) are");
+            let known = format!(
+                "\"{BYTE_LEVEL}\" (byte-level BPE), \"{SENTENCEPIECE}\" (SentencePiece's BPE) and \"{WORD_PIECES}\" (word pieces) are"
+            );
             let message = format!("tokenizer.ggml.model is \"{model}\", which is not supported: {known}");
             return Err(unusable(path, message));
         }
@@ -81,22 +93,25 @@ pub(super) fn tokenizer(path: &Path, file: &Gguf) -> Result<FromGguf, TokenizerE
         (kind, _) => AddedToken::from(token, kind != USER_DEFINED).normalized(false),
     });
     inner.add_tokens(&added.collect::<Vec<_>>());
-    let id = |key: &str, default: Option<u32>| {
-        let default = default.filter(|id| (*id as usize) < tokens.len());
-        Ok::<_, TokenizerError>(reader.id(key, tokens.len())?.or(default))
-    };
+    let id = |key: &str, default| reader.id_or(key, tokens.len(), default);
+    let own = defaults.special;
+    let bos = id("tokenizer.ggml.bos_token_id", own.bos)?;
     let special = SpecialIds {
-        bos: id("tokenizer.ggml.bos_token_id", defaults.bos)?,
-        eos: id("tokenizer.ggml.eos_token_id", defaults.eos)?,
-        unk: id("tokenizer.ggml.unknown_token_id", defaults.unk)?,
-        sep: id("tokenizer.ggml.seperator_token_id", None)?,
-        pad: id("tokenizer.ggml.padding_token_id", None)?,
-        cls: id("tokenizer.ggml.cls_token_id", None)?,
-        mask: id("tokenizer.ggml.mask_token_id", None)?,
+        bos,
+        eos: id("tokenizer.ggml.eos_token_id", own.eos)?,
+        unk: id("tokenizer.ggml.unknown_token_id", own.unk)?,
+        sep: id("tokenizer.ggml.seperator_token_id", own.sep)?,
+        pad: id("tokenizer.ggml.padding_token_id", own.pad)?,
+        // In files of BERT, the token before texts has either name.
+        cls: id("tokenizer.ggml.cls_token_id", bos.filter(|_| is_bert).or(own.cls))?,
+        mask: id("tokenizer.ggml.mask_token_id", own.mask)?,
     };
-    let around = around(&reader, &inner, &special, tokens, defaults.add_bos)?;
+    let around = match is_bert {
+        true => Some(word_pieces::around(path, tokens, &special)?.into()),
+        false => around(&reader, &inner, &special, tokens, defaults.add_bos)?,
+    };
     inner.with_post_processor(around);
-    Ok(FromGguf { inner, special })
+    Ok(FromGguf { inner, special, has_types: is_bert })
 }
 
 /// Byte-level BPE, without the tokens around a text.
@@ -112,22 +127,22 @@ fn byte_level(reader: &Reader<'_>, tokens: &GgufTexts) -> Result<(Inner, Default
     let mut inner = Inner::new(Model::BytePairs(Arc::new(model)));
     inner.with_pre_tokenizer(Some(Sequence::new(words(way).map_err(|error| failed(error.to_string()))?)));
     inner.with_decoder(Some(ByteLevelDecoder::default()));
-    Ok((inner, Defaults { bos: None, eos: None, unk: None, add_bos: is_llama3, prefix: None }))
+    Ok((inner, Defaults { special: SpecialIds::default(), add_bos: is_llama3, prefix: None }))
 }
 
 /// SentencePiece's BPE, without the tokens around a text.
 fn sentencepiece(reader: &Reader<'_>, tokens: &GgufTexts, types: &[i64]) -> Result<(Inner, Defaults), TokenizerError> {
     let failed = |reason: String| unusable(reader.path, reason);
     // What files leave out.
-    let (bos, eos, unk) = (Some(1), Some(2), Some(0));
-    let unknown = reader.id("tokenizer.ggml.unknown_token_id", tokens.len())?.or(unk);
+    let special = SpecialIds { bos: Some(1), eos: Some(2), unk: Some(0), ..SpecialIds::default() };
+    let unknown = reader.id("tokenizer.ggml.unknown_token_id", tokens.len())?.or(special.unk);
     let scores = reader.floats("tokenizer.ggml.scores")?;
     let model = SentencePiece::new(tokens.clone(), types, scores, unknown).map_err(failed)?;
     let mut inner = Inner::new(Model::SentencePiece(Arc::new(model)));
     let has_prefix = reader.flag("tokenizer.ggml.add_space_prefix")?.unwrap_or(true);
     inner.with_normalizer(Some(spaces_as_pieces(has_prefix).map_err(failed)?));
     inner.with_decoder(Some(pieces_as_text(has_prefix).map_err(failed)?));
-    Ok((inner, Defaults { bos, eos, unk, add_bos: true, prefix: Some(has_prefix) }))
+    Ok((inner, Defaults { special, add_bos: true, prefix: Some(has_prefix) }))
 }
 
 /// How a text is split into words.
@@ -211,6 +226,11 @@ impl<'a> Reader<'a> {
 
     fn flag(&self, key: &str) -> Result<Option<bool>, TokenizerError> {
         self.get(key, "true or false", GgufValue::as_bool)
+    }
+
+    /// A token by its id, or the default if there is such a token.
+    fn id_or(&self, key: &str, count: usize, default: Option<u32>) -> Result<Option<u32>, TokenizerError> {
+        Ok(self.id(key, count)?.or(default.filter(|id| (*id as usize) < count)))
     }
 
     /// A token by its id.

@@ -1,11 +1,12 @@
 //! The metadata of a GGUF file with a tokenizer.
 
 use burn_adapters_tensors::GgufValue;
+use tokenizers::models::bpe::BPE;
 use tokenizers::{ModelWrapper, PreTokenizerWrapper};
 
 use super::super::model::{Inner, Model};
-use super::{CONTROL, SpecialIds, USER_DEFINED, words};
-use crate::families::{BYTE_LEVEL, WORDS, Words};
+use super::{CONTROL, SpecialIds, USER_DEFINED, word_pieces, words};
+use crate::families::{BYTE_LEVEL, WORD_PIECES, WORDS, Words};
 
 /// The type of a plain token, and of an id without one.
 const NORMAL: i64 = 1;
@@ -39,18 +40,28 @@ pub(in crate::tokenizer) fn metadata(
             return Err("its tokenizer is that of another GGUF file".to_owned());
         }
     };
-    let ModelWrapper::BPE(model) = model else {
-        return Err("its tokenizer is not byte-level BPE".to_owned());
+    let (mut tokens, types) = tokens(inner, vocabulary)?;
+    let (name, mut values) = match model {
+        ModelWrapper::BPE(model) => (BYTE_LEVEL, byte_level(inner, model, special)?),
+        ModelWrapper::WordPiece(model) => {
+            let values = word_pieces::metadata(inner, model, special)?;
+            tokens = tokens.iter().map(|token| word_pieces::stored(token)).collect();
+            (WORD_PIECES, values)
+        }
+        _ => return Err("its tokenizer has neither byte-level BPE nor BERT's word pieces".to_owned()),
     };
-    if inner.get_normalizer().is_some() {
-        return Err("its tokenizer changes texts before it splits them".to_owned());
-    }
-    let split = inner.get_pre_tokenizer().and_then(|split| serde_json::to_value(split).ok()).unwrap_or_default();
-    let is_it = |way: Words| words(way).is_ok_and(|parts| same_split(&split, &parts));
-    let (pre, _) = WORDS
-        .iter()
-        .find(|(_, way)| is_it(*way))
-        .ok_or_else(|| format!("its tokenizer splits texts in a way that has no name there: {split}"))?;
+    values.extend([
+        ("tokenizer.ggml.model".to_owned(), GgufValue::Text(name.to_owned())),
+        ("tokenizer.ggml.tokens".to_owned(), GgufValue::Texts(tokens.into_iter().collect())),
+        ("tokenizer.ggml.token_type".to_owned(), GgufValue::Integers(types)),
+    ]);
+    let ids = special_keys(special).into_iter();
+    values.extend(ids.filter_map(|(key, id)| Some((key.to_owned(), GgufValue::Unsigned(id?.into())))));
+    Ok(values)
+}
+
+/// The tokens by their ids, and their types.
+fn tokens(inner: &Inner, vocabulary: usize) -> Result<(Vec<String>, Vec<i64>), String> {
     let ids = inner.get_vocab(true);
     let added = inner.get_added_tokens_decoder();
     let count = vocabulary.max(ids.len());
@@ -65,6 +76,20 @@ pub(in crate::tokenizer) fn metadata(
         };
         *place = token;
     }
+    Ok((tokens, types))
+}
+
+/// What byte-level BPE has beside its tokens.
+fn byte_level(inner: &Inner, model: &BPE, special: &SpecialIds) -> Result<Vec<(String, GgufValue)>, String> {
+    if inner.get_normalizer().is_some() {
+        return Err("its tokenizer changes texts before it splits them".to_owned());
+    }
+    let split = inner.get_pre_tokenizer().and_then(|split| serde_json::to_value(split).ok()).unwrap_or_default();
+    let is_it = |way: Words| words(way).is_ok_and(|parts| same_split(&split, &parts));
+    let (pre, _) = WORDS
+        .iter()
+        .find(|(_, way)| is_it(*way))
+        .ok_or_else(|| format!("its tokenizer splits texts in a way that has no name there: {split}"))?;
     let merges = serde_json::to_value(model).map_err(|error| error.to_string())?;
     let merge = |merge: &serde_json::Value| match merge {
         serde_json::Value::Array(pair) => {
@@ -76,11 +101,8 @@ pub(in crate::tokenizer) fn metadata(
     let merges = merges.get("merges").and_then(serde_json::Value::as_array).into_iter().flatten().map(merge).collect();
     let empty = inner.encode("", true).map_err(|error| error.to_string())?;
     let around = empty.get_ids();
-    let mut values = vec![
-        ("tokenizer.ggml.model".to_owned(), GgufValue::Text(BYTE_LEVEL.to_owned())),
+    Ok(vec![
         ("tokenizer.ggml.pre".to_owned(), GgufValue::Text((*pre).to_owned())),
-        ("tokenizer.ggml.tokens".to_owned(), GgufValue::Texts(tokens.into_iter().collect())),
-        ("tokenizer.ggml.token_type".to_owned(), GgufValue::Integers(types)),
         ("tokenizer.ggml.merges".to_owned(), GgufValue::Texts(merges)),
         (
             "tokenizer.ggml.add_bos_token".to_owned(),
@@ -90,10 +112,7 @@ pub(in crate::tokenizer) fn metadata(
             "tokenizer.ggml.add_eos_token".to_owned(),
             GgufValue::Bool(special.eos.is_some() && around.last().copied() == special.eos),
         ),
-    ];
-    let ids = special_keys(special).into_iter();
-    values.extend(ids.filter_map(|(key, id)| Some((key.to_owned(), GgufValue::Unsigned(id?.into())))));
-    Ok(values)
+    ])
 }
 
 /// Whether a pre-tokenizer is that of these parts.
