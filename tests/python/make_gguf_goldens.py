@@ -363,15 +363,9 @@ def word_pieces(text):
     return [*SPECIAL, *letters, *(f"##{letter}" for letter in letters), *frequent, *(f"##{end}" for end in ends)]
 
 
-def write_bert():
-    """A BERT without a pooler, as llama.cpp has it, and its tokenizer."""
-    vocabulary = word_pieces(" ".join([__doc__, *TEXTS, PAIRS[0][0]]))
-    sizes = {key: SIZES[key] for key in ("hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size")}
-    config = transformers.BertConfig(**sizes, vocab_size=len(vocabulary), max_position_embeddings=64, layer_norm_eps=1e-6)
-    model = transformers.BertModel(config, add_pooling_layer=False).eval()
-    randomize(model, "bert")
-    writer = gguf.GGUFWriter("bert.gguf", "bert")
-    writer.add_context_length(config.max_position_embeddings)
+def write_encoder(name, config, positions, weights, tokens):
+    writer = gguf.GGUFWriter(f"{name}.gguf", "bert")
+    writer.add_context_length(positions)
     writer.add_embedding_length(config.hidden_size)
     writer.add_block_count(config.num_hidden_layers)
     writer.add_feed_forward_length(config.intermediate_size)
@@ -380,23 +374,42 @@ def write_bert():
     writer.add_causal_attention(False)
     writer.add_pooling_type(gguf.PoolingType.MEAN)
     writer.add_token_type_count(config.type_vocab_size)
-    writer.add_tokenizer_model("bert")
-    writer.add_tokenizer_pre("bert-bge")
-    is_part = lambda token: token.startswith("##")
-    writer.add_token_list([token[2:] if is_part(token) else token if token in SPECIAL else "▁" + token for token in vocabulary])
-    writer.add_token_types([3 if token in SPECIAL else 1 for token in vocabulary])
-    writer.add_pad_token_id(0)
-    writer.add_unk_token_id(1)
-    writer.add_bos_token_id(2)
-    writer.add_sep_token_id(3)
-    writer.add_mask_token_id(4)
+    tokens(writer)
     names = gguf.get_tensor_name_map(gguf.MODEL_ARCH.BERT, config.num_hidden_layers)
-    for key, parameter in model.named_parameters():
+    for key, parameter in weights.items():
         writer.add_tensor(names.get_name(key, try_suffixes=(".weight", ".bias")), parameter.detach().numpy())
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
     writer.close()
+
+
+def encoded(tokenizer, pairs):
+    rows = [(text, pair, tokenizer(text, pair, return_token_type_ids=True)) for text, pair in pairs]
+    return [{"text": text, "pair": pair, "ids": row.input_ids, "types": row.token_type_ids} for text, pair, row in rows]
+
+
+def write_bert():
+    """A BERT without a pooler, as llama.cpp has it, and its tokenizer."""
+    vocabulary = word_pieces(" ".join([__doc__, *TEXTS, PAIRS[0][0]]))
+    sizes = {key: SIZES[key] for key in ("hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size")}
+    config = transformers.BertConfig(**sizes, vocab_size=len(vocabulary), max_position_embeddings=64, layer_norm_eps=1e-6)
+    model = transformers.BertModel(config, add_pooling_layer=False).eval()
+    randomize(model, "bert")
+
+    def tokens(writer):
+        writer.add_tokenizer_model("bert")
+        writer.add_tokenizer_pre("bert-bge")
+        is_part = lambda token: token.startswith("##")
+        writer.add_token_list([token[2:] if is_part(token) else token if token in SPECIAL else "▁" + token for token in vocabulary])
+        writer.add_token_types([3 if token in SPECIAL else 1 for token in vocabulary])
+        writer.add_pad_token_id(0)
+        writer.add_unk_token_id(1)
+        writer.add_bos_token_id(2)
+        writer.add_sep_token_id(3)
+        writer.add_mask_token_id(4)
+
+    write_encoder("bert", config, config.max_position_embeddings, dict(model.named_parameters()), tokens)
     ids = torch.from_numpy(generator("bert", "input_ids").integers(5, len(vocabulary), size=(1, 10)))
     types = torch.tensor([[0] * 6 + [1] * 4])
     with torch.no_grad():
@@ -406,11 +419,81 @@ def write_bert():
         with open(f"{folder}/vocab.txt", "w", encoding="utf-8") as file:
             file.writelines(f"{token}\n" for token in vocabulary)
         tokenizer = transformers.BertTokenizerFast(f"{folder}/vocab.txt")
-    encoded = [(text, pair, tokenizer(text, pair)) for text, pair in PAIRS]
-    write_json(
-        "bert.json",
-        [{"text": text, "pair": pair, "ids": row.input_ids, "types": row.token_type_ids} for text, pair, row in encoded],
-    )
+    write_json("bert.json", encoded(tokenizer, PAIRS))
+
+
+#: Texts for XLM-RoBERTa, some of them pairs.
+MULTILINGUAL = [
+    ("the kalo mi", None),
+    ("  The   KALO\t\nka ", "anberist qué 12.5, 3! ﬁ Ａ"),
+    ("▁the▁▁kalo 🙂 数字 e\u0301", None),
+    ("<s>the</s> kalo<pad>", "<unk>the"),
+    ("", None),
+]
+
+
+def write_xlm_roberta():
+    """An XLM-RoBERTa as llama.cpp has it: a BERT without the positions that are never used, with a vocabulary of Unigram."""
+    numbers = generator("unigram")
+    word = lambda: "".join(SYLLABLES[at] for at in numbers.integers(len(SYLLABLES), size=numbers.integers(1, 4)))
+    words = [word() for _ in range(200)] + ["12", "3.5"]
+    written = io.BytesIO()
+    with tempfile.TemporaryDirectory() as folder:
+        # A ligature, a wide letter, white space, and an accent after its letter; the usual rules would be 200 kB.
+        rules = ["FB01\t66 69", "FF21\t41", "9\t20", "A\t20", "65 301\tE9"]
+        with open(f"{folder}/rules.tsv", "w", encoding="utf-8") as file:
+            file.writelines(f"{rule}\n" for rule in rules)
+        sentencepiece.SentencePieceTrainer.train(
+            sentence_iterator=iter([sentence(numbers, words) for _ in range(1000)]),
+            model_writer=written,
+            model_type="unigram",
+            vocab_size=180,
+            normalization_rule_tsv=f"{folder}/rules.tsv",
+            num_threads=1,
+            minloglevel=2,
+        )
+        with open(f"{folder}/sentencepiece.bpe.model", "wb") as file:
+            file.write(written.getvalue())
+        tokenizer = transformers.XLMRobertaTokenizerFast(f"{folder}/sentencepiece.bpe.model")
+    proto = ModelProto()
+    proto.ParseFromString(written.getvalue())
+    pieces = [(piece.piece, piece.score, piece.type) for piece in proto.pieces[3:]]
+    pieces = [("<s>", 0.0, 3), ("<pad>", 0.0, 3), ("</s>", 0.0, 3), ("<unk>", 0.0, 2), *pieces, ("<mask>", 0.0, 3)]
+    assert [piece for piece, _, _ in pieces] == tokenizer.convert_ids_to_tokens(range(len(pieces)))
+    sizes = {key: SIZES[key] for key in ("hidden_size", "num_attention_heads", "intermediate_size")}
+    sizes = dict(sizes, num_hidden_layers=1, vocab_size=len(pieces), max_position_embeddings=66, type_vocab_size=1)
+    config = transformers.XLMRobertaConfig(**sizes, layer_norm_eps=1e-5)
+    model = transformers.XLMRobertaModel(config, add_pooling_layer=False).eval()
+    randomize(model, "xlm_roberta")
+    unused = config.pad_token_id + 1
+    # What is written is drawn, and the rows before it are not.
+    table = model.embeddings.position_embeddings.weight
+    with torch.no_grad():
+        table.copy_(torch.cat([torch.zeros(unused, 32), normal((64, 32), "xlm_roberta", "positions", std=0.25)]))
+
+    def tokens(writer):
+        writer.add_tokenizer_model("t5")
+        writer.add_tokenizer_pre("default")
+        writer.add_token_list([piece for piece, _, _ in pieces])
+        writer.add_token_scores([score for _, score, _ in pieces])
+        writer.add_token_types([kind for _, _, kind in pieces])
+        writer.add_add_space_prefix(True)
+        writer.add_remove_extra_whitespaces(True)
+        writer.add_precompiled_charsmap(proto.normalizer_spec.precompiled_charsmap)
+        writer.add_bos_token_id(0)
+        writer.add_pad_token_id(1)
+        writer.add_eos_token_id(2)
+        writer.add_unk_token_id(3)
+        writer.add_add_bos_token(True)
+        writer.add_add_eos_token(True)
+
+    weights = dict(model.named_parameters()) | {"embeddings.position_embeddings.weight": table[unused:]}
+    write_encoder("xlm_roberta", config, 64, weights, tokens)
+    ids = torch.from_numpy(generator("xlm_roberta", "input_ids").integers(4, len(pieces), size=(1, 10)))
+    with torch.no_grad():
+        hidden = model(ids).last_hidden_state
+    write_golden("xlm_roberta.safetensors", {"input_ids": ids, "token_type_ids": torch.zeros_like(ids), "hidden": hidden})
+    write_json("xlm_roberta.json", encoded(tokenizer, MULTILINGUAL))
 
 
 def main():
@@ -430,6 +513,7 @@ def main():
     names = ["sentencepiece", "sentencepiece_bare", "sentencepiece_unused"]
     write_json("sentencepiece.json", {name: write_sentencepiece(name) for name in names})
     write_bert()
+    write_xlm_roberta()
     print(f"{len(MODELS)} files, {folder_size('.') / 1e6:.2f} MB")
 
 

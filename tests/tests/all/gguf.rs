@@ -377,7 +377,7 @@ fn files_that_are_not_read_say_why() {
     let tokenizer = |dir: tempfile::TempDir| Tokenizer::from_dir(&dir.path().join("x.gguf")).unwrap_err().to_string();
     for (found, part) in [
         (tokenizer(set("tokenizer.ggml.pre", "new-words".into())), "\"new-words\", which is not known"),
-        (tokenizer(set("tokenizer.ggml.model", "t5".into())), "\"t5\", which is not supported: \"gpt2\""),
+        (tokenizer(set("tokenizer.ggml.model", "rwkv".into())), "\"rwkv\", which is not supported: \"gpt2\""),
         (tokenizer(set("tokenizer.ggml.model", "llama".into())), "lacks tokenizer.ggml.scores"),
         (tokenizer(set("tokenizer.ggml.eos_token_id", 5000.into())), "5000"),
         (tokenizer(set("tokenizer.ggml.merges", GgufValue::Texts(["abc"].into_iter().collect()))), "is not two pieces"),

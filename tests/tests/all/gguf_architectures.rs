@@ -1,4 +1,4 @@
-//! What architectures of GGUF files have of their own: GPT-2's matrices, BERT's states and word pieces.
+//! What architectures of GGUF files have of their own: GPT-2's matrices, encoders' states and tokens.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
@@ -12,7 +12,7 @@ use burn_adapters_model::{AdapterBank, BaseModel, Forward, Hooks, Row, Setup, Te
 use burn_adapters_tensors::{
     BlockType, Gguf, GgufTensor, GgufTexts, GgufValue, RawTensor, TensorFileError, encode_safetensors, write_gguf,
 };
-use burn_adapters_tests::{Golden, goldens, largest_difference, read_json, values};
+use burn_adapters_tests::{Golden, largest_difference, read_json, values};
 use burn_adapters_transformers::{AutoModel, GgufFormat, ModelConfig, Tokenizer, WeightFormat};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -209,21 +209,23 @@ fn damaged_files_of_gpt_2_are_errors_that_name_the_part() {
     assert!(gpt2().set("gpt2.attention.head_count_kv", 4).load().is_ok());
 }
 
-/// The last states of a BERT for the ids of its golden.
-fn bert_states(model: &AutoModel) -> (Vec<f32>, Golden) {
-    let golden = Golden::read(&file("bert").with_extension("safetensors"));
+/// The last states of an encoder for the ids of its golden.
+fn states(model: &AutoModel, name: &str) -> (Vec<f32>, Golden) {
+    let golden = Golden::read(&file(name).with_extension("safetensors"));
     let row = |name: &str| golden.values(name).iter().map(|id| *id as u32).collect::<Vec<u32>>();
     let row = Row { ids: row("input_ids"), token_type_ids: row("token_type_ids") };
     (values(model.forward(&TokenBatch::from_rows([&row]), &Hooks::none()).unwrap().hidden), golden)
 }
 
 #[test]
-fn bert_computes_what_transformers_computes() {
-    let (model, report) = AutoModel::from_dir(&file("bert"), &Device::default()).unwrap();
-    assert!(report.unused.is_empty() && report.missing_pooler, "{report:?}");
-    let (found, golden) = bert_states(&model);
-    let difference = largest_difference(&found, golden.values("hidden"));
-    assert!(difference < 1e-5, "{difference:e}");
+fn encoders_compute_what_transformers_computes() {
+    for name in ["bert", "xlm_roberta"] {
+        let (model, report) = AutoModel::from_dir(&file(name), &Device::default()).unwrap();
+        assert!(report.unused.is_empty() && report.missing_pooler, "{report:?}");
+        let (found, golden) = states(&model, name);
+        let difference = largest_difference(&found, golden.values("hidden"));
+        assert!(difference < 1e-5, "{name}: {difference:e}");
+    }
 }
 
 #[derive(Deserialize)]
@@ -234,11 +236,11 @@ struct Pair {
     types: Vec<u32>,
 }
 
-/// Compares the rows of a tokenizer with those of Transformers' `BertTokenizerFast`.
-fn check_pairs(path: &Path) {
+/// Compares the rows of a tokenizer with those of Transformers' `BertTokenizerFast` or `XLMRobertaTokenizerFast`.
+fn check_pairs(path: &Path, name: &str) {
     let tokenizer = Tokenizer::from_dir(path).unwrap();
-    let pairs: Vec<Pair> = read_json(&goldens().join("gguf/bert.json"));
-    assert_eq!(pairs.len(), 6);
+    let pairs: Vec<Pair> = read_json(&file(name).with_extension("json"));
+    assert!(pairs.len() > 4);
     for Pair { text, pair, ids, types } in pairs {
         let row = tokenizer.encode_text(Text { text: &text, pair: pair.as_deref() }, 64, false).unwrap().row;
         assert_eq!((row.ids, row.token_type_ids), (ids, types), "{text:?} {pair:?}");
@@ -247,7 +249,7 @@ fn check_pairs(path: &Path) {
 
 #[test]
 fn word_pieces_are_those_of_transformers() {
-    check_pairs(&file("bert"));
+    check_pairs(&file("bert"), "bert");
     let tokenizer = Tokenizer::from_dir(&file("bert")).unwrap();
     let special = tokenizer.special_ids();
     assert_eq!([special.pad, special.unk, special.cls, special.sep, special.mask], [0, 1, 2, 3, 4].map(Some));
@@ -260,6 +262,37 @@ fn word_pieces_are_those_of_transformers() {
     let (_dir, path) = Contents::of("bert").set("tokenizer.ggml.tokens", GgufValue::Texts(cased)).write();
     let rows = Tokenizer::from_dir(&path).unwrap().encode(&["The", "the"], 64).unwrap().rows;
     assert_eq!((rows[0].ids.len(), rows[1].ids.len()), (3, 5));
+}
+
+#[test]
+fn tokens_of_unigram_are_those_of_transformers() {
+    check_pairs(&file("xlm_roberta"), "xlm_roberta");
+    let tokenizer = Tokenizer::from_dir(&file("xlm_roberta")).unwrap();
+    let ids = tokenizer.encode(&["the kalo mi"], 64).unwrap().rows[0].ids.clone();
+    assert_eq!(tokenizer.decode(&ids, true).unwrap(), "the kalo mi");
+    let xlm = || Contents::of("xlm_roberta");
+    let error = |contents: Contents| Tokenizer::from_dir(&contents.write().1).unwrap_err().to_string();
+    let key = |name: &str| format!("tokenizer.ggml.{name}");
+    let bytes = |bytes: &[i64]| GgufValue::Integers(bytes.to_vec());
+    for (found, part) in [
+        (
+            error(xlm().set(&key("scores"), GgufValue::Floats(vec![0.5; 7]))),
+            "tokenizer.ggml.scores has 7 entries for 182 tokens",
+        ),
+        (
+            error(xlm().set(&key("scores"), GgufValue::Floats(vec![f64::INFINITY; 182]))),
+            "token 0 is not a finite number",
+        ),
+        (error(xlm().set(&key("remove_extra_whitespaces"), false)), "is false, which is not supported"),
+        (error(xlm().without(&key("add_space_prefix"))), "lacks tokenizer.ggml.add_space_prefix"),
+        (error(xlm().set(&key("precompiled_charsmap"), bytes(&[1, 2]))), "its charsmap is cut off"),
+        (error(xlm().set(&key("precompiled_charsmap"), bytes(&[8, 0, 0, 0, 1]))), "its charsmap is broken"),
+        (error(xlm().set(&key("precompiled_charsmap"), bytes(&[256]))), "a number that is not a byte"),
+        (error(xlm().set(&key("precompiled_charsmap"), "abc")), "is a text, expected a list of bytes"),
+        (error(xlm().set(&key("bos_token_id"), 182)), "tokenizer.ggml.bos_token_id is 182, but there are 182 tokens"),
+    ] {
+        assert!(found.contains(part), "{found}");
+    }
 }
 
 /// BERT as a folder of Hugging Face.
@@ -311,7 +344,7 @@ fn a_folder_of_bert_becomes_the_file_that_python_writes() {
     bert_as_folder(&folder);
     let report = from_dir(&folder).save_gguf(&folder, &path, GgufFormat::F32).unwrap();
     assert_eq!(report.left_out, ["pooler.dense.bias", "pooler.dense.weight"]);
-    check_pairs(&path);
+    check_pairs(&path, "bert");
     let (written, golden) = (Gguf::open(&path, u64::MAX).unwrap(), Gguf::open(&file("bert"), u64::MAX).unwrap());
     assert!(written.tensors().eq(golden.tensors()));
     for (name, _) in golden.tensors() {
@@ -326,7 +359,7 @@ fn a_folder_of_bert_becomes_the_file_that_python_writes() {
     let written = Gguf::open(&path, u64::MAX).unwrap();
     assert_eq!(written.metadata().get("bert.pooling_type"), golden.metadata().get("bert.pooling_type"));
     assert_eq!(written.block_type("token_types.weight").unwrap(), BlockType::F32);
-    let (found, golden) = bert_states(&from_dir(&path));
+    let (found, golden) = states(&from_dir(&path), "bert");
     assert!(largest_difference(&found, golden.values("hidden")) < 0.1);
     // llama.cpp puts every text in lower case.
     std::fs::write(

@@ -60,6 +60,48 @@ fn a_gguf_file_is_a_model_in_every_command() {
     fails(&place, &["score", "--model", "other.gguf", "--text", "The sea"], "not a GGUF file");
 }
 
+/// GPT-2 generates, BERT classifies; adapters on both are written for llama.cpp, alone and merged.
+#[test]
+fn gguf_files_of_other_architectures_are_models_in_every_command() {
+    let place = Workplace::new();
+    fs::write(place.path("text.txt"), "The sea is blue.\nThe sea is two spaces.\n".repeat(4)).unwrap();
+    let rows = "the sea is blue,yes\nthe tokenizer is a script,no\n".repeat(8);
+    fs::write(place.path("labels.csv"), "text,label\n".to_owned() + &rows).unwrap();
+    let lora = "lora[r=2,attn_matrices=['q','k','v'],output_lora=True]";
+    for (model, task, data) in [("gpt2.gguf", "causal-lm", "text.txt"), ("bert.gguf", "classification", "labels.csv")] {
+        fs::copy(golden("gguf").join(model), place.path(model)).unwrap();
+        let out = format!("{task}-out");
+        let train =
+            ["train", "--model", model, "--task", task, "--data", data, "--learning-rate", "0.02", "--epochs", "2"];
+        succeeds(
+            &place,
+            &[&train[..], &["--config", lora, "--output", &out, "--name", "a", "--json", "--quiet"]].concat(),
+        );
+        let exported = format!("{task}-gguf");
+        let adapted = ["--model", model, "--adapter", &out, "--json"];
+        succeeds(
+            &place,
+            &[&["export", "--to", "gguf", "--without-head", "--output", &exported][..], &adapted].concat(),
+        );
+        let merged = format!("merged-{model}");
+        let report = succeeds(&place, &[&["merge-into", "--output", &merged][..], &adapted].concat());
+        let check = |key: &str| report["check"][key].as_f64().unwrap();
+        assert!(check("largest_difference") < check("effect"), "{report}");
+    }
+    let score = |arguments: &[&str]| {
+        let score = ["score", "--text", "The sea is blue.", "--json"];
+        succeeds(&place, &[&score[..], arguments].concat())["log_likelihood"].as_f64().unwrap()
+    };
+    let adapted = score(&["--model", "gpt2.gguf", "--adapter", "causal-lm-out"]);
+    assert!((adapted - score(&["--model", "gpt2.gguf"])).abs() > 1e-2);
+    for others in [
+        ["--model", "gpt2.gguf", "--adapter", "causal-lm-gguf/adapter.gguf"].as_slice(),
+        &["--model", "merged-gpt2.gguf"],
+    ] {
+        assert!((score(others) - adapted).abs() < 1e-4, "{others:?}");
+    }
+}
+
 #[test]
 fn the_blocks_of_a_gguf_file_are_kept() {
     let place = Workplace::new();

@@ -133,6 +133,9 @@ pub(crate) const SENTENCEPIECE: &str = "llama";
 /// The tokenizer of BERT's word pieces.
 pub(crate) const WORD_PIECES: &str = "bert";
 
+/// The tokenizer of SentencePiece's Unigram.
+pub(crate) const UNIGRAM: &str = "t5";
+
 /// How a text is split into words.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Words {

@@ -19,7 +19,9 @@ mod qwen;
 mod t5;
 mod xmod;
 
-pub(crate) use architectures::{ARCHITECTURES, Architecture, BYTE_LEVEL, SENTENCEPIECE, WORD_PIECES, WORDS, Words};
+pub(crate) use architectures::{
+    ARCHITECTURES, Architecture, BYTE_LEVEL, SENTENCEPIECE, UNIGRAM, WORD_PIECES, WORDS, Words,
+};
 pub use bert::{BertConfig, BertFamily};
 
 use crate::ModelConfigError;

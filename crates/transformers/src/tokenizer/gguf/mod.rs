@@ -14,20 +14,25 @@ use std::sync::Arc;
 
 use burn_adapters_tensors::{Gguf, GgufTexts, GgufValue};
 use tokenizers::decoders::byte_level::ByteLevel as ByteLevelDecoder;
+use tokenizers::models::unigram::Unigram;
 use tokenizers::pre_tokenizers::byte_level::ByteLevel;
 use tokenizers::pre_tokenizers::digits::Digits;
+use tokenizers::pre_tokenizers::metaspace::{Metaspace, PrependScheme};
 use tokenizers::pre_tokenizers::sequence::Sequence;
 use tokenizers::pre_tokenizers::split::{Split, SplitPattern};
+use tokenizers::processors::roberta::RobertaProcessing;
 use tokenizers::{AddedToken, PostProcessorWrapper, PreTokenizerWrapper, SplitDelimiterBehavior};
 
 pub(super) use self::write::metadata;
 use super::around::of_each;
+use super::json::check_charsmap;
 use super::model::{BytePairs, Inner, Model};
-use super::sentencepiece::{SPACE, SentencePiece, pieces_as_text, spaces_as_pieces};
+use super::pieces::Pieces;
+use super::sentencepiece::{SPACE, SentencePiece, pieces_as_text, spaces_as_pieces, unigram_text};
 use super::vocabulary::QWEN2;
 use super::{SpecialIds, unusable};
 use crate::TokenizerError;
-use crate::families::{BYTE_LEVEL, SENTENCEPIECE, WORD_PIECES, WORDS, Words};
+use crate::families::{BYTE_LEVEL, SENTENCEPIECE, UNIGRAM, WORD_PIECES, WORDS, Words};
 
 /// The types of tokens that are found in a text whole, beside the unknown one of SentencePiece.
 const UNKNOWN: i64 = 2;
@@ -72,6 +77,7 @@ pub(super) fn tokenizer(path: &Path, file: &Gguf) -> Result<FromGguf, TokenizerE
     let (mut inner, defaults) = match model {
         BYTE_LEVEL => byte_level(&reader, tokens)?,
         SENTENCEPIECE => sentencepiece(&reader, tokens, types)?,
+        UNIGRAM => unigram(&reader, tokens)?,
         WORD_PIECES => {
             let special = word_pieces::defaults(tokens);
             let unknown = reader.id_or("tokenizer.ggml.unknown_token_id", tokens.len(), special.unk)?;
@@ -80,7 +86,8 @@ pub(super) fn tokenizer(path: &Path, file: &Gguf) -> Result<FromGguf, TokenizerE
         }
         _ => {
             let known = format!(
-                "\"{BYTE_LEVEL}\" (byte-level BPE), \"{SENTENCEPIECE}\" (SentencePiece's BPE) and \"{WORD_PIECES}\" (word pieces) are"
+                "\"{BYTE_LEVEL}\" (byte-level BPE), \"{SENTENCEPIECE}\" (SentencePiece's BPE), \"{UNIGRAM}\" (its Unigram) and \
+                 \"{WORD_PIECES}\" (word pieces) are"
             );
             let message = format!("tokenizer.ggml.model is \"{model}\", which is not supported: {known}");
             return Err(unusable(path, message));
@@ -145,6 +152,43 @@ fn sentencepiece(reader: &Reader<'_>, tokens: &GgufTexts, types: &[i64]) -> Resu
     Ok((inner, Defaults { special, add_bos: true, prefix: Some(has_prefix) }))
 }
 
+/// SentencePiece's Unigram, without the tokens around a text.
+fn unigram(reader: &Reader<'_>, tokens: &GgufTexts) -> Result<(Inner, Defaults), TokenizerError> {
+    let failed = |reason: String| unusable(reader.path, reason);
+    let special = SpecialIds { eos: Some(1), unk: Some(2), pad: Some(0), ..SpecialIds::default() };
+    let unknown = reader.id_or("tokenizer.ggml.unknown_token_id", tokens.len(), special.unk)?;
+    let scores = reader.floats("tokenizer.ggml.scores")?;
+    if scores.len() != tokens.len() {
+        let (scores, tokens) = (scores.len(), tokens.len());
+        return Err(failed(format!("tokenizer.ggml.scores has {scores} entries for {tokens} tokens")));
+    }
+    if let Some(at) = scores.iter().position(|score| !score.is_finite()) {
+        return Err(failed(format!("tokenizer.ggml.scores: that of token {at} is not a finite number")));
+    }
+    Pieces::new(tokens.clone()).map_err(|reason| failed(format!("tokenizer.ggml.tokens has {reason}")))?;
+    // llama.cpp keeps spaces where this is false; the models that are read, XLM-RoBERTa's, have been trained without.
+    const SPACES: &str = "tokenizer.ggml.remove_extra_whitespaces";
+    if !reader.needed(SPACES, reader.flag(SPACES)?)? {
+        return Err(failed(format!("{SPACES} is false, which is not supported; true is")));
+    }
+    const PREFIX: &str = "tokenizer.ggml.add_space_prefix";
+    let has_prefix = reader.needed(PREFIX, reader.flag(PREFIX)?)?;
+    const CHARSMAP: &str = "tokenizer.ggml.precompiled_charsmap";
+    let map = reader.get(CHARSMAP, "a list of bytes", GgufValue::as_integers)?.unwrap_or_default();
+    let map: Result<Vec<u8>, _> = map.iter().map(|byte| u8::try_from(*byte)).collect();
+    let map = map.map_err(|_| failed(format!("{CHARSMAP} has a number that is not a byte")))?;
+    check_charsmap(&map).map_err(failed)?;
+    let vocabulary = tokens.iter().zip(scores).map(|(token, score)| (token.to_owned(), *score)).collect();
+    let model = Unigram::from(vocabulary, unknown.map(|id| id as usize), false);
+    let mut inner = Inner::new(model.map_err(|error| failed(error.to_string()))?.into());
+    let scheme = if has_prefix { PrependScheme::Always } else { PrependScheme::Never };
+    let spaces = Metaspace::new(SPACE, scheme, true);
+    inner.with_normalizer(Some(unigram_text(&map).map_err(failed)?));
+    inner.with_pre_tokenizer(Some(spaces.clone()));
+    inner.with_decoder(Some(spaces));
+    Ok((inner, Defaults { special, add_bos: false, prefix: None }))
+}
+
 /// How a text is split into words.
 fn words(way: Words) -> Result<Vec<PreTokenizerWrapper>, tokenizers::Error> {
     let bytes = |uses_expression| ByteLevel::new(false, true, uses_expression).into();
@@ -175,12 +219,20 @@ fn around(
             (false, _) => Ok(None),
         }
     };
+    let is_unigram = reader.text("tokenizer.ggml.model")? == UNIGRAM;
     let first = wanted("tokenizer.ggml.add_bos_token", special.bos, add_bos)?;
-    let last = wanted("tokenizer.ggml.add_eos_token", special.eos, false)?;
+    let last = wanted("tokenizer.ggml.add_eos_token", special.eos, is_unigram)?;
     if first.is_none() && last.is_none() {
         return Ok(None);
     }
     let token = |id: Option<u32>| tokens.get(id? as usize);
+    // Between two texts, XLM-RoBERTa has the last token twice.
+    if let (true, Some((first, bos)), Some((last, eos))) = (is_unigram, token(first).zip(first), token(last).zip(last))
+    {
+        return Ok(Some(
+            RobertaProcessing::new((last.to_owned(), eos), (first.to_owned(), bos)).trim_offsets(false).into(),
+        ));
+    }
     of_each(inner, reader.path, token(first), token(last)).map(Some)
 }
 

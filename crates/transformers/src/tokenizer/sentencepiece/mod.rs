@@ -57,6 +57,26 @@ pub(super) fn pieces_as_text(has_prefix: bool) -> Result<DecoderWrapper, String>
     Ok(DecoderSequence::new(all).into())
 }
 
+/// Several spaces become one, or what stands for it.
+fn spaces(to: &str) -> Result<NormalizerWrapper, String> {
+    let replace = Replace::new(ReplacePattern::Regex(" {2,}".into()), to);
+    Ok(replace.map_err(|error| error.to_string())?.into())
+}
+
+/// What replaces characters; nothing if it is empty.
+fn charsmap(map: &[u8]) -> Result<Option<NormalizerWrapper>, String> {
+    if map.is_empty() {
+        return Ok(None);
+    }
+    Ok(Some(Precompiled::from(map).map_err(|error| error.to_string())?.into()))
+}
+
+/// A text as Unigram reads it: characters replaced by a [checked](check_charsmap) charsmap, and without superfluous spaces.
+pub(super) fn unigram_text(map: &[u8]) -> Result<NormalizerWrapper, String> {
+    let all = charsmap(map)?.into_iter().chain([Strip::new(false, true).into(), spaces("▁")?]);
+    Ok(Sequence::new(all.collect()).into())
+}
+
 /// The tokenizer of a folder with a SentencePiece model, without the tokens around a text.
 pub(super) fn tokenizer(dir: &Path, settings: &Settings) -> Result<Inner, TokenizerError> {
     let path = dir.join(settings.class.files()[0]);
@@ -187,10 +207,6 @@ impl Builder<'_> {
             let replace = Replace::new(ReplacePattern::String(from.into()), to);
             Ok(replace.map_err(|error| error.to_string())?.into())
         };
-        let spaces = |to: &str| -> Result<NormalizerWrapper, String> {
-            let replace = Replace::new(ReplacePattern::Regex(" {2,}".into()), to);
-            Ok(replace.map_err(|error| error.to_string())?.into())
-        };
         let mut all: Vec<NormalizerWrapper> = Vec::new();
         match settings.class {
             Class::Gemma => return string(" ", "▁").map(Some),
@@ -204,7 +220,7 @@ impl Builder<'_> {
                 if settings.lower_case {
                     all.push(Lowercase.into());
                 }
-                all.extend(self.charsmap()?);
+                all.extend(charsmap(&self.model.charsmap)?);
                 all.push(spaces(" ")?);
             }
             Class::DebertaV2 => {
@@ -212,22 +228,12 @@ impl Builder<'_> {
                     all.push(Lowercase.into());
                 }
                 all.push(Strip::new(true, true).into());
-                all.extend(self.charsmap()?);
+                all.extend(charsmap(&self.model.charsmap)?);
                 all.push(spaces(" ")?);
             }
-            _ => {
-                all.extend(self.charsmap()?);
-                all.extend([Strip::new(false, true).into(), spaces("▁")?]);
-            }
+            _ => return unigram_text(&self.model.charsmap).map(Some),
         }
         Ok(Some(Sequence::new(all).into()))
-    }
-
-    fn charsmap(&self) -> Result<Option<NormalizerWrapper>, String> {
-        if self.model.charsmap.is_empty() {
-            return Ok(None);
-        }
-        Ok(Some(Precompiled::from(&self.model.charsmap).map_err(|error| error.to_string())?.into()))
     }
 
     /// Where a space is put before a text.
