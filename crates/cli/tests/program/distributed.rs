@@ -161,6 +161,14 @@ fn assert_whole(output: &Path) {
     }
 }
 
+/// The newest epoch with a checkpoint; 0 if there is none.
+fn newest_epoch(place: &Workplace) -> usize {
+    let names =
+        fs::read_dir(place.path("out/checkpoints")).into_iter().flatten().flatten().map(|entry| entry.file_name());
+    let epochs = names.filter_map(|name| name.to_str()?.strip_prefix("epoch-")?.parse().ok());
+    epochs.max().unwrap_or(0)
+}
+
 #[test]
 fn a_process_killed_at_any_moment_ends_all_and_nothing_is_lost() {
     let arguments = ["--epochs", "120"];
@@ -175,7 +183,13 @@ fn a_process_killed_at_any_moment_ends_all_and_nothing_is_lost() {
         while children(&child).len() < processes && child.try_wait().unwrap().is_none() {
             std::thread::sleep(Duration::from_millis(1));
         }
-        std::thread::sleep(Duration::from_millis(rng.random_range(0..900)));
+        // Early, or at a moment of an epoch that is reached on slow machines, too.
+        let (epochs_more, millis) = (rng.random_range(0..4), rng.random_range(0..300));
+        let goal = newest_epoch(&place) + epochs_more;
+        while newest_epoch(&place) < goal && child.try_wait().unwrap().is_none() {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        std::thread::sleep(Duration::from_millis(millis));
         let running = children(&child);
         let Some(lost) = running.get(rng.random_range(0..processes)) else {
             // It has finished meanwhile: once more from the start.
