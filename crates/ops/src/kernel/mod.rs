@@ -77,3 +77,16 @@ impl<T, W: Work<T>> pulp::WithSimd for Vectorized<'_, W, T> {
         self.0.work(simd, self.1)
     }
 }
+
+#[cfg(all(test, target_arch = "x86_64"))]
+mod tests {
+    #[test]
+    fn the_vectors_of_the_processor_are_used() {
+        if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
+            assert!(
+                !matches!(pulp::Arch::new(), pulp::Arch::Scalar),
+                "loops are compiled for the baseline processor alone"
+            );
+        }
+    }
+}
