@@ -12,7 +12,7 @@ use burn_adapters_model::{Forward, Setup, TokenBatch};
 use burn_adapters_train::{Dataset, TokenData, predict, train_task};
 use serde_json::{Value, json};
 
-use crate::common::{Place, VOCABULARY, at_once};
+use crate::common::{Answer, Filled, Place, VOCABULARY, at_once};
 
 /// A small encoder with adapters of several tasks.
 fn encoder() -> Place {
@@ -146,4 +146,34 @@ fn embeddings_are_means_of_states() {
     assert!(close(&values, &expected));
     let body = json!({"model": "films", "input": "w5", "dimensions": 4});
     assert!(server.client.post("/v1/embeddings", &body).error(400).contains("dimensions"));
+}
+
+#[test]
+fn a_request_that_fails_in_a_batch_fails_alone() {
+    let mut place = encoder();
+    let dir = place.adapter_of("broken", "lora[r=4]", &mut Filled(1e30));
+    place.bank.add_head_seeded("broken", &HeadConfig::classification(3), 7).unwrap();
+    save(&place, "broken", &dir);
+    let server = place.serve(|_| {});
+    for path in ["/v1/classify", "/v1/embeddings"] {
+        let client = server.client.clone();
+        let alone = client.post(path, &json!({"model": "films", "input": "w5 w6"}));
+        assert_eq!(alone.status, 200, "{alone:?}");
+        let found = at_once(24, move |index| {
+            let model = ["films", "broken", "films"][index % 3];
+            client.post(path, &json!({"model": model, "input": "w5 w6"}))
+        });
+        for (index, answer) in found.iter().enumerate() {
+            match index % 3 {
+                1 => drop(answer.error(500)),
+                _ => assert!(close(&values(answer), &values(&alone)), "{path}: {answer:?}"),
+            }
+        }
+    }
+}
+
+/// The numbers of the only text in an answer.
+fn values(answer: &Answer) -> Vec<f64> {
+    let row = &answer.json()["data"][0];
+    numbers(row.get("logits").unwrap_or(&row["embedding"]))
 }

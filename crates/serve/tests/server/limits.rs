@@ -77,12 +77,18 @@ fn connections_that_say_nothing_hold_up_nobody() {
         options.body_timeout = 1;
     });
     let expected = place.alone("ia3", "w5 w6", 4);
+    // A long answer is under way all the while, and keeps its connection.
+    let (client, long) = (server.client.clone(), place.alone("prompt", "w7 w8", 400));
+    let running = std::thread::spawn(move || client.complete("prompt", "w7 w8", 400));
+    eventually("a running request", || server.client.metric("vllm:num_requests_running") > 0.0);
     let mut silent: Vec<_> = (0..40).map(|_| server.client.connect()).collect();
     // Some begin a request and stop.
     for stream in silent.iter_mut().step_by(3) {
         let _ = stream.write_all(b"POST /v1/completions HTTP/1.1\r\nHost: x\r\nContent-Le");
     }
-    assert_eq!(server.client.complete("ia3", "w5 w6", 4), expected);
+    let client = server.client.clone();
+    let found = at_once(6, move |_| client.complete("ia3", "w5 w6", 4));
+    assert!(found.iter().all(|text| *text == expected), "{found:?}");
     drop(silent);
     // Others never send the body that they announce.
     let mut slow: Vec<_> = (0..20).map(|_| server.client.connect()).collect();
@@ -93,6 +99,7 @@ fn connections_that_say_nothing_hold_up_nobody() {
     let answer = read_answer(slow.first_mut().unwrap());
     assert!(matches!(answer.status, 408 | 0), "{answer:?}");
     drop(slow);
+    assert_eq!(running.join().unwrap(), long);
     eventually("few connections", || server.client.metric("burn_adapters_connections") <= 2.0);
 }
 
