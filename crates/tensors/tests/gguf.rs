@@ -42,6 +42,14 @@ fn blocks_of_every_type_are_read_as_they_are_and_dequantized() {
         let path = put(dir.path(), &of_blocks(kind, &blocks));
         let file = Gguf::open(&path, u64::MAX).unwrap();
         assert_eq!(file.read_blocks("x").unwrap(), blocks, "{kind}");
+        let mut mapped = Gguf::open(&path, u64::MAX).unwrap();
+        // SAFETY: the file is not changed below; a later round writes another one in its place.
+        unsafe { mapped.map() }.unwrap();
+        assert!(mapped.is_mapped() && !file.is_mapped());
+        let shared = mapped.read_blocks("x").unwrap();
+        drop(mapped);
+        assert_eq!(shared, blocks, "{kind}");
+        drop(shared);
         let mut expected = vec![0.0; count * kind.elements()];
         kind.dequantize(&blocks, &mut expected);
         assert!(TensorFile::open(&path, u64::MAX).unwrap().read::<f32>("x").unwrap() == expected, "{kind}");
@@ -165,6 +173,18 @@ fn what_is_no_gguf_is_an_error_that_says_so() {
     let error = infinite.read::<f32>("x").unwrap_err().to_string();
     assert!(error.contains("not finite"), "{error}");
     assert_eq!(infinite.read_blocks("x").unwrap_err().to_string(), error);
+}
+
+#[test]
+fn a_file_that_is_cut_before_it_is_mapped_is_an_error() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = put(dir.path(), &of_blocks(BlockType::Q8_0, &[1; 34 * 1000]));
+    let mut file = Gguf::open(&path, u64::MAX).unwrap();
+    std::fs::File::options().write(true).open(&path).unwrap().set_len(20_000).unwrap();
+    // SAFETY: the file is not changed any more.
+    unsafe { file.map() }.unwrap();
+    let error = file.read_blocks("x").unwrap_err().to_string();
+    assert!(error.contains("x.gguf") && error.contains("unexpected end of file"), "{error}");
 }
 
 proptest! {

@@ -80,6 +80,27 @@ impl AutoModel {
         load::from_dir(dir, format, device)
     }
 
+    /// As [`from_dir_as`](Self::from_dir_as), for a GGUF file, whose blocks stay in its pages where the model keeps them as they
+    /// are: processes that map a file share one copy of it. Rows of query and key that the model has in another order than the
+    /// file are copied.
+    ///
+    /// # Safety
+    /// Nobody may change the file as long as the model or a clone of it is in use: its elements were checked before, and a
+    /// process that reads a part which was cut off is killed (`SIGBUS`). A file that is replaced as a whole (renamed over) is no
+    /// danger.
+    ///
+    /// # Errors
+    /// As [`from_dir_as`](Self::from_dir_as); if the file cannot be mapped, or nothing of it stays as it is: that takes
+    /// [`AsStored`](WeightFormat::AsStored), [`Int8`](WeightFormat::Int8) or [`Int4`](WeightFormat::Int4), and flex.
+    pub unsafe fn from_mapped_gguf(
+        path: &Path,
+        format: WeightFormat,
+        device: &Device,
+    ) -> Result<(Self, ModelLoadReport), LoadError> {
+        // SAFETY: the caller promises that the file does not change.
+        unsafe { load::from_mapped_gguf(path, format, device) }
+    }
+
     /// The model with the weights of its linear layers in bf16, and with them the table of word embeddings where it is the
     /// matrix of a language model's output layer. They take half the memory, and AMD CPUs with AVX-512 BF16 multiply them
     /// about twice as fast, those with AMX several times; results differ by rounding. Adapters stay in f32. See

@@ -145,6 +145,13 @@ pub enum LoadError {
     /// The configuration.
     #[error(transparent)]
     Config(#[from] ModelConfigError),
+    /// A GGUF file that is mapped into memory for nothing.
+    #[error("{} would be mapped into memory for nothing: weights stay in the file if they are kept in its blocks, on a \
+        device with kernels for them (flex); load it without a mapping", path.display())]
+    NotMapped {
+        /// The file.
+        path: PathBuf,
+    },
     /// A folder without weights.
     #[error("{} holds no weights: expected one of {}", dir.display(), expected.join(", "))]
     NoWeights {

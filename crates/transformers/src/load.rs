@@ -44,7 +44,37 @@ pub(crate) fn from_dir(
     device: &Device,
 ) -> Result<(AutoModel, ModelLoadReport), LoadError> {
     format.check(device)?;
-    let (config, mut weights) = open(dir)?;
+    let (config, weights) = open(dir)?;
+    build(config, weights, format, device)
+}
+
+/// # Safety
+/// As [`Gguf::map`](burn_adapters_tensors::Gguf::map).
+pub(crate) unsafe fn from_mapped_gguf(
+    path: &Path,
+    format: WeightFormat,
+    device: &Device,
+) -> Result<(AutoModel, ModelLoadReport), LoadError> {
+    format.check(device)?;
+    let mut file = gguf::open(path)?;
+    // SAFETY: the caller promises that the file does not change.
+    unsafe { file.map() }?;
+    let config = ModelConfig::from_gguf(&file)?;
+    let weights = Weights::of_gguf(file, &config.plan)?;
+    let (model, report) = build(config, weights, format, device)?;
+    if report.formats.mapped == 0 {
+        return Err(LoadError::NotMapped { path: path.to_owned() });
+    }
+    Ok((model, report))
+}
+
+/// Reads the weights of a model.
+fn build(
+    config: ModelConfig,
+    mut weights: Weights,
+    format: WeightFormat,
+    device: &Device,
+) -> Result<(AutoModel, ModelLoadReport), LoadError> {
     let mut plan = config.plan.clone();
     weights.take_copy(&plan);
     weights.take_tied(&plan)?;

@@ -56,7 +56,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use self::model::Model;
 use crate::device::{Choice, Found};
 use crate::draw;
-use crate::error::CliResult;
+use crate::error::{CliError, CliResult};
 use crate::progress::Style;
 
 /// Train and run adapters for pre-trained Transformer models: a few trained parameters beside a frozen model.
@@ -155,6 +155,11 @@ struct DeviceArguments {
     /// (`leave_out`): the lower ones are then computed forward only, at the rate of bf16.
     #[arg(long, value_name = "N", conflicts_with_all = ["quantize", "bf16"])]
     bf16_below: Option<usize>,
+
+    /// Keep the frozen weights of a GGUF file in the pages of the file (memory-mapped) instead of copies, so that processes
+    /// share them. The file must not be changed meanwhile: a process whose file is cut short is killed.
+    #[arg(long, conflicts_with_all = ["bf16", "bf16_below"])]
+    mmap: bool,
 }
 
 /// The values of `--quantize`.
@@ -187,7 +192,11 @@ impl DeviceArguments {
             None if is_gguf(dir) && self.bf16_below.is_none() => WeightFormat::AsStored,
             None => WeightFormat::F32,
         };
-        let (model, formats) = Model::load(dir, format, device, style)?;
+        if self.mmap && !is_gguf(dir) {
+            let message = format!("--mmap takes a model in a GGUF file, and {} is none", dir.display());
+            return Err(CliError::mistake(message).with_help("leave --mmap out"));
+        }
+        let (model, formats) = Model::load(dir, format, self.mmap, device, style)?;
         if let Some(layers) = self.bf16_below {
             let model = model.in_bf16_below(layers)?;
             style.say(format_args!("the weights of the first {layers} layers are bf16"));

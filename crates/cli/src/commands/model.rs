@@ -83,19 +83,26 @@ pub(super) struct Model {
 }
 
 impl Model {
-    /// Loads a model; gives the formats of its matrices as well.
+    /// Loads a model; gives the formats of its matrices as well. With `mmap`, weights stay in the pages of a GGUF file.
     pub(super) fn load(
         dir: &Path,
         format: WeightFormat,
+        mmap: bool,
         device: &Device,
         style: Style,
     ) -> CliResult<(Self, MatrixFormats)> {
         let tokenizer = Tokenizer::from_dir(dir).map_err(|error| tokenizer_error(dir, &error))?;
-        let (base, report) = AutoModel::from_dir_as(dir, format, device).map_err(|error| match &error {
+        let loaded = match mmap {
+            // SAFETY: whoever passes `--mmap` promises that the file does not change, as its help says.
+            true => unsafe { AutoModel::from_mapped_gguf(dir, format, device) },
+            false => AutoModel::from_dir_as(dir, format, device),
+        };
+        let (base, report) = loaded.map_err(|error| match &error {
             LoadError::Config(error) => model_config_error(dir, error),
             LoadError::Bf16(error) => {
                 CliError::mistake(chain(error)).with_help("with `--quantize none` the model is f32, on every device")
             }
+            LoadError::NotMapped { .. } => CliError::mistake(chain(&error)).with_help("leave --mmap out"),
             error => CliError::mistake(chain(error)),
         })?;
         let name = folder_name(dir);

@@ -118,6 +118,15 @@ fn the_blocks_of_a_gguf_file_are_kept() {
     let (dense, stderr) = score("model.gguf", &["--quantize", "none"]);
     assert!(!stderr.contains("frozen weights"), "{stderr}");
     assert!((kept - dense).abs() < 1e-4, "{kept} {dense}");
+    let (mapped, stderr) = score("model.gguf", &["--mmap"]);
+    assert!(stderr.contains("MB in the mapped file"), "{stderr}");
+    assert_eq!(mapped, kept);
+    let mapped = |model: &str, extra: &[&str], reason: &str| {
+        let arguments = ["score", "--model", model, "--device", "flex", "--text", "The sea is blue.", "--mmap"];
+        fails(&place, &[&arguments[..], extra].concat(), reason);
+    };
+    mapped("model.gguf", &["--quantize", "none"], "mapped into memory for nothing");
+    mapped(golden("families/llama/models/with_head").to_str().unwrap(), &[], "takes a model in a GGUF file");
     let both = ["score", "--model", "model.gguf", "--text", "The sea", "--bf16", "--quantize", "int8"];
     fails(&place, &both, "cannot be used with");
     fails(&place, &["score", "--model", "model.gguf", "--text", "The sea", "--quantize", "int3"], "int4");

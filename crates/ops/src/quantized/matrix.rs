@@ -1,10 +1,10 @@
 //! Matrices in blocks.
 
 use std::fmt;
-use std::sync::Arc;
 
 use burn::tensor::{Device, Tensor, TensorData};
 use burn_adapters_quantization::{BlockType, QuantizeError};
+use bytes::Bytes;
 use thiserror::Error;
 
 /// A matrix in blocks: each row is a sequence of whole blocks, as in GGUF files. Clones share the blocks.
@@ -13,7 +13,7 @@ pub struct QuantizedMatrix {
     kind: BlockType,
     /// `[rows, columns]`
     shape: [usize; 2],
-    blocks: Arc<Vec<u8>>,
+    blocks: Bytes,
 }
 
 /// Reasons why blocks are not a matrix.
@@ -57,8 +57,8 @@ impl QuantizedMatrix {
     ///
     /// # Errors
     /// If the type is not known, or the blocks are not those of a matrix of this shape, `[rows, columns]`.
-    pub fn new(kind: BlockType, shape: [usize; 2], blocks: Vec<u8>) -> Result<Self, QuantizedMatrixError> {
-        let [rows, columns] = shape;
+    pub fn new(kind: BlockType, shape: [usize; 2], blocks: impl Into<Bytes>) -> Result<Self, QuantizedMatrixError> {
+        let (blocks, [rows, columns]) = (blocks.into(), shape);
         if !kind.is_known() {
             return Err(QuantizedMatrixError::Type { kind });
         }
@@ -71,7 +71,7 @@ impl QuantizedMatrix {
         if found != expected {
             return Err(QuantizedMatrixError::Size { kind, shape, expected, found });
         }
-        Ok(Self { kind, shape, blocks: Arc::new(blocks) })
+        Ok(Self { kind, shape, blocks })
     }
 
     /// Quantizes a matrix in row-major order.

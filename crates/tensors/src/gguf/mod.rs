@@ -2,7 +2,8 @@
 //!
 //! Opening a file reads its header: the metadata, and the name, shape, type and place of each tensor. Every length is checked
 //! against the size of the file before memory is allocated for it. Tensors are then read one by one and dequantized, a chunk
-//! at a time, to the same bits as Python's package `gguf` gives. Versions 2 and 3 are read, little-endian.
+//! at a time, to the same bits as Python's package `gguf` gives; or the blocks of a matrix are kept, copied or in the pages of
+//! the file. Versions 2 and 3 are read, little-endian.
 //!
 //! Shapes are in the order of PyTorch, the slowest axis first; the file has the reverse.
 
@@ -13,10 +14,13 @@ mod write;
 
 use std::collections::BTreeMap;
 use std::fs::File;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use burn_adapters_files::{FileError, FileErrorKind, Opened, open};
 pub use burn_adapters_quantization::BlockType;
+use bytes::Bytes;
+use memmap2::Mmap;
 
 use crate::finite::{all_finite, found};
 use crate::read::{read_exact_at, reserved};
@@ -37,6 +41,8 @@ const CHECKED: usize = 4096;
 pub struct Gguf {
     path: PathBuf,
     file: File,
+    /// Its bytes, if it is mapped into memory.
+    map: Option<Bytes>,
     metadata: BTreeMap<String, GgufValue>,
     tensors: BTreeMap<String, Info>,
 }
@@ -65,7 +71,28 @@ impl Gguf {
             return Err(FileError::new(path, FileErrorKind::TooLarge { size, limit }).into());
         }
         let Header { metadata, tensors } = Header::read(path, &file, size)?;
-        Ok(Self { path: path.to_owned(), file, metadata, tensors })
+        Ok(Self { path: path.to_owned(), file, map: None, metadata, tensors })
+    }
+
+    /// Maps the file into memory, so that [`read_blocks`](Self::read_blocks) gives parts of it and no copies. Processes that
+    /// map a file share one copy of it in the memory of the system, which can read it again instead of swapping it out.
+    ///
+    /// # Safety
+    /// Nobody may change the file as long as the blocks are in use. Their elements were checked before, and a process that
+    /// reads a part that was cut off is killed (`SIGBUS`); files that are replaced as a whole (renamed over) are no danger.
+    ///
+    /// # Errors
+    /// If the system cannot map it.
+    pub unsafe fn map(&mut self) -> Result<(), TensorFileError> {
+        // SAFETY: the caller promises that the file does not change.
+        let map = unsafe { Mmap::map(&self.file) }.map_err(FileError::io(&self.path))?;
+        self.map = Some(Bytes::from_owner(map));
+        Ok(())
+    }
+
+    /// Whether the file is [mapped](Self::map) into memory.
+    pub fn is_mapped(&self) -> bool {
+        self.map.is_some()
     }
 
     /// The file's path.
@@ -126,16 +153,29 @@ impl Gguf {
         Err(TensorFileError::NotFinite { path: self.path.clone(), tensor: name.to_owned(), found })
     }
 
-    /// The blocks of a tensor as the file has them; all their elements are finite.
+    /// The blocks of a tensor as the file has them; all their elements are finite. A part of the file if it is
+    /// [mapped](Self::map), otherwise a copy.
     ///
     /// # Errors
     /// As [`read`](Self::read).
-    pub fn read_blocks(&self, name: &str) -> Result<Vec<u8>, TensorFileError> {
+    pub fn read_blocks(&self, name: &str) -> Result<Bytes, TensorFileError> {
         let info = self.known(name)?;
         let count = usize::try_from(info.bytes.unwrap_or(0)).unwrap_or(usize::MAX);
-        let mut blocks: Vec<u8> = reserved(&self.path, count)?;
-        blocks.resize(count, 0);
-        read_exact_at(&self.file, &mut blocks, info.start).map_err(FileError::io(&self.path))?;
+        let blocks = match &self.map {
+            Some(map) => {
+                let start = usize::try_from(info.start).unwrap_or(usize::MAX);
+                let end = start.saturating_add(count);
+                // It was longer when its header was read.
+                let cut = || FileError::io(&self.path)(ErrorKind::UnexpectedEof.into());
+                (end <= map.len()).then(|| map.slice(start..end)).ok_or_else(cut)?
+            }
+            None => {
+                let mut blocks: Vec<u8> = reserved(&self.path, count)?;
+                blocks.resize(count, 0);
+                read_exact_at(&self.file, &mut blocks, info.start).map_err(FileError::io(&self.path))?;
+                Bytes::from(blocks)
+            }
+        };
         let mut values = vec![0.0_f32; CHECKED];
         for chunk in blocks.chunks(CHECKED / info.kind.elements() * info.kind.bytes()) {
             let values = &mut values[..chunk.len() / info.kind.bytes() * info.kind.elements()];

@@ -5,6 +5,7 @@ use burn::tensor::{Device, Tensor, TensorData};
 use burn_adapters_core::{BlockRows, Fill, has_own_kernels, quantized_weight};
 use burn_adapters_ops::QuantizedMatrix;
 use burn_adapters_tensors::{BlockType, FloatType, transposed};
+use bytes::Bytes;
 
 use super::source::Source;
 use super::{MatrixFormats, WeightFormat, Weights};
@@ -80,12 +81,14 @@ impl<'a> FromFiles<'a> {
             && self.has_rows_of(name, storage)?
             && self.format.keeps(kind, self.device)
         {
-            let mut blocks = self.weights.read_blocks(name)?;
+            let (mut blocks, is_mapped) = self.weights.read_blocks(name)?;
             if let Some(Part { index, of, .. }) = storage.and_then(|storage| storage.part) {
                 let part = blocks.len() / of.max(1);
-                blocks = blocks.split_off((index * part).min(blocks.len()));
-                blocks.truncate(part);
+                let part = blocks.slice((index * part).min(blocks.len())..((index + 1) * part).min(blocks.len()));
+                // The other parts do not stay in memory.
+                blocks = if is_mapped { part } else { Bytes::copy_from_slice(&part) };
             }
+            self.formats.mapped += if is_mapped { blocks.len() as u64 } else { 0 };
             return QuantizedMatrix::new(kind, shape, blocks).map(Some).map_err(failed);
         }
         let Some(kind) = made else { return Ok(None) };

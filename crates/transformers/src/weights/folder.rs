@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use burn::tensor::TensorData;
 use burn_adapters_files::is_there;
 use burn_adapters_tensors::{BlockType, FloatType, Gguf, Mismatch, TensorFile, TensorShape, shards};
+use bytes::Bytes;
 
 use crate::gguf::{self, Layout, Names, is_gguf};
 use crate::plan::{ModelPlan, TiedWeight};
@@ -190,14 +191,17 @@ impl Weights {
     }
 
     /// The blocks of a matrix in a GGUF file, row by row, in the order of the model's rows; all its elements are finite. Rows are
-    /// [those of the file](Self::is_transposed).
-    pub(super) fn read_blocks(&self, weight: &str) -> Result<Vec<u8>, LoadError> {
+    /// [those of the file](Self::is_transposed). Also whether the blocks are in the mapped file.
+    pub(super) fn read_blocks(&self, weight: &str) -> Result<(Bytes, bool), LoadError> {
         let stored = self.stored(weight)?;
-        let TensorFile::Gguf(file) = &self.files[stored.file] else { return Ok(Vec::new()) };
+        let TensorFile::Gguf(file) = &self.files[stored.file] else { return Ok((Bytes::new(), false)) };
         let blocks = file.read_blocks(&stored.name)?;
         // A row is whole blocks.
         let rows = stored.shape.first().copied().unwrap_or(1);
-        Ok(stored.layout.put_back(&blocks, rows).unwrap_or(blocks))
+        Ok(match stored.layout.put_back(&blocks, rows) {
+            Some(ordered) => (ordered.into(), false),
+            None => (blocks, file.is_mapped()),
+        })
     }
 
     /// The number format in which its file holds a weight.

@@ -83,6 +83,8 @@ pub struct MatrixFormats {
     pub not_quantized: Vec<String>,
     /// Whether quantized matrices are in f32, because the device has no kernels for them.
     pub dequantized: bool,
+    /// How many of the bytes are in a [mapped file](crate::AutoModel::from_mapped_gguf).
+    pub mapped: u64,
 }
 
 impl MatrixFormats {
@@ -104,6 +106,9 @@ impl fmt::Display for MatrixFormats {
             let noun = if *count == 1 { "matrix" } else { "matrices" };
             let before = if number == 0 { "" } else { ", " };
             write!(f, "{before}{count} {noun} in {format} ({:.1} MB)", *bytes as f64 / 1e6)?;
+        }
+        if self.mapped > 0 {
+            write!(f, ", of which {:.1} MB in the mapped file", self.mapped as f64 / 1e6)?;
         }
         if self.dequantized {
             write!(f, "; this device has no kernels for quantized weights: they are kept in f32")?;
