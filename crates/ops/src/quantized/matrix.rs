@@ -57,8 +57,16 @@ impl QuantizedMatrix {
     ///
     /// # Errors
     /// If the type is not known, or the blocks are not those of a matrix of this shape, `[rows, columns]`.
-    pub fn new(kind: BlockType, shape: [usize; 2], blocks: impl Into<Bytes>) -> Result<Self, QuantizedMatrixError> {
-        let (blocks, [rows, columns]) = (blocks.into(), shape);
+    pub fn new(kind: BlockType, shape: [usize; 2], blocks: Vec<u8>) -> Result<Self, QuantizedMatrixError> {
+        Self::shared(kind, shape, blocks.into())
+    }
+
+    /// As [`new`](Self::new), of blocks that others may use, too, such as a part of a mapped file.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub fn shared(kind: BlockType, shape: [usize; 2], blocks: Bytes) -> Result<Self, QuantizedMatrixError> {
+        let [rows, columns] = shape;
         if !kind.is_known() {
             return Err(QuantizedMatrixError::Type { kind });
         }

@@ -89,7 +89,7 @@ impl<'a> FromFiles<'a> {
                 blocks = if is_mapped { part } else { Bytes::copy_from_slice(&part) };
             }
             self.formats.mapped += if is_mapped { blocks.len() as u64 } else { 0 };
-            return QuantizedMatrix::new(kind, shape, blocks).map(Some).map_err(failed);
+            return QuantizedMatrix::shared(kind, shape, blocks).map(Some).map_err(failed);
         }
         let Some(kind) = made else { return Ok(None) };
         if !shape[1].is_multiple_of(kind.elements()) {
